@@ -1,0 +1,36 @@
+"""Every lesson is a program: it prints its title, its checks hold, and it leaves its figure."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LESSONS = sorted((ROOT / "tutorial").glob("step*.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_runs_as_a_program(lesson: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", f"tutorial.{lesson.stem}"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,  # a lesson takes under 15 s on an idle machine; this one may be busy
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""  # no warnings
+    title = (ast.get_docstring(ast.parse(lesson.read_text())) or "").partition("\n")[0]
+    assert done.stdout.partition("\n")[0].strip() == title.replace("$", "").strip()
+    assert "ok" in done.stdout and "FAILS" not in done.stdout
+    picture = matplotlib.image.imread(tmp_path / f"runs/tutorial/{lesson.stem}.png")
+    assert picture.shape[0] > 300 and picture.shape[1] > 600  # pixels, at 150 an inch
+    assert picture[..., :3].std() > 0.02  # lines on white give 0.1 and more; an empty page, 0

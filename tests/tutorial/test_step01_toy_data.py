@@ -1,0 +1,271 @@
+"""Step 1 by two routes an equation: SciPy, sums over grids, fifty digits, and counted draws."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from tutorial.step01_toy_data import GaussianMixture, pinwheel, three_gaussians
+
+# Unequal shares, full and different covariances: no symmetry to hide a swapped or transposed index.
+MIXTURE = GaussianMixture(
+    np.array([[0.3, 1.1], [-1.2, 0.4], [0.9, -0.8]]),
+    np.array([[[0.5, 0.3], [0.3, 0.4]], [[0.2, -0.1], [-0.1, 0.9]], [[0.3, 0.05], [0.05, 0.1]]]),
+    np.array([0.5, 0.2, 0.3]),
+)
+K, N = 3, 200_000
+ALGEBRA = 1e-12  # float64, a few dozen operations of order one to a hundred
+STEP = 0.05
+AXIS = np.arange(-7, 7, STEP)
+# A sum over a grid finer than half the smallest deviation is exact to rounding for Gaussians; the
+# narrowest class has a smallest eigenvalue of 0.088, deviation 0.3. Seven is over six deviations.
+GRID = np.stack(np.meshgrid(AXIS, AXIS), -1).reshape(-1, 2)
+TAIL = 1e-8  # the mass that a Gaussian has beyond 6 deviations is 1e-8 in the plane, less here
+POINTS = np.random.default_rng(0).uniform(-3, 3, (40, 2))
+
+
+def densities(x: np.ndarray) -> np.ndarray:
+    """`p(x | y)` by SciPy, a column a class."""
+    laws = zip(MIXTURE.means, MIXTURE.covs, strict=True)
+    return np.stack([multivariate_normal(m, c).pdf(x) for m, c in laws], 1)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.fixture(scope="module")
+def draws() -> tuple[np.ndarray, np.ndarray]:
+    """200,000 points and labels of MIXTURE (seed 1)."""
+    return MIXTURE.sample(N, np.random.default_rng(1))
+
+
+def test_1_1_by_moments_of_each_class(draws: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = draws
+    assert (x.shape, y.shape, y.dtype) == ((N, 2), (N,), np.int64)
+    shares = np.bincount(y, minlength=K) / N
+    error = np.sqrt(MIXTURE.weights * (1 - MIXTURE.weights) / N)
+    assert (np.abs(shares - MIXTURE.weights) < 4.5 * error).all()
+    for k in range(K):
+        of_class, cov = x[y == k], MIXTURE.covs[k]
+        n, var = len(of_class), np.diag(cov)
+        assert (np.abs(of_class.mean(0) - MIXTURE.means[k]) < 4.5 * np.sqrt(var / n)).all()
+        # The sampling variance of a covariance of Gaussians (Wishart).
+        error = np.sqrt((cov**2 + np.outer(var, var)) / n)
+        assert (np.abs(np.cov(of_class.T, ddof=0) - cov) < 4.5 * error).all()
+
+
+def test_1_1_by_points_inside_ellipses(draws: tuple[np.ndarray, np.ndarray]) -> None:
+    """|z|^2 / 2 is exponential, so the ellipse that holds half of a class is at |z|^2 = log 4."""
+    x, y = draws
+    apart = x - MIXTURE.means[y]
+    squared = np.einsum("ni,nij,nj->n", apart, np.linalg.inv(MIXTURE.covs)[y], apart)
+    for share in (0.1, 0.5, 0.99):
+        inside = np.mean(squared < -2 * np.log(1 - share))
+        assert abs(inside - share) < 4.5 * np.sqrt(share * (1 - share) / N)
+
+
+def test_1_1_by_the_same_generator() -> None:
+    """Nothing but the generator decides, and no points are points too."""
+    first, again = (MIXTURE.sample(5, np.random.default_rng(2)) for _ in range(2))
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert MIXTURE.sample(0, np.random.default_rng(2))[0].shape == (0, 2)
+
+
+def test_1_2_by_scipy() -> None:
+    expected = np.log(densities(POINTS))
+    for k in range(K):
+        np.testing.assert_allclose(MIXTURE.log_density(POINTS, k), expected[:, k], rtol=ALGEBRA)
+    y = np.arange(len(POINTS)) % K
+    by_row = expected[np.arange(len(POINTS)), y]
+    np.testing.assert_allclose(MIXTURE.log_density(POINTS, y), by_row, rtol=ALGEBRA)
+
+
+@pytest.mark.parametrize("k", range(K))
+def test_1_2_by_sums_over_a_grid(k: int) -> None:
+    """Mass one, and the mean and covariance of the class."""
+    p = np.exp(MIXTURE.log_density(GRID, k)) * STEP**2
+    assert p.sum() == pytest.approx(1, abs=TAIL)
+    apart = GRID - MIXTURE.means[k]
+    np.testing.assert_allclose(p @ apart, 0, atol=10 * TAIL)
+    np.testing.assert_allclose((apart.T * p) @ apart, MIXTURE.covs[k], atol=100 * TAIL)
+
+
+@pytest.mark.parametrize("y", [-1, 3, np.array([0, 3]), np.array([-1, 0])])
+def test_1_2_by_refusal_of_wrong_labels(y: int | np.ndarray) -> None:
+    """-1 would read the last class; K is the null label, which is no class."""
+    with pytest.raises(ValueError, match=r"is outside 0\.\.2"):
+        MIXTURE.log_density(POINTS[:2], y)
+
+
+def test_1_3_by_scipy() -> None:
+    expected = np.log(densities(POINTS) @ MIXTURE.weights)
+    np.testing.assert_allclose(MIXTURE.log_density(POINTS), expected, rtol=ALGEBRA)
+
+
+def test_1_3_by_counted_draws(draws: tuple[np.ndarray, np.ndarray]) -> None:
+    """Boxes of 0.5 by 0.5: the share of draws in each against the density summed over it."""
+    edges = np.arange(-7, 7.01, 0.5) - STEP / 2  # grid points fall inside boxes, not on edges
+    p = np.exp(MIXTURE.log_density(GRID)) * STEP**2
+    expected = np.histogram2d(*GRID.T, bins=(edges, edges), weights=p)[0]
+    found = np.histogram2d(*draws[0].T, bins=(edges, edges))[0] / N
+    # At least 20 draws expected, or the error is not normal. The sum over a box is a midpoint rule.
+    seen = expected * N > 20
+    z = (found - expected)[seen] / np.sqrt(expected[seen] / N)
+    assert seen.sum() > 50
+    assert np.abs(z).max() < 5.5  # one in 10,000 for a hundred boxes
+    assert np.mean(z**2) < 1 + 5 * np.sqrt(2 / seen.sum())
+
+
+def test_1_3_by_fifty_digits_far_away() -> None:
+    """Where every density is 0 in float64 the logarithm is still right to the last digits."""
+    far = np.array([[40.0, -30.0], [-300.0, 500.0]])
+    assert (densities(far) == 0).all()
+    with mpmath.workdps(50):
+        for x, found in zip(far, MIXTURE.log_density(far), strict=True):
+            total = mpmath.mpf(0)
+            for m, c, w in zip(MIXTURE.means, MIXTURE.covs, MIXTURE.weights, strict=True):
+                apart, cov = mpmath.matrix(x - m), mpmath.matrix(c.tolist())
+                squared = (apart.T * cov**-1 * apart)[0]
+                size = 2 * mpmath.pi * mpmath.sqrt(mpmath.det(cov))
+                total += mpmath.mpf(float(w)) * mpmath.exp(-squared / 2) / size
+            assert found == pytest.approx(float(mpmath.log(total)), rel=ALGEBRA)
+
+
+def test_1_3_by_one_class() -> None:
+    """K = 1 is allowed: the class is all there is, and the label is certain."""
+    one = GaussianMixture(MIXTURE.means[:1], MIXTURE.covs[:1], np.ones(1))
+    np.testing.assert_array_equal(one.log_density(POINTS), one.log_density(POINTS, 0))
+    np.testing.assert_array_equal(one.log_class_probability(POINTS), np.zeros((len(POINTS), 1)))
+
+
+def test_1_4_by_ratio_of_scipy_densities() -> None:
+    joint = densities(POINTS) * MIXTURE.weights
+    expected = joint / joint.sum(1, keepdims=True)
+    found = np.exp(MIXTURE.log_class_probability(POINTS))
+    np.testing.assert_allclose(found, expected, rtol=1e-10)  # logs of size 100: 1e-14 each
+
+
+def test_1_4_by_labels_of_draws(draws: tuple[np.ndarray, np.ndarray]) -> None:
+    """Calibration: of the draws that get p(y = k | x) near some p, a share p has the label k."""
+    x, y = draws
+    p = np.exp(MIXTURE.log_class_probability(x))
+    np.testing.assert_allclose(p.sum(1), 1, rtol=ALGEBRA)
+    for k in range(K):
+        for low in np.arange(0, 1, 0.2):
+            near = (p[:, k] >= low) & (p[:, k] < low + 0.2)
+            error = np.sqrt((p[near, k] * (1 - p[near, k])).sum())
+            assert abs((y[near] == k).sum() - p[near, k].sum()) < 4.5 * error
+
+
+def test_1_4_by_certainty_far_away() -> None:
+    """Finite and of sum one where a ratio of densities would be 0 / 0."""
+    far = np.array([[40.0, -30.0], [-300.0, 500.0]])
+    log_p = MIXTURE.log_class_probability(far)
+    assert np.isfinite(log_p).all()
+    np.testing.assert_allclose(np.exp(log_p).sum(1), 1, rtol=ALGEBRA)
+    assert (log_p.min(1) < -1000).all()
+
+
+@pytest.mark.parametrize(
+    ("mixture", "mean", "cov"),
+    [
+        (three_gaussians(), np.zeros(2), 1.375 * np.eye(2)),  # 1/4 + 1.5^2 / 2
+        (pinwheel(), np.zeros(2), np.eye(2)),
+        (pinwheel(3), np.zeros(2), np.eye(2)),
+        (pinwheel(8), np.zeros(2), np.eye(2)),
+    ],
+)
+def test_1_6_by_the_named_sets(mixture: GaussianMixture, mean: np.ndarray, cov: np.ndarray) -> None:
+    found = mixture.moments()
+    np.testing.assert_allclose(found[0], mean, atol=ALGEBRA)
+    np.testing.assert_allclose(found[1], cov, atol=ALGEBRA)
+
+
+def test_1_5_by_sums_over_a_grid() -> None:
+    p = np.exp(MIXTURE.log_density(GRID)) * STEP**2
+    np.testing.assert_allclose(MIXTURE.moments()[0], p @ GRID, atol=10 * TAIL)
+
+
+def test_1_5_by_draws(draws: tuple[np.ndarray, np.ndarray]) -> None:
+    x, _ = draws
+    assert (np.abs(x.mean(0) - MIXTURE.moments()[0]) < 4.5 * x.std(0) / np.sqrt(N)).all()
+
+
+def test_1_6_by_sums_over_a_grid() -> None:
+    p = np.exp(MIXTURE.log_density(GRID)) * STEP**2
+    apart = GRID - p @ GRID
+    np.testing.assert_allclose(MIXTURE.moments()[1], (apart.T * p) @ apart, atol=100 * TAIL)
+
+
+def test_1_6_by_draws(draws: tuple[np.ndarray, np.ndarray]) -> None:
+    apart = draws[0] - draws[0].mean(0)
+    products = apart[:, :, None] * apart[:, None, :]
+    error = products.std(0) / np.sqrt(N)
+    assert (np.abs(products.mean(0) - MIXTURE.moments()[1]) < 4.5 * error).all()
+
+
+def test_1_7_by_linear_discriminant() -> None:
+    """Unequal shares, shared covariance v I; the line by the two squares written out."""
+    pi, v, (a, b) = np.array([0.8, 0.2]), 0.3, np.array([[1.0, 0.2], [-0.5, 0.9]])
+    two = GaussianMixture(np.stack([a, b]), np.tile(v * np.eye(2), (2, 1, 1)), pi)
+    log_p = two.log_class_probability(POINTS)
+    line = np.log(pi[0] / pi[1]) + (POINTS - (a + b) / 2) @ (a - b) / v
+    np.testing.assert_allclose(log_p[:, 0] - log_p[:, 1], line, atol=1e-11)
+
+
+def test_1_7_by_second_differences() -> None:
+    """On any straight walk the log odds of two of the three Gaussians change evenly."""
+    walk = np.linspace([-3.0, 1.0], [2.0, 4.0], 21)
+    log_p = three_gaussians().log_class_probability(walk)
+    odds = log_p[:, 0] - log_p[:, 2]
+    np.testing.assert_allclose(np.diff(odds, 2), 0, atol=1e-11)  # of logs up to 100
+    # ... and by so much for one unit along the line between the means, sqrt(3) * 1.5 apart.
+    a, b = three_gaussians().means[[0, 2]]
+    one = (a - b) / np.linalg.norm(a - b)
+    ends = three_gaussians().log_class_probability(np.stack([np.zeros(2), one]))
+    slope = np.diff(ends[:, 0] - ends[:, 2])[0]
+    assert slope == pytest.approx(np.sqrt(3) * 1.5 / 0.25, abs=1e-11)
+
+
+def test_1_7_by_classes_that_agree() -> None:
+    """A label that says nothing: the posterior is the share, everywhere."""
+    same = GaussianMixture(np.ones((3, 2)), MIXTURE.covs[[0, 0, 0]], MIXTURE.weights)
+    found = np.exp(same.log_class_probability(POINTS))
+    np.testing.assert_allclose(found, np.tile(MIXTURE.weights, (len(POINTS), 1)), rtol=ALGEBRA)
+
+
+def test_1_7_by_the_paper() -> None:
+    """Figure 2: the first class at the top, all at 1.5 from the middle, a third of a turn apart."""
+    three = three_gaussians()
+    np.testing.assert_allclose(three.means[0], [0, 1.5], atol=ALGEBRA)
+    apart = np.linalg.norm(three.means - np.roll(three.means, 1, 0), axis=1)
+    np.testing.assert_allclose(apart, 1.5 * np.sqrt(3), rtol=ALGEBRA)
+    # The middle belongs to all, the border of classes 1 and 2 is the axis below it.
+    p = np.exp(three.log_class_probability(np.array([[0.0, 0.0], [0.0, -2.0]])))
+    np.testing.assert_allclose(p[0], 1 / 3, rtol=1e-10)
+    assert p[1, 1] == pytest.approx(p[1, 2], rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"means": np.zeros((2, 2))}, r"K = 3, but means \(2, 2\), covs \(3, 2, 2\)"),
+        ({"covs": np.eye(2)}, r"K = 3, but means \(3, 2\), covs \(2, 2\)"),
+        ({"weights": np.array([0.5, 0.5, 0.5])}, r"weights = \[0.5 0.5 0.5\]: they must"),
+        ({"weights": np.array([1.0, 0.0, 0.0])}, "they must be positive and add up to 1"),
+        ({"weights": np.array([np.nan, 0.5, 0.5])}, "they must be positive and add up to 1"),
+        ({"covs": np.tile([[1.0, 2.0], [2.0, 1.0]], (3, 1, 1))}, r"covs\[0\] = \[\[1.0, 2.0\], "),
+        ({"covs": np.tile([[1.0, 0.2], [0.0, 1.0]], (3, 1, 1))}, "not symmetric positive definite"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_1_1_by_refusal_of_what_is_no_mixture(change: dict[str, np.ndarray], message: str) -> None:
+    """A Cholesky factor takes the last one, reading half of it; densities of it would be wrong."""
+    parts = {"means": MIXTURE.means, "covs": MIXTURE.covs, "weights": MIXTURE.weights} | change
+    with pytest.raises(ValueError, match=message):
+        GaussianMixture(**parts)
+
+
+def test_1_6_by_refusal_of_a_pinwheel_of_two() -> None:
+    with pytest.raises(ValueError, match="K = 2: a pinwheel has at least 3 classes"):
+        pinwheel(2)

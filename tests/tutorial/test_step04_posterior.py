@@ -1,0 +1,158 @@
+"""Step 4 by two routes an equation: algebra, Bayes on a grid, and chains that really ran."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy
+from scipy.integrate import quad
+
+from tutorial.step00_notation import Gaussian, Schedule, product
+from tutorial.step04_posterior import posterior_coefficients, q_posterior
+
+SCHEDULE = Schedule.linear(10)
+ALGEBRA = 1e-12  # float64, a handful of operations of order one: a thousand roundings of room
+
+
+def completed_square() -> tuple[float, float, float]:
+    """`c_0`, `c_t`, variance at t = 4, read off the exponent of Bayes' product by sympy."""
+    x, x0, xt, alpha, abar_prev = sympy.symbols("x x0 xt alpha abar_prev", positive=True)
+    step, marginal = (xt - sympy.sqrt(alpha) * x) ** 2, (x - sympy.sqrt(abar_prev) * x0) ** 2
+    exponent = sympy.expand(-step / (2 * (1 - alpha)) - marginal / (2 * (1 - abar_prev)))
+    precision = -2 * exponent.coeff(x, 2)
+    mean = sympy.expand(exponent.coeff(x, 1) / precision)
+    at = {alpha: SCHEDULE.alpha[4], abar_prev: SCHEDULE.alpha_bar[3]}
+    c_0, c_t = (float(mean.coeff(s, 1).subs(at)) for s in (x0, xt))
+    return c_0, c_t, float((1 / precision).subs(at))
+
+
+def bayes_moments(x0: float, xt: float, t: int) -> tuple[float, float]:
+    """Mean and variance of `q(x_t | x) q(x | x_0)` normalised by quadrature over x = x_{t-1}."""
+    alpha, abar_prev = SCHEDULE.alpha[t], SCHEDULE.alpha_bar[t - 1]
+
+    def density(x: float) -> float:
+        step = (xt - np.sqrt(alpha) * x) ** 2 / (1 - alpha)
+        return float(np.exp(-0.5 * (step + (x - np.sqrt(abar_prev) * x0) ** 2 / (1 - abar_prev))))
+
+    mass, first, second = (
+        quad(lambda x, k=k: x**k * density(x), -8, 8, points=(x0, xt), epsabs=1e-13)[0]
+        for k in range(3)
+    )
+    return first / mass, second / mass - (first / mass) ** 2
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[np.ndarray, np.ndarray]:
+    """`(x_3, x_4)` of 400,000 chains that started at x_0 = 0 (seed 4)."""
+    rng = np.random.default_rng(4)
+    x = np.zeros(400_000)
+    for s in range(1, 5):
+        x_prev = x
+        x = np.sqrt(SCHEDULE.alpha[s]) * x + np.sqrt(SCHEDULE.beta[s]) * rng.standard_normal(len(x))
+    return x_prev, x
+
+
+def test_4_1_by_completed_square() -> None:
+    assert posterior_coefficients(4, SCHEDULE)[0] == pytest.approx(
+        completed_square()[0], abs=ALGEBRA
+    )
+
+
+@pytest.mark.parametrize("t", [2, 4, 10])
+def test_4_1_by_quadrature(t: int) -> None:
+    """c_0 is how far the posterior mean moves when x_0 moves by one."""
+    moved = bayes_moments(1.5, 0.3, t)[0] - bayes_moments(0.5, 0.3, t)[0]
+    assert posterior_coefficients(t, SCHEDULE)[0] == pytest.approx(moved, abs=1e-8)  # quad's own
+
+
+def test_4_2_by_completed_square() -> None:
+    assert posterior_coefficients(4, SCHEDULE)[1] == pytest.approx(
+        completed_square()[1], abs=ALGEBRA
+    )
+
+
+@pytest.mark.parametrize("t", [2, 4, 10])
+def test_4_2_by_quadrature(t: int) -> None:
+    moved = bayes_moments(0.5, 1.3, t)[0] - bayes_moments(0.5, 0.3, t)[0]
+    assert posterior_coefficients(t, SCHEDULE)[1] == pytest.approx(moved, abs=1e-8)
+
+
+def test_4_2_by_regression_on_chains(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    """From x_0 = 0, c_t is the slope of x_{t-1} on x_t; its error is known from the residuals."""
+    x_prev, x = pairs
+    slope = (x_prev @ x) / (x @ x)
+    error = np.std(x_prev - slope * x) / np.sqrt(x @ x)
+    assert abs(slope - posterior_coefficients(4, SCHEDULE)[1]) < 4 * error
+
+
+def test_4_3_by_completed_square() -> None:
+    assert posterior_coefficients(4, SCHEDULE)[2] == pytest.approx(
+        completed_square()[2], abs=ALGEBRA
+    )
+
+
+@pytest.mark.parametrize("t", [2, 4, 10])
+def test_4_3_by_quadrature(t: int) -> None:
+    assert posterior_coefficients(t, SCHEDULE)[2] == pytest.approx(
+        bayes_moments(0.5, 0.3, t)[1], abs=1e-8
+    )
+
+
+def test_4_3_by_residuals_of_chains(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    x_prev, x = pairs
+    residual = x_prev - (x_prev @ x) / (x @ x) * x
+    error = np.sqrt(2 / len(x)) * residual.var()  # of a Gaussian's sample variance
+    assert abs(residual.var() - posterior_coefficients(4, SCHEDULE)[2]) < 4 * error
+
+
+@pytest.mark.parametrize("t", range(2, 11))
+def test_4_4_by_product_of_gaussians(t: int) -> None:
+    """The lesson's derivation run as code: step 0's product of step 2's and step 3's laws."""
+    x0, xt = np.array([0.7, -1.2]), np.array([-0.4, 0.1])
+    alpha, abar_prev = SCHEDULE.alpha[t], SCHEDULE.alpha_bar[t - 1]
+    step = Gaussian(xt / np.sqrt(alpha), float((1 - alpha) / alpha))
+    both = product(step, Gaussian(np.sqrt(abar_prev) * x0, float(1 - abar_prev)))
+    posterior = q_posterior(x0, xt, t, SCHEDULE)
+    assert posterior.var == pytest.approx(both.var, rel=ALGEBRA)
+    np.testing.assert_allclose(posterior.mean, both.mean, atol=ALGEBRA)
+
+
+def test_4_4_by_curvature_of_log_density() -> None:
+    """Minus the second difference of the log of Bayes' product is its precision, at any x."""
+    alpha, abar_prev, h = SCHEDULE.alpha[4], SCHEDULE.alpha_bar[3], 1e-3
+
+    def log_bayes(x: float) -> float:
+        forward = Gaussian(np.sqrt(alpha) * np.array([x]), float(1 - alpha))
+        start = Gaussian(np.sqrt(abar_prev) * np.array([0.7]), float(1 - abar_prev))
+        return float(forward.log_density(np.array([-0.4])) + start.log_density(np.array([x])))
+
+    curvature = (log_bayes(0.2 + h) - 2 * log_bayes(0.2) + log_bayes(0.2 - h)) / h**2
+    # A quadratic has no truncation error; the rounding is about 1e-16 / h^2.
+    assert -1 / curvature == pytest.approx(posterior_coefficients(4, SCHEDULE)[2], rel=1e-8)
+
+
+def test_4_5_by_table() -> None:
+    c_0, c_t, var = posterior_coefficients(1, SCHEDULE)
+    assert c_0 == pytest.approx(1, abs=ALGEBRA)
+    assert (c_t, var) == (0, 0)
+
+
+def test_4_5_by_sampling_the_last_step() -> None:
+    x0, rng = np.array([[0.3, -2.0]] * 5), np.random.default_rng(0)
+    drawn = q_posterior(x0, rng.standard_normal((5, 2)), 1, SCHEDULE).sample(rng)
+    np.testing.assert_allclose(drawn, x0, atol=ALGEBRA)
+
+
+def test_4_3_by_end_of_chain() -> None:
+    """At t = T a cosine chain has forgotten x_0; the posterior is still finite and below beta."""
+    schedule = Schedule.cosine(1000)
+    c_0, c_t, var = posterior_coefficients(1000, schedule)
+    assert np.isfinite([c_0, c_t, var]).all()
+    assert 0 < var < schedule.beta[1000]
+
+
+@pytest.mark.parametrize("t", [0, -1, 11])
+def test_4_1_by_refusal_of_wrong_t(t: int) -> None:
+    """t = 0 would read alpha_bar[-1], the last entry, and answer."""
+    with pytest.raises(ValueError, match=f"t = {t} is outside 1..10"):
+        q_posterior(np.zeros(2), np.zeros(2), t, SCHEDULE)

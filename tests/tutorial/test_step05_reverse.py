@@ -1,0 +1,327 @@
+"""Step 5 by two routes an equation: Bayes integrated, chains that ran, derivatives, algebra."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy
+
+from tutorial.step00_notation import Gaussian, Schedule
+from tutorial.step04_posterior import posterior_coefficients, q_posterior
+from tutorial.step05_reverse import (
+    eps_from_x0,
+    p_xprev_given_xt,
+    reverse_var,
+    score_from_eps,
+    two_point_density,
+    x0_coefficients,
+    x0_from,
+)
+
+SCHEDULE = Schedule.cosine(4)
+ALGEBRA = 1e-12  # float64, a handful of operations of order one
+GRID = np.linspace(-8, 8, 4001)  # sums of smooth, decaying functions: exact to rounding
+STEP = 0.004
+
+
+def normal(x: np.ndarray | float, mean: float, var: float) -> np.ndarray:
+    return np.exp(-((x - mean) ** 2) / (2 * var)) / np.sqrt(2 * np.pi * var)
+
+
+def two_points(x: np.ndarray | float, t: int) -> np.ndarray:
+    """The density of x_t when the data are -1 and 1."""
+    abar = SCHEDULE.alpha_bar[t]
+    return (normal(x, -np.sqrt(abar), 1 - abar) + normal(x, np.sqrt(abar), 1 - abar)) / 2
+
+
+def bayes(xt: float, t: int) -> np.ndarray:
+    """`q(x_t | x) q(x) / q(x_t)` on the grid of x = x_{t-1}: it never mentions x_0 given x_t."""
+    alpha = SCHEDULE.alpha[t]
+    return (
+        normal(xt, np.sqrt(alpha) * GRID, 1 - alpha) * two_points(GRID, t - 1) / two_points(xt, t)
+    )
+
+
+def guess(xt: float, t: int) -> float:
+    """`E[x_0 | x_t]` for data -1 and 1: the two likelihoods, weighed."""
+    abar = SCHEDULE.alpha_bar[t]
+    low, high = (normal(xt, x0 * np.sqrt(abar), 1 - abar) for x0 in (-1, 1))
+    return float((high - low) / (high + low))
+
+
+def moment(density: np.ndarray, k: int) -> float:
+    return float((GRID**k * density).sum() * STEP)
+
+
+def run_chain(x0: np.ndarray, t: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`(x_{t-1}, x_t, eps)` of chains from x0; eps is their mixed noise, by products of alpha."""
+    rng, x, mix = np.random.default_rng(seed), x0, np.zeros_like(x0)
+    for s in range(1, t + 1):
+        noise, x_prev = rng.standard_normal(x0.shape), x
+        x = np.sqrt(SCHEDULE.alpha[s]) * x + np.sqrt(SCHEDULE.beta[s]) * noise
+        mix = np.sqrt(SCHEDULE.alpha[s]) * mix + np.sqrt(SCHEDULE.beta[s]) * noise
+    return x_prev, x, mix / np.sqrt(1 - np.prod(SCHEDULE.alpha[1 : t + 1]))
+
+
+@pytest.mark.parametrize("t", [2, 3, 4])
+@pytest.mark.parametrize("xt", [0.0, -0.8])
+def test_5_1_by_bayes_on_a_grid(xt: float, t: int) -> None:
+    np.testing.assert_allclose(two_point_density(GRID, xt, t, SCHEDULE), bayes(xt, t), atol=1e-11)
+
+
+def test_5_1_by_chains_that_passed_by() -> None:
+    """2,000,000 chains from -1 and 1 (seed 1), kept if x_2 is within 0.01 of 0.3: their law."""
+    x0 = np.repeat([-1.0, 1.0], 1_000_000)
+    x_prev, x, _ = run_chain(x0, 2, 1)
+    kept, law = x_prev[np.abs(x - 0.3) < 0.01], two_point_density(GRID, 0.3, 2, SCHEDULE)
+    for k in (1, 2, 4):
+        error = np.sqrt((moment(law, 2 * k) - moment(law, k) ** 2) / len(kept))
+        assert abs((kept**k).mean() - moment(law, k)) < 4.5 * error
+
+
+@pytest.mark.parametrize(("T", "said"), [(4, -1.35), (1000, -0.00007)])
+def test_5_1_by_kurtosis_in_the_text(T: int, said: float) -> None:
+    schedule, x = Schedule.cosine(T), np.linspace(-8, 8, 40_001)
+    law = two_point_density(x, 0.0, T // 2, schedule)
+    second, fourth = ((x**k * law).sum() / law.sum() for k in (2, 4))
+    c_0, _, var = posterior_coefficients(T // 2, schedule)
+    found = fourth / second**2 - 3
+    assert found == pytest.approx(-2 * (c_0**2 / (c_0**2 + var)) ** 2, abs=1e-11)
+    assert found == pytest.approx(said, rel=0.06)  # to the digits printed in the lesson
+
+
+@pytest.mark.parametrize("t", [2, 3, 4])
+def test_5_2_by_mean_of_the_true_law(t: int) -> None:
+    """With x0hat = E[x_0 | x_t] the mean is exact, however little Gaussian the true law is."""
+    for xt in (-0.6, 0.0, 1.1):
+        p = p_xprev_given_xt(np.array([xt]), np.array([guess(xt, t)]), t, SCHEDULE, "x0")
+        assert p.mean[0] == pytest.approx(moment(bayes(xt, t), 1), abs=1e-11)
+
+
+def test_5_2_by_regression_on_chains() -> None:
+    """Given the data, chains scatter around its mean with its variance (400,000, seed 2)."""
+    n = 400_000
+    x0 = np.random.default_rng(20).uniform(-2, 2, n)
+    x_prev, x, _ = run_chain(x0, 3, 2)
+    p = p_xprev_given_xt(x[:, None], x0[:, None], 3, SCHEDULE, "x0")
+    left = x_prev - p.mean[:, 0]
+    for regressor in (np.ones(n), x0, x):
+        product = left * regressor
+        assert abs(product.mean()) < 4.5 * product.std() / np.sqrt(n)
+    assert abs(left.var() - p.var) < 4.5 * p.var * np.sqrt(2 / n)
+
+
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_5_3_by_noises_of_a_chain(t: int) -> None:
+    """The mixed noise of a chain that really ran leads back to where it started."""
+    x0 = np.array([[0.4, -1.3], [2.0, 0.0]])
+    _, x, eps = run_chain(x0, t, 3)
+    size = 1 / np.sqrt(SCHEDULE.alpha_bar[t])  # at t = 4, 200: so much does eps's rounding weigh
+    np.testing.assert_allclose(x0_from(eps, x, t, SCHEDULE), x0, atol=ALGEBRA * size)
+    np.testing.assert_allclose(eps_from_x0(x0, x, t, SCHEDULE), eps, atol=ALGEBRA)
+
+
+@pytest.mark.parametrize("xt", [-0.7, 0.2, 1.5])
+def test_5_3_by_slope_of_log_density(xt: float) -> None:
+    """Tweedie: E[eps | x_t] is minus the noise's size times a score; it gives E[x_0 | x_t]."""
+    h, t = 1e-5, 2
+    slope = (np.log(two_points(xt + h, t)) - np.log(two_points(xt - h, t))) / (2 * h)
+    eps = np.array([-np.sqrt(1 - SCHEDULE.alpha_bar[t]) * slope])
+    # A central difference: h^2 of truncation, 1e-16 / h of rounding.
+    assert x0_from(eps, np.array([xt]), t, SCHEDULE)[0] == pytest.approx(guess(xt, t), abs=1e-8)
+
+
+def mean_coefficients(t: int) -> list[float]:
+    """Factors of x_t and of eps in the mean of the reverse step."""
+    one, nothing = np.ones(1), np.zeros(1)
+    pairs = ((one, nothing), (nothing, one))
+    return [float(p_xprev_given_xt(xt, eps, t, SCHEDULE).mean[0]) for xt, eps in pairs]
+
+
+def test_5_4_by_sympy() -> None:
+    """The text's derivation for all symbols, then its numbers at t = 3."""
+    alpha, before, xt, eps = sympy.symbols("alpha before xt eps", positive=True)
+    abar = alpha * before
+    x0hat = (xt - sympy.sqrt(1 - abar) * eps) / sympy.sqrt(abar)
+    plugged = sympy.sqrt(before) * (1 - alpha) * x0hat + sympy.sqrt(alpha) * (1 - before) * xt
+    claimed = (xt - (1 - alpha) / sympy.sqrt(1 - abar) * eps) / sympy.sqrt(alpha)
+    assert sympy.simplify(plugged / (1 - abar) - claimed) == 0
+    at = {alpha: SCHEDULE.alpha[3], before: SCHEDULE.alpha_bar[2]}
+    factors = [float(sympy.expand(claimed).coeff(s).subs(at)) for s in (xt, eps)]
+    assert mean_coefficients(3) == pytest.approx(factors, abs=ALGEBRA)
+
+
+@pytest.mark.parametrize("t", [2, 3])
+def test_5_4_by_regression_on_chains(t: int) -> None:
+    """Least squares of x_{t-1} on (x_t, eps) over 400,000 chains (seed 4), in standard errors."""
+    x0 = np.random.default_rng(40).normal(0.0, 1.5, 400_000)
+    x_prev, x, eps = run_chain(x0, t, 4)
+    design = np.stack([x, eps], axis=1)
+    fitted, *_ = np.linalg.lstsq(design, x_prev)
+    covariance = np.linalg.inv(design.T @ design) * np.var(x_prev - design @ fitted)
+    gap = np.abs(fitted - mean_coefficients(t))
+    np.testing.assert_array_less(gap, 4.5 * np.sqrt(np.diag(covariance)))
+
+
+def test_5_5_by_derivative_along_the_arc() -> None:
+    """v as the speed of x_t = x_0 cos(phi) + eps sin(phi), by central difference."""
+    x0, eps, h = np.array([[0.3, -1.1]]), np.array([[1.2, 0.4]]), 1e-5
+    phi = np.arccos(np.sqrt(SCHEDULE.alpha_bar[2]))
+    back, here, ahead = (x0 * np.cos(a) + eps * np.sin(a) for a in (phi - h, phi, phi + h))
+    # h^2 of truncation, 1e-16 / h of rounding.
+    x0_back = x0_from((ahead - back) / (2 * h), here, 2, SCHEDULE, "v")
+    np.testing.assert_allclose(x0_back, x0, atol=1e-9)
+
+
+def test_5_5_by_sympy() -> None:
+    """(3.2) and (5.5) solved for the data: what multiplies x_t and what multiplies v."""
+    x0, eps, xt, v, abar = sympy.symbols("x0 eps xt v abar", positive=True)
+    signal, noise = sympy.sqrt(abar), sympy.sqrt(1 - abar)
+    both = sympy.solve([signal * x0 + noise * eps - xt, signal * eps - noise * x0 - v], [x0, eps])
+    data = sympy.expand(sympy.simplify(both[x0]))
+    for t in (1, 2, 4):
+        factors = [float(data.coeff(s).subs(abar, SCHEDULE.alpha_bar[t])) for s in (xt, v)]
+        assert x0_coefficients(t, SCHEDULE, "v") == pytest.approx(factors, abs=ALGEBRA)
+
+
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_5_6_by_finite_difference(t: int) -> None:
+    x0, h = np.array([0.7]), 1e-4
+    _, xt, eps = run_chain(x0, t, 6)
+    abar = SCHEDULE.alpha_bar[t]
+    law = Gaussian(np.sqrt(abar) * x0, float(1 - abar))
+    slope = (law.log_density(xt + h) - law.log_density(xt - h)) / (2 * h)
+    # A quadratic: no truncation, and rounding of 1e-16 / h.
+    assert score_from_eps(eps, t, SCHEDULE)[0] == pytest.approx(slope, abs=1e-9)
+
+
+def test_5_6_by_stein_identity() -> None:
+    """E[score (x_t - x_0)] = -1 for any law of x_0: 400,000 chains (seed 7)."""
+    x0 = np.random.default_rng(70).uniform(-2, 2, 400_000)
+    _, xt, eps = run_chain(x0, 3, 7)
+    product = score_from_eps(eps[:, None], 3, SCHEDULE)[:, 0] * (xt - x0)
+    assert abs(product.mean() + 1) < 4.5 * product.std() / np.sqrt(len(x0))
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_5_7_by_solving_for_the_row(prediction: str, t: int) -> None:
+    """p and q from chains alone: least squares of x_0 on (x_t, out), which fits exactly."""
+    x0 = np.linspace(-2, 2, 50)
+    _, xt, eps = run_chain(x0, t, 8)
+    phi = np.arccos(np.sqrt(SCHEDULE.alpha_bar[t]))
+    out = {"eps": eps, "x0": x0, "v": eps * np.cos(phi) - x0 * np.sin(phi)}[prediction]
+    row, *_ = np.linalg.lstsq(np.stack([xt, out], axis=1), x0)
+    # At t = 4 the factors of eps are 200, and x_t and eps nearly parallel: so much of it is lost.
+    assert x0_coefficients(t, SCHEDULE, prediction) == pytest.approx(row, abs=1e-8)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+def test_5_7_by_clip_that_reaches_the_mean(prediction: str) -> None:
+    """Where x0hat is cut to 1, the step is that of a network that had said 1."""
+    xt, out = np.array([[2.0, -2.5, 0.1]]), np.array([[-3.0, 4.0, 0.05]])
+    if prediction == "x0":
+        out = -out
+    x0hat = np.array([[1.0, -1.0, x0_from(out, xt, 2, SCHEDULE, prediction)[0, 2]]])
+    clipped = p_xprev_given_xt(xt, out, 2, SCHEDULE, prediction, clip=1.0)
+    np.testing.assert_allclose(clipped.mean, q_posterior(x0hat, xt, 2, SCHEDULE).mean)
+    free = p_xprev_given_xt(xt, out, 2, SCHEDULE, prediction)
+    assert (np.abs(free.mean - clipped.mean)[0, :2] > 0.1).all()
+    # The eps of the clipped guess leads to the clipped mean without any clip: the repair of (5.4).
+    repaired = p_xprev_given_xt(xt, eps_from_x0(x0hat, xt, 2, SCHEDULE), 2, SCHEDULE)
+    np.testing.assert_allclose(repaired.mean, clipped.mean, atol=ALGEBRA)
+
+
+@pytest.mark.parametrize("xt", [-0.4, 0.0, 1.2])
+@pytest.mark.parametrize("t", [2, 3, 4])
+def test_5_8_by_variance_of_the_true_law(xt: float, t: int) -> None:
+    law = bayes(xt, t)
+    true_var = moment(law, 2) - moment(law, 1) ** 2
+    assert reverse_var(1 - guess(xt, t) ** 2, t, SCHEDULE) == pytest.approx(true_var, abs=1e-11)
+
+
+@pytest.mark.parametrize("t", [1, 2, 3, 4])
+@pytest.mark.parametrize("s", [0.0, 0.5, 1.0, 3.0])
+def test_5_8_by_conditioning_a_joint_gaussian(s: float, t: int) -> None:
+    """Data N(0, s^2): (x_0, x_{t-1}, x_t) is Gaussian; s = 0 gives beta~, s = 1 gives beta."""
+    at = [s**2 * SCHEDULE.alpha_bar[u] + 1 - SCHEDULE.alpha_bar[u] for u in (t - 1, t)]
+    true_var = at[0] - SCHEDULE.alpha[t] * at[0] ** 2 / at[1]
+    var_x0 = s**2 - SCHEDULE.alpha_bar[t] * s**4 / at[1]
+    assert reverse_var(var_x0, t, SCHEDULE) == pytest.approx(true_var, abs=ALGEBRA)
+    if s in (0, 1):
+        extreme = posterior_coefficients(t, SCHEDULE)[2] if s == 0 else SCHEDULE.beta[t]
+        assert true_var == pytest.approx(extreme, abs=ALGEBRA)
+
+
+def test_5_8_by_average_between_the_extremes() -> None:
+    """Data -1 and 1 have variance 1: between on average, above beta where the bumps are even."""
+    for t in (2, 3, 4):
+        low, high = posterior_coefficients(t, SCHEDULE)[2], SCHEDULE.beta[t]
+        of_xt = [reverse_var(1 - guess(x, t) ** 2, t, SCHEDULE) for x in GRID[::10]]
+        average = (np.array(of_xt) * two_points(GRID[::10], t)).sum() * STEP * 10
+        assert low < average < high < reverse_var(1.0, t, SCHEDULE)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+def test_5_9_by_point_at_the_last_step(prediction: str) -> None:
+    xt, out = np.array([[0.2, -0.9]]), np.array([[0.5, 0.1]])
+    p = p_xprev_given_xt(xt, out, 1, SCHEDULE, prediction)
+    assert p.var == 0
+    np.testing.assert_allclose(p.mean, x0_from(out, xt, 1, SCHEDULE, prediction), atol=ALGEBRA)
+
+
+def test_5_9_by_drawing_the_last_step_of_a_chain() -> None:
+    """A network that knows the noise ends where the chain began, whatever is drawn."""
+    x0 = np.array([[0.3, -2.0], [1.1, 0.4]])
+    _, xt, eps = run_chain(x0, 1, 9)
+    drawn = p_xprev_given_xt(xt, eps, 1, SCHEDULE).sample(np.random.default_rng(0))
+    np.testing.assert_allclose(drawn, x0, atol=ALGEBRA)
+
+
+def test_5_10_by_closed_form_of_the_cosine() -> None:
+    """abar_999 is a ratio of squared cosines, and the capped last step keeps a thousandth of it."""
+    f = np.cos((np.array([0.0, 0.999]) + 0.008) / 1.008 * np.pi / 2) ** 2
+    abar = 0.001 * f[1] / f[0]
+    q = x0_coefficients(1000, Schedule.cosine(1000))[1]
+    # abar_999 is a product of 999 factors; the last ones lose digits as 1 - beta.
+    assert -q == pytest.approx(np.sqrt((1 - abar) / abar), rel=1e-9)
+    assert -q == pytest.approx(20_291, abs=0.5)
+
+
+def test_5_10_by_an_error_in_the_output() -> None:
+    """One per cent of error in eps at T: what x0hat and the mean make of it, with and without."""
+    cosine, xt, error = Schedule.cosine(1000), np.full(1, 0.3), 0.01
+    right, wrong = np.full(1, 0.3), np.full(1, 0.3 + error)
+    of_x0 = np.diff([x0_from(out, xt, 1000, cosine)[0] for out in (right, wrong)])[0]
+    assert abs(of_x0) / error == pytest.approx(np.exp(-cosine.log_snr[1000] / 2), rel=1e-9)
+
+    def of_mean(clip: float) -> float:
+        low, high = (p_xprev_given_xt(xt, g, 1000, cosine, clip=clip).mean for g in (right, wrong))
+        return float(abs(high - low)[0])
+
+    assert of_mean(np.inf) / error == pytest.approx(31.6, abs=0.05)
+    assert of_mean(1.0) <= 2 * posterior_coefficients(1000, cosine)[0] < 0.0032
+    for prediction in ("x0", "v"):
+        assert abs(x0_coefficients(1000, cosine, prediction)[1]) <= 1
+
+
+@pytest.mark.parametrize("t", [0, -1, 5])
+def test_5_2_by_refusal_of_wrong_t(t: int) -> None:
+    with pytest.raises(ValueError, match=rf"t = {t} is outside 1\.\.4"):
+        p_xprev_given_xt(np.zeros(2), np.zeros(2), t, SCHEDULE)
+
+
+def test_5_1_by_refusal_of_the_point() -> None:
+    with pytest.raises(ValueError, match=r"t = 1 is outside 2\.\.4"):
+        two_point_density(GRID, 0.0, 1, SCHEDULE)
+
+
+def test_5_7_by_refusal_of_an_unknown_output() -> None:
+    with pytest.raises(ValueError, match="prediction = 'epsilon' is none of eps, x0, v"):
+        x0_from(np.zeros(2), np.zeros(2), 1, SCHEDULE, "epsilon")
+
+
+@pytest.mark.parametrize("clip", [0.0, -1.0, np.nan])
+def test_5_7_by_refusal_of_a_clip_that_is_not_positive(clip: float) -> None:
+    with pytest.raises(ValueError, match=f"clip = {clip}"):
+        p_xprev_given_xt(np.zeros(2), np.zeros(2), 1, SCHEDULE, clip=clip)

@@ -1,0 +1,1 @@
+"""The lectures: classifier-free guidance derived step by step in NumPy, on toy 2-D data."""

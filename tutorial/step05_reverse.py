@@ -1,0 +1,170 @@
+r"""Step 5. The reverse step $p(x_{t-1} | x_t)$: what a network has to supply, and in which units.
+
+**Claim.** A sampler needs step 4's posterior averaged over the data that $x_t$ may come from,
+
+$$ q(x_{t-1} | x_t) = \int q(x_{t-1} | x_t, x_0) q(x_0 | x_t) dx_0 $$ (5.1)
+
+which needs the density of the data. The model puts one guess $\hat x_0$ in the place of $x_0$:
+
+$$ p(x_{t-1} | x_t) = N(c_0 \hat x_0 + c_t x_t, \tilde\beta_t I) $$ (5.2)
+
+**Why a Gaussian will do.** (5.1) has a bump for each $x_0$. For data $\pm 1$ and $x_t = 0$ it is
+$\pm c_0$ plus noise of variance $\tilde\beta_t$. As $c_0 \propto \beta_t$, its excess kurtosis,
+$-2 (c_0^2 / (c_0^2 + \tilde\beta_t))^2$, nears a Gaussian's 0 like $\beta_t^2$: half way down a
+cosine schedule, -1.35 with $T = 4$, -0.00007 with $T = 1000$. Small steps buy a simple law. The
+mean of (5.1) is linear in $x_0$, so (5.2) has it exactly if $\hat x_0 = E[x_0 | x_t]$.
+
+**From eps.** Solve (3.2) for the data and put that into the mean: the factor of $x_t$ becomes
+$c_0 / \sqrt{\bar\alpha_t} + c_t$, that of eps $-c_0 \sqrt{1 / \bar\alpha_t - 1}$. Step 4's $c_0$,
+$c_t$, with $\bar\alpha_t = \alpha_t \bar\alpha_{t-1}$, turn these into the factors of (5.4).
+
+$$ \hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t} \epsilon) / \sqrt{\bar\alpha_t} $$ (5.3)
+$$ \mu = (x_t - (1 - \alpha_t) / \sqrt{1 - \bar\alpha_t} \epsilon) / \sqrt{\alpha_t} $$ (5.4)
+
+**Four units.** With $\cos \phi = \sqrt{\bar\alpha_t}$, $x_t = x_0 \cos \phi + \epsilon \sin \phi$.
+Its derivative in $\phi$ is $v$; the gradient of its log density is the score.
+
+$$ v = \sqrt{\bar\alpha_t} \epsilon - \sqrt{1 - \bar\alpha_t} x_0 $$ (5.5)
+$$ \nabla \log q(x_t | x_0) = -\epsilon / \sqrt{1 - \bar\alpha_t} $$ (5.6)
+
+Given $x_t$, each gives the others by a linear map. A sampler needs one thing of the output $g$,
+
+$$ \hat x_0 = clip(p x_t + q g) $$ (5.7)
+
+with $(p, q) = (1, -\sqrt{1 - \bar\alpha_t}) / \sqrt{\bar\alpha_t}$ for eps, $(0, 1)$ for x0,
+$(\sqrt{\bar\alpha_t}, -\sqrt{1 - \bar\alpha_t})$ for v. Data in $[-c, c]$ put $E[x_0 | x_t]$ there,
+so the clip removes only error. The old eps is void after it: the mean is (5.2), no longer (5.4).
+
+**Which variance.** The posterior's, plus that of its mean, which moves with $x_0$:
+
+$$ Var(x_{t-1} | x_t) = \tilde\beta_t + c_0^2 Var(x_0 | x_t) $$ (5.8)
+
+Data at one point: $\tilde\beta_t$. Data $N(0, I)$: $Var(x_0 | x_t) = 1 - \bar\alpha_t$ and (5.8) is
+$\beta_t$. Data of variance at most 1 lie between, averaged over $x_t$: the best guess of $x_0$ is
+no worse than the best linear one, whose squared error is then at most $1 - \bar\alpha_t$.
+
+**Boundary.** At $t = 1$, $c_t = \tilde\beta_1 = 0$. Up to $t = T$, errors in eps grow by $|q|$:
+
+$$ p(x_0 | x_1) = \text{the point } \hat x_0 $$ (5.9)
+$$ |q| = \sqrt{(1 - \bar\alpha_t) / \bar\alpha_t} = e^{-\lambda_t / 2} $$ (5.10)
+
+20,291 for the cosine schedule at $T = 1000$, finite only because $\beta_T$ is capped. The mean gets
+31.6 times the error; with $\hat x_0$ clipped to $[-1, 1]$ it cannot move by more than 0.0032.
+
+**Source.** Ho et al. 2020, arXiv:2006.11239, eqs. 11 and 15, sec. 3.2; Salimans and Ho 2022,
+arXiv:2202.00512, app. D (v); Sohl-Dickstein et al. 2015, arXiv:1503.03585 (small steps).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.program import BLUE, ORANGE, Check, present
+from tutorial.step00_notation import Gaussian, Schedule
+from tutorial.step04_posterior import posterior_coefficients, q_posterior
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+def x0_coefficients(t: int, schedule: Schedule, prediction: str = "eps") -> tuple[float, float]:
+    """`(p, q)` of `x0hat = p x_t + q out` for `t` in 1..T; `prediction` is eps, x0 or v."""
+    abar = float(schedule.alpha_bar[schedule.check_t(t)])
+    signal, noise = abar**0.5, (1 - abar) ** 0.5
+    # Of eps (5.3) (5.10), of x0, and of v: (x_t, v) is (x_0, eps) rotated; this turns it back.
+    table = {"eps": (1 / signal, -noise / signal), "x0": (0.0, 1.0), "v": (signal, -noise)}
+    if prediction not in table:
+        raise ValueError(f"prediction = {prediction!r} is none of {', '.join(table)}")
+    return table[prediction]
+
+
+def x0_from(
+    out: Float[np.ndarray, "*n D"], xt: Float[np.ndarray, "*n D"], t: int, schedule: Schedule,
+    prediction: str = "eps",
+) -> Float[np.ndarray, "*n D"]:  # fmt: skip
+    """What a network's output says about the data, not clipped."""
+    p, q = x0_coefficients(t, schedule, prediction)
+    return p * xt + q * out
+
+
+def eps_from_x0(
+    x0: Float[np.ndarray, "*n D"], xt: Float[np.ndarray, "*n D"], t: int, schedule: Schedule
+) -> Float[np.ndarray, "*n D"]:
+    """The noise in `x_t` if `x0` is the data: (5.3) turned round, needed after a clip."""
+    p, q = x0_coefficients(t, schedule)
+    return (x0 - p * xt) / q
+
+
+def score_from_eps(
+    eps: Float[np.ndarray, "*n D"], t: int, schedule: Schedule
+) -> Float[np.ndarray, "*n D"]:
+    """The gradient of `log q(x_t | x_0)`; with `E[eps | x_t]`, that of `log q(x_t)`."""
+    return -eps / np.sqrt(1 - schedule.alpha_bar[schedule.check_t(t)])  # (5.6)
+
+
+def p_xprev_given_xt(
+    xt: Float[np.ndarray, "*n D"], out: Float[np.ndarray, "*n D"], t: int, schedule: Schedule,
+    prediction: str = "eps", clip: float = np.inf,
+) -> Gaussian:  # fmt: skip
+    """The reverse step from a network's output `out`, for `t` in 1..T; `clip` > 0 bounds x0hat."""
+    if not clip > 0:
+        raise ValueError(f"clip = {clip} is not above 0 (inf: no clipping)")
+    x0hat = np.clip(x0_from(out, xt, t, schedule, prediction), -clip, clip)  # (5.7)
+    return q_posterior(x0hat, xt, t, schedule)  # (5.2) (5.9)
+
+
+def reverse_var(var_x0: float, t: int, schedule: Schedule) -> float:
+    """The true variance of `x_{t-1}` given `x_t`, from that of the data given `x_t`."""
+    c_0, _, posterior_var = posterior_coefficients(t, schedule)
+    return posterior_var + c_0**2 * var_x0  # (5.8)
+
+
+def two_point_density(
+    x: Float[np.ndarray, " n"], xt: float, t: int, schedule: Schedule
+) -> Float[np.ndarray, " n"]:
+    """The true `q(x_{t-1} | x_t)` on a line whose data are -1 and 1, for `t` in 2..T."""
+    abar = schedule.alpha_bar[schedule.check_t(t, first=2)]
+    up = (1 + np.tanh(np.sqrt(abar) * xt / (1 - abar))) / 2  # the chance of x_0 = 1, by Bayes
+    ends = (q_posterior(np.array([x0]), np.array([xt]), t, schedule) for x0 in (-1.0, 1.0))
+    low, high = (np.exp(g.log_density(x[:, None])) for g in ends)
+    return (1 - up) * low + up * high  # (5.1)
+
+
+def checks() -> list[Check]:
+    """The same mean from two units, the variance of data N(0, I), both ends."""
+    schedule, t = Schedule.cosine(1000), 400
+    x0, eps = np.random.default_rng(0).standard_normal((2, 100, 2))
+    alpha, abar, q = schedule.alpha[t], schedule.alpha_bar[t], x0_coefficients(1000, schedule)[1]
+    xt = np.sqrt(abar) * x0 + np.sqrt(1 - abar) * eps
+    v = np.sqrt(abar) * eps - np.sqrt(1 - abar) * x0  # (5.5)
+    mean = (xt - (1 - alpha) / np.sqrt(1 - abar) * eps) / np.sqrt(alpha)  # (5.4)
+    gap = np.abs(p_xprev_given_xt(xt, v, t, schedule, "v").mean - mean).max()
+    return [
+        Check("(5.4) mean from eps, mean from v", gap, 0, 1e-12),
+        Check("(5.8) data N(0, I)", reverse_var(1 - abar, t, schedule), schedule.beta[t], 1e-14),
+        Check("(5.9) variance at t = 1", p_xprev_given_xt(xt, eps, 1, schedule).var, 0, 0),
+        Check("(5.10) |q| at T", -q, np.exp(-schedule.log_snr[-1] / 2), 1e-6),
+    ]
+
+
+def figure() -> Figure:
+    """The true reverse step for data at -1 and 1 beside the Gaussian of its mean and variance."""
+    fig = Figure(figsize=(11, 3.2), layout="constrained")
+    for ax, T in zip(fig.subplots(1, 3), (4, 16, 1000), strict=True):
+        schedule, t = Schedule.cosine(T), T // 2
+        var = reverse_var(1.0, t, schedule)
+        x = np.sqrt(var) * np.linspace(-3.5, 3.5, 400)
+        gaussian = np.exp(Gaussian(np.zeros(1), var).log_density(x[:, None]))
+        ax.plot(x, two_point_density(x, 0.0, t, schedule), color=BLUE, label="true law")
+        ax.plot(x, gaussian, "--", color=ORANGE, label="Gaussian")
+        ax.set(xlabel="$x_{t-1}$, given $x_t = 0$", ylabel="density")
+        ax.set_title(rf"T = {T}, t = {t}, $\beta_t$ = {schedule.beta[t]:.2g}")
+        ax.legend(fontsize=8, loc="upper right")
+    return fig
+
+
+if __name__ == "__main__":
+    present("step05_reverse", __doc__ or "", checks(), figure())
