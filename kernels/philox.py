@@ -1,0 +1,157 @@
+"""Noise as a function of (seed, sample, step): Philox4x32-10 and Box-Muller, in NumPy and torch.
+
+Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) is a bijection of a
+128-bit counter under a 64-bit key. Nothing is carried from draw to draw, so any element of any
+sample's noise at any step can be computed by itself, in any order, on any device:
+
+    key     = the seed, low word first
+    counter = (block, step, sample id, stream),   block = element // 4
+
+The four words that come out make the four normals of that block, by Box-Muller:
+
+    z[0], z[1] = r(w[0]) (cos, sin)(2 pi w[1] / 2^32)        r(w) = sqrt(-2 log u(w))
+    z[2], z[3] = r(w[2]) (cos, sin)(2 pi w[3] / 2^32)        u(w) = f32(f32(w) / 2^32 + 2^-33)
+
+`u`, about (w + 1/2) / 2^32, is rounded to float32 where it says f32, by definition: near 1 the
+logarithm feels that rounding, and the three layers must not disagree about it. |z| is at most 6.77.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, UInt
+
+# What a draw is for. Two purposes never share a counter, whatever their seed, sample and step.
+SAMPLING, TRAINING_NOISE, TRAINING_CHOICE, DATA_ORDER = 0, 1, 2, 3
+
+_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+_WEYL = 0x9E3779B9, 0xBB67AE85  # golden ratio and sqrt(3) - 1, in 32 bits
+_WORD = 0xFFFFFFFF
+
+Words = TypeVar("Words", np.ndarray, Tensor)
+
+
+def check_seed(seed: int) -> int:
+    """Return `seed` if it is an integer in 0..2^64-1, which is what the key holds."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+        raise ValueError(f"seed = {seed!r} is not an integer in 0..2^64-1")
+    return seed
+
+
+def _check_counter(sample_ids: np.ndarray | Tensor, step: int) -> None:
+    if not 0 <= step <= _WORD:
+        raise ValueError(f"step = {step} is outside 0..2^32-1")
+    if len(sample_ids) and not (int(sample_ids.min()) >= 0 and int(sample_ids.max()) <= _WORD):
+        raise ValueError("sample_ids must lie in 0..2^32-1")
+
+
+def philox4x32(c0: Words, c1: Words, c2: Words, c3: Words, seed: int) -> tuple[Words, ...]:
+    """Ten rounds on four counter words; NumPy uint64 and torch int64 arrays take the same lines.
+
+    The counter's words broadcast, so that the first two rounds of a batch are computed for one
+    block or one sample at a time. A product of two words may pass 2^63: torch's int64 wraps, its
+    low 64 bits stay right, and the mask removes the sign that the arithmetic shift drags in. `c1`
+    and `c3` keep all 64 bits between rounds, because what they are mixed into is masked anyway.
+    """
+    k0, k1 = seed & _WORD, seed >> 32
+    for _ in range(10):
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c2 = (p1 >> 32) ^ c1, (p0 >> 32) ^ c3
+        c0 ^= k0
+        c2 ^= k1
+        c0 &= _WORD
+        c2 &= _WORD
+        c1, c3 = p1, p0
+        k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
+    return c0, c1 & _WORD, c2, c3 & _WORD
+
+
+def words_numpy(
+    seed: int, sample_ids: Int[np.ndarray, " B"], step: int, blocks: int, stream: int = SAMPLING
+) -> UInt[np.ndarray, "B blocks 4"]:
+    """The uint32 words of `blocks` blocks a sample."""
+    check_seed(seed)
+    _check_counter(sample_ids, step)
+    c0, c2 = np.arange(blocks, dtype=np.uint64), sample_ids.astype(np.uint64)[:, None]
+    c1, c3 = np.array([step], np.uint64), np.array([stream], np.uint64)
+    return np.stack(philox4x32(c0, c1, c2, c3, seed), axis=-1).astype(np.uint32)
+
+
+def words(
+    seed: int, sample_ids: Int[Tensor, " B"], step: int, blocks: int, stream: int = SAMPLING
+) -> Int[Tensor, "B blocks 4"]:
+    """The same words in torch, as int64 in 0..2^32-1, on the device of `sample_ids`."""
+    return torch.stack(_words(seed, sample_ids, step, blocks, stream), dim=-1)
+
+
+def _words(
+    seed: int, sample_ids: Tensor, step: int, blocks: int, stream: int
+) -> tuple[Tensor, ...]:
+    check_seed(seed)
+    _check_counter(sample_ids, step)
+    c0 = torch.arange(blocks, device=sample_ids.device)
+    c1, c3 = torch.full_like(c0[:1], step), torch.full_like(c0[:1], stream)
+    return philox4x32(c0, c1, sample_ids.long()[:, None], c3, seed)
+
+
+def normal_numpy(
+    seed: int,
+    sample_ids: Int[np.ndarray, " B"],
+    step: int,
+    shape: Sequence[int],
+    stream: int = SAMPLING,
+) -> Float[np.ndarray, "B *D"]:
+    """Standard normals of `shape` for each sample, float64: the definition."""
+    n = math.prod(shape)
+    blocks = -(-n // 4)
+    w = words_numpy(seed, sample_ids, step, blocks, stream)
+    u = w[..., 0::2].astype(np.float32) * np.float32(2**-32) + np.float32(2**-33)
+    r = np.sqrt(-2 * np.log(u.astype(np.float64)))
+    angle = 2 * np.pi * 2.0**-32 * w[..., 1::2]
+    z = np.stack([r * np.cos(angle), r * np.sin(angle)], axis=-1)
+    return z.reshape(len(sample_ids), 4 * blocks)[:, :n].reshape(len(sample_ids), *shape)
+
+
+def normal(
+    seed: int,
+    sample_ids: Int[Tensor, " B"],
+    step: int,
+    shape: Sequence[int],
+    stream: int = SAMPLING,
+) -> Float[Tensor, "B *D"]:
+    """Standard normals of `shape` for each sample, float32, on the device of `sample_ids`.
+
+    Args:
+        seed: the key, 0..2^64-1.
+        sample_ids: who the noise is for, 0..2^32-1; the batch may hold them in any order.
+        step: when it is for, 0..2^32-1.
+        shape: of one sample, up to 2^34 elements.
+        stream: what it is for; one of this module's four constants.
+    """
+    n = math.prod(shape)
+    w = _words(seed, sample_ids, step, -(-n // 4), stream)
+    z = torch.empty(*w[0].shape, 4, device=sample_ids.device)
+    for i in (0, 2):
+        minus_r = w[i].float().mul_(2**-32).add_(2**-33).log_().mul_(-2).sqrt_().neg_()
+        # Turned by half a turn, which the sign of r gives back, the angle lies in [-pi, pi):
+        # float32 has its finest grid around 0, and loses at most 2^-25 of half a turn.
+        angle = (w[i + 1] - 2**31).float().mul_(2 * math.pi * 2**-32)
+        torch.mul(minus_r, torch.cos(angle), out=z[..., i])
+        torch.mul(minus_r, torch.sin(angle), out=z[..., i + 1])
+    return z.flatten(1)[:, :n].reshape(len(sample_ids), *shape)
+
+
+def uniform(
+    seed: int, sample_ids: Int[Tensor, " B"], step: int, n: int, stream: int
+) -> Float[Tensor, "B n"]:
+    """`n` uniforms in (0, 1) for each sample, float64: a choice made from one of 2^32 places."""
+    w = words(seed, sample_ids, step, -(-n // 4), stream)
+    return ((w.double() + 0.5) * 2**-32).flatten(1)[:, :n]
