@@ -1,0 +1,154 @@
+"""The command line. Each command is a frozen dataclass; its fields are the flags.
+
+Exit codes: 0; 2 usage; 3 data or checkpoint; 4 the machine; 130 and 143 after Ctrl-C and SIGTERM.
+torch and matplotlib are imported by the commands that need them, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from minicfg.config import TrainConfig
+from minicfg.errors import DataError, MachineError, UsageError
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The main job: train on handwritten digits, sample over w, score, and write a report.
+
+    Under four minutes on two cores. Example:
+
+        minicfg demo --out runs/demo
+    """
+
+    out: Path = Path("runs/demo")
+    """Folder for the report, its pictures, the metrics and the model."""
+    quick: bool = False
+    """All of it in under 20 seconds, and worse for it."""
+    seed: int = 0
+    """Seed of training and sampling, 0..2^64-1."""
+
+    def run(self) -> int:
+        """Train, sample, score, report."""
+        from minicfg.demo import demo
+
+        return demo(self.out, quick=self.quick, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a class-conditional UNet with label dropout; Ctrl-C saves, --resume goes on.
+
+    For example: minicfg train --data digits --steps 2000 --out runs/digits
+    """
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    out: Path
+    """Folder for model.safetensors, model.json and what --resume needs."""
+    resume: bool = False
+    """Go on from what the folder holds, with the settings it was begun with."""
+
+    def run(self) -> int:
+        """Train until done or stopped."""
+        from minicfg.runs import train_into
+
+        return train_into(self.out, self.config, resume=self.resume)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw samples from a trained model into a picture or a NumPy file.
+
+    For example: minicfg sample runs/demo/model --out x.png --labels 3 1 4 --w 2 --seed 7
+    """
+
+    checkpoint: tyro.conf.Positional[Path]
+    """What `minicfg train` or `demo` wrote: .../model, with or without its suffix."""
+    out: Path
+    """FILE.png for a picture of all samples, FILE.npz for arrays x and y."""
+    labels: tuple[str, ...] = ()
+    """Class names or numbers, one sample each; every class once by default."""
+    each: int = 1
+    """Samples for each label."""
+    w: float = 2.0
+    """Guidance weight of (1 + w) eps(x, y) - w eps(x, null); 0 is the plain conditional model."""
+    steps: int = 50
+    """Solver steps, 1..T."""
+    seed: int = 0
+    """Seed, 0..2^64-1. A picture depends on the seed, its place, its label, w and steps alone."""
+
+    def run(self) -> int:
+        """Load, sample, write."""
+        from minicfg.runs import sample_into
+
+        return sample_into(
+            self.out,
+            self.checkpoint,
+            labels=self.labels,
+            each=self.each,
+            w=self.w,
+            steps=self.steps,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what this machine has, what is missing, and what to install.
+
+    For example: minicfg doctor
+    """
+
+    def run(self) -> int:
+        """Print versions, device, kernel path, memory and disk."""
+        from minicfg.doctor import doctor
+
+        return doctor()
+
+
+def main() -> None:
+    """Run one command and end with its exit code; an error is one line on standard error."""
+    try:
+        code = _parse(sys.argv[1:]).run()
+    except UsageError as error:
+        code = _fail(error, 2)
+    except DataError as error:
+        code = _fail(error, 3)
+    except (MachineError, MemoryError, OSError) as error:
+        code = _fail(error, 4)
+    except KeyboardInterrupt:
+        code = _fail("stopped", 130)
+    sys.exit(code)
+
+
+def _parse(arguments: list[str]) -> Demo | Train | Sample | Doctor:
+    """Parse with tyro; its framed complaint becomes one line, less the flag's help."""
+    frame = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(frame):
+            return tyro.cli(
+                Demo | Train | Sample | Doctor,  # pyright: ignore[reportArgumentType]
+                args=arguments,
+                prog="minicfg",
+                description="Classifier-free guidance, from digits to a report.",
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        inside = [line.strip(" │") for line in frame.getvalue().splitlines()[1:]]
+        said = " ".join(line for line in inside if line and line[0] not in "─╰╭")
+        sys.exit(_fail(said.split("Argument helptext:")[0].strip(), 2))
+
+
+def _fail(what: object, code: int) -> int:
+    line = " ".join(str(what).split())
+    print(f"minicfg: {line}", file=sys.stderr)
+    return code

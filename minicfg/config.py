@@ -1,0 +1,95 @@
+"""What a training run is made of: the one configuration that the flags come from and that is saved.
+
+No torch here, so that `minicfg train --help` is quick.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from minicfg.errors import UsageError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run is a function of this and of the data. Refuses what cannot be, field by field."""
+
+    data: str = "digits"
+    """What to learn from: digits."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """Noise schedule."""
+    T: int = 1000
+    """Steps of the noise schedule, 1..10000."""
+    prediction: Literal["eps", "x0", "v"] = "eps"
+    """What the network puts out: the noise, the data, or sqrt(abar) eps - sqrt(1 - abar) x0."""
+    steps: int = 2000
+    """Optimiser steps."""
+    batch: int = 128
+    """Images a step."""
+    p_uncond: float = 0.1
+    """Probability, for each image, that its label is replaced by the null label, 0..1."""
+    lr: float = 3e-3
+    """Largest learning rate; it rises over the first 15 % of the steps, then falls to 0."""
+    weight_decay: float = 0.01
+    """Decay of AdamW, in units of the learning rate."""
+    grad_clip: float = 1.0
+    """Longest gradient; a longer one is scaled down to it."""
+    ema: float = 0.995
+    """Share of the old average kept by a step, in [0, 1); smaller early on."""
+    width: int = 24
+    """Channels at full size, a multiple of 8."""
+    multipliers: tuple[int, ...] = (1, 2, 2)
+    """Channels of each level in units of width; every level after the first halves the picture."""
+    blocks: int = 1
+    """Residual blocks of a level, each way."""
+    attention: tuple[int, ...] = ()
+    """Levels that attend over the whole picture, 0 the finest."""
+    dropout: float = 0.0
+    """Share of activations dropped in training, in [0, 1)."""
+    seed: int = 0
+    """Seed of weights, noise and data order, 0..2^64-1."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, naming field, value and range."""
+        levels = len(self.multipliers)
+        _one_of("schedule", self.schedule, ("cosine", "linear"))
+        _one_of("prediction", self.prediction, ("eps", "x0", "v"))
+        _integer("T", self.T, 1, 10_000)
+        _integer("steps", self.steps, 1, 2**32 - 1)
+        _integer("batch", self.batch, 1, 2**20)
+        _real("p_uncond", self.p_uncond, lambda v: 0 <= v <= 1, "0..1")
+        _real("lr", self.lr, lambda v: v > 0, "above 0")
+        _real("weight_decay", self.weight_decay, lambda v: v >= 0, "0 or more")
+        _real("grad_clip", self.grad_clip, lambda v: v > 0, "above 0")
+        _real("ema", self.ema, lambda v: 0 <= v < 1, "in [0, 1)")
+        _integer("width", self.width, 8, 1024)
+        if self.width % 8:
+            raise UsageError(f"width = {self.width}: a multiple of 8 is needed")
+        if not 1 <= levels <= 6:
+            raise UsageError(f"multipliers = {self.multipliers}: 1..6 levels are needed")
+        for multiplier in self.multipliers:
+            _integer("multipliers", multiplier, 1, 16)
+        _integer("blocks", self.blocks, 1, 16)
+        for level in self.attention:
+            _integer("attention", level, 0, levels - 1)
+        _real("dropout", self.dropout, lambda v: 0 <= v < 1, "in [0, 1)")
+        _integer("seed", self.seed, 0, 2**64 - 1)
+
+
+def _integer(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise UsageError(f"{name} = {value!r}: an integer in {low}..{high} is needed")
+
+
+def _real(name: str, value: object, holds: Callable[[float], bool], allowed: str) -> None:
+    number = value if isinstance(value, (int, float)) and type(value) is not bool else math.nan
+    if not (math.isfinite(number) and holds(number)):
+        raise UsageError(f"{name} = {value!r}: a number {allowed} is needed")
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{name} = {value!r}: one of {', '.join(allowed)} is needed")

@@ -1,0 +1,90 @@
+"""The noise schedule in torch: the tables of `tutorial.step00_notation`, letter for letter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minicfg.errors import UsageError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """`beta` in float64, shape (T + 1,), indexed by the paper's t: `beta[0] = 0` is data."""
+
+    beta: Float[Tensor, " T1"]
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        """Refuse a table that is no schedule."""
+        if self.beta.dtype != torch.float64:
+            raise UsageError(f"beta is {self.beta.dtype}: tables are built in torch.float64")
+        if len(self.beta) < 2 or self.beta[0] != 0:
+            raise UsageError("beta needs beta[0] = 0 (data) and at least one step after it")
+        if not bool(((self.beta[1:] > 0) & (self.beta[1:] < 1)).all()):
+            raise UsageError("beta[1:] must lie in (0, 1)")
+
+    @classmethod
+    def linear(cls, T: int = 1000) -> Schedule:
+        """Linear in beta (Ho et al. 2020, arXiv:2006.11239), ends scaled by 1000 / T."""
+        t = np.arange(1, _steps(T) + 1)
+        beta = 1000 / T * (1e-4 + (0.02 - 1e-4) * (t - 1) / max(T - 1, 1))
+        return cls._from_numpy(np.minimum(beta, 0.999), "linear")
+
+    @classmethod
+    def cosine(cls, T: int = 1000) -> Schedule:
+        """Cosine (Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 17), beta capped at 0.999."""
+        f = np.cos((np.arange(_steps(T) + 1) / T + 0.008) / 1.008 * np.pi / 2) ** 2
+        return cls._from_numpy(np.minimum(1 - f[1:] / f[:-1], 0.999), "cosine")
+
+    @classmethod
+    def named(cls, name: str, T: int) -> Schedule:
+        """`linear` or `cosine`, as a configuration says it."""
+        if name not in ("linear", "cosine"):
+            raise UsageError(f"schedule = {name!r}: linear or cosine is needed")
+        return cls.linear(T) if name == "linear" else cls.cosine(T)
+
+    @classmethod
+    def _from_numpy(cls, beta: np.ndarray, name: str) -> Schedule:
+        return cls(torch.from_numpy(np.concatenate([[0.0], beta])), name)
+
+    @property
+    def T(self) -> int:
+        """Number of steps."""
+        return len(self.beta) - 1
+
+    @cached_property
+    def alpha(self) -> Float[Tensor, " T1"]:
+        """`1 - beta`."""
+        return 1 - self.beta
+
+    @cached_property
+    def alpha_bar(self) -> Float[Tensor, " T1"]:
+        """Product of `alpha` up to t; `alpha_bar[0] = 1`."""
+        return torch.cumprod(self.alpha, 0)
+
+    @cached_property
+    def posterior_var(self) -> Float[Tensor, " T1"]:
+        """`beta_t (1 - abar_{t-1}) / (1 - abar_t)`, exactly 0 at t = 1 (and set to 0 at t = 0)."""
+        abar = self.alpha_bar
+        var = self.beta[1:] * (1 - abar[:-1]) / (1 - abar[1:])
+        return torch.cat([var.new_zeros(1), var])
+
+    @cached_property
+    def log_snr(self) -> Float[Tensor, " T1"]:
+        """`log(abar / (1 - abar))`; infinite at t = 0."""
+        return torch.log(self.alpha_bar / (1 - self.alpha_bar))
+
+
+def _steps(T: int) -> int:
+    if isinstance(T, bool) or not isinstance(T, int) or T < 1:
+        raise UsageError(f"T = {T!r}: a schedule needs an integer number of steps, at least 1")
+    return T

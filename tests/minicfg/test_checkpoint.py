@@ -1,0 +1,503 @@
+"""What comes back is what was saved, or a sentence; and a save is whole or not there at all."""
+
+from __future__ import annotations
+
+import ast
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+import minicfg
+from minicfg import checkpoint
+from minicfg.checkpoint import Checkpoint, check_writable, load, load_state, save, save_state
+from minicfg.config import TrainConfig
+from minicfg.errors import DataError, MachineError, UsageError
+from minicfg.schedule import Schedule
+from minicfg.training import TrainState, start
+
+SHAPE, CLASSES = (1, 4, 4), ("cat", "dog", 'a "quoted" naïve\nname')
+CONFIG = TrainConfig(width=8, multipliers=(1, 2), T=37, lr=0.1 + 0.2, seed=2**64 - 1)
+
+
+def state_after_two_steps() -> TrainState:
+    """Two steps of the optimiser on gradients of noise: every number differs from its start."""
+    state = start(CONFIG, SHAPE, CLASSES, "a digest")
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        for p in state.model.parameters():
+            p.grad = torch.randn(p.shape, generator=generator)
+        state.optimizer.step()
+        state.ema.update_parameters(state.model)
+    return replace(state, step=2, loss=1 / 3)
+
+
+@pytest.fixture(scope="module")
+def state() -> TrainState:
+    return state_after_two_steps()
+
+
+@pytest.fixture
+def saved(state: TrainState, tmp_path: Path) -> Path:
+    """A folder's `model`, saved."""
+    save(tmp_path / "model", state)
+    return tmp_path / "model"
+
+
+def file_of(path: Path) -> Path:
+    return Path(f"{path}.safetensors")
+
+
+def said_in(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The description and the tensors of a checkpoint, read without the code under test."""
+    with safe_open(file_of(path), "pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        return json.loads(opened.metadata()["minicfg"]), tensors
+
+
+def forge(path: Path, about: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write a checkpoint whose digest is right, whatever it says: bad intent, not a bad disk."""
+    about = {name: value for name, value in about.items() if name != "sha256"}
+    about["sha256"] = checkpoint._digest(about, tensors)
+    file_of(path).write_bytes(to_bytes(tensors, {"minicfg": json.dumps(about)}))
+    Path(f"{path}.json").unlink(missing_ok=True)
+
+
+def assert_one_line(error: pytest.ExceptionInfo[Exception], named: Path) -> None:
+    assert "\n" not in str(error.value) and str(error.value).startswith(str(named))
+
+
+# What comes back
+
+
+def test_model_comes_back(state: TrainState, saved: Path) -> None:
+    found = load(saved)
+    assert (found.config, found.classes, found.shape, found.step) == (CONFIG, CLASSES, SHAPE, 2)
+    assert found.schedule.T == 37 and torch.equal(found.schedule.beta, Schedule.cosine(37).beta)
+    assert not any(module.training for module in found.model.modules())
+    average = state.ema.module.state_dict()
+    assert found.model.state_dict().keys() == average.keys()
+    for name, value in found.model.state_dict().items():
+        assert torch.equal(value, average[name]) and value.stride() == average[name].stride()
+        assert not torch.equal(value, state.model.state_dict()[name]) or not value.any()
+
+
+def test_model_that_comes_back_computes_the_same(state: TrainState, saved: Path) -> None:
+    xt, t, y = torch.randn(4, *SHAPE), torch.arange(1, 5), torch.arange(4)
+    with torch.no_grad():
+        assert torch.equal(load(saved).model(xt, t, y), state.ema.module(xt, t, y))
+
+
+def test_state_comes_back(state: TrainState, tmp_path: Path) -> None:
+    save_state(tmp_path / "run", state)
+    found = load_state(tmp_path / "run")
+    for name in ("step", "loss", "config", "classes", "shape", "data_digest"):
+        assert getattr(found, name) == getattr(state, name)
+    assert int(found.ema.n_averaged) == 2
+    for ours, theirs in ((found.model, state.model), (found.ema, state.ema)):
+        assert all(torch.equal(ours.state_dict()[k], v) for k, v in theirs.state_dict().items())
+    for p, q in zip(found.model.parameters(), state.model.parameters(), strict=True):
+        ours, theirs = found.optimizer.state[p], state.optimizer.state[q]
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+        assert all(ours[key].stride() == p.stride() for key in ("exp_avg", "exp_avg_sq"))
+
+
+def test_what_is_loaded_can_be_saved_again(saved: Path, tmp_path: Path) -> None:
+    save(tmp_path / "again", load(saved))
+    assert file_of(saved).read_bytes() == file_of(tmp_path / "again").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["model", "model.safetensors", "model.json"])
+@pytest.mark.parametrize("as_type", [str, Path])
+def test_either_suffix_or_none_names_the_checkpoint(
+    state: TrainState, tmp_path: Path, name: str, as_type: type
+) -> None:
+    assert save(as_type(tmp_path / name), state) == tmp_path / "model.safetensors"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+    assert load(as_type(tmp_path / name)).step == 2
+
+
+def test_dots_in_a_name_stay(state: TrainState, tmp_path: Path) -> None:
+    assert save(tmp_path / "w0.5", state).name == "w0.5.safetensors"
+    assert load(tmp_path / "w0.5").step == 2
+
+
+def test_text_beside_is_the_text_within(saved: Path) -> None:
+    with safe_open(file_of(saved), "pt") as opened:
+        assert Path(f"{saved}.json").read_text() == opened.metadata()["minicfg"]
+    about, _ = said_in(saved)
+    assert about["config"] == json.loads(json.dumps(asdict(CONFIG)))
+    assert (about["version"], about["kind"], tuple(about["classes"])) == (1, "model", CLASSES)
+
+
+def test_text_beside_may_be_missing(saved: Path) -> None:
+    Path(f"{saved}.json").unlink()
+    assert load(saved).step == 2
+
+
+def test_loading_leaves_the_global_stream_alone(state: TrainState, tmp_path: Path) -> None:
+    before = torch.random.get_rng_state()
+    save(tmp_path / "model", state)
+    save_state(tmp_path / "run", state)
+    load(tmp_path / "model")
+    load_state(tmp_path / "run")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+# What is refused: damage
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 100, 1000, 0.3, 0.5, 0.9, -1000, -4, -1])
+def test_truncated_checkpoint_is_refused(saved: Path, length: float) -> None:
+    whole = file_of(saved).read_bytes()
+    cut = int(length * len(whole)) if isinstance(length, float) else length
+    file_of(saved).write_bytes(whole[:cut])
+    with pytest.raises(DataError, match="is damaged") as error:
+        load(saved)
+    assert_one_line(error, file_of(saved))
+
+
+def test_bytes_too_many_are_refused(saved: Path) -> None:
+    with file_of(saved).open("ab") as stream:
+        stream.write(b"\0")
+    with pytest.raises(DataError, match="is damaged"):
+        load(saved)
+
+
+def test_any_flipped_bit_is_found_or_harmless(saved: Path) -> None:
+    """400 bits all over the file, half of them in the header, the text beside it gone (seed 0)."""
+    whole, rng = file_of(saved).read_bytes(), np.random.default_rng(0)
+    expected = load(saved)
+    Path(f"{saved}.json").unlink()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    places = [*rng.integers(0, header, 200), *rng.integers(header, len(whole), 200)]
+    refused = 0
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        file_of(saved).write_bytes(damaged)
+        try:
+            found = load(saved)
+        except DataError as error:
+            refused += 1
+            assert "\n" not in str(error)
+            continue
+        assert place < header  # no change of a weight goes unseen
+        assert (found.config, found.classes) == (expected.config, expected.classes)
+        for name, value in found.model.state_dict().items():
+            assert torch.equal(value, expected.model.state_dict()[name])
+    assert refused > 380  # white space is all that may change
+
+
+def _zip(path: Path) -> None:
+    with zipfile.ZipFile(file_of(path), "w") as archive:
+        archive.writestr("data.pkl", b"cposix\nsystem\n(S'touch run'\ntR.")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: file_of(path).write_bytes(b"cposix\nsystem\n(S'touch run'\ntR."),
+        lambda path: torch.save({"w": torch.zeros(3)}, file_of(path)),
+        _zip,
+        lambda path: file_of(path).write_bytes((2**60).to_bytes(8, "little") + b"{}"),
+        lambda path: file_of(path).write_bytes((99_000_000).to_bytes(8, "little") + b"{}"),
+        lambda path: file_of(path).write_bytes(to_bytes({"w": torch.zeros(3)})),
+        lambda path: file_of(path).write_bytes(to_bytes({}, {"minicfg": "{}"})),
+        lambda path: file_of(path).write_bytes(to_bytes({}, {"minicfg": "[" * 100_000})),
+        lambda path: file_of(path).write_bytes(to_bytes({}, {"minicfg": "[]"})),
+        lambda path: file_of(path).write_bytes(to_bytes({}, {"minicfg": "9" * 10_000})),
+        lambda path: file_of(path).write_bytes(to_bytes({}, {"minicfg": "not JSON"})),
+        lambda path: None,
+        lambda path: file_of(path).mkdir(),
+        lambda path: os.mkfifo(file_of(path)),
+    ],
+    ids=[
+        *("pickle", "torch.save", "zip", "endless-header", "long-header", "another-program"),
+        *("nothing-said", "nested", "list", "huge-number", "no-json", "missing", "folder", "fifo"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, write: Callable[[Path], Any]) -> None:
+    write(tmp_path / "model")
+    for read in (load, load_state):
+        with pytest.raises(DataError, match="needed") as error:
+            read(tmp_path / "model")
+        assert_one_line(error, file_of(tmp_path / "model"))
+    assert not Path("run").exists()
+
+
+# What is refused: files that do not belong together
+
+
+def test_text_of_another_checkpoint_is_refused(state: TrainState, saved: Path) -> None:
+    save(saved.with_name("other"), replace(state, step=3))
+    shutil.copy(saved.with_name("other.json"), f"{saved}.json")
+    with pytest.raises(DataError, match=r"model\.json, which belongs to another") as error:
+        load(saved)
+    assert_one_line(error, file_of(saved))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text.replace('"T": 37', '"T": 38'),
+        lambda text: text.replace('"cat"', '"cow"'),
+        lambda text: text[:-5],
+        lambda text: "",
+        lambda text: text.replace('"sha256": "', '"sha256": "0'),
+    ],
+)
+def test_edited_text_is_refused(saved: Path, edit: Callable[[str], str]) -> None:
+    beside = Path(f"{saved}.json")
+    text = beside.read_text()
+    assert edit(text) != text
+    beside.write_text(edit(text))
+    with pytest.raises(DataError, match=r"model\.json, which belongs to another .*or was edited"):
+        load(saved)
+
+
+def test_a_model_is_no_training_state_nor_the_other_way(state: TrainState, tmp_path: Path) -> None:
+    save(tmp_path / "model", state)
+    save_state(tmp_path / "run", state)
+    with pytest.raises(DataError, match="holds a 'model': a 'state' is needed"):
+        load_state(tmp_path / "model")
+    with pytest.raises(DataError, match="holds a 'state': a 'model' is needed"):
+        load(tmp_path / "run")
+
+
+# What is refused: files that say what cannot be, with a digest that is right
+
+
+def _config(**changed: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda about: about["config"].update(changed)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (lambda about: about.update(version=2), "format version 2: 1 is needed"),
+        (lambda about: about.update(format="theirs"), "not a checkpoint of minicfg"),
+        (lambda about: about.update(extra=1), "unknown field extra"),
+        (lambda about: about.pop("classes"), "lacks the field classes"),
+        (lambda about: about.update(step="2"), "step = '2': int is needed"),
+        (lambda about: about.update(step=True), "step = True: int is needed"),
+        (lambda about: about.update(step=-1), "step = -1"),
+        (lambda about: about.update(classes=["a", "b", 3]), "classes = .*: a list of str"),
+        (lambda about: about.update(classes=["a", "a", "b"]), "classes = .*all different"),
+        (lambda about: about.update(classes=[]), r"classes = \(\)"),
+        (lambda about: about.update(classes=["a", "b"]), r"embed_y\.weight"),
+        (lambda about: about.update(shape=[1, 4, 4.0]), "shape = .*: a list of int"),
+        (lambda about: about.update(shape=[1, 4]), "shape = "),
+        (lambda about: about.update(shape=[1, 5, 4]), "images are 5x4"),
+        (lambda about: about.update(shape=[1, 0, 4]), "shape = "),
+        (lambda about: about.update(shape=[2, 4, 4]), "stem.weight|head"),
+        (lambda about: about.update(shape=[-1, 4, 4]), "shape = "),
+        (lambda about: about.update(shape=[10**9, 4, 4]), "shape = "),
+        (lambda about: about.update(config=[]), "config = .*: dict is needed"),
+        (_config(breadth=8), r"unknown field config\.breadth"),
+        (lambda about: about["config"].pop("T"), r"lacks the field config\.T"),
+        (_config(T="37"), r"config\.T = '37': int is needed"),
+        (_config(T=True), r"config\.T = True: int is needed"),
+        (_config(lr="fast"), r"config\.lr = 'fast': float is needed"),
+        (_config(multipliers=8), r"config\.multipliers = 8: list is needed"),
+        (_config(multipliers=[1, "2"]), r"config\.multipliers = .*: a list of int"),
+        (_config(schedule="sigmoid"), "schedule = 'sigmoid': one of cosine, linear"),
+        (_config(p_uncond=1.5), "p_uncond = 1.5"),
+        (_config(width=16), r"has torch.float32 \S+ for '.*': its settings need torch.float32"),
+        (_config(width=1024, multipliers=[16, 16], blocks=16), "its settings need"),
+        (_config(width=10**12), "width = 1000000000000"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    saved: Path, edit: Callable[[dict[str, Any]], None], complaint: str
+) -> None:
+    about, tensors = said_in(saved)
+    edit(about)
+    forge(saved, about, tensors)
+    with pytest.raises(DataError, match=complaint) as error:
+        load(saved)
+    assert_one_line(error, file_of(saved))
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (lambda tensors: tensors.pop("stem.weight"), "has nothing for 'stem.weight'"),
+        (lambda tensors: tensors.update(extra=torch.zeros(2)), r"for 'extra': .* need nothing"),
+        (lambda tensors: tensors.update({"stem.bias": torch.zeros(9)}), r"\(9,\) for 'stem.bias'"),
+        (lambda tensors: tensors.update({"stem.bias": torch.zeros(8).half()}), "torch.float16"),
+        (lambda tensors: tensors.update({"stem.bias": torch.zeros(8).int()}), "torch.int32"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(
+    saved: Path, edit: Callable[[dict[str, Tensor]], Any], complaint: str
+) -> None:
+    about, tensors = said_in(saved)
+    edit(tensors)
+    forge(saved, about, tensors)
+    with pytest.raises(DataError, match=complaint):
+        load(saved)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_float_given_as_a_whole_number_is_allowed(saved: Path) -> None:
+    """`TrainConfig(lr=1)` is a fair thing to write, and JSON keeps the 1 as it is."""
+    about, tensors = said_in(saved)
+    about["config"]["lr"] = 1
+    forge(saved, about, tensors)
+    assert load(saved).config.lr == 1
+
+
+def test_wrong_digest_is_refused(saved: Path) -> None:
+    about, tensors = said_in(saved)
+    tensors["stem.bias"][3] += 1
+    file_of(saved).write_bytes(to_bytes(tensors, {"minicfg": json.dumps(about)}))
+    with pytest.raises(DataError, match="does not match its own SHA-256"):
+        load(saved)
+
+
+def test_state_without_its_moments_is_refused(state: TrainState, tmp_path: Path) -> None:
+    save_state(tmp_path / "run", state)
+    about, tensors = said_in(tmp_path / "run")
+    del tensors["optimizer.exp_avg.stem.weight"]
+    forge(tmp_path / "run", about, tensors)
+    with pytest.raises(DataError, match=r"has nothing for 'optimizer.exp_avg.stem.weight'"):
+        load_state(tmp_path / "run")
+
+
+# What cannot be saved
+
+
+def test_model_that_is_not_what_its_settings_say_is_not_saved(
+    state: TrainState, tmp_path: Path
+) -> None:
+    other = replace(Checkpoint.of(state), config=replace(CONFIG, multipliers=(1, 3)))
+    with pytest.raises(UsageError, match="its settings need"):
+        save(tmp_path / "model", other)
+    with pytest.raises(UsageError, match="step = 0"):
+        save_state(tmp_path / "run", start(CONFIG, SHAPE, CLASSES))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_cannot_be_written_is_found_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nowhere")):
+        with pytest.raises(MachineError, match="cannot be written to") as error:
+            check_writable(folder)
+        assert_one_line(error, folder)
+    assert check_writable(tmp_path / "new" / "folder") == tmp_path / "new" / "folder"
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+
+def test_missing_folder_is_named(state: TrainState, tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match=r"model\.safetensors cannot be saved") as error:
+        save(tmp_path / "nowhere" / "model", state)
+    assert_one_line(error, file_of(tmp_path / "nowhere" / "model"))
+
+
+# A save is there as a whole or not at all
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """The kernel refuses longer files, as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000, 50_000])
+def test_full_disk_leaves_the_old_checkpoint(state: TrainState, saved: Path, size: int) -> None:
+    before = {p.name: p.read_bytes() for p in saved.parent.iterdir()}
+    assert size < len(before["model.safetensors"])
+    with files_of_at_most(size), pytest.raises(MachineError, match="cannot be saved") as error:
+        save(saved, replace(state, step=3))
+    assert_one_line(error, file_of(saved))
+    assert {p.name: p.read_bytes() for p in saved.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("call", range(10))
+@pytest.mark.parametrize("fault", ["killed", "error"])
+def test_save_that_ends_anywhere_leaves_a_whole_checkpoint(
+    state: TrainState, saved: Path, call: int, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call that touches the disk, in turn, is the last. Killed: nothing tidies up after it."""
+    calls = 0
+
+    class Killed(BaseException):
+        pass
+
+    def dying(function: Callable[..., Any]) -> Callable[..., Any]:
+        def last(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls > call:
+                raise Killed if fault == "killed" else OSError(errno.EIO, "I/O error")
+            return function(*arguments, **named)
+
+        return last
+
+    monkeypatch.setattr(os, "fsync", dying(os.fsync))
+    for name in ("open", "replace", "unlink"):
+        monkeypatch.setattr(Path, name, dying(getattr(Path, name)))
+    with pytest.raises((Killed, MachineError)):
+        save(saved, replace(state, step=3))
+    monkeypatch.undo()
+    assert load(saved).step == (2 if call < 8 else 3)  # six calls write; then unlink, and rename
+    save(saved, replace(state, step=4))
+    assert load(saved).step == 4
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_temporary_files_of_a_killed_save_are_never_read(state: TrainState, saved: Path) -> None:
+    for suffix in (".safetensors.tmp", ".json.tmp"):
+        Path(f"{saved}{suffix}").write_bytes(b"half")
+    assert load(saved).step == 2
+    save(saved, replace(state, step=3))
+    assert load(saved).step == 3
+    assert sorted(p.name for p in saved.parent.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_saved_files_are_readable_by_others_as_the_umask_says(saved: Path) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    assert file_of(saved).stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_nothing_in_the_package_unpickles() -> None:
+    """No `pickle`, `torch.load` or NumPy load that would allow it, anywhere in the three layers."""
+    root = Path(minicfg.__file__).parents[1]
+    sources = [
+        p for layer in ("minicfg", "kernels", "tutorial") for p in (root / layer).glob("*.py")
+    ]
+    assert len(sources) > 15
+    for path in sources:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {"pickle", "dill", "joblib", "shelve", "marshal"} & set(names), path
+            if isinstance(node, ast.Attribute) and node.attr == "load":
+                assert ast.unparse(node) not in ("torch.load", "pickle.load"), path
+            assert not (isinstance(node, ast.keyword) and node.arg == "allow_pickle"), path

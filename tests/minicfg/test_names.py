@@ -1,0 +1,50 @@
+"""Import names: light to import, public names all there, and no confusion over `kernels`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import minicfg
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_public_name_is_there() -> None:
+    for name in minicfg.__all__:
+        assert getattr(minicfg, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'scale'"):
+        minicfg.scale  # noqa: B018  # pyright: ignore
+
+
+def test_import_takes_nothing_heavy_with_it() -> None:
+    program = "import sys, minicfg; print([m for m in ('torch', 'numpy') if m in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert ran.stdout.strip() == "[]", ran.stderr
+
+
+def test_somebody_elses_kernels_is_named_and_not_used(tmp_path: Path) -> None:
+    """A package of that name that comes first on the path, as an installed one may."""
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").write_text("")
+    program = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; import minicfg"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert f"finds {tmp_path / 'kernels' / '__init__.py'}" in ran.stderr
+    assert "run 'make'" in ran.stderr
+
+
+def test_a_wheel_is_refused_with_a_sentence() -> None:
+    pytest.importorskip("setuptools", reason="without setuptools nothing here could build a wheel")
+    from setuptools import Distribution
+
+    from minicfg.editable_only import RefuseWheel
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert settings["cmdclass"] == {"bdist_wheel": "minicfg.editable_only.RefuseWheel"}
+    with pytest.raises(SystemExit, match=r"editable: run 'make'.*'kernels' and 'tutorial'"):
+        RefuseWheel(Distribution()).run()

@@ -1,0 +1,108 @@
+"""The loop: one pass a step, a picture that depends on its own id alone, and its refusals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor
+
+from minicfg import Schedule, sample, solvers
+from minicfg.errors import UsageError
+from minicfg.sampling import sample_steps
+
+TABLE = solvers.ddpm(Schedule.cosine(100), 10)
+
+
+@dataclass
+class Linear:
+    """A denoiser with nothing to learn, which notes how it was called."""
+
+    num_classes: int = 3
+    prediction: str = "eps"
+    calls: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        self.calls.append((t, y))
+        return 0.9 * xt + 0.02 * y.to(xt.dtype).view(-1, *[1] * (xt.ndim - 1))
+
+
+def test_guided_step_is_one_pass_of_two_halves() -> None:
+    model, y = Linear(), torch.tensor([0, 2])
+    sample(model, y, TABLE, shape=(1, 4, 4), w=1.5)
+    assert len(model.calls) == len(TABLE)
+    for (t, labels), expected in zip(model.calls, TABLE.t.tolist(), strict=True):
+        assert labels.tolist() == [0, 2, 3, 3]
+        assert t.tolist() == [expected] * 4
+
+
+def test_plain_conditional_model_is_one_pass_of_one_half() -> None:
+    model, y = Linear(), torch.tensor([0, 2])
+    plain = sample(model, y, TABLE, shape=(5,), w=0.0)
+    assert all(labels.tolist() == [0, 2] for _, labels in model.calls)
+    # The same with the null half computed and mixed in with weight 0.
+    mixed = sample(Linear(), y, TABLE, shape=(5,), w=torch.zeros(2))
+    torch.testing.assert_close(plain, mixed, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("B", [1, 7, 64])
+def test_sample_5_is_the_same_in_any_batch(B: int) -> None:
+    """The batch has other ids, another order and another size; sample 5 is where it was."""
+    everyone = sample(Linear(), torch.arange(8) % 3, TABLE, shape=(2, 3), w=2.0, seed=7)
+    ids = torch.arange(100, 100 + B)
+    ids[B // 2] = 5
+    y = torch.zeros(B, dtype=torch.int64)
+    y[B // 2] = 5 % 3
+    batch = sample(Linear(), y, TABLE, shape=(2, 3), w=2.0, seed=7, sample_ids=ids)
+    torch.testing.assert_close(batch[B // 2], everyone[5], atol=1e-6, rtol=0)
+
+
+def test_seed_and_id_change_the_picture() -> None:
+    y = torch.zeros(2, dtype=torch.int64)
+    a = sample(Linear(), y, TABLE, shape=(8,), seed=0)
+    b = sample(Linear(), y, TABLE, shape=(8,), seed=1)
+    assert (a[0] - a[1]).abs().min() > 0
+    assert (a - b).abs().min() > 0
+
+
+def test_steps_end_at_the_data() -> None:
+    states = list(sample_steps(Linear(), torch.tensor([1]), TABLE, shape=(2,), w=1.0, clip=0.5))
+    assert [s.k for s in states] == list(range(10))
+    assert [s.s for s in states] == TABLE.s.tolist()
+    assert torch.equal(states[-1].x, states[-1].x0)
+    assert states[-1].x.abs().max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"w": math.nan}, "w = nan is not a finite number"),
+        ({"w": torch.tensor([1.0, math.inf])}, "w has shape .* 2 finite weights are needed"),
+        ({"w": torch.ones(3)}, "w has shape .*3.* 2 finite weights"),
+        ({"y": torch.tensor([0, 4])}, r"y holds 0..4: labels are 0..2, or 3 for none"),
+        ({"y": torch.tensor([-1, 0])}, r"y holds -1..0"),
+        ({"y": torch.tensor([], dtype=torch.int64)}, "B >= 1"),
+        ({"y": torch.tensor([0, 1], dtype=torch.int32)}, "int64 labels are needed"),
+        ({"sample_ids": torch.tensor([0])}, "sample_ids is .*int64"),
+        ({"sample_ids": torch.tensor([0, -1])}, "sample_ids must lie in"),
+        ({"seed": -1}, "seed = -1 is not an integer in 0"),
+        ({"clip": 0.0}, "clip = 0.0: a positive number"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.usefixtures("unchecked")
+def test_bad_input_is_refused_before_the_network_runs(
+    arguments: dict[str, object], message: str
+) -> None:
+    model = Linear()
+    given = {"y": torch.tensor([0, 1]), "shape": (4,)} | arguments
+    with pytest.raises(ValueError, match=message):
+        sample(model, table=TABLE, **given)  # pyright: ignore
+    assert not model.calls
+
+
+def test_refusals_are_usage_errors() -> None:
+    with pytest.raises(UsageError):
+        sample(Linear(), torch.tensor([9]), TABLE, shape=(4,))

@@ -1,0 +1,67 @@
+"""The torch tables are the lecture's tables, and refuse what is no schedule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from minicfg import Schedule
+from minicfg.errors import UsageError
+from tutorial.step00_notation import Schedule as LectureSchedule
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+@pytest.mark.parametrize("T", [1, 2, 10, 1000, 4000])
+def test_tables_equal_the_lectures(name: str, T: int) -> None:
+    """Each table is made by the same few float64 operations: equal to a rounding or two."""
+    ours, lecture = Schedule.named(name, T), getattr(LectureSchedule, name)(T)
+    for letter in ("beta", "alpha", "alpha_bar", "log_snr"):
+        np.testing.assert_allclose(
+            getattr(ours, letter).numpy(), getattr(lecture, letter), rtol=1e-13, err_msg=letter
+        )
+
+
+@pytest.mark.parametrize("schedule", [Schedule.linear(50), Schedule.cosine(1)])
+def test_boundaries(schedule: Schedule) -> None:
+    assert schedule.beta[0] == 0
+    assert schedule.alpha_bar[0] == 1
+    assert schedule.posterior_var[0] == schedule.posterior_var[1] == 0
+    assert schedule.log_snr[0] == torch.inf
+    assert torch.isfinite(schedule.log_snr[1:]).all()
+
+
+def test_posterior_var_equals_the_lectures() -> None:
+    from tutorial.step04_posterior import posterior_coefficients
+
+    lecture = LectureSchedule.cosine(20)
+    expected = [posterior_coefficients(t, lecture)[2] for t in range(1, 21)]
+    np.testing.assert_allclose(Schedule.cosine(20).posterior_var[1:].numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("T", [0, -3, 2.0, True])
+@pytest.mark.usefixtures("unchecked")
+def test_T_is_refused(T: object) -> None:
+    with pytest.raises(UsageError, match=f"T = {T}: a schedule needs an integer number"):
+        Schedule.linear(T)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    "beta",
+    [
+        torch.tensor([0.0], dtype=torch.float64),
+        torch.tensor([0.1, 0.2], dtype=torch.float64),
+        torch.tensor([0.0, 1.0], dtype=torch.float64),
+        torch.tensor([0.0, float("nan")], dtype=torch.float64),
+        torch.tensor([0.0, 0.1], dtype=torch.float32),
+    ],
+    ids=["no step", "noisy data", "forgets all", "nan", "float32"],
+)
+def test_table_that_is_no_schedule_is_refused(beta: torch.Tensor) -> None:
+    with pytest.raises(UsageError, match="beta"):
+        Schedule(beta)
+
+
+def test_unknown_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="'sigmoidal': linear or cosine is needed"):
+        Schedule.named("sigmoidal", 10)

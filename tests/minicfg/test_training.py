@@ -1,0 +1,351 @@
+"""What a step draws, what it minimises, and that a run stopped and resumed is the run."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from kernels import philox
+from minicfg.checkpoint import load_state, save_state
+from minicfg.config import TrainConfig
+from minicfg.data import Dataset, load_data
+from minicfg.errors import MachineError, UsageError
+from minicfg.schedule import Schedule
+from minicfg.training import (
+    TrainState,
+    batch_indices,
+    choices,
+    ema_decay,
+    learning_rate,
+    start,
+    train,
+)
+from minicfg.unet import UNet
+
+K = 10
+TINY = TrainConfig(steps=20, batch=16, width=8, multipliers=(1, 2), seed=11)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_data("digits")
+
+
+def last(data: Dataset, config: TrainConfig, resume: TrainState | None = None) -> TrainState:
+    return deque(train(data, config, resume=resume), maxlen=1).pop()
+
+
+def weights(state: TrainState) -> dict[str, Tensor]:
+    """A copy of all that changes: weights, their average and its counter, the moments."""
+    parts = {f"model.{k}": v for k, v in state.model.state_dict().items()}
+    parts |= {f"ema.{k}": v for k, v in state.ema.state_dict().items()}
+    for i, moments in state.optimizer.state_dict()["state"].items():
+        parts |= {f"optimizer.{i}.{k}": v for k, v in moments.items()}
+    return {name: value.detach().clone() for name, value in parts.items()}
+
+
+def assert_same(a: TrainState, b: TrainState) -> None:
+    assert (a.step, a.loss, a.config) == (b.step, b.loss, b.config)
+    a_parts, b_parts = weights(a), weights(b)
+    assert a_parts.keys() == b_parts.keys()
+    assert [name for name in a_parts if not torch.equal(a_parts[name], b_parts[name])] == []
+
+
+# What a step draws
+
+
+def test_labels_are_dropped_one_by_one_at_the_right_rate() -> None:
+    """Over 500 steps of 128: the rate, and its spread from batch to batch.
+
+    The variance of a binomial count is 128 p (1 - p), and is measured over 500 batches to
+    sqrt(2 / 500), 6.3 %. Dropping whole batches together would make it 128 times as large.
+    """
+    config = replace(TINY, batch=128, p_uncond=0.1)
+    dropped = torch.stack([choices(config, step)[1] for step in range(1, 501)]).double()
+    assert abs(float(dropped.mean()) - 0.1) < 4.5 * math.sqrt(0.1 * 0.9 / dropped.numel())
+    assert float(dropped.sum(1).var()) / (128 * 0.1 * 0.9) == pytest.approx(1, abs=4.5 * 0.063)
+    # and no place in the batch is preferred: 128 binomial counts of mean 50
+    assert (dropped.sum(0) - 50).abs().max() < 5 * math.sqrt(500 * 0.1 * 0.9)
+
+
+@pytest.mark.parametrize(("p_uncond", "share"), [(0.0, 0.0), (1.0, 1.0)])
+def test_labels_are_dropped_never_or_always(p_uncond: float, share: float) -> None:
+    dropped = [choices(replace(TINY, p_uncond=p_uncond), step)[1] for step in range(1, 50)]
+    assert float(torch.cat(dropped).double().mean()) == share
+
+
+@pytest.mark.parametrize("T", [1, 2, 10])
+def test_times_are_uniform_in_1_to_T(T: int) -> None:
+    """8,000 draws: each count within 4.5 standard errors, so neither end is missed nor doubled."""
+    config = replace(TINY, T=T, batch=80)
+    t = torch.cat([choices(config, step)[0] for step in range(1, 101)])
+    counts = torch.bincount(t, minlength=T + 1)
+    assert counts[0] == 0 and len(counts) == T + 1
+    allowed = 4.5 * math.sqrt(8000 * (1 / T) * (1 - 1 / T))
+    assert float((counts[1:] - 8000 / T).abs().max()) <= allowed
+
+
+def test_time_and_dropping_are_independent() -> None:
+    config = replace(TINY, batch=128, p_uncond=0.5)
+    pairs = [torch.stack(choices(config, step)).double() for step in range(1, 101)]
+    correlation = torch.corrcoef(torch.cat(pairs, dim=1))[0, 1]
+    assert abs(float(correlation)) < 4.5 / math.sqrt(12_800)
+
+
+@pytest.mark.parametrize("batch", [7, 10, 25])
+def test_every_epoch_shows_every_image_once(batch: int) -> None:
+    n, steps = 10, 20
+    order = torch.cat([batch_indices(3, step, batch, n) for step in range(1, steps + 1)])
+    epochs = order[: len(order) // n * n].reshape(-1, n)
+    assert torch.equal(epochs.sort(dim=1).values, torch.arange(n).expand_as(epochs))
+    assert len(epochs.unique(dim=0)) == len(epochs)
+
+
+# What it minimises
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+def test_first_loss_by_numpy(digits: Dataset, prediction: Literal["eps", "x0", "v"]) -> None:
+    """The untrained network says 0, so the loss is the mean square of the target alone."""
+    config = replace(TINY, prediction=prediction, batch=64)
+    x0 = digits.x[batch_indices(config.seed, 1, 64, len(digits))].double().numpy()
+    eps = philox.normal_numpy(config.seed, np.arange(64), 1, (1, 8, 8), philox.TRAINING_NOISE)
+    abar = Schedule.cosine(1000).alpha_bar.numpy()[choices(config, 1)[0].numpy()]
+    signal, noise = (np.sqrt(c)[:, None, None, None] for c in (abar, 1 - abar))
+    target = {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}[prediction]
+    found = next(train(digits, config)).loss
+    assert found == pytest.approx((target**2).mean(), rel=1e-5)  # float32, and its sum of 4,096
+
+
+def test_first_loss_of_eps_is_1(digits: Dataset) -> None:
+    """Mean of 8,192 squares of standard normals, each of variance 2: a standard error of 0.016."""
+    assert next(train(digits, replace(TINY, batch=128))).loss == pytest.approx(1, abs=5 * 0.016)
+
+
+def test_what_the_network_is_given(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`xt` by NumPy from `t`, and `y` the image's own label or K; the average never trains."""
+    given = list[tuple[Tensor, Tensor, Tensor]]()
+    forward = UNet.forward
+
+    def spy(self: UNet, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        assert self.training
+        given.append((xt, t, y))
+        return forward(self, xt, t, y)
+
+    monkeypatch.setattr(UNet, "forward", spy)
+    config = replace(TINY, schedule="linear", T=50, p_uncond=0.5, steps=6)
+    last(digits, config)
+    assert len(given) == 6
+    for step, (xt, t, y) in enumerate(given, start=1):
+        index = batch_indices(config.seed, step, 16, len(digits))
+        eps = philox.normal_numpy(config.seed, np.arange(16), step, (1, 8, 8), 1)
+        abar = Schedule.linear(50).alpha_bar[t].numpy()[:, None, None, None]
+        expected = np.sqrt(abar) * digits.x[index].numpy() + np.sqrt(1 - abar) * eps
+        np.testing.assert_allclose(xt, expected, rtol=0, atol=2e-6)  # float32 of values below 8
+        assert torch.equal(y, torch.where(choices(config, step)[1], K, digits.y[index]))
+        assert torch.equal(t, choices(config, step)[0])
+    dropped = torch.cat([y for _, _, y in given]) == K
+    assert dropped.any() and not dropped.all()
+
+
+def test_class_0_and_the_null_row_train_and_each_only_when_shown(digits: Dataset) -> None:
+    """A padding index would freeze class 0; a label sent to the wrong row would move another."""
+    config = replace(TINY, weight_decay=0.0, batch=32, steps=6)
+    rows = start(config, digits.shape, digits.classes).model.embed_y.weight.detach().clone()
+    moved = {}
+    for p_uncond in (0.0, 0.5, 1.0):
+        state = last(digits, replace(config, p_uncond=p_uncond))
+        moved[p_uncond] = (state.model.embed_y.weight.detach() != rows).any(dim=1).tolist()
+    assert moved == {
+        0.0: [True] * K + [False],
+        0.5: [True] * K + [True],
+        1.0: [False] * K + [True],
+    }
+
+
+def test_learns(digits: Dataset) -> None:
+    losses = [state.loss for state in train(digits, replace(TINY, steps=80, batch=64))]
+    assert np.mean(losses[:5]) > 0.8 and np.mean(losses[-10:]) < 0.45
+
+
+def test_learning_rate_is_one_cycle_and_reaches_the_optimiser(digits: Dataset) -> None:
+    config = replace(TINY, steps=200)
+    rates = np.array([learning_rate(config, step) for step in range(1, 201)])
+    peak = int(rates.argmax())
+    assert (rates > 0).all() and rates[peak] == pytest.approx(config.lr, rel=0.01)
+    assert 0.1 < peak / 200 < 0.2
+    assert (np.diff(rates[: peak + 1]) > 0).all() and (np.diff(rates[peak:]) < 0).all()
+    assert max(rates[0], rates[-1]) < 0.01 * config.lr
+    state = next(train(digits, config))
+    assert [group["lr"] for group in state.optimizer.param_groups] == [rates[0]]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_learning_rate_of_the_shortest_runs(steps: int) -> None:
+    config = replace(TINY, steps=steps)
+    rates = [learning_rate(config, step) for step in range(1, steps + 1)]
+    assert all(0 < rate <= config.lr for rate in rates)
+
+
+def test_average_by_hand(digits: Dataset) -> None:
+    """The average of 20 steps from copies of the weights: the first as it is, then (1+n)/(10+n)."""
+    config = replace(TINY, ema=0.6)
+    name, expected = "middle.conv1.weight", None
+    for state in train(digits, config):
+        now = state.model.state_dict()[name].double().clone()
+        n = state.step - 1  # averages taken before this one
+        decay = min(0.6, (1 + n) / (10 + n))
+        expected = now if expected is None else decay * expected + (1 - decay) * now
+        assert int(state.ema.n_averaged) == state.step
+    found = state.ema.module.state_dict()[name].double()
+    # twenty roundings of float32 to weights below 1
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+    assert not state.ema.module.training
+    assert [ema_decay(config, n) for n in (1, 1000)] == [2 / 11, 0.6]
+
+
+# Stopped and resumed
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"dropout": 0.2, "attention": (1,), "prediction": "v"}], ids=str
+)
+def test_resumed_run_is_the_run_bit_for_bit(
+    digits: Dataset, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    config = replace(TINY, **settings)
+    whole = last(digits, config)
+    run = train(digits, config)
+    for _ in range(10):
+        state = next(run)
+    save_state(tmp_path / "state", state)
+    torch.rand(7)  # the caller's own draws, here and there, change nothing
+    loaded = load_state(tmp_path / "state")
+    assert_same(loaded, state)
+    assert loaded.step == int(loaded.ema.n_averaged) == 10
+    resumed = last(digits, config, resume=loaded)
+    assert_same(resumed, whole)
+
+
+def test_run_neither_reads_nor_moves_the_global_stream(digits: Dataset) -> None:
+    config = replace(TINY, dropout=0.2, steps=4)
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    first = last(digits, config)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert_same(last(digits, config), first)
+
+
+def test_another_seed_is_another_run(digits: Dataset) -> None:
+    a, b = (last(digits, replace(TINY, steps=2, seed=seed)) for seed in (0, 2**64 - 1))
+    assert a.loss != b.loss
+    assert not torch.equal(a.model.stem.weight, b.model.stem.weight)
+
+
+def test_dropout_of_every_step_is_its_own(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = list[int]()
+    dropout = torch.nn.functional.dropout
+
+    def recorded(x: Tensor, *arguments: Any) -> Tensor:
+        seeds.append(torch.initial_seed())
+        return dropout(x, *arguments)
+
+    monkeypatch.setattr(torch.nn.functional, "dropout", recorded)
+    last(digits, replace(TINY, dropout=0.5, steps=3))
+    assert len(set(seeds)) == 3 and len(seeds) == 3 * 5  # one seed a step, for its five blocks
+
+
+def test_resuming_a_finished_run_does_nothing(digits: Dataset) -> None:
+    config = replace(TINY, steps=2)
+    assert list(train(digits, config, resume=last(digits, config))) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("lr", 1e-4), ("seed", 12), ("steps", 30), ("multipliers", (1, 3))]
+)
+def test_resuming_with_other_settings_is_refused(
+    digits: Dataset, field: str, value: object
+) -> None:
+    state = start(TINY, digits.shape, digits.classes, digits.digest)
+    with pytest.raises(UsageError, match=rf"^{field} = .*begun with"):
+        train(digits, replace(TINY, **{field: value}), resume=state)
+
+
+def test_resuming_on_other_images_is_refused(digits: Dataset) -> None:
+    state = start(TINY, digits.shape, digits.classes, digits.digest)
+    other = Dataset(-digits.x, digits.y, digits.classes, "negatives")
+    with pytest.raises(UsageError, match=r"data = negatives: .* other images"):
+        train(other, TINY, resume=state)
+
+
+# What it refuses
+
+
+def test_loss_that_is_not_finite_stops_before_the_weights(digits: Dataset) -> None:
+    run = train(digits, replace(TINY, lr=1e30, grad_clip=1e30))
+    kept = None
+    with pytest.raises(MachineError, match=r"step \d+: the loss is \S+ and its gradient"):
+        for state in run:
+            kept = weights(state)
+    assert kept is not None and state.step < 20
+    assert all(torch.isfinite(value).all() for value in kept.values())
+    assert all(torch.equal(value, kept[name]) for name, value in weights(state).items())
+
+
+def test_images_that_do_not_fit_are_refused_before_the_first_step() -> None:
+    data = Dataset(torch.zeros(2, 1, 9, 9), torch.tensor([0, 1]), ("a", "b"), "nines")
+    with pytest.raises(UsageError, match="images are 9x9: 2 levels"):
+        train(data, TINY)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("schedule", "sigmoid", "cosine, linear"),
+        ("prediction", "score", "eps, x0, v"),
+        ("T", 0, r"1\.\."),
+        ("T", 10_001, r"\.\.10000"),
+        ("T", True, "integer"),
+        ("steps", 0, r"1\.\."),
+        ("steps", 2.0, "integer"),
+        ("batch", 0, r"1\.\."),
+        ("p_uncond", -0.1, r"0\.\.1"),
+        ("p_uncond", 1.1, r"0\.\.1"),
+        ("p_uncond", math.nan, r"0\.\.1"),
+        ("lr", 0.0, "above 0"),
+        ("lr", math.inf, "above 0"),
+        ("weight_decay", -1.0, "0 or more"),
+        ("grad_clip", 0.0, "above 0"),
+        ("ema", 1.0, r"in \[0, 1\)"),
+        ("ema", -0.1, r"in \[0, 1\)"),
+        ("width", 4, r"8\.\."),
+        ("width", 20, "multiple of 8"),
+        ("multipliers", (), r"1\.\.6 levels"),
+        ("multipliers", (1, 0), r"1\.\."),
+        ("blocks", 0, r"1\.\."),
+        ("attention", (3,), r"0\.\.2"),
+        ("attention", (-1,), r"0\.\.2"),
+        ("dropout", 1.0, r"in \[0, 1\)"),
+        ("dropout", "much", "number"),
+        ("seed", -1, r"0\.\."),
+        ("seed", 2**64, r"0\.\."),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(field: str, value: object, allowed: str) -> None:
+    with pytest.raises(UsageError, match=rf"^{field} = .*{allowed}"):
+        TrainConfig(**{field: value})  # pyright: ignore[reportArgumentType]
+
+
+def test_ends_of_the_settings_ranges_are_allowed() -> None:
+    TrainConfig(T=1, steps=1, batch=1, p_uncond=0.0, weight_decay=0.0, ema=0.0, seed=2**64 - 1)
+    TrainConfig(T=10_000, p_uncond=1.0, multipliers=(16,), attention=(0,), blocks=16)
