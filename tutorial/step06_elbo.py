@@ -1,0 +1,170 @@
+r"""Step 6, part 1. The bound: below the likelihood of a chain lies a sum of KL terms.
+
+**Claim.** Below $\log p(x_0)$ of the chain $p(x_{0:T}) = p(x_T) \prod_t p(x_{t-1} | x_t)$, with
+$p(x_T) = N(0, I)$ and a label $y$, if there is one, given throughout, lies a sum of terms that need
+one $x_t$ each. Let a path of the forward chain cost $\log q(x_{1:T} | x_0) - \log p(x_{0:T})$, and
+call its mean cost under $q$ $L$. As $p(x_{0:T}) = p(x_0) p(x_{1:T} | x_0)$,
+
+$$ L = -\log p(x_0) + KL(q(x_{1:T} | x_0), p(x_{1:T} | x_0)) $$ (6.1)
+
+A KL is never negative, so $-L$ is a lower bound of $\log p(x_0)$ (the ELBO), tight if the model
+walks back as the data's chain came. (There is no gap before the logarithm: $e^{-cost}$ has the mean
+$\int q (p / q) = p(x_0)$. But few paths make it up, and only the logarithm splits into terms.)
+
+**Telescoping.** $p$ is a product backwards; turn $q$ round to match. By Bayes, $x_0$ known,
+$q(x_t | x_{t-1}) = q(x_{t-1} | x_t, x_0) q(x_t | x_0) / q(x_{t-1} | x_0)$ for $t \ge 2$. In the
+product over $t$ each denominator cancels the numerator before it; the factor $q(x_1 | x_0)$ of
+$t = 1$ cancels the first. The last numerator stays:
+
+$$ q(x_{1:T} | x_0) = q(x_T | x_0) \prod_{t=2}^T q(x_{t-1} | x_t, x_0) $$ (6.2)
+
+Now $L$ is a sum of log ratios of two laws of the same $x_{t-1}$. The mean of such a ratio is a KL:
+
+$$ L = E_q[L_0 + L_1 + \cdots + L_T], \quad L_k \text{ about } x_k $$ (6.3)
+
+with $L_T = KL(q(x_T | x_0), p(x_T))$, $L_{t-1} = KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t))$ for
+$t \ge 2$ and $L_0 = -\log p(x_0 | x_1)$. A term needs one $x_t$, drawn by (3.2), and no chain.
+
+**KL.** Under the first law $E |x - m_2|^2 = |m_1 - m_2|^2 + D v_1$. With $r = v_1 / v_2$, in nats,
+
+$$ KL(N(m_1, v_1 I), N(m_2, v_2 I)) = |m_1 - m_2|^2 / (2 v_2) + (D / 2) (r - 1 - \log r) $$ (6.4)
+
+A network moves $m_2$ only: it is charged the squared distance of the means (part 2).
+
+**Boundary.** At $t = 1$, $\tilde\beta_1 = 0$, and a point gives the data no density. Ho et al. let
+$p(x_0 | x_1)$ fill a pixel's bin. Here its variance is $\beta_1$ in both choices of $\sigma_t^2$,
+$\tilde\beta_t$ and $\beta_t$. At $t = T$, $L_T$ is (3.8): small, and no network moves it.
+For data $N(0, I)$ the bound is tight with $\epsilon_\theta = \sqrt{1 - \bar\alpha_t} x_t$ and
+$\sigma_t^2 = \beta_t$: by (5.8) the reverse law is then the true one, and every path costs
+
+$$ -\log N(x_0; 0, I) $$ (6.12)
+
+**Source.** Ho et al. 2020, arXiv:2006.11239, eqs. 3, 5, 13 and app. A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.program import BLUE, GREEN, Check, present
+from tutorial.step00_notation import Gaussian, Schedule
+from tutorial.step02_forward import forward_chain
+from tutorial.step03_marginal import q_xt_given_x0, xt_from_x0
+from tutorial.step04_posterior import posterior_coefficients, q_posterior
+from tutorial.step05_reverse import p_xprev_given_xt
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+EpsModel = Callable[[np.ndarray, int, np.ndarray], np.ndarray]  # eps (n, D) = model(xt, t, y)
+
+
+def gaussian_kl(g1: Gaussian, g2: Gaussian) -> Float[np.ndarray, "*n"] | float:
+    """`KL(g1, g2)` in nats, summed over the last axis; both variances above 0."""
+    for name, g in (("g1", g1), ("g2", g2)):
+        if not g.var > 0:
+            raise ValueError(f"{name}.var = {g.var} is not above 0: a point has no finite KL")
+    r = g1.var / g2.var
+    return 0.5 * ((g1.mean - g2.mean) ** 2 / g2.var + r - 1 - np.log(r)).sum(-1)  # (6.4)
+
+
+def sigma_squared(t: int, schedule: Schedule, choice: str = "posterior") -> float:
+    """The variance of `p(x_{t-1} | x_t)`, `t` in 1..T; `choice` is posterior or beta."""
+    if choice not in ("posterior", "beta"):
+        raise ValueError(f"choice = {choice!r} is none of posterior, beta")
+    posterior_var = posterior_coefficients(t, schedule)[2]
+    return posterior_var if choice == "posterior" and t > 1 else float(schedule.beta[t])
+
+
+def reverse_step(
+    model: EpsModel, xt: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], t: int,
+    schedule: Schedule, choice: str = "posterior",
+) -> Gaussian:  # fmt: skip
+    """`p(x_{t-1} | x_t)` as the bound needs it: step 5's mean, and a variance that is never 0."""
+    mean = p_xprev_given_xt(xt, model(xt, t, y), t, schedule).mean
+    return Gaussian(mean, sigma_squared(t, schedule, choice))
+
+
+def path_cost(
+    model: EpsModel, path: Float[np.ndarray, "T1 n D"], y: Int[np.ndarray, " n"],
+    schedule: Schedule, choice: str = "posterior",
+) -> Float[np.ndarray, " n"]:  # fmt: skip
+    """`log q(x_{1:T} | x_0) - log p(x_{0:T})` of whole paths, `path[t]` being `x_t`."""
+    x0, xT, T = path[0], path[-1], schedule.T
+    cost = q_xt_given_x0(x0, T, schedule).log_density(xT) - Gaussian(0 * x0, 1.0).log_density(xT)
+    for t in range(T, 0, -1):
+        cost -= reverse_step(model, path[t], y, t, schedule, choice).log_density(path[t - 1])
+        if t > 1:  # the product over q ends where the data begin
+            cost += q_posterior(x0, path[t], t, schedule).log_density(path[t - 1])  # (6.2)
+    return np.asarray(cost)
+
+
+def elbo_terms(
+    model: EpsModel, x0: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"],
+    eps: Float[np.ndarray, "T1 n D"], schedule: Schedule, choice: str = "posterior",
+) -> Float[np.ndarray, "T1 n"]:  # fmt: skip
+    """`L_0 .. L_T`, one draw of each; `eps[t]` is the noise in `x_t` and `eps[0]` is not used."""
+    terms = np.empty(eps.shape[:2])
+    terms[-1] = gaussian_kl(q_xt_given_x0(x0, schedule.T, schedule), Gaussian(0 * x0, 1.0))
+    for t in range(schedule.T, 0, -1):
+        xt = xt_from_x0(x0, eps[t], t, schedule)
+        p, q = reverse_step(model, xt, y, t, schedule, choice), q_posterior(x0, xt, t, schedule)
+        terms[t - 1] = gaussian_kl(q, p) if t > 1 else -p.log_density(x0)  # (6.3)
+    return terms
+
+
+def exact_eps(schedule: Schedule) -> EpsModel:
+    """`E[eps | x_t]` for data N(0, I)."""
+    return lambda xt, t, y: np.sqrt(1 - schedule.alpha_bar[t]) * xt
+
+
+def checks() -> list[Check]:
+    """Data N(0, 1) and the exact denoiser, at x_0 = 0.7: by paths and by terms."""
+    schedule, rng, n = Schedule.cosine(10), np.random.default_rng(0), 20_000
+    x0, y, model = np.full((n, 1), 0.7), np.zeros(n, int), exact_eps(schedule)
+    path = np.stack([x0, *forward_chain(x0, schedule, rng)])
+    cost, tight = (path_cost(model, path, y, schedule, c) for c in ("posterior", "beta"))
+    likelihood = np.exp(-cost)  # (6.1) before the logarithm: its mean is p(x_0) itself
+    var, one = 1.0, np.ones((1, 1))  # the chain is linear: p(x_0) = N(0, var), by recursion
+    for t in range(10, 0, -1):
+        p = reverse_step(model, one, y[:1], t, schedule)
+        var = p.mean.item() ** 2 * var + p.var
+    exact = float(np.exp(Gaussian(np.zeros(1), var).log_density(x0[0])))
+    terms = elbo_terms(model, x0, y, rng.standard_normal(path.shape), schedule).sum(0)
+    off = np.abs(tight + Gaussian(0 * x0, 1.0).log_density(x0)).max()  # (6.12)
+    by_mean, by_both = (4 * np.sqrt(v / n) for v in (likelihood.var(), cost.var() + terms.var()))
+    return [
+        Check("(6.1) p(x_0) by 20,000 paths", likelihood.mean(), exact, by_mean),
+        Check("(6.3) L by terms, beside the paths", terms.mean(), cost.mean(), by_both),
+        Check("(6.12) tight: cost of the path furthest off", off, 0, 1e-12),
+    ]
+
+
+def figure() -> Figure:
+    """What the exact denoiser pays at x_0 = 0.7 with either variance: by paths, and by terms."""
+    fig = Figure(figsize=(9, 3.6), layout="constrained")
+    costs, parts = fig.subplots(1, 2)
+    schedule, rng, n = Schedule.cosine(10), np.random.default_rng(0), 20_000
+    x0, y, model = np.full((n, 1), 0.7), np.zeros(n, int), exact_eps(schedule)
+    path, eps = np.stack([x0, *forward_chain(x0, schedule, rng)]), rng.standard_normal((11, n, 1))
+    for choice, tex, color in (("posterior", r"\tilde\beta_t", BLUE), ("beta", r"\beta_t", GREEN)):
+        cost = path_cost(model, path, y, schedule, choice)
+        costs.hist(cost, np.linspace(-1, 8, 91), density=True, color=color, alpha=0.4)
+        log_p = np.log(np.exp(-cost).mean())
+        costs.axvline(-log_p, color=color, ls=":", label=rf"${tex}$: $-\log p(x_0)$ = {-log_p:.2f}")
+        costs.axvline(cost.mean(), color=color, label=f"${tex}$: mean cost L = {cost.mean():.2f}")
+        terms = elbo_terms(model, x0, y, eps, schedule, choice).mean(1)
+        parts.plot(terms, ".-", color=color, label=rf"$\sigma_t^2 = {tex}$, sum {terms.sum():.2f}")
+    costs.set(xlabel="cost in nats", ylabel="density", ylim=(0, 0.5), title="20,000 paths, T = 10")
+    parts.set(xlabel="k", ylabel="nats", title="The same L by terms: mean of $L_k$")
+    for ax in (costs, parts):
+        ax.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step06_elbo", __doc__ or "", checks(), figure())

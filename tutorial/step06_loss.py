@@ -1,0 +1,154 @@
+r"""Step 6, part 2. The loss: from the bound to a regression on the noise.
+
+**Claim.** Up to weights over time, maximum likelihood for the reverse chain is a regression on the
+noise; the simple loss drops the weights.
+
+**Weights.** A term of (6.3) is a KL of two Gaussians, in which a network moves one mean. By (6.4)
+it pays $|m_1 - m_2|^2 / (2 \sigma_t^2)$, where $\sigma_t^2$ is the variance of $p$. Both means are
+(5.4), one with $\epsilon$ and one with $\epsilon_\theta$, so they lie
+$\beta_t / \sqrt{\alpha_t (1 - \bar\alpha_t)} |\epsilon - \epsilon_\theta|$ apart. With a $C$ that
+does not depend on the network,
+
+$$ \kappa_t = \beta_t^2 / (2 \sigma_t^2 \alpha_t (1 - \bar\alpha_t)) $$ (6.5)
+$$ L = C + \sum_t \kappa_t E |\epsilon - \epsilon_\theta(x_t, t, y)|^2 $$ (6.6)
+
+For $\sigma_t^2 = \tilde\beta_t$ write the distance as $c_0 |x_0 - \hat x_0|$ (5.2). Then
+$c_0^2 / \tilde\beta_t = \bar\alpha_{t-1} \beta_t / ((1 - \bar\alpha_t) (1 - \bar\alpha_{t-1}))$.
+With $\beta_t \bar\alpha_{t-1} = \bar\alpha_{t-1} - \bar\alpha_t$ that is a difference of
+signal-to-noise ratios $SNR_t = e^{\lambda_t}$; and by (5.3) errors in $x_0$ and $\epsilon$ differ
+by the factor $SNR_t$: $|\epsilon - \epsilon_\theta|^2 = SNR_t |x_0 - \hat x_0|^2$. For $t \ge 2$,
+
+$$ L_{t-1} = (SNR_{t-1} - SNR_t) |x_0 - \hat x_0|^2 / 2 $$ (6.7)
+$$ \kappa_t = (e^{\lambda_{t-1} - \lambda_t} - 1) / 2 $$ (6.8)
+
+In small steps $\kappa_t$ is half the fall of $\lambda$: the bound is the error in $\epsilon$
+integrated over log SNR, and the schedule only says where it is sampled.
+
+**The simple loss** puts 1 for every weight and draws $t$ uniformly from 1..T. With (3.2),
+
+$$ L_{simple} = E |\epsilon - \epsilon_\theta(x_t, t, y)|^2 $$ (6.9)
+
+is all that training computes. On the linear schedule, $T = 1000$, the share of $t = 2$ falls
+56-fold and that of $t = 350$ doubles: the last, nearly noiseless touches count less, what is
+decided under much noise counts more. (On the cosine schedule the capped last step alone holds 97%
+of the bound's weight; the simple loss takes that away too.)
+
+A model that is free at every $t$ does not notice: its minimum is $E[\epsilon | x_t, y]$ for any
+positive weights. One that shares parameters over $t$ must compromise. Take one slope for all,
+$\epsilon_\theta = \rho x_t$, and data of mean 0; the derivative of (6.6) in $\rho$ is 0 at
+
+$$ \rho = \sum_t \kappa_t \sqrt{1 - \bar\alpha_t} / \sum_t \kappa_t Var(x_t) $$ (6.10)
+
+Data $N(0, 1)$: 0.54 with the weights, 0.81 without; the best at each $t$ runs from 0.01 to 1.
+
+**Boundary.** At $t = 1$, $\tilde\beta_1 = 0$ and the weight is infinite: a point gives the data no
+density. Ho et al. let $p(x_0 | x_1)$ fill a pixel's bin. Here it gets a width, in both choices:
+
+$$ \sigma_1^2 = \beta_1, \quad \kappa_1 = 1 / (2 \alpha_1) $$ (6.11)
+
+which is what (5.8) leaves open at $t = 1$ for data $N(0, I)$. At $t = T$, $L_T$ is part of $C$.
+
+**Source.** Ho et al. 2020, arXiv:2006.11239, eqs. 8, 12 and 14; Kingma et al. 2021,
+arXiv:2107.00630 (SNR); Kingma and Gao 2023, arXiv:2303.00848 (the simple loss as a weighted ELBO).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.program import BLUE, GREEN, GREY, ORANGE, Check, present
+from tutorial.step00_notation import Schedule
+from tutorial.step03_marginal import xt_from_x0
+from tutorial.step06_elbo import EpsModel, elbo_terms, exact_eps, sigma_squared
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+def eps_weight(t: int, schedule: Schedule, choice: str = "posterior") -> float:
+    """What the bound charges for a squared error in eps at `t` in 1..T."""
+    sigma2, beta, alpha = sigma_squared(t, schedule, choice), schedule.beta[t], schedule.alpha[t]
+    return float(beta**2 / (2 * sigma2 * alpha * (1 - schedule.alpha_bar[t])))  # (6.5) (6.11)
+
+
+def x0_weight(t: int, schedule: Schedule) -> float:
+    """The same for a squared error in `x_0`, `t` in 2..T, and the posterior's variance."""
+    snr_prev, snr = np.exp(schedule.log_snr[[schedule.check_t(t, first=2) - 1, t]])
+    return float((snr_prev - snr) / 2)  # (6.7)
+
+
+def simple_loss(
+    model: EpsModel, x0: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], t: int,
+    eps: Float[np.ndarray, "n D"], schedule: Schedule,
+) -> float:  # fmt: skip
+    """Mean over the batch of the squared length of the error in eps, at one `t` in 1..T."""
+    error = eps - model(xt_from_x0(x0, eps, schedule.check_t(t), schedule), t, y)
+    return float((error**2).sum(-1).mean())  # (6.9)
+
+
+def shared_slope(weights: Float[np.ndarray, " T"], var_x0: float, schedule: Schedule) -> float:
+    """The best `rho` for data of mean 0 and variance `var_x0`, with a weight for each t in 1..T."""
+    abar = schedule.alpha_bar[1:]
+    var_xt = abar * var_x0 + 1 - abar
+    return float((weights * np.sqrt(1 - abar)).sum() / (weights * var_xt).sum())  # (6.10)
+
+
+def checks() -> list[Check]:
+    """Data N(0, 1) and its best denoiser: the bound by regression, and what the weights do."""
+    schedule, rng, n = Schedule.cosine(10), np.random.default_rng(0), 20_000
+    x0, eps, y = rng.standard_normal((n, 1)), rng.standard_normal((11, n, 1)), np.zeros(n, int)
+    model, times = exact_eps(schedule), range(1, 11)
+    terms = elbo_terms(model, x0, y, eps, schedule).sum(0).mean()
+    knowing = elbo_terms(lambda xt, t, y: eps[t], x0, y, eps, schedule)  # that is C
+    kappa = np.array([eps_weight(t, schedule) for t in times])
+    losses = np.array([simple_loss(model, x0, y, t, eps[t], schedule) for t in times])
+    regression = knowing.sum(0).mean() + kappa @ losses  # (6.6)
+    snr, fall = np.exp(schedule.log_snr), np.expm1(schedule.log_snr[4] - schedule.log_snr[5])
+    by_x0 = sum(x0_weight(t, schedule) for t in range(2, 11))
+    left = np.sqrt(2 / n) * schedule.alpha_bar[5]  # error of a variance, the one that is left over
+    rho = shared_slope(kappa, 1.0, schedule)
+    xt = np.stack([xt_from_x0(x0, eps[t], t, schedule) for t in times])
+    pull = (kappa[:, None, None] * xt * (eps[1:] - rho * xt)).sum(0)  # derivative of (6.6)
+    return [
+        Check("(6.6) L by regression, beside terms", regression, terms, 1e-12),
+        Check("(6.7) weights in x_0, t = 2..10", by_x0, (snr[1] - snr[10]) / 2, 1e-9),
+        Check("(6.8) weight at t = 5 by log SNR", kappa[4], fall / 2, 1e-12),  # (6.8)
+        Check("(6.9) loss left at t = 5", losses[4], schedule.alpha_bar[5], 4 * left),
+        Check("(6.10) pull on the shared slope", pull.mean(), 0, 4 * pull.std() / np.sqrt(n)),
+        Check("(6.11) weight at t = 1", kappa[0], 0.5 / schedule.alpha[1], 1e-12),
+    ]
+
+
+def figure() -> Figure:
+    """The bound's weights beside constant ones of the same sum; the compromise of one slope."""
+    fig = Figure(figsize=(9, 3.6), layout="constrained")
+    weights, slopes = fig.subplots(1, 2)
+    schedule, t = Schedule.linear(1000), np.arange(1, 1001)
+    posterior, beta = (
+        np.array([eps_weight(s, schedule, choice) for s in range(1, 1001)])
+        for choice in ("posterior", "beta")
+    )
+    constant = np.full(1000, posterior.mean())
+    weights.loglog(t, posterior, color=BLUE, label=r"bound, $\sigma_t^2 = \tilde\beta_t$")
+    weights.loglog(t, beta, "--", color=GREEN, label=r"bound, $\sigma_t^2 = \beta_t$")
+    weights.loglog(t, constant, color=ORANGE, label="simple loss, same sum")
+    for raised, color, label in ((True, ORANGE, "raised"), (False, BLUE, "lowered")):
+        where = (constant > posterior) == raised
+        weights.fill_between(
+            t, posterior, constant, where=where, color=color, alpha=0.2, lw=0, label=label
+        )
+    weights.set(xlabel="t", ylabel=r"$\kappa_t$", title="Weight of the error in eps (linear)")
+    slopes.plot(t, np.sqrt(1 - schedule.alpha_bar[1:]), color=GREY, label="free at every t")
+    for label, weight, color in (("bound", posterior, BLUE), ("simple loss", constant, ORANGE)):
+        slopes.axhline(shared_slope(weight, 1.0, schedule), color=color, label=f"shared, {label}")
+    slopes.set(xlabel="t", ylabel=r"$\rho$", title=r"Best $\rho$ in $\rho x_t$, data $N(0, 1)$")
+    for ax in (weights, slopes):
+        ax.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step06_loss", __doc__ or "", checks(), figure())

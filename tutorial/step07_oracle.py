@@ -1,0 +1,170 @@
+r"""Step 7. The exact oracle: what a network would learn from endless data.
+
+**Claim.** Let class $y$ of the data be $N(\mu_y, S_y)$, with a share $\pi_y$ of all. Then at every
+$t$ the noised data are a labelled mixture again, of covariances $C_y$, and all this is known. The
+null label, $y = K$, stands for all classes: it has (7.2) for a density and (7.5) for a score.
+
+$$ p(x_t | y) = N(\sqrt{\bar\alpha_t} \mu_y, \bar\alpha_t S_y + (1 - \bar\alpha_t) I) $$ (7.1)
+$$ p(x_t) = \sum_y \pi_y p(x_t | y) $$ (7.2)
+$$ p(y | x_t) = \pi_y p(x_t | y) / p(x_t) $$ (7.3)
+$$ s(x_t | y) = \nabla \log p(x_t | y) = -C_y^{-1} (x_t - \sqrt{\bar\alpha_t} \mu_y) $$ (7.4)
+$$ s(x_t) = \nabla \log p(x_t) = \sum_y p(y | x_t) s(x_t | y) $$ (7.5)
+$$ E[x_0 | x_t, y] = (x_t + (1 - \bar\alpha_t) s(x_t | y)) / \sqrt{\bar\alpha_t} $$ (7.6)
+$$ E[\epsilon | x_t, y] = -\sqrt{1 - \bar\alpha_t} s(x_t | y) $$ (7.7)
+
+**Why.** Given $y$, $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$ is a sum of
+independent Gaussians: means and covariances add, (7.1). The gradient of its log density is (7.4).
+For the mixture, $\nabla p = \sum_y \pi_y \nabla p(x_t | y) = \sum_y \pi_y p(x_t | y) s(x_t | y)$;
+divide by $p$ and read (7.3): each class pulls towards itself, weighed by how likely it is, (7.5).
+
+**Tweedie.** For (7.6) differentiate $p(x_t) = \int q(x_t | x_0) p(x_0) dx_0$ under the integral:
+$\nabla q(x_t | x_0) = q(x_t | x_0) (\sqrt{\bar\alpha_t} x_0 - x_t) / (1 - \bar\alpha_t)$. Divide by
+$p(x_t)$: $s(x_t) = (\sqrt{\bar\alpha_t} E[x_0 | x_t] - x_t) / (1 - \bar\alpha_t)$; solve for the
+mean. Given $y$ it is the same, and no step needs Gaussian data. (7.7) is (7.6) put into (3.2).
+
+**No function has a lower loss.** Write $\epsilon^*$ for (7.7) and let $f$ be any function of
+$(x_t, y)$. Expand $|\epsilon - f|^2$ around $\epsilon^*$: in the cross term
+$2 (\epsilon - \epsilon^*) \cdot (\epsilon^* - f)$ the second factor is fixed once $(x_t, y)$ is,
+and the first then has mean 0. With $f = 0$ the left side is the dimension $D$; for one class
+$E|s|^2 = tr(C_y^{-1})$, and the floor (7.9) is $\bar\alpha_t tr(S_y C_y^{-1})$.
+
+$$ E|\epsilon - f|^2 = E|\epsilon - \epsilon^*|^2 + E|\epsilon^* - f|^2 $$ (7.8)
+$$ E|\epsilon - \epsilon^*|^2 = D - (1 - \bar\alpha_t) E|s|^2 $$ (7.9)
+
+**Boundary.** At $t = 0$ there is no noise to predict. Where $\bar\alpha_t \to 0$ there is no data:
+
+$$ E[\epsilon | x_t, y] \to x_t, \quad E[x_0 | x_t, y] \to E[x_0 | y] $$ (7.10)
+
+**Source.** Efron 2011, J. Am. Stat. Assoc. 106:1602 (Tweedie); Vincent 2011, Neural Comp. 23:1661.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.program import GREY, RED, Check, present
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step03_marginal import xt_from_x0
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+def noised(mixture: GaussianMixture, t: int, schedule: Schedule) -> GaussianMixture:
+    """The law of `x_t` with its labels, for `t` in 0..T: a mixture again."""
+    abar = schedule.alpha_bar[schedule.check_t(t, first=0)]
+    covs = abar * mixture.covs + (1 - abar) * np.eye(mixture.means.shape[1])
+    return GaussianMixture(np.sqrt(abar) * mixture.means, covs, mixture.weights)  # (7.1) (7.2)
+
+
+def score(
+    xt: Float[np.ndarray, "n D"], t: int, y: Int[np.ndarray, " n"],
+    mixture: GaussianMixture, schedule: Schedule,
+) -> Float[np.ndarray, "n D"]:  # fmt: skip
+    """The gradient of `log p(x_t | y)`, each row with its own `y` in 0..K, for `t` in 0..T."""
+    K, law = mixture.num_classes, noised(mixture, t, schedule)
+    if len(y) and not (y.min() >= 0 and y.max() <= K):
+        raise ValueError(f"y in {y.min()}..{y.max()} is outside 0..{K} ({K}: the null label)")
+    share = (y[:, None] == np.arange(K)).astype(np.float64)  # (n, K)
+    # In logarithms: far from all classes every p(x_t | y) is 0 in float64.
+    share[y == K] = np.exp(law.log_class_probability(xt[y == K]))  # (7.3)
+    away = xt[:, None] - law.means  # (n, K, D)
+    pull = -np.einsum("kij,nkj->nki", np.linalg.inv(law.covs), away)  # (7.4)
+    return np.einsum("nk,nki->ni", share, pull)  # (7.5)
+
+
+def mean_x0(
+    xt: Float[np.ndarray, "n D"], t: int, y: Int[np.ndarray, " n"],
+    mixture: GaussianMixture, schedule: Schedule,
+) -> Float[np.ndarray, "n D"]:  # fmt: skip
+    """`E[x_0 | x_t, y]` for `t` in 1..T: the best guess of the data."""
+    abar = schedule.alpha_bar[schedule.check_t(t)]
+    return (xt + (1 - abar) * score(xt, t, y, mixture, schedule)) / np.sqrt(abar)  # (7.6) (7.10)
+
+
+@dataclass(frozen=True, eq=False)
+class Oracle:
+    """The denoiser `E[eps | x_t, y]`; whatever takes a trained network takes this."""
+
+    mixture: GaussianMixture
+    schedule: Schedule
+    num_classes: int  # K, which is also the null label
+    prediction: str = "eps"
+
+    def __call__(
+        self, xt: Float[np.ndarray, "n D"], t: int, y: Int[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n D"]:
+        """The mean of the noise in each row of `xt`, for `t` in 1..T and `y` in 0..K."""
+        noise = np.sqrt(1 - self.schedule.alpha_bar[self.schedule.check_t(t)])
+        return -noise * score(xt, t, y, self.mixture, self.schedule)  # (7.7) (7.10)
+
+
+def oracle_eps(mixture: GaussianMixture, schedule: Schedule) -> Oracle:
+    """The exact denoiser of a labelled Gaussian mixture.
+
+    >>> model = oracle_eps(three_gaussians(), Schedule.cosine(10))
+    >>> model(np.zeros((2, 2)), 5, np.array([0, model.num_classes])).shape
+    (2, 2)
+    """
+    return Oracle(mixture, schedule, mixture.num_classes)
+
+
+def lowest_loss(y: int, t: int, mixture: GaussianMixture, schedule: Schedule) -> float:
+    """The eps-loss, summed over dimensions, that no network of class `y` in 0..K-1 can go below."""
+    inverse = np.linalg.inv(noised(mixture, schedule.check_t(t), schedule).covs)[y]
+    return float(schedule.alpha_bar[t] * np.trace(mixture.covs[y] @ inverse))  # (7.9)
+
+
+def checks() -> list[Check]:
+    """The slope of the log density; the loss of the oracle, and of one that is not; the end."""
+    mixture, schedule, rng = three_gaussians(), Schedule.cosine(100), np.random.default_rng(0)
+    x, null = np.array([[0.3, -0.2], [0.3 + 1e-5, -0.2], [0.3 - 1e-5, -0.2]]), np.full(3, 3)
+    _, above, below = noised(mixture, 50, schedule).log_density(x)
+    (x0, y), eps = mixture.sample(100_000, rng), rng.standard_normal((100_000, 2))
+    xt = xt_from_x0(x0, eps, 50, schedule)
+    best, wrong = oracle_eps(mixture, schedule)(xt, 50, y), 0.1 * np.sin(xt)
+    loss, cost = ((eps - best) ** 2).sum(1), (wrong**2).sum(1).mean()
+    more = ((eps - best - wrong) ** 2).sum(1) - loss  # (7.8)
+    floor = sum(lowest_loss(k, 50, mixture, schedule) for k in range(3)) / 3
+    end = oracle_eps(mixture, Schedule.cosine(1000))(x, 1000, null)[0, 0]
+    slope = score(x, 50, null, mixture, schedule)[0, 0]
+    allowed = [4 * a.std() / np.sqrt(len(a)) for a in (more, loss)]
+    return [
+        Check("(7.5) score, by a finite difference", slope, (above - below) / 2e-5, 1e-8),
+        Check("(7.8) what 0.1 sin(x_t) more costs", more.mean(), cost, allowed[0]),
+        Check("(7.9) loss of the oracle", loss.mean(), floor, allowed[1]),
+        Check("(7.10) eps at x_t = 0.3, t = T = 1000", end, x[0, 0], 1e-4),
+    ]
+
+
+def figure() -> Figure:
+    """The score with and without the label at one t, and the loss nobody can go below."""
+    fig = Figure(figsize=(11, 3.5), layout="constrained")
+    left, middle, right = fig.subplots(1, 3)
+    mixture, schedule, rng = three_gaussians(), Schedule.cosine(100), np.random.default_rng(0)
+    law, model, times = noised(mixture, 40, schedule), oracle_eps(mixture, schedule), range(1, 101)
+    fine, coarse = np.linspace(-3, 3, 121), np.linspace(-2.7, 2.7, 13)
+    grid, points = (np.stack(np.meshgrid(a, a), -1).reshape(-1, 2) for a in (fine, coarse))
+    all_p, share = np.exp(law.log_density(grid)), np.exp(law.log_class_probability(grid)[:, 0])
+    for ax, y, p, which in ((left, 3, all_p, "No label"), (middle, 0, all_p * share, "One class")):
+        s = score(points, 40, np.full(len(points), y), mixture, schedule)
+        ax.contourf(fine, fine, p.reshape(121, 121), levels=12, cmap="Blues")
+        ax.quiver(*points.T, *s.T, angles="xy", width=0.005)
+        ax.set(title=f"{which}: density and score", xlabel="t = 40 of 100", aspect="equal")
+    (x0, y), eps = mixture.sample(20_000, rng), rng.standard_normal((20_000, 2))
+    for name, label, color in (("no label", 0 * y + 3, GREY), ("the label", y, RED)):
+        best = [model(xt_from_x0(x0, eps, t, schedule), t, label) for t in times]
+        paid = [2 - (b**2).sum(1).mean() for b in best]  # (7.9), its mean over samples
+        right.plot(times, paid, color=color, label=f"knowing {name}")
+    right.set(xlabel="t", ylabel="loss", title="The lowest loss there can be")
+    right.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step07_oracle", __doc__ or "", checks(), figure())

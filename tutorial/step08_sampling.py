@@ -1,0 +1,170 @@
+r"""Step 8. Sampling: the reverse chain, and the exact law of what comes out of it.
+
+**Claim.** A sampler starts from noise and takes the reverse step of step 5, $T$ times:
+
+$$ x_T \sim N(0, I) $$ (8.1)
+$$ x_{t-1} = c_0 \hat x_0 + c_t x_t + \sqrt{\tilde\beta_t} z, \quad z \sim N(0, I) $$ (8.2)
+
+$$ \epsilon = (1 + w) \epsilon(x_t, y) - w \epsilon(x_t, \phi) $$ (8.3)
+
+with $\hat x_0$ from a noise predictor, mixed as step 10 explains. For data $N(\mu, S)$, the oracle
+and $w = 0$ the law of every $x_t$ is known. At finite $T$ it is not that of the noised data.
+
+**Why.** Let $C_t = \bar\alpha_t S + (1 - \bar\alpha_t) I$, as in (7.1). The mean of (8.2) is
+$E[x_{t-1} | x_t]$ (5.1). As $x_t$ is $\sqrt{\alpha_t} x_{t-1}$ plus noise, the two have covariance
+$\sqrt{\alpha_t} C_{t-1}$, and the regression of one Gaussian on the other is
+
+$$ E[x_{t-1} | x_t] = \sqrt{\bar\alpha_{t-1}} \mu + A_t (x_t - \sqrt{\bar\alpha_t} \mu) $$ (8.4)
+$$ A_t = \sqrt{\alpha_t} C_{t-1} C_t^{-1} $$ (8.5)
+
+Affine steps keep a Gaussian Gaussian: from $m_T = 0$ and $V_T = I$, for $t = T, \dots, 1$,
+
+$$ m_{t-1} = \sqrt{\bar\alpha_{t-1}} \mu + A_t (m_t - \sqrt{\bar\alpha_t} \mu) $$ (8.6)
+$$ V_{t-1} = A_t V_t A_t + \tilde\beta_t I $$ (8.7)
+
+All $C_t$ commute and the product $A_1 \cdots A_T$ collapses to $\sqrt{\bar\alpha_T} S C_T^{-1}$, so
+
+$$ m_0 = \mu - \bar\alpha_T S C_T^{-1} \mu $$ (8.8)
+
+The mean errs only by what (8.1) forgot. The spread errs at every step: (8.7) for the true $C_t$ has
+a second term (5.8), $c_0^2 Var(x_0 | x_t)$. So $G_t = C_t - V_t$ starts at $C_T - I \approx 0$, and
+
+$$ G_{t-1} = A_t G_t A_t + c_0^2 (1 - \bar\alpha_t) S C_t^{-1} $$ (8.9)
+
+$T$ terms of order $\beta_t^2$: samples are too narrow, by about $1 / T$. (A term near the data is
+$\beta_1 / t$, so $T G_0$ is a constant plus $T \beta_1 \log T$; the linear $T \beta_1$ is 0.1.)
+
+**A test with known errors.** For $n$ samples of distribution function $F$, any $n$ and any $F$,
+
+$$ P(\sup |F_n - F| > d) \le r, \quad d = \sqrt{\log(2 / r) / (2 n)} $$ (8.10)
+
+Refuse what strays beyond $d$: a right sampler is refused at a rate of at most $r$. A wrong one, its
+law $D$ away, passes only if its $F_n$ strays from that by $D - d$: read (8.10) again for its rate.
+
+**Boundary.** At $t = 1$, $c_0 = 1$ and $c_t = \tilde\beta_1 = 0$. Noise added there hides in the
+samples (with $T = 50$ it takes millions to see), but not in a single step:
+
+$$ x_0 = \hat x_0(x_1) $$ (8.11)
+
+**Source.** Ho et al. 2020, arXiv:2006.11239, alg. 2; Massart 1990, Ann. Probab. 18:1269 (8.10).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.contract import Denoiser, Normals
+from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE, Check, present
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step04_posterior import posterior_coefficients
+from tutorial.step05_reverse import p_xprev_given_xt
+from tutorial.step07_oracle import oracle_eps
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+def ancestral_steps(
+    model: Denoiser, y: Int[np.ndarray, " n"], schedule: Schedule, w: float, rng: Normals
+) -> Iterator[tuple[int, Float[np.ndarray, "n 2"]]]:
+    """Yield `(t, x_t)` for t = T..0, a chain a label of `y` in 0..K; `rng` draws T + 1 times."""
+    null = np.full_like(y, model.num_classes)
+    xt = rng.standard_normal((len(y), 2))  # (8.1)
+    yield schedule.T, xt
+    for t in range(schedule.T, 0, -1):
+        out = model(xt, t, y)
+        if w != 0:
+            out = (1 + w) * out - w * model(xt, t, null)  # (8.3); step10_guidance.guide
+        law = p_xprev_given_xt(xt, out, t, schedule, model.prediction)
+        xt = law.mean + np.sqrt(law.var) * rng.standard_normal(xt.shape)  # (8.2) (8.11)
+        yield t - 1, xt
+
+
+def ancestral_sample(
+    model: Denoiser, y: Int[np.ndarray, " n"], schedule: Schedule, w: float, rng: Normals
+) -> Float[np.ndarray, "n 2"]:
+    """One sample of each label in `y`, in 0..K, with guidance weight `w`.
+
+    >>> model = oracle_eps(three_gaussians(), Schedule.cosine(10))
+    >>> y, rng = np.array([0, 1, 2]), np.random.default_rng(0)
+    >>> ancestral_sample(model, y, Schedule.cosine(10), 0.0, rng).shape
+    (3, 2)
+    """
+    return deque(ancestral_steps(model, y, schedule, w, rng), maxlen=1).pop()[1]
+
+
+def chain_law(
+    mean: Float[np.ndarray, " D"], cov: Float[np.ndarray, "D D"], schedule: Schedule
+) -> tuple[Float[np.ndarray, "T1 D"], Float[np.ndarray, "T1 D D"], Float[np.ndarray, "T1 D D"]]:
+    """`m` and `V` of the sampler's `x_t` for t = 0..T, and `G`, if the data are N(mean, cov)."""
+    abar, eye = schedule.alpha_bar[:, None, None], np.eye(len(mean))
+    C, centre = abar * cov + (1 - abar) * eye, np.sqrt(abar[:, 0]) * mean
+    m, V, G, inverse = np.zeros_like(centre), np.zeros_like(C) + eye, C - eye, np.linalg.inv(C)
+    for t in range(schedule.T, 0, -1):
+        c_0, _, posterior_var = posterior_coefficients(t, schedule)
+        A = np.sqrt(schedule.alpha[t]) * C[t - 1] @ inverse[t]  # (8.5)
+        m[t - 1] = centre[t - 1] + A @ (m[t] - centre[t])  # (8.4) (8.6) (8.8)
+        V[t - 1] = A @ V[t] @ A + posterior_var * eye  # (8.7)
+        G[t - 1] = A @ G[t] @ A + c_0**2 * (1 - abar[t]) * cov @ inverse[t]  # (8.9)
+    return m, V, G
+
+
+def dkw_bound(n: int, rate: float) -> float:
+    """What `sup |F_n - F|` of `n` samples exceeds at a rate of at most `rate`, in (0, 1)."""
+    return float(np.sqrt(np.log(2 / rate) / (2 * n)))  # (8.10)
+
+
+def checks() -> list[Check]:
+    """The sampler against its own law, and against the data; what closes in with T, and how."""
+    mean, cov = np.array([1.0, -0.5]), np.array([[0.5, 0.2], [0.2, 0.3]])
+    schedule, n, rng = Schedule.linear(20), 20_000, np.random.default_rng(0)
+    model = oracle_eps(GaussianMixture(mean[None], cov[None], np.ones(1)), schedule)
+    x = ancestral_sample(model, np.zeros(n, dtype=int), schedule, 0.0, rng)[:, 0]
+    m, V, _ = (a[0] for a in chain_law(mean, cov, schedule))
+    lost = [chain_law(mean, cov, Schedule.linear(T))[2][0, 0, 0] for T in (500, 1000)]
+    laws = NormalDist(m[0], V[0, 0] ** 0.5), NormalDist(mean[0], cov[0, 0] ** 0.5)
+    F, F_n = np.array([[law.cdf(a) for a in np.sort(x)] for law in laws]), np.arange(n + 1) / n
+    own, data = np.maximum(F_n[1:] - F, F - F_n[:-1]).max(1)
+    return [
+        Check("(8.7) distance from its own law", own, 0, dkw_bound(n, 1e-6)),
+        Check("(8.10) farther than that from the data's", data > dkw_bound(n, 1e-6), 1, 0),
+        Check("(8.9) T = 1000 loses half of T = 500", lost[1] / lost[0], 0.5, 0.02),
+    ]
+
+
+def figure() -> Figure:
+    """Chains of three classes; the variance of the chain and of the data; the loss over T."""
+    fig = Figure(figsize=(11, 3.5), layout="constrained")
+    chains, spread, lost = fig.subplots(1, 3)
+    schedule, y, rng = Schedule.cosine(100), np.repeat([0, 1, 2], 200), np.random.default_rng(0)
+    model = oracle_eps(three_gaussians(), schedule)
+    path = np.array([x for _, x in ancestral_steps(model, y, schedule, 0.0, rng)])
+    for k, color in enumerate(CLASS_COLORS[:3]):
+        chains.scatter(*path[-1, y == k].T, s=4, color=color, alpha=0.5, label=f"y = {k}")
+        chains.plot(*path[:, 200 * k].T, color=color, lw=0.8)
+    chains.set(title="Samples, and a chain a class", xlabel="T = 100", aspect="equal")
+    mean, cov, Ts = np.zeros(1), np.array([[0.25]]), (10, 20, 50, 100, 200, 500, 1000)
+    for T, color in ((10, ORANGE), (30, BLUE)):
+        time, (_, V, G) = np.arange(T + 1) / T, chain_law(mean, cov, Schedule.linear(T))
+        spread.plot(time, V[:, 0, 0], color=color, label=f"T = {T}")
+        spread.plot(time, (V + G)[:, 0, 0], ":", color=color, label="noised data")
+    spread.set(xlabel="t / T", title="Variance of $x_t$, data of 0.25")
+    for kind, color in ((Schedule.linear, BLUE), (Schedule.cosine, ORANGE)):
+        gap = [chain_law(mean, cov, kind(T))[2][0, 0, 0] for T in Ts]
+        lost.loglog(Ts, gap, "o-", ms=4, color=color, label=kind.__name__)
+    lost.loglog(Ts, [1 / T for T in Ts], "--", color=GREY, label="1 / T")
+    lost.set(xlabel="T", title="0.25 less the variance of samples")
+    for ax in (chains, spread, lost):
+        ax.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step08_sampling", __doc__ or "", checks(), figure())
