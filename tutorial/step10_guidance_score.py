@@ -1,0 +1,163 @@
+r"""Step 10, part 2. What guidance is the score of, at which t, and what it is not the score of.
+
+**Claim.** With exact outputs the guided one is the score of a density, at every $t$ another:
+
+$$ -\tilde\epsilon / \sqrt{1 - \bar\alpha_t} = \nabla \log(p(x_t | y)^{1 + w} p(x_t)^{-w}) $$ (10.7)
+$$ p(x_t | y)^{1 + w} p(x_t)^{-w} = \pi_y^{-w} p(x_t | y) p(y | x_t)^w $$ (10.8)
+
+These densities are *not* one tilted law of data seen through more and more noise.
+
+**Why it is a score.** By (7.7) each eps is $-\sqrt{1 - \bar\alpha_t}$ times the gradient of a log
+density. $1 + w$ times the one and $-w$ times the other is the gradient of
+$(1 + w) \log p(x_t | y) - w \log p(x_t)$: (10.7). Its constant is unknown, but has no gradient. Put
+Bayes' rule (7.3) in for $p(x_t)$ and (10.8) appears: the class's own density, and more of it where
+a classifier is sure of the class. At $t = 0$ that is the law one would like samples of.
+
+**Why it is not that law noised.** (10.7) noises first and tilts then. Take the other order on a
+line, with $p(x_0 | y) = N(m, S_y)$ and $p(x_0) = N(0, S)$. The tilted exponent is $1 + w$ times
+$-(x - m)^2 / (2 S_y)$ plus $w x^2 / (2 S)$. Its $x^2$ has the factor $-R / (2 S_y S)$, its $x$ the
+factor $(1 + w) m / S_y$, where $R = (1 + w) S - w S_y$. As in step 0 these are $-1 / (2 V)$ and
+$M / V$ of a Gaussian:
+
+$$ N(m, S_y)^{1 + w} N(0, S)^{-w} \propto N((1 + w) m S / R, S_y S / R) $$ (10.9)
+
+Tilting at $t$ is the same with $C_y = \bar\alpha_t S_y + 1 - \bar\alpha_t$ for $S_y$, $C$ likewise
+for $S$, $\sqrt{\bar\alpha_t} m$ for $m$, hence $R_t = \bar\alpha_t R + 1 - \bar\alpha_t$ for $R$.
+Noising (10.9) gives the variance $\bar\alpha_t S_y S / R + 1 - \bar\alpha_t$ instead. Of
+$C_y C / R_t$ less that, times $R_t$, only terms in $\bar\alpha_t (1 - \bar\alpha_t)$ stay: times
+$S_y + S - S_y S / R - R = -(R - S_y) (R - S) / R$. Now $R - S_y = (1 + w) (S - S_y)$ and
+$R - S = w (S - S_y)$. So by these the law that guidance aims at exceeds the noised tilted law:
+
+$$ \Delta V = -w (1 + w) \bar\alpha_t (1 - \bar\alpha_t) (S - S_y)^2 / (R R_t) $$ (10.10)
+$$ \Delta M = w (1 + w) \sqrt{\bar\alpha_t} (1 - \bar\alpha_t) m (S - S_y) / (R R_t) $$ (10.11)
+
+the second from $C / R_t - S / R = (1 - \bar\alpha_t) (R - S) / (R R_t)$. A class that differs from
+the rest has $S_y < S$, or its tails would stick out of $p(x_0)$. So at every $w > 0$ and every $t$
+between the ends guidance aims too narrow and too far out. Example: $m = 1$ and $S_y = 1/4$ in data
+of $S = 1$ (a class of a quarter of them fits in), $w = 3$ and $\bar\alpha_t = 1/2$. Guidance aims
+at $N(1.331, 0.294)$; the noised tilted law is $N(0.870, 0.538)$.
+
+**Boundary.** Both gaps are 0 at $w = 0$ and at $w = -1$, where one of the two models is left alone;
+at $t = 0$; and in the limit $\bar\alpha_t \to 0$. For $w < -1$, away from the class, $R$ may be
+negative: then (10.7) is the score of nothing that can be normalised. As noise does not
+lead from one of these densities to the next, a guided chain ends in a third law: step 15.
+
+**Source.** Ho and Salimans 2022, arXiv:2207.12598, sec. 3; Bradley and Nakkiran 2024,
+arXiv:2408.09000 (a class and all the data both Gaussian: where guided chains end).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.program import BLUE, GREY, RED, Check, present
+from tutorial.step00_notation import Gaussian, Schedule
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step05_reverse import score_from_eps
+from tutorial.step07_oracle import noised, oracle_eps
+from tutorial.step10_guidance import guide
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+def guided_score(
+    xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"], w: float,
+    mixture: GaussianMixture, schedule: Schedule,
+) -> Float[np.ndarray, "n 2"]:  # fmt: skip
+    """What guidance follows if the model is the oracle, for `t` in 1..T and `y` in 0..K."""
+    model = oracle_eps(mixture, schedule)
+    eps = guide(model(xt, t, y), model(xt, t, np.full_like(y, model.num_classes)), w)
+    return score_from_eps(eps, t, schedule)  # (10.7)
+
+
+def log_tilted(
+    xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"], w: float,
+    mixture: GaussianMixture, schedule: Schedule,
+) -> Float[np.ndarray, " n"]:  # fmt: skip
+    """The log of the tilted density, not normalised, for `t` in 0..T and `y` in 0..K-1."""
+    law = noised(mixture, t, schedule)
+    sure = law.log_class_probability(xt)[np.arange(len(y)), y] - np.log(law.weights[y])
+    return law.log_density(xt, y) + w * sure  # (10.8)
+
+
+def tilt(given_y: Gaussian, var_all: float, w: float) -> Gaussian:
+    """The law proportional to `given_y^(1 + w) N(0, var_all)^-w`, refused if it has no mass."""
+    R = (1 + w) * var_all - w * given_y.var
+    if not R > 0:
+        raise ValueError(f"w = {w} makes R = {R}, not above 0: no such density can be normalised")
+    return Gaussian((1 + w) * given_y.mean * var_all / R, given_y.var * var_all / R)  # (10.9)
+
+
+def both_orders(
+    given_y: Gaussian, var_all: float, w: float, t: int, schedule: Schedule
+) -> tuple[Gaussian, Gaussian]:
+    """The tilt of the noised laws, which is guidance; the noised tilt of the data. `t` in 0..T."""
+    abar = float(schedule.alpha_bar[schedule.check_t(t, first=0)])
+    noised_y, noised_tilt = (
+        Gaussian(abar**0.5 * law.mean, abar * law.var + 1 - abar)
+        for law in (given_y, tilt(given_y, var_all, w))
+    )
+    return tilt(noised_y, abar * var_all + 1 - abar, w), noised_tilt
+
+
+def gap(
+    given_y: Gaussian, var_all: float, w: float, t: int, schedule: Schedule
+) -> tuple[Float[np.ndarray, "*n D"], float]:
+    """By how much mean and variance of the first of `both_orders` exceed the second's."""
+    abar, apart = float(schedule.alpha_bar[schedule.check_t(t, first=0)]), var_all - given_y.var
+    R = (1 + w) * var_all - w * given_y.var
+    common = w * (1 + w) * (1 - abar) * apart / (R * (abar * R + 1 - abar))
+    return common * abar**0.5 * given_y.mean, -common * abar * apart  # (10.11) (10.10)
+
+
+def checks() -> list[Check]:
+    """The slope of the tilted density at one point; the two laws of the example."""
+    mixture, schedule, h, y = three_gaussians(), Schedule.cosine(100), 1e-5, np.zeros(3, dtype=int)
+    x = np.array([[0.3, -0.2], [0.3, -0.2 + h], [0.3, -0.2 - h]])
+    _, above, below = log_tilted(x, 40, y, 3.0, mixture, schedule)
+    slope = guided_score(x, 40, y, 3.0, mixture, schedule)[0, 1]
+    half, given_y = Schedule(np.array([0, 0.5])), Gaussian(np.ones(1), 0.25)
+    aimed, wanted = both_orders(given_y, 1.0, 3.0, 1, half)
+    further, wider = gap(given_y, 1.0, 3.0, 1, half)
+    return [
+        Check("(10.7) score, by a finite difference", slope, (above - below) / (2 * h), 1e-7),
+        Check("(10.10) variance aimed at", aimed.var, wanted.var + wider, 1e-15),
+        Check("(10.10) variance of the noised tilted law", wanted.var, 0.538, 5e-4),
+        Check("(10.11) mean aimed at", aimed.mean[0], wanted.mean[0] + further[0], 1e-15),
+        Check("(10.11) mean of the noised tilted law", wanted.mean[0], 0.870, 5e-4),
+    ]
+
+
+def figure() -> Figure:
+    """The tilted density in the plane; the two laws at one t; both their moments over t."""
+    fig = Figure(figsize=(11, 3.5), layout="constrained")
+    laws, spread, place = fig.subplots(1, 3)
+    half, given_y = Schedule(np.array([0, 0.5])), Gaussian(np.ones(1), 0.25)
+    x = np.linspace(-2.5, 4, 400)[:, None]
+    for law, name, style, color in (
+        (both_orders(given_y, 1.0, 0.0, 1, half)[0], "the class, w = 0", "-", GREY),
+        (both_orders(given_y, 1.0, 3.0, 1, half)[0], "aimed at, w = 3", "-", RED),
+        (both_orders(given_y, 1.0, 3.0, 1, half)[1], "noised tilted law, w = 3", "--", RED),
+    ):
+        laws.plot(x, np.exp(law.log_density(x)), style, color=color, label=name)
+    laws.set(title=r"The two laws at $\bar\alpha_t$ = 1/2", xlabel="$x_t$", ylabel="density")
+    schedule, times = Schedule.cosine(100), range(101)
+    for w, color in ((0.0, GREY), (1.0, BLUE), (3.0, RED)):
+        pairs = [both_orders(given_y, 1.0, w, t, schedule) for t in times]
+        for order, name, style in ((0, "aimed at", "-"), (1, "noised tilted", "--")):
+            label = f"w = {w:g}, {name}"
+            spread.plot(times, [p[order].var for p in pairs], style, color=color, label=label)
+            place.plot(times, [p[order].mean[0] for p in pairs], style, color=color)
+    spread.set(title="Variance: too narrow for $t > 0$", xlabel="t of 100")
+    place.set(title="Mean: too far out for $t > 0$", xlabel="t of 100")
+    for ax in (laws, spread):
+        ax.legend(fontsize=7)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step10_guidance_score", __doc__ or "", checks(), figure())
