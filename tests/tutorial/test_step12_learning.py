@@ -1,0 +1,318 @@
+"""Step 12, part 2, by two routes an equation: unrolled sums, torch's Adam, counts, known errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.adam import adam
+
+import tutorial.step12_learning as lesson
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step07_oracle import Oracle, oracle_eps
+from tutorial.step12_backprop import MLP, Arrays
+from tutorial.step12_learning import adam_step, drop_labels, excess, train
+
+SCHEDULE = Schedule.linear(100)
+ORACLE = oracle_eps(three_gaussians(), SCHEDULE)
+ALGEBRA = 1e-12  # float64, sums of a few dozen terms of order one
+RATES = 0.1 * np.arange(12, 0, -1)  # falling, as in training
+
+
+def gradients() -> list[Arrays]:
+    """Twelve gradients of two arrays, from tiny to large, of either sign."""
+    rng = np.random.default_rng(0)
+    return [
+        {"a": rng.standard_normal((3, 2)) * 10.0 ** rng.integers(-3, 3, (3, 2)),
+         "b": rng.standard_normal(4)} for _ in range(12)
+    ]  # fmt: skip
+
+
+def adam_states(G: list[Arrays]) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
+    """Parameters (from 1 everywhere) and both means after each update."""
+    p = {name: np.ones_like(a) for name, a in G[0].items()}
+    mean = square = {name: np.zeros_like(a) for name, a in G[0].items()}
+    for k, now in enumerate(G, start=1):
+        p, mean, square = adam_step(p, now, mean, square, k, RATES[k - 1])
+        yield p, mean, square
+
+
+def torch_adam(G: list[Arrays]) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
+    """The same by torch's own update. (`torch.optim.Adam` around it takes seconds to import.)"""
+    names, shapes = list(G[0]), [a.shape for a in G[0].values()]
+    p, mean, square = ([start(s, dtype=torch.float64) for s in shapes]
+                       for start in (torch.ones, torch.zeros, torch.zeros))  # fmt: skip
+    counts = [torch.zeros(()) for _ in names]
+    for now, rate in zip(G, RATES, strict=True):
+        adam(p, [torch.tensor(now[name]) for name in names], mean, square, [], counts,
+             foreach=False, amsgrad=False, beta1=0.9, beta2=0.999, lr=float(rate),
+             weight_decay=0.0, eps=1e-8, maximize=False)  # fmt: skip
+        a, b, c = (
+            {name: x.numpy().copy() for name, x in zip(names, xs, strict=True)}
+            for xs in (p, mean, square)
+        )
+        yield a, b, c
+
+
+def test_12_9_by_unrolled_sums() -> None:
+    G = gradients()
+    for k, (_, mean, square) in enumerate(adam_states(G), start=1):
+        for name in ("a", "b"):
+            past = np.array([g[name] for g in G[:k]])
+            ages = np.arange(k)[::-1].reshape(-1, *[1] * (past.ndim - 1))
+            np.testing.assert_allclose(mean[name], (0.1 * 0.9**ages * past).sum(0), rtol=1e-10)
+            by_sum = (0.001 * 0.999**ages * past**2).sum(0)
+            np.testing.assert_allclose(square[name], by_sum, rtol=1e-10)
+
+
+def test_12_9_by_torch() -> None:
+    for ours, theirs in zip(adam_states(gradients()), torch_adam(gradients()), strict=True):
+        for mine, other in zip(ours[1:], theirs[1:], strict=True):
+            for name in ("a", "b"):
+                np.testing.assert_allclose(mine[name], other[name], rtol=1e-10)
+
+
+def test_12_10_by_torch() -> None:
+    """All twelve updates. (torch adds 1e-8 in the same place; rounding is all that differs.)"""
+    for ours, theirs in zip(adam_states(gradients()), torch_adam(gradients()), strict=True):
+        for name in ("a", "b"):
+            np.testing.assert_allclose(ours[0][name], theirs[0][name], atol=1e-11)
+
+
+def test_12_10_by_a_constant_gradient() -> None:
+    """The means of a constant are that constant: each step is its rate, towards lower loss."""
+    G = [{"a": np.array([3.0, -200.0])}] * 12
+    for k, (p, _, _) in enumerate(adam_states(G), start=1):
+        moved = RATES[:k].sum()
+        np.testing.assert_allclose(p["a"], [1 - moved, 1 + moved], atol=1e-7)  # 1e-8 / 3 a step
+
+
+def test_12_10_by_nothing_changed_in_place() -> None:
+    """A model yielded by `train` stays what it was when training goes on."""
+    run = train(ORACLE.mixture, SCHEDULE, 0.2, 3, np.random.default_rng(0))
+    _, _, first = next(run)
+    copy = {name: a.copy() for name, a in first.params.items()}
+    _, _, second = next(run)
+    for name, a in copy.items():
+        np.testing.assert_array_equal(first.params[name], a)
+        assert np.abs(second.params[name] - a).max() > 1e-3
+
+
+def test_12_10_by_a_rate_that_falls_to_0() -> None:
+    """With the first two gradients alike, Adam moves by its rate: r, then r (1 - 1 / steps).
+
+    Two gradients that differ can move a number by a factor of at most 1.0014 more (Cauchy and
+    Schwarz on the weights .474, .526 and .4997, .5003), and among 2500 some are alike.
+    """
+    models = [m for _, _, m in train(ORACLE.mixture, SCHEDULE, 0.2, 4, np.random.default_rng(0))]
+    second = [np.abs(models[1].params[k] - models[0].params[k]).max() for k in models[0].params]
+    assert 0.99 * 0.0075 < max(second) < 1.0015 * 0.0075
+    fourth = [np.abs(models[3].params[k] - models[2].params[k]).max() for k in models[0].params]
+    assert 0.9 * 0.0025 < max(fourth) < 1.01 * 0.0025
+
+
+def test_12_11_by_signs() -> None:
+    """From a gradient of 1e-4 or of 1e4, the same step; from 0, none."""
+    G = {"a": np.array([1e-4, -1e-4, 1e4, -1e4, 0.0])}
+    zero = {"a": np.zeros(5)}
+    moved = adam_step(zero, G, zero, zero, 1, 0.01)[0]["a"]
+    # The 1e-8 beside 1e-4 makes the step shorter by one part in 1e4.
+    np.testing.assert_allclose(moved, [-0.01, 0.01, -0.01, 0.01, 0], atol=1.01e-6)
+
+
+def test_12_11_by_the_size_of_a_small_gradient() -> None:
+    """Where the gradient is itself 1e-8 the step is half as long: the 1e-8 is outside the root."""
+    zero, G = {"a": np.zeros(1)}, {"a": np.array([1e-8])}
+    assert adam_step(zero, G, zero, zero, 1, 0.01)[0]["a"] == pytest.approx(-0.005, rel=1e-9)
+
+
+def test_12_11_by_the_first_update_of_training() -> None:
+    """As the init draws from the seed first, the model before the first update is known."""
+    start = lesson.init(3, 48, np.random.default_rng(5))
+    _, _, model = next(train(ORACLE.mixture, SCHEDULE, 0.2, 10, np.random.default_rng(5)))
+    for name, a in model.params.items():
+        assert np.abs(a - start[name]).max() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_12_12_by_share_and_spread() -> None:
+    """100,000 samples in 1000 batches (seed 0), p = 0.2, by 4 standard errors of the share.
+
+    And of the variance of the number dropped in a batch: 100 p (1 - p) if each is for itself.
+    """
+    rng = np.random.default_rng(0)
+    y = np.tile(np.arange(4) % 3, 25)
+    dropped = np.array([drop_labels(y, 0.2, 3, rng) == 3 for _ in range(1000)])
+    assert abs(dropped.mean() - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 100_000)
+    assert abs(dropped.sum(1).var() - 16) < 4 * 16 * np.sqrt(2 / 1000)
+    # No place in the batch is favoured: 100 shares, so 5 standard errors.
+    assert np.abs(dropped.mean(0) - 0.2).max() < 5 * np.sqrt(0.2 * 0.8 / 1000)
+
+
+def test_12_12_by_what_is_kept() -> None:
+    """A label either stays or becomes K; at p = 0 all stay, at p = 1 none does."""
+    rng, y = np.random.default_rng(0), np.arange(300) % 3
+    before = y.copy()
+    seen = drop_labels(y, 0.5, 3, rng)
+    assert set(seen) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(seen[seen != 3], y[seen != 3])
+    np.testing.assert_array_equal(drop_labels(y, 0.0, 3, rng), y)
+    np.testing.assert_array_equal(drop_labels(y, 1.0, 7, rng), np.full(300, 7))
+    np.testing.assert_array_equal(y, before)
+
+
+def test_12_12_by_the_loss_split_in_two() -> None:
+    """The loss of a dropped batch is (1 - p) that with labels + p that without.
+
+    100,000 samples (seed 1), within 4 standard errors.
+    """
+    p_uncond, t, n, rng = 0.3, 30, 100_000, np.random.default_rng(1)
+    x0, y = ORACLE.mixture.sample(n, rng)
+    eps = rng.standard_normal((n, 2))
+    xt = np.sqrt(SCHEDULE.alpha_bar[t]) * x0 + np.sqrt(1 - SCHEDULE.alpha_bar[t]) * eps
+
+    def loss(labels: np.ndarray) -> np.ndarray:
+        return ((eps - ORACLE(xt, t, labels)) ** 2).sum(1)
+
+    both = (1 - p_uncond) * loss(y) + p_uncond * loss(np.full(n, 3))
+    difference = loss(drop_labels(y, p_uncond, 3, rng)) - both
+    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(n)
+    assert abs((loss(y) - both).mean()) > 8 * difference.std() / np.sqrt(n)  # it could have failed
+
+
+@pytest.mark.parametrize(("p_uncond", "rows"), [(0.0, [3]), (1.0, [0, 1, 2])])
+def test_12_12_by_rows_that_never_learn(p_uncond: float, rows: list[int]) -> None:
+    """At p = 0 the null label's row of E stays what chance made it; at p = 1 all the others do."""
+    start = lesson.init(3, 48, np.random.default_rng(0))["E"]
+    *_, (_, _, model) = train(ORACLE.mixture, SCHEDULE, p_uncond, 5, np.random.default_rng(0))
+    still = [i for i in range(4) if (model.params["E"][i] == start[i]).all()]
+    assert still == rows
+
+
+@pytest.mark.parametrize("p_uncond", [-0.1, 1.5, float("nan")])
+def test_12_12_by_refusal_of_wrong_p_uncond(p_uncond: float) -> None:
+    with pytest.raises(ValueError, match=rf"p_uncond = {p_uncond} is outside 0\.\.1"):
+        next(train(ORACLE.mixture, SCHEDULE, p_uncond, 5, np.random.default_rng(0)))
+
+
+@dataclass(frozen=True, eq=False)
+class Shifted:
+    """The oracle, wrong by 0.1 (1, 2) with the label and by 0.3 (1, 2) without."""
+
+    oracle: Oracle
+    num_classes: int = 3
+    prediction: str = "eps"
+
+    def __call__(self, xt: np.ndarray, t: int, y: np.ndarray) -> np.ndarray:
+        return self.oracle(xt, t, y) + np.where(y == 3, 0.3, 0.1)[:, None] * [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("null", "expected"), [(False, 0.05), (True, 0.45)])
+@pytest.mark.parametrize("t", [1, 40, 100])
+def test_12_13_by_a_known_error(t: int, null: bool, expected: float) -> None:
+    """Both sides of a constant error are its square; 50,000 samples, 4 standard errors."""
+    left, right = excess(Shifted(ORACLE), ORACLE, t, null, 50_000, np.random.default_rng(t))
+    np.testing.assert_allclose(right, expected, atol=ALGEBRA)
+    assert abs(left.mean() - expected) < 4 * left.std() / np.sqrt(len(left))
+
+
+@pytest.mark.parametrize("null", [False, True])
+def test_12_13_by_both_sides_of_a_network(null: bool) -> None:
+    """A network that has learned nothing: 50,000 samples, 4 standard errors of the difference."""
+    model = MLP(lesson.init(3, 48, np.random.default_rng(3)), SCHEDULE, 3)
+    left, right = excess(model, ORACLE, 30, null, 50_000, np.random.default_rng(4))
+    assert right.mean() > 0.2
+    assert abs((left - right).mean()) < 4 * (left - right).std() / np.sqrt(len(left))
+
+
+def test_12_13_by_no_excess_of_the_oracle() -> None:
+    left, right = excess(ORACLE, ORACLE, 30, False, 100, np.random.default_rng(0))
+    assert not left.any() and not right.any()
+
+
+def both_excesses(model: MLP) -> list[float]:
+    """With labels and without, the mean over twelve times from 1 to T."""
+    return [
+        float(np.mean([excess(model, ORACLE, t, null, 400, np.random.default_rng(t))[1].mean()
+                       for t in range(1, 101, 9)])) for null in (False, True)
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_12_13_by_learning() -> None:
+    """600 short steps. Over twelve seeds the excesses end in .013..022 and .023..029.
+
+    The mean of the last 22,400 losses is in .396..425: the oracle's own, .7 x .342 + .3 x .525 =
+    .397, and that excess. The first five are in 1.3..1.6. Half as much again is allowed.
+    """
+    run = list(train(ORACLE.mixture, SCHEDULE, 0.3, 600, np.random.default_rng(0)))
+    losses = [loss for _, loss, _ in run]
+    assert [k for k, _, _ in run] == list(range(1, 601))
+    assert max(both_excesses(run[-1][2])) < 0.045
+    assert np.mean(losses[:5]) > 1.2
+    assert 0.38 < np.mean(losses[-200:]) < 0.44
+
+
+def test_12_13_by_what_training_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data at the origin leave only noise in x_t, each row at its own t; all t are equally likely.
+
+    6720 times in 1..5, seed 0: 5 standard errors of a count.
+    """
+    schedule, shown, asked = Schedule.linear(5), [], []
+    origin = GaussianMixture(np.zeros((1, 2)), 1e-30 * np.eye(2)[None], np.ones(1))
+    forward, squared_error = lesson.forward, lesson.squared_error
+
+    def watched_forward(p: Arrays, xt: np.ndarray, tau: np.ndarray, y: np.ndarray) -> object:
+        shown.append((xt, tau, y))
+        return forward(p, xt, tau, y)
+
+    def watched_error(eps: np.ndarray, f: np.ndarray) -> object:
+        asked.append(eps)
+        return squared_error(eps, f)
+
+    monkeypatch.setattr(lesson, "forward", watched_forward)
+    monkeypatch.setattr(lesson, "squared_error", watched_error)
+    losses = [loss for _, loss, _ in train(origin, schedule, 0.2, 60, np.random.default_rng(0))]
+    xt, tau, eps = (
+        np.concatenate(a) for a in ([s[0] for s in shown], [s[1] for s in shown], asked)
+    )
+    table = lesson.angles(np.arange(1, 6), schedule)
+    t = 1 + np.argmin(np.abs(tau[:, None] - table).sum(2), axis=1)
+    np.testing.assert_allclose(tau, table[t - 1], atol=ALGEBRA)
+    np.testing.assert_allclose(xt, np.sqrt(1 - schedule.alpha_bar[t])[:, None] * eps, atol=ALGEBRA)
+    n = len(t)
+    assert n == 60 * 112
+    counts = np.bincount(t, minlength=6)[1:]
+    assert np.abs(counts - n / 5).max() < 5 * np.sqrt(n * 0.2 * 0.8)
+    assert set(np.concatenate([s[2] for s in shown])) == {0, 1}  # one class, and K = 1
+    f = forward(lesson.init(1, 48, np.random.default_rng(0)), *shown[0])[0]
+    assert losses[0] == pytest.approx(((asked[0] - f) ** 2).sum(1).mean(), abs=ALGEBRA)
+
+
+def test_12_13_by_data_at_a_point() -> None:
+    """Data that are all (3, -1): x_t then tells eps exactly, and a network soon finds it out.
+
+    Over twelve seeds the last losses are below .05, from about 2.
+    """
+    point = GaussianMixture(np.array([[3.0, -1.0]]), 1e-30 * np.eye(2)[None], np.ones(1))
+    losses = [loss for _, loss, _ in train(point, SCHEDULE, 0.2, 400, np.random.default_rng(0))]
+    assert np.mean(losses[-50:]) < 0.1
+
+
+@pytest.mark.slow
+def test_12_12_by_training_with_two_shares() -> None:
+    """1000 steps each: with p = .1 the null output is worse than with .5, the other better.
+
+    Over twelve seeds the ratios of the two excesses are in 1.39..2.30 and .49...64.
+    """
+    rare, often = (
+        both_excesses(
+            list(train(ORACLE.mixture, SCHEDULE, p, 1000, np.random.default_rng(0)))[-1][2]
+        )
+        for p in (0.1, 0.5)
+    )
+    assert rare[1] > 1.15 * often[1]
+    assert rare[0] < 0.85 * often[0]

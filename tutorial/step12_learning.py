@@ -1,0 +1,170 @@
+r"""Step 12, part 2. Learning: both denoisers at once, from samples alone, by dropping labels.
+
+**Claim.** A network that is shown samples, and never their density, nears step 7's oracle with the
+label and without it, if labels are dropped in training. How often decides which of the two it
+learns better.
+
+**Adam** moves every number by about the rate $r$, whatever the size of its gradient $G$. It keeps
+running means of $G$ and of its square, from $M_0 = V_0 = 0$; $\rho$ is the paper's beta:
+
+$$ M_k = \rho_1 M_{k-1} + (1 - \rho_1) G_k, \ \ V_k = \rho_2 V_{k-1} + (1 - \rho_2) G_k^2 $$ (12.9)
+$$ W_k = W_{k-1} - r (M_k / (1 - \rho_1^k)) / (\sqrt{V_k / (1 - \rho_2^k)} + 10^{-8}) $$ (12.10)
+
+Unrolled, $M_k = (1 - \rho_1) \sum_j \rho_1^{k-j} G_j$ for $j = 1, \dots, k$, and the weights add up
+to $1 - \rho_1^k$: the start at 0 pulls the mean towards 0, and the divisor takes that back. Without
+both divisors the first step is $(1 - \rho_1) / \sqrt{1 - \rho_2} = 3.2$ times $r$.
+
+**Boundary.** At $k = 1$ the two means are $G_1$ and its square, so up to the $10^{-8}$
+
+$$ W_1 = W_0 - r \, sign(G_1) $$ (12.11)
+
+**Label dropout.** Each sample for itself, not the batch as a whole, is shown with the label
+
+$$ y' = K \text{ with probability } p_{uncond} \text{, else } y $$ (12.12)
+
+The loss is then $1 - p_{uncond}$ times that with labels plus $p_{uncond}$ times that without. By
+step 9 the best pair is the same for every $p_{uncond}$ strictly between 0 and 1. A finite network
+in finite time divides itself: the larger $p_{uncond}$, the better its null output and the worse the
+conditional one. At 0, $G_{E_K} = 0$, and what it says at the null label is chance.
+
+**Against the oracle.** With $\epsilon^*$ for the oracle's output, (7.8) says of any $f$
+
+$$ E|\epsilon - f|^2 - E|\epsilon - \epsilon^*|^2 = E|f - \epsilon^*|^2 $$ (12.13)
+
+On the left losses, on the right a distance: the excess. The loss alone tells little, as nearly all
+of it is floor. Here the null output has more excess than the conditional one even at
+$p_{uncond} = 0.5$: between classes it has to turn, while within one Gaussian class it is linear.
+
+**Source.** Kingma and Ba 2014, arXiv:1412.6980, alg. 1; Ho and Salimans 2022, arXiv:2207.12598,
+alg. 1 and tab. 1, where $p_{uncond}$ of 0.1 and 0.2 are close to each other and 0.5 is worse.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from tutorial.contract import Denoiser
+from tutorial.program import BLUE, ORANGE, Check, present
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step03_marginal import xt_from_x0
+from tutorial.step07_oracle import Oracle, oracle_eps
+from tutorial.step12_backprop import MLP, Arrays, angles, backward, forward, init, squared_error
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+RHO_1, RHO_2 = 0.9, 0.999
+STEPS, P_UNCOND, TIMES = 3000, (0.1, 0.2, 0.5), range(1, 101, 3)
+# Not cosine: its last step multiplies an error of the network by 32 (step 5), this one's by 1.1.
+ORACLE = oracle_eps(three_gaussians(), Schedule.linear(100))
+
+
+def adam_step(
+    p: Arrays, G: Arrays, mean: Arrays, square: Arrays, k: int, rate: float
+) -> tuple[Arrays, Arrays, Arrays]:
+    """Parameters, and both running means, after update `k` >= 1; nothing is changed in place."""
+    mean = {name: RHO_1 * mean[name] + (1 - RHO_1) * G[name] for name in p}  # (12.9)
+    square = {name: RHO_2 * square[name] + (1 - RHO_2) * G[name] ** 2 for name in p}  # (12.9)
+    full = 1 - RHO_1**k, 1 - RHO_2**k  # what the weights add up to
+    step = {name: mean[name] / full[0] / (np.sqrt(square[name] / full[1]) + 1e-8) for name in p}
+    return {name: p[name] - rate * step[name] for name in p}, mean, square  # (12.10) (12.11)
+
+
+def drop_labels(
+    y: Int[np.ndarray, " n"], p_uncond: float, num_classes: int, rng: np.random.Generator
+) -> Int[np.ndarray, " n"]:
+    """The labels, each made the null label K with probability `p_uncond` in 0..1."""
+    if not 0 <= p_uncond <= 1:
+        raise ValueError(f"p_uncond = {p_uncond} is outside 0..1")
+    return np.where(rng.random(len(y)) < p_uncond, num_classes, y)  # (12.12)
+
+
+def train(
+    mixture: GaussianMixture, schedule: Schedule, p_uncond: float, steps: int,
+    rng: np.random.Generator, width: int = 48, n: int = 112, rate: float = 0.01,
+) -> Iterator[tuple[int, float, MLP]]:  # fmt: skip
+    """Yield (k, loss of the batch, model after it) for k = 1..steps, the rate falling to 0."""
+    # 112 x 48 x 48 < 2^18: larger products wake OpenBLAS's threads, which cost more than they do.
+    p = init(mixture.num_classes, width, rng)
+    mean = square = {name: np.zeros_like(value) for name, value in p.items()}
+    for k in range(1, steps + 1):
+        x0, y = mixture.sample(n, rng)
+        t, eps = rng.integers(1, schedule.T + 1, n), rng.standard_normal(x0.shape)
+        abar = schedule.alpha_bar[t][:, None]
+        xt = np.sqrt(abar) * x0 + np.sqrt(1 - abar) * eps  # (3.2), each row at its own t
+        y = drop_labels(y, p_uncond, mixture.num_classes, rng)
+        f, passed = forward(p, xt, angles(t, schedule), y)
+        loss, Gf = squared_error(eps, f)
+        G, now = backward(p, Gf, passed), rate * (1 - (k - 1) / steps)
+        p, mean, square = adam_step(p, G, mean, square, k, now)
+        yield k, loss, MLP(p, schedule, mixture.num_classes)
+
+
+def excess(
+    model: Denoiser, oracle: Oracle, t: int, null: bool, n: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Both sides of (12.13) for `n` samples at `t`, before the mean, without labels if `null`."""
+    x0, y = oracle.mixture.sample(n, rng)
+    y, eps = np.full(n, oracle.num_classes) if null else y, rng.standard_normal(x0.shape)
+    xt = xt_from_x0(x0, eps, t, oracle.schedule)
+    f, best = model(xt, t, y), oracle(xt, t, y)
+    return ((eps - f) ** 2 - (eps - best) ** 2).sum(1), ((f - best) ** 2).sum(1)  # (12.13)
+
+
+@cache
+def trained(p_uncond: float, steps: int = STEPS) -> tuple[MLP, Float[np.ndarray, "2 times"]]:
+    """A model for `ORACLE`, and its excess at each of `TIMES`, with labels and without."""
+    run = train(ORACLE.mixture, ORACLE.schedule, p_uncond, steps, np.random.default_rng(0))
+    bar = tqdm(run, f"p_uncond = {p_uncond}", total=steps, disable=None)
+    model = deque(bar, maxlen=1).pop()[2]  # the last one alone: all of them would fill the memory
+    rng = np.random.default_rng(1)
+    each = [[excess(model, ORACLE, t, null, 400, rng)[1] for t in TIMES] for null in (False, True)]
+    return model, np.mean(each, axis=2)
+
+
+def checks(steps: int = STEPS) -> list[Check]:
+    """The excess by both its sides, and what dropping labels does to either output."""
+    (_, rare), (model, some), (_, often) = (trained(p, steps) for p in P_UNCOND)
+    left, right = excess(model, ORACLE, 20, True, 50_000, np.random.default_rng(4))
+    error, ratio = (left - right).std() / len(left) ** 0.5, (rare / often).mean(1)
+    return [
+        Check("(12.13) null excess at t = 20, by losses", left.mean(), right.mean(), 4 * error),
+        Check("(12.13) conditional excess, mean over t", some[0].mean(), 0, 0.01),
+        Check("(12.13) null excess, mean over t", some[1].mean(), 0, 0.03),
+        Check("(12.12) null excess, p_uncond .1 over .5", ratio[1], 3, 1.5),
+        Check("(12.12) conditional excess, .1 over .5", ratio[0], 0.5, 0.25),
+    ]
+
+
+def figure(steps: int = STEPS) -> Figure:
+    """The excess over t and over p_uncond."""
+    fig = Figure(figsize=(11, 3.6), layout="constrained")
+    over_t, over_p = fig.subplots(1, 2)
+    for i, (name, color) in enumerate((("with the label", BLUE), ("null label", ORANGE))):
+        for p, style in zip(P_UNCOND, (":", "-", "--"), strict=True):
+            over_t.semilogy(
+                TIMES, trained(p, steps)[1][i], style, color=color, label=f"{name}, {p}"
+            )
+        means = [trained(p, steps)[1][i].mean() for p in P_UNCOND]
+        over_p.loglog(P_UNCOND, means, "o-", color=color, label=name)
+    over_t.set(xlabel="t", title="Excess over the oracle's loss, for three $p_{uncond}$")
+    over_p.set(ylim=(5e-4, 5e-2), xlabel="$p_{uncond}$", title=f"Mean over t, {steps} steps")
+    over_p.set_xticks(P_UNCOND, [str(p) for p in P_UNCOND])
+    over_p.minorticks_off()
+    for ax in (over_t, over_p):
+        ax.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    chosen = 8 * STEPS if "--full" in sys.argv else STEPS
+    present("step12_learning", __doc__ or "", checks(chosen), figure(chosen))
