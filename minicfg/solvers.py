@@ -104,8 +104,10 @@ def _table(
     *,
     a: Tensor,
     b: Tensor,
-    c: Tensor,
+    c: Tensor | float = 0.0,
+    d: Tensor | float = 0.0,
+    e: Tensor | float = 0.0,
 ) -> Table:
     p, q = x0_coefficients(schedule.alpha_bar[t], prediction)
-    zero, one = torch.zeros_like(a), torch.ones_like(a)
-    return Table(t, s, torch.stack([p, q, a, b, c, zero, zero, one], dim=1))
+    columns = (p, q, a, b, c, d, e, 1.0)
+    return Table(t, s, torch.stack([torch.as_tensor(x).expand_as(p) for x in columns], dim=1))
