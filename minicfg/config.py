@@ -18,7 +18,9 @@ class TrainConfig:
     """A run is a function of this and of the data. Refuses what cannot be, field by field."""
 
     data: str = "digits"
-    """What to learn from: digits."""
+    """What to learn from: digits, idx:DIR, folder:DIR, npz:FILE or toy:dots."""
+    size: int = 32
+    """Height and width that the images of folder:DIR are scaled and cropped to."""
     schedule: Literal["cosine", "linear"] = "cosine"
     """Noise schedule."""
     T: int = 1000
@@ -57,6 +59,7 @@ class TrainConfig:
         levels = len(self.multipliers)
         _one_of("schedule", self.schedule, ("cosine", "linear"))
         _one_of("prediction", self.prediction, ("eps", "x0", "v"))
+        _integer("size", self.size, 1, 1024)
         _integer("T", self.T, 1, 10_000)
         _integer("steps", self.steps, 1, 2**32 - 1)
         _integer("batch", self.batch, 1, 2**20)

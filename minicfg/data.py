@@ -1,4 +1,4 @@
-"""Labelled images: what a data set is, where it comes from, and what is held out of it."""
+"""Labelled images: what a data set is, its order in an epoch, and what is held out of it."""
 
 from __future__ import annotations
 
@@ -70,28 +70,6 @@ class Dataset:
         for values in (self.x, self.y):
             told.update(values.contiguous().numpy().tobytes())
         return told.hexdigest()
-
-
-def load_data(spec: str) -> Dataset:
-    """The data set that `spec` names: `digits`.
-
-    `digits` is scikit-learn's: 1,797 handwritten digits, 8x8, grey, values 0..16; it comes with the
-    package and is read from its files, never downloaded.
-
-    Raises:
-        UsageError: for a name that is none of these.
-    """
-    if spec != "digits":
-        raise UsageError(f"data = {spec!r}: the only data set there is is digits")
-    from sklearn.datasets import load_digits  # takes a second to import
-
-    images, labels = load_digits(return_X_y=True)
-    return Dataset(
-        x=(torch.from_numpy(images) / 8 - 1).float().reshape(-1, 1, 8, 8),
-        y=torch.from_numpy(labels).long(),
-        classes=tuple(str(digit) for digit in range(10)),
-        name="digits",
-    )
 
 
 def split(data: Dataset, held_out: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:

@@ -17,11 +17,12 @@ from tqdm import tqdm
 from minicfg import plots, solvers
 from minicfg.checkpoint import Checkpoint, check_writable
 from minicfg.config import TrainConfig
-from minicfg.data import Dataset, load_data
+from minicfg.data import Dataset
 from minicfg.evaluation import Scores, evaluate, train_judge
 from minicfg.report import Picture, write_report
 from minicfg.runs import draw, run_training
 from minicfg.sampling import sample_steps
+from minicfg.sources import load_data
 
 WS = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
 GIF_W, GIF_STEPS = 1.0, 40
@@ -58,7 +59,7 @@ def demo(out: Path, *, quick: bool, seed: int) -> int:
     def lap(name: str) -> None:
         seconds[name] = round(time.perf_counter() - began - sum(seconds.values()), 1)
 
-    data = load_data(config.data)
+    data = load_data(config.data, config.size)
     lap("data")
     state, code = run_training(data, config, out)
     if code:

@@ -15,11 +15,12 @@ from tqdm import tqdm
 from minicfg import plots, solvers
 from minicfg.checkpoint import check_writable, load, load_state, save, save_state
 from minicfg.config import TrainConfig
-from minicfg.data import Dataset, load_data
+from minicfg.data import Dataset
 from minicfg.errors import UsageError
 from minicfg.guidance import check_w
 from minicfg.sampling import Denoiser, sample
 from minicfg.signals import stop_between_steps
+from minicfg.sources import load_data
 from minicfg.training import TrainState, train
 
 SAVE_EVERY = 500  # steps; a run that is killed outright loses no more
@@ -36,7 +37,7 @@ def train_into(out: Path, config: TrainConfig, *, resume: bool) -> int:
         config = begun.config
     elif state_file.exists():
         raise UsageError(f"--out {out} holds a run: --resume goes on with it, another --out begins")
-    data = load_data(config.data)
+    data = load_data(config.data, config.size)
     check_writable(out)
     state, code = run_training(data, config, out, begun)
     print(f"step {state.step} of {config.steps}: {out / 'model.safetensors'}")

@@ -16,8 +16,8 @@ from PIL import Image
 
 from minicfg.cli import main
 from minicfg.config import TrainConfig
-from minicfg.data import load_data
 from minicfg.runs import run_training
+from minicfg.sources import load_data
 
 TINY = ["--steps", "3", "--batch", "8", "--width", "8", "--multipliers", "1", "2"]
 
@@ -193,7 +193,7 @@ import sys
 from minicfg import runs
 from minicfg.cli import main
 from minicfg.config import TrainConfig
-from minicfg.data import load_data
+from minicfg.sources import load_data
 from minicfg.runs import run_training
 
 quiet = runs.train

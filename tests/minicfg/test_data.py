@@ -11,8 +11,9 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from minicfg.data import Dataset, load_data, permutation, split
+from minicfg.data import Dataset, permutation, split
 from minicfg.errors import DataError, UsageError
+from minicfg.sources import load_data
 
 X, Y, CLASSES = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 1, 0]), ("a", "b")
 
@@ -68,7 +69,7 @@ def test_what_would_train_wrongly_is_refused(changed: dict[str, Any], complaint:
         Dataset(**{"x": X, "y": Y, "classes": CLASSES, "name": "shoes", **changed})
 
 
-@pytest.mark.parametrize("spec", ["mnist", "", "Digits", "digits:", "idx:/data"])
+@pytest.mark.parametrize("spec", ["mnist", "", "Digits", "digits:"])
 def test_unknown_data_are_refused_with_what_there_is(spec: str) -> None:
     with pytest.raises(UsageError, match=f"data = '{spec}': .* digits"):
         load_data(spec)

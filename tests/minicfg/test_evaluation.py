@@ -12,7 +12,7 @@ from scipy.linalg import sqrtm
 from scipy.stats import entropy
 
 from minicfg import evaluation
-from minicfg.data import Dataset, load_data, split
+from minicfg.data import Dataset, split
 from minicfg.errors import UsageError
 from minicfg.evaluation import (
     Judge,
@@ -24,6 +24,7 @@ from minicfg.evaluation import (
     train_judge,
     within_class_spread,
 )
+from minicfg.sources import load_data
 
 DIGITS = load_data("digits")
 K = 10

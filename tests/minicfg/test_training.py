@@ -16,9 +16,10 @@ from torch import Tensor
 from kernels import philox
 from minicfg.checkpoint import load_state, save_state
 from minicfg.config import TrainConfig
-from minicfg.data import Dataset, load_data
+from minicfg.data import Dataset
 from minicfg.errors import MachineError, UsageError
 from minicfg.schedule import Schedule
+from minicfg.sources import load_data
 from minicfg.training import (
     TrainState,
     batch_indices,
