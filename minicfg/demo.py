@@ -18,7 +18,8 @@ from minicfg import plots, solvers
 from minicfg.checkpoint import Checkpoint, check_writable
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.evaluation import Scores, evaluate, train_judge
+from minicfg.evaluation import Scores, evaluate
+from minicfg.judge import train_judge
 from minicfg.report import Picture, write_report
 from minicfg.runs import draw, run_training
 from minicfg.sampling import sample_steps

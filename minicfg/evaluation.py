@@ -1,26 +1,26 @@
 """How good samples are: by a judge that has seen real images only, beside what real images score.
 
 Relevance (is it the class that was asked for?) is the judge's accuracy and the Inception-style
-score; diversity is the spread within a class; the Frechet distance feels both. The features are
-the judge's own, so the figures compare samples of one data set under one judge, and nothing else.
+score, and precision; diversity is the spread within a class, and recall; the Frechet distance
+feels both. The features are the judge's own, so the figures compare samples of one data set under
+one judge, and nothing else.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from scipy.spatial.distance import cdist
+from torch import Tensor
 
-from minicfg.data import Dataset, split
+from minicfg.data import Dataset
 from minicfg.errors import UsageError
+from minicfg.judge import Judge, accuracy, check_counts, look, threads
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -32,39 +32,6 @@ FOLDS = 20  # of the samples, for standard errors
 Moments = tuple[Tensor, Tensor]  # a mean, and a root of a covariance
 
 
-class Judge(nn.Module):
-    """A small convolutional classifier of (C, H, W) images; `train_judge` makes one.
-
-    `features` are scaled to a mean variance of 1 a coordinate over the images it was trained on:
-    the squared spread of real images is then `dim`, and a Frechet distance reads as a part of it.
-    """
-
-    feature_scale: Tensor
-    held_out: Dataset
-    held_out_accuracy: float
-
-    def __init__(self, shape: tuple[int, int, int], num_classes: int, dim: int = 48) -> None:
-        super().__init__()
-        self.shape, self.num_classes = shape, num_classes
-        channels, *size = shape
-        width, layers = 16, [nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU()]
-        while min(size) > 4:
-            layers += [nn.Conv2d(width, 32, 3, stride=2, padding=1), nn.ReLU()]
-            layers += [nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()]
-            width, size = 32, [(side + 1) // 2 for side in size]
-        layers += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(width * math.prod(size), dim)]
-        self.body, self.head = nn.Sequential(*layers), nn.Linear(dim, num_classes)
-        self.register_buffer("feature_scale", torch.ones(()))
-
-    def features(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B dim"]:
-        """What the last layer reads, before its ReLU, scaled."""
-        return self.body(x) * self.feature_scale
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        """Logits of the classes."""
-        return self.head(F.relu(self.body(x)))
-
-
 @dataclass(frozen=True)
 class Scores:
     """What `evaluate` found of `n` samples; `_se` is the standard error over drawing them."""
@@ -74,88 +41,15 @@ class Scores:
     frechet_floor: float
     inception_score: float
     spread: float
+    precision: float
+    recall: float
     n: int
     accuracy_se: float
     frechet_se: float
     inception_score_se: float
     spread_se: float
-
-
-def train_judge(data: Dataset, *, seed: int = 0, steps: int = 400) -> Judge:
-    """Train a judge on 4/5 of real `data`; the rest is `judge.held_out`.
-
-    Its accuracy there, `judge.held_out_accuracy`, is about 99 % on digits. AdamW on images slightly
-    turned, stretched, sheared and shifted; never mirrored, for a mirrored digit is none. A function
-    of (data, seed, steps); torch's global generator is left as it was.
-
-    Args:
-        data: real images, at least 8x8, at least two a class.
-        seed: of the split, the weights and the batches, 0..2^64-1.
-        steps: of 128 images, at least 1.
-
-    Raises:
-        UsageError: naming what is too small.
-    """
-    if min(data.shape[1:]) < 8:
-        raise UsageError(f"data = {data.name}: images are {data.shape}, 8x8 or more is needed")
-    if steps < 1:
-        raise UsageError(f"steps = {steps}: at least 1 is needed")
-    _check_counts("data", data.y, data.num_classes)
-    train, held_out = split(data, 0.2, seed)
-    threads = 1 if math.prod(data.shape) <= 256 else torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]), _threads(threads):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
-        judge = Judge(data.shape, data.num_classes)
-        optimizer = torch.optim.AdamW(judge.parameters(), weight_decay=0.01, fused=True)
-        for i in range(steps):
-            batch = torch.randint(len(train), (128,))
-            warm_up, decay = min(1, 5 * (i + 1) / steps), math.cos(math.pi / 2 * i / steps) ** 2
-            optimizer.param_groups[0]["lr"] = 3e-3 * warm_up * decay
-            optimizer.zero_grad()
-            F.cross_entropy(judge(_augment(train.x[batch])), train.y[batch]).backward()
-            optimizer.step()
-    judge.eval().requires_grad_(False)
-    features, _ = look(judge, train.x)
-    judge.feature_scale.fill_(features.var(axis=0).mean() ** -0.5)
-    judge.held_out = held_out
-    judge.held_out_accuracy = _accuracy(look(judge, held_out.x)[1], held_out.y.numpy())[0]
-    return judge
-
-
-@contextlib.contextmanager
-def _threads(n: int) -> Iterator[None]:
-    """Let torch use `n` threads for a while.
-
-    On small work several gain little, and lose tenfold where the cores are shared with others.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _augment(x: Tensor) -> Tensor:
-    """Each image under an affine map of its own, near the identity; what comes in is background."""
-    u = 2 * torch.rand(5, len(x)) - 1
-    angle, stretch, shear = 0.15 * u[0], 1 + 0.1 * u[1], 0.15 * u[2]
-    right, down = 0.12 * u[3], 0.12 * u[4]  # in half-widths
-    cos, sin = stretch * angle.cos(), stretch * angle.sin()
-    theta = torch.stack([cos, shear - sin, right, sin, cos, down], dim=1).reshape(-1, 2, 3)
-    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-    return F.grid_sample(x + 1, grid, align_corners=False) - 1
-
-
-@torch.no_grad()
-def look(
-    judge: Judge, x: Float[Tensor, "n C H W"]
-) -> tuple[Float[np.ndarray, "n dim"], Float[np.ndarray, "n K"]]:
-    """The judge's features and log-probabilities of `x` clipped to [-1, 1], in float64."""
-    parts = [part.to(judge.feature_scale).clamp(-1, 1) for part in x.split(2048)]
-    features = torch.cat([judge.features(part) for part in parts])
-    log_p = torch.cat([judge(part) for part in parts]).double().log_softmax(dim=1)
-    return features.double().cpu().numpy(), log_p.cpu().numpy()
+    precision_se: float
+    recall_se: float
 
 
 def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
@@ -181,14 +75,14 @@ def _moments(sample: np.ndarray) -> Moments:
     """The mean, and R with `R^T R` the covariance."""
     rows = torch.from_numpy(sample).double()
     mu = rows.mean(0)
-    with _threads(1):
+    with threads(1):
         return mu, torch.linalg.qr(rows - mu, mode="r").R / math.sqrt(len(rows) - 1)
 
 
 def _distance(a: Moments, b: Moments) -> float:
     """`frechet_distance` of what `_moments` found."""
     (mu_a, R_a), (mu_b, R_b) = a, b
-    with _threads(1):
+    with threads(1):
         overlap = torch.linalg.svdvals(R_a @ R_b.T).sum()
     distance = ((mu_a - mu_b) ** 2).sum() + (R_a**2).sum() + (R_b**2).sum() - 2 * overlap
     return max(0.0, float(distance))
@@ -224,6 +118,32 @@ def within_class_spread(features: Float[np.ndarray, "n d"], y: Int[np.ndarray, "
     return mean([float(group.var(axis=0, ddof=1).sum()) for group in groups])
 
 
+def precision_recall(
+    samples: Float[np.ndarray, "n d"], real: Float[np.ndarray, "m d"], k: int = 3
+) -> tuple[float, float]:
+    """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv:1904.06991), each in 0..1.
+
+    A set covers what is no farther from one of its points than that point's `k`-th neighbour in
+    the set. Precision is the share of samples that the real images cover, recall the share of real
+    images that the samples cover. Both depend on `n` and `m`: compare equal sizes only.
+    """
+    if k < 1 or min(len(samples), len(real)) <= k:
+        raise UsageError(
+            f"k = {k}, {len(samples)} samples, {len(real)} real images: more of each than k, and "
+            "k of 1 or more, are needed"
+        )
+    return _covered(cdist(samples, samples), cdist(real, real), cdist(samples, real), k)
+
+
+def _covered(
+    within: np.ndarray, real: np.ndarray, across: np.ndarray, k: int
+) -> tuple[float, float]:
+    """`precision_recall` from distances; a point is its own nearest neighbour, hence place k."""
+    radius, real_radius = (np.partition(d, k, axis=1)[:, k] for d in (within, real))
+    precision = (across <= real_radius).any(1).mean()
+    return float(precision), float((radius >= across.T).any(1).mean())
+
+
 def evaluate(
     x: Float[Tensor, "n C H W"], y: Int[Tensor, " n"], judge: Judge, real: Dataset
 ) -> Scores:
@@ -240,10 +160,12 @@ def evaluate(
     - `inception_score`: up to K; see there.
     - `spread`: `within_class_spread` of the samples by the class asked for, over that of the real
       images: 1 is as diverse as they are.
+    - `precision`, `recall`: `precision_recall` of m samples and the first m of those real images.
 
     The other standard errors are a jackknife's, by how much the figure moves when one of 20 parts
     of the samples is left out. (A bootstrap's repeated samples inflate a Frechet distance and, by
-    trial, its error by half.) They cover the draw of the samples, not that of the real images.
+    trial, its error by half. Recall jumps where a sample is left out, which makes its error too
+    large by about two.) They cover the draw of the samples, not that of the real images.
 
     Args:
         x: in the shape of the real images; clipped to [-1, 1] first, as a picture of them would be.
@@ -259,35 +181,45 @@ def evaluate(
     real_features, _ = look(judge, real.x)
     labels, rng = y.cpu().numpy(), np.random.default_rng(0)
     real_spread = within_class_spread(real_features, real.y.numpy())
-    halvings, m = _halvings(real_features, real.y.numpy(), len(x))
+    parts = _halvings(real_features, real.y.numpy(), len(x))
+    halvings, m = [(_moments(half), _moments(other)) for half, other in parts], len(parts[0][0])
     frechet = [
         _distance(_moments(features[_stratified(labels, rng)[:m]]), half) for half, _ in halvings
     ]
+    apart, near = cdist(features, features), parts[0][0]
+    apart_real, across = cdist(near, near), cdist(features, near)
+    first, k = _stratified(labels, rng)[:m], min(3, m - 1)
+    precision, recall = _covered(apart[np.ix_(first, first)], apart_real, across[first], k)
     folds = np.array_split(_stratified(labels, rng), min(FOLDS, len(x)))
     without_a_fold = []
     for fold in folds:
         kept = np.setdiff1d(np.arange(len(x)), fold)
-        moments = _moments(features[kept])
+        moments, covering = _moments(features[kept]), np.setdiff1d(first, fold)
         figures = (
             mean([_distance(moments, half) for half, _ in halvings]),
             inception_score(log_p[kept]),
             within_class_spread(features[kept], labels[kept]) / real_spread,
+            *_covered(apart[np.ix_(covering, covering)], apart_real, across[covering], k),
         )
         without_a_fold.append(figures)
     jackknife = np.sqrt((len(folds) - 1) * np.array(without_a_fold).var(axis=0))
-    frechet_se, inception_score_se, spread_se = jackknife.tolist()
-    accuracy, accuracy_se = _accuracy(log_p, labels)
+    frechet_se, inception_score_se, spread_se, precision_se, recall_se = jackknife.tolist()
+    right, right_se = accuracy(log_p, labels)
     return Scores(
-        accuracy=accuracy,
+        accuracy=right,
         frechet=mean(frechet),
         frechet_floor=mean([_distance(half, other) for half, other in halvings]),
         inception_score=inception_score(log_p),
         spread=within_class_spread(features, labels) / real_spread,
+        precision=precision,
+        recall=recall,
         n=len(x),
-        accuracy_se=accuracy_se,
+        accuracy_se=right_se,
         frechet_se=frechet_se,
         inception_score_se=inception_score_se,
         spread_se=spread_se,
+        precision_se=precision_se,
+        recall_se=recall_se,
     )
 
 
@@ -295,24 +227,31 @@ def evaluate_real(judge: Judge, real: Dataset, n: int) -> Scores:
     """What real images score where `n` samples are scored: the row to read the others against.
 
     Accuracy, Inception-style score and spread are those of `judge.held_out`, which the judge has
-    not seen; the Frechet distance is the floor, and its error the scatter among its halvings.
+    not seen; Frechet distance, precision and recall are those of real images against others, and
+    their errors the scatter among the halvings.
     """
-    halvings, _ = _halvings(look(judge, real.x)[0], real.y.numpy(), n)
-    floors = [_distance(half, other) for half, other in halvings]
-    scores = evaluate(judge.held_out.x, judge.held_out.y, judge, real)
+    parts = _halvings(look(judge, real.x)[0], real.y.numpy(), n)
+    floors = [_distance(_moments(half), _moments(other)) for half, other in parts]
+    covered = np.array([precision_recall(other, half) for half, other in parts])
+    precision, recall = covered.mean(0).tolist()
+    precision_se, recall_se = covered.std(0, ddof=1).tolist()
     return replace(
-        scores, frechet=mean(floors), frechet_floor=mean(floors), frechet_se=stdev(floors)
+        evaluate(judge.held_out.x, judge.held_out.y, judge, real),
+        frechet=mean(floors),
+        frechet_floor=mean(floors),
+        frechet_se=stdev(floors),
+        precision=precision,
+        recall=recall,
+        precision_se=precision_se,
+        recall_se=recall_se,
     )
 
 
-def _halvings(
-    features: np.ndarray, y: np.ndarray, n: int
-) -> tuple[list[tuple[Moments, Moments]], int]:
-    """`_moments` of random disjoint pairs of parts, each as large as `n` if there are so many."""
+def _halvings(features: np.ndarray, y: np.ndarray, n: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Random disjoint pairs of parts of the real images, each of `n` if there are so many."""
     m, rng = min(n, len(y) // 2), np.random.default_rng(0)
     orders = [_stratified(y, rng) for _ in range(HALVINGS)]
-    parts = [(features[order[:m]], features[order[m : 2 * m]]) for order in orders]
-    return [(_moments(half), _moments(other)) for half, other in parts], m
+    return [(features[order[:m]], features[order[m : 2 * m]]) for order in orders]
 
 
 def _stratified(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -322,13 +261,6 @@ def _stratified(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         members = np.flatnonzero(y == label)
         place[members] = (rng.permutation(len(members)) + rng.random(len(members))) / len(members)
     return np.argsort(place)
-
-
-def _accuracy(log_p: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """The share judged right, and the standard deviation of Beta(right + 1, wrong + 1)."""
-    right, n = int((log_p.argmax(1) == y).sum()), len(y)
-    p = (right + 1) / (n + 2)
-    return right / n, math.sqrt(p * (1 - p) / (n + 3))
 
 
 def _check(x: Tensor, y: Tensor, judge: Judge, real: Dataset) -> None:
@@ -346,14 +278,5 @@ def _check(x: Tensor, y: Tensor, judge: Judge, real: Dataset) -> None:
         raise UsageError(f"y is {y.dtype} {tuple(y.shape)}: int64 ({len(x)},) is needed")
     if len(y) and (int(y.min()) < 0 or int(y.max()) >= K):
         raise UsageError(f"y holds {int(y.min())}..{int(y.max())}: labels are 0..{K - 1}")
-    _check_counts("y", y, K, 4)  # so that two are left when a part is left out
-    _check_counts("real", real.y, K)
-
-
-def _check_counts(name: str, y: Tensor, K: int, least: int = 2) -> None:
-    counts = torch.bincount(y.cpu(), minlength=K)
-    if int(counts.min()) < least:
-        raise UsageError(
-            f"{name} has {int(counts.min())} of class {int(counts.argmin())}: "
-            f"{least} or more of each class are needed"
-        )
+    check_counts("y", y, K, 4)  # so that two are left when a part is left out
+    check_counts("real", real.y, K)

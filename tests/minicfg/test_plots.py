@@ -28,11 +28,15 @@ def scores(frechet: float, spread: float, inception_score: float) -> Scores:
         frechet_floor=0.1,
         inception_score=inception_score,
         spread=spread,
+        precision=0.8,
+        recall=0.7,
         n=100,
         accuracy_se=0.01,
         frechet_se=0.02,
         inception_score_se=0.03,
         spread_se=0.04,
+        precision_se=0.02,
+        recall_se=0.03,
     )
 
 
