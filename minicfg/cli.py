@@ -100,6 +100,72 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Evaluate:
+    """Score a trained model beside the real images it learnt from.
+
+    For example: minicfg evaluate runs/demo/model --w 0 1 --out runs/scores
+    """
+
+    checkpoint: tyro.conf.Positional[Path]
+    """What `minicfg train` or `demo` wrote: .../model, with or without its suffix."""
+    out: Path
+    """Folder for metrics.json and the judge, judge.safetensors."""
+    w: tuple[float, ...] = (0.0, 0.3, 1.0)
+    """Guidance weights."""
+    steps: int = 50
+    """Solver steps, 1..T."""
+    n: int = 1000
+    """Samples at each w, at least 4 a class."""
+    seed: int = 0
+    """Seed of the judge and of the samples, 0..2^64-1."""
+
+    def run(self) -> int:
+        """Train a judge, sample, score."""
+        from minicfg.sweep import evaluate_into
+
+        return evaluate_into(
+            self.out, self.checkpoint, ws=self.w, steps=self.steps, n=self.n, seed=self.seed
+        )
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Scores over w as in the paper's tables, for several numbers of steps or p_uncond, as a page.
+
+    For example: minicfg sweep runs/demo/model --w 0:4:0.1 --steps 16 64 256 --out runs/sweep
+    """
+
+    checkpoint: tyro.conf.Positional[Path]
+    """What `minicfg train` or `demo` wrote: .../model, with or without its suffix."""
+    out: Path
+    """Folder for report.html, its curves, sweep.json and what is trained for --p-uncond."""
+    w: str = "0:4:0.1"
+    """from:to:step, or weights with commas between: 0,0.3,1."""
+    steps: tuple[int, ...] = (50,)
+    """Solver steps, each 1..T: a column of the table for each."""
+    p_uncond: tuple[float, ...] = ()
+    """Shares of dropped labels: the run is trained again for each, once."""
+    n: int = 1000
+    """Samples at each w, at least 4 a class."""
+    seed: int = 0
+    """Seed of the judge and of the samples, 0..2^64-1."""
+
+    def run(self) -> int:
+        """Train what is missing, sample, score, report."""
+        from minicfg.sweep import parse_ws, sweep_into
+
+        return sweep_into(
+            self.out,
+            self.checkpoint,
+            ws=parse_ws(self.w),
+            steps=self.steps,
+            p_uncond=self.p_uncond,
+            n=self.n,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Say what this machine has, what is missing, and what to install.
 
@@ -111,6 +177,9 @@ class Doctor:
         from minicfg.doctor import doctor
 
         return doctor()
+
+
+Command = Demo | Train | Sample | Evaluate | Sweep | Doctor
 
 
 def main() -> None:
@@ -128,13 +197,13 @@ def main() -> None:
     sys.exit(code)
 
 
-def _parse(arguments: list[str]) -> Demo | Train | Sample | Doctor:
+def _parse(arguments: list[str]) -> Command:
     """Parse with tyro; its framed complaint becomes one line, less the flag's help."""
     frame = io.StringIO()
     try:
         with contextlib.redirect_stderr(frame):
             return tyro.cli(
-                Demo | Train | Sample | Doctor,  # pyright: ignore[reportArgumentType]
+                Command,  # pyright: ignore[reportArgumentType]
                 args=arguments,
                 prog="minicfg",
                 description="Classifier-free guidance, from digits to a report.",

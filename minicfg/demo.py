@@ -20,14 +20,13 @@ from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.evaluation import Scores, evaluate
 from minicfg.judge import train_judge
-from minicfg.report import Picture, write_report
+from minicfg.report import HEAD, Picture, print_table, score_row, write_report
 from minicfg.runs import draw, run_training
 from minicfg.sampling import sample_steps
 from minicfg.sources import load_data
 
 WS = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
 GIF_W, GIF_STEPS = 1.0, 40
-HEAD = ["w", "class accuracy", "Frechet distance", "floor", "Inception-style score", "spread"]
 SENTENCES = (
     "One network learnt to denoise digits with their label and, one time in ten, without it; w "
     "says how far to go past the labelled answer, away from the unlabelled one.",
@@ -94,25 +93,12 @@ def demo(out: Path, *, quick: bool, seed: int) -> int:
         "sampling": {"steps": steps, "seed": seed, "samples": n},
     }
     (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    rows = [_row(w, score) for w, score in zip(WS, scores, strict=True)]
+    rows = [score_row(f"{w:g}", score) for w, score in zip(WS, scores, strict=True)]
     _page(out, data, samples, rows, metrics)
-    widths = [max(len(row[i]) for row in (HEAD, *rows)) for i in range(len(HEAD))]
-    for row in (HEAD, *rows):
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    print_table(HEAD, rows)
     print(f"The judge, on real digits it never saw: {judge.held_out_accuracy:.1%} right.")
     print(f"Report, in {sum(seconds.values()):.0f} s: {(out / 'report.html').resolve()}")
     return 0
-
-
-def _row(w: float, s: Scores) -> list[str]:
-    return [
-        f"{w:g}",
-        f"{s.accuracy:.1%}",
-        f"{s.frechet:.2f} +- {s.frechet_se:.2f}",
-        f"{s.frechet_floor:.2f}",
-        f"{s.inception_score:.2f}",
-        f"{s.spread:.2f} +- {s.spread_se:.2f}",
-    ]
 
 
 def _page(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Told apart by readers who do not see red and green, and in grey.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"
+COLORS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 BARS = {"color": BLUE, "ecolor": GREY, "elinewidth": 1, "marker": "o", "markersize": 5}
 ROUND_WS = (-1, 0, 0.1, 0.3, 0.5, 1, 2, 4, 8, 16, 32)
 DPI = 150
@@ -133,6 +134,31 @@ def trade_off(ws: Sequence[float], scores: Sequence[Scores], real: Scores | None
     shown = {round(i) for i in np.linspace(0, len(ws) - 1, min(len(ws), 9))}
     labels = [f"w = {w:g}" if i in shown else "" for i, w in enumerate(ws)]
     _annotate(relevance, np.array([spread, score]).T, np.array(errors).T, labels)
+    return fig
+
+
+def sweep_curves(ws: Sequence[float], by_name: Mapping[str, Sequence[Scores]]) -> Figure:
+    """Frechet distance and Inception-style score over w, a curve a name; bars: a standard error."""
+    fig = Figure(figsize=(10, 4.2), dpi=DPI, layout="constrained")
+    frechet, inception = fig.subplots(1, 2)
+    for (name, scores), color in zip(by_name.items(), COLORS * len(by_name), strict=False):
+        style = {"color": color, "label": name, "elinewidth": 1, "marker": "o", "markersize": 3}
+        for axes, figure in ((frechet, "frechet"), (inception, "inception_score")):
+            values, errors = (
+                [getattr(s, figure + suffix) for s in scores] for suffix in ("", "_se")
+            )
+            axes.errorbar(ws, values, errors, **style)
+    floor = [s.frechet_floor for s in next(iter(by_name.values()))]
+    frechet.plot(ws, floor, "--", color=GREY, label="floor: real against real")
+    frechet.set(yscale="log", xlabel="w", title="Frechet distance to real images")
+    inception.set(xlabel="w", title="Inception-style score")
+    frechet.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    frechet.yaxis.set_major_formatter("{x:g}")
+    frechet.yaxis.set_minor_locator(NullLocator())
+    for axes in (frechet, inception):
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = frechet.get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return fig
 
 

@@ -8,8 +8,38 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from minicfg.errors import UsageError
+
+if TYPE_CHECKING:
+    from minicfg.evaluation import Scores
+
+HEAD = (
+    "w", "class accuracy", "Frechet distance", "floor", "Inception-style score", "spread",
+    "precision", "recall",
+)  # fmt: skip
+
+
+def score_row(name: str, s: Scores) -> list[str]:
+    """The cells of a table below `HEAD`."""
+    return [
+        name,
+        f"{s.accuracy:.1%}",
+        f"{s.frechet:.2f} +- {s.frechet_se:.2f}",
+        f"{s.frechet_floor:.2f}",
+        f"{s.inception_score:.2f}",
+        f"{s.spread:.2f} +- {s.spread_se:.2f}",
+        f"{s.precision:.2f}",
+        f"{s.recall:.2f}",
+    ]
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print right-aligned columns, a line a row."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
 
 
 @dataclass(frozen=True)

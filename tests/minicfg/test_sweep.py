@@ -1,0 +1,160 @@
+"""A trained model scored over w: which weights are meant, what is said of them, what is written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minicfg import sweep
+from minicfg.config import TrainConfig
+from minicfg.errors import DataError, UsageError
+from minicfg.evaluation import Scores
+from minicfg.runs import run_training
+from minicfg.sources import load_data
+from minicfg.sweep import evaluate_into, findings, parse_ws, sweep_into
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of three steps."""
+    out = tmp_path_factory.mktemp("trained")
+    config = TrainConfig(steps=3, batch=8, width=8, multipliers=(1, 2), T=20)
+    run_training(load_data("digits"), config, out)
+    return out / "model"
+
+
+@pytest.fixture(autouse=True)
+def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = sweep.train_judge
+    monkeypatch.setattr(sweep, "train_judge", lambda data, seed: train(data, seed=seed, steps=3))
+
+
+@pytest.mark.parametrize(
+    ("text", "ws"),
+    [
+        ("0:4:0.1", tuple(i / 10 for i in range(41))),
+        ("0:1:0.3", (0, 0.3, 0.6, 0.9)),
+        ("-1:1:1", (-1, 0, 1)),
+        ("2:2:1", (2,)),
+        ("0.5", (0.5,)),
+        ("-1,0,0.25,7.5", (-1, 0, 0.25, 7.5)),
+    ],
+)
+def test_weights_are_what_the_text_says(text: str, ws: tuple[float, ...]) -> None:
+    assert parse_ws(text) == ws
+
+
+BAD_WS = ["", "a", "0:4", "0:4:0", "4:0:1", "0:4:-1", "0:1:1,2", "1,1", "2,1", "nan", "0,inf"]
+
+
+@pytest.mark.parametrize("text", BAD_WS)
+def test_text_that_means_no_weights_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="from:to:step with a step above 0"):
+        parse_ws(text)
+
+
+def test_too_many_weights_are_refused() -> None:
+    with pytest.raises(UsageError, match="at most 1000"):
+        parse_ws("0:4:0.001")
+
+
+def scores(frechet: float, score: float) -> Scores:
+    return Scores(
+        accuracy=0.9, frechet=frechet, frechet_floor=0.1, inception_score=score, spread=0.5,
+        precision=0.8, recall=0.7, n=100, accuracy_se=0.01, frechet_se=0.01,
+        inception_score_se=0.03, spread_se=0.04, precision_se=0.02, recall_se=0.03,
+    )  # fmt: skip
+
+
+WS = (0.0, 0.3, 1.0, 4.0)
+
+
+def test_findings_know_what_imagenet_showed() -> None:
+    """The shape of the paper's table 1: a minimum at a small w, a score that always rises."""
+    as_there = [
+        scores(f, s) for f, s in zip((0.5, 0.3, 0.6, 2.0), (8.0, 9.0, 9.5, 9.9), strict=True)
+    ]
+    rises, dips = findings(WS, {"ours": as_there})
+    assert "highest at the largest w, 9.90" in rises
+    assert "lowest at w = 0.3, 0.3 +- 0.01, 0.2 below that of w = 0: as on ImageNet" in dips
+
+
+def test_findings_say_what_was_not_shown() -> None:
+    otherwise = [
+        scores(f, s) for f, s in zip((0.3, 0.29, 0.6, 2.0), (8.0, 9.0, 9.5, 9.0), strict=True)
+    ]
+    rises, dips = findings(WS, {"ours": otherwise})
+    assert "highest at w = 1, 9.50 +- 0.03, and 9.00 +- 0.03 at w = 4; on ImageNet it rose" in rises
+    assert "0.01 below that of w = 0, whose error is 0.014: no minimum" in dips
+
+
+@pytest.mark.slow
+def test_a_sweep_writes_all_that_it_promises(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = dict(ws=(0.0, 2.0), steps=(2, 4), p_uncond=(0.1, 0.5), n=80, seed=3)
+    assert sweep_into(tmp_path, trained, **arguments) == 0  # pyright: ignore[reportArgumentType]
+    printed = capsys.readouterr().out
+    about = json.loads((tmp_path / "sweep.json").read_text())
+    names = [f"p_uncond = {p}, {steps} steps" for p in (0.1, 0.5) for steps in (2, 4)]
+    assert list(about["scores"]) == names
+    assert all(f"Frechet, {name}" in printed and f"score, {name}" in printed for name in names)
+    assert all(len(s) == 2 and s[0]["n"] == 80 for s in about["scores"].values())
+    assert about["scores"][names[0]] != about["scores"][names[2]]  # another model
+    assert about["judge"]["held_out_accuracy"] > 0
+    for name in ("report.html", "curves.png", "trade_off.png", "judge.safetensors"):
+        assert (tmp_path / name).stat().st_size > 1000
+    page = (tmp_path / "report.html").read_text()
+    assert all(sentence.split(":")[0] in page for sentence in about["findings"])
+    # p_uncond = 0.1 is the model's own; the other was trained, once.
+    assert not (tmp_path / "p_uncond-0.1").exists()
+    file = tmp_path / "p_uncond-0.5/model.safetensors"
+    written = file.stat().st_mtime_ns
+    assert sweep_into(tmp_path, trained, **arguments) == 0  # pyright: ignore[reportArgumentType]
+    assert file.stat().st_mtime_ns == written
+    assert json.loads((tmp_path / "sweep.json").read_text()) == about
+
+
+def test_evaluate_scores_at_each_w_beside_real_images(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate_into(tmp_path, trained, ws=(0.0, 1.0), steps=2, n=60, seed=0) == 0
+    about = json.loads((tmp_path / "metrics.json").read_text())
+    assert [s["w"] for s in about["scores"]] == [0, 1]
+    assert about["real"]["frechet"] == about["scores"][0]["frechet_floor"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "real"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"ws": (float("nan"),)}, "w = nan"),
+        ({"steps": 21}, "steps = 21 is outside 1..20"),
+        ({"steps": 0}, "steps = 0"),
+        ({"n": 39}, "n = 39: at least 40"),
+        ({"seed": -1}, "seed = -1"),
+    ],
+)
+def test_refusals_come_before_the_work(
+    changed: dict, said: str, trained: Path, tmp_path: Path
+) -> None:
+    arguments = {"ws": (0.0,), "steps": 2, "n": 80, "seed": 0} | changed
+    with pytest.raises((UsageError, ValueError), match=said):
+        evaluate_into(tmp_path / "out", trained, **arguments)
+    assert not (tmp_path / "out/metrics.json").exists()
+
+
+def test_a_model_of_other_data_is_refused(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = load_data("digits")
+    half = replace(
+        digits, x=digits.x[digits.y < 5], y=digits.y[digits.y < 5], classes=tuple("abcde")
+    )
+    monkeypatch.setattr(sweep, "load_data", lambda *_: half)
+    with pytest.raises(DataError, match="digits has 5 classes of"):
+        evaluate_into(tmp_path, trained, ws=(0.0,), steps=2, n=60, seed=0)
