@@ -29,8 +29,10 @@ class Schedule:
             raise UsageError(f"beta is {self.beta.dtype}: tables are built in torch.float64")
         if len(self.beta) < 2 or self.beta[0] != 0:
             raise UsageError("beta needs beta[0] = 0 (data) and at least one step after it")
-        if not bool(((self.beta[1:] > 0) & (self.beta[1:] < 1)).all()):
+        if not bool(((self.beta[1:] > 0) & (self.beta[1:] < 1))[:-1].all()):
             raise UsageError("beta[1:] must lie in (0, 1)")
+        if not 0 < self.beta[-1] <= 1:
+            raise UsageError("beta[T] must lie in (0, 1]; 1 is zero terminal SNR")
 
     @classmethod
     def linear(cls, T: int = 1000) -> Schedule:
@@ -46,11 +48,32 @@ class Schedule:
         return cls._from_numpy(np.minimum(1 - f[1:] / f[:-1], 0.999), "cosine")
 
     @classmethod
+    def sigmoid(cls, T: int = 1000) -> Schedule:
+        """Sigmoid in abar, from -3 to 3 (Jabri et al. 2022, arXiv:2212.11972), as above capped."""
+        f = 1 / (1 + np.exp(6 * np.arange(_steps(T) + 1) / T - 3))
+        abar = (f - f[-1]) / (f[0] - f[-1])
+        return cls._from_numpy(np.minimum(1 - abar[1:] / abar[:-1], 0.999), "sigmoid")
+
+    @classmethod
     def named(cls, name: str, T: int) -> Schedule:
-        """`linear` or `cosine`, as a configuration says it."""
-        if name not in ("linear", "cosine"):
-            raise UsageError(f"schedule = {name!r}: linear or cosine is needed")
-        return cls.linear(T) if name == "linear" else cls.cosine(T)
+        """What a configuration calls `linear`, `cosine` or `sigmoid`."""
+        if name not in ("linear", "cosine", "sigmoid"):
+            raise UsageError(f"schedule = {name!r}: linear, cosine or sigmoid is needed")
+        return getattr(cls, name)(T)
+
+    def zero_terminal_snr(self) -> Schedule:
+        """The same with `sqrt(abar)` moved and scaled so that nothing of the data is left at T.
+
+        (Lin et al. 2023, arXiv:2305.08891, alg. 1.) Sampling starts from pure noise; now training
+        ends there too. x_T then is the noise: predicting it teaches nothing, and what it says of
+        x_0 is 0 / 0. So `prediction` has to be v or x0.
+        """
+        if self.T < 2:
+            raise UsageError("T = 1: a schedule of two steps or more can end at zero SNR")
+        signal = self.alpha_bar.sqrt()
+        moved = signal[1:] - signal[-1]
+        abar = torch.cat([signal[:1], moved * (signal[1] / moved[0])]).square()
+        return Schedule(torch.cat([self.beta[:1], 1 - abar[1:] / abar[:-1]]), f"{self.name}, zero")
 
     @classmethod
     def _from_numpy(cls, beta: np.ndarray, name: str) -> Schedule:

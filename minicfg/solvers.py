@@ -62,6 +62,59 @@ def ddpm(
     return _table(schedule, t, s, prediction, a=a, b=b, c=c)
 
 
+def ddim(
+    schedule: Schedule,
+    steps: int | Sequence[int] | None = None,
+    eta: float = 0.0,
+    prediction: Prediction = "eps",
+) -> Table:
+    """DDIM (Song et al. 2021, arXiv:2010.02502, eqs. 12 and 16), step 14 of the course.
+
+    `x_s` is built of the guess of x_0, of the noise that the guess leaves in `x_t`, and of fresh
+    noise, the share of which `eta` sets: at 1 the table is `ddpm`'s, at 0 a sample is a function
+    of the noise it starts from. The noise is that of the clipped guess, whatever `clip` is.
+
+    Args:
+        schedule: with T steps.
+        steps: as in `ddpm`.
+        eta: 0..1.
+        prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
+    """
+    if not 0 <= eta <= 1:
+        raise UsageError(f"eta = {eta} is outside 0..1")
+    t, s = times(schedule, steps)
+    abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
+    alpha_ts, ratio = abar_t / abar_s, (1 - abar_s) / (1 - abar_t)
+    c = eta * (ratio * (1 - alpha_ts)).sqrt()
+    # 1 - abar_s - c^2 as a sum of two terms that are never negative.
+    b = (ratio * (1 - eta**2 + eta**2 * ratio * alpha_ts)).sqrt()
+    return _table(schedule, t, s, prediction, a=abar_s.sqrt() - b * abar_t.sqrt(), b=b, c=c)
+
+
+def dpmpp_2m(
+    schedule: Schedule, steps: int | Sequence[int] | None = None, prediction: Prediction = "eps"
+) -> Table:
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, alg. 2), step 14 of the course.
+
+    Without noise, like `ddim`, but the guess of x_0 is carried on along the line through this
+    step's and the last one's: an error of second order in the step of log SNR, not of first. The
+    first row and the last, which ends where log SNR is infinite, are `ddim`'s.
+
+    Args:
+        schedule: with T steps.
+        steps: as in `ddpm`.
+        prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
+    """
+    t, s = times(schedule, steps)
+    abar_t, abar_s, log_snr = schedule.alpha_bar[t], schedule.alpha_bar[s], schedule.log_snr
+    b = ((1 - abar_s) / (1 - abar_t)).sqrt()
+    a = abar_s.sqrt() - b * abar_t.sqrt()
+    h = log_snr[t[1:]] - log_snr[t[:-1]]
+    back = torch.zeros_like(a)
+    back[1:-1] = -h[1:] / (2 * h[:-1])
+    return _table(schedule, t, s, prediction, a=a * (1 - back), b=b, e=a * back)
+
+
 def times(
     schedule: Schedule, steps: int | Sequence[int] | None
 ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
@@ -88,6 +141,11 @@ def x0_coefficients(
     """`p`, `q` with `x0hat = p x_t + q out`, for each kind of output (step 5 of the course)."""
     signal, noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
     if prediction == "eps":
+        if bool((signal == 0).any()):
+            raise UsageError(
+                "prediction = 'eps': at zero terminal SNR x_T is the noise, and says 0 / 0 of x_0; "
+                "v or x0 is needed"
+            )
         return 1 / signal, -noise / signal
     if prediction == "x0":
         return torch.zeros_like(signal), torch.ones_like(signal)

@@ -51,7 +51,7 @@ def test_T_is_refused(T: object) -> None:
     [
         torch.tensor([0.0], dtype=torch.float64),
         torch.tensor([0.1, 0.2], dtype=torch.float64),
-        torch.tensor([0.0, 1.0], dtype=torch.float64),
+        torch.tensor([0.0, 1.0, 0.5], dtype=torch.float64),
         torch.tensor([0.0, float("nan")], dtype=torch.float64),
         torch.tensor([0.0, 0.1], dtype=torch.float32),
     ],
@@ -63,5 +63,35 @@ def test_table_that_is_no_schedule_is_refused(beta: torch.Tensor) -> None:
 
 
 def test_unknown_name_is_refused() -> None:
-    with pytest.raises(UsageError, match="'sigmoidal': linear or cosine is needed"):
+    with pytest.raises(UsageError, match="'sigmoidal': linear, cosine or sigmoid is needed"):
         Schedule.named("sigmoidal", 10)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "sigmoid"])
+@pytest.mark.parametrize("T", [2, 3, 10, 1000])
+def test_zero_terminal_snr_moves_the_end_and_leaves_the_start(name: str, T: int) -> None:
+    """Its own words: nothing is left at T, t = 1 is unchanged, sqrt(abar) is the old one's line."""
+    old, new = Schedule.named(name, T), Schedule.named(name, T).zero_terminal_snr()
+    assert new.alpha_bar[-1] == 0 and new.beta[-1] == 1
+    assert new.log_snr[-1] == -torch.inf
+    torch.testing.assert_close(new.alpha_bar[:2], old.alpha_bar[:2], rtol=1e-14, atol=0)
+    x, y = (s.alpha_bar[1:].sqrt() for s in (old, new))
+    torch.testing.assert_close(y, (x - x[-1]) * x[0] / (x[0] - x[-1]), rtol=0, atol=1e-13)
+
+
+def test_zero_terminal_snr_of_one_step_is_refused() -> None:
+    with pytest.raises(UsageError, match="T = 1"):
+        Schedule.linear(1).zero_terminal_snr()
+
+
+def test_sigmoid_is_its_formula_and_symmetric() -> None:
+    """abar(t) + abar(T - t) = 1, as sigma(-x) = 1 - sigma(x); only the last is capped."""
+    T = 100
+    abar = Schedule.sigmoid(T).alpha_bar
+    t = torch.arange(T + 1, dtype=torch.float64)
+    f = torch.sigmoid(3 - 6 * t / T)
+    wanted = (f - torch.sigmoid(torch.tensor(-3.0, dtype=torch.float64))) / torch.tanh(
+        torch.tensor(1.5, dtype=torch.float64)
+    )
+    torch.testing.assert_close(abar[:-1], wanted[:-1], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(abar[1:-1] + abar[1:-1].flip(0), torch.ones(T - 1).double())

@@ -1,0 +1,100 @@
+"""Other projects' networks as denoisers, and their noise schedules as ours.
+
+Their index `t - 1` is our `t`: 0 is their first noised step, and the data have none. Nothing here
+imports another project; whoever has a network of one has the project too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from minicfg.errors import UsageError
+from minicfg.schedule import Schedule
+from minicfg.solvers import Prediction
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True)
+class DiffusersUNet:
+    """A class-conditional `diffusers.UNet2DModel`, made with `num_class_embeds = K + 1`.
+
+    The last row of its table is the null label, as ours is: train it so.
+    """
+
+    net: Any
+    num_classes: int
+    prediction: Prediction = "eps"
+
+    def __call__(
+        self, xt: Float[Tensor, "B C H W"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B C H W"]:
+        """The network's output, `t` in 1..T and `y` in 0..K."""
+        return self.net(xt, t - 1, class_labels=y).sample
+
+
+@dataclass(frozen=True)
+class LucidrainsUnet:
+    """`Unet` of denoising-diffusion-pytorch's `classifier_free_guidance`; its null is a parameter.
+
+    Its own sampler asks it twice, mixes by `cond_scale` = 1 + w and, by default, keeps only the
+    part of the difference that is perpendicular to the conditional answer. Here it is asked once,
+    as one batch, and mixed as the paper does.
+    """
+
+    net: Any
+    prediction: Prediction = "eps"
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return self.net.classes_emb.num_embeddings
+
+    def __call__(
+        self, xt: Float[Tensor, "B C H W"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B C H W"]:
+        """The network's output, `t` in 1..T and `y` in 0..K."""
+        keep = y < self.num_classes
+        return self.net(xt, t - 1, y.where(keep, 0), cond_keep_mask=keep)
+
+
+def schedule_from_betas(betas: Float[Tensor, " T"], name: str = "custom") -> Schedule:
+    """Their table of T entries, from any project; in float64, with what digits it has."""
+    beta = betas.detach().cpu().double()
+    return Schedule(torch.cat([beta.new_zeros(1), beta]), name)
+
+
+def schedule_from_diffusers(config: Mapping[str, Any]) -> Schedule:
+    """The schedule of a diffusers scheduler's config, computed in float64.
+
+    >>> schedule_from_diffusers({"num_train_timesteps": 1000, "beta_schedule": "linear",
+    ...                          "beta_start": 1e-4, "beta_end": 0.02}).T
+    1000
+
+    Raises:
+        UsageError: naming the entry that this course has no schedule for.
+    """
+    kind, T = config.get("beta_schedule", "linear"), config.get("num_train_timesteps", 1000)
+    if isinstance(T, bool) or not isinstance(T, int) or T < 1:
+        raise UsageError(f"num_train_timesteps = {T!r}: an integer of at least 1 is needed")
+    if config.get("trained_betas") is not None:
+        beta = torch.as_tensor(config["trained_betas"], dtype=torch.float64)
+    elif kind in ("linear", "scaled_linear"):
+        low, high = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
+        power = 1 if kind == "linear" else 2
+        beta = torch.linspace(low ** (1 / power), high ** (1 / power), T, dtype=torch.float64)
+        beta = beta**power
+    elif kind == "squaredcos_cap_v2":
+        return Schedule.cosine(T)
+    else:
+        raise UsageError(
+            f"beta_schedule = {kind!r}: linear, scaled_linear, squaredcos_cap_v2 or trained_betas"
+        )
+    schedule = schedule_from_betas(beta, f"diffusers {kind}")
+    return schedule.zero_terminal_snr() if config.get("rescale_betas_zero_snr") else schedule
