@@ -18,11 +18,12 @@ both divisors the first step is $(1 - \rho_1) / \sqrt{1 - \rho_2} = 3.2$ times $
 
 $$ W_1 = W_0 - r \, sign(G_1) $$ (12.11)
 
-**Label dropout.** Each sample for itself, not the batch as a whole, is shown with the label
+**Label dropout** (9.5) makes the loss $1 - p_{uncond}$ times that with labels plus $p_{uncond}$
+times that without (9.6). So the gradient is, on average over the coins, a mix of two,
 
-$$ y' = K \text{ with probability } p_{uncond} \text{, else } y $$ (12.12)
+$$ E[G] = (1 - p_{uncond}) G_y + p_{uncond} G_\phi $$ (12.12)
 
-The loss is then $1 - p_{uncond}$ times that with labels plus $p_{uncond}$ times that without. By
+with $G_y$ that of a batch with all its labels and $G_\phi$ that of the same batch with none. By
 step 9 the best pair is the same for every $p_{uncond}$ strictly between 0 and 1. A finite network
 in finite time divides itself: the larger $p_{uncond}$, the better its null output and the worse the
 conditional one. At 0, $G_{E_K} = 0$, and what it says at the null label is chance.
@@ -57,10 +58,11 @@ from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step03_marginal import xt_from_x0
 from tutorial.step07_oracle import Oracle, oracle_eps
+from tutorial.step09_label_dropout import drop_labels
 from tutorial.step12_backprop import MLP, Arrays, angles, backward, forward, init, squared_error
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float
 
 RHO_1, RHO_2 = 0.9, 0.999
 STEPS, P_UNCOND, TIMES = 3000, (0.1, 0.2, 0.5), range(1, 101, 3)
@@ -79,15 +81,6 @@ def adam_step(
     return {name: p[name] - rate * step[name] for name in p}, mean, square  # (12.10) (12.11)
 
 
-def drop_labels(
-    y: Int[np.ndarray, " n"], p_uncond: float, num_classes: int, rng: np.random.Generator
-) -> Int[np.ndarray, " n"]:
-    """The labels, each made the null label K with probability `p_uncond` in 0..1."""
-    if not 0 <= p_uncond <= 1:
-        raise ValueError(f"p_uncond = {p_uncond} is outside 0..1")
-    return np.where(rng.random(len(y)) < p_uncond, num_classes, y)  # (12.12)
-
-
 def train(
     mixture: GaussianMixture, schedule: Schedule, p_uncond: float, steps: int,
     rng: np.random.Generator, width: int = 48, n: int = 112, rate: float = 0.01,
@@ -101,7 +94,7 @@ def train(
         t, eps = rng.integers(1, schedule.T + 1, n), rng.standard_normal(x0.shape)
         abar = schedule.alpha_bar[t][:, None]
         xt = np.sqrt(abar) * x0 + np.sqrt(1 - abar) * eps  # (3.2), each row at its own t
-        y = drop_labels(y, p_uncond, mixture.num_classes, rng)
+        y = drop_labels(y, p_uncond, mixture.num_classes, rng)  # (12.12)
         f, passed = forward(p, xt, angles(t, schedule), y)
         loss, Gf = squared_error(eps, f)
         G, now = backward(p, Gf, passed), rate * (1 - (k - 1) / steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step07_oracle import Oracle, oracle_eps
 from tutorial.step12_backprop import MLP, Arrays
-from tutorial.step12_learning import adam_step, drop_labels, excess, train
+from tutorial.step12_learning import adam_step, excess, train
 
 SCHEDULE = Schedule.linear(100)
 ORACLE = oracle_eps(three_gaussians(), SCHEDULE)
@@ -138,49 +139,54 @@ def test_12_11_by_the_first_update_of_training() -> None:
         assert np.abs(a - start[name]).max() == pytest.approx(0.01, rel=1e-3)
 
 
-def test_12_12_by_share_and_spread() -> None:
-    """100,000 samples in 1000 batches (seed 0), p = 0.2, by 4 standard errors of the share.
+def gradients_shown(
+    monkeypatch: pytest.MonkeyPatch, p_uncond: float, steps: int, n: int
+) -> list[np.ndarray]:
+    """The gradient of each batch of `n`, as one row of numbers, of a network that stays as it is.
 
-    And of the variance of the number dropped in a batch: 100 p (1 - p) if each is for itself.
+    The batches are those of the seed, whatever `p_uncond` is.
     """
-    rng = np.random.default_rng(0)
-    y = np.tile(np.arange(4) % 3, 25)
-    dropped = np.array([drop_labels(y, 0.2, 3, rng) == 3 for _ in range(1000)])
-    assert abs(dropped.mean() - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 100_000)
-    assert abs(dropped.sum(1).var() - 16) < 4 * 16 * np.sqrt(2 / 1000)
-    # No place in the batch is favoured: 100 shares, so 5 standard errors.
-    assert np.abs(dropped.mean(0) - 0.2).max() < 5 * np.sqrt(0.2 * 0.8 / 1000)
+    seen: list[np.ndarray] = []
+
+    def watched(p: Arrays, G: Arrays, mean: Arrays, square: Arrays, *_: float) -> object:
+        seen.append(np.concatenate([a.ravel() for a in G.values()]))
+        return p, mean, square
+
+    monkeypatch.setattr(lesson, "adam_step", watched)
+    rng = np.random.default_rng(6)
+    list(train(ORACLE.mixture, SCHEDULE, p_uncond, steps, rng, width=5, n=n))
+    return seen
 
 
-def test_12_12_by_what_is_kept() -> None:
-    """A label either stays or becomes K; at p = 0 all stay, at p = 1 none does."""
-    rng, y = np.random.default_rng(0), np.arange(300) % 3
-    before = y.copy()
-    seen = drop_labels(y, 0.5, 3, rng)
-    assert set(seen) == {0, 1, 2, 3}
-    np.testing.assert_array_equal(seen[seen != 3], y[seen != 3])
-    np.testing.assert_array_equal(drop_labels(y, 0.0, 3, rng), y)
-    np.testing.assert_array_equal(drop_labels(y, 1.0, 7, rng), np.full(300, 7))
-    np.testing.assert_array_equal(y, before)
+def test_12_12_by_all_coins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One batch of five, all 32 ways its labels can be hidden, each at its probability."""
+    p, total = 0.3, 0.0
+    with_y, without = (gradients_shown(monkeypatch, q, 1, 5)[0] for q in (0.0, 1.0))
+    for coins in product((False, True), repeat=5):
+        gone = np.array(coins)
+
+        def given(y: np.ndarray, *_: object, gone: np.ndarray = gone) -> np.ndarray:
+            return np.where(gone, 3, y)
+
+        monkeypatch.setattr(lesson, "drop_labels", given)
+        weight = p ** gone.sum() * (1 - p) ** (5 - gone.sum())
+        total = total + weight * gradients_shown(monkeypatch, p, 1, 5)[0]
+    np.testing.assert_allclose(total, (1 - p) * with_y + p * without, atol=ALGEBRA)
+    assert np.abs(with_y - without).max() > 0.1
 
 
-def test_12_12_by_the_loss_split_in_two() -> None:
-    """The loss of a dropped batch is (1 - p) that with labels + p that without.
+def test_12_12_by_batches_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """400 batches of 60 (seed 6), labels dropped as in training: 5 standard errors a number.
 
-    100,000 samples (seed 1), within 4 standard errors.
+    The same batches with all labels and with none: the differences have mean 0 one by one.
     """
-    p_uncond, t, n, rng = 0.3, 30, 100_000, np.random.default_rng(1)
-    x0, y = ORACLE.mixture.sample(n, rng)
-    eps = rng.standard_normal((n, 2))
-    xt = np.sqrt(SCHEDULE.alpha_bar[t]) * x0 + np.sqrt(1 - SCHEDULE.alpha_bar[t]) * eps
-
-    def loss(labels: np.ndarray) -> np.ndarray:
-        return ((eps - ORACLE(xt, t, labels)) ** 2).sum(1)
-
-    both = (1 - p_uncond) * loss(y) + p_uncond * loss(np.full(n, 3))
-    difference = loss(drop_labels(y, p_uncond, 3, rng)) - both
-    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(n)
-    assert abs((loss(y) - both).mean()) > 8 * difference.std() / np.sqrt(n)  # it could have failed
+    drawn, with_y, without = (
+        np.array(gradients_shown(monkeypatch, q, 400, 60)) for q in (0.3, 0.0, 1.0)
+    )
+    apart = drawn - 0.7 * with_y - 0.3 * without
+    error = apart.std(0) / np.sqrt(400)
+    assert (np.abs(apart.mean(0)) <= 5 * error).all()
+    assert (np.abs((drawn - with_y).mean(0)) > 10 * error).any()  # it could have failed
 
 
 @pytest.mark.parametrize(("p_uncond", "rows"), [(0.0, [3]), (1.0, [0, 1, 2])])

@@ -1,0 +1,139 @@
+r"""Step 9. Conditioning: the label, the null class for all images, and what a label tells.
+
+**Claim.** The noise does not look at labels, so all of steps 2 to 7 holds for the data of one class
+alone. Tell the network $y$, and the reverse step is that of step 5:
+
+$$ p(x_{t-1} | x_t, y) = N(\mu, \tilde\beta_t I) $$ (9.1)
+$$ \mu = (x_t - \beta_t / \sqrt{1 - \bar\alpha_t} \epsilon(x_t, y)) / \sqrt{\alpha_t} $$ (9.2)
+
+If the output is $E[\epsilon | x_t, y]$, this is the true mean $E[x_{t-1} | x_t, y]$.
+
+**The null class** $\phi$, the label $K$, has all images for its data. Its best output is the mean
+over the classes that $x_t$ may be of: first the mean of eps given $x_t$ and $y$, then over $y$.
+
+$$ \epsilon(x_t, \phi) = E[\epsilon | x_t] = \sum_y p(y | x_t) \epsilon(x_t, y) $$ (9.3)
+
+Divided by $-\sqrt{1 - \bar\alpha_t}$ this is (7.5), $\sum_y p(y | x_t) s(x_t | y) = s(x_t)$. The
+weights are of $x_t$, not of the data at large: where only one class can be, the null output is that
+of the class, and a label tells nothing new.
+
+**What a label tells.** Without it the lowest loss is higher. The null output is a function of
+$(x_t, y)$ too, one that looks away from $y$, so (7.8) with $f = \epsilon(x_t, \phi)$ says by how
+much:
+
+$$ E|\epsilon - \epsilon(x_t, \phi)|^2 - E|\epsilon - \epsilon(x_t, y)|^2 = E|d|^2 $$ (9.4)
+
+with $d = \epsilon(x_t, y) - \epsilon(x_t, \phi)$. This is the difference that guidance multiplies
+(step 10). It goes to 0 at either end of the chain. Where $\bar\alpha_t \to 0$ all classes become
+the same noise; near data that have a density the two scores stay finite, and their difference is
+multiplied by $-\sqrt{1 - \bar\alpha_t}$. A label tells most in between.
+
+**Boundary.** At $t = 1$, $\tilde\beta_1 = 0$ and the step ends in the point $E[x_0 | x_1, y]$. With
+a single class $d = 0$: that class is all images.
+
+**Source.** Ho et al. 2020, arXiv:2006.11239, eq. 11 (the mean, there without $y$); Ho and Salimans
+2022, arXiv:2207.12598, sec. 3.2 (the null token).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.contract import Denoiser
+from tutorial.program import BLUE, GREY, ORANGE, Check, present
+from tutorial.step00_notation import Gaussian, Schedule
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step02_forward import q_xt_given_xprev
+from tutorial.step03_marginal import xt_from_x0
+from tutorial.step05_reverse import eps_from_x0, p_xprev_given_xt
+from tutorial.step07_oracle import noised, oracle_eps
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+def p_xprev_given_xt_y(
+    model: Denoiser, xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"],
+    schedule: Schedule,
+) -> Gaussian:  # fmt: skip
+    """The reverse step of a model, each row with its own label in 0..K, for `t` in 1..T."""
+    return p_xprev_given_xt(xt, model(xt, t, y), t, schedule, model.prediction)  # (9.1) (9.2)
+
+
+def eps_of_all(
+    xt: Float[np.ndarray, "n 2"], t: int, mixture: GaussianMixture, schedule: Schedule
+) -> Float[np.ndarray, "n 2"]:
+    """`E[eps | x_t]`, from what the oracle says of each class, for `t` in 1..T."""
+    model = oracle_eps(mixture, schedule)
+    each = [model(xt, t, np.full(len(xt), k)) for k in range(model.num_classes)]  # (K, n, 2)
+    p = np.exp(noised(mixture, t, schedule).log_class_probability(xt))
+    return np.einsum("nk,kni->ni", p, np.array(each))  # (9.3)
+
+
+def told_by_label(
+    xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"],
+    mixture: GaussianMixture, schedule: Schedule,
+) -> Float[np.ndarray, " n"]:  # fmt: skip
+    """The square of what a label changes in the oracle's eps, for `t` in 1..T and `y` in 0..K."""
+    model = oracle_eps(mixture, schedule)
+    d = model(xt, t, y) - model(xt, t, np.full_like(y, model.num_classes))
+    return (d**2).sum(1)  # (9.4)
+
+
+def checks() -> list[Check]:
+    """20,000 steps of a chain of labelled data: the mean given the label; two losses; one class."""
+    mixture, schedule, t, n = three_gaussians(), Schedule.cosine(100), 40, 20_000
+    model, rng = oracle_eps(mixture, schedule), np.random.default_rng(0)
+    (x0, y), null = mixture.sample(n, rng), np.full(n, 3)
+    xprev = xt_from_x0(x0, rng.standard_normal((n, 2)), t - 1, schedule)
+    xt = q_xt_given_xprev(xprev, t, schedule).sample(rng)
+    eps = eps_from_x0(x0, xt, t, schedule)
+    missed = (xt * (xprev - p_xprev_given_xt_y(model, xt, t, y, schedule).mean)).sum(1)
+    of_all = (xt * (eps - eps_of_all(xt, t, mixture, schedule))).sum(1)
+    paid, best = (((eps - model(xt, t, label)) ** 2).sum(1) for label in (null, y))
+    told = told_by_label(xt, t, y, mixture, schedule)
+    allowed = [4 * a.std() / n**0.5 for a in (missed, of_all, paid - best - told)]
+    end = told_by_label(xt, 100, y, mixture, schedule).max()
+    return [
+        Check("(9.2) what the mean misses, times x_t", missed.mean(), 0, allowed[0]),
+        Check("(9.3) what the null mean misses, times x_t", of_all.mean(), 0, allowed[1]),
+        Check("(9.4) loss without the label, more", (paid - best).mean(), told.mean(), allowed[2]),
+        Check("(9.4) what a label tells at T", end, 0, 1e-5),
+    ]
+
+
+def figure() -> Figure:
+    """The null output between those of classes, on a line; what a label tells at each t."""
+    fig = Figure(figsize=(11, 3.6), layout="constrained")
+    outputs, worth = fig.subplots(1, 2)
+    mixture, schedule, t, n = three_gaussians(), Schedule.cosine(100), 40, 5000
+    model, height = oracle_eps(mixture, schedule), np.linspace(-2, 2.5, 200)
+    line = np.stack([0 * height, height], 1)
+    p = np.exp(noised(mixture, t, schedule).log_class_probability(line)[:, 0])
+    outputs.fill_between(height, -4.2, 8 * p - 4.2, color=BLUE, alpha=0.12, lw=0)
+    for k, color, name in ((0, BLUE, "y = 0"), (1, ORANGE, "y = 1 or 2"), (3, GREY, "null label")):
+        up = model(line, t, np.full(200, k))[:, 1]
+        outputs.plot(height, up, color=color, label=name, lw=3 if k == 3 else 1.5)
+    outputs.set(title="$\\epsilon(x_t, y)$ upwards, on the line $x = 0$ (t = 40)", ylim=(-4.2, 3.8))
+    outputs.set(xlabel="height of $x_t$; shade: $p(y = 0 | x_t)$ from 0 to 1")
+    rng, times = np.random.default_rng(0), range(1, 101, 3)
+    (x0, y), null, eps = mixture.sample(n, rng), np.full(n, 3), rng.standard_normal((n, 2))
+    at = [(xt_from_x0(x0, eps, t, schedule), t) for t in times]
+    told = [told_by_label(xt, t, y, mixture, schedule).mean() for xt, t in at]
+    worth.plot(times, told, color=BLUE, label="$E|d|^2$")
+    paid, best = (
+        np.array([((eps - model(xt, t, label)) ** 2).sum(1).mean() for xt, t in at])
+        for label in (null, y)
+    )
+    worth.plot(times, paid - best, "+", color=GREY, label="difference of two losses")
+    worth.set(title="What a label tells of the noise", xlabel="t of 100")
+    for ax in (outputs, worth):
+        ax.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step09_condition", __doc__ or "", checks(), figure())
