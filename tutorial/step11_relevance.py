@@ -1,0 +1,170 @@
+r"""Step 11, part 2. Relevance: why it rises along the chain, and a trade-off that is a theorem.
+
+**Claim.** Relevance is what the exact classifier says of the samples, $E p(y | x_0)$. Write $p_t$
+for $p(y | x_t)$ and follow it along the chain. Unguided it is a fair game; guided it is loaded:
+
+$$ w = -1: \quad E[p_{t-1} | x_t] = p_t $$ (11.10)
+$$ E[p_{t-1} | x_t] - p_t \approx (1 + w) \beta_t p_t |\nabla \log p_t|^2 $$ (11.11)
+$$ E[\log p_{t-1} | x_t] - \log p_t \approx (1 / 2 + w) \beta_t |\nabla \log p_t|^2 $$ (11.12)
+
+**Why.** Noise is blind to labels: next to $x_{t-1}$, $x_t$ says nothing about $y$. So $p(y | x_t)$
+is the mean of $p(y | x_{t-1})$ over $p(x_{t-1} | x_t)$, by the law of total probability: (11.10).
+Guidance moves the mean of that step by $1 + w$ times (9.13). To first order in $\beta_t$ this moves
+$p_t$ by $(1 + w) \beta_t \nabla \log p_t \cdot \nabla p_t$: (11.11). And if $p_t$ is fair, $f(p_t)$
+gains $f'' / 2$ times the variance of a step, here $\beta_t |\nabla p_t|^2$. The logarithm's
+$f'' = -1 / p_t^2$ leaves $1 / 2 + w$ of $1 + w$: (11.12). The start is $p_T \approx \pi_y$, so for
+*any* data, and many small steps,
+
+$$ w = -1: E p(y | x_0) = \pi_y, \quad w = -1/2: E \log p(y | x_0) = \log \pi_y $$ (11.13)
+
+Between these two weights the mean rises while the mean logarithm falls: most samples become right,
+and the rest very wrong. Beyond, both rise in every step. At $w = -1$, over unguided chains, the sum
+is the slope of relevance in $w$: positive. Elsewhere $w$ also decides where the chain is.
+
+**An exact case.** As in step 10, on a line, let $p(x_0 | y) = N(m, S_y)$ and $p(x_0) = N(0, S)$
+with $S_y < S$. Steps are affine, of slope (8.5) for either law, and means of steps mix (10.4). So
+
+$$ A_w = (1 + w) A_y - w A_\phi $$ (11.14)
+$$ M_{t-1} = A_w M_t + (1 + w) (\sqrt{\bar\alpha_{t-1}} - A_y \sqrt{\bar\alpha_t}) m $$ (11.15)
+$$ V_{t-1} = A_w^2 V_t + \tilde\beta_t $$ (11.16)
+
+**Its limit.** In small steps $A_w \approx A_y^{1 + w} A_\phi^{-w}$. The product of all $A_y$ from
+$t$ on is $S_y / (S_y + u)$ in units of $x_t / \sqrt{\bar\alpha_t}$ (step 8), where
+$u = (1 - \bar\alpha_t) / \bar\alpha_t$ is the variance of the noise. What enters at $u$ thus comes
+out times $\Phi = (S_y / (S_y + u))^{1 + w} ((S + u) / S)^w$: $V_0$ is the integral of $\Phi^2$ over
+all $u$, $M_0$ that of $\Phi (1 + w) m / (S_y + u)$. In $q = (S + u) / (S_y + u)$ both integrate a
+power. With $\rho = S_y / S$, $U = S S_y / (S - S_y)$ and $x^* = m S / (S - S_y)$,
+
+$$ M_0 \to x^* (1 - \rho^{1 + w}) $$ (11.17)
+$$ V_0 \to U (1 - \rho^{1 + 2 w}) / (1 + 2 w) $$ (11.18)
+
+As $p(y | x)$ goes as $e^{-(x - x^*)^2 / (2 U)}$, $x^*$ is its best point, further out than $m$.
+Guidance goes there, and not beyond. The mean of $p(y | x)$ over $N(M, V)$ is
+
+$$ E p(y | x_0) = p(y | x^*) \sqrt{U / (U + V)} e^{-(M - x^*)^2 / (2 (U + V))} $$ (11.19)
+
+(11.18) is $U$ times the integral of $e^{-(1 + 2 w) s}$ from 0 to $\log(1 / \rho)$. So $V_0$ falls
+in $w$, at a rate below $2 \log(1 / \rho)$, which is the rate of $(M_0 - x^*)^2$. Hence (11.19)
+rises: at *every* $w$ more relevance, and less entropy $\log(2 \pi e V_0) / 2$, without end.
+
+**Boundary.** At $w = -1/2$ (11.18) is $U \log(1 / \rho)$. Few steps overshoot: of 20 (cosine) in
+step 10's example one has $A_w < 0$ from $w = 8.1$ on, and $V_0$ rises from $w = 17.8$ on.
+
+**Source.** Bradley and Nakkiran 2024, arXiv:2408.09000 (11.18, at $\rho = 1/2$).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.program import BLUE, GREEN, GREY, ORANGE, Check, present
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step04_posterior import posterior_coefficients
+from tutorial.step07_oracle import noised, oracle_eps
+from tutorial.step08_sampling import ancestral_steps
+from tutorial.step09_classifier import classifier_gradient
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+EXAMPLE = 1.0, 0.25, 1.0  # m, S_y and S of step 10
+
+
+def rises(
+    xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"], w: float,
+    mixture: GaussianMixture, schedule: Schedule,
+) -> Float[np.ndarray, "2 n"]:  # fmt: skip
+    """What the next step adds to `p(y | x_t)` in the mean, and to its logarithm; `t` in 1..T."""
+    law, beta = noised(mixture, schedule.check_t(t), schedule), schedule.beta[t]
+    p = np.exp(law.log_class_probability(xt))[np.arange(len(y)), y]
+    squared = beta * (classifier_gradient(xt, t, y, mixture, schedule) ** 2).sum(1)
+    return np.stack([(1 + w) * p * squared, (0.5 + w) * squared])  # (11.10) (11.11) (11.12)
+
+
+def along(w: float, n: int, T: int) -> Iterator[Float[np.ndarray, "2 2 n"]]:
+    """For t = T..0: `p(y | x_t)` and its log, and the same as start and all rises add up to."""
+    mixture, schedule, y = three_gaussians(), Schedule.cosine(T), np.zeros(n, int)
+    said, rng = np.zeros((2, n)), np.random.default_rng(0)
+    for t, xt in ancestral_steps(oracle_eps(mixture, schedule), y, schedule, w, rng):
+        log = noised(mixture, t, schedule).log_class_probability(xt)[:, 0]
+        found = np.stack([np.exp(log), log])
+        said = found if t == T else said
+        yield np.stack([found, said])
+        said = said + rises(xt, t, y, w, mixture, schedule) if t else said  # (11.13)
+
+
+def pair_law(m: float, S_y: float, S: float, w: float, schedule: Schedule) -> np.ndarray:
+    """Rows `M` and `V` of the guided `x_t`, t = 0..T, for a class N(m, S_y) in data N(0, S)."""
+    abar = schedule.alpha_bar
+    C_y, C, M, V = abar * S_y + 1 - abar, abar * S + 1 - abar, 0 * abar, 0 * abar + 1
+    for t in range(schedule.T, 0, -1):
+        A_y, A_null = (schedule.alpha[t] ** 0.5 * c[t - 1] / c[t] for c in (C_y, C))
+        A = (1 + w) * A_y - w * A_null  # (11.14)
+        M[t - 1] = A * M[t] + (1 + w) * (abar[t - 1] ** 0.5 - A_y * abar[t] ** 0.5) * m  # (11.15)
+        V[t - 1] = A**2 * V[t] + posterior_coefficients(t, schedule)[2]  # (11.16)
+    return np.stack([M, V])
+
+
+def pair_limit(m: float, S_y: float, S: float, w: float) -> tuple[float, float]:
+    """`M_0` and `V_0` after endlessly many steps, for 0 < S_y < S."""
+    if not 0 < S_y < S:
+        raise ValueError(f"S_y = {S_y}, S = {S}: a class has to be narrower than all the data")
+    U, best, rho, a = S * S_y / (S - S_y), m * S / (S - S_y), S_y / S, 1 + 2 * w
+    integral = -np.expm1(a * np.log(rho)) / a if a else -np.log(rho)
+    return best * (1 - rho ** (1 + w)), U * integral  # (11.17) (11.18)
+
+
+def pair_relevance(M: float, V: float, m: float, S_y: float, S: float, share: float) -> float:
+    """The mean of `p(y | x)` over N(M, V), for a class that is `share` of the data."""
+    U, best = S * S_y / (S - S_y), m * S / (S - S_y)
+    at_best = share * (S / S_y) ** 0.5 * np.exp(m**2 / (2 * (S - S_y)))
+    fades = np.exp(-((M - best) ** 2) / (2 * (U + V)))
+    return float(at_best * (U / (U + V)) ** 0.5 * fades)  # (11.19)
+
+
+def checks() -> list[Check]:
+    """Chains at three weights; a chain of the exact case, and its limit."""
+    fair, half, one = (deque(along(w, 1000, 200), maxlen=1).pop() for w in (-1.0, -0.5, 1.0))
+    errors = [4 * a.std() / 1000**0.5 for a in (fair[0, 0], half[0, 1])]
+    (M, V), limit = pair_law(*EXAMPLE, 2.0, Schedule.cosine(2000)), pair_limit(*EXAMPLE, 2.0)
+    return [
+        Check("(11.10) w = -1: p(y | x_0)", fair[0, 0].mean(), 1 / 3, errors[0]),
+        Check("(11.11) w = 1: beyond the sum", (one[0] - one[1])[0].mean(), 0, 0.1),
+        Check("(11.13) w = -1/2: log p(y | x_0)", half[0, 1].mean(), np.log(1 / 3), errors[1]),
+        Check("(11.17) M_0 of 2000 steps", M[0], limit[0], 1e-3),
+        Check("(11.18) V_0 of 2000 steps", V[0], limit[1], 1e-3),
+    ]
+
+
+def figure() -> Figure:
+    """The classifier's mean and mean log along chains; relevance against entropy, exactly."""
+    fig = Figure(figsize=(11, 3.6), layout="constrained")
+    mean, mean_log, exact = fig.subplots(1, 3)
+    for w, color in ((-1.0, GREY), (-0.5, ORANGE), (0.0, GREEN), (1.0, BLUE)):
+        path = np.mean(list(along(w, 600, 100)), 3).transpose(2, 1, 0)
+        for ax, (found, said) in zip((mean, mean_log), path, strict=True):
+            ax.plot(np.arange(101) / 100, found, color=color, label=f"w = {w:g}")
+            ax.plot(np.arange(101) / 100, said, ":", color=color)
+    mean.set(title="Mean of $p(y | x_t)$; dotted: the sum", xlabel="1 - t / T")
+    mean_log.set(title=r"Mean of $\log p(y | x_t)$", xlabel="1 - t / T", ylim=(-2.5, 0.1))
+    mean.legend(fontsize=8)
+    ws = np.linspace(-1, 8, 91)
+    few = [pair_law(*EXAMPLE, w, Schedule.cosine(20))[:, 0] for w in ws]
+    limit = [pair_limit(*EXAMPLE, w) for w in ws]
+    for laws, color, name in ((few, ORANGE, "20 steps"), (limit, BLUE, "limit")):
+        relevance = [pair_relevance(M, V, *EXAMPLE, 0.25) for M, V in laws]
+        spread = [np.log(2 * np.pi * np.e * V) / 2 for _, V in laws]
+        exact.plot(relevance, spread, "o-", ms=4, markevery=10, color=color, label=name)
+    exact.set(title="Exactly, w = -1, 0, ..., 8", xlabel="relevance", ylabel="entropy")
+    exact.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step11_relevance", __doc__ or "", checks(), figure())
