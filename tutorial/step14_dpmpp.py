@@ -1,0 +1,170 @@
+r"""Step 14, part 3. DPM-Solver++(2M): the chain as an equation, and how fast its error falls.
+
+**Claim.** Write $u = x / \sqrt{1 - \bar\alpha}$ and $\kappa = e^{\lambda / 2}$, which is
+$\sqrt{\bar\alpha / (1 - \bar\alpha)}$. A row of DDIM at $\eta = 0$ is a step of Euler's method,
+
+$$ u_s = u_t + (\kappa_s - \kappa_t) \hat x_0 $$ (14.15)
+
+and ever shorter ones solve an equation, the probability flow. As $d\kappa = (\kappa / 2) d\lambda$,
+
+$$ u_s = u_t + \int_{\lambda_t}^{\lambda_s} \hat x_0 (\kappa / 2) d\lambda $$ (14.16)
+
+without error. All but the guess is known on the way. DDIM keeps the guess it has: first order. The
+line in $\lambda$ through this row's and the last one's is of second order; half way it is near
+enough to its mean. With $h = \lambda_s - \lambda_t$ and $r = h' / h$, $h'$ of the row before,
+
+$$ D = \hat x_0 + (\hat x_0 - \hat x_0') / (2 r) $$ (14.17)
+
+takes the place of $\hat x_0$ in DDIM's row of $a_0$ and $b_0$. So DPM-Solver++(2M) has
+
+$$ a = a_0 (1 + 1 / (2 r)), \quad e = -a_0 / (2 r), \quad b = b_0 $$ (14.18)
+
+The first row has none before it, and the last, to $\lambda = \infty$, no $r$: both stay DDIM's.
+
+**The exact answer.** For data $N(\mu, S)$ the flow keeps every point at its quantile $\xi$:
+
+$$ x_t = \sqrt{\bar\alpha_t} \mu + \sqrt{\bar\alpha_t S + 1 - \bar\alpha_t} \xi $$ (14.19)
+
+as $u = \kappa \mu + \sqrt{1 + \kappa^2 S} \xi$ has the oracle's guess as its slope in $\kappa$.
+Let $p = \bar\alpha S / (\bar\alpha S + 1 - \bar\alpha)$ be the share of the data in the variance
+of $x$. After rows of equal $h$, from $p_T$ to $p_s$, a deviation from the mean is $1 + \delta$
+times what it should be. For DDIM, and for 2M,
+
+$$ \delta = -(h / 8) (p_s - p_T) + O(h^2) $$ (14.20)
+$$ \delta = -(h^2 / 16) ((p_s - p_T) (1 - 5 (p_s + p_T) / 4) + 2 p_T (1 - p_T)) + O(h^3) $$ (14.21)
+
+**Why.** Euler lacks $(\kappa_s - \kappa_t)^2 / 2$ times the second derivative of
+$\sqrt{1 + \kappa^2 S}$, the part $-h^2 p (1 - p) / 8$ of it. The sum over rows is (14.20), since
+$dp / d\lambda = p (1 - p)$. 2M lacks $\kappa h^3 (f' + 10 f'') / 48$, with the exact guess's slopes
+in $\lambda$; this is $f \propto \sqrt p$, the part $-h^3 p (1 - p) (1 - 5 p / 2) / 16$. Its sum and
+the error of the first row, Euler's, are (14.21). From noise to data: $-h / 8$, and $h^2 / 64$. For
+other data, and guided, orders hold and constants do not: of 8 guided rows 2M makes the worse use.
+
+**Boundary.** The last row, to $s = 0$, ends in its guess. That errs, whatever came before:
+
+$$ \hat x_0 - \mu = \sqrt{p_t} (x_0 - \mu) $$ (14.22)
+
+if $x_0$ is the exact end. So orders are measured before the last row, and with rows even in
+$\lambda$. Where times are even in $t$, the last rows stay as long in $\lambda$ however many there
+are, and $1 - p_t$ before it falls like $1 / n$ in the end. So 2M has two errors of first order, of
+opposite signs, that cancel for some $n$; a slope read off there is luck.
+
+**Source.** Lu et al. 2022, arXiv:2211.01095, prop. 4.1 and alg. 2. (14.20), (14.21): derived here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.program import BLUE, GREY, ORANGE, Check, present
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import three_gaussians
+from tutorial.step07_oracle import oracle_eps
+from tutorial.step14_ddim import chain_var, ddim
+from tutorial.step14_rows import Table, run_steps, table_of, times
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+def dpmpp_2m(
+    schedule: Schedule, steps: int | Sequence[int] | None = None, prediction: str = "eps"
+) -> Table:
+    """DPM-Solver++(2M): DDIM's first and last row, and between them rows that look back."""
+    t, s = times(schedule, steps)
+    abar_t, abar_s, h = schedule.alpha_bar[t], schedule.alpha_bar[s], np.diff(schedule.log_snr[t])
+    b = np.sqrt((1 - abar_s) / (1 - abar_t))
+    a, back = np.sqrt(abar_s) - b * np.sqrt(abar_t), np.zeros(len(t))  # (14.15) (14.16)
+    back[1:-1] = h[1:] / (2 * h[:-1])  # 1 / (2 r) of (14.17)
+    a, e = a * (1 + back), -a * back  # (14.18)
+    return table_of(schedule, t, s, prediction, a, b, 0.0, 0.0, e, 1.0)
+
+
+def even_in_log_snr(n: int, first: float, last: float) -> Schedule:
+    """A schedule of n rows of equal h, log SNR `first` at T to `last` at 1, and one to the data."""
+    abar = 1 / (1 + np.exp(-np.linspace(last, first, n + 1)))
+    return Schedule(np.concatenate([[0.0, 1 - abar[0]], 1 - abar[1:] / abar[:-1]]))
+
+
+def before_last(table: Table) -> Table:
+    """The table without its last row."""
+    return Table(table.t[:-1], table.s[:-1], table.rows[:-1])
+
+
+def data_share(t: int, schedule: Schedule, var: float) -> float:
+    """p at t in 0..T, where the data have variance `var`."""
+    return float(1 / (1 + np.exp(-schedule.log_snr[schedule.check_t(t, first=0)]) / var))
+
+
+def flow_error(table: Table, schedule: Schedule, var: float) -> float:
+    """delta, of a table without noise, at the s of its last row."""
+    C = schedule.alpha_bar * var + 1 - schedule.alpha_bar  # of x_t, and of the flow's (14.19)
+    return float(np.sqrt(chain_var(table, schedule, var) / C[table.s[-1]] * C[table.t[0]])) - 1
+
+
+def leading_error(order: int, h: float, p_first: float, p_last: float) -> float:
+    """delta of `order` 1, DDIM's, or 2, 2M's, but for higher powers of h."""
+    if order == 1:
+        return -h / 8 * (p_last - p_first)  # (14.20)
+    bend = (p_last - p_first) * (1 - 5 * (p_last + p_first) / 4)
+    return -(h**2) / 16 * (bend + 2 * p_first * (1 - p_first))  # (14.21)
+
+
+def guided(solver: Callable[[Schedule], Table], n: int) -> Float[np.ndarray, "n 2"]:
+    """60 samples at t = 1 of step 1's classes, w = 2, after n rows; the same noise for every n."""
+    schedule, rng = even_in_log_snr(n, -8.0, 8.0), np.random.default_rng(0)
+    model = oracle_eps(three_gaussians(), schedule)
+    return dict(run_steps(model, np.arange(60) % 3, solver(schedule), 2.0, rng))[1]
+
+
+def checks() -> list[Check]:
+    """Both leading errors, and both orders, guided; what the last row alone leaves."""
+    schedule, var = even_in_log_snr(1024, -8.0, 8.0), 0.25
+    ends, exact = [data_share(t, schedule, var) for t in (1025, 1)], guided(dpmpp_2m, 1024)
+    found: list[Check] = []
+    for order, name, solver in ((1, "(14.20) DDIM", ddim), (2, "(14.21) 2M", dpmpp_2m)):
+        delta = flow_error(before_last(solver(schedule)), schedule, var)
+        ratio = delta / leading_error(order, 1 / 64, *ends)
+        coarse, fine = (np.abs(guided(solver, n) - exact).mean() for n in (64, 128))
+        found.append(Check(f"{name}: error over its leading term", ratio, 1, 2e-3))
+        found.append(Check(f"{name}: order, guided", np.log2(coarse / fine), order, 0.1))
+    last, short = 1 + flow_error(ddim(schedule, [1]), schedule, var), ends[1] ** 0.5  # (14.22)
+    return [*found, Check("(14.22) the last row alone", last, short, 1e-12)]
+
+
+def figure() -> Figure:
+    """Errors with rows even in log SNR, of one class and guided; with rows even in t."""
+    fig = Figure(figsize=(11, 3.6), layout="constrained")
+    (single, mixed, uneven), var = fig.subplots(1, 3), 0.25
+    exact, schedule = guided(dpmpp_2m, 1024), Schedule.cosine(2**14)
+    few, many = [2**k for k in range(3, 9)], [2**k for k in range(3, 13)]
+    for order, name, solver, color in ((1, "DDIM", ddim, ORANGE), (2, "2M", dpmpp_2m, BLUE)):
+        grids = [even_in_log_snr(n, -8.0, 8.0) for n in few]
+        delta = [abs(flow_error(before_last(solver(g)), g, var)) for g in grids]
+        single.loglog(few, delta, "o-", ms=4, color=color, label=name)
+        leading = [abs(leading_error(order, 16 / n, 0.0, 1.0)) for n in few]
+        single.loglog(few, leading, "--", color=color, label="leading term")
+        gap = [np.abs(guided(solver, n) - exact).mean() for n in few]
+        mixed.loglog(few, gap, "o-", ms=4, color=color, label=f"{name}, w = 2")
+        tables = [solver(schedule, n) for n in many]
+        total = [abs(flow_error(table, schedule, var)) for table in tables]
+        uneven.loglog(many, total, "o-", ms=4, color=color, label=name)
+        if order == 2:
+            parts = [abs(flow_error(before_last(table), schedule, var)) for table in tables]
+            last = [1 - data_share(int(table.t[-1]), schedule, var) ** 0.5 for table in tables]
+            uneven.loglog(many, parts, ":", color=BLUE, label="2M, before the last row")
+            uneven.loglog(many, last, "--", color=GREY, label="the last row alone")
+    single.set(title="Even in log SNR, one class", xlabel="rows", ylabel="relative error")
+    mixed.set(title="Even in log SNR, guided", xlabel="rows", ylabel="mean error")
+    uneven.set(title="Even in t, one class", xlabel="rows", ylabel="relative error")
+    for ax in (single, mixed, uneven):
+        ax.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step14_dpmpp", __doc__ or "", checks(), figure())
