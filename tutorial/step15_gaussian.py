@@ -1,0 +1,170 @@
+r"""Step 15, part 3. Two Gaussians: where guided chains end, in closed form.
+
+**Claim.** Let a class be $N(m, S_y I)$ in data of law $N(0, S I)$, and $r = S / S_y$. With exact
+outputs and ever finer steps DDIM and the reverse chain (DDPM; Algorithm 2 with any $v$) end in
+Gaussians, and neither is the tilted law (10.9):
+
+$$ V_{DDIM} = S_y r^{-w} $$ (15.7)
+$$ M_{DDIM} = (1 + w) m \int_0^1 ((1 + (r - 1) s^2) / r)^{w / 2} ds $$ (15.8)
+$$ V_{DDPM} = S_y (r - r^{-2 w}) / ((r - 1) (1 + 2 w)) $$ (15.9)
+$$ M_{DDPM} = m (r - r^{-w}) / (r - 1) $$ (15.10)
+
+Variances in the example of Bradley and Nakkiran, $m = 0$, $S_y = 1$, $S = 2$, $\gamma = 1 + w$:
+
+| gamma | w | tilted, $2 / (\gamma + 1)$ | DDPM | DDIM, $2^{1 - \gamma}$ |
+|---|---|---|---|---|
+| 2 | 1 | .6667 | .5833 | .5 |
+| 3 | 2 | .5 | .3875 | .25 |
+| 5 | 4 | .3333 | .2218 | .0625 |
+
+**The chains for small steps.** $x = x_t / \sqrt{\bar\alpha_t}$ is $x_0$ plus noise of variance
+$\tau = (1 - \bar\alpha_t) / \bar\alpha_t$. In $x$ the guided score is
+$s_w = -(1 + w) (x - m) / (S_y + \tau) + w x / (S + \tau)$, with $\epsilon = -\sqrt\tau s_w$ and
+$\hat x_0 = x + \tau s_w$. DDIM keeps $\epsilon$ while $\sqrt\tau$ falls. Step 4's posterior has the
+mean $x - (x - \hat x_0) (\tau - \tau') / \tau$ and the variance $\tau' (\tau - \tau') / \tau$. So,
+with $d\tau < 0$ and $z \sim N(0, I)$,
+
+$$ \text{DDIM: } dx = -\tfrac{1}{2} s_w d\tau $$ (15.11)
+$$ \text{DDPM: } dx = -s_w d\tau + \sqrt{|d\tau|} z $$ (15.12)
+
+**Why.** The factor of $-x$ in $s_w$, summed over 0 to $\tau$, is the log of
+$G = (1 + \tau / S_y)^{1 + w} (1 + \tau / S)^{-w}$. What $x$ has at $\tau$, or is given there,
+arrives at 0 divided by $\sqrt G$ in (15.11) and by $G$ in (15.12). Noise of variance $\tau$ at the
+start arrives with variance $\tau / G \to S_y r^{-w}$ in (15.11): that is (15.7). In (15.12) it
+arrives with $\tau / G^2 \to 0$, and $V$ is the new noise, $\int d\tau / G^2$. Let
+$u = (S + \tau) / (S_y + \tau)$, which falls from $r$ to 1. As $G = (r / u)^w (S_y + \tau) / S_y$
+and $du = -(S - S_y) d\tau / (S_y + \tau)^2$, that is the integral of a power, (15.9). The pull to
+the mean, $(1 + w) m / (S_y + \tau)$ at each $\tau$ and half of it in (15.11), adds up the same way:
+to (15.10), and to (15.8) with $u = 1 + (r - 1) s^2$.
+
+**Boundary.** All three laws agree at $w = 0$, at $w = -1$, and for $r = 1$, where the label only
+moves the data. For $w > 0$ and $r > 1$ they come in the order of (15.5) and (15.6). For
+$w \to \infty$ all shrink to $m r / (r - 1)$, the point at which $p(y | x)$ is largest. The tilted
+law and DDPM stay short of it. DDIM's mean goes beyond, for $r = 2$ by 20% at $w = 6$, and back.
+
+**Source.** Bradley and Nakkiran 2024, arXiv:2408.09000, sec. 3 ($m = 0$ and $r = 2$).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.program import BLUE, GREY, ORANGE, Check, present
+from tutorial.step00_notation import Gaussian, Schedule
+from tutorial.step10_guidance_score import tilt
+from tutorial.step13_log_snr import algorithm_2, log_snr_grid, schedule_from
+from tutorial.step14_ddim import ddim, run
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+_at, _weight = np.polynomial.legendre.leggauss(60)
+NODES, SHARES = (1 + _at) / 2, _weight / 2  # f(NODES) @ SHARES is the mean of a smooth f over 0..1
+# Class and variance of all data: the paper's example along axis 1, and moved by 1 along axis 0.
+EXAMPLE = Gaussian(np.array([1.0, 0.0]), 1.0), 2.0
+
+
+def score_at(
+    x: Float[np.ndarray, "n 2"], tau: float, w: float, given_y: Gaussian, var_all: float
+) -> Float[np.ndarray, "n 2"]:
+    """The guided score `s_w` under noise of variance `tau` >= 0."""
+    return w * x / (var_all + tau) - (1 + w) * (x - given_y.mean) / (given_y.var + tau)
+
+
+@dataclass(frozen=True, eq=False)
+class TwoGaussians:
+    """The exact denoiser: label 0 is the class `given_y`, the null label 1 is N(0, var_all)."""
+
+    given_y: Gaussian
+    var_all: float
+    schedule: Schedule
+    num_classes: int = 1
+    prediction: str = "eps"
+
+    def __call__(
+        self, xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n 2"]:
+        """The mean of the noise in each row of `xt`, for `t` in 1..T and `y` in 0..1."""
+        abar = self.schedule.alpha_bar[self.schedule.check_t(t)]
+        x, tau = xt / abar**0.5, (1 - abar) / abar
+        of_class, of_all = (score_at(x, tau, w, self.given_y, self.var_all) for w in (0.0, -1.0))
+        return -(tau**0.5) * np.where((y == 0)[:, None], of_class, of_all)  # (15.11) (15.12)
+
+
+def ddim_law(given_y: Gaussian, var_all: float, w: float) -> Gaussian:
+    """Where DDIM ends as steps get finer."""
+    r = var_all / given_y.var
+    total = SHARES @ ((1 + (r - 1) * NODES**2) / r) ** (w / 2)  # (15.8)
+    return Gaussian((1 + w) * total * given_y.mean, given_y.var * r**-w)  # (15.7)
+
+
+def ddpm_law(given_y: Gaussian, var_all: float, w: float) -> Gaussian:
+    """Where the reverse chain ends as steps get finer."""
+    r = var_all / given_y.var
+    share = (1 + (r - 1) * NODES) / r  # u / r: the integral's powers would be 0 / 0 at r = 1
+    var = given_y.var * float(SHARES @ share ** (2 * w))  # (15.9)
+    return Gaussian((1 + w) * (SHARES @ share**w) * given_y.mean, var)  # (15.10)
+
+
+@cache
+def sampled(w: float, n: int = 20_000, T: int = 256) -> Float[np.ndarray, "2 n 2"]:
+    """`n` samples of `EXAMPLE` by Algorithm 2, v = .3, and `n` by DDIM over the same T steps."""
+    log_snr, y, rng = log_snr_grid(T), np.zeros(n, dtype=int), np.random.default_rng(0)
+    schedule = schedule_from(log_snr)
+    model = TwoGaussians(*EXAMPLE, schedule)
+    return np.array(
+        [algorithm_2(model, y, log_snr, w, 0.3, rng), run(model, y, ddim(schedule), w, rng)]
+    )
+
+
+def checks() -> list[Check]:
+    """Both samplers of the example against the limits, for gamma = 2, 3 and 5."""
+    found: list[Check] = []
+    for w in (1.0, 2.0, 4.0):
+        laws = ddpm_law(*EXAMPLE, w), ddim_law(*EXAMPLE, w)
+        names, ids = ("Algorithm 2", "DDIM"), (("(15.10)", "(15.9)"), ("(15.8)", "(15.7)"))
+        for name, (of_mean, of_var), law, x in zip(names, ids, laws, sampled(w), strict=True):
+            square, what = (x - x.mean(0)) ** 2, f"w = {w:g}, {name}"
+            # Two axes have one variance. 256 steps lose up to 2.6% of it, and 0.002 of the mean.
+            errors = x[:, 0].std() / len(x) ** 0.5, square.std() / square.size**0.5
+            allowed = 4 * errors[0] + 0.002, 4 * errors[1] + 0.026 * law.var
+            mean, var = x[:, 0].mean(), square.mean()
+            found.append(Check(f"{of_mean} mean, {what}", mean, law.mean[0], allowed[0]))
+            found.append(Check(f"{of_var} variance, {what}", var, law.var, allowed[1]))
+    return found
+
+
+def figure() -> Figure:
+    """Means and variances over w, sampled ones on top; the laws themselves at one w."""
+    fig = Figure(figsize=(13, 3.7), layout="constrained")
+    means, spread, laws = fig.subplots(1, 3)
+    weights, x = np.linspace(-1, 8, 91), np.linspace(-1.5, 4.5, 400)
+    kinds = (("tilted", tilt, GREY), ("DDPM", ddpm_law, BLUE), ("DDIM", ddim_law, ORANGE))
+    for k, (name, law_of, color) in enumerate(kinds):
+        each = [law_of(*EXAMPLE, w) for w in weights]
+        means.plot(weights, [law.mean[0] for law in each], color=color, label=name)
+        spread.semilogy(weights, [law.var for law in each], color=color)
+        law = law_of(*EXAMPLE, 2.0)
+        density = np.exp(-((x - law.mean[0]) ** 2) / 2 / law.var) / (2 * np.pi * law.var) ** 0.5
+        laws.plot(x, density, color=color, label=f"{name}, w = 2")
+        if k:
+            dots = {w: sampled(w)[k - 1] for w in (1.0, 2.0, 4.0)}
+            means.plot(list(dots), [d[:, 0].mean() for d in dots.values()], "o", color=color)
+            spread.plot(list(dots), [d.var(0).mean() for d in dots.values()], "o", color=color)
+            laws.hist(dots[2.0][:, 0], 80, density=True, color=color, alpha=0.3)
+    means.axhline(2, color=GREY, ls=":", label="$p(y | x)$ is largest")
+    means.set(title="Mean (dots: 20,000 samples)", xlabel="w", ylim=(0, None))
+    spread.set(title="Variance", xlabel="w")
+    laws.set(title="$\\gamma$ = 3: three laws, and samples", xlabel="x")
+    for ax in (means, laws):
+        ax.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step15_gaussian", __doc__ or "", checks(), figure())

@@ -1,0 +1,167 @@
+r"""Step 15. The tilted law: what guidance is meant to sample.
+
+**Claim.** At $t = 0$ the tilt of step 10 is a law of data: the class, and the more of each $x$ the
+surer a classifier is of it. It is what larger $w$ is meant to give, and it is no secret:
+
+$$ p_w(x | y) = p(x | y)^{1 + w} p(x)^{-w} / Z $$ (15.1)
+$$ Z = \pi_y^{-w} E[p(y | x)^w | y] $$ (15.2)
+
+(15.2) is (10.8) added up over all $x$. In the plane a sum over a square grid of step $h$ does that.
+On a Gaussian of variance $v$ such a sum errs by a share of at most about $4 e^{-2 \pi^2 v / h^2}$:
+for $v = 1/4$ that is 0.0002 at the crude $h = 0.7$, and nothing at the $h = 0.02$ used here. All
+that is left is the mass outside the square.
+
+**Figure 2 of the paper** shows three Gaussians, one a class, and next to them the mean over $y$ of
+$p_w(x | y)$ for larger and larger $w$. These are densities, with $Z$ found by such a sum. No
+sampler was run for them; part 2 runs it.
+
+**By hand.** There is a sampler of this law without any noise to remove. For $w \ge 0$ draw from the
+class, ask the classifier, and
+
+$$ \text{keep } x \sim p(x | y) \text{ with probability } p(y | x)^w $$ (15.3)
+
+What is kept has a density proportional to $p(x | y) p(y | x)^w$, which is (15.1); the share kept is
+$Z \pi_y^w$. In `three_gaussians` that is 98.6% at $w = 1$ and 97.5% at $w = 3$: *the tilted law is
+the class without its few doubtful members*. Nobody is moved.
+
+**What more $w$ does.** $\log p_w$ is $w \log p(y | x)$ plus terms of $x$ alone or of $w$ alone. Its
+slope in $w$ is therefore $\log p(y | x)$ less the mean of that, and for any $f$
+
+$$ d E_w[f(x)] / d w = Cov_w(f(x), \log p(y | x)) $$ (15.4)
+
+For $f = \log p(y | x)$ the right side is a variance: samples of the tilted law look more like their
+class with every bit of $w$. For $f = x$ it is small as soon as the doubtful are gone. The classes
+are 5 standard deviations apart, and for most of a class $\log p(y | x)$ is next to 0: the tilt has
+nothing to choose by. The top class moves from a height of 1.5 to 1.526 at $w = 3$.
+
+**Boundary.** $w = 0$ is the class, and $w = -1$ all data. Below that there may be no $Z$ (10.9). A
+law that the grid cuts off is refused, and so is (15.3) for $w < 0$, where it is no probability.
+
+**Source.** Ho and Salimans 2022, arXiv:2207.12598, sec. 3.1 and fig. 2, which gives no numbers of
+its three Gaussians; von Neumann 1951, NBS Appl. Math. 12:36 (15.3).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.program import BLUE, ORANGE, RED, Check, present
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step10_guidance_score import log_tilted
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+
+def _on_grid(
+    mixture: GaussianMixture, y: int, w: float, half: float, n: int
+) -> tuple[Float[np.ndarray, "nn 2"], Float[np.ndarray, " nn"]]:
+    axis = np.linspace(-half, half, n)
+    points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    any_schedule = Schedule.linear(1)  # they all agree on t = 0
+    return points, np.exp(log_tilted(points, 0, np.full(n * n, y), w, mixture, any_schedule))
+
+
+def tilted_on_grid(
+    mixture: GaussianMixture, y: int, w: float, half: float = 4.0, n: int = 401
+) -> tuple[Float[np.ndarray, "nn 2"], Float[np.ndarray, " nn"]]:
+    """The tilted law of class `y` in 0..K-1, on `n` x `n` points of the square -half..half.
+
+    Returns the points, (n * n, 2), row by row from the lowest, and the probability of each. These
+    add up to 1; over a cell's area, `(2 * half / (n - 1)) ** 2`, they are the density. Refused if
+    more than 1e-5 lies on the edge: about ten times that would be missing outside.
+    """
+    points, density = _on_grid(mixture, y, w, half, n)
+    probability = density / density.sum()  # (15.1)
+    edge = probability[np.abs(points).max(1) > half * (1 - 1e-9)].sum()
+    if not edge < 1e-5:
+        raise ValueError(f"w = {w}: {edge:.1g} of the law lies on the edge of half = {half}")
+    return points, probability
+
+
+def tilted_mass(
+    mixture: GaussianMixture, y: int, w: float, half: float = 4.0, n: int = 401
+) -> float:
+    """`Z` of class `y` in 0..K-1, by the same sum."""
+    return float(_on_grid(mixture, y, w, half, n)[1].sum() * (2 * half / (n - 1)) ** 2)  # (15.2)
+
+
+def moments_on_grid(
+    points: Float[np.ndarray, "n 2"], weights: Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, "2 2"]]:
+    """Mean and covariance of points that have probabilities, or weights of any positive sum."""
+    share = weights / weights.sum()
+    mean = share @ points
+    return mean, (share[:, None] * (points - mean)).T @ (points - mean)
+
+
+def keep(
+    x: Float[np.ndarray, "n 2"], y: int, w: float, mixture: GaussianMixture,
+    rng: np.random.Generator,
+) -> Bool[np.ndarray, " n"]:  # fmt: skip
+    """Which samples `x` of class `y` in 0..K-1 stay, so that they have the tilted law; `w` >= 0."""
+    if not w >= 0:
+        raise ValueError(f"w = {w} is below 0, where p(y | x)^w is no probability")
+    return rng.random(len(x)) < np.exp(w * mixture.log_class_probability(x)[:, y])  # (15.3)
+
+
+def slope_in_w(
+    f: Float[np.ndarray, " n"], y: int, mixture: GaussianMixture,
+    points: Float[np.ndarray, "n 2"], probability: Float[np.ndarray, " n"],
+) -> float:  # fmt: skip
+    """How fast the tilted mean of `f`, given as its values at `points`, grows with `w`."""
+    sure = mixture.log_class_probability(points)[:, y]
+    return float(probability @ ((f - probability @ f) * sure))  # (15.4)
+
+
+def checks() -> list[Check]:
+    """The height of the tilted top class, by the grid and by hand; its mass; its slope in w."""
+    three, w, h, n = three_gaussians(), 3.0, 0.01, 400_000
+    points, p = tilted_on_grid(three, 0, w)
+    after, before = (
+        float(tilted_on_grid(three, 0, w + step)[1] @ points[:, 1]) for step in (h, -h)
+    )
+    rng = np.random.default_rng(0)
+    x = three.means[0] + 0.5 * rng.standard_normal((n, 2))
+    kept, mean = keep(x, 0, w, three, rng), moments_on_grid(points, p)[0][1]
+    share, height = tilted_mass(three, 0, w) / 3**w, x[kept, 1]
+    return [
+        Check("(15.1) height at w = 3, a sum", mean, 1.526, 5e-4),
+        Check("(15.3) the same, of those kept", height.mean(), mean, 4 * 0.5 / n**0.5),
+        Check("(15.2) share kept", kept.mean(), share, 4 * (share * (1 - share) / n) ** 0.5),
+        # h^2 / 6 times a third derivative far below 1
+        Check("(15.4) slope of the height", slope_in_w(points[:, 1], 0, three, points, p),
+              (after - before) / (2 * h), 1e-5),
+    ]  # fmt: skip
+
+
+def figure() -> Figure:
+    """The paper's figure 2; and who is kept of the top class."""
+    fig = Figure(figsize=(14, 3.9), layout="constrained")
+    *panels, chosen = fig.subplots(1, 4)
+    three, axis, rng = three_gaussians(), np.linspace(-4, 4, 401), np.random.default_rng(0)
+    for ax, w in zip(panels, (0.0, 1.0, 3.0), strict=True):
+        each = [tilted_on_grid(three, y, w)[1] / 0.02**2 for y in range(3)]
+        density = np.mean(each, axis=0).reshape(401, 401)
+        ax.contourf(axis, axis, density, np.geomspace(2e-4, 0.25, 12), cmap="Blues", norm="log")
+        ax.set(title=f"w = {w:g}: mean of $p_w(x | y)$ over y", aspect="equal")
+        ax.set(xlim=(-3.3, 3.3), ylim=(-2.8, 3.5), xlabel="a shade: a factor of 1.9")
+    x = three.means[0] + 0.5 * rng.standard_normal((3000, 2))
+    kept = keep(x, 0, 3.0, three, rng)
+    chosen.scatter(*x[kept].T, s=2, color=BLUE, alpha=0.4, label="kept, w = 3")
+    chosen.scatter(*x[~kept].T, s=8, color=RED, label="not kept")
+    sure = np.exp(three.log_class_probability(tilted_on_grid(three, 0, 0.0)[0])[:, 0])
+    chosen.contour(axis, axis, sure.reshape(401, 401), [0.5], colors=ORANGE)
+    chosen.plot([], [], color=ORANGE, label="$p(y | x)$ = 1/2")
+    chosen.set(title="The top class, asked one by one", aspect="equal")
+    chosen.set(xlim=(-3.3, 3.3), ylim=(-2.8, 3.5))
+    chosen.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step15_tilted", __doc__ or "", checks(), figure())
