@@ -15,6 +15,8 @@ from minicfg.errors import UsageError
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from minicfg.config import TrainConfig
+
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
@@ -61,6 +63,28 @@ class Schedule:
             raise UsageError(f"schedule = {name!r}: linear, cosine or sigmoid is needed")
         return getattr(cls, name)(T)
 
+    @classmethod
+    def of(cls, config: TrainConfig) -> Schedule:
+        """The one a model is trained on."""
+        schedule = cls.named(config.schedule, config.T)
+        return schedule.zero_terminal_snr() if config.zero_snr else schedule
+
+    @classmethod
+    def from_log_snr(cls, log_snr: Float[Tensor, " T"]) -> Schedule:
+        """The chain on an increasing grid of log SNRs: the first is t = T (step 13 of the course).
+
+        Values in -36..36: beyond, 1 and what is beside it are the same number in float64.
+        """
+        if not len(log_snr) or not bool((log_snr.diff() > 0).all()):
+            raise UsageError(f"log_snr = {log_snr.tolist()}: increasing values are needed")
+        if not bool((log_snr.abs() <= 36).all()):
+            raise UsageError(f"log_snr in {log_snr[0]:g}..{log_snr[-1]:g} is not within -36..36")
+        log_snr = log_snr.double()
+        later = torch.cat([log_snr[1:], log_snr.new_full((1,), torch.inf)])
+        beta = -torch.expm1(log_snr - later) * torch.sigmoid(-log_snr)
+        # 1 - (1 - beta): rounded as 1 - alpha_bar will be, so that the last step ends on x0hat.
+        return cls(torch.cat([beta.new_zeros(1), 1 - (1 - beta.flip(0))]), "log_snr")
+
     def zero_terminal_snr(self) -> Schedule:
         """The same with `sqrt(abar)` moved and scaled so that nothing of the data is left at T.
 
@@ -105,6 +129,27 @@ class Schedule:
     def log_snr(self) -> Float[Tensor, " T1"]:
         """`log(abar / (1 - abar))`; infinite at t = 0."""
         return torch.log(self.alpha_bar / (1 - self.alpha_bar))
+
+
+def log_snr_grid(
+    steps: int, log_snr_min: float = -20.0, log_snr_max: float = 20.0
+) -> Float[Tensor, " steps"]:
+    """The log SNRs that the guidance paper samples at, from the lowest up (step 13), in float64.
+
+    `-2 log tan` of an angle in even steps (Ho and Salimans 2022, arXiv:2207.12598, sec. 2);
+    one step is at `log_snr_min`.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise UsageError(f"steps = {steps!r}: an integer of at least 1 is needed")
+    if not -36 <= log_snr_min < log_snr_max <= 36:
+        raise UsageError(
+            f"log_snr_min = {log_snr_min}, log_snr_max = {log_snr_max}: two values in -36..36 "
+            "are needed, the first the smaller"
+        )
+    ends = torch.tensor([log_snr_min, log_snr_max], dtype=torch.float64)
+    first, last = torch.atan(torch.exp(-ends / 2)).tolist()
+    angle = torch.linspace(first, last, steps, dtype=torch.float64)
+    return -2 * torch.log(torch.tan(angle))
 
 
 def _steps(T: int) -> int:

@@ -9,7 +9,7 @@ One loop (`minicfg.sampling`) runs any table; one kernel (`kernels`) computes an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 
 from minicfg.errors import UsageError
+from minicfg.schedule import Schedule, log_snr_grid
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-
-    from minicfg.schedule import Schedule
 
 Prediction = Literal["eps", "x0", "v"]
 
@@ -70,14 +69,14 @@ def ddim(
 ) -> Table:
     """DDIM (Song et al. 2021, arXiv:2010.02502, eqs. 12 and 16), step 14 of the course.
 
-    `x_s` is built of the guess of x_0, of the noise that the guess leaves in `x_t`, and of fresh
-    noise, the share of which `eta` sets: at 1 the table is `ddpm`'s, at 0 a sample is a function
-    of the noise it starts from. The noise is that of the clipped guess, whatever `clip` is.
+    `x_s` is made of the guess of x_0, of the noise which that guess leaves in `x_t`, and of fresh
+    noise, whose share is set by `eta`: at 1 the table is `ddpm`'s, at 0 a sample is a function of
+    the noise it starts from. The noise that is left is the clipped guess's, where `clip` clips.
 
     Args:
         schedule: with T steps.
         steps: as in `ddpm`.
-        eta: 0..1.
+        eta: deviation of the fresh noise, in that of `ddpm`, 0..1.
         prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
     """
     if not 0 <= eta <= 1:
@@ -96,9 +95,9 @@ def dpmpp_2m(
 ) -> Table:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, alg. 2), step 14 of the course.
 
-    Without noise, like `ddim`, but the guess of x_0 is carried on along the line through this
-    step's and the last one's: an error of second order in the step of log SNR, not of first. The
-    first row and the last, which ends where log SNR is infinite, are `ddim`'s.
+    `ddim` without noise, but with the guess of x_0 continued half way along the line through this
+    step's and the last one's: the error is of second order in the step of log SNR, not of first.
+    The first row and the last, which ends where log SNR is infinite, are `ddim`'s.
 
     Args:
         schedule: with T steps.
@@ -113,6 +112,54 @@ def dpmpp_2m(
     back = torch.zeros_like(a)
     back[1:-1] = -h[1:] / (2 * h[:-1])
     return _table(schedule, t, s, prediction, a=a * (1 - back), b=b, e=a * back)
+
+
+def ancestral_log_snr(
+    steps: int,
+    v: float = 0.3,
+    log_snr_min: float = -20.0,
+    log_snr_max: float = 20.0,
+    prediction: Prediction = "eps",
+) -> Table:
+    """Algorithm 2 of the guidance paper (arXiv:2207.12598), step 13 of the course.
+
+    `ddpm` on `Schedule.from_log_snr(log_snr_grid(steps, log_snr_min, log_snr_max))`, whose t these
+    are, with a variance between that of the posterior (`v` = 0) and that of the forward step (1),
+    evenly in the logarithm. The paper does not clip: leave `clip` at infinity.
+
+    Args:
+        steps: how many, at least 1.
+        v: 0..1; the paper takes 0.2 or 0.3.
+        log_snr_min: of the first step.
+        log_snr_max: of the last one, whose guess of x_0 is the sample.
+        prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
+    """
+    if not 0 <= v <= 1:
+        raise UsageError(f"v = {v} is outside 0..1")
+    log_snr = log_snr_grid(steps, log_snr_min, log_snr_max)
+    t = torch.arange(steps, 0, -1)
+    signal, noise_var = log_snr.sigmoid().sqrt(), (-log_snr).sigmoid()
+    fall = log_snr[:-1] - log_snr[1:]
+    new = -torch.expm1(fall)
+    var = (new * noise_var[1:]) ** (1 - v) * (new * noise_var[:-1]) ** v
+    one, zero = signal.new_ones(1), signal.new_zeros(1)
+    return _table(
+        Schedule.from_log_snr(log_snr),
+        t,
+        t - 1,
+        prediction,
+        a=torch.cat([new * signal[1:], one]),
+        b=torch.cat([fall.exp() * signal[1:] / signal[:-1], zero]),
+        c=torch.cat([var.sqrt(), zero]),
+    )
+
+
+def named(name: str) -> Callable[..., Table]:
+    """The solver that a command line calls `ddpm`, `ddim` or `dpmpp_2m`."""
+    by_name = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m}
+    if name not in by_name:
+        raise UsageError(f"solver = {name!r}: one of {', '.join(by_name)} is needed")
+    return by_name[name]
 
 
 def times(

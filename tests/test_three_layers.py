@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from kernels import philox, reference
 from minicfg import Schedule, sample, sampling, solvers
 from tutorial.step00_notation import Schedule as LectureSchedule
 from tutorial.step05_reverse import p_xprev_given_xt
+from tutorial.step14_ddim import ddim
+from tutorial.step14_dpmpp import dpmpp_2m
+from tutorial.step14_rows import run
 
 T, K, SEED, W = 20, 3, 20220712, 1.5
 IDS, Y = np.array([5, 0, 2**32 - 1, 17, 3]), np.array([0, 2, 1, 1, 0])
@@ -45,7 +49,8 @@ class ExactDenoiser:
         """The same in NumPy float64: x0 by linear regression of x_0 on x_t, then what is asked."""
         abar = LectureSchedule.cosine(T).alpha_bar[t]
         signal, noise, var = np.sqrt(abar), np.sqrt(1 - abar), VAR[y][:, None]
-        x0 = MEANS[y] + signal * var / (abar * var + 1 - abar) * (xt - signal * MEANS[y])
+        mean = MEANS[y, : xt.shape[1]]
+        x0 = mean + signal * var / (abar * var + 1 - abar) * (xt - signal * mean)
         eps = (xt - signal * x0) / noise
         return {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}[self.prediction]
 
@@ -61,14 +66,34 @@ def lecture_chain(model: ExactDenoiser, clip: float) -> np.ndarray:
     return xt
 
 
+class LectureDenoiser(ExactDenoiser):
+    """As the lectures ask: in NumPy."""
+
+    __call__ = ExactDenoiser.exact  # pyright: ignore[reportAssignmentType]
+
+
+class LectureNoise:
+    """As the lectures ask: draw after draw. The k-th is step k of the samples IDS."""
+
+    def __init__(self) -> None:
+        self.step = count()
+
+    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
+        return philox.normal_numpy(SEED, IDS, next(self.step), size[1:])
+
+
 def torch_chain(
-    model: ExactDenoiser, clip: float, step: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    model: ExactDenoiser,
+    table: solvers.Table,
+    D: int,
+    clip: float,
+    step: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> np.ndarray:
     """`minicfg.sample` with `step` in the place of the dispatcher."""
     monkeypatch.setattr(sampling, "guided_step", step)
-    table = solvers.ddpm(Schedule.cosine(T), prediction=model.prediction)
     y, ids = torch.from_numpy(Y), torch.from_numpy(IDS)
-    x = sample(model, y, table, shape=(3,), w=W, seed=SEED, sample_ids=ids, clip=clip)
+    x = sample(model, y, table, shape=(D,), w=W, seed=SEED, sample_ids=ids, clip=clip)
     assert x.dtype == torch.float32
     return x.double().numpy()
 
@@ -89,8 +114,35 @@ def test_three_layers_draw_the_same_samples(
     1e-5 leaves room for the sum; a wrong index, coefficient or word of noise shows as 1e-2 or more.
     """
     model = ExactDenoiser(prediction)
-    ours = torch_chain(model, clip, step, monkeypatch)
+    table = solvers.ddpm(Schedule.cosine(T), prediction=model.prediction)
+    ours = torch_chain(model, table, 3, clip, step, monkeypatch)
     np.testing.assert_allclose(ours, lecture_chain(model, clip), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("prediction", "clip"), [("eps", math.inf), ("v", 1.0)])
+@pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m"])
+@pytest.mark.parametrize("step", [reference.guided_step, kernels.triton_step.guided_step])
+def test_other_tables_too(
+    step: Callable[..., Any],
+    solver: str,
+    prediction: Any,
+    clip: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DDIM with half its noise, and 2M, which looks back; 9 of the 20 times, in the plane.
+
+    The lectures' own loop and tables here, in float64. The tolerance is the one above.
+    """
+    schedule, lecture = Schedule.cosine(T), LectureSchedule.cosine(T)
+    if solver == "ddim":
+        table = solvers.ddim(schedule, 9, 0.5, prediction)
+        rows = ddim(lecture, 9, 0.5, prediction)
+    else:
+        table = solvers.dpmpp_2m(schedule, 9, prediction)
+        rows = dpmpp_2m(lecture, 9, prediction)
+    ours = torch_chain(ExactDenoiser(prediction), table, 2, clip, step, monkeypatch)
+    lectures = run(LectureDenoiser(prediction), Y, rows, W, LectureNoise(), clip)
+    np.testing.assert_allclose(ours, lectures, atol=1e-5, rtol=0)
 
 
 def test_the_samples_follow_the_chains_exact_law() -> None:

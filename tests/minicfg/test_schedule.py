@@ -8,6 +8,8 @@ import torch
 
 from minicfg import Schedule
 from minicfg.errors import UsageError
+from minicfg.schedule import log_snr_grid
+from tutorial import step13_process
 from tutorial.step00_notation import Schedule as LectureSchedule
 
 
@@ -95,3 +97,43 @@ def test_sigmoid_is_its_formula_and_symmetric() -> None:
     )
     torch.testing.assert_close(abar[:-1], wanted[:-1], rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(abar[1:-1] + abar[1:-1].flip(0), torch.ones(T - 1).double())
+
+
+@pytest.mark.parametrize("T", [1, 2, 16, 1000])
+@pytest.mark.parametrize(("low", "high"), [(-20.0, 20.0), (-5.0, 12.0)])
+def test_log_snr_grid_and_its_schedule_equal_the_lectures(T: int, low: float, high: float) -> None:
+    """The grids to 1e-11, the rounding of the tangent near a right angle; the tables to 1e-12."""
+    ours, lecture = log_snr_grid(T, low, high), step13_process.log_snr_grid(T, low, high)
+    np.testing.assert_allclose(ours.numpy(), lecture, rtol=0, atol=1e-11)
+    assert ours.dtype == torch.float64
+    schedule, table = Schedule.from_log_snr(ours), step13_process.schedule_from(lecture)
+    assert schedule.T == T
+    np.testing.assert_allclose(schedule.beta.numpy(), table.beta, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(schedule.alpha_bar.numpy(), table.alpha_bar, rtol=0, atol=1e-12)
+
+
+def test_log_snr_of_a_schedule_comes_back() -> None:
+    """A grid to a schedule to its log SNRs: noisiest first becomes noisiest last."""
+    grid = torch.tensor([-4.0, -1.0, 0.5, 6.0], dtype=torch.float64)
+    log_snr = Schedule.from_log_snr(grid).log_snr
+    # 1e-16 over 1 - abar at 6, .0025
+    torch.testing.assert_close(log_snr[1:].flip(0), grid, rtol=0, atol=1e-12)
+    again = Schedule.from_log_snr(Schedule.linear(50).log_snr[1:].flip(0))
+    torch.testing.assert_close(again.beta, Schedule.linear(50).beta, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("grid", [[], [1.0, 0.0], [0.0, 0.0], [0.0, float("nan")]])
+def test_log_snrs_that_do_not_rise_are_refused(grid: list[float]) -> None:
+    with pytest.raises(UsageError, match=r"log_snr = \[.*: increasing values are needed"):
+        Schedule.from_log_snr(torch.tensor(grid, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("grid", [[0.0, 40.0], [-37.0], [0.0, float("inf")], [float("nan")]])
+def test_log_snrs_beyond_float64_are_refused(grid: list[float]) -> None:
+    with pytest.raises(UsageError, match=r"is not within -36\.\.36"):
+        Schedule.from_log_snr(torch.tensor(grid, dtype=torch.float64))
+
+
+def test_log_snrs_up_to_its_limits_are_not_refused() -> None:
+    schedule = Schedule.from_log_snr(log_snr_grid(5, -36.0, 36.0))
+    assert 0 < schedule.alpha_bar[-1] < 1e-15 and schedule.alpha_bar[1] < 1

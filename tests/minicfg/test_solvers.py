@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernels import philox
 from minicfg import Schedule, solvers
 from minicfg.errors import UsageError
+from minicfg.sampling import sample, sample_steps
+from minicfg.schedule import log_snr_grid
+from tutorial import step13_log_snr, step13_process, step14_ddim, step14_dpmpp, step14_rows
 from tutorial.step00_notation import Schedule as LectureSchedule
+from tutorial.step01_toy_data import three_gaussians
 from tutorial.step04_posterior import posterior_coefficients
+from tutorial.step05_reverse import x0_coefficients
+from tutorial.step07_oracle import mean_x0, oracle_eps
+
+
+class Affine:
+    """Not a good denoiser: a fixed affine function of `x_t`, another for each label and time."""
+
+    num_classes = 2
+    prediction = "eps"
+
+    def __call__(self, xt: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return 0.3 * xt + 0.2 * (1 + y)[:, None] + 0.01 * t[:, None]
 
 
 def test_full_ddpm_rows_are_the_lectures_posterior() -> None:
@@ -21,6 +40,14 @@ def test_full_ddpm_rows_are_the_lectures_posterior() -> None:
         # a, b, c of the same formula by other operations (1 - abar_t/abar_s for beta_t): the
         # difference loses digits where beta is small, at worst 1e-16 / beta_1 of a relative error.
         np.testing.assert_allclose(row[2:5], [c_0, c_t, np.sqrt(var)], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+def test_rows_begin_with_the_lectures_guess_at_t(prediction: solvers.Prediction) -> None:
+    table, lecture = solvers.ddpm(Schedule.cosine(50), 7, prediction), LectureSchedule.cosine(50)
+    wanted = [x0_coefficients(t, lecture, prediction) for t in table.t.tolist()]
+    # Both are a root and a quotient of the same alpha_bar: a few roundings.
+    np.testing.assert_allclose(table.rows[:, :2], wanted, rtol=1e-14)
 
 
 def test_strided_ddpm_rows_are_a_shorter_chain() -> None:
@@ -76,3 +103,235 @@ def test_predictions_say_the_same(t: int, x0: float, eps: float) -> None:
         p, q = solvers.x0_coefficients(abar, prediction)  # pyright: ignore[reportArgumentType]
         # eps is divided by the signal, which at t = T is 5e-4 here: 1e-16 / 5e-4, and room.
         assert float(p * xt + q * out) == pytest.approx(x0, abs=1e-11)
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine"])
+@pytest.mark.parametrize("steps", [1, 2, 7, 60, [60, 31, 30, 2]])
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+def test_tables_are_the_lectures(
+    kind: str, steps: int | list[int], prediction: solvers.Prediction
+) -> None:
+    schedule, lecture = Schedule.named(kind, 60), getattr(LectureSchedule, kind)(60)
+    pairs = [
+        (solvers.ddpm(schedule, steps, prediction), step14_rows.ddpm(lecture, steps, prediction)),
+        (
+            solvers.dpmpp_2m(schedule, steps, prediction),
+            step14_dpmpp.dpmpp_2m(lecture, steps, prediction),
+        ),
+    ]
+    pairs += [
+        (
+            solvers.ddim(schedule, steps, eta, prediction),
+            step14_ddim.ddim(lecture, steps, eta, prediction),
+        )
+        for eta in (0.0, 0.5, 1.0)
+    ]
+    for ours, lectures in pairs:
+        assert ours.t.tolist() == list(lectures.t) and ours.s.tolist() == list(lectures.s)
+        # The same operations but for the order of some, on the same alpha_bar.
+        np.testing.assert_allclose(ours.rows.numpy(), lectures.rows, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 50, None])
+def test_ddim_with_all_noise_is_ddpm(steps: int | None) -> None:
+    schedule = Schedule.cosine(1000)
+    torch.testing.assert_close(
+        solvers.ddim(schedule, steps, eta=1.0).rows,
+        solvers.ddpm(schedule, steps).rows,
+        rtol=1e-12,
+        atol=1e-12,  # `a` is a difference of numbers up to 1 in one, a product in the other
+    )
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.1, float("nan"), float("inf")])
+def test_eta_is_refused(eta: float) -> None:
+    with pytest.raises(UsageError, match=rf"eta = {eta} is outside 0\.\.1"):
+        solvers.ddim(Schedule.linear(10), 5, eta)
+
+
+@pytest.mark.parametrize("solver", [solvers.ddim, solvers.dpmpp_2m])
+def test_new_solvers_refuse_steps_too(solver: Callable[..., solvers.Table]) -> None:
+    with pytest.raises(UsageError, match=r"steps = 11 is outside 1\.\.10"):
+        solver(Schedule.linear(10), 11)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        solvers.ddim(Schedule.cosine(40), 9),
+        solvers.ddim(Schedule.cosine(40), 9, eta=0.5),
+        solvers.dpmpp_2m(Schedule.cosine(40), 9),
+    ],
+    ids=["ddim", "ddim, eta = 0.5", "dpmpp_2m"],
+)
+@pytest.mark.parametrize("w", [0.0, 1.5])
+def test_the_loop_runs_every_column(table: solvers.Table, w: float) -> None:
+    """Row by row from the loop's own states: guess, this x, the last guess, and the noise."""
+    y, ids, seed = torch.tensor([0, 1, 1]), torch.tensor([4, 9, 2**32 - 1]), 7
+    states = sample_steps(Affine(), y, table, shape=(5,), w=w, seed=seed, sample_ids=ids, clip=2.0)
+    x, before, k = philox.normal(seed, ids, 0, (5,)), torch.zeros(3, 5), 0
+    for state, row, t in zip(states, table.rows.tolist(), table.t, strict=True):
+        p, q, a, b, c, d, e, m = row
+        out, null = (Affine()(x, t.expand(3), label) for label in (y, torch.full_like(y, 2)))
+        x0 = (p * x + q * (out + m * w * (out - null))).clamp(-2, 2)
+        z = philox.normal(seed, ids, k + 1, (5,))
+        x, k = a * x0 + b * x + d * null + e * before + c * z, k + 1
+        before = x0
+        # float32: a dozen operations on numbers of order 1, and 1 / signal = 27 at t = T.
+        torch.testing.assert_close(state.x0, x0, rtol=0, atol=2e-5)
+        torch.testing.assert_close(state.x, x, rtol=0, atol=2e-5)
+
+
+def test_samples_without_noise_are_a_function_of_the_first() -> None:
+    """The solver's noise is keyed by the step, so it is seen by what more noise would change."""
+    schedule, y = Schedule.cosine(40), torch.tensor([0, 1])
+    still, noisy = (
+        sample(Affine(), y, solvers.ddim(schedule, 9, eta), shape=(5,), seed=3)
+        for eta in (0.0, 0.5)
+    )
+    again = sample(Affine(), y, solvers.ddim(schedule, 9), shape=(5,), seed=3)
+    assert torch.equal(still, again)
+    assert (still - noisy).abs().max() > 0.01
+
+
+def test_looking_back_errs_a_tenth() -> None:
+    """With the exact denoiser of N(0, 1/4), x_0 should be x_T / 2; 20 and 40 steps, float32.
+
+    The error of DDIM halves. That of 2M is no power of so few steps, even in t (step 14).
+    """
+
+    class Gaussian:
+        num_classes, prediction = 1, "x0"
+
+        def __call__(self, xt: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            abar = schedule.alpha_bar[t].to(xt.dtype)[:, None]
+            return abar.sqrt() / 4 / (abar / 4 + 1 - abar) * xt
+
+    schedule, y = Schedule.cosine(1000), torch.zeros(4, dtype=torch.int64)
+    exact = philox.normal(0, torch.arange(4), 0, (6,)) / 2
+    errors = [
+        (sample(Gaussian(), y, solver(schedule, n, prediction="x0"), shape=(6,)) - exact)
+        .abs()
+        .max()
+        for solver in (solvers.ddim, solvers.dpmpp_2m)
+        for n in (20, 40)
+    ]
+    assert 1.8 < errors[0] / errors[1] < 2.2
+    assert max(errors[2:]) < min(errors[:2]) / 10
+
+
+def test_rows_at_zero_terminal_snr() -> None:
+    """Where x_T is noise alone log SNR starts at minus infinity; all rows are finite still."""
+    schedule = Schedule.cosine(40).zero_terminal_snr()
+    for steps in (1, 2, 3, 9, 40):
+        for table in (
+            solvers.ddpm(schedule, steps, prediction="v"),
+            solvers.ddim(schedule, steps, 0.5, prediction="v"),
+            solvers.dpmpp_2m(schedule, steps, prediction="v"),
+        ):
+            assert table.rows.isfinite().all()
+            assert table.rows[-1, 2:].tolist() == pytest.approx([1, 0, 0, 0, 0, 1], abs=1e-12)
+    looks_back = solvers.dpmpp_2m(schedule, 9, prediction="v").rows[:, 6] != 0
+    assert looks_back.tolist() == [False, False, *[True] * 6, False]
+
+
+@pytest.mark.parametrize("v", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(
+    ("steps", "low", "high"), [(1, -20.0, 20.0), (16, -20.0, 20.0), (7, -6.0, 9.0)]
+)
+def test_ancestral_log_snr_rows_are_the_lectures(
+    steps: int, low: float, high: float, v: float
+) -> None:
+    """Step 13: the posterior's mean of each of its two arguments, and the variance."""
+    table = solvers.ancestral_log_snr(steps, v, low, high)
+    assert table.t.tolist() == list(range(steps, 0, -1))
+    assert table.s.tolist() == list(range(steps - 1, -1, -1))
+    grid = [*step13_process.log_snr_grid(steps, low, high).tolist(), np.inf]
+    schedule = Schedule.from_log_snr(log_snr_grid(steps, low, high))
+    x0, z = np.eye(2)
+    for k, row in enumerate(table.rows):
+        a, b = step13_process.q_posterior_log_snr(x0, z, grid[k], grid[k + 1]).mean
+        var = step13_log_snr.reverse_var(grid[k], grid[k + 1], v) if k < steps - 1 else 0.0
+        # Both from exponentials of the same log SNRs, whose rounding at -20 is 1e-11.
+        np.testing.assert_allclose(row[2:5].numpy(), [a, b, var**0.5], rtol=1e-10, atol=1e-13)
+        p, q = solvers.x0_coefficients(schedule.alpha_bar[steps - k : steps - k + 1], "eps")
+        assert row[[0, 1, 5, 6, 7]].tolist() == [float(p), float(q), 0, 0, 1]
+    assert table.rows[-1, 2:5].tolist() == [1, 0, 0]
+
+
+def test_ancestral_log_snr_at_v_0_is_ddpm() -> None:
+    """On the same schedule, whose tables keep 1e-16 over 1 - abar_2, here .01 and more."""
+    for prediction in ("eps", "x0", "v"):
+        schedule = Schedule.from_log_snr(log_snr_grid(16))
+        ours = solvers.ancestral_log_snr(16, 0.0, prediction=prediction)
+        torch.testing.assert_close(
+            ours.rows, solvers.ddpm(schedule, prediction=prediction).rows, rtol=1e-10, atol=1e-12
+        )
+
+
+class Step13Oracle:
+    """The exact denoiser of three Gaussians on a grid of log SNRs, in the unit asked for."""
+
+    num_classes = 3
+
+    def __init__(self, log_snr: np.ndarray, prediction: solvers.Prediction) -> None:
+        self.schedule, self.prediction = step13_process.schedule_from(log_snr), prediction
+
+    def __call__(self, xt: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        x, label, time = xt.double().numpy(), y.numpy(), int(t[0])
+        abar = self.schedule.alpha_bar[time]
+        eps = oracle_eps(three_gaussians(), self.schedule)(x, time, label)
+        x0 = mean_x0(x, time, label, three_gaussians(), self.schedule)
+        v = np.sqrt(abar) * eps - np.sqrt(1 - abar) * x0
+        return torch.from_numpy({"eps": eps, "x0": x0, "v": v}[self.prediction]).to(xt.dtype)
+
+
+class PhiloxNoise:
+    """The noise of the sampling loop, question by question, for the lecture's sampler."""
+
+    def __init__(self, seed: int, n: int) -> None:
+        self.seed, self.ids, self.k = seed, np.arange(n), -1
+
+    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
+        self.k += 1
+        return philox.normal_numpy(self.seed, self.ids, self.k, size[1:])
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+@pytest.mark.parametrize(("w", "v"), [(0.0, 0.0), (1.5, 0.3), (-1.0, 1.0)])
+def test_algorithm_2_by_rows_draws_the_lectures_samples(
+    w: float, v: float, prediction: solvers.Prediction
+) -> None:
+    """Same seed, labels, w and v through `minicfg.sample` and step 13's `algorithm_2`.
+
+    In float32 an error of 1e-7 in the first eps is one of 1e-7 times 60 in a sample (13.24).
+    """
+    grid, y = step13_process.log_snr_grid(16), np.array([0, 1, 2, 2, 0])
+    table = solvers.ancestral_log_snr(16, v, prediction=prediction)
+    model = Step13Oracle(grid, prediction)
+    ours = sample(model, torch.from_numpy(y), table, shape=(2,), w=w, seed=11)
+    oracle = oracle_eps(three_gaussians(), model.schedule)
+    lecture = step13_log_snr.algorithm_2(oracle, y, grid, w, v, PhiloxNoise(11, len(y)))
+    np.testing.assert_allclose(ours.double().numpy(), lecture, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("v", [-0.1, 1.1, float("nan")])
+def test_v_is_refused(v: float) -> None:
+    with pytest.raises(UsageError, match=rf"v = {v} is outside 0\.\.1"):
+        solvers.ancestral_log_snr(5, v)
+
+
+@pytest.mark.parametrize("steps", [0, -1, True, 2.0])
+@pytest.mark.usefixtures("unchecked")
+def test_steps_in_log_snr_are_refused(steps: int) -> None:
+    with pytest.raises(UsageError, match=f"steps = {steps}: an integer of at least 1 is needed"):
+        solvers.ancestral_log_snr(steps)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(20.0, -20.0), (1.0, 1.0), (-50.0, 20.0), (0.0, float("inf")), (float("nan"), 1.0)],
+)
+def test_ends_of_log_snr_are_refused(low: float, high: float) -> None:
+    with pytest.raises(UsageError, match=f"log_snr_min = {low}, log_snr_max = {high}: two values"):
+        solvers.ancestral_log_snr(5, 0.3, low, high)
