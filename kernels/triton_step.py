@@ -2,12 +2,11 @@
 
 What moves. A GPU does elementwise arithmetic much faster than its memory can feed it, so the price
 of such an operation is what it reads and writes. Eager torch runs `kernels.reference.guided_step`
-as a dozen operations, and each reads its operands from memory and writes its result back: 17 reads
-and 13 writes of a tensor of x_t's size. The kernel reads x_t and the two halves of `out`, keeps
-what lies between in registers, and writes x_s and x0hat: 3 reads and 2 writes (4 reads for a row
-that looks back, e != 0). The noise moves nothing: it is computed where it is used.
+as a dozen operations: 17 reads and 13 writes of a tensor of x_t's size. The kernel reads x_t and
+the two halves of `out`, and writes x_s: 3 reads and 1 write. A solver that looks back has x0hat
+written too, and reads the last one: 4 and 2. The noise moves nothing: it is made where it is used.
 
-What is computed. Free arithmetic has an end: at 20 bytes an element there is time for roughly a
+What is computed. Free arithmetic has an end: at 16 bytes an element there is time for about a
 hundred instructions, and noise is most of them. So one Philox call serves four neighbours, and
 logarithm, sine and cosine are polynomials on the words themselves, without branches. Compiled for
 an NVIDIA H100, the whole float32 step is about 60 instructions an element.
@@ -18,20 +17,14 @@ Read on in the order of the data: the noise, from a word to a normal; the tile; 
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 from kernels import philox
 
-if TYPE_CHECKING:
-    from jaxtyping import Float, Int
-
-STREAM = tl.constexpr(philox.SAMPLING)
+SAMPLING = tl.constexpr(philox.SAMPLING)
 TILE = 1024  # elements a program moves: 8 a thread, two 128-bit accesses a tensor (one in 16 bits)
 MAX_GRID_Y = 65535  # places along a grid's second and third axis; 2^31 - 1 along the first
 
@@ -74,12 +67,23 @@ def normal_pair(word, turn):
 
 
 @triton.jit
-def normals(seed, step, sample_id, block):
+def normals(seed, step, sample_id, block, STREAM: tl.constexpr):
     """The noise of four neighbours, `z[4 block : 4 block + 4]`, from one Philox call."""
     w0, w1, w2, w3 = tl.philox(seed, block, step, sample_id, STREAM)  # pyright: ignore
     z0, z1 = normal_pair(w0, w1)
     z2, z3 = normal_pair(w2, w3)
     return tl.join(tl.join(z0, z2), tl.join(z1, z3))  # [..., 2, 2], in the order of memory
+
+
+@triton.jit
+def places(group, first, B, n, SAMPLES: tl.constexpr, BLOCK: tl.constexpr):
+    """A tile's samples, elements, addresses, which of them exist, and the blocks of their noise."""
+    # One sample a row of the tile, not one an element; in 64 bits, what may pass 2^31.
+    sample = group.to(tl.int64) * SAMPLES + tl.arange(0, SAMPLES)[:, None]
+    start = first.to(tl.int64) * BLOCK
+    element = start + tl.arange(0, BLOCK)[None, :]
+    block = (start // 4 + tl.arange(0, BLOCK // 4)[None, :]).to(tl.uint32)
+    return sample, element, sample * n + element, (sample < B) & (element < n), block
 
 
 @triton.jit(do_not_specialize=["k", "seed", "B"])  # one compiled kernel for all of their values
@@ -88,9 +92,9 @@ def step_kernel(
     out,  # (2B, n), conditional half first; (B, n) where w and w_each are None
     x0prev,  # (B, n) or None
     xs,  # (B, n), written
-    x0,  # (B, n), written: x0hat
+    x0,  # (B, n), written: x0hat; or None
     rows,  # (K, 8)
-    k,
+    k,  # the row: a number, or where one stands, so that a recorded launch can be replayed
     w,  # one weight for all, or None
     w_each,  # (B,) weights, or None
     seed: tl.uint64,  # pyright: ignore[reportInvalidTypeForm]
@@ -98,20 +102,22 @@ def step_kernel(
     clip,
     B,
     n,
+    pixels,  # of a sample, where `out` is channels-last; or None: it lies as x_t does
     SAMPLES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Move a tile of SAMPLES samples by BLOCK elements along row `k`."""
-    # Where the tile lies. A sample's number is one value a row of the tile, not one an element;
-    # what may pass 2^31 is computed in 64 bits.
-    group = tl.program_id(1) + tl.program_id(2) * tl.num_programs(1)
-    sample = group.to(tl.int64) * SAMPLES + tl.arange(0, SAMPLES)[:, None]
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    element = start + tl.arange(0, BLOCK)[None, :]
-    inside = (sample < B) & (element < n)
-    at = sample * n + element
+    group, first = tl.program_id(1) + tl.program_id(2) * tl.num_programs(1), tl.program_id(0)
+    sample, element, at, inside, block = places(group, first, B, n, SAMPLES, BLOCK)  # type: ignore
+    out_at = at
+    if pixels is not None:  # channel j of pixel i is element j pixels + i, and lies at i C + j
+        j = element.to(tl.uint32) // pixels.to(tl.uint32)
+        i = element.to(tl.uint32) - j * pixels
+        out_at = sample * n + (i * (n // pixels) + j)
 
     # (p, q, a, b, c, d, e, m), from device memory: the host does not know it, nor waits for it.
+    if k.dtype.is_ptr():
+        k = tl.load(k)
     row = rows + k * 8
     p, q = tl.load(row).to(tl.float32), tl.load(row + 1).to(tl.float32)
     a, b = tl.load(row + 2).to(tl.float32), tl.load(row + 3).to(tl.float32)
@@ -121,18 +127,18 @@ def step_kernel(
     # g = out_cond + m w (out_cond - out_null). The null half is B samples further on: no chunk,
     # no copy. Tests against None are settled when the kernel is compiled.
     x = tl.load(xt + at, mask=inside).to(tl.float32)
-    cond = tl.load(out + at, mask=inside).to(tl.float32)
-    g = cond
-    null = cond
+    cond = tl.load(out + out_at, mask=inside).to(tl.float32)
+    g, null = cond, cond
     if w is not None or w_each is not None:
-        null = tl.load(out + B.to(tl.int64) * n + at, mask=inside).to(tl.float32)
+        null = tl.load(out + B.to(tl.int64) * n + out_at, mask=inside).to(tl.float32)
         if w_each is not None:
             w = tl.load(w_each + sample, mask=sample < B).to(tl.float32)
         g = cond + m * w * (cond - null)
 
     # x0hat = clip(p x_t + q g). A NaN passes the clip, as it does in torch.
     x0hat = tl.clamp(p * x + q * g, -clip, clip, propagate_nan=tl.PropagateNan.ALL)
-    tl.store(x0 + at, x0hat.to(x0.dtype.element_ty), mask=inside)
+    if x0 is not None:
+        tl.store(x0 + at, x0hat.to(x0.dtype.element_ty), mask=inside)
 
     # x_s = a x0hat + b x_t + d out_null + e x0prev + c z. A term whose coefficient is 0 is left
     # out, not multiplied: 0 times infinity would be NaN, and x0prev and z are not free.
@@ -143,45 +149,51 @@ def step_kernel(
         y += e * tl.load(x0prev + at, mask=inside).to(tl.float32)
     if c != 0:
         sample_id = tl.load(sample_ids + sample, mask=sample < B).to(tl.uint32)
-        block = (start // 4 + tl.arange(0, BLOCK // 4)[None, :]).to(tl.uint32)
-        z = normals(seed, (k + 1).to(tl.uint32), sample_id, block)
+        z = normals(seed, (k + 1).to(tl.uint32), sample_id, block, SAMPLING)
         y += c * tl.reshape(z, (SAMPLES, BLOCK))
     tl.store(xs + at, y.to(xs.dtype.element_ty), mask=inside)
 
 
-def guided_step(
-    xt: Float[Tensor, "B *D"],
-    out: Float[Tensor, "B_out *D"],
-    rows: Float[Tensor, "n 8"],
-    k: int,
-    w: float | Float[Tensor, " B"] | None,
-    *,
-    seed: int,
-    sample_ids: Int[Tensor, " B"],
-    x0prev: Float[Tensor, "B *D"] | None = None,
-    clip: float = math.inf,
-) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B *D"]]:
-    """Launch the kernel: `kernels.reference.guided_step`, whose arguments these are.
-
-    Two things the reference sees and a host that does not wait cannot: `x0prev` missing for a row
-    with e != 0, whose term is then left out, and sample ids outside 0..2^32-1, which are taken
-    modulo 2^32. Keep `rows` on the device of `xt`; they are copied there at every call otherwise.
-    """
-    xt, out, rows = xt.contiguous(), out.contiguous(), rows.to(xt.device).contiguous()
-    x0prev = None if x0prev is None else x0prev.contiguous()
-    xs, x0hat = torch.empty_like(xt), torch.empty_like(xt)
-    if xt.numel() == 0:
-        return xs, x0hat
-    one, each = (None, w.contiguous()) if isinstance(w, Tensor) else (w, None)
-    B, n = len(xt), math.prod(xt.shape[1:])
-    # Small samples share a program: SAMPLES of them, each padded to a power of 2.
+def tiles(B: int, n: int) -> tuple[tuple, dict]:
+    """The grid for B samples of n elements, and a program's tile: small samples share one."""
     block = min(TILE, max(4, triton.next_power_of_2(n)))
     groups = triton.cdiv(B, TILE // block)
     grid = (triton.cdiv(n, block), min(groups, MAX_GRID_Y), triton.cdiv(groups, MAX_GRID_Y))
-    ids = sample_ids.contiguous()
-    args = (xt, out, x0prev, xs, x0hat, rows, k, one, each, seed, ids, float(clip), B, n)
     # A product and a sum may be fused, rounded once: that is Triton's habit until version 3.10.
-    options = dict(SAMPLES=TILE // block, BLOCK=block, enable_fp_fusion=True)
-    with torch.cuda.device(xt.device) if xt.is_cuda else nullcontext():
-        step_kernel[grid](*args, **options)
+    return grid, dict(SAMPLES=TILE // block, BLOCK=block, enable_fp_fusion=True)
+
+
+def guided_step(
+    xt: torch.Tensor,
+    out: torch.Tensor,
+    rows: torch.Tensor,
+    k: int | torch.Tensor,
+    w: float | torch.Tensor | None,
+    *,
+    seed: int,
+    sample_ids: torch.Tensor,
+    x0prev: torch.Tensor | None = None,
+    clip: float = math.inf,
+    want_x0: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Launch the kernel: `kernels.reference.guided_step`, whose arguments these are.
+
+    A host that does not wait cannot refuse what the reference does: no `x0prev` where e != 0 (the
+    term is left out), ids past 2^32-1 (taken modulo 2^32), a `k` on the device past the table.
+    """
+    B, n = len(xt), math.prod(xt.shape[1:])
+    xs = torch.empty(xt.shape, dtype=xt.dtype, device=xt.device)
+    x0hat = torch.empty_like(xs) if want_x0 else None
+    if xs.numel() == 0:
+        return xs, x0hat
+    last = out.ndim > 2 and n < 2**31 and out.movedim(1, -1).is_contiguous()
+    pixels = n // out.shape[1] if last and not out.is_contiguous() else None
+    out = out if last else out.contiguous()
+    one, each = (None, w.contiguous()) if isinstance(w, torch.Tensor) else (w, None)
+    past = None if x0prev is None else x0prev.contiguous()
+    tensors = xt.contiguous(), out, past, xs, x0hat, rows.contiguous()
+    numbers = k, one, each, seed, sample_ids.contiguous(), float(clip), B, n, pixels
+    grid, options = tiles(B, n)
+    with torch.cuda.device_of(xt):
+        step_kernel[grid](*tensors, *numbers, **options)
     return xs, x0hat

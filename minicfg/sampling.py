@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -63,6 +64,7 @@ def sample(
     seed: int = 0,
     sample_ids: Int[Tensor, " B"] | None = None,
     clip: float = math.inf,
+    capture: bool = True,
 ) -> Float[Tensor, "B *D"]:
     """Draw one sample for each label; what `sample_steps` ends with.
 
@@ -72,10 +74,10 @@ def sample(
     >>> minicfg.sample(model, torch.arange(10), table, shape=(1, 8, 8), w=2.0).shape
     torch.Size([10, 1, 8, 8])
     """
-    states = sample_steps(
-        model, y, table, shape=shape, w=w, seed=seed, sample_ids=sample_ids, clip=clip
-    )
-    return deque(states, maxlen=1).pop().x
+    w, sample_ids = _checked(model, y, table, w, sample_ids, clip, seed)
+    chain = _chain(model, y, table, shape, w, seed, sample_ids, clip, capture, want_x0=False)
+    x, _ = deque(chain, maxlen=1).pop()
+    return x
 
 
 @torch.no_grad()
@@ -89,11 +91,17 @@ def sample_steps(
     seed: int = 0,
     sample_ids: Int[Tensor, " B"] | None = None,
     clip: float = math.inf,
+    capture: bool = True,
 ) -> Iterator[State]:
     """Run the reverse chain from noise, yielding a `State` after each row of the table.
 
     The conditional and the null half go through the network as one batch of 2B; where `w` is the
     number 0 and the solver has no use for the null half, the plain conditional model runs alone.
+
+    On a CUDA device the second step is recorded as a graph, which is then replayed for every other
+    one: launching a small network's kernels one by one takes longer than running them. A network
+    that cannot be recorded, because it reads a tensor's value on the host or copies from there,
+    runs as it would without; a warning says so.
 
     Args:
         model: the denoiser; `table` must have been built for its `prediction`.
@@ -104,19 +112,46 @@ def sample_steps(
         seed: 0..2^64-1. Sample i is a function of (model, y, w, table, seed, id) alone.
         sample_ids: (B,) integers in 0..2^32-1; 0..B-1 by default.
         clip: clamp the guess of x_0 to [-clip, clip]; off by default.
+        capture: whether to try to record, where that is possible.
 
     Raises:
         UsageError: naming the argument, before the network runs.
     """
-    w, sample_ids = _checked(model, y, w, sample_ids, clip, seed)
+    w, sample_ids = _checked(model, y, table, w, sample_ids, clip, seed)
+    chain = _chain(model, y, table, shape, w, seed, sample_ids, clip, capture, want_x0=True)
+    for k, (s, (x, x0)) in enumerate(zip(table.s.tolist(), chain, strict=True)):
+        yield State(k, s, x.clone(), x0.clone())
+
+
+def _chain(
+    model: Denoiser,
+    y: Tensor,
+    table: Table,
+    shape: Sequence[int],
+    w: float | Tensor,
+    seed: int,
+    sample_ids: Tensor,
+    clip: float,
+    capture: bool,
+    want_x0: bool,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield `(x, x0)` after each row: the same two tensors every time, written anew.
+
+    Nothing that changes from step to step is known to the host: x, x0 and the number of the row
+    stay where they are, and a step updates them there. So a recorded step is every step.
+    """
     alone = isinstance(w, float) and w == 0 and not bool(table.rows[:, 5].any())
     labels = y if alone else torch.cat([y, torch.full_like(y, model.num_classes)])
-    rows = table.rows.to(y.device)
+    rows, times = table.rows.to(y.device), table.t.to(y.device)
+    looks_back = bool(table.rows[:, 6].any())
     x = philox.normal(seed, sample_ids, 0, shape)
-    x0 = None
-    for k, (t, s) in enumerate(zip(table.t.tolist(), table.s.tolist(), strict=True)):
-        out = model(x if alone else torch.cat([x, x]), torch.full_like(labels, t), labels)
-        x, x0 = guided_step(
+    x0 = torch.zeros_like(x)
+    k = torch.zeros((), dtype=torch.int64, device=y.device)
+
+    def step() -> None:
+        t = times.index_select(0, k).repeat(len(labels))
+        out = model(x if alone else torch.cat([x, x]), t, labels)
+        xs, x0hat = guided_step(
             x,
             out,
             rows,
@@ -124,15 +159,55 @@ def sample_steps(
             None if alone else w,
             seed=seed,
             sample_ids=sample_ids,
-            x0prev=x0,
+            x0prev=x0 if looks_back else None,
             clip=clip,
+            want_x0=want_x0 or looks_back,
         )
-        yield State(k, s, x, x0)
+        x.copy_(xs)
+        if x0hat is not None:
+            x0.copy_(x0hat)
+        k.add_(1)
+
+    run = step
+    for row in range(len(table)):
+        # The first step also loads, tunes and compiles what cannot be while a graph is recorded.
+        if row == 1 and capture and y.is_cuda:
+            run = _recorded(step, y.device)
+        run()
+        yield x, x0
+
+
+def _recorded(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """`step` as a CUDA graph, which one launch replays; `step` itself, if it cannot be recorded."""
+    with torch.cuda.device(device):
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        try:
+            # A graph that fails to end leaves its stream current; the outer context does not.
+            with torch.cuda.stream(stream), torch.cuda.graph(graph, stream=stream):
+                step()
+        except RuntimeError as error:
+            graph.reset()  # gives back its memory, if it got so far
+            _FAILED.append(graph)
+            # What went wrong first; then ending the graph went wrong as well.
+            reason = str(error.__context__ or error).strip().splitlines()[0]
+            warnings.warn(
+                f"the step could not be recorded as a CUDA graph ({reason}): it runs unrecorded, "
+                "slower; capture=False does not try",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            return step
+    return graph.replay
+
+
+# Torch's allocator goes on asking a graph that failed whose memory is whose: it must not be freed.
+_FAILED = list[torch.cuda.CUDAGraph]()
 
 
 def _checked(
     model: Denoiser,
     y: Tensor,
+    table: Table,
     w: float | Tensor,
     sample_ids: Tensor | None,
     clip: float,
@@ -148,6 +223,7 @@ def _checked(
     if isinstance(w, Tensor):
         if w.shape != y.shape or not bool(torch.isfinite(w).all()):
             raise UsageError(f"w has shape {tuple(w.shape)}: {len(y)} finite weights are needed")
+        w = w.to(y.device, torch.float32)
     else:
         w = check_w(w)
     try:
@@ -156,6 +232,8 @@ def _checked(
         raise UsageError(str(error)) from None
     if not clip > 0:
         raise UsageError(f"clip = {clip}: a positive number or infinity is needed")
+    if len(table) == 0 or table.rows[0, 6] != 0:
+        raise UsageError("table has no rows, or its first looks back, where there is nothing yet")
     if sample_ids is None:
         sample_ids = torch.arange(len(y), device=y.device)
     if sample_ids.shape != y.shape or sample_ids.dtype != torch.int64:
@@ -164,4 +242,4 @@ def _checked(
         )
     if int(sample_ids.min()) < 0 or int(sample_ids.max()) >= 2**32:
         raise UsageError("sample_ids must lie in 0..2^32-1")
-    return w, sample_ids
+    return w, sample_ids.to(y.device)

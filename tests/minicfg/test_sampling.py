@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kernels import philox
 from minicfg import Schedule, sample, solvers
 from minicfg.errors import UsageError
 from minicfg.sampling import sample_steps
@@ -45,6 +46,52 @@ def test_plain_conditional_model_is_one_pass_of_one_half() -> None:
     # The same with the null half computed and mixed in with weight 0.
     mixed = sample(Linear(), y, TABLE, shape=(5,), w=torch.zeros(2))
     torch.testing.assert_close(plain, mixed, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("w", [2.0, -0.5, -1.0])
+def test_guidance_moves_the_label_of_an_affine_model(w: float) -> None:
+    """`Linear` is affine in y: mixed, it says what it says at the label y + w (y - null)."""
+    y = torch.tensor([0, 2])
+    moved = y + w * (y - 3)
+
+    class Moved(Linear):
+        def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+            return super().__call__(xt, t, moved)
+
+    guided = sample(Linear(), y, TABLE, shape=(4,), w=w)
+    # Ten steps of float32, in which a sample grows to about 40.
+    torch.testing.assert_close(guided, sample(Moved(), y, TABLE, shape=(4,)), atol=1e-4, rtol=0)
+    each = sample(Linear(), y, TABLE, shape=(4,), w=torch.full((2,), w))
+    torch.testing.assert_close(guided, each, atol=0, rtol=0)
+
+
+def test_loop_by_hand() -> None:
+    """Any row of any table, one number at a time: guidance, clip, both halves, a look back."""
+    rows = 0.5 * torch.randn((4, 8), generator=torch.Generator().manual_seed(0)).double()
+    rows[:, 4] = rows[0, 6] = 0  # no noise; the first row has no guess before it
+    table = solvers.Table(torch.tensor([9, 6, 4, 1]), torch.tensor([6, 4, 1, 0]), rows)
+    found = sample_steps(Linear(), torch.tensor([2]), table, shape=(1,), w=1.5, clip=0.4)
+    x, before = float(philox.normal(0, torch.tensor([0]), 0, (1,))), 0.0
+    for (p, q, a, b, _, d, e, m), state in zip(rows.tolist(), found, strict=True):
+        cond, null = (0.9 * x + 0.02 * y for y in (2, 3))
+        x0 = min(max(p * x + q * (cond + m * 1.5 * (cond - null)), -0.4), 0.4)
+        x, before = a * x0 + b * x + d * null + e * before, x0
+        # float32, numbers below 2
+        assert (float(state.x), float(state.x0)) == pytest.approx((x, x0), abs=1e-6)
+
+
+def test_chain_starts_from_the_noise_of_step_0_of_each_id() -> None:
+    ids = torch.tensor([7, 3])
+    seen = list[Tensor]()
+
+    class Watched(Linear):
+        def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+            seen.append(xt.clone())  # the loop writes x anew, where it is
+            return super().__call__(xt, t, y)
+
+    sample(Watched(), torch.tensor([0, 1]), TABLE, shape=(2, 5), seed=11, sample_ids=ids)
+    # Steps of the solver are 1, 2, ...: no noise is used twice.
+    assert torch.equal(seen[0], philox.normal(11, ids, 0, (2, 5)))
 
 
 @pytest.mark.parametrize("B", [1, 7, 64])
