@@ -59,9 +59,14 @@ class Checkpoint:
         return cls(model, state.config, state.classes, state.shape, state.step)
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.stem.weight.device
+
+    @property
     def schedule(self) -> Schedule:
         """The noise schedule it was trained on."""
-        return Schedule.named(self.config.schedule, self.config.T)
+        return Schedule.of(self.config)
 
 
 def save(path: str | Path, checkpoint: Checkpoint | TrainState) -> Path:
@@ -80,14 +85,14 @@ def save(path: str | Path, checkpoint: Checkpoint | TrainState) -> Path:
     return _write(path, "model", about, c.model.state_dict())
 
 
-def load(path: str | Path) -> Checkpoint:
-    """Read what `save` wrote; the model is in evaluation mode.
+def load(path: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """Read what `save` wrote, onto `device`; the model is in evaluation mode.
 
     Raises:
         DataError: naming the file, what is wrong with it and what would do. Nothing in it is run.
     """
     _, checkpoint, tensors = _read(path, "model")
-    checkpoint.model.to_empty(device="cpu").load_state_dict(tensors)
+    checkpoint.model.to_empty(device=device).load_state_dict(tensors)
     return checkpoint
 
 
@@ -100,19 +105,23 @@ def save_state(path: str | Path, state: TrainState) -> Path:
     for name, p in state.model.named_parameters():
         moments = state.optimizer.state[p]
         tensors |= {f"optimizer.{key}.{name}": value for key, value in moments.items()}
+    if state.scaler.is_enabled():
+        kept = state.scaler.state_dict()
+        tensors["scaler.scale"] = torch.tensor(kept["scale"])
+        tensors["scaler.growth_tracker"] = torch.tensor(kept["_growth_tracker"])
     about = {"step": state.step, "shape": state.shape, "classes": state.classes}
     about |= {"config": asdict(state.config), "loss": state.loss, "data_digest": state.data_digest}
     return _write(path, "state", about, tensors)
 
 
-def load_state(path: str | Path) -> TrainState:
-    """Read what `save_state` wrote, to pass to `train(..., resume=)`.
+def load_state(path: str | Path, device: torch.device | str = "cpu") -> TrainState:
+    """Read what `save_state` wrote, onto `device`, to pass to `train(..., resume=)`.
 
     Raises:
         DataError: as for `load`.
     """
     about, c, tensors = _read(path, "state")
-    state = start(c.config, c.shape, c.classes, about["data_digest"])
+    state = start(c.config, c.shape, c.classes, about["data_digest"], device)
     state.model.load_state_dict(_below("model.", tensors))
     state.ema.load_state_dict(_below("ema.", tensors))
     for name, p in state.model.named_parameters():
@@ -121,7 +130,12 @@ def load_state(path: str | Path) -> TrainState:
             key: torch.empty_like(p, requires_grad=False).copy_(tensors[f"optimizer.{key}.{name}"])
             for key in _MOMENTS
         }
-        state.optimizer.state[p] = {"step": tensors[f"optimizer.step.{name}"], **moments}
+        steps = tensors[f"optimizer.step.{name}"].to(p.device)
+        state.optimizer.state[p] = {"step": steps, **moments}
+    if state.scaler.is_enabled():
+        scale, tracker = tensors["scaler.scale"], tensors["scaler.growth_tracker"]
+        known = state.scaler.state_dict() | {"scale": scale.item()}
+        state.scaler.load_state_dict(known | {"_growth_tracker": int(tracker)})
     return replace(state, step=about["step"], loss=about["loss"])
 
 
@@ -236,7 +250,7 @@ def _check(about: dict[str, Any], kind: str, tensors: dict[str, Tensor]) -> Chec
             model = UNet.of(config, shape, len(classes)).eval()
     except UsageError as error:
         raise DataError(f"describes what cannot be ({error}): a whole copy is needed") from error
-    needed = _needed(model, kind)
+    needed = _needed(model, kind, config.precision == "float16")
     for name in sorted(needed.keys() | tensors.keys()):
         found, wanted = (
             f"{t.dtype} {tuple(t.shape)}" if t is not None else "nothing"
@@ -247,13 +261,15 @@ def _check(about: dict[str, Any], kind: str, tensors: dict[str, Tensor]) -> Chec
     return Checkpoint(model, config, classes, shape, step)
 
 
-def _needed(model: UNet, kind: str) -> dict[str, Tensor]:
+def _needed(model: UNet, kind: str, scaled: bool) -> dict[str, Tensor]:
     """Every tensor of a checkpoint, on the device `meta`: a name, a shape and a dtype."""
     weights = model.state_dict()
     if kind == "model":
         return weights
     scalar = torch.empty((), device="meta")
     needed = {"ema.n_averaged": scalar.long()}
+    if scaled:
+        needed |= {"scaler.scale": scalar, "scaler.growth_tracker": scalar.long()}
     for name, p in weights.items():
         needed |= {f"{part}.{name}": p for part in ("model", "ema.module")}
         needed |= {f"optimizer.{key}.{name}": p for key in _MOMENTS}

@@ -11,7 +11,7 @@ import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -54,12 +54,25 @@ class Train:
     """Folder for model.safetensors, model.json and what --resume needs."""
     resume: bool = False
     """Go on from what the folder holds, with the settings it was begun with."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu or cuda."""
+    save_every: int = 500
+    """Steps between saved states; a run that is killed outright loses no more."""
+    keep: int = 0
+    """Models to keep from the way, the latest ones, one at every saved state."""
+    sample_every: int = 0
+    """Steps between pictures of two samples a class; 0 for none."""
+    tensorboard: bool = False
+    """Log for TensorBoard as well as into log.jsonl (pip install tensorboard)."""
 
     def run(self) -> int:
         """Train until done or stopped."""
-        from minicfg.runs import train_into
+        from minicfg.runs import Keeping, train_into
 
-        return train_into(self.out, self.config, resume=self.resume)
+        keeping = Keeping(self.save_every, self.keep, self.sample_every, self.tensorboard)
+        return train_into(
+            self.out, self.config, resume=self.resume, device=self.device, keeping=keeping
+        )
 
 
 @dataclass(frozen=True)
@@ -79,10 +92,14 @@ class Sample:
     """Samples for each label."""
     w: float = 2.0
     """Guidance weight of (1 + w) eps(x, y) - w eps(x, null); 0 is the plain conditional model."""
+    solver: Literal["ddpm", "ddim", "dpmpp_2m"] = "ddpm"
+    """Ancestral sampling, the deterministic DDIM, or DPM-Solver++(2M), which needs fewest steps."""
     steps: int = 50
     """Solver steps, 1..T."""
     seed: int = 0
-    """Seed, 0..2^64-1. A picture depends on the seed, its place, its label, w and steps alone."""
+    """Seed, 0..2^64-1. A picture depends on seed, place, label, w, solver and steps alone."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu or cuda."""
 
     def run(self) -> int:
         """Load, sample, write."""
@@ -94,8 +111,10 @@ class Sample:
             labels=self.labels,
             each=self.each,
             w=self.w,
+            solver=self.solver,
             steps=self.steps,
             seed=self.seed,
+            device=self.device,
         )
 
 
@@ -166,6 +185,25 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Bench:
+    """Time the fused kernel beside eager and compiled torch, and the sampler, on this GPU.
+
+    For example: minicfg bench --out runs/bench
+    """
+
+    out: Path = Path("runs/bench")
+    """Folder for the times, as JSON under the device's name, and for a picture of them."""
+    cpu: bool = False
+    """Time the plain torch reference on the CPU instead; without a GPU there is nothing else."""
+
+    def run(self) -> int:
+        """Check, time, write."""
+        from minicfg.bench import bench
+
+        return bench(self.out, cpu=self.cpu)
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Say what this machine has, what is missing, and what to install.
 
@@ -179,7 +217,7 @@ class Doctor:
         return doctor()
 
 
-Command = Demo | Train | Sample | Evaluate | Sweep | Doctor
+Command = Demo | Train | Sample | Evaluate | Sweep | Bench | Doctor
 
 
 def main() -> None:

@@ -21,12 +21,16 @@ class TrainConfig:
     """What to learn from: digits, idx:DIR, folder:DIR, npz:FILE or toy:dots."""
     size: int = 32
     """Height and width that the images of folder:DIR are scaled and cropped to."""
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: Literal["cosine", "linear", "sigmoid"] = "cosine"
     """Noise schedule."""
+    zero_snr: bool = False
+    """Leave nothing of the data at t = T (arXiv:2305.08891); needs prediction v or x0."""
     T: int = 1000
     """Steps of the noise schedule, 1..10000."""
     prediction: Literal["eps", "x0", "v"] = "eps"
     """What the network puts out: the noise, the data, or sqrt(abar) eps - sqrt(1 - abar) x0."""
+    min_snr: float = 0.0
+    """Cap on the signal-to-noise ratio a loss is weighed by (arXiv:2303.09556: 5); 0 for none."""
     steps: int = 2000
     """Optimiser steps."""
     batch: int = 128
@@ -34,7 +38,9 @@ class TrainConfig:
     p_uncond: float = 0.1
     """Probability, for each image, that its label is replaced by the null label, 0..1."""
     lr: float = 3e-3
-    """Largest learning rate; it rises over the first 15 % of the steps, then falls to 0."""
+    """Largest learning rate; it rises from 0, then falls to 0, in half cosines."""
+    warmup: float = 0.15
+    """Share of the steps in which the learning rate rises, in (0, 1)."""
     weight_decay: float = 0.01
     """Decay of AdamW, in units of the learning rate."""
     grad_clip: float = 1.0
@@ -51,19 +57,28 @@ class TrainConfig:
     """Levels that attend over the whole picture, 0 the finest."""
     dropout: float = 0.0
     """Share of activations dropped in training, in [0, 1)."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the network; weights stay float32, and with float16 the loss is scaled."""
+    checkpointing: bool = False
+    """Compute activations twice instead of keeping them: less memory, a third more time."""
+    compile: bool = False
+    """Compile the network first: a minute's wait, then faster steps."""
     seed: int = 0
     """Seed of weights, noise and data order, 0..2^64-1."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, naming field, value and range."""
         levels = len(self.multipliers)
-        _one_of("schedule", self.schedule, ("cosine", "linear"))
+        _one_of("schedule", self.schedule, ("cosine", "linear", "sigmoid"))
+        _one_of("precision", self.precision, ("float32", "bfloat16", "float16"))
         _one_of("prediction", self.prediction, ("eps", "x0", "v"))
         _integer("size", self.size, 1, 1024)
         _integer("T", self.T, 1, 10_000)
         _integer("steps", self.steps, 1, 2**32 - 1)
         _integer("batch", self.batch, 1, 2**20)
         _real("p_uncond", self.p_uncond, lambda v: 0 <= v <= 1, "0..1")
+        _real("min_snr", self.min_snr, lambda v: v >= 0, "0 or more")
+        _real("warmup", self.warmup, lambda v: 0 < v < 1, "in (0, 1)")
         _real("lr", self.lr, lambda v: v > 0, "above 0")
         _real("weight_decay", self.weight_decay, lambda v: v >= 0, "0 or more")
         _real("grad_clip", self.grad_clip, lambda v: v > 0, "above 0")
@@ -80,6 +95,11 @@ class TrainConfig:
             _integer("attention", level, 0, levels - 1)
         _real("dropout", self.dropout, lambda v: 0 <= v < 1, "in [0, 1)")
         _integer("seed", self.seed, 0, 2**64 - 1)
+        if self.zero_snr and (self.prediction == "eps" or self.T == 1):
+            raise UsageError(
+                f"zero_snr with prediction = {self.prediction!r}, T = {self.T}: x_T would be "
+                "the noise itself; prediction v or x0, and T of 2 or more, are needed"
+            )
 
 
 def _integer(name: str, value: object, low: int, high: int) -> None:

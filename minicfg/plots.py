@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -159,6 +159,24 @@ def sweep_curves(ws: Sequence[float], by_name: Mapping[str, Sequence[Scores]]) -
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = frechet.get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    return fig
+
+
+def loss_curve(log: Sequence[Mapping[str, Any]]) -> Figure:
+    """The loss of each step of a run's log, and its running mean over a fiftieth of the steps."""
+    fig = Figure(figsize=(7, 3.6), dpi=DPI, layout="constrained")
+    axes = fig.add_subplot()
+    steps, losses = (np.array([line[key] for line in log]) for key in ("step", "loss"))
+    width = max(1, len(losses) // 50)
+    smooth = np.convolve(losses, np.ones(width) / width, "valid")
+    axes.plot(steps, losses, color=GREY, lw=0.5, alpha=0.5, label="each step")
+    axes.plot(steps[width - 1 :], smooth, color=BLUE, label=f"mean of {width}")
+    axes.set(yscale="log", xlabel="step", ylabel="loss", title="Training")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
     return fig
 
 

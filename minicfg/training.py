@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -24,24 +25,27 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
-from kernels import philox
+from kernels import noised_batch, philox, reference
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, permutation
 from minicfg.errors import MachineError, UsageError
+from minicfg.ranks import Ranks
 from minicfg.schedule import Schedule
 from minicfg.unet import UNet
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Int
+    from jaxtyping import Bool, Float, Int
 
 __all__ = ["TrainConfig", "TrainState", "start", "train"]
+
+ALONE = Ranks()
 
 _lasting_order = lru_cache(maxsize=2)(permutation)  # a batch lies in one epoch, or across two
 
 
 @dataclass(frozen=True, eq=False)
 class TrainState:
-    """Where a run is after `step` steps. `model`, `ema` and `optimizer` live on and change."""
+    """Where a run is after `step` steps. The last four live on and change."""
 
     step: int
     loss: float
@@ -52,10 +56,21 @@ class TrainState:
     model: UNet
     ema: AveragedModel
     optimizer: torch.optim.AdamW
+    scaler: torch.amp.GradScaler  # of float16 gradients; else it does nothing
+
+    @property
+    def device(self) -> torch.device:
+        """Where the run is."""
+        return self.model.stem.weight.device
 
 
 def train(
-    data: Dataset, config: TrainConfig, *, resume: TrainState | None = None
+    data: Dataset,
+    config: TrainConfig,
+    *,
+    resume: TrainState | None = None,
+    device: torch.device | str = "cpu",
+    ranks: Ranks = ALONE,
 ) -> Iterator[TrainState]:
     """Train to `config.steps`, yielding the state after each step.
 
@@ -63,7 +78,10 @@ def train(
         data: what to learn from; `config.data`, its name, is only kept.
         config: the run.
         resume: a state to go on from, of the same `data` and `config`. It is used up: its model
-            and optimiser are trained on.
+            and optimiser are trained on, where they are.
+        device: where to begin a new run.
+        ranks: who shares the batch. Weights are those of a run alone, to rounding, unless the
+            network has dropout, whose masks every rank draws for itself.
 
     Raises:
         UsageError: at once, where `resume` belongs to another run, or the images do not fit the
@@ -71,8 +89,11 @@ def train(
         MachineError: on the way, where loss or gradient is not finite, before it can reach the
             weights.
     """
+    if config.batch < ranks.world:
+        raise UsageError(f"batch = {config.batch}: {ranks.world} processes need an image each")
     if resume is None:
-        return _steps(data, start(config, data.shape, data.classes, data.digest))
+        begun = start(config, data.shape, data.classes, data.digest, device)
+        return _steps(data, begun, ranks)
     for field in fields(config):
         was, now = getattr(resume.config, field.name), getattr(config, field.name)
         if was != now:
@@ -82,7 +103,7 @@ def train(
             )
     if resume.data_digest != data.digest:
         raise UsageError(f"data = {data.name}: the run to resume was begun on other images")
-    return _steps(data, resume)
+    return _steps(data, resume, ranks)
 
 
 def start(
@@ -90,6 +111,7 @@ def start(
     shape: tuple[int, int, int],
     classes: tuple[str, ...],
     data_digest: str = "",
+    device: torch.device | str = "cpu",
 ) -> TrainState:
     """The state before the first step: weights from the seed, no average yet, no moments.
 
@@ -97,7 +119,7 @@ def start(
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
-        model = UNet.of(config, shape, len(classes))
+        model = UNet.of(config, shape, len(classes)).to(device)
 
     def average(old: PARAM_LIST, new: PARAM_LIST, n: Tensor | int) -> None:
         get_ema_multi_avg_fn(ema_decay(config, int(n)))(old, new, n)
@@ -106,39 +128,92 @@ def start(
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
     ema = AveragedModel(model, multi_avg_fn=average).eval().requires_grad_(False)
-    return TrainState(0, math.nan, config, classes, shape, data_digest, model, ema, optimizer)
+    half = config.precision == "float16"
+    scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
+    return TrainState(
+        0, math.nan, config, classes, shape, data_digest, model, ema, optimizer, scaler
+    )
 
 
-def _steps(data: Dataset, state: TrainState) -> Iterator[TrainState]:
-    config, model, optimizer = state.config, state.model.train(), state.optimizer
-    abar = Schedule.named(config.schedule, config.T).alpha_bar
-    ids = torch.arange(config.batch)
+def _steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[TrainState]:
+    config, model, optimizer, scaler = (
+        state.config,
+        state.model.train(),
+        state.optimizer,
+        state.scaler,
+    )
+    schedule, device = Schedule.of(config), state.device
+    abar, weight = schedule.alpha_bar.to(device), loss_weight(config, schedule).to(device)
+    mine = ranks.share(config.batch)
+    ids = torch.arange(config.batch, device=device)[mine]
+    net = ranks.wrap(model)
+    if config.compile:
+        net = torch.compile(net)
     for step in range(state.step + 1, config.steps + 1):
-        index = batch_indices(config.seed, step, config.batch, len(data))
-        x0, (t, dropped) = data.x[index], choices(config, step)
-        y = data.y[index].masked_fill(dropped, data.num_classes)
-        eps = philox.normal(config.seed, ids, step, data.shape, philox.TRAINING_NOISE)
-        signal = abar[t].sqrt().float()[:, None, None, None]
-        noise = (1 - abar[t]).sqrt().float()[:, None, None, None]
-        xt = signal * x0 + noise * eps
-        target = {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}[config.prediction]
-
-        with torch.random.fork_rng(devices=[]):  # dropout is the one thing that torch draws itself
-            torch.default_generator.manual_seed(dropout_seed(config, step))
-            loss = (target - model(xt, t, y)).square().mean()
+        index = batch_indices(config.seed, step, config.batch, len(data))[mine]
+        xt, t, y, target = noised_batch(
+            data.x[index].to(device),
+            data.y[index].to(device),
+            abar,
+            null=data.num_classes,
+            p_uncond=config.p_uncond,
+            prediction=config.prediction,
+            seed=config.seed,
+            step=step,
+            sample_ids=ids,
+        )
+        with _dropout(config, step, ranks, device), _autocast(config, device):
+            out = net(xt, t, y)
+        error = (target - out.float()).square().flatten(1).mean(1)
+        loss = (weight[t] * error).sum() / config.batch  # this rank's part of it
         optimizer.zero_grad()
-        loss.backward()
-        length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
-        if not math.isfinite(loss.item()) or not math.isfinite(length.item()):
+        scaler.scale(loss * ranks.world).backward()  # averaged over the ranks on the way
+        scaler.unscale_(optimizer)
+        length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip).item()
+        whole = ranks.sum(loss.detach()).item()
+        # A float16 gradient that overflows is the scaler's to skip, and to try again smaller.
+        if not math.isfinite(whole) or not (scaler.is_enabled() or math.isfinite(length)):
             raise MachineError(
-                f"step {step}: the loss is {loss:.6g} and its gradient {length:.6g} long. Weights "
+                f"step {step}: the loss is {whole:.6g} and its gradient {length:.6g} long. Weights "
                 f"are still those of step {step - 1}; a smaller lr than {config.lr:g} may do"
             )
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         state.ema.update_parameters(model)
-        yield replace(state, step=step, loss=loss.item())
+        yield replace(state, step=step, loss=whole)
+
+
+def loss_weight(config: TrainConfig, schedule: Schedule) -> Float[Tensor, " T1"]:
+    """What a squared error at each t counts: 1, or min-SNR (Hang et al. 2023, arXiv:2303.09556).
+
+    The error in x_0 is weighed by min(SNR, min_snr). In eps it is 1 / SNR times as large, in v
+    1 / (SNR + 1) times, so there the weights are that much larger or smaller.
+    """
+    if not config.min_snr:
+        return torch.ones(schedule.T + 1)
+    snr = schedule.log_snr.exp()
+    capped = snr.clamp(max=config.min_snr)
+    by = {"eps": capped / snr, "x0": capped, "v": capped / (snr + 1)}[config.prediction]
+    return by.float()
+
+
+@contextmanager
+def _dropout(config: TrainConfig, step: int, ranks: Ranks, device: torch.device) -> Iterator[None]:
+    """Dropout is the one thing that torch draws itself: from a seed of this step and rank."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        seed = dropout_seed(config, step, ranks.rank)
+        if cuda:
+            torch.cuda.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def _autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    dtype = getattr(torch, config.precision)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def batch_indices(seed: int, step: int, batch: int, n: int) -> Int[Tensor, " batch"]:
@@ -154,13 +229,12 @@ def batch_indices(seed: int, step: int, batch: int, n: int) -> Int[Tensor, " bat
 def choices(config: TrainConfig, step: int) -> tuple[Int[Tensor, " B"], Bool[Tensor, " B"]]:
     """For each image of the batch by itself: t, uniform in 1..T, and whether to drop its label."""
     ids = torch.arange(config.batch)
-    u = philox.uniform(config.seed, ids, step, 2, philox.TRAINING_CHOICE)
-    return (u[:, 0] * config.T).long() + 1, u[:, 1] < config.p_uncond
+    return reference.choices(config.T, config.p_uncond, config.seed, step, ids)
 
 
-def dropout_seed(config: TrainConfig, step: int) -> int:
+def dropout_seed(config: TrainConfig, step: int, rank: int = 0) -> int:
     """A word of `choices`' stream from a place in the batch that no image can have."""
-    nobody = torch.tensor([2**32 - 1])
+    nobody = torch.tensor([2**32 - 1 - rank])
     return int(philox.words(config.seed, nobody, step, 1, philox.TRAINING_CHOICE)[0, 0, 0])
 
 
@@ -169,7 +243,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
     A function of the step, so there is no scheduler to save.
     """
-    peak, now = 0.15 * config.steps, step - 0.5
+    peak, now = config.warmup * config.steps, step - 0.5
     share = now / peak if now < peak else (config.steps - now) / (config.steps - peak)
     return config.lr * math.sin(math.pi / 2 * share) ** 2
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from minicfg.errors import UsageError
 
@@ -43,6 +44,7 @@ class UNet(nn.Module):
         blocks: residual blocks of a level, each way.
         attention: levels, 0 the finest, whose blocks also attend over the whole picture.
         dropout: share of a block's activations dropped in training.
+        checkpointing: in training, compute a block's activations again instead of keeping them.
         prediction: what `out` means, `"eps"`, `"x0"` or `"v"`; kept for whoever trains or samples.
 
     Height and width must be divisible by `2^(levels - 1)`. The last layer starts at zero, so an
@@ -60,12 +62,14 @@ class UNet(nn.Module):
         blocks: int = 1,
         attention: Sequence[int] = (),
         dropout: float = 0.0,
+        checkpointing: bool = False,
         prediction: Prediction = "eps",
     ) -> None:
         super().__init__()
         self.channels, self.num_classes = channels, num_classes
         self.prediction: Prediction = prediction
         self.width, self.levels, self.blocks = width, len(multipliers), blocks
+        self.checkpointing = checkpointing
         told = 4 * width
         self.embed_t = nn.Sequential(nn.Linear(width, told), nn.SiLU(), nn.Linear(told, told))
         self.embed_y = nn.Embedding(num_classes + 1, told)
@@ -98,6 +102,7 @@ class UNet(nn.Module):
             blocks=config.blocks,
             attention=config.attention,
             dropout=config.dropout,
+            checkpointing=config.checkpointing,
             prediction=config.prediction,
         )
         model.check_shape(shape)
@@ -114,14 +119,20 @@ class UNet(nn.Module):
         for i, block in enumerate(self.down):
             if i and i % self.blocks == 0:
                 x = F.avg_pool2d(x, 2)
-            x = block(x, told)
+            x = self.run(block, x, told)
             skips.append(x)
-        x = self.middle(x, told)
+        x = self.run(self.middle, x, told)
         for i, block in enumerate(self.up):
             if i and i % self.blocks == 0:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = block(torch.cat([x, skips.pop()], dim=1), told)
+            x = self.run(block, torch.cat([x, skips.pop()], dim=1), told)
         return self.head(F.silu(self.norm(x))).to(xt.dtype)
+
+    def run(self, block: nn.Module, x: Tensor, told: Tensor) -> Tensor:
+        """One block, twice in all where its activations are not kept."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, x, told, use_reentrant=False)
+        return block(x, told)
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Refuse images that this network cannot take."""

@@ -46,7 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "demo, train, sample, evaluate, sweep, doctor"),
+        ([], "demo, train, sample, evaluate, sweep, bench, doctor"),
         (["smple"], "smple"),
         (["train"], "--out"),
         (["demo", "--fast"], "--fast"),
