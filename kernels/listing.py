@@ -1,0 +1,135 @@
+"""Machine code, read: registers, spills, stack, access widths, and instructions an element.
+
+How it is counted. In the listing of a kernel, every instruction counts one, whatever it does. Where
+no branch goes back and nothing is called, none of them runs twice, so their number bounds from
+above what a thread executes. Divided by the elements a thread moves, that is `an element`; `c = 0`
+leaves out the longest stretch that a branch can jump over, which is the noise of a row without any.
+A `+` marks a count that is no bound, because something is called or goes back.
+
+NVIDIA's registers, stack and shared memory are what cuobjdump says; spills are accesses to local
+memory. AMD's are what the assembly says of itself, spills included. Widths are those of a thread's
+accesses to global memory, in bits: `6 x 128` is six of them, and narrow ones are scalars, such as
+the row's coefficients (which AMD's scalar unit loads: they are not counted there).
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from triton import knobs
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one thread needs and does; the module's docstring says how it is counted."""
+
+    registers: int
+    spills: int
+    stack: int
+    shared: int
+    loads: Mapping[int, int]  # bits of an access: how many
+    stores: Mapping[int, int]
+    instructions: int
+    skippable: int
+    repeats: int  # backward branches and calls; 0, or `instructions` is no bound
+    elements: float
+
+    @property
+    def per_element(self) -> float:
+        """Instructions an element, at most."""
+        return self.instructions / self.elements
+
+    @property
+    def per_element_without_noise(self) -> float:
+        """The same where the row's c is 0."""
+        return (self.instructions - self.skippable) / self.elements
+
+
+def read_nvidia(cubin: bytes, elements: float) -> Report:
+    """From what cuobjdump, which comes with Triton, says of a cubin."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.cubin")
+        path.write_bytes(cubin)
+        command = [knobs.nvidia.cuobjdump.path, "-res-usage", "-sass", str(path)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    return read_sass(ran.stdout, elements)
+
+
+def read_sass(text: str, elements: float) -> Report:
+    """From cuobjdump's resource usage and listing."""
+    usage = {key: int(value) for key, value in re.findall(r"(REG|STACK|SHARED):(\d+)", text)}
+    found = re.findall(r"/\*([0-9a-f]{4,})\*/\s+([^;]+?)\s*;", text)
+    code = [(int(address, 16), instruction) for address, instruction in found]
+    branch = re.compile(r"\bBRA\S* .*?(0x[0-9a-f]+)")
+    targets = [(at, int(to[1], 16)) for at, i in code if (to := branch.search(i))]
+    # Behind the kernel and its subroutines comes a branch to itself, then padding.
+    end = min((at for at, to in targets if at == to), default=code[-1][0] + 1)
+    code = [(at, instruction) for at, instruction in code if at < end]
+    targets = [(at, to) for at, to in targets if at < end]
+    words = [re.sub(r"^@\S+ ", "", instruction).split()[0] for _, instruction in code]
+    return Report(
+        registers=usage["REG"],
+        spills=sum(word.startswith(("LDL", "STL")) for word in words),
+        stack=usage["STACK"],
+        shared=usage["SHARED"],
+        loads=dict(Counter(_bits(word) for word in words if re.match(r"LDG?\b", word))),
+        stores=dict(Counter(_bits(word) for word in words if re.match(r"STG?\b", word))),
+        instructions=len(code),
+        skippable=max((sum(at < x < to for x, _ in code) for at, to in targets), default=0),
+        repeats=sum(to <= at for at, to in targets)
+        + sum(w.startswith(("CALL", "BRX", "JMP")) for w in words),
+        elements=elements,
+    )
+
+
+def _bits(word: str) -> int:
+    """The width of `LDG.E.128`, `LDG.E.U16`, `LDG.E`."""
+    width = re.search(r"\.[US]?(8|16|64|128|256)\b", word)
+    return int(width[1]) if width else 32
+
+
+def read_amdgcn(text: str, elements: float) -> Report:
+    """From AMD's assembly, which ends with what it says of itself."""
+    said = {key: int(value) for key, value in re.findall(r"\.(\w+): +(\d+)\n", text)}
+    body = text[: text.index(".section")]
+    lines = [line.split(";")[0].strip() for line in body.splitlines()]
+    places, words, jumps = dict[str, int](), list[str](), list[tuple[int, str]]()
+    for line in lines:
+        if re.fullmatch(r"\.L\w+:", line):
+            places[line[:-1]] = len(words)
+        elif re.match(r"[a-z]\w+( |$)", line):
+            if "branch" in line:
+                jumps.append((len(words), line.split()[1]))
+            words.append(line.split()[0])
+    over = [places[label] - at - 1 for at, label in jumps]
+    access = re.compile(r"(?:global|buffer|flat)_(load|store)_(\w+)")
+    widths = {"load": Counter[int](), "store": Counter[int]()}
+    for match in filter(None, map(access.match, words)):
+        widths[match[1]][_amd_bits(match[2])] += 1
+    return Report(
+        registers=said["vgpr_count"],
+        spills=said["vgpr_spill_count"] + said["sgpr_spill_count"],
+        stack=said["private_segment_fixed_size"],
+        shared=said["group_segment_fixed_size"],
+        loads=dict(widths["load"]),
+        stores=dict(widths["store"]),
+        instructions=len(words),
+        skippable=max(over, default=0),
+        repeats=sum(n < 0 for n in over) + sum(word.startswith("s_swappc") for word in words),
+        elements=elements,
+    )
+
+
+def _amd_bits(name: str) -> int:
+    """The width of `dwordx4`, `dword`, `b128` (a newer spelling), `ushort`, `d16_hi`, `ubyte`."""
+    if spelt := re.match(r"b(\d+)", name):
+        return int(spelt[1])
+    if name.startswith("dword"):
+        return 32 * int(name[6:7] or 1)
+    return 8 if "byte" in name else 16
