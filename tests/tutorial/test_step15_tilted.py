@@ -175,7 +175,7 @@ def test_15_3_by_share_and_mean(asked: tuple[np.ndarray, np.ndarray]) -> None:
     assert abs(kept.mean() - share) < 5 * (share * (1 - share) / len(x)) ** 0.5
     errors = np.sqrt(np.diag(cov) / kept.sum())
     assert (np.abs(x[kept].mean(0) - mean) < 5 * errors).all()
-    assert (np.abs(x.mean(0) - mean) > 10 * errors).all()  # who takes all of them is found
+    assert abs(x[:, 0].mean() - mean[0]) > 50 * errors[0]  # who takes all of them is found
 
 
 class Even(np.random.Generator):
