@@ -58,7 +58,8 @@ from tutorial.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step10_guidance_score import tilt
 from tutorial.step13_log_snr import algorithm_2, log_snr_grid, schedule_from
-from tutorial.step14_ddim import ddim, run
+from tutorial.step14_ddim import ddim
+from tutorial.step14_rows import run
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -117,25 +118,23 @@ def sampled(w: float, n: int = 20_000, T: int = 256) -> Float[np.ndarray, "2 n 2
     log_snr, y, rng = log_snr_grid(T), np.zeros(n, dtype=int), np.random.default_rng(0)
     schedule = schedule_from(log_snr)
     model = TwoGaussians(*EXAMPLE, schedule)
-    return np.array(
-        [algorithm_2(model, y, log_snr, w, 0.3, rng), run(model, y, ddim(schedule), w, rng)]
-    )
+    by_algorithm_2 = algorithm_2(model, y, log_snr, w, 0.3, rng)
+    return np.array([by_algorithm_2, run(model, y, ddim(schedule), w, rng)])
 
 
 def checks() -> list[Check]:
     """Both samplers of the example against the limits, for gamma = 2, 3 and 5."""
     found: list[Check] = []
+    kinds = ("Algorithm 2", "15.10", "15.9", ddpm_law), ("DDIM", "15.8", "15.7", ddim_law)
     for w in (1.0, 2.0, 4.0):
-        laws = ddpm_law(*EXAMPLE, w), ddim_law(*EXAMPLE, w)
-        names, ids = ("Algorithm 2", "DDIM"), (("(15.10)", "(15.9)"), ("(15.8)", "(15.7)"))
-        for name, (of_mean, of_var), law, x in zip(names, ids, laws, sampled(w), strict=True):
-            square, what = (x - x.mean(0)) ** 2, f"w = {w:g}, {name}"
+        for (name, of_mean, of_var, law_of), x in zip(kinds, sampled(w), strict=True):
+            law, square, what = law_of(*EXAMPLE, w), (x - x.mean(0)) ** 2, f"w = {w:g}, {name}"
             # Two axes have one variance. 256 steps lose up to 2.6% of it, and 0.002 of the mean.
             errors = x[:, 0].std() / len(x) ** 0.5, square.std() / square.size**0.5
             allowed = 4 * errors[0] + 0.002, 4 * errors[1] + 0.026 * law.var
             mean, var = x[:, 0].mean(), square.mean()
-            found.append(Check(f"{of_mean} mean, {what}", mean, law.mean[0], allowed[0]))
-            found.append(Check(f"{of_var} variance, {what}", var, law.var, allowed[1]))
+            found.append(Check(f"({of_mean}) mean, {what}", mean, law.mean[0], allowed[0]))
+            found.append(Check(f"({of_var}) variance, {what}", var, law.var, allowed[1]))
     return found
 
 
@@ -153,10 +152,10 @@ def figure() -> Figure:
         density = np.exp(-((x - law.mean[0]) ** 2) / 2 / law.var) / (2 * np.pi * law.var) ** 0.5
         laws.plot(x, density, color=color, label=f"{name}, w = 2")
         if k:
-            dots = {w: sampled(w)[k - 1] for w in (1.0, 2.0, 4.0)}
-            means.plot(list(dots), [d[:, 0].mean() for d in dots.values()], "o", color=color)
-            spread.plot(list(dots), [d.var(0).mean() for d in dots.values()], "o", color=color)
-            laws.hist(dots[2.0][:, 0], 80, density=True, color=color, alpha=0.3)
+            ws, dots = (1.0, 2.0, 4.0), np.array([sampled(w)[k - 1] for w in (1.0, 2.0, 4.0)])
+            means.plot(ws, dots[:, :, 0].mean(1), "o", color=color)
+            spread.plot(ws, dots.var(1).mean(1), "o", color=color)
+            laws.hist(dots[1, :, 0], 80, density=True, color=color, alpha=0.3)
     means.axhline(2, color=GREY, ls=":", label="$p(y | x)$ is largest")
     means.set(title="Mean (dots: 20,000 samples)", xlabel="w", ylim=(0, None))
     spread.set(title="Variance", xlabel="w")

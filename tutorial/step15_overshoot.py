@@ -1,7 +1,8 @@
 r"""Step 15, part 2. Overshoot and shrinkage: what guided chains sample, with exact outputs.
 
 **Claim.** Not the tilted law. Let a chain have the oracle for a network, and look at the samples of
-one class: their mean $M$, measured from the middle of all data, and a variance $V$. For $w > 0$
+one class: their mean $M$, measured from the middle of all data, and a variance $V$. For $w > 0$, in
+the three Gaussians here and in the two of part 3,
 
 $$ M_{tilted} < M_{alg. 2} < M_{DDIM} $$ (15.5)
 $$ V_{tilted} > V_{alg. 2} > V_{DDIM} $$ (15.6)
@@ -25,16 +26,16 @@ $w = 1$, and DDIM to 1.914 (.175, .128). Finite steps cost every chain a little 
 **Why.** The tilt asks a classifier of $x_0$, which is sure of nearly everyone and then says nothing
 more. A chain asks one of $x_t$, at every $t$. Early in the chain that is sure of nobody, so it
 pulls everybody outwards (9.13), whether or not they will need it. At each $t$ between the ends
-guidance aims too far out (10.11) and too narrow (10.10), and no later step takes that back: for
-$x$ well inside its class both scores agree, and what guidance adds there is nothing.
+guidance aims too far out (10.11) and too narrow (10.10). No later step takes that back: late in
+the chain, and well inside the class, guidance adds nothing, neither outwards nor inwards.
 
 DDIM keeps all of every pull. Each step of Algorithm 2 replaces a part of $x_t$ by new noise, and
 with it a part of what the pulls have done. Part 4 says what it is pulled back to.
 
-**What it costs.** The tilted law is the class without its doubtful members (15.3). At $w = 3$ half
-of DDIM's samples are above 2.37, where the class has 4% of its own, and they are a third as wide
-as the class, measured by variance. They look more like the class to a classifier, and they are
-less like the class.
+**What it costs.** The tilted law is the class without its doubtful members (15.3). At $w = 3$
+about half of DDIM's samples are above 2.37, where the class has 4% of its own, and their variance
+along the height is a third of the class's. They look more like the class to a classifier, and they
+are less like the class.
 
 **Boundary.** At $w = 0$ all three are the class, at $w = -1$ all data. Between the two the signs of
 (15.5) and (15.6) are the other way round: chains fall short, and spread.
@@ -57,7 +58,8 @@ from tutorial.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps
 from tutorial.step13_log_snr import algorithm_2, log_snr_grid, schedule_from
-from tutorial.step14_ddim import ddim, run
+from tutorial.step14_ddim import ddim
+from tutorial.step14_rows import run
 from tutorial.step15_tilted import moments_on_grid, tilted_on_grid
 
 if TYPE_CHECKING:
