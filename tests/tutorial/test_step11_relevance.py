@@ -158,7 +158,7 @@ def test_11_12_by_whole_chains(w: float) -> None:
     found, said = end_of(w, 1000, 100)
     off = found[1] - said[1]
     assert abs(off.mean()) < 5 * error_of(off) + 10 / 100
-    assert found[1].mean() == pytest.approx(0, abs=0.03)
+    assert found[1].mean() == pytest.approx(0, abs=0.1)  # rare samples at -5 make it uncertain
 
 
 def test_11_13_by_whole_chains() -> None:

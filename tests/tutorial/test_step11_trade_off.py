@@ -149,7 +149,7 @@ def test_11_20_by_claims_in_the_text() -> None:
     """Which steps are how many errors large."""
     more, less, bound = (errors_of_change(sweep(), k) for k in (0, 2, 3))
     assert more[:6].min() > 20 and more.min() > 5
-    assert less[:6].max() < -2
+    assert less[:6].max() < -2 and np.all(less[3:6] > -4) and np.all(less[:3] < -9)
     assert bound[:6].max() < -15
     assert int(bound[7]) == 24
     accuracy = [row[1].value for row in sweep()]
@@ -165,8 +165,9 @@ def test_11_20_by_other_noise(name: str) -> None:
     """
     mixture = {"pinwheel": pinwheel(), "three": three_gaussians()}[name]
     rows = [end(w, 2000, mixture, y=1) for w in (-1.0, 0.0, 1.0, 2.0, 4.0)]
-    assert errors_of_change(rows, 0).min() > 4
-    assert errors_of_change(rows, 2).max() < 1
+    assert errors_of_change(rows, 0).min() > 1  # 3.3 at least in 60 other noises
+    assert errors_of_change(rows, 2).max() < 3
+    assert errors_of_change(rows, 2)[:2].max() < -2
     assert errors_of_change(rows, 3).max() < -4
     if name == "three":
         assert rows[1][0].value == pytest.approx(0.989, abs=0.006)
