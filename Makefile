@@ -11,7 +11,8 @@ demo: $(READY)
 	$(BIN)/minicfg demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --ignore tests/test_mistakes.py
+	$(BIN)/python -m pytest tests/test_mistakes.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -19,6 +20,8 @@ from minicfg.config import TrainConfig
 from minicfg.runs import run_training
 from minicfg.sources import load_data
 
+# A second thread of so small a network waits for the first, on a busy machine for long.
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 TINY = ["--steps", "3", "--batch", "8", "--width", "8", "--multipliers", "1", "2"]
 
 
@@ -170,10 +173,10 @@ def test_signal_saves_says_how_to_go_on_and_going_on_is_exact(
     minicfg = [sys.executable, "-m", "minicfg"]
     flags = ["--batch", "8", "--width", "8", "--multipliers", "1", "2", "--steps", "100"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    subprocess.run([*minicfg, "train", "--out", str(whole), *flags], check=True)
+    subprocess.run([*minicfg, "train", "--out", str(whole), *flags], check=True, env=ONE_THREAD)
     # Signalled in the middle of its steps: the program below says when it is there.
     noisy = [sys.executable, "-c", _NOISY, "train", "--out", str(stopped), *flags]
-    with subprocess.Popen(noisy, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(noisy, stderr=subprocess.PIPE, text=True, env=ONE_THREAD) as child:
         assert child.stderr is not None
         for line in child.stderr:
             if "step 20" in line:
@@ -183,7 +186,8 @@ def test_signal_saves_says_how_to_go_on_and_going_on_is_exact(
     assert child.returncode == code
     assert f"minicfg train --out {stopped} --resume" in rest
     assert json.loads((stopped / "state.json").read_text())["step"] < 100
-    subprocess.run([*minicfg, "train", "--out", str(stopped), "--resume"], check=True)
+    resume = [*minicfg, "train", "--out", str(stopped), "--resume"]
+    subprocess.run(resume, check=True, env=ONE_THREAD)
     ours, theirs = (f / "model.safetensors" for f in (stopped, whole))
     assert ours.read_bytes() == theirs.read_bytes()
 

@@ -21,7 +21,7 @@ def test_runs_as_a_program(lesson: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", f"tutorial.{lesson.stem}"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},  # others run beside it
         capture_output=True,
         text=True,
         timeout=120,  # a lesson takes under 15 s on an idle machine; this one may be busy
