@@ -92,8 +92,9 @@ class Sample:
     """Samples for each label."""
     w: float = 2.0
     """Guidance weight of (1 + w) eps(x, y) - w eps(x, null); 0 is the plain conditional model."""
-    solver: Literal["ddpm", "ddim", "dpmpp_2m"] = "ddpm"
-    """Ancestral sampling, the deterministic DDIM, or DPM-Solver++(2M), which needs fewest steps."""
+    solver: Literal["ddpm", "ddim", "dpmpp_2m", "cfgpp"] = "ddpm"
+    """Ancestral, the deterministic DDIM, DPM-Solver++(2M), which needs fewest steps, or CFG++,
+    which wants --w in -1..0."""
     steps: int = 50
     """Solver steps, 1..T."""
     seed: int = 0

@@ -1,10 +1,15 @@
-"""Classifier-free guidance: the mix, and the one place that speaks of the other convention."""
+"""Classifier-free guidance: the mix, rules that bend it, and the other convention.
+
+A rule is `rule(out_cond, out_null, w, xt, p, q) -> g`, with `p`, `q` of the solver's row, in which
+`p xt + q g` is the guess of x_0. `functools.partial(rescale, phi=0.5)` sets its parameter.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from minicfg.errors import UsageError
@@ -35,6 +40,79 @@ def guide(
     else:
         check_w(w)
     return out_cond + w * (out_cond - out_null)
+
+
+def rescale(
+    out_cond: Float[Tensor, "B *D"],
+    out_null: Float[Tensor, "B *D"],
+    w: float | Float[Tensor, " B"],
+    xt: Float[Tensor, "B *D"],
+    p: float | Float[Tensor, ""],
+    q: float | Float[Tensor, ""],
+    *,
+    phi: float = 0.7,
+) -> Float[Tensor, "B *D"]:
+    """The mix with its standard deviation brought back towards that of `out_cond`, by `phi` 0..1.
+
+    Lin et al. 2023, arXiv:2305.08891, sec. 3.4; step 17 of the course. `phi = 0` is `guide`. Over
+    the numbers of a sample; one whose mix has no deviation stays as it is.
+    """
+    g = guide(out_cond, out_null, w)
+    numbers = tuple(range(1, g.ndim))
+    of_cond, of_g = (a.std(numbers, correction=0, keepdim=True) for a in (out_cond, g))
+    ratio = torch.where(of_g > 0, of_cond / torch.where(of_g > 0, of_g, 1), 1)
+    return (phi * ratio + 1 - phi) * g
+
+
+def dynamic_threshold(
+    out_cond: Float[Tensor, "B *D"],
+    out_null: Float[Tensor, "B *D"],
+    w: float | Float[Tensor, " B"],
+    xt: Float[Tensor, "B *D"],
+    p: float | Float[Tensor, ""],
+    q: float | Float[Tensor, ""],
+    *,
+    P: float = 0.995,
+    bound: float = 1.0,
+) -> Float[Tensor, "B *D"]:
+    """The mix whose guess is cut at its own quantile `P`, 0..1, then shrunk into `bound`.
+
+    Saharia et al. 2022, arXiv:2205.11487, sec. 2.3; step 17 of the course. A guess within `bound`
+    stays as it is, so `bound = inf` is `guide`. The static threshold is the sampler's `clip`.
+    """
+    g = guide(out_cond, out_null, w)
+    guess = p * xt + q * g
+    u = guess.abs().flatten(1).quantile(P, dim=1).clamp(min=bound)
+    u = u.reshape(-1, *[1] * (g.ndim - 1))
+    shrink = 1 if bound == math.inf else bound / u
+    return g + (shrink * guess.clamp(-u, u) - guess) / q
+
+
+def apg(
+    out_cond: Float[Tensor, "B *D"],
+    out_null: Float[Tensor, "B *D"],
+    w: float | Float[Tensor, " B"],
+    xt: Float[Tensor, "B *D"],
+    p: float | Float[Tensor, ""],
+    q: float | Float[Tensor, ""],
+    *,
+    eta: float = 0.0,
+    r: float = math.inf,
+) -> Float[Tensor, "B *D"]:
+    """Adaptive projected guidance, without its momentum, which would need a memory.
+
+    Sadat et al. 2024, arXiv:2410.02416; step 17 of the course. The difference of the two guesses of
+    x_0 is made at most `r` > 0 long, and of its part along the conditional guess a share `eta` is
+    kept. `eta = 1` and `r = inf` is `guide`.
+    """
+    guess, apart = p * xt + q * out_cond, q * (out_cond - out_null)
+    numbers = tuple(range(1, apart.ndim))
+    length = apart.square().sum(numbers, keepdim=True).sqrt()
+    apart = torch.where(length > r, r / torch.where(length > 0, length, 1), 1) * apart
+    square = guess.square().sum(numbers, keepdim=True)
+    along = (apart * guess).sum(numbers, keepdim=True) / torch.where(square > 0, square, 1) * guess
+    step = (apart - (1 - eta) * along) / q
+    return guide(out_cond, out_cond - step, w)
 
 
 def check_w(w: float) -> float:

@@ -43,6 +43,10 @@ class Denoiser(Protocol):
         ...
 
 
+# `g = rule(out_cond, out_null, w, xt, p, q)`: `minicfg.guidance` has some.
+Rule = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """Where the chain is after row `k`: at time `s`, in `x`, having guessed `x0`."""
@@ -64,6 +68,7 @@ def sample(
     seed: int = 0,
     sample_ids: Int[Tensor, " B"] | None = None,
     clip: float = math.inf,
+    rule: Rule | None = None,
     capture: bool = True,
 ) -> Float[Tensor, "B *D"]:
     """Draw one sample for each label; what `sample_steps` ends with.
@@ -75,7 +80,7 @@ def sample(
     torch.Size([10, 1, 8, 8])
     """
     w, sample_ids = _checked(model, y, table, w, sample_ids, clip, seed)
-    chain = _chain(model, y, table, shape, w, seed, sample_ids, clip, capture, want_x0=False)
+    chain = _chain(model, y, table, shape, w, seed, sample_ids, clip, rule, capture, want_x0=False)
     x, _ = deque(chain, maxlen=1).pop()
     return x
 
@@ -91,6 +96,7 @@ def sample_steps(
     seed: int = 0,
     sample_ids: Int[Tensor, " B"] | None = None,
     clip: float = math.inf,
+    rule: Rule | None = None,
     capture: bool = True,
 ) -> Iterator[State]:
     """Run the reverse chain from noise, yielding a `State` after each row of the table.
@@ -112,13 +118,14 @@ def sample_steps(
         seed: 0..2^64-1. Sample i is a function of (model, y, w, table, seed, id) alone.
         sample_ids: (B,) integers in 0..2^32-1; 0..B-1 by default.
         clip: clamp the guess of x_0 to [-clip, clip]; off by default.
+        rule: what mixes the two outputs, in the place of `guide`: from `minicfg.guidance`.
         capture: whether to try to record, where that is possible.
 
     Raises:
         UsageError: naming the argument, before the network runs.
     """
     w, sample_ids = _checked(model, y, table, w, sample_ids, clip, seed)
-    chain = _chain(model, y, table, shape, w, seed, sample_ids, clip, capture, want_x0=True)
+    chain = _chain(model, y, table, shape, w, seed, sample_ids, clip, rule, capture, want_x0=True)
     for k, (s, (x, x0)) in enumerate(zip(table.s.tolist(), chain, strict=True)):
         yield State(k, s, x.clone(), x0.clone())
 
@@ -132,6 +139,7 @@ def _chain(
     seed: int,
     sample_ids: Tensor,
     clip: float,
+    rule: Rule | None,
     capture: bool,
     want_x0: bool,
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -140,7 +148,7 @@ def _chain(
     Nothing that changes from step to step is known to the host: x, x0 and the number of the row
     stay where they are, and a step updates them there. So a recorded step is every step.
     """
-    alone = isinstance(w, float) and w == 0 and not bool(table.rows[:, 5].any())
+    alone = rule is None and isinstance(w, float) and w == 0 and not bool(table.rows[:, 5].any())
     labels = y if alone else torch.cat([y, torch.full_like(y, model.num_classes)])
     rows, times = table.rows.to(y.device), table.t.to(y.device)
     looks_back = bool(table.rows[:, 6].any())
@@ -151,12 +159,17 @@ def _chain(
     def step() -> None:
         t = times.index_select(0, k).repeat(len(labels))
         out = model(x if alone else torch.cat([x, x]), t, labels)
+        if rule:
+            p, q, _, _, _, _, _, m = rows.index_select(0, k)[0].to(x.dtype)
+            cond, null = out.chunk(2)
+            # Mixed already: nothing of the null half is to be added, but some rows' d wants it.
+            out = torch.cat([rule(cond, null, (m * w).expand(len(x)), x, p, q), null])
         xs, x0hat = guided_step(
             x,
             out,
             rows,
             k,
-            None if alone else w,
+            None if alone else 0.0 if rule else w,
             seed=seed,
             sample_ids=sample_ids,
             x0prev=x0 if looks_back else None,

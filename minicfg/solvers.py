@@ -114,6 +114,44 @@ def dpmpp_2m(
     return _table(schedule, t, s, prediction, a=a * (1 - back), b=b, e=a * back)
 
 
+def cfgpp(
+    schedule: Schedule, steps: int | Sequence[int] | None = None, prediction: Prediction = "eps"
+) -> Table:
+    """CFG++ (Chung et al. 2024, arXiv:2406.08070), step 17 of the course: sample with w in -1..0.
+
+    `ddim` that puts noise back by the null output alone. Its scale, in 0..1, is `1 + w`. That of
+    the same strength in `ddim` is larger and grows with the number of steps: the two belong
+    together.
+
+    Args:
+        schedule: with T steps.
+        steps: as in `ddpm`.
+        prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
+    """
+    t, s = times(schedule, steps)
+    abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
+    signal, noise, left = abar_t.sqrt(), (1 - abar_t).sqrt(), (1 - abar_s).sqrt()
+    # eps = u x_t + v out, from each output.
+    eps = {"eps": (0.0, 1.0), "x0": (1 / noise, -signal / noise), "v": (noise, signal)}
+    if prediction not in eps:
+        raise UsageError(f"prediction = {prediction!r}: eps, x0 or v is needed")
+    u, v = eps[prediction]
+    return _table(schedule, t, s, prediction, a=abar_s.sqrt(), b=left * u, d=left * v)
+
+
+def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> Table:
+    """`table` with guidance where `low <= log_snr < high` alone; -inf and inf change nothing.
+
+    Kynkaanniemi et al. 2024, arXiv:2404.07724, whose sigma is `exp(-log_snr / 2)`; step 17 of the
+    course. `schedule` is the one that the table was made of.
+    """
+    if not low <= high:
+        raise UsageError(f"low = {low}, high = {high}: an interval of log_snr is needed")
+    log_snr, rows = schedule.log_snr[table.t], table.rows.clone()
+    rows[:, 7] *= (low <= log_snr) & (log_snr < high)
+    return Table(table.t, table.s, rows)
+
+
 def ancestral_log_snr(
     steps: int,
     v: float = 0.3,
@@ -155,8 +193,8 @@ def ancestral_log_snr(
 
 
 def named(name: str) -> Callable[..., Table]:
-    """The solver that a command line calls `ddpm`, `ddim` or `dpmpp_2m`."""
-    by_name = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m}
+    """The solver that a command line calls `ddpm`, `ddim`, `dpmpp_2m` or `cfgpp`."""
+    by_name = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m, "cfgpp": cfgpp}
     if name not in by_name:
         raise UsageError(f"solver = {name!r}: one of {', '.join(by_name)} is needed")
     return by_name[name]

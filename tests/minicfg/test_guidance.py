@@ -1,15 +1,19 @@
-"""The mix at its end points, per sample, and the one conversion between conventions."""
+"""The mix at its end points, per sample, the other convention, and rules against the lecture."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 from minicfg import guide
 from minicfg.errors import UsageError
-from minicfg.guidance import scale_from_w, w_from_scale
+from minicfg.guidance import apg, dynamic_threshold, rescale, scale_from_w, w_from_scale
+from tutorial import step17_apg, step17_rules
 
 COND, NULL = torch.randn(2, 4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
 ROUNDING = 1e-6  # float32, three operations on numbers of order ten
@@ -49,3 +53,59 @@ def test_one_w_a_sample() -> None:
 def test_w_that_is_no_number_is_refused(w: float) -> None:
     with pytest.raises(UsageError, match=f"w = {w} is not a finite number"):
         guide(COND, NULL, w)
+
+
+# Of a row: what the guess has of x_t and of the output.
+XT, P, Q = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(1)), 1.6, -1.3
+RULES = [
+    (rescale, step17_rules.rescale, {"phi": 0.7}),
+    (rescale, step17_rules.rescale, {"phi": 1.0}),
+    (dynamic_threshold, step17_rules.dynamic_threshold, {"P": 0.9, "bound": 1.0}),
+    (dynamic_threshold, step17_rules.dynamic_threshold, {"P": 1.0, "bound": 2.0}),
+    (apg, step17_apg.apg, {"eta": 0.0}),
+    (apg, step17_apg.apg, {"eta": 0.3, "r": 5.0}),
+]
+
+
+@pytest.mark.parametrize(("ours", "lectures", "parameter"), RULES)
+@pytest.mark.parametrize("w", [0.0, 2.0])
+def test_rules_are_the_lectures(
+    ours: Callable[..., torch.Tensor],
+    lectures: Callable[..., np.ndarray],
+    parameter: dict[str, float],
+    w: float,
+) -> None:
+    found = ours(COND, NULL, w, XT, P, Q, **parameter)
+    arrays = (a.double().numpy() for a in (COND, NULL, XT))
+    cond, null, xt = arrays
+    wanted = lectures(cond, null, w, xt, P, Q, **parameter)
+    # float32, two dozen operations on numbers up to thirty
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=3e-5)
+
+
+NEUTRAL = [
+    partial(rescale, phi=0.0),
+    partial(dynamic_threshold, bound=math.inf),
+    partial(dynamic_threshold, bound=100.0),
+    partial(apg, eta=1.0),
+]
+
+
+@pytest.mark.parametrize("rule", NEUTRAL)
+def test_rules_at_their_neutral_parameter_are_the_mix(rule: Callable[..., torch.Tensor]) -> None:
+    plain = guide(COND, NULL, 2.0)
+    torch.testing.assert_close(rule(COND, NULL, 2.0, XT, P, Q), plain, atol=1e-5, rtol=0)
+    each = torch.tensor([0.0, -1.0, 1.0, 3.5])
+    torch.testing.assert_close(
+        rule(COND, NULL, each, XT, P, Q), guide(COND, NULL, each), atol=1e-5, rtol=0
+    )
+
+
+def test_rules_without_deviation_guess_or_difference_have_no_nan() -> None:
+    one, zero = torch.ones(2, 3), torch.zeros(2, 3)
+    assert torch.equal(rescale(one, zero, 2.0, one, P, Q, phi=1.0), 3 * one)
+    assert torch.equal(rescale(zero, zero, 2.0, zero, P, Q, phi=1.0), zero)
+    for out in (apg(zero, one, 2.0, zero, P, Q), apg(one, one, 2.0, one, P, Q, r=0.1)):
+        assert out.isfinite().all()
+    assert torch.equal(apg(one, one, 2.0, one, P, Q, r=0.1), one)
+    assert torch.equal(dynamic_threshold(zero, zero, 2.0, zero, P, Q), zero)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +15,10 @@ from torch import Tensor
 from kernels import philox
 from minicfg import Schedule, sample, solvers
 from minicfg.errors import UsageError
+from minicfg.guidance import apg, dynamic_threshold, rescale
 from minicfg.sampling import sample_steps
+from tutorial import step14_ddim, step17_apg, step17_rules
+from tutorial.step00_notation import Schedule as LectureSchedule
 
 TABLE = solvers.ddpm(Schedule.cosine(100), 10)
 
@@ -78,6 +84,70 @@ def test_loop_by_hand() -> None:
         x, before = a * x0 + b * x + d * null + e * before, x0
         # float32, numbers below 2
         assert (float(state.x), float(state.x0)) == pytest.approx((x, x0), abs=1e-6)
+
+
+SOLVERS = {
+    "ddpm": TABLE,
+    "looks back": solvers.dpmpp_2m(Schedule.cosine(100), 10),
+    "renoises with the null output": solvers.cfgpp(Schedule.cosine(100), 10),
+}
+
+
+@pytest.mark.parametrize("table", SOLVERS.values(), ids=SOLVERS)
+@pytest.mark.parametrize("w", [0.0, 1.5, torch.tensor([0.5, 2.0])], ids=["0", "1.5", "each"])
+@pytest.mark.parametrize(
+    "rule", [partial(rescale, phi=0.0), partial(dynamic_threshold, bound=math.inf)]
+)
+def test_neutral_rule_is_none(
+    rule: Callable[..., Tensor], w: float | Tensor, table: solvers.Table
+) -> None:
+    """Through the whole loop, with a weight over time in the rows as well."""
+    rows = table.rows.clone()
+    rows[:, 7] = torch.linspace(0, 2, len(rows))
+    table, y = solvers.Table(table.t, table.s, rows), torch.tensor([0, 2])
+    ruled, plain = (
+        sample(Linear(), y, table, shape=(4,), w=w, clip=2.0, rule=r) for r in (rule, None)
+    )
+    # The same but for the order of float32 operations, on numbers of order ten.
+    torch.testing.assert_close(ruled, plain, atol=1e-4, rtol=0)
+
+
+RULES = [
+    (rescale, step17_rules.rescale),
+    (
+        partial(dynamic_threshold, P=0.5, bound=0.5),
+        partial(step17_rules.dynamic_threshold, P=0.5, bound=0.5),
+    ),
+    (partial(apg, eta=0.2, r=0.3), partial(step17_apg.apg, eta=0.2, r=0.3)),
+]
+
+
+@pytest.mark.parametrize(("ours", "lectures"), RULES)
+def test_rule_in_the_loop_is_the_lectures(
+    ours: Callable[..., Tensor], lectures: step17_rules.Rule
+) -> None:
+    """The same chain without noise: its start is all that the two have to share."""
+
+    class Affine:
+        num_classes, prediction = 2, "eps"
+
+        def __call__(self, xt: np.ndarray, t: int, y: np.ndarray) -> np.ndarray:
+            return 0.9 * xt + np.array([0.3, -0.2]) * y[:, None] + 0.1
+
+    class Twin(Affine):
+        def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:  # pyright: ignore
+            return torch.from_numpy(super().__call__(xt.numpy(), 0, y.numpy())).to(xt.dtype)
+
+    class Start:
+        def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
+            return philox.normal_numpy(5, np.arange(4), 0, size[1:])
+
+    y, table = torch.tensor([0, 1, 1, 2]), solvers.ddim(Schedule.cosine(40), 8)
+    found = sample(Twin(), y, table, shape=(2,), w=1.5, seed=5, rule=ours)
+    rows = step14_ddim.ddim(LectureSchedule.cosine(40), 8)
+    wanted = step17_rules.run_rule(Affine(), y.numpy(), rows, 1.5, Start(), lectures)
+    # float32, eight rows, with 1 / signal = 27 in the first, on numbers up to thirty
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_chain_starts_from_the_noise_of_step_0_of_each_id() -> None:

@@ -15,7 +15,14 @@ from minicfg import Schedule, solvers
 from minicfg.errors import UsageError
 from minicfg.sampling import sample, sample_steps
 from minicfg.schedule import log_snr_grid
-from tutorial import step13_log_snr, step13_process, step14_ddim, step14_dpmpp, step14_rows
+from tutorial import (
+    step13_log_snr,
+    step13_process,
+    step14_ddim,
+    step14_dpmpp,
+    step14_rows,
+    step17_cfgpp,
+)
 from tutorial.step00_notation import Schedule as LectureSchedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step04_posterior import posterior_coefficients
@@ -118,6 +125,10 @@ def test_tables_are_the_lectures(
             solvers.dpmpp_2m(schedule, steps, prediction),
             step14_dpmpp.dpmpp_2m(lecture, steps, prediction),
         ),
+        (
+            solvers.cfgpp(schedule, steps, prediction),
+            step17_cfgpp.cfgpp(lecture, steps, prediction),
+        ),
     ]
     pairs += [
         (
@@ -149,7 +160,82 @@ def test_eta_is_refused(eta: float) -> None:
         solvers.ddim(Schedule.linear(10), 5, eta)
 
 
-@pytest.mark.parametrize("solver", [solvers.ddim, solvers.dpmpp_2m])
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+def test_cfgpp_says_the_same_in_every_unit(prediction: solvers.Prediction) -> None:
+    """At a true x_t the null output, in any unit, is put back as the noise that is in there."""
+    schedule, x0, eps = Schedule.cosine(40), 0.7, -1.2
+    table = solvers.cfgpp(schedule, 9, prediction)
+    for t, s, row in zip(table.t, table.s, table.rows.tolist(), strict=True):
+        signal, noise = (
+            float(schedule.alpha_bar[t].sqrt()),
+            float((1 - schedule.alpha_bar[t]).sqrt()),
+        )
+        xt = signal * x0 + noise * eps
+        null = {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}[prediction]
+        p, q, a, b, c, d, e, m = row
+        abar = float(schedule.alpha_bar[s])
+        wanted = abar**0.5 * x0 + (1 - abar) ** 0.5 * eps
+        assert a * (p * xt + q * null) + b * xt + d * null == pytest.approx(wanted, abs=1e-11)
+        assert (c, e, m) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("w", [-1.0, -0.4])
+def test_cfgpp_is_ddim_at_the_lectures_weights(w: float) -> None:
+    schedule, y = Schedule.cosine(40), torch.tensor([0, 1, 1])
+    table = solvers.ddim(schedule, 9)
+    rows = table.rows.clone()
+    weights = step17_cfgpp.weights_of_ddim(w, LectureSchedule.cosine(40), 9)
+    rows[:, 7] = torch.from_numpy(weights)
+    found = sample(Affine(), y, solvers.cfgpp(schedule, 9), shape=(5,), w=w)
+    weighted = solvers.Table(table.t, table.s, rows)
+    # float32, nine rows, with 1 / signal = 27 in the first
+    torch.testing.assert_close(
+        found, sample(Affine(), y, weighted, shape=(5,), w=1.0), rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_cfgpp_refuses_a_prediction() -> None:
+    with pytest.raises(UsageError, match="prediction = 'score': eps, x0 or v is needed"):
+        solvers.cfgpp(Schedule.linear(10), 5, prediction="score")  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-2.0, 2.0), (-float("inf"), 0.0), (0.0, float("inf")), (1.0, 1.0)]
+)
+def test_interval_is_the_lectures(low: float, high: float) -> None:
+    table, lecture = solvers.ddim(Schedule.cosine(60)), LectureSchedule.cosine(60)
+    ours = solvers.with_interval(table, Schedule.cosine(60), low, high)
+    wanted = step17_cfgpp.with_interval(step14_ddim.ddim(lecture), lecture, low, high)
+    assert ours.rows[:, 7].tolist() == wanted.rows[:, 7].tolist()
+    assert torch.equal(ours.rows[:, :7], table.rows[:, :7]) and bool((table.rows[:, 7] == 1).all())
+
+
+def test_interval_of_everything_and_of_nothing() -> None:
+    schedule, y, inf = Schedule.cosine(40), torch.tensor([0, 1, 1]), float("inf")
+    table = solvers.ddim(schedule, 9)
+    guided, plain = (sample(Affine(), y, table, shape=(5,), w=w) for w in (2.0, 0.0))
+    everything = solvers.with_interval(table, schedule, -inf, inf)
+    assert torch.equal(sample(Affine(), y, everything, shape=(5,), w=2.0), guided)
+    nothing = solvers.with_interval(table, schedule, 0.0, 0.0)
+    assert torch.equal(sample(Affine(), y, nothing, shape=(5,), w=2.0), plain)
+
+
+def test_interval_is_refused() -> None:
+    schedule = Schedule.cosine(40)
+    for low, high in ((1.0, 0.0), (float("nan"), 0.0)):
+        with pytest.raises(UsageError, match=f"low = {low}, high = {high}: an interval"):
+            solvers.with_interval(solvers.ddim(schedule, 9), schedule, low, high)
+
+
+def test_solvers_by_name() -> None:
+    for name in ("ddpm", "ddim", "dpmpp_2m", "cfgpp"):
+        assert solvers.named(name) is getattr(solvers, name)
+    with pytest.raises(UsageError, match="solver = 'heun': one of ddpm, ddim, dpmpp_2m, cfgpp"):
+        solvers.named("heun")
+
+
+@pytest.mark.parametrize("solver", [solvers.ddim, solvers.dpmpp_2m, solvers.cfgpp])
 def test_new_solvers_refuse_steps_too(solver: Callable[..., solvers.Table]) -> None:
     with pytest.raises(UsageError, match=r"steps = 11 is outside 1\.\.10"):
         solver(Schedule.linear(10), 11)
@@ -161,8 +247,9 @@ def test_new_solvers_refuse_steps_too(solver: Callable[..., solvers.Table]) -> N
         solvers.ddim(Schedule.cosine(40), 9),
         solvers.ddim(Schedule.cosine(40), 9, eta=0.5),
         solvers.dpmpp_2m(Schedule.cosine(40), 9),
+        solvers.cfgpp(Schedule.cosine(40), 9),
     ],
-    ids=["ddim", "ddim, eta = 0.5", "dpmpp_2m"],
+    ids=["ddim", "ddim, eta = 0.5", "dpmpp_2m", "cfgpp"],
 )
 @pytest.mark.parametrize("w", [0.0, 1.5])
 def test_the_loop_runs_every_column(table: solvers.Table, w: float) -> None:
