@@ -78,28 +78,38 @@ def words_numpy(
     seed: int, sample_ids: Int[np.ndarray, " B"], step: int, blocks: int, stream: int = SAMPLING
 ) -> UInt[np.ndarray, "B blocks 4"]:
     """The uint32 words of `blocks` blocks a sample."""
-    check_seed(seed)
-    _check_counter(sample_ids, step)
-    c0, c2 = np.arange(blocks, dtype=np.uint64), sample_ids.astype(np.uint64)[:, None]
-    c1, c3 = np.array([step], np.uint64), np.array([stream], np.uint64)
-    return np.stack(philox4x32(c0, c1, c2, c3, seed), axis=-1).astype(np.uint32)
+    return _words_numpy(seed, sample_ids, step, blocks, stream).astype(np.uint32)
 
 
 def words(
     seed: int, sample_ids: Int[Tensor, " B"], step: int, blocks: int, stream: int = SAMPLING
 ) -> Int[Tensor, "B blocks 4"]:
-    """The same words in torch, as int64 in 0..2^32-1, on the device of `sample_ids`."""
-    return torch.stack(_words(seed, sample_ids, step, blocks, stream), dim=-1)
+    """The same words in torch, as int64 in 0..2^32-1, on the device of `sample_ids`.
+
+    On the CPU NumPy computes them: an operation on a small array starts twice as soon there.
+    """
+    if sample_ids.device.type == "cpu":
+        w = _words_numpy(seed, sample_ids.numpy(), step, blocks, stream)
+        return torch.from_numpy(w.view(np.int64))
+    return _words_torch(seed, sample_ids, step, blocks, stream)
 
 
-def _words(
-    seed: int, sample_ids: Tensor, step: int, blocks: int, stream: int
-) -> tuple[Tensor, ...]:
+def _words_numpy(
+    seed: int, sample_ids: np.ndarray, step: int, blocks: int, stream: int
+) -> np.ndarray:
+    check_seed(seed)
+    _check_counter(sample_ids, step)
+    c0, c2 = np.arange(blocks, dtype=np.uint64), sample_ids.astype(np.uint64)[:, None]
+    c1, c3 = np.array([step], np.uint64), np.array([stream], np.uint64)
+    return np.stack(philox4x32(c0, c1, c2, c3, seed), axis=-1)
+
+
+def _words_torch(seed: int, sample_ids: Tensor, step: int, blocks: int, stream: int) -> Tensor:
     check_seed(seed)
     _check_counter(sample_ids, step)
     c0 = torch.arange(blocks, device=sample_ids.device)
     c1, c3 = torch.full_like(c0[:1], step), torch.full_like(c0[:1], stream)
-    return philox4x32(c0, c1, sample_ids.long()[:, None], c3, seed)
+    return torch.stack(philox4x32(c0, c1, sample_ids.long()[:, None], c3, seed), dim=-1)
 
 
 def normal_numpy(
@@ -137,15 +147,12 @@ def normal(
         stream: what it is for; one of this module's four constants.
     """
     n = math.prod(shape)
-    w = _words(seed, sample_ids, step, -(-n // 4), stream)
-    z = torch.empty(*w[0].shape, 4, device=sample_ids.device)
-    for i in (0, 2):
-        minus_r = w[i].float().mul_(2**-32).add_(2**-33).log_().mul_(-2).sqrt_().neg_()
-        # Turned by half a turn, which the sign of r gives back, the angle lies in [-pi, pi):
-        # float32 has its finest grid around 0, and loses at most 2^-25 of half a turn.
-        angle = (w[i + 1] - 2**31).float().mul_(2 * math.pi * 2**-32)
-        torch.mul(minus_r, torch.cos(angle), out=z[..., i])
-        torch.mul(minus_r, torch.sin(angle), out=z[..., i + 1])
+    w = words(seed, sample_ids, step, -(-n // 4), stream)
+    minus_r = w[..., 0::2].float().mul_(2**-32).add_(2**-33).log_().mul_(-2).sqrt_().neg_()
+    # Turned by half a turn, which the sign of r gives back, the angle lies in [-pi, pi): float32
+    # has its finest grid around 0, and loses at most 2^-25 of half a turn.
+    angle = (w[..., 1::2] - 2**31).float().mul_(2 * math.pi * 2**-32)
+    z = torch.stack([minus_r * torch.cos(angle), minus_r * torch.sin(angle)], dim=-1)
     return z.flatten(1)[:, :n].reshape(len(sample_ids), *shape)
 
 

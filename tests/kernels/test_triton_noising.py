@@ -71,7 +71,7 @@ def test_batches_of_small_samples(shape: tuple[int, ...]) -> None:
     assert_same(noised_batch(**args), reference.noised_batch(**args))
 
 
-@pytest.mark.parametrize("T", [1, 2, 1000, 10_000])
+@pytest.mark.parametrize("T", [1, 2, 1000, 100_000])
 def test_choices_of_any_schedule_are_exact(T: int) -> None:
     """Also for the few of two million images whose u T is within T / 2^32 of an integer.
 
@@ -82,7 +82,7 @@ def test_choices_of_any_schedule_are_exact(T: int) -> None:
     words = philox.words_numpy(args["seed"], everyone, args["step"], 1, philox.TRAINING_CHOICE)
     past = (2 * words[:, 0, 0].astype(np.uint64) + 1) * T % 2**33
     close = everyone[(past < 2 * T) | (past >= 2**33 - 2 * T)][:500]
-    assert len(close) > 5 or T < 1000
+    assert len(close) > 50 or T <= 1000  # T / 1024 are to be expected
     args["sample_ids"][: len(close)] = torch.from_numpy(close)
     got, wanted = noised_batch(**args), reference.noised_batch(**args)
     assert torch.equal(got[1], wanted[1]) and torch.equal(got[2], wanted[2])

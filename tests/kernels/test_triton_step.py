@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from hypothesis import strategies as st
 from kernels import philox, reference, triton_step
 from kernels.triton_step import TILE, guided_step
 
+ROOT = Path(__file__).parents[2]
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 WEIGHTS = [2.0, "each", None, 0.0, -1]
 # One element; around a block of noise (4), a power of 2, and the tile; primes.
@@ -172,6 +177,20 @@ class Launches(list):
         self.monkeypatch.undo()
 
 
+@pytest.mark.parametrize(("side", "copied"), [(2**14, False), (2**15, True)])
+def test_channels_last_samples_past_2_to_the_31_are_copied(
+    side: int, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their pixels could not be counted in 32 bits. On tensors that have shapes and no data."""
+    xt = torch.empty(1, 2, side, side, device="meta")
+    out = torch.empty(2, side, side, 2, device="meta").movedim(-1, 1)
+    rows, ids = torch.empty(1, 8, device="meta"), torch.empty(1, device="meta").long()
+    with Launches(monkeypatch) as launches:
+        guided_step(xt, out, rows, 0, 2.0, seed=0, sample_ids=ids)
+    assert launches[0][1].is_contiguous() == copied
+    assert launches[0][-1] == (None if copied else side * side)  # pixels
+
+
 def test_k_may_stand_in_memory(case: Callable) -> None:
     """As a recorded loop has it, which counts on the device."""
     args = case((3, 10))
@@ -256,6 +275,31 @@ def test_nan_and_infinity(
         assert torch.equal(ours.isnan(), theirs.isnan())
         assert torch.equal(ours.isposinf(), theirs.isposinf())
         assert torch.equal(ours.isneginf(), theirs.isneginf())
+
+
+CLIPPED = """
+import triton
+from kernels.inspection import TARGETS, Variant, source
+
+target = TARGETS["sm_90"]
+print(triton.compile(source(Variant().launch(), target), target=target).asm["ptx"])
+"""
+
+
+@pytest.mark.slow
+def test_nan_passes_the_compiled_clip() -> None:
+    """The interpreter clips with NumPy, which keeps NaN whatever the kernel asks for."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    run = subprocess.run(
+        [sys.executable, "-c", CLIPPED],
+        capture_output=True,
+        text=True,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+    )
+    words = run.stdout.split()
+    # 8 elements a thread, at either bound.
+    assert words.count("max.NaN.f32") == words.count("min.NaN.f32") == 8, run.stderr
+    assert "max.f32" not in words and "min.f32" not in words
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0,)])
