@@ -79,9 +79,10 @@ def sample(
     >>> minicfg.sample(model, torch.arange(10), table, shape=(1, 8, 8), w=2.0).shape
     torch.Size([10, 1, 8, 8])
     """
-    w, sample_ids = _checked(model, y, table, w, sample_ids, clip, seed)
-    chain = _chain(model, y, table, shape, w, seed, sample_ids, clip, rule, capture, want_x0=False)
-    x, _ = deque(chain, maxlen=1).pop()
+    w, sample_ids = checked(model, y, table, w, sample_ids, clip, seed)
+    start = philox.normal(seed, sample_ids, 0, shape)
+    run = chain(model, y, table, start, w, seed, sample_ids, clip, rule, capture, want_x0=False)
+    x, _ = deque(run, maxlen=1).pop()
     return x
 
 
@@ -124,17 +125,18 @@ def sample_steps(
     Raises:
         UsageError: naming the argument, before the network runs.
     """
-    w, sample_ids = _checked(model, y, table, w, sample_ids, clip, seed)
-    chain = _chain(model, y, table, shape, w, seed, sample_ids, clip, rule, capture, want_x0=True)
-    for k, (s, (x, x0)) in enumerate(zip(table.s.tolist(), chain, strict=True)):
+    w, sample_ids = checked(model, y, table, w, sample_ids, clip, seed)
+    start = philox.normal(seed, sample_ids, 0, shape)
+    run = chain(model, y, table, start, w, seed, sample_ids, clip, rule, capture, want_x0=True)
+    for k, (s, (x, x0)) in enumerate(zip(table.s.tolist(), run, strict=True)):
         yield State(k, s, x.clone(), x0.clone())
 
 
-def _chain(
+def chain(
     model: Denoiser,
     y: Tensor,
     table: Table,
-    shape: Sequence[int],
+    start: Tensor,
     w: float | Tensor,
     seed: int,
     sample_ids: Tensor,
@@ -145,6 +147,9 @@ def _chain(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield `(x, x0)` after each row: the same two tensors every time, written anew.
 
+    From `start`, x at `table.t[0]`; arguments are those of `sample_steps`, and `checked`. Whoever
+    runs it may change x in place between two rows: `minicfg.editing` does.
+
     Nothing that changes from step to step is known to the host: x, x0 and the number of the row
     stay where they are, and a step updates them there. So a recorded step is every step.
     """
@@ -152,7 +157,7 @@ def _chain(
     labels = y if alone else torch.cat([y, torch.full_like(y, model.num_classes)])
     rows, times = table.rows.to(y.device), table.t.to(y.device)
     looks_back = bool(table.rows[:, 6].any())
-    x = philox.normal(seed, sample_ids, 0, shape)
+    x = start.clone()
     x0 = torch.zeros_like(x)
     k = torch.zeros((), dtype=torch.int64, device=y.device)
 
@@ -217,7 +222,7 @@ def _recorded(step: Callable[[], None], device: torch.device) -> Callable[[], No
 _FAILED = list[torch.cuda.CUDAGraph]()
 
 
-def _checked(
+def checked(
     model: Denoiser,
     y: Tensor,
     table: Table,
@@ -226,6 +231,7 @@ def _checked(
     clip: float,
     seed: int,
 ) -> tuple[float | Tensor, Tensor]:
+    """`w` and the sample ids as the chain takes them; refuses what it cannot run."""
     K = model.num_classes
     if y.dtype != torch.int64 or y.ndim != 1 or len(y) == 0:
         raise UsageError(f"y is {y.dtype} {tuple(y.shape)}: (B,) int64 labels are needed, B >= 1")

@@ -1,0 +1,110 @@
+"""Sampling that starts from pictures, by laws that are known and by what must not change."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from kernels import philox
+from minicfg import Schedule, sample, solvers
+from minicfg.editing import between, image_to_image, inpaint, noised
+from minicfg.errors import UsageError
+
+SCHEDULE = Schedule.cosine(40)
+TABLE = solvers.ddim(SCHEDULE)
+Y = torch.tensor([0, 1, 0])
+X0 = torch.randn(3, 2, 4, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+
+
+class OneGaussian:
+    """E[eps | x_t] of data N(m, v) pixel by pixel, with m = +-0.5 by class and 0 for the null."""
+
+    num_classes, prediction = 2, "eps"
+    var = 0.04
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        abar = SCHEDULE.alpha_bar[int(t[0])]
+        mean = torch.tensor([-0.5, 0.5, 0.0], dtype=torch.float64)[y].reshape(-1, 1, 1)
+        away = xt.double() - abar.sqrt() * mean
+        return ((1 - abar).sqrt() * away / (abar * self.var + 1 - abar)).to(xt.dtype)
+
+
+MODEL = OneGaussian()
+
+
+def test_all_the_way_is_a_sample() -> None:
+    """At T the cosine schedule keeps 2e-5 of the signal's amplitude squared: 0.005 of x_0."""
+    x = image_to_image(MODEL, X0, Y, TABLE, SCHEDULE, strength=1.0, w=1.5, seed=4)
+    plain = sample(MODEL, Y, TABLE, shape=(2, 4), w=1.5, seed=4)
+    torch.testing.assert_close(x, plain, rtol=0, atol=0.02)
+    assert not torch.equal(x, plain)
+
+
+def test_none_of_the_way_is_the_picture() -> None:
+    assert torch.equal(image_to_image(MODEL, X0, Y, TABLE, SCHEDULE, strength=0.0), X0)
+
+
+def test_part_of_the_way_is_the_probability_flow_by_hand() -> None:
+    """DDIM of a Gaussian is affine: each row multiplies what is off the class's mean.
+
+    10 of 40 rows, from x_10; the factor of each row by the formula of step 14, float64. float32
+    rows err by 1e-6.
+    """
+    x = image_to_image(MODEL, X0, Y, TABLE, SCHEDULE, strength=0.25, seed=1)
+    abar, mean = SCHEDULE.alpha_bar, torch.tensor([-0.5, 0.5, -0.5]).double().reshape(3, 1, 1)
+    eps = philox.normal(1, torch.arange(3), 0, (2, 4)).double()
+    off = abar[10].sqrt() * (X0.double() - mean) + (1 - abar[10]).sqrt() * eps
+    for t in range(10, 0, -1):
+        var_t = abar[t] * MODEL.var + 1 - abar[t]
+        kept = abar[t].sqrt() * MODEL.var / var_t  # of E[x_0 | x_t], what is off the mean
+        noise = (1 - abar[t]).sqrt() / var_t
+        off = (abar[t - 1].sqrt() * kept + (1 - abar[t - 1]).sqrt() * noise) * off
+    torch.testing.assert_close(x.double(), mean + off, rtol=0, atol=5e-6)
+
+
+def test_between_ends_at_the_two_pictures_own() -> None:
+    b = X0.flip(0)
+    given = {"strength": 0.5, "w": 1.0, "seed": 2}
+    for share, end in ((0.0, X0), (1.0, b)):
+        x = between(MODEL, X0, b, share, Y, TABLE, SCHEDULE, **given)
+        assert torch.equal(x, image_to_image(MODEL, end, Y, TABLE, SCHEDULE, **given))
+    middle = between(MODEL, X0, b, 0.5, Y, TABLE, SCHEDULE, **given)
+    ends = [between(MODEL, X0, b, share, Y, TABLE, SCHEDULE, **given) for share in (0.0, 1.0)]
+    # This model is affine, so the middle is the middle, to float32 rounding.
+    torch.testing.assert_close(middle, (ends[0] + ends[1]) / 2, rtol=0, atol=1e-5)
+
+
+def test_what_is_known_comes_out_as_it_went_in_and_the_rest_does_not() -> None:
+    known = torch.zeros(3, 2, 4, dtype=torch.bool)
+    known[:, :, :2] = True
+    x = inpaint(MODEL, X0, known, Y, solvers.ddpm(SCHEDULE), SCHEDULE, w=1.0, seed=3)
+    assert torch.equal(x[known], X0[known])
+    # Pixels are independent under this model: the rest is what a sample has there.
+    plain = sample(MODEL, Y, solvers.ddpm(SCHEDULE), shape=(2, 4), w=1.0, seed=3)
+    assert torch.equal(x[~known], plain[~known])
+
+
+def test_noised_at_0_is_the_picture() -> None:
+    assert torch.equal(noised(X0, 0, SCHEDULE, torch.ones_like(X0)), X0)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, math.nan])
+def test_strength_is_refused(strength: float) -> None:
+    with pytest.raises(UsageError, match=r"strength = .* is outside 0..1"):
+        image_to_image(MODEL, X0, Y, TABLE, SCHEDULE, strength=strength)
+
+
+def test_what_else_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"share = 2.0 is outside"):
+        between(MODEL, X0, X0, 2.0, Y, TABLE, SCHEDULE)
+    with pytest.raises(UsageError, match="its first looks back"):
+        image_to_image(MODEL, X0, Y, solvers.dpmpp_2m(SCHEDULE), SCHEDULE, strength=0.5)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_mask_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"known is torch.float32"):
+        inpaint(MODEL, X0, X0, Y, TABLE, SCHEDULE)
