@@ -95,6 +95,10 @@ class Sample:
     solver: Literal["ddpm", "ddim", "dpmpp_2m", "cfgpp"] = "ddpm"
     """Ancestral, the deterministic DDIM, DPM-Solver++(2M), which needs fewest steps, or CFG++,
     which wants --w in -1..0."""
+    eta: float | None = None
+    """Of ddim: the share of fresh noise, 0..1; 0 by default."""
+    v: float | None = None
+    """Of ddpm: 0..1, between the two variances that the paper interpolates; 0 by default."""
     steps: int = 50
     """Solver steps, 1..T."""
     seed: int = 0
@@ -113,6 +117,8 @@ class Sample:
             each=self.each,
             w=self.w,
             solver=self.solver,
+            eta=self.eta,
+            v=self.v,
             steps=self.steps,
             seed=self.seed,
             device=self.device,

@@ -21,8 +21,8 @@ class TrainConfig:
     """What to learn from: digits, idx:DIR, folder:DIR, npz:FILE or toy:dots."""
     size: int = 32
     """Height and width that the images of folder:DIR are scaled and cropped to."""
-    schedule: Literal["cosine", "linear", "sigmoid"] = "cosine"
-    """Noise schedule."""
+    schedule: Literal["cosine", "linear", "sigmoid", "log_snr"] = "cosine"
+    """Noise schedule; log_snr is the guidance paper's own."""
     zero_snr: bool = False
     """Leave nothing of the data at t = T (arXiv:2305.08891); needs prediction v or x0."""
     T: int = 1000
@@ -69,7 +69,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be, naming field, value and range."""
         levels = len(self.multipliers)
-        _one_of("schedule", self.schedule, ("cosine", "linear", "sigmoid"))
+        _one_of("schedule", self.schedule, ("cosine", "linear", "sigmoid", "log_snr"))
         _one_of("precision", self.precision, ("float32", "bfloat16", "float16"))
         _one_of("prediction", self.prediction, ("eps", "x0", "v"))
         _integer("size", self.size, 1, 1024)

@@ -182,7 +182,7 @@ def _on_the_way(out: Path, state: TrainState, keeping: Keeping) -> None:
 
 def sample_into(
     out: Path, checkpoint: Path, *, labels: Sequence[str], each: int, w: float, solver: str,
-    steps: int, seed: int, device: str = "cpu",
+    steps: int, seed: int, device: str = "cpu", eta: float | None = None, v: float | None = None,
 ) -> int:  # fmt: skip
     """Sample `each` of every label into `out`, a .png or an .npz; ranks share the work."""
     if out.suffix not in (".png", ".npz"):
@@ -190,11 +190,19 @@ def sample_into(
     if each < 1:
         raise UsageError(f"--each {each}: at least 1 is needed")
     check_w(w)
+    if solver == "cfgpp" and not -1 <= w <= 0:
+        raise UsageError(f"--w {w:g}: cfgpp wants a weight in -1..0, a scale 1 + w in 0..1")
+    given = {"eta": eta, "v": v}
+    own = {name: value for name, value in given.items() if value is not None}
+    for name in own:
+        if solver != {"eta": "ddim", "v": "ddpm"}[name]:
+            raise UsageError(f"--{name} {own[name]:g}: --solver {solver} has no {name}")
     with ranks() as group:
         trained = load(checkpoint, group.device(device))
         classes = trained.classes
         chosen = [_label(name, classes) for name in labels] or list(range(len(classes)))
-        table = solvers.named(solver)(trained.schedule, steps, prediction=trained.config.prediction)
+        make, prediction = solvers.named(solver), trained.config.prediction
+        table = make(trained.schedule, steps, prediction=prediction, **own)
         check_writable(out.parent)
         y = torch.tensor(chosen, device=trained.device).repeat_interleave(each)
         x = draw(trained.model, y, table, trained.shape, w=w, seed=seed, group=group)

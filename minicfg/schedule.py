@@ -58,9 +58,15 @@ class Schedule:
 
     @classmethod
     def named(cls, name: str, T: int) -> Schedule:
-        """What a configuration calls `linear`, `cosine` or `sigmoid`."""
+        """What a configuration calls `linear`, `cosine`, `sigmoid` or `log_snr`.
+
+        `log_snr` is the guidance paper's own, on T points of its map from -20 to 20: t uniform in
+        1..T is its Algorithm 1, but for the grid.
+        """
+        if name == "log_snr":
+            return cls.from_log_snr(log_snr_grid(T))
         if name not in ("linear", "cosine", "sigmoid"):
-            raise UsageError(f"schedule = {name!r}: linear, cosine or sigmoid is needed")
+            raise UsageError(f"schedule = {name!r}: linear, cosine, sigmoid or log_snr is needed")
         return getattr(cls, name)(T)
 
     @classmethod

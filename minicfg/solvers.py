@@ -39,7 +39,10 @@ class Table:
 
 
 def ddpm(
-    schedule: Schedule, steps: int | Sequence[int] | None = None, prediction: Prediction = "eps"
+    schedule: Schedule,
+    steps: int | Sequence[int] | None = None,
+    prediction: Prediction = "eps",
+    v: float = 0.0,
 ) -> Table:
     """Ancestral sampling (Ho et al. 2020, arXiv:2006.11239), strided where `steps` < T.
 
@@ -51,14 +54,19 @@ def ddpm(
         steps: how many of them to take, 1..T, evenly spread; or the times themselves, decreasing,
             without the final 0; all of them by default.
         prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
+        v: 0..1, from the posterior's variance to the forward step's, evenly in the logarithm. With
+            the schedule `log_snr` this is Algorithm 2 of the guidance paper (step 13).
     """
+    if not 0 <= v <= 1:
+        raise UsageError(f"v = {v} is outside 0..1")
     t, s = times(schedule, steps)
     abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
     alpha_ts = abar_t / abar_s
     a = abar_s.sqrt() * (1 - alpha_ts) / (1 - abar_t)
     b = alpha_ts.sqrt() * (1 - abar_s) / (1 - abar_t)
-    c = ((1 - alpha_ts) * (1 - abar_s) / (1 - abar_t)).sqrt()
-    return _table(schedule, t, s, prediction, a=a, b=b, c=c)
+    var = (1 - alpha_ts) * ((1 - abar_s) / (1 - abar_t)) ** (1 - v)
+    var[-1] = 0  # the last row ends at the guess itself, whatever v is
+    return _table(schedule, t, s, prediction, a=a, b=b, c=var.sqrt())
 
 
 def ddim(

@@ -73,6 +73,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["sample", "CKPT", "--out", "OUT/x.png", "--labels", "cat"], "--labels cat"),
         (["sample", "CKPT", "--out", "OUT/x.png", "--each", "0"], "--each 0: at least 1"),
         (["sample", "CKPT", "--out", "OUT/x.png", "--seed", "-3"], "seed = -3"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--v", "2"], r"v = 2.0 is outside 0\.\.1"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--eta", "1"], "--eta 1: --solver ddpm has no"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--solver", "cfgpp"], "--w 2: cfgpp wants"),
+        (["evaluate", "CKPT", "--out", "OUT", "--n", "10"], "n = 10: at least 40"),
+        (["sweep", "CKPT", "--out", "OUT", "--w", "4:0:1"], "--w 4:0:1: from:to:step"),
     ],
     ids=lambda a: " ".join(a) if isinstance(a, list) else "",
 )

@@ -65,7 +65,9 @@ def test_table_that_is_no_schedule_is_refused(beta: torch.Tensor) -> None:
 
 
 def test_unknown_name_is_refused() -> None:
-    with pytest.raises(UsageError, match="'sigmoidal': linear, cosine or sigmoid is needed"):
+    with pytest.raises(
+        UsageError, match="'sigmoidal': linear, cosine, sigmoid or log_snr is needed"
+    ):
         Schedule.named("sigmoidal", 10)
 
 
