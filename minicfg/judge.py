@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,8 +73,7 @@ def train_judge(data: Dataset, *, seed: int = 0, steps: int = 400) -> Judge:
         raise UsageError(f"steps = {steps}: at least 1 is needed")
     check_counts("data", data.y, data.num_classes)
     train, held_out = split(data, 0.2, seed)
-    few = 1 if math.prod(data.shape) <= 256 else torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]), threads(few):
+    with torch.random.fork_rng(devices=[]), threads(enough(data.shape)):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
         judge = Judge(data.shape, data.num_classes)
         optimizer = torch.optim.AdamW(judge.parameters(), weight_decay=0.01, fused=True)
@@ -91,6 +90,11 @@ def train_judge(data: Dataset, *, seed: int = 0, steps: int = 400) -> Judge:
     judge.held_out = held_out
     judge.held_out_accuracy = accuracy(look(judge, held_out.x)[1], held_out.y.numpy())[0]
     return judge
+
+
+def enough(shape: Sequence[int]) -> int:
+    """Threads for images of `shape`: 1 up to 16x16 grey, where a second hardly helps."""
+    return 1 if math.prod(shape) <= 256 else torch.get_num_threads()
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.errors import MachineError, UsageError
 from minicfg.guidance import check_w
+from minicfg.judge import enough, threads
 from minicfg.ranks import Ranks, ranks
 from minicfg.sampling import Denoiser, sample
 from minicfg.signals import stop_between_steps
@@ -97,7 +98,8 @@ def run_training(
         disable=None if group.first else True,
     )
     loss, stopped = None, 0
-    with stop_between_steps() as stop, bar, _log(out, done, keeping, group) as log:
+    few = threads(enough(data.shape))
+    with stop_between_steps() as stop, bar, few, _log(out, done, keeping, group) as log:
         for state in train(data, config, resume=begun, device=device, ranks=group):
             loss = state.loss if loss is None else 0.98 * loss + 0.02 * state.loss
             bar.update(config.batch)
@@ -239,9 +241,11 @@ def draw(
     own = bar if bar is not None else tqdm(
         total=sum(map(len, mine)), desc="sampling", unit=" images", disable=quiet
     )  # fmt: skip
-    for ids in mine:
-        x[ids] = sample(model, y[ids], table, shape=shape, w=w, seed=seed, sample_ids=ids, clip=1.0)
-        own.update(len(ids))
+    given = {"shape": shape, "w": w, "seed": seed, "clip": 1.0}
+    with threads(enough(shape)):
+        for ids in mine:
+            x[ids] = sample(model, y[ids], table, sample_ids=ids, **given)
+            own.update(len(ids))
     if bar is None:
         own.close()
     return group.sum(x)
