@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.mistakes.kernels import KERNELS
+from tests.mistakes.lecture_16 import LECTURE_16
 from tests.mistakes.lecture_17 import LECTURE_17
 from tests.mistakes.minicfg import MINICFG
 from tests.mistakes.mistake import STUDENTS, Mistake
@@ -30,7 +31,16 @@ from tests.mistakes.steps_10_12 import STEPS_10_12
 from tests.mistakes.steps_13_18 import STEPS_13_18
 
 ROOT = Path(__file__).parents[1]
-BANK = [*STEPS_00_05, *STEPS_06_09, *STEPS_10_12, *STEPS_13_18, *LECTURE_17, *MINICFG, *KERNELS]
+BANK = [
+    *STEPS_00_05,
+    *STEPS_06_09,
+    *STEPS_10_12,
+    *STEPS_13_18,
+    *LECTURE_16,
+    *LECTURE_17,
+    *MINICFG,
+    *KERNELS,
+]
 CAUGHT = "caught"
 SECONDS = 60  # a mistake that takes longer is stuck
 
