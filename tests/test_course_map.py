@@ -181,6 +181,27 @@ def test_lesson_is_on_the_map(path: Path) -> None:
     assert not faults, "\n" + "\n".join(faults)
 
 
+def equation_table_faults(readme: str, displayed: dict[str, set[str]]) -> list[str]:
+    """Rows of the table of the papers' equations that name an ID their lesson does not display."""
+    faults: list[str] = []
+    table = readme.partition("## The equations of the papers")[2].partition("\n## ")[0]
+    for line in table.splitlines():
+        lesson = re.search(r"tutorial/(step\w+)\.py", line)
+        own = displayed.get(lesson[1], set()) if lesson else set()
+        for i in ID.findall(line.partition("without y")[0]) if lesson else []:
+            if i not in own:
+                faults.append(f"README.md: ({i}) is not displayed in {lesson and lesson[1]}")
+    return faults
+
+
+def test_the_papers_equations_are_where_the_readme_says() -> None:
+    displayed = {path.stem: set(equations(path.read_text())) for path in LESSONS}
+    readme = (ROOT / "README.md").read_text()
+    assert readme.count("| [`step") >= 22 + len(LESSONS)  # both tables are there
+    assert equation_table_faults(readme, displayed) == []
+    assert equation_table_faults(readme, displayed | {"step02_forward": set()})  # it can fail
+
+
 def test_lessons_and_tests_come_in_pairs() -> None:
     tests = {path.stem for path in (ROOT / "tests/tutorial").glob("test_step*.py")}
     faults = pair_faults({path.stem for path in LESSONS}, tests)
