@@ -81,7 +81,7 @@ def _dots(n: int = 3000, side: int = 16) -> Dataset:
     """Class k is N(mean k, I / 4), the means at radius 1.5, first up; the picture is -4..4."""
     rng = np.random.default_rng(0)
     y = np.arange(n) % 3
-    angle = np.pi / 2 - 2 * np.pi / 3 * y
+    angle = np.pi / 2 + 2 * np.pi / 3 * y
     means = 1.5 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     right, up = (means + 0.5 * rng.standard_normal((n, 2))).T
     centre, pixel = (side - 1) / 2, np.arange(side)
@@ -89,7 +89,7 @@ def _dots(n: int = 3000, side: int = 16) -> Dataset:
     row = (pixel - (centre - up[:, None] * side / 8)) / TOY_SHARP
     x = 2 * np.exp(-(row[:, :, None] ** 2 + column[:, None, :] ** 2) / 2) - 1
     return Dataset(
-        torch.from_numpy(x[:, None]).float(), torch.from_numpy(y), ("top", "right", "left"),
+        torch.from_numpy(x[:, None]).float(), torch.from_numpy(y), ("top", "left", "right"),
         "toy:dots",
     )  # fmt: skip
 

@@ -242,12 +242,12 @@ def test_toy_dots_are_the_lectures_three_gaussians() -> None:
     pixel is 0.25; the dots of 2-sigma points stay inside the picture.
     """
     data = load_data("toy:dots")
-    assert data.shape == (1, 16, 16) and data.classes == ("top", "right", "left")
+    assert data.shape == (1, 16, 16) and data.classes == ("top", "left", "right")
     light, pixel = (data.x[:, 0] + 1) / 2, torch.arange(16) - 7.5
     mass = light.sum((1, 2))
     right, up = (light.sum(1) @ pixel) / mass / 2, -(light.sum(2) @ pixel) / mass / 2
     points = torch.stack([right, up], dim=1)
-    for k, mean in enumerate([(0, 1.5), (1.299, -0.75), (-1.299, -0.75)]):
+    for k, mean in enumerate([(0, 1.5), (-1.299, -0.75), (1.299, -0.75)]):
         of_class = points[data.y == k]
         assert torch.allclose(of_class.mean(0), torch.tensor(mean), atol=0.08)
         assert torch.allclose(of_class.std(0), torch.tensor(0.5), atol=0.06)
