@@ -1,11 +1,12 @@
 # make        set up .venv and run the demo        make test   set up .venv, check, and test
 # make check  lint, types, spelling                make lab    open the course in Jupyter
+# make notebooks  run every notebook               make student  write them without solutions, to runs/student
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check lab clean
+.PHONY: demo test check lab notebooks student clean
 
 demo: $(READY)
 	$(BIN)/minicfg demo
@@ -22,6 +23,12 @@ check: $(READY)
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
+
+notebooks: $(READY)
+	$(BIN)/python -m pytest --nbmake --durations 0 notebooks/*.ipynb
+
+student: $(READY)
+	$(BIN)/python notebooks/student.py
 
 # Installed again when what it was made from changes. The lecture's one price for importing what you
 # see: an editable install, in an environment of its own.

@@ -1,0 +1,208 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 3. The loss, the best denoiser of all, and sampling
+#
+# **After this sitting you can** say what training minimises and what it drops from the likelihood, write down the best answer any network could give for Gaussian classes, know the loss it pays, and run the reverse chain with it.
+#
+# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step06_loss.py` (and `step06_elbo.py`), `step07_oracle.py` and `step08_sampling.py` beside it.
+
+# %%
+# %matplotlib inline
+import check
+import matplotlib.pyplot as plt
+import numpy as np
+
+from tutorial import step06_loss, step07_oracle, step08_sampling
+from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step03_marginal import xt_from_x0
+from tutorial.step05_reverse import p_xprev_given_xt
+
+rng = np.random.default_rng(0)
+schedule, mixture = Schedule.cosine(100), three_gaussians()
+x0, y = mixture.sample(1500, rng)
+fig, panels = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained")
+for ax, t in zip(panels, (0, 20, 50, 90), strict=True):
+    xt = xt_from_x0(x0, rng.standard_normal(x0.shape), t, schedule)
+    ax.scatter(*xt.T, s=2, c=np.array(CLASS_COLORS)[y])
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"t = {t}")
+plt.show()
+
+# %% [markdown]
+# ## The loss
+#
+# The bound on the likelihood is a sum of regressions on the noise, each with a weight; the simple loss puts 1 for every weight. **Ask yourself:** which touches does that raise, the last, nearly noiseless ones, or the first?
+
+# %%
+step06_loss.figure()
+
+# %% [markdown]
+# **Exercise 3.1** (fill in a formula). The simple loss of a batch: `eps` and the network's `out`, both `(n, D)`, to one number, $E |\epsilon - \epsilon_\theta|^2$.
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_3_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def loss(eps, out):
+    ### BEGIN SOLUTION
+    return ((eps - out) ** 2).sum(-1).mean()
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_3_1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_3_1(loss)
+
+# %% [markdown]
+# **Before you run it:** a network answers $\rho x_t$ with one number $\rho$. At small `t`, $x_t$ is mostly data; at large `t` it is the noise. Where does the best $\rho$ lie at each?
+
+# %%
+slopes = np.linspace(0, 1.1, 56)
+plt.figure(figsize=(7, 3), layout="constrained")
+for t, color in ((10, BLUE), (50, ORANGE), (90, GREY)):
+    eps = rng.standard_normal(x0.shape)
+    xt = xt_from_x0(x0, eps, t, schedule)
+    paid = [loss(eps, rho * xt) for rho in slopes]
+    best = slopes[np.argmin(paid)]
+    plt.plot(slopes, paid, color=color, label=f"t = {t}: best {best:.2f}")
+plt.xlabel(r"$\rho$")
+plt.ylabel("your loss")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# ## The floor
+#
+# No function of $x_t$ gets to 0, because $x_t$ does not tell noise and data apart for sure.
+#
+# **Exercise 3.2** (predict, then measure). One class, in the plane, $N(\mu, I/4)$, at $\bar\alpha_t = 1/2$. What is the lowest loss there can be, to two digits after the point? Use that the best answer is the regression of `eps` on $x_t$, a coordinate at a time.
+
+# %% nbgrader={"grade": false, "grade_id": "ex_3_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
+floor = ...
+### BEGIN SOLUTION
+floor = 2 * 0.5 * 0.25 / (0.5 * 0.25 + 0.5)
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "check_3_2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_3_2(floor)
+
+# %%
+half = Schedule(np.array([0.0, 0.5]))
+data = 0.5 * rng.standard_normal((50_000, 2))
+eps = rng.standard_normal(data.shape)
+xt, factors = xt_from_x0(data, eps, 1, half), np.linspace(0, 2, 81)
+paid = [loss(eps, factor * xt) for factor in factors]
+print(f"lowest measured: {min(paid):.3f}")
+plt.figure(figsize=(7, 3), layout="constrained")
+plt.plot(factors, paid, color=BLUE)
+plt.axhline(floor, color=GREY, label="your floor")
+plt.xlabel(r"answer: this factor times $x_t$")
+plt.ylabel("loss")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# ## The oracle
+#
+# For Gaussian classes the best answer is a formula, so this course can compare every network and every sampler with the truth. Left: the score without a label; middle: with one; right: the floor. **Ask yourself:** why does knowing the label help most in the middle of the chain?
+
+# %%
+step07_oracle.figure()
+
+# %% [markdown]
+# **Exercise 3.3** (fill in a formula). $E[\epsilon | x_t]$ for one class $N(\mu, v I)$: `xt` is `(n, 2)`, `abar` a number, `mu` `(2,)`, `var` the number $v$.
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_3_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def best_eps(xt, abar, mu, var):
+    ### BEGIN SOLUTION
+    spread = abar * var + 1 - abar
+    return np.sqrt(1 - abar) * (xt - np.sqrt(abar) * mu) / spread
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_3_3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_3_3(best_eps)
+
+# %% [markdown]
+# Your formula on a line through the class, beside noises that were really there:
+
+# %%
+one = GaussianMixture(np.array([[1.0, 0.0]]), 0.25 * np.eye(2)[None], np.ones(1))
+data, _ = one.sample(600, rng)
+eps = rng.standard_normal(data.shape)
+xt = xt_from_x0(data, eps, 1, half)
+line = np.stack([np.linspace(-1.5, 3, 50), np.zeros(50)], 1)
+plt.figure(figsize=(7, 3), layout="constrained")
+plt.scatter(xt[:, 0], eps[:, 0], s=4, color=GREY, label="noise that was there")
+plt.plot(line[:, 0], best_eps(line, 0.5, one.means[0], 0.25)[:, 0], label="your best answer")
+plt.xlabel("first coordinate of $x_t$")
+plt.ylabel("eps")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# ## Sampling
+#
+# From $x_T \sim N(0, I)$, take the reverse step $T$ times.
+#
+# **Exercise 3.4** (find the mistake). A sampler had this step. Its samples look right but carry a little noise that is not the data's. Write the step as it should be, given `eps` from the network and a standard normal `z`; no special case for `t = 1` is needed.
+#
+# ```python
+# law = p_xprev_given_xt(xt, eps, t, schedule)
+# return law.mean + np.sqrt(schedule.beta[t]) * z
+# ```
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_3_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def one_step_back(xt, eps, z, t, schedule):
+    ### BEGIN SOLUTION
+    law = p_xprev_given_xt(xt, eps, t, schedule)
+    return law.mean + np.sqrt(law.var) * z
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_3_4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_3_4(one_step_back)
+
+# %% [markdown]
+# Your step, a hundred times, with the oracle for a network. No training, and the data come out:
+
+# %%
+model, labels = step07_oracle.oracle_eps(mixture, schedule), np.repeat([0, 1, 2], 300)
+x = rng.standard_normal((900, 2))
+fig, panels = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained")
+shown = iter(panels)
+for t in range(100, 0, -1):
+    if t in (100, 50, 20):
+        next(shown).scatter(*x.T, s=2, c=np.array(CLASS_COLORS)[labels])
+    x = one_step_back(x, model(x, t, labels), rng.standard_normal(x.shape), t, schedule)
+panels[3].scatter(*x.T, s=2, c=np.array(CLASS_COLORS)[labels])
+for ax, t in zip(panels, (100, 50, 20, 0), strict=True):
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"t = {t}")
+plt.show()
+print(f"variance in a class: {np.mean([x[labels == k].var(0) for k in range(3)]):.3f}, data 0.250")
+
+# %% [markdown]
+# The lesson knows more: the exact law of such samples. **Predict:** are they too wide or too narrow, and how does that fall with the number of steps?
+
+# %%
+step08_sampling.figure()
+
+# %% [markdown]
+# ## You now know
+#
+# - the loss is the square of a length, averaged over the batch, with the bound's weights dropped (`tutorial/step06_loss.py`, equation 6.9);
+# - the best denoiser is a mean given $x_t$, and its loss is not 0 (`tutorial/step07_oracle.py`, 7.7 and 7.9);
+# - the reverse chain ends without noise, and at finite `T` a little narrower than the data (`tutorial/step08_sampling.py`, 8.2, 8.9 and 8.11).
+#
+# **Try:** `pytest -m step08`, then leave out the noise in the lesson. The torch twins are `minicfg/training.py` and `minicfg/sampling.py`. Next: `04_guidance`.
