@@ -122,7 +122,7 @@ def checks() -> list[Check]:
     rng, n = np.random.default_rng(0), 20_000
     x, y = rng.standard_normal((n, 2)), 2 * rng.standard_normal((n, 2))
     far = {(name, cost): distance for name, cost, distance in table()}
-    found = [
+    return [
         Check("(16.15) two points, 5 apart", sliced_wasserstein(*points), 12.5**0.5, 1e-12),
         # the tails beyond 1,000 quantiles, and 5 standard errors of a deviation
         Check("(16.15) deviations of 1 and 2", sliced_wasserstein(x, y), 1, 0.01 + 7.5 / n**0.5),
@@ -130,8 +130,6 @@ def checks() -> list[Check]:
         Check("(16.15) corrected", far["corrected, n = 11", 720], 0, 0.06),
         Check("(16.15) DDIM is farther than .5", far["guided DDIM", 720] > 0.5, 1, 0),
     ]
-    print("\n".join(f"  {name:28} {cost:5} {distance:7.3f}" for name, cost, distance in table()))
-    return found
 
 
 def figure() -> Figure:
@@ -156,3 +154,5 @@ def figure() -> Figure:
 
 if __name__ == "__main__":
     present("step16_table", __doc__ or "", checks(), figure())
+    print("\n  sampler                      evaluations, sliced Wasserstein distance")
+    print("\n".join(f"  {name:28} {cost:5} {distance:7.3f}" for name, cost, distance in table()))
