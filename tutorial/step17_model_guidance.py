@@ -1,0 +1,135 @@
+r"""Step 17, part 5. Model guidance: train the guided output, and ask once.
+
+**Claim.** Guidance need not wait for the sampler. Put it into the target of training, with the
+network's own two outputs, through which no gradient goes:
+
+$$ \epsilon' = \epsilon + w (\epsilon_\theta(x_t, y) - \epsilon_\theta(x_t, \phi)) $$ (17.19)
+
+while $\phi$ is trained on $\epsilon$ as ever. The labelled output settles at a guided one,
+
+$$ \epsilon_\infty = \epsilon^*(x_t, y) + w' (\epsilon^*(x_t, y) - \epsilon^*(x_t, \phi)) $$ (17.20)
+
+with $w' = w / (1 - w)$, a scale $1 + w' = 1 / (1 - w)$, where $\epsilon^*$ are the conditional
+means. One evaluation a step of the sampler, and one $w$ for ever.
+
+**Why.** A regression settles at the mean of its target given what it sees (7.8). The added term is
+fixed by $x_t$ and $y$, so it is its own mean. Learn to the end, look again, and in round $k$
+
+$$ \epsilon_{k+1} = \epsilon^*(x_t, y) + w (\epsilon_k - \epsilon^*(x_t, \phi)) $$ (17.21)
+
+If this is to stay as it is, $(1 - w) \epsilon = \epsilon^*(x_t, y) - w \epsilon^*(x_t, \phi)$:
+divide, and (17.20) is there. Its slope in $\epsilon_k$ is $w$ everywhere, so what is off shrinks by
+
+$$ \epsilon_k - \epsilon_\infty = w^k (\epsilon_0 - \epsilon_\infty) $$ (17.22)
+
+Strong guidance is learnt slowly: a scale of 5 is $w = 0.8$, and each round leaves 80% of the gap.
+
+**Boundary.** $w = 0$ is plain training. At $w = 1$ the labelled output would run away by the whole
+difference in each round, and beyond there is no limit. For $w < 0$ the scale is below 1, towards
+the unconditional model, and for $w \le -1$ the rounds overshoot for ever. All of step 15 holds: a
+network that says the guided eps samples what guided chains sample, not the tilted law.
+
+**Source.** Tang et al. 2025, arXiv:2502.12154.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.program import BLUE, GREY, ORANGE, RED, Check, present
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import three_gaussians
+from tutorial.step03_marginal import xt_from_x0
+from tutorial.step07_oracle import oracle_eps
+from tutorial.step10_guidance import guide
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+def target(
+    eps: Float[np.ndarray, "n D"], now: Float[np.ndarray, "n D"], null: Float[np.ndarray, "n D"],
+    w: float,
+) -> Float[np.ndarray, "n D"]:  # fmt: skip
+    """What training asks of the labelled output, from the noise and the network's two outputs."""
+    return eps + w * (now - null)  # (17.19)
+
+
+def next_round(
+    best: Float[np.ndarray, "n D"], now: Float[np.ndarray, "n D"], null: Float[np.ndarray, "n D"],
+    w: float,
+) -> Float[np.ndarray, "n D"]:  # fmt: skip
+    """The labelled output that is best for the targets of `now`; `best` and `null` are means."""
+    return best + w * (now - null)  # (17.21)
+
+
+def settled(
+    best: Float[np.ndarray, "n D"], null: Float[np.ndarray, "n D"], w: float
+) -> Float[np.ndarray, "n D"]:
+    """Where the rounds end, for -1 < `w` < 1: guidance of a larger weight."""
+    if not -1 < w < 1:
+        raise ValueError(f"w = {w} is outside (-1, 1): the rounds do not settle")
+    return guide(best, null, w / (1 - w))  # (17.20) (17.22)
+
+
+def learnt_weights(w: float, n: int, rounds: int) -> Float[np.ndarray, " 2"]:
+    """What the two conditional means count in a linear regression on `n` draws, by rounds."""
+    mixture, schedule, t = three_gaussians(), Schedule.cosine(100), 40
+    rng, model = np.random.default_rng(0), oracle_eps(mixture, schedule)
+    (x0, y), eps = mixture.sample(n, rng), rng.standard_normal((n, 2))
+    xt = xt_from_x0(x0, eps, t, schedule)
+    seen = np.stack([model(xt, t, y), model(xt, t, np.full(n, 3))])  # (2, n, D)
+    share = np.array([1.0, 0.0])  # begin with the plain conditional model
+    for _ in range(rounds):
+        now = np.tensordot(share, seen, 1)
+        wanted = target(eps, now, seen[1], w)
+        share = np.linalg.lstsq(seen.reshape(2, -1).T, wanted.ravel())[0]
+    return np.asarray(share)
+
+
+def checks() -> list[Check]:
+    """A regression by rounds; the fixed point; how fast it is neared."""
+    best, null = np.array([[1.0, -2.0]]), np.array([[0.5, 1.0]])
+    off = [best - settled(best, null, 0.8)]
+    now = best
+    for _ in range(10):
+        now = next_round(best, now, null, 0.8)
+    off.append(now - settled(best, null, 0.8))
+    share = learnt_weights(0.5, 40_000, 12)
+    stays = next_round(best, settled(best, null, 0.8), null, 0.8) - settled(best, null, 0.8)
+    return [
+        Check("(17.20) scale 1 / (1 - .5), learnt", share[0], 2.0, 0.05),
+        Check("(17.20) of the null output, learnt", share[1], -1.0, 0.05),
+        Check("(17.21) settled, one round more", float(np.abs(stays).max()), 0, 1e-14),
+        Check(
+            "(17.22) off after 10 rounds, w = .8", float((off[1] / off[0])[0, 0]), 0.8**10, 1e-12
+        ),
+    ]
+
+
+def figure() -> Figure:
+    """The scale over w; and how many rounds it takes."""
+    fig = Figure(figsize=(9, 3.6), layout="constrained")
+    scale, rounds = fig.subplots(1, 2)
+    w, k = np.linspace(-0.95, 0.85, 200), np.arange(31)
+    scale.plot(w, 1 / (1 - w), color=BLUE, label="settled")
+    scale.plot(w, 1 + w, "--", color=GREY, label="the same w in the sampler")
+    few = (-0.5, 0.25, 0.5, 0.75)
+    learnt = [learnt_weights(a, 4000, 30)[0] for a in few]
+    scale.plot(few, learnt, "o", color=ORANGE, label="learnt from 4,000 draws")
+    scale.set(xlabel="w of training", title="Scale of guidance")
+    for a, color in ((0.25, GREY), (0.5, BLUE), (0.8, RED)):
+        label = f"w = {a:g}: scale {1 / (1 - a):.3g}"
+        rounds.semilogy(k, a**k, ".-", color=color, label=label)
+    rounds.set(xlabel="round", ylabel="share of the gap left", title="Strong guidance takes longer")
+    rounds.set_ylim(1e-6, 2)
+    for ax in (scale, rounds):
+        ax.legend(fontsize=8)
+    return fig
+
+
+if __name__ == "__main__":
+    present("step17_model_guidance", __doc__ or "", checks(), figure())
