@@ -145,7 +145,7 @@ def check_writable(folder: str | Path) -> Path:
     Raises:
         MachineError: where that fails.
     """
-    probe = Path(folder) / "minicfg-was-here.tmp"
+    probe = Path(folder) / f"minicfg-was-here-{os.getpid()}.tmp"  # ranks come here together
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x")

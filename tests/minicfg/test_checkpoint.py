@@ -501,3 +501,21 @@ def test_nothing_in_the_package_unpickles() -> None:
             if isinstance(node, ast.Attribute) and node.attr == "load":
                 assert ast.unparse(node) not in ("torch.load", "pickle.load"), path
             assert not (isinstance(node, ast.keyword) and node.arg == "allow_pickle"), path
+
+
+def test_two_processes_may_look_at_one_folder_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranks of a run do: neither may remove what the other is about to."""
+    probes, unlink = list[str](), Path.unlink
+
+    def seen(self: Path, missing_ok: bool = False) -> None:
+        probes.append(self.name)
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", seen)
+    for pid in (11, 12):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        check_writable(tmp_path)
+    assert len(set(probes)) == 2
+    assert not list(tmp_path.iterdir())

@@ -133,7 +133,8 @@ def test_two_processes_are_one_run(whole: Path, tmp_path: Path) -> None:
     """
     out = tmp_path / "two"
     given = torchrun(2, "train", "--out", str(out), *FLAGS)
-    subprocess.run(given, check=True, capture_output=True, env=ENV)
+    ran = subprocess.run(given, capture_output=True, text=True, env=ENV)
+    assert ran.returncode == 0, ran.stderr
     one, two = (load(folder / "model").model.state_dict() for folder in (whole, out))
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5)
@@ -147,7 +148,8 @@ def test_two_processes_are_one_run(whole: Path, tmp_path: Path) -> None:
         command = (
             torchrun(2, *given) if processes == 2 else [sys.executable, "-m", "minicfg", *given]
         )
-        subprocess.run(command, check=True, capture_output=True, env=ENV)
+        ran = subprocess.run(command, capture_output=True, text=True, env=ENV)
+        assert ran.returncode == 0, ran.stderr
     assert pictures[0].read_bytes() == pictures[1].read_bytes()
 
 
