@@ -1,4 +1,4 @@
-"""The student edition: every notebook without its solutions and outputs, beside `check.py`.
+"""The student edition: every notebook without its solutions and outputs, beside `check`.
 
 `make student` writes it into runs/student. What is taken out is what nbgrader takes out, the lines
 from `### BEGIN SOLUTION` to `### END SOLUTION`; with nbgrader, `nbgrader generate_assignment` does
@@ -42,7 +42,7 @@ def student_notebook(notebook: dict) -> dict:
 
 
 def write_student_edition(out: Path) -> list[Path]:
-    """Write all notebooks and `check.py` into `out`; never over work that is already there."""
+    """Write all notebooks and `check` into `out`; never over work that is already there."""
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for path in sorted(HERE.glob("0*.ipynb")):
@@ -52,7 +52,8 @@ def write_student_edition(out: Path) -> list[Path]:
         notebook = student_notebook(json.loads(path.read_text(encoding="utf-8")))
         target.write_text(json.dumps(notebook, indent=1) + "\n", encoding="utf-8")
         written.append(target)
-    shutil.copy(HERE / "check.py", out / "check.py")
+    hidden = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(HERE / "check", out / "check", ignore=hidden, dirs_exist_ok=True)
     return written
 
 

@@ -114,7 +114,7 @@ def test_the_student_edition_has_no_solution_and_no_output(tmp_path: Path):
         solutions = script.read_text(encoding="utf-8").count("### BEGIN SOLUTION")
         assert text.count("# YOUR CODE HERE") == solutions
         assert len(cells(path)) == len(cells(script.with_suffix(".ipynb")))
-    assert (tmp_path / "edition" / "check.py").is_file()
+    assert (tmp_path / "edition" / "check" / "__init__.py").is_file()
 
 
 def test_the_student_edition_is_not_written_over_work(tmp_path: Path):

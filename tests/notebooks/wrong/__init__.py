@@ -1,0 +1,5 @@
+"""Wrong answers, by sitting: each gets the hint meant for it and no other."""
+
+from tests.notebooks.wrong import wrong_01, wrong_02, wrong_03, wrong_04
+
+WRONG = [case for sitting in (wrong_01, wrong_02, wrong_03, wrong_04) for case in sitting.WRONG]

@@ -1,0 +1,56 @@
+"""Wrong answers in sitting 3: exercise, answer, and a phrase of the hint that is meant for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def root(x: Any) -> Any:
+    return np.sqrt(x)
+
+
+def noise_with(factor: Callable[[int, Any], float]) -> Callable[..., Any]:
+    def step(xt: Any, eps: Any, z: Any, t: int, h: Any) -> Any:
+        mean = (xt - h.beta[t] / root(1 - h.alpha_bar[t]) * eps) / root(h.alpha[t])
+        return mean + factor(t, h) * z
+
+    return step
+
+
+def tilde(t: int, h: Any) -> float:
+    return h.beta[t] * (1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t])
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("3.1", lambda eps, out: np.mean(np.square(out - eps)), "the mean over coordinates"),
+    ("3.1", lambda eps, out: np.sum(np.square(out - eps)), "the sum over the batch"),
+    ("3.1", lambda eps, out: np.linalg.norm(eps - out, axis=1).mean(), "not its square"),
+    ("3.1", lambda eps, out: np.mean(np.sum(eps - out, axis=1)), "both signs cancel"),
+    ("3.1", lambda eps, out: np.linalg.norm(eps - out, axis=1) ** 2, "a number for each sample"),
+    ("3.2", 0, "nobody sees eps"),
+    ("3.2", 2, "always says 0"),
+    ("3.2", 0.2, "in one coordinate"),
+    ("3.2", 0.5, "sees nothing"),
+    ("3.2", 1.6, "explains"),
+    ("3.2", 1, "its variance is not 1"),
+    ("3.3", lambda xt, abar, mu, var:
+     root(1 - abar) * (root(abar) * mu - xt) / (1 - abar + abar * var), "the sign"),
+    ("3.3", lambda xt, abar, mu, var: -(xt - root(abar) * mu) / (1 - abar + abar * var),
+     "this is the score"),
+    ("3.3", lambda xt, abar, mu, var: (xt - mu) * root(1 - abar) / (1 - abar + abar * var),
+     "have shrunk"),
+    ("3.3", lambda xt, abar, mu, var: root(1 - abar) / var * (xt - root(abar) * mu),
+     "variance of the data"),
+    ("3.3", lambda xt, abar, mu, var: (xt - root(abar) * mu) * (1 - abar) / (1 - abar * (1 - var)),
+     "where its root belongs"),
+    ("3.3", lambda xt, abar, mu, var: (xt - root(abar) * mu) / root(1 - abar), "if x_0 were mu"),
+    ("3.4", noise_with(lambda t, h: root(h.beta[t])), "added at the last step"),
+    ("3.4", noise_with(lambda t, h: root(h.beta[t]) if t > 1 else 0), "that Ho et al. allow"),
+    ("3.4", noise_with(tilde), "multiplied by a variance"),
+    ("3.4", noise_with(lambda t, h: 0), "no noise is added"),
+    ("3.4", lambda xt, eps, z, t, h:
+     (xt - root(1 - h.alpha_bar[t]) * eps) / root(h.alpha_bar[t]), "in one go"),
+]  # fmt: skip
