@@ -1,12 +1,15 @@
 # make        set up .venv and run the demo        make test   set up .venv, check, and test
 # make check  lint, types, spelling                make lab    open the course in Jupyter
 # make notebooks  run every notebook               make student  write them without solutions, to runs/student
+# make book   the course as pages, in runs/book    make nightly  what takes too long for make test
+# make locked set up .venv from files known by their SHA-256 (Linux x86-64, Python 3.11)
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+BOOK := .venv/book
 
-.PHONY: demo test check lab notebooks student clean
+.PHONY: demo test check lab notebooks student book nightly locked clean
 
 demo: $(READY)
 	$(BIN)/minicfg demo
@@ -30,15 +33,35 @@ notebooks: $(READY)
 student: $(READY)
 	$(BIN)/python notebooks/student.py
 
+book: $(BOOK)
+	$(BIN)/python notebooks/book/build.py
+
+$(BOOK): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book]'
+	touch $@
+
 # Installed again when what it was made from changes. The lecture's one price for importing what you
 # see: an editable install, in an environment of its own.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	@echo "Installing into .venv: a few minutes, the first time."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,peers]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,peers,instructor]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt denoising-diffusion-pytorch smalldiffusion
 	touch $@
+
+nightly: $(READY)
+	$(BIN)/python -m tests.minicfg.fuzz_loader --n 1000000
+	$(BIN)/python -m tests.minicfg.kill_save --n 200
+	$(BIN)/python -m tests.minicfg.kill_resume --n 50
+	$(BIN)/python -m tests.mutants
+	for seed in $$(seq 100); do MINICFG_TEST_SEED=$$seed $(BIN)/python -m pytest -q tests/minicfg/test_law.py || exit 1; done
+
+locked:
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r tests/supply/hashes.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $(READY)
 
 clean:
 	rm -rf .venv runs

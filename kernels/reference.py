@@ -119,16 +119,34 @@ def noised_batch(
     Returns:
         `(xt, t, y, target)`, with t in 1..T and null for the labels that were dropped.
     """
-    dtype = torch.float64 if x0.dtype == torch.float64 else torch.float32
     t, dropped = choices(len(alpha_bar) - 1, p_uncond, seed, step, sample_ids)
+    signal = alpha_bar[t].sqrt()
+    noise = (1 - alpha_bar[t]).sqrt()
+    xt, target = noised(
+        x0, signal, noise, prediction=prediction, seed=seed, step=step, sample_ids=sample_ids
+    )
+    return xt, t, y.masked_fill(dropped, null), target
+
+
+def noised(
+    x0: Float[Tensor, "B *D"],
+    signal: Float[Tensor, " B"],
+    noise: Float[Tensor, " B"],
+    *,
+    prediction: str,
+    seed: int,
+    step: int,
+    sample_ids: Int[Tensor, " B"],
+) -> tuple[Float[Tensor, "B *D"], Float[Tensor, "B *D"]]:
+    """`(xt, target)` of `noised_batch`: `xt = signal x0 + noise eps`, a pair of scales a sample."""
+    dtype = torch.float64 if x0.dtype == torch.float64 else torch.float32
     each = (-1, *[1] * (x0.ndim - 1))
-    signal = alpha_bar[t].sqrt().to(dtype).reshape(each)
-    noise = (1 - alpha_bar[t]).sqrt().to(dtype).reshape(each)
+    signal, noise = signal.to(dtype).reshape(each), noise.to(dtype).reshape(each)
     eps = philox.normal(seed, sample_ids, step, x0.shape[1:], philox.TRAINING_NOISE).to(dtype)
     x = x0.to(dtype)
     xt = (signal * x + noise * eps).to(x0.dtype)
     target = x if prediction == "x0" else eps if prediction == "eps" else signal * eps - noise * x
-    return xt, t, y.masked_fill(dropped, null), target.to(x0.dtype)
+    return xt, target.to(x0.dtype)
 
 
 def choices(

@@ -1,6 +1,6 @@
-"""Other projects' networks as denoisers, and their noise schedules as ours.
+"""Networks as denoisers: other projects', with their noise schedules, and two models as one.
 
-Their index `t - 1` is our `t`: 0 is their first noised step, and the data have none. Nothing here
+Others' index `t - 1` is our `t`: 0 is their first noised step, and the data have none. Nothing here
 imports another project; whoever has a network of one has the project too.
 """
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from minicfg.errors import UsageError
+from minicfg.sampling import Denoiser
 from minicfg.schedule import Schedule
 from minicfg.solvers import Prediction
 
@@ -62,6 +63,46 @@ class LucidrainsUnet:
         """The network's output, `t` in 1..T and `y` in 0..K."""
         keep = y < self.num_classes
         return self.net(xt, t - 1, y.where(keep, 0), cond_keep_mask=keep)
+
+
+@dataclass(frozen=True, eq=False)
+class Autoguided:
+    """`good` guided away from a worse model that is asked for the same label, not for none.
+
+    Karras et al. 2024, arXiv:2406.02507: `good + w (good - bad)`, with any solver and any rule.
+    Step 17 of the course. `y` are the labels of the chains, those that `sample` is given.
+    """
+
+    good: Denoiser
+    bad: Denoiser
+    y: Int[Tensor, " B"]
+
+    def __post_init__(self) -> None:
+        """Refuse two models that do not speak of the same thing."""
+        for name in ("num_classes", "prediction"):
+            good, bad = getattr(self.good, name), getattr(self.bad, name)
+            if good != bad:
+                raise UsageError(f"bad has {name} = {bad!r} and good {good!r}")
+
+    @property
+    def num_classes(self) -> int:
+        """Of both."""
+        return self.good.num_classes
+
+    @property
+    def prediction(self) -> Prediction:
+        """Of both."""
+        return self.good.prediction
+
+    def __call__(
+        self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B *D"]:
+        """The good model's answers, and in the second half, where the loop asks of none, bad's."""
+        n = len(self.y)
+        if len(y) not in (n, 2 * n):
+            raise UsageError(f"y has {len(y)} labels: the chains that were said are {n}")
+        out = self.good(xt[:n], t[:n], y[:n])
+        return out if len(y) == n else torch.cat([out, self.bad(xt[n:], t[n:], self.y)])
 
 
 def schedule_from_betas(betas: Float[Tensor, " T"], name: str = "custom") -> Schedule:

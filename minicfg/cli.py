@@ -9,14 +9,19 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from minicfg.config import TrainConfig
 from minicfg.errors import DataError, MachineError, UsageError
+from minicfg.how import How
+from minicfg.signals import Terminated, sigterm_is_raised
+
+# Flags of several commands, without a prefix.
+Shared = Annotated[How, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,14 @@ class Train:
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     out: Path
-    """Folder for model.safetensors, model.json and what --resume needs."""
+    """Folder for the model, model.safetensors, what --resume needs, and the page report.html."""
     resume: bool = False
     """Go on from what the folder holds, with the settings it was begun with."""
     device: str = "auto"
     """auto (a GPU where there is one), cpu or cuda."""
     save_every: int = 500
-    """Steps between saved states; a run that is killed outright loses no more."""
+    """Steps between saved states; a run that is killed outright loses no more. A save that fails on
+    the way is said, and training goes on; one that fails at the end is exit code 4."""
     keep: int = 0
     """Models to keep from the way, the latest ones, one at every saved state."""
     sample_every: int = 0
@@ -67,7 +73,8 @@ class Train:
 
     def run(self) -> int:
         """Train until done or stopped."""
-        from minicfg.runs import Keeping, train_into
+        from minicfg.keeping import Keeping
+        from minicfg.runs import train_into
 
         keeping = Keeping(self.save_every, self.keep, self.sample_every, self.tensorboard)
         return train_into(
@@ -85,26 +92,20 @@ class Sample:
     checkpoint: tyro.conf.Positional[Path]
     """What `minicfg train` or `demo` wrote: .../model, with or without its suffix."""
     out: Path
-    """FILE.png for a picture of all samples, FILE.npz for arrays x and y."""
+    """FILE.png for a picture of all samples, .npz for arrays x and y, .gif for the chain."""
     labels: tuple[str, ...] = ()
     """Class names or numbers, one sample each; every class once by default."""
     each: int = 1
     """Samples for each label."""
     w: float = 2.0
     """Guidance weight of (1 + w) eps(x, y) - w eps(x, null); 0 is the plain conditional model."""
-    solver: Literal["ddpm", "ddim", "dpmpp_2m", "cfgpp"] = "ddpm"
-    """Ancestral, the deterministic DDIM, DPM-Solver++(2M), which needs fewest steps, or CFG++,
-    which wants --w in -1..0."""
-    eta: float | None = None
-    """Of ddim: the share of fresh noise, 0..1; 0 by default."""
-    v: float | None = None
-    """Of ddpm: 0..1, between the two variances that the paper interpolates; 0 by default."""
     steps: int = 50
     """Solver steps, 1..T."""
     seed: int = 0
-    """Seed, 0..2^64-1. A picture depends on seed, place, label, w, solver and steps alone."""
+    """Seed, 0..2^64-1. A picture depends on seed, place, label, w, steps, solver and rule alone."""
     device: str = "auto"
     """auto (a GPU where there is one), cpu or cuda."""
+    how: Shared = field(default_factory=How)
 
     def run(self) -> int:
         """Load, sample, write."""
@@ -116,11 +117,9 @@ class Sample:
             labels=self.labels,
             each=self.each,
             w=self.w,
-            solver=self.solver,
-            eta=self.eta,
-            v=self.v,
             steps=self.steps,
             seed=self.seed,
+            how=self.how,
             device=self.device,
         )
 
@@ -129,7 +128,7 @@ class Sample:
 class Evaluate:
     """Score a trained model beside the real images it learnt from.
 
-    For example: minicfg evaluate runs/demo/model --w 0 1 --out runs/scores
+    For example: minicfg evaluate runs/demo/model --w 0 1 --rule rescale --out runs/scores
     """
 
     checkpoint: tyro.conf.Positional[Path]
@@ -144,13 +143,23 @@ class Evaluate:
     """Samples at each w, at least 4 a class."""
     seed: int = 0
     """Seed of the judge and of the samples, 0..2^64-1."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu or cuda."""
+    how: Shared = field(default_factory=How)
 
     def run(self) -> int:
         """Train a judge, sample, score."""
         from minicfg.sweep import evaluate_into
 
         return evaluate_into(
-            self.out, self.checkpoint, ws=self.w, steps=self.steps, n=self.n, seed=self.seed
+            self.out,
+            self.checkpoint,
+            ws=self.w,
+            steps=self.steps,
+            n=self.n,
+            seed=self.seed,
+            how=self.how,
+            device=self.device,
         )
 
 
@@ -175,6 +184,9 @@ class Sweep:
     """Samples at each w, at least 4 a class."""
     seed: int = 0
     """Seed of the judge and of the samples, 0..2^64-1."""
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu or cuda."""
+    how: Shared = field(default_factory=How)
 
     def run(self) -> int:
         """Train what is missing, sample, score, report."""
@@ -188,6 +200,8 @@ class Sweep:
             p_uncond=self.p_uncond,
             n=self.n,
             seed=self.seed,
+            how=self.how,
+            device=self.device,
         )
 
 
@@ -195,16 +209,24 @@ class Sweep:
 class Bench:
     """Time the fused kernel beside eager and compiled torch, and the sampler, on this GPU.
 
-    For example: minicfg bench --out runs/bench
+    With --peers: this package beside diffusers and others, on this CPU. For example:
+
+        minicfg bench --out runs/bench
     """
 
     out: Path = Path("runs/bench")
     """Folder for the times, as JSON under the device's name, and for a picture of them."""
     cpu: bool = False
-    """Time the plain torch reference on the CPU instead; without a GPU there is nothing else."""
+    """Time the plain torch reference on the CPU instead, where there is no GPU."""
+    peers: bool = False
+    """Compare with other projects on the CPU instead: speed, quality, cost. About 25 minutes."""
 
     def run(self) -> int:
         """Check, time, write."""
+        if self.peers:
+            from minicfg.peers import bench_peers
+
+            return bench_peers(self.out)
         from minicfg.bench import bench
 
         return bench(self.out, cpu=self.cpu)
@@ -229,21 +251,40 @@ Command = Demo | Train | Sample | Evaluate | Sweep | Bench | Doctor
 
 def main() -> None:
     """Run one command and end with its exit code; an error is one line on standard error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        code = _parse(sys.argv[1:]).run()
+        with sigterm_is_raised():
+            code = _parse(sys.argv[1:]).run()
     except UsageError as error:
         code = _fail(error, 2)
     except DataError as error:
         code = _fail(error, 3)
-    except (MachineError, MemoryError, OSError) as error:
+    except (MachineError, OSError) as error:
         code = _fail(error, 4)
-    except KeyboardInterrupt:
-        code = _fail("stopped", 130)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_of_memory(error):
+            raise
+        code = _fail(f"not enough memory: fewer images at once are needed ({error})", 4)
+    except KeyboardInterrupt as stop:
+        code = _fail("stopped", 143 if isinstance(stop, Terminated) else 130)
     sys.exit(code)
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Python's, a GPU's, or a CPU's by torch, which has no class of its own."""
+    names, said = ("MemoryError", "OutOfMemoryError"), "can't allocate memory"
+    return type(error).__name__ in names or said in str(error)
 
 
 def _parse(arguments: list[str]) -> Command:
     """Parse with tyro; its framed complaint becomes one line, less the flag's help."""
+    for a in arguments:
+        # Most often a shell's variable that is not set; and an empty path would be this folder.
+        if not a or (a.startswith("--") and a.endswith("=")):
+            raise UsageError(f"{a or 'an argument'} is empty: something is needed")
+        if "\0" in a:
+            raise UsageError(f"{a!r} holds a null character: a text without is needed")
     frame = io.StringIO()
     try:
         with contextlib.redirect_stderr(frame):
@@ -257,8 +298,8 @@ def _parse(arguments: list[str]) -> Command:
     except SystemExit as end:
         if not end.code:
             raise
-        inside = [line.strip(" │") for line in frame.getvalue().splitlines()[1:]]
-        said = " ".join(line for line in inside if line and line[0] not in "─╰╭")
+        inside = [line.strip(" │|") for line in frame.getvalue().splitlines()[1:]]
+        said = " ".join(line for line in inside if line.strip("─╰╭╮╯-+"))
         sys.exit(_fail(said.split("Argument helptext:")[0].strip(), 2))
 
 

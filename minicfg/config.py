@@ -25,6 +25,9 @@ class TrainConfig:
     """Noise schedule; log_snr is the guidance paper's own."""
     zero_snr: bool = False
     """Leave nothing of the data at t = T (arXiv:2305.08891); needs prediction v or x0."""
+    continuous: bool = False
+    """Train at a real-valued log SNR of each image's own, not at T of them: the guidance paper's
+    Algorithm 1. Needs schedule log_snr; T then is the finest grid that sampling may take."""
     T: int = 1000
     """Steps of the noise schedule, 1..10000."""
     prediction: Literal["eps", "x0", "v"] = "eps"
@@ -99,6 +102,11 @@ class TrainConfig:
             raise UsageError(
                 f"zero_snr with prediction = {self.prediction!r}, T = {self.T}: x_T would be "
                 "the noise itself; prediction v or x0, and T of 2 or more, are needed"
+            )
+        if self.continuous and (self.schedule != "log_snr" or self.zero_snr or self.T == 1):
+            raise UsageError(
+                f"continuous with schedule = {self.schedule!r}, T = {self.T}, zero_snr = "
+                f"{self.zero_snr}: log_snr as it is, with T of 2 or more, is needed"
             )
 
 

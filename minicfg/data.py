@@ -44,6 +44,11 @@ class Dataset:
             )
         if K == 0 or len(set(self.classes)) < K:
             raise DataError(f"{self.name}: classes = {self.classes}: one or more, all different")
+        for name in self.classes:
+            try:
+                name.encode()
+            except UnicodeEncodeError:  # a folder's, in bytes that are no UTF-8
+                raise DataError(f"{self.name}: class {name!r} is no text: rename it") from None
         if int(y.min()) < 0 or int(y.max()) >= K:
             raise DataError(
                 f"{self.name}: y holds {int(y.min())}..{int(y.max())}: labels are 0..{K - 1}"
@@ -101,8 +106,16 @@ def permutation(seed: int, epoch: int, n: int) -> Int[Tensor, " n"]:
 
     Two images share a word about once in 2^33 / n^2 epochs, and then keep their order.
     """
-    word = philox.words(seed, torch.arange(n), epoch, 1, philox.DATA_ORDER)[:, 0, 0]
+    word = philox.words(check_seed(seed), torch.arange(n), epoch, 1, philox.DATA_ORDER)[:, 0, 0]
     return torch.argsort(word, stable=True)
+
+
+def check_seed(seed: int) -> int:
+    """Return `seed`, an integer in 0..2^64-1, or refuse it."""
+    try:
+        return philox.check_seed(seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _part(data: Dataset, mask: Tensor, name: str) -> Dataset:

@@ -21,9 +21,10 @@ from minicfg.data import Dataset
 from minicfg.evaluation import Scores, evaluate
 from minicfg.judge import train_judge
 from minicfg.report import HEAD, Picture, print_table, score_row, write_report
-from minicfg.runs import draw, run_training
+from minicfg.runs import draw, held, run_training
 from minicfg.sampling import sample_steps
 from minicfg.sources import load_data
+from minicfg.whole import write_whole
 
 WS = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
 GIF_W, GIF_STEPS = 1.0, 40
@@ -53,6 +54,13 @@ def demo(out: Path, *, quick: bool, seed: int) -> int:
     if quick:
         config, n, steps, judge_steps = replace(config, steps=200), 200, 10, 150
     check_writable(out)
+    with held(out):
+        return _demo(out, config, n, steps, judge_steps)
+
+
+def _demo(out: Path, config: TrainConfig, n: int, steps: int, judge_steps: int) -> int:
+    """What `demo` does into its folder: `n` samples at each w, in so many steps."""
+    seed = config.seed
     seconds: dict[str, float] = {}
     began = time.perf_counter()
 
@@ -92,7 +100,7 @@ def demo(out: Path, *, quick: bool, seed: int) -> int:
         "config": asdict(config),
         "sampling": {"steps": steps, "seed": seed, "samples": n},
     }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    write_whole(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
     rows = [score_row(f"{w:g}", score) for w, score in zip(WS, scores, strict=True)]
     _page(out, data, samples, rows, metrics)
     print_table(HEAD, rows)

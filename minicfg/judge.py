@@ -67,11 +67,9 @@ def train_judge(data: Dataset, *, seed: int = 0, steps: int = 400) -> Judge:
     Raises:
         UsageError: naming what is too small.
     """
-    if min(data.shape[1:]) < 8:
-        raise UsageError(f"data = {data.name}: images are {data.shape}, 8x8 or more is needed")
+    check_images(data)
     if steps < 1:
         raise UsageError(f"steps = {steps}: at least 1 is needed")
-    check_counts("data", data.y, data.num_classes)
     train, held_out = split(data, 0.2, seed)
     with torch.random.fork_rng(devices=[]), threads(enough(data.shape)):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
@@ -138,6 +136,13 @@ def accuracy(log_p: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     right, n = int((log_p.argmax(1) == y).sum()), len(y)
     p = (right + 1) / (n + 2)
     return right / n, math.sqrt(p * (1 - p) / (n + 3))
+
+
+def check_images(data: Dataset, least: int = 2) -> None:
+    """Refuse images that are too small for a judge, or fewer than `least` of a class."""
+    if min(data.shape[1:]) < 8:
+        raise UsageError(f"data = {data.name}: images are {data.shape}, 8x8 or more is needed")
+    check_counts("data", data.y, data.num_classes, least)
 
 
 def check_counts(name: str, y: Tensor, K: int, least: int = 2) -> None:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from minicfg.errors import UsageError
+from minicfg.whole import write_whole
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt
@@ -33,6 +35,7 @@ ROUND_WS = (-1, 0, 0.1, 0.3, 0.5, 1, 2, 4, 8, 16, 32)
 DPI = 150
 CELL = 96  # device pixels that an image takes, about: images are enlarged by whole factors
 GAP = 6
+MOST_SIDE, MOST_PIXELS = 2**15, 2**27  # of a picture, so that it and its copies fit into memory
 LETTER = 0.62 * 9 * DPI / 72  # about the width of a letter of 9 points, in pixels
 
 
@@ -41,10 +44,13 @@ def mosaic(
 ) -> UInt[np.ndarray, "height width 4"]:
     """The images as one RGBA picture, each pixel `scale` wide, `gap` clear pixels between images.
 
-    Values are clipped to [-1, 1]. Images have 1 channel, shown grey, or 3.
+    Values are clipped to [-1, 1]. Images have 1 channel, shown grey, or 3; of 2 or 4 the
+    mean is shown, grey.
     """
-    if x.ndim != 5 or x.shape[2] not in (1, 3) or 0 in x.shape:
-        raise UsageError(f"x has shape {tuple(x.shape)}: (rows, columns, 1 or 3, H, W) is needed")
+    if x.ndim != 5 or not 1 <= x.shape[2] <= 4 or 0 in x.shape:
+        raise UsageError(f"x has shape {tuple(x.shape)}: (rows, columns, 1..4, H, W) is needed")
+    if x.shape[2] in (2, 4):
+        x = x.mean(2, keepdim=True)
     levels = ((x.detach().cpu().float().clamp(-1, 1) + 1) * 127.5).round().byte()
     images = levels.expand(*x.shape[:2], 3, *x.shape[3:]).permute(0, 1, 3, 4, 2).numpy()
     images = images.repeat(scale, axis=2).repeat(scale, axis=3)
@@ -54,6 +60,15 @@ def mosaic(
     sheet[:, :height, :, :width, 3] = 255
     sheet = sheet.reshape(rows * (height + gap), columns * (width + gap), 4)
     return sheet[: len(sheet) - gap, : sheet.shape[1] - gap]
+
+
+def check_room(rows: int, columns: int, shape: Sequence[int]) -> None:
+    """Refuse more images of `shape` (C, H, W) than one picture has room for."""
+    side = max(shape[1:]) * max(1, CELL // max(shape[1:])) + GAP
+    if max(rows, columns) * side > MOST_SIDE or rows * columns * side**2 > MOST_PIXELS:
+        raise UsageError(
+            f"{rows} labels and {columns} of each: more than a picture has room for; .npz has"
+        )
 
 
 def image_grid(
@@ -82,8 +97,10 @@ def image_grid(
     axes = fig.add_axes(box, frameon=False)
     axes.imshow(sheet, interpolation="none", extent=(0, width, height, 0))
     down, right = (step - GAP)[:, None] / 2 + step[:, None] * np.arange(max(x.shape[:2]))
-    axes.set_yticks(down[: len(row_labels)], row_labels, fontsize=9)
-    axes.set_xticks(right[: len(column_labels)], column_labels, fontsize=columns_pt)
+    axes.set_yticks(down[: len(row_labels)], row_labels, fontsize=9, parse_math=False)
+    axes.set_xticks(
+        right[: len(column_labels)], column_labels, fontsize=columns_pt, parse_math=False
+    )
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     fig.text(20 / size[0], 1 - 14 / size[1], "\n".join(lines), va="top", fontsize=9)
     return fig
@@ -114,7 +131,7 @@ def trade_off(ws: Sequence[float], scores: Sequence[Scores], real: Scores | None
     floor = [s.frechet_floor for s in scores]
     distance.plot(ws, floor, "--_", color=ORANGE, label="floor: real against real")
     distance.set_yscale("log")
-    distance.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    distance.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     distance.yaxis.set_major_formatter("{x:g}")
     distance.yaxis.set_minor_locator(NullLocator())
     # Linear around 0 and logarithmic outside: 0, 0.1, 0.3 ... 4 stand apart, and w may be negative.
@@ -152,7 +169,7 @@ def sweep_curves(ws: Sequence[float], by_name: Mapping[str, Sequence[Scores]]) -
     frechet.plot(ws, floor, "--", color=GREY, label="floor: real against real")
     frechet.set(yscale="log", xlabel="w", title="Frechet distance to real images")
     inception.set(xlabel="w", title="Inception-style score")
-    frechet.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    frechet.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     frechet.yaxis.set_major_formatter("{x:g}")
     frechet.yaxis.set_minor_locator(NullLocator())
     for axes in (frechet, inception):
@@ -205,8 +222,14 @@ def _annotate(axes: Axes, at: np.ndarray, errors: np.ndarray, labels: Sequence[s
         weight = np.where(np.arange(len(taken)) < len(dots), 1, 1000)  # two labels never overlap
         best = np.argmin(~apart.any(2) @ weight + 1000 * outside)
         taken = np.vstack([taken, boxes[best]])
-        where = axes.transData.inverted().transform(places[best])
+        away = point - places[best]
+        edge = places[best] + away * min(1, *(half / np.maximum(abs(away), 1e-9)))
+        where, edge = axes.transData.inverted().transform([places[best], edge])
         axes.text(where[0], where[1], label, ha="center", va="center", fontsize=8, in_layout=False)
+        if best >= 2 * len(ways):  # far off: which point it is of must be seen
+            ends = axes.transData.inverted().transform(point)
+            line = Line2D([ends[0], edge[0]], [ends[1], edge[1]], color=GREY, lw=0.6)
+            axes.add_artist(line).set_in_layout(False)
 
 
 def denoising_gif(
@@ -222,9 +245,12 @@ def denoising_gif(
     if not pictures:
         raise UsageError("frames is empty: one (t, images) at least is needed")
     durations = [80] * (len(pictures) - 1) + [2000]  # milliseconds
+    film = io.BytesIO()
     pictures[0].save(
-        path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=True
-    )
+        film, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0,
+        optimize=True,
+    )  # fmt: skip
+    write_whole(path, film.getvalue())
 
 
 def _frame(t: int, x: Tensor, row_labels: Sequence[str]) -> Image.Image:
@@ -239,7 +265,7 @@ def _frame(t: int, x: Tensor, row_labels: Sequence[str]) -> Image.Image:
     for i, label in enumerate(row_labels):
         middle = 36 + (i + 0.5) * (sheet.height + 4) / len(row_labels) - 2
         draw.text((8, middle), label, "black", font, anchor="lm")
-    grey = x.shape[2] == 1
+    grey = x.shape[2] != 3
     # 32 levels of grey: noise compresses badly, and no eye tells them from 256.
     return frame.convert("L").quantize(32) if grey else frame.quantize(256)
 
@@ -252,5 +278,5 @@ def png(fig: Figure) -> bytes:
 
 
 def save_figure(fig: Figure, path: Path) -> None:
-    """Write the figure as PNG, whatever the suffix."""
-    Path(path).write_bytes(png(fig))
+    """Write the figure as PNG, whatever the suffix, all or nothing."""
+    write_whole(path, png(fig))

@@ -11,6 +11,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from minicfg.errors import UsageError
+from minicfg.whole import write_whole
 
 if TYPE_CHECKING:
     from minicfg.evaluation import Scores
@@ -20,18 +21,20 @@ HEAD = (
     "precision", "recall",
 )  # fmt: skip
 
+HEADINGS = ("One w at a time", "Guidance weight:", "Scores", "Pictures")
+
 
 def score_row(name: str, s: Scores) -> list[str]:
     """The cells of a table below `HEAD`."""
     return [
         name,
-        f"{s.accuracy:.1%}",
+        f"{s.accuracy:.1%} +- {s.accuracy_se:.1%}",
         f"{s.frechet:.2f} +- {s.frechet_se:.2f}",
         f"{s.frechet_floor:.2f}",
-        f"{s.inception_score:.2f}",
+        f"{s.inception_score:.2f} +- {s.inception_score_se:.2f}",
         f"{s.spread:.2f} +- {s.spread_se:.2f}",
-        f"{s.precision:.2f}",
-        f"{s.recall:.2f}",
+        f"{s.precision:.2f} +- {s.precision_se:.2f}",
+        f"{s.recall:.2f} +- {s.recall_se:.2f}",
     ]
 
 
@@ -62,10 +65,12 @@ def write_report(
     title: str,
     sentences: Sequence[str],
     stops: Sequence[tuple[str, Picture]],
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    head: Sequence[str] = (),
+    rows: Sequence[Sequence[str]] = (),
     pictures: Sequence[Picture],
+    commands: Sequence[tuple[str, str]] = (),
     made: Mapping[str, str],
+    headings: tuple[str, str, str, str] = HEADINGS,
 ) -> None:
     """Write the page, all or nothing; nothing in it comes from outside the file.
 
@@ -74,19 +79,24 @@ def write_report(
         title: of the page.
         sentences: what to see.
         stops: the slider's, each a label such as `w = 0.5` and its picture.
-        head: of the table.
+        head: of the table; empty where there is none, and each stop reads out its own caption.
         rows: of the table, as many cells in each: first one for each stop, in turn, which is read
             out below the stop's picture; then any others.
         pictures: shown in turn below it.
+        commands: what one may do next, each what for and what to type.
         made: how the run was made, name and value.
+        headings: over the slider, beside it, over the table and over the pictures.
     """
     if not stops:
         raise UsageError("stops is empty: the slider needs one picture at least")
     if any(len(row) != len(head) for row in rows):
         raise UsageError(f"rows must have {len(head)} cells each, as head has")
-    if len(rows) < len(stops):
+    if head and len(rows) < len(stops):
         raise UsageError(f"rows are {len(rows)}: the first {len(stops)} belong to the stops")
     every = -(-len(stops) // 9)  # more labels than nine under the slider would run into each other
+    read_out = [
+        ", ".join(f"{h} {cell}" for h, cell in zip(head[1:], row[1:], strict=True)) for row in rows
+    ] or [picture.caption for _, picture in stops]
     page = _PAGE.substitute(
         title=escape(title),
         sentences="".join(f"<p>{escape(s)}</p>" for s in sentences),
@@ -97,29 +107,34 @@ def write_report(
             for i, (label, _) in enumerate(stops)
         ),
         stops="".join(
-            _figure(
-                picture,
-                ", ".join(f"{h} {cell}" for h, cell in zip(head[1:], row[1:], strict=True)),
-                f'data-label="{escape(label)}"{" hidden" if i else ""}',
-            )
-            for i, ((label, picture), row) in enumerate(zip(stops, rows, strict=False))
+            _figure(picture, said, f'data-label="{escape(label)}"{" hidden" if i else ""}')
+            for i, ((label, picture), said) in enumerate(zip(stops, read_out, strict=False))
         ),
-        head=_row("th scope=col", head),
-        rows="".join(_row("td", row) for row in rows),
+        scores=_scores(headings[2], head, rows) if head else "",
+        next=_next(commands) if commands else "",
         pictures="".join(_figure(picture, picture.caption) for picture in pictures),
+        one=escape(headings[0]),
+        label=escape(headings[1]),
+        shown=f"<h2>{escape(headings[3])}</h2>" if pictures else "",
         made="".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in made.items()),
     )
-    temporary = Path(f"{path}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, page.encode(errors="backslashreplace"))  # names of files need not be text
 
 
 def _figure(picture: Picture, caption: str, attributes: str = "") -> str:
     image = f'<img src="{picture.source}" alt="{escape(picture.caption)}">'
     return f"<figure {attributes}>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _scores(heading: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top, body = _row("th scope=col", head), "".join(_row("td", row) for row in rows)
+    table = f'<table><thead>{top}</thead><tbody id="scores">{body}</tbody></table>'
+    return f'<h2>{escape(heading)}</h2>\n<div class="scroll">{table}</div>'
+
+
+def _next(commands: Sequence[tuple[str, str]]) -> str:
+    lines = (f"<dt>{escape(a)}</dt><dd><code>{escape(b)}</code></dd>" for a, b in commands)
+    return f"<h2>What to do next</h2>\n<dl>{''.join(lines)}</dl>"
 
 
 def _row(cell: str, texts: Sequence[str]) -> str:
@@ -158,12 +173,13 @@ img { display: block; max-width: 100%; height: auto; background: #fff; border-ra
 .ticks { display: flex; justify-content: space-between; color: var(--soft); font-size: .78rem }
 .ticks span { width: 0; display: flex; justify-content: center; white-space: nowrap; margin: 0 8px }
 .scroll { overflow-x: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem }
-th, td { padding: .35rem .8rem; text-align: right; border-bottom: 1px solid var(--line) }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .88rem }
+th, td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid var(--line) }
 td { white-space: nowrap } th { font-weight: 600; vertical-align: bottom; line-height: 1.25 }
 tr.now { background: var(--now) }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; font-size: .92rem }
 dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere; max-width: 42rem }
+code { font: .95em ui-monospace, monospace }
 @media (max-width: 34rem) {
   table { font-size: .82rem } th, td { padding: .35rem .4rem }
   dl { grid-template-columns: 1fr; gap: 0 } dd { margin-bottom: .5rem }
@@ -178,17 +194,17 @@ dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere; max-width: 42
 <main>
 <h1>$title</h1>
 $sentences
-<h2>One w at a time</h2>
+<h2>$one</h2>
 <div class="slider">
-<label for="slider">Guidance weight:</label> <output id="label" for="slider">$first</output>
+<label for="slider">$label</label> <output id="label" for="slider">$first</output>
 <input id="slider" type="range" min="0" max="$last" value="0" step="1" autocomplete="off">
 <div class="ticks" aria-hidden="true">$ticks</div>
 </div>
 <div id="stops">$stops</div>
-<h2>Scores</h2>
-<div class="scroll"><table><thead>$head</thead><tbody id="scores">$rows</tbody></table></div>
-<h2>Pictures</h2>
+$scores
+$shown
 $pictures
+$next
 <h2>How it was made</h2>
 <dl>$made</dl>
 </main>

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,69 +17,74 @@ from tqdm import tqdm
 from minicfg import plots, solvers
 from minicfg.checkpoint import Checkpoint, check_writable, load, load_state, save, save_state
 from minicfg.config import TrainConfig
-from minicfg.data import Dataset
+from minicfg.data import Dataset, check_seed
 from minicfg.errors import MachineError, UsageError
-from minicfg.guidance import check_w
+from minicfg.how import How
 from minicfg.judge import enough, threads
+from minicfg.keeping import LITTLE, Keeping, keep, logged, read_log, spared
 from minicfg.ranks import Ranks, ranks
-from minicfg.sampling import Denoiser, sample
+from minicfg.run_page import write_page
+from minicfg.sampling import Denoiser, Rule, sample, sample_steps
 from minicfg.signals import stop_between_steps
 from minicfg.sources import load_data
-from minicfg.training import ALONE, TrainState, learning_rate, train
+from minicfg.training import ALONE, TrainState, train
+from minicfg.whole import only_writer, write_whole
 
-LOG = "log.jsonl"
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """What a run leaves on the way, besides its end."""
-
-    save_every: int = 500
-    """Steps between saved states; a run that is killed outright loses no more."""
-    keep: int = 0
-    """Models to keep from the way, the latest ones, one at every saved state."""
-    sample_every: int = 0
-    """Steps between pictures of two samples a class; 0 for none."""
-    tensorboard: bool = False
-    """Log loss and learning rate for TensorBoard as well (pip install tensorboard)."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if self.save_every < 1:
-            raise UsageError(f"--save-every {self.save_every}: at least 1 is needed")
-        for name, value in (("keep", self.keep), ("sample-every", self.sample_every)):
-            if value < 0:
-                raise UsageError(f"--{name} {value}: 0 or more is needed")
+MOST = 1_000_000  # samples of a label, or to score
 
 
 def train_into(
     out: Path, config: TrainConfig, *, resume: bool, device: str = "cpu",
-    keeping: Keeping = Keeping(),
+    keeping: Keeping = LITTLE,
 ) -> int:  # fmt: skip
     """Train and save into `out`; returns the exit code, 128 + n after signal n."""
     state_file = out / "state.safetensors"
     with ranks() as group:
         where, begun = group.device(device), None
+        # Every rank looks, on its own machine, and all are refused together.
+        here = state_file.exists()
+        anywhere, nowhere = (group.largest(int(seen), where) for seen in (here, not here))
         if resume:
-            if not state_file.exists():
-                raise UsageError(f"--resume: {out} holds no run to go on with")
+            if nowhere:
+                everywhere = " on every machine" if anywhere else ""
+                raise UsageError(f"--resume: {out} holds no run to go on with{everywhere}")
             begun = load_state(state_file, where)
             config = begun.config
-        elif state_file.exists():
+        elif anywhere:
             raise UsageError(
                 f"--out {out} holds a run: --resume goes on with it, another --out begins"
             )
         data = load_data(config.data, config.size)
+        # Not to be run, but to be refused while nothing is written yet.
+        train(data, config, resume=begun, device=where, ranks=group)
         check_writable(out)
-        state, code = run_training(data, config, out, begun, where, group, keeping)
-        if group.first:
-            print(f"step {state.step} of {config.steps}: {out / 'model.safetensors'}")
-        return code
+        with held(out, group, where):
+            if not resume and group.largest(int(state_file.exists()), where):
+                raise UsageError(f"--out {out} holds a run that has just ended: another is needed")
+            began, done = time.perf_counter(), begun.step if begun else 0
+            state, code = run_training(data, config, out, begun, where, group, keeping)
+            if group.first:
+                print(f"step {state.step} of {config.steps}: {out / 'model.safetensors'}")
+            if group.first and not code:
+                took = f"{time.perf_counter() - began:.0f} s for steps {done + 1} to {state.step}"
+                print(_page(out, data, state, f"{took}, on {where}, in {group.world} process(es)"))
+            return code
+
+
+@contextmanager
+def held(out: Path, group: Ranks = ALONE, where: torch.device | str = "cpu") -> Iterator[None]:
+    """Nobody else writes into `out` meanwhile; all ranks are refused together, if at all."""
+    with only_writer(out) if group.first else nullcontext(True) as free:
+        if group.largest(int(not free), torch.device(where)):
+            raise UsageError(
+                f"--out {out}: another process is writing there; wait, or name another"
+            )
+        yield
 
 
 def run_training(
     data: Dataset, config: TrainConfig, out: Path, begun: TrainState | None = None,
-    device: torch.device | str = "cpu", group: Ranks = ALONE, keeping: Keeping = Keeping(),
+    device: torch.device | str = "cpu", group: Ranks = ALONE, keeping: Keeping = LITTLE,
 ) -> tuple[TrainState, int]:  # fmt: skip
     """Train with a progress bar; `(last state, exit code)`, saved into `out` however it ended.
 
@@ -98,9 +101,11 @@ def run_training(
         disable=None if group.first else True,
     )
     loss, stopped = None, 0
+    states = train(data, config, resume=begun, device=device, ranks=group)  # or refuses at once
     few = threads(enough(data.shape))
-    with stop_between_steps() as stop, bar, few, _log(out, done, keeping, group) as log:
-        for state in train(data, config, resume=begun, device=device, ranks=group):
+    log_of = logged(out, done, keeping) if group.first else nullcontext(lambda state: None)
+    with stop_between_steps() as stop, bar, few, log_of as log:
+        for state in states:
             loss = state.loss if loss is None else 0.98 * loss + 0.02 * state.loss
             bar.update(config.batch)
             bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
@@ -109,14 +114,14 @@ def run_training(
             if stopped:
                 break
             if group.first:
-                _on_the_way(out, state, keeping)
+                keep(out, state, keeping)
+                _picture(out, state, keeping.sample_every)
     if state is None:
         raise UsageError("steps = 0: there is nothing to train")
     if group.first:
+        save(out / "model", state)  # the smaller first, where there is little room
         save_state(out / "state", state)
-        save(out / "model", state)
-        losses = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
-        plots.save_figure(plots.loss_curve(losses), out / "loss.png")
+        plots.save_figure(plots.loss_curve(read_log(out)), out / "loss.png")
     if not stopped:
         return state, 0
     if group.first:
@@ -124,110 +129,107 @@ def run_training(
     return state, 128 + stopped
 
 
-@contextmanager
-def _log(
-    out: Path, done: int, keeping: Keeping, group: Ranks
-) -> Iterator[Callable[[TrainState], None]]:
-    """A line of JSON a step, added to those of the steps that are done and saved."""
-    if not group.first:
-        yield lambda state: None
+def _picture(out: Path, state: TrainState, every: int) -> None:
+    """Two samples a class, after every so many steps and at the end."""
+    step = state.step
+    if not every or (step % every and step != state.config.steps):
         return
-    path = out / LOG
-    kept = path.read_text().splitlines()[:done] if done and path.exists() else []
-    board = _tensorboard(out) if keeping.tensorboard else None
-    with path.open("w", buffering=1) as lines:  # line by line, for whoever looks on
-        lines.writelines(f"{line}\n" for line in kept)
-
-        def log(state: TrainState) -> None:
-            rate = learning_rate(state.config, state.step)
-            told = {"step": state.step, "loss": state.loss, "lr": rate}
-            lines.write(json.dumps(told) + "\n")
-            if board:
-                board.add_scalar("loss", state.loss, state.step)
-                board.add_scalar("lr", rate, state.step)
-
-        yield log
-    if board:
-        board.close()
-
-
-def _tensorboard(out: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise MachineError("--tensorboard: pip install tensorboard, which is missing") from None
-    return SummaryWriter(out / "tensorboard")
-
-
-def _on_the_way(out: Path, state: TrainState, keeping: Keeping) -> None:
-    """What is due after this step: the state, a model to keep, a picture."""
-    step, last = state.step, state.step == state.config.steps
-    if step % keeping.save_every == 0 and not last:
-        save_state(out / "state", state)
-        if keeping.keep:
-            (out / "kept").mkdir(exist_ok=True)
-            save(out / f"kept/step-{step:07d}", state)
-            for old in sorted((out / "kept").glob("step-*.safetensors"))[: -keeping.keep]:
-                old.unlink()
-                old.with_suffix(".json").unlink(missing_ok=True)
-    if keeping.sample_every and (step % keeping.sample_every == 0 or last):
-        c = Checkpoint.of(state)
-        y = torch.arange(2 * len(c.classes), device=state.device) % len(c.classes)
-        table = solvers.ddpm(c.schedule, min(50, c.schedule.T), c.config.prediction)
-        x = draw(c.model, y, table, c.shape, w=1.0, seed=c.config.seed, bar=tqdm(disable=True))
-        grid = plots.image_grid(
-            x.unflatten(0, (2, -1)), ["", ""], c.classes, f"step {step}, w = 1, the same noise"
-        )
+    c = Checkpoint.of(state)
+    x, _ = _samples(c, range(len(c.classes)), 2, 1.0, 50)
+    grid = plots.image_grid(x, ["", ""], c.classes, f"step {step}, w = 1, the same noise")
+    with spared(step):
         (out / "samples").mkdir(exist_ok=True)
         plots.save_figure(grid, out / f"samples/step-{step:07d}.png")
 
 
+def _page(out: Path, data: Dataset, state: TrainState, took: str) -> Path:
+    """The page of a run that is done, with three samples each of ten classes at most, at four w."""
+    c, labels = Checkpoint.of(state), range(min(10, data.num_classes))
+    drawn, how = list[tuple[float, Tensor]](), ""
+    for w in (0.0, 1.0, 2.0, 4.0):
+        x, how = _samples(c, labels, 3, w, 25)
+        drawn.append((w, x))
+    return write_page(out, data, state, drawn, how, took)
+
+
+def _samples(
+    c: Checkpoint, labels: Sequence[int], each: int, w: float, steps: int
+) -> tuple[Tensor, str]:
+    """`(each, labels, C, H, W)`, from the same noise at every w, and how they were made."""
+    y = torch.tensor([*labels] * each, device=c.device)
+    table = solvers.ddpm(c.schedule, min(steps, c.schedule.T), c.config.prediction)
+    x = draw(c.model, y, table, c.shape, w=w, seed=c.config.seed, bar=tqdm(disable=True))
+    how = f"ddpm, {len(table)} steps, seed {c.config.seed}, clipped to [-1, 1]"
+    return x.unflatten(0, (each, -1)), how
+
+
 def sample_into(
-    out: Path, checkpoint: Path, *, labels: Sequence[str], each: int, w: float, solver: str,
-    steps: int, seed: int, device: str = "cpu", eta: float | None = None, v: float | None = None,
+    out: Path, checkpoint: Path, *, labels: Sequence[str], each: int, w: float, steps: int,
+    seed: int, how: How, device: str = "cpu",
 ) -> int:  # fmt: skip
-    """Sample `each` of every label into `out`, a .png or an .npz; ranks share the work."""
-    if out.suffix not in (".png", ".npz"):
-        raise UsageError(f"--out {out}: a name that ends in .png or .npz is needed")
-    if each < 1:
-        raise UsageError(f"--each {each}: at least 1 is needed")
-    check_w(w)
-    if solver == "cfgpp" and not -1 <= w <= 0:
-        raise UsageError(f"--w {w:g}: cfgpp wants a weight in -1..0, a scale 1 + w in 0..1")
-    given = {"eta": eta, "v": v}
-    own = {name: value for name, value in given.items() if value is not None}
-    for name in own:
-        if solver != {"eta": "ddim", "v": "ddpm"}[name]:
-            raise UsageError(f"--{name} {own[name]:g}: --solver {solver} has no {name}")
+    """Sample `each` of every label into `out`, a .png, .npz or .gif; ranks share the work."""
+    if out.suffix not in (".png", ".npz", ".gif"):
+        raise UsageError(f"--out {out}: a name that ends in .png, .npz or .gif is needed")
+    if out.exists() and not out.is_file():
+        raise UsageError(f"--out {out}: a folder or a device stands there; a file is needed")
+    if not 1 <= each <= MOST:
+        raise UsageError(f"--each {each}: at least 1 and at most {MOST} are needed")
+    how.check_ws([w])
+    check_seed(seed)
+    rule = how.mix()
     with ranks() as group:
         trained = load(checkpoint, group.device(device))
         classes = trained.classes
         chosen = [_label(name, classes) for name in labels] or list(range(len(classes)))
-        make, prediction = solvers.named(solver), trained.config.prediction
-        table = make(trained.schedule, steps, prediction=prediction, **own)
+        table = how.table(trained.schedule, steps, trained.config.prediction)
+        if out.suffix != ".npz":
+            plots.check_room(len(chosen), each, trained.shape)
         check_writable(out.parent)
         y = torch.tensor(chosen, device=trained.device).repeat_interleave(each)
-        x = draw(trained.model, y, table, trained.shape, w=w, seed=seed, group=group)
+        if out.suffix == ".gif":
+            if group.first:
+                _film(out, trained, y, table, each, w, seed, rule)
+                print(out)
+            return 0
+        x = draw(trained.model, y, table, trained.shape, w=w, seed=seed, rule=rule, group=group)
         if not group.first:
             return 0
     if out.suffix == ".npz":
         content = io.BytesIO()
         names = np.array(classes)
         np.savez_compressed(content, x=x.cpu().numpy(), y=y.cpu().numpy(), classes=names)
-        out.write_bytes(content.getvalue())
+        write_whole(out, content.getvalue())
     else:
         rows = [classes[label] for label in chosen]
         grid = x.reshape(len(chosen), each, *trained.shape)
         numbers = [str(i) for i in range(each)] if each > 1 else [""]
-        title = f"w = {w:g}, {solver}, {len(table)} steps, seed {seed}"
+        title = f"w = {w:g}, {how}, {len(table)} steps, seed {seed}"
         plots.save_figure(plots.image_grid(grid, rows, numbers, title), out)
     print(out)
     return 0
 
 
+def _film(
+    out: Path, trained: Checkpoint, y: Tensor, table: solvers.Table, each: int, w: float, seed: int,
+    rule: Rule | None,
+) -> None:  # fmt: skip
+    """The chain: x_t above, the guess of x_0 below, a column a label."""
+    given = {"shape": trained.shape, "w": w, "seed": seed, "clip": 1.0, "rule": rule}
+    states = sample_steps(trained.model, y, table, **given)
+
+    def frames() -> Iterator[tuple[int, Tensor]]:
+        for state in tqdm(states, total=len(table), desc="sampling", unit=" steps", disable=None):
+            both = (a.unflatten(0, (-1, each)).transpose(0, 1) for a in (state.x, state.x0))
+            yield state.s, torch.cat(list(both))
+
+    blank = [""] * (each - 1)
+    with torch.no_grad(), threads(enough(trained.shape)):
+        plots.denoising_gif(frames(), out, ["x_t", *blank, "guess of x_0", *blank])
+
+
 def draw(
     model: Denoiser, y: Tensor, table: solvers.Table, shape: Sequence[int], *, w: float, seed: int,
-    batch: int = 256, bar: tqdm | None = None, group: Ranks = ALONE,
+    rule: Rule | None = None, batch: int = 256, bar: tqdm | None = None, group: Ranks = ALONE,
 ) -> Tensor:  # fmt: skip
     """`minicfg.sample` in batches, clipped to [-1, 1]; all ranks return all of them.
 
@@ -241,14 +243,17 @@ def draw(
     own = bar if bar is not None else tqdm(
         total=sum(map(len, mine)), desc="sampling", unit=" images", disable=quiet
     )  # fmt: skip
-    given = {"shape": shape, "w": w, "seed": seed, "clip": 1.0}
+    given = {"shape": shape, "w": w, "seed": seed, "clip": 1.0, "rule": rule}
     with threads(enough(shape)):
         for ids in mine:
             x[ids] = sample(model, y[ids], table, sample_ids=ids, **given)
             own.update(len(ids))
     if bar is None:
         own.close()
-    return group.sum(x)
+    x = group.sum(x)
+    if not bool(x.isfinite().all()):
+        raise MachineError(f"w = {w:g}: samples are not finite; another w or model is needed")
+    return x
 
 
 def _label(name: str, classes: Sequence[str]) -> int:

@@ -15,11 +15,10 @@ from torch import Tensor
 from kernels import guided_step, philox
 from minicfg.errors import UsageError
 from minicfg.guidance import check_w
+from minicfg.solvers import Prediction, Table
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-
-    from minicfg.solvers import Prediction, Table
 
 
 @runtime_checkable
@@ -80,7 +79,7 @@ def sample(
     torch.Size([10, 1, 8, 8])
     """
     w, sample_ids = checked(model, y, table, w, sample_ids, clip, seed)
-    start = philox.normal(seed, sample_ids, 0, shape)
+    start = _start(seed, sample_ids, shape)
     run = chain(model, y, table, start, w, seed, sample_ids, clip, rule, capture, want_x0=False)
     x, _ = deque(run, maxlen=1).pop()
     return x
@@ -126,7 +125,7 @@ def sample_steps(
         UsageError: naming the argument, before the network runs.
     """
     w, sample_ids = checked(model, y, table, w, sample_ids, clip, seed)
-    start = philox.normal(seed, sample_ids, 0, shape)
+    start = _start(seed, sample_ids, shape)
     run = chain(model, y, table, start, w, seed, sample_ids, clip, rule, capture, want_x0=True)
     for k, (s, (x, x0)) in enumerate(zip(table.s.tolist(), run, strict=True)):
         yield State(k, s, x.clone(), x0.clone())
@@ -222,6 +221,13 @@ def _recorded(step: Callable[[], None], device: torch.device) -> Callable[[], No
 _FAILED = list[torch.cuda.CUDAGraph]()
 
 
+def _start(seed: int, sample_ids: Tensor, shape: Sequence[int]) -> Tensor:
+    """The noise that a chain begins with, which is that of step 0."""
+    if not all(type(size) is int and size > 0 for size in shape):
+        raise UsageError(f"shape = {tuple(shape)}: integers of at least 1 are needed")
+    return philox.normal(seed, sample_ids, 0, shape)
+
+
 def checked(
     model: Denoiser,
     y: Tensor,
@@ -249,6 +255,10 @@ def checked(
         philox.check_seed(seed)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if table.prediction not in (None, model.prediction):
+        raise UsageError(
+            f"table is for prediction = {table.prediction!r}: the model's is {model.prediction!r}"
+        )
     if not clip > 0:
         raise UsageError(f"clip = {clip}: a positive number or infinity is needed")
     if len(table) == 0 or table.rows[0, 6] != 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -156,6 +157,15 @@ def log_snr_grid(
     first, last = torch.atan(torch.exp(-ends / 2)).tolist()
     angle = torch.linspace(first, last, steps, dtype=torch.float64)
     return -2 * torch.log(torch.tan(angle))
+
+
+def log_snr_angle(u: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """The guidance paper's `a u + b` at u in 0..1, from log SNR 20 to -20, in float64 (step 13).
+
+    Its cosine is the scale of the data, its sine that of the noise; the log SNR is `-2 log tan`.
+    """
+    b = math.atan(math.exp(-10))
+    return (math.pi / 2 - 2 * b) * u.double() + b
 
 
 def _steps(T: int) -> int:

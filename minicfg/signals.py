@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM asked about between steps, so that work is saved whole or not at all."""
+"""Ctrl-C and SIGTERM: asked about between steps where there is work to save, at once elsewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,24 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as Ctrl-C is a KeyboardInterrupt: what is half-written is taken away on the way."""
+
+
+@contextmanager
+def sigterm_is_raised() -> Iterator[None]:
+    """Have SIGTERM end what runs in here by `Terminated`, not by ending the process on the spot."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass

@@ -9,8 +9,8 @@ One loop (`minicfg.sampling`) runs any table; one kernel (`kernels`) computes an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -28,11 +28,15 @@ Prediction = Literal["eps", "x0", "v"]
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Row k moves from `t[k]` to the earlier `s[k]`; `s[-1] = 0` is data."""
+    """Row k moves from `t[k]` to the earlier `s[k]`; `s[-1] = 0` is data.
+
+    `prediction` is the network's output that the rows are for; None where nobody said.
+    """
 
     t: Int[Tensor, " n"]
     s: Int[Tensor, " n"]
     rows: Float[Tensor, "n 8"]
+    prediction: Prediction | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -147,6 +151,27 @@ def cfgpp(
     return _table(schedule, t, s, prediction, a=abar_s.sqrt(), b=left * u, d=left * v)
 
 
+def with_weight(
+    table: Table,
+    schedule: Schedule,
+    weight: Callable[[Float[Tensor, " n"]], Float[Tensor, " n"]],
+) -> Table:
+    """`table` with w times `weight(log_snr)` at each of its times: guidance that changes with t.
+
+    `weight` is given all of the table's log SNRs at once, in float64, and answers one finite number
+    for each; the first may be -inf, at zero terminal SNR. `torch.ones_like` changes nothing.
+    `schedule` is the one that the table was made of.
+    """
+    if int(table.t.max()) > schedule.T:
+        raise UsageError(f"schedule has T = {schedule.T}: the table begins at {int(table.t[0])}")
+    m = weight(schedule.log_snr[table.t])
+    if m.shape != table.t.shape or not bool(m.isfinite().all()):
+        raise UsageError(f"weight is {m.tolist()}: {len(table)} finite numbers are needed")
+    rows = table.rows.clone()
+    rows[:, 7] *= m
+    return replace(table, rows=rows)
+
+
 def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> Table:
     """`table` with guidance where `low <= log_snr < high` alone; -inf and inf change nothing.
 
@@ -155,9 +180,9 @@ def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> 
     """
     if not low <= high:
         raise UsageError(f"low = {low}, high = {high}: an interval of log_snr is needed")
-    log_snr, rows = schedule.log_snr[table.t], table.rows.clone()
-    rows[:, 7] *= (low <= log_snr) & (log_snr < high)
-    return Table(table.t, table.s, rows)
+    return with_weight(
+        table, schedule, lambda log_snr: ((low <= log_snr) & (log_snr < high)).double()
+    )
 
 
 def ancestral_log_snr(
@@ -221,9 +246,10 @@ def times(
         # T i / steps rounded to the nearest integer, in integers: no repeats, whatever the stride.
         visited = [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
     else:
-        visited = list(steps)
-        ordered = all(later < earlier for earlier, later in pairwise(visited))
-        if not visited or not ordered or visited[0] > T or visited[-1] < 1:
+        visited = list(steps) if isinstance(steps, Iterable) else [steps]
+        whole = visited and all(type(t) is int for t in visited)
+        ordered = whole and all(later < earlier for earlier, later in pairwise(visited))
+        if not ordered or visited[0] > T or visited[-1] < 1:
             raise UsageError(f"steps = {visited}: decreasing times in 1..{T} are needed")
     return torch.tensor(visited), torch.tensor([*visited[1:], 0])
 
@@ -261,4 +287,5 @@ def _table(
 ) -> Table:
     p, q = x0_coefficients(schedule.alpha_bar[t], prediction)
     columns = (p, q, a, b, c, d, e, 1.0)
-    return Table(t, s, torch.stack([torch.as_tensor(x).expand_as(p) for x in columns], dim=1))
+    rows = torch.stack([torch.as_tensor(x).expand_as(p) for x in columns], dim=1)
+    return Table(t, s, rows, prediction)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from minicfg.data import Dataset
 from minicfg.errors import DataError, UsageError
@@ -50,16 +52,19 @@ def load_data(spec: str, size: int = 32) -> Dataset:
     if not 1 <= size <= 1024:
         raise UsageError(f"size = {size} is outside 1..1024")
     kind, _, where = spec.partition(":")
-    if spec == "digits":
-        return _digits()
-    if where and kind == "idx":
-        return _idx(Path(where), spec)
-    if where and kind == "folder":
-        return _folder(Path(where), size, spec)
-    if where and kind == "npz":
-        return _npz(Path(where), spec)
-    if spec == "toy:dots":
-        return _dots()
+    try:
+        if spec == "digits":
+            return _digits()
+        if where and kind == "idx":
+            return _idx(Path(where), spec)
+        if where and kind == "folder":
+            return _folder(Path(where), size, spec)
+        if where and kind == "npz":
+            return _npz(Path(where), spec)
+        if spec == "toy:dots":
+            return _dots()
+    except OSError as error:  # a name too long, a folder that may not be read
+        raise DataError(f"data = {spec!r} cannot be read ({error.strerror})") from error
     raise UsageError(
         f"data = {spec!r}: one of digits, idx:DIR, folder:DIR, npz:FILE, toy:dots is needed"
     )
@@ -137,7 +142,7 @@ def _at_most(read: Callable[[int], bytes], n: int) -> bytearray:
 def _folder(folder: Path, size: int, name: str) -> Dataset:
     if not folder.is_dir():
         raise DataError(f"{name}: {folder} is no folder: one that holds a folder a class is needed")
-    inside = folder.resolve()
+    inside = os.path.realpath(folder)
     classes = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
     for path in classes:
         if not path.is_dir():
@@ -160,9 +165,9 @@ def _folder(folder: Path, size: int, name: str) -> Dataset:
     return Dataset(_from_bytes(x), y, tuple(c.name for c in classes), name)
 
 
-def _picture(path: Path, size: int, inside: Path) -> Image.Image:
+def _picture(path: Path, size: int, inside: str) -> Image.Image:
     """One image, scaled and centre-cropped to a square; grey stays grey, all else becomes RGB."""
-    if not path.resolve().is_relative_to(inside):
+    if not Path(os.path.realpath(path)).is_relative_to(inside):  # which ends where links go round
         raise DataError(f"{path} is a link out of {inside}: the image itself is needed")
     if not path.is_file() or path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path} is no image file: {', '.join(SUFFIXES)} are needed")
@@ -178,6 +183,10 @@ def _picture(path: Path, size: int, inside: Path) -> Image.Image:
             return ImageOps.fit(upright.convert(mode), (size, size), Image.Resampling.BICUBIC)
     except DataError:
         raise
+    except UnidentifiedImageError:
+        raise DataError(
+            f"{path} is neither PNG nor JPEG, whatever its name: one is needed"
+        ) from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MemoryError) as error:
         raise DataError(f"{path} cannot be read ({error}): a whole PNG or JPEG is needed") from None
 
@@ -187,7 +196,15 @@ def _npz(file: Path, name: str) -> Dataset:
         raise DataError(f"{file} is not there: a file of NumPy arrays x and y, .npz, is needed")
     try:
         with zipfile.ZipFile(file) as archive:
-            found = {n.removesuffix(".npy"): _array(archive, n, file) for n in archive.namelist()}
+            names = archive.namelist()
+            if len(set(names)) < len(names):
+                raise DataError(f"{file} holds an array twice: each once is needed")
+            found = {n.removesuffix(".npy"): _array(archive, n, file) for n in names}
+    except DataError:
+        raise
+    # With a password, or packed in a way unknown here; a header that is no Python literal.
+    except (RuntimeError, SyntaxError, tokenize.TokenError) as error:
+        raise DataError(f"{file} cannot be read ({error}): a plain .npz is needed") from error
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, zlib.error) as error:
         raise DataError(f"{file} is damaged ({error}): a whole .npz is needed") from error
     if not {"x", "y"} <= found.keys():
@@ -197,6 +214,8 @@ def _npz(file: Path, name: str) -> Dataset:
         x = x[:, None]
     if x.ndim != 4 or x.dtype.kind not in "uf" or (x.dtype.kind == "u" and x.dtype != np.uint8):
         raise DataError(f"{file}: x is {x.dtype} {x.shape}: bytes or floats (N, C, H, W)")
+    if not 1 <= x.shape[1] <= 4:
+        raise DataError(f"{file}: x has {x.shape[1]} channels: 1 to 4 are needed")
     if y.ndim != 1 or y.dtype.kind not in "iu" or 0 in y.shape:
         raise DataError(f"{file}: y is {y.dtype} {y.shape}: integers (N,) are needed")
     y = y.astype(np.int64)  # labels beyond int64 turn negative, and are refused as that
@@ -206,7 +225,8 @@ def _npz(file: Path, name: str) -> Dataset:
     if not 0 <= int(y.max()) < MOST_CLASSES:
         raise DataError(f"{file}: y goes up to {int(y.max())}: labels are 0..{MOST_CLASSES - 1}")
     classes = _numbered(int(y.max()) + 1) if named is None else tuple(map(str, named))
-    images = _from_bytes(x) if x.dtype == np.uint8 else torch.from_numpy(x.astype(np.float32))
+    with np.errstate(over="ignore"):  # to infinity, which is refused
+        images = _from_bytes(x) if x.dtype == np.uint8 else torch.from_numpy(x.astype(np.float32))
     return Dataset(images, torch.from_numpy(y), classes, name)
 
 

@@ -15,19 +15,22 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from tqdm import tqdm
 
-from minicfg import plots, solvers
+from minicfg import plots
 from minicfg.checkpoint import Checkpoint, check_writable, load
-from minicfg.data import Dataset
+from minicfg.config import TrainConfig
+from minicfg.data import Dataset, check_seed
 from minicfg.errors import DataError, UsageError
 from minicfg.evaluation import Scores, evaluate, evaluate_real
-from minicfg.guidance import check_w
-from minicfg.judge import Judge, train_judge
+from minicfg.how import How
+from minicfg.judge import Judge, check_images, train_judge
+from minicfg.ranks import Ranks
 from minicfg.report import HEAD, Picture, print_table, score_row, write_report
-from minicfg.runs import draw, run_training
+from minicfg.runs import MOST, draw, held, run_training
 from minicfg.sources import load_data
+from minicfg.whole import write_whole
 
 EACH = 8  # samples of a class in the sweep's pictures
 MOST_WS = 1000
@@ -50,9 +53,9 @@ def parse_ws(text: str) -> tuple[float, ...]:
         if text.count(":") != 2 or "," in text or numbers[2] <= 0 or numbers[1] < numbers[0]:
             raise UsageError(f"{needed}, is needed")
         low, high, step = numbers
+        if (high - low) / step >= MOST_WS:
+            raise UsageError(f"--w {text}: too many weights; at most {MOST_WS} are allowed")
         count = int((high - low) / step + 1e-9) + 1
-        if count > MOST_WS:
-            raise UsageError(f"--w {text}: {count} weights; at most {MOST_WS} are allowed")
         numbers = [round(low + i * step, 10) for i in range(count)]
     if any(later <= earlier for earlier, later in pairwise(numbers)):
         raise UsageError(f"{needed}, is needed")
@@ -60,47 +63,54 @@ def parse_ws(text: str) -> tuple[float, ...]:
 
 
 def evaluate_into(
-    out: Path, path: Path, *, ws: Sequence[float], steps: int, n: int, seed: int
-) -> int:
+    out: Path, path: Path, *, ws: Sequence[float], steps: int, n: int, seed: int, how: How,
+    device: str = "cpu",
+) -> int:  # fmt: skip
     """Score a model at each w beside real images; `metrics.json` and the judge go into `out`."""
-    trained, data, judge = _prepared(out, path, ws, [steps], n, seed)
-    scores = _scores(trained, data, judge, ws, steps, n, seed)
-    real = evaluate_real(judge, data, n)
-    print_table(HEAD, _rows(ws, scores, real))
-    metrics = {
-        "real": asdict(real),
-        "scores": [{"w": w, **asdict(s)} for w, s in zip(ws, scores, strict=True)],
-        "sampling": {"steps": steps, "seed": seed, "samples": n},
-        "judge": _about(judge, seed),
-    }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    trained, data = _prepared(out, path, ws, [steps], n, seed, how, device)
+    with held(out):
+        judge = _judge(out, data, trained.device, seed)
+        scores = _scores(trained, data, judge, ws, steps, n, seed, how)
+        real = evaluate_real(judge, data, n)
+        print_table(HEAD, _rows(ws, scores, real))
+        metrics = {
+            "real": asdict(real),
+            "scores": [{"w": w, **asdict(s)} for w, s in zip(ws, scores, strict=True)],
+            "sampling": {"how": str(how), "steps": steps, "seed": seed, "samples": n},
+            "judge": _about(judge, seed),
+        }
+        write_whole(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
     print(out / "metrics.json")
     return 0
 
 
 def sweep_into(
     out: Path, path: Path, *, ws: Sequence[float], steps: Sequence[int],
-    p_uncond: Sequence[float], n: int, seed: int,
+    p_uncond: Sequence[float], n: int, seed: int, how: How, device: str = "cpu",
 ) -> int:  # fmt: skip
     """Score over `ws` for each number of steps and each p_uncond; tables, curves and a page.
 
     Returns the exit code: 0, or 130 and 143 where a signal stopped the training of a variant.
     """
-    trained, data, judge = _prepared(out, path, ws, steps, n, seed)
-    models = {f"p_uncond = {trained.config.p_uncond:g}": trained}
-    if p_uncond:
-        models = {}
-        for p in dict.fromkeys(p_uncond):
-            model, code = _variant(trained, data, p, out / f"p_uncond-{p:g}")
-            if code or model is None:
-                return code
-            models[f"p_uncond = {p:g}"] = model
-    found: dict[str, list[Scores]] = {}
-    for name, model in models.items():
-        for count in steps:
-            key = name if len(steps) == 1 else f"{name}, {count} steps"
-            found[key] = _scores(model, data, judge, ws, count, n, seed)
-    _write(out, next(iter(models.values())), data, judge, ws, steps, found, n, seed)
+    for p in p_uncond:
+        TrainConfig(p_uncond=p)  # refuses what is no share, before any work
+    trained, data = _prepared(out, path, ws, steps, n, seed, how, device)
+    with held(out):
+        judge = _judge(out, data, trained.device, seed)
+        models = {f"p_uncond = {trained.config.p_uncond:g}": trained}
+        if p_uncond:
+            models = {}
+            for p in dict.fromkeys(p_uncond):
+                model, code = _variant(trained, data, p, out / f"p_uncond-{p:g}")
+                if code or model is None:
+                    return code
+                models[f"p_uncond = {p:g}"] = model
+        found: dict[str, list[Scores]] = {}
+        for name, model in models.items():
+            for count in steps:
+                key = name if len(steps) == 1 else f"{name}, {count} steps"
+                found[key] = _scores(model, data, judge, ws, count, n, seed, how)
+        _write(out, next(iter(models.values())), data, judge, ws, steps, found, n, seed, how)
     return 0
 
 
@@ -136,26 +146,38 @@ def findings(ws: Sequence[float], found: Mapping[str, Sequence[Scores]]) -> list
 
 
 def _prepared(
-    out: Path, path: Path, ws: Sequence[float], steps: Sequence[int], n: int, seed: int
-) -> tuple[Checkpoint, Dataset, Judge]:
-    """Refuse what cannot be before any work; then the model, its data, and a judge of them."""
-    for w in ws:
-        check_w(w)
-    trained = load(path)
+    out: Path, path: Path, ws: Sequence[float], steps: Sequence[int], n: int, seed: int, how: How,
+    device: str,
+) -> tuple[Checkpoint, Dataset]:  # fmt: skip
+    """Refuse what cannot be before any work and before `out` is there; the model and its data."""
+    if not ws or not steps:
+        raise UsageError(f"--{'steps' if ws else 'w'} is empty: one or more are needed")
+    check_seed(seed)
+    how.check_ws(ws)
+    how.mix()
+    trained = load(path, Ranks().device(device))
     for count in steps:
-        solvers.times(trained.schedule, count)
+        how.table(trained.schedule, count, trained.config.prediction)
     data = load_data(trained.config.data, trained.config.size)
     if data.classes != trained.classes or data.shape != trained.shape:
         raise DataError(
             f"{trained.config.data} has {data.num_classes} classes of {data.shape}: {path} was "
             f"trained on {len(trained.classes)} of {trained.shape}, other data"
         )
-    if n < 4 * data.num_classes:
-        raise UsageError(f"n = {n}: at least {4 * data.num_classes}, 4 a class, are needed")
+    if not 4 * data.num_classes <= n <= MOST:
+        raise UsageError(
+            f"n = {n}: at least {4 * data.num_classes}, 4 a class, and at most {MOST} are needed"
+        )
+    check_images(data, 18)  # of which the judge's held-out fifth has 4, as `evaluate` needs
     check_writable(out)
+    return trained, data
+
+
+def _judge(out: Path, data: Dataset, device: torch.device, seed: int) -> Judge:
+    """A judge of `data` on `device`; what it has learnt, on the CPU as ever, goes into `out`."""
     judge = train_judge(data, seed=seed)
-    save_file(judge.state_dict(), out / "judge.safetensors")
-    return trained, data, judge
+    write_whole(out / "judge.safetensors", to_bytes(judge.state_dict()))
+    return judge.to(device)
 
 
 def _about(judge: Judge, seed: int) -> dict[str, object]:
@@ -170,15 +192,16 @@ def _about(judge: Judge, seed: int) -> dict[str, object]:
 
 def _scores(
     trained: Checkpoint, data: Dataset, judge: Judge, ws: Sequence[float], steps: int, n: int,
-    seed: int,
+    seed: int, how: How,
 ) -> list[Scores]:  # fmt: skip
     """The scores at each w, of `n` samples from the same noise."""
-    table = solvers.ddpm(trained.schedule, steps, trained.config.prediction)
-    y, scores = torch.arange(n) % data.num_classes, list[Scores]()
+    table, rule = how.table(trained.schedule, steps, trained.config.prediction), how.mix()
+    y = torch.arange(n, device=trained.device) % data.num_classes
+    scores = list[Scores]()
     label = f"p_uncond = {trained.config.p_uncond:g}, {steps} steps"
     with tqdm(total=n * len(ws), desc=label, unit=" images", disable=None) as bar:
         for w in ws:
-            x = draw(trained.model, y, table, data.shape, w=w, seed=seed, bar=bar)
+            x = draw(trained.model, y, table, data.shape, w=w, seed=seed, rule=rule, bar=bar)
             scores.append(evaluate(x, y, judge, data))
     return scores
 
@@ -191,11 +214,11 @@ def _variant(
     if config == trained.config:
         return trained, 0
     if (out / "model.safetensors").exists():
-        model = load(out / "model")
+        model = load(out / "model", trained.device)
         if model.config == config and model.step == config.steps:
             return model, 0
     check_writable(out)
-    state, code = run_training(data, config, out)
+    state, code = run_training(data, config, out, device=trained.device)
     return Checkpoint.of(state), code
 
 
@@ -206,7 +229,7 @@ def _rows(ws: Sequence[float], scores: Sequence[Scores], real: Scores) -> list[l
 
 def _write(
     out: Path, trained: Checkpoint, data: Dataset, judge: Judge, ws: Sequence[float],
-    steps: Sequence[int], found: Mapping[str, Sequence[Scores]], n: int, seed: int,
+    steps: Sequence[int], found: Mapping[str, Sequence[Scores]], n: int, seed: int, how: How,
 ) -> None:  # fmt: skip
     """`sweep.json`, the table in the paper's layout, `curves.png`, `trade_off.png`, the page."""
     real, first = evaluate_real(judge, data, n), next(iter(found.values()))
@@ -214,8 +237,11 @@ def _write(
     rows = [
         [
             f"{w:g}",
-            *(f"{scores[i].frechet:.3f}" for scores in found.values()),
-            *(f"{scores[i].inception_score:.2f}" for scores in found.values()),
+            *(f"{s[i].frechet:.3f} +- {s[i].frechet_se:.3f}" for s in found.values()),
+            *(
+                f"{s[i].inception_score:.2f} +- {s[i].inception_score_se:.2f}"
+                for s in found.values()
+            ),
         ]
         for i, w in enumerate(ws)
     ]
@@ -224,18 +250,18 @@ def _write(
     print("\n".join(said))
     every = {name: [asdict(s) for s in scores] for name, scores in found.items()}
     about = {"ws": list(ws), "scores": every, "real": asdict(real), "findings": said}
-    about |= {"samples": n, "seed": seed, "judge": _about(judge, seed)}
-    (out / "sweep.json").write_text(json.dumps(about, indent=1) + "\n")
+    about |= {"how": str(how), "samples": n, "seed": seed, "judge": _about(judge, seed)}
+    write_whole(out / "sweep.json", f"{json.dumps(about, indent=1)}\n".encode())
     curves, trade_off = plots.sweep_curves(ws, found), plots.trade_off(ws, first, real)
     plots.save_figure(curves, out / "curves.png")
     plots.save_figure(trade_off, out / "trade_off.png")
     K, stops = data.num_classes, list[tuple[str, Picture]]()
-    table = solvers.ddpm(trained.schedule, steps[0], trained.config.prediction)
-    y = torch.arange(EACH * K) % K
+    table, rule = how.table(trained.schedule, steps[0], trained.config.prediction), how.mix()
+    y = torch.arange(EACH * K, device=trained.device) % K
     for w in ws:
-        x = draw(trained.model, y, table, data.shape, w=w, seed=seed).unflatten(0, (EACH, K))
+        x = draw(trained.model, y, table, data.shape, w=w, seed=seed, rule=rule)
         caption = f"w = {w:g}: {EACH} samples of each class; the noise is the same at every w"
-        grid = plots.image_grid(x, [""] * EACH, data.classes, caption)
+        grid = plots.image_grid(x.unflatten(0, (EACH, K)), [""] * EACH, data.classes, caption)
         stops.append((f"w = {w:g}", Picture(plots.png(grid), caption)))
     write_report(
         out / "report.html",
@@ -251,7 +277,7 @@ def _write(
         made={
             "the table's variant": next(iter(found)),
             "classifier": f"{judge.held_out_accuracy:.1%} right on real images held out",
-            "sampling": f"{n} samples, {', '.join(map(str, steps))} steps, seed {seed}",
+            "sampling": f"{how}, {n} samples, {', '.join(map(str, steps))} steps, seed {seed}",
             "training": ", ".join(f"{k} {v}" for k, v in asdict(trained.config).items()),
         },
     )

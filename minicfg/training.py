@@ -3,8 +3,9 @@
     loss = E || target - model(sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, t, y or null) ||^2
 
 with t uniform in 1..T (Ho et al. 2020, arXiv:2006.11239, eq. 14; label dropout: Ho and Salimans
-2022, arXiv:2207.12598, Algorithm 1), averaged over pixels, so that it starts at 1. `train` is a
-generator: whoever runs it owns the progress bar, the saving and the stopping.
+2022, arXiv:2207.12598, Algorithm 1), averaged over pixels, so that it starts at 1. `algorithm_1` is
+the whole of that paper's: each image at a real-valued log SNR of its own. `train` is a generator:
+whoever runs it owns the progress bar, the saving and the stopping.
 
 Nothing comes from a global random stream. The first weights are a function of the seed; the images,
 times, dropped labels, noise and dropout of step n are functions of (seed, n). So a run that goes on
@@ -26,6 +27,7 @@ from torch import Tensor
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from kernels import noised_batch, philox, reference
+from minicfg.algorithm_1 import algorithm_1
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, permutation
 from minicfg.errors import MachineError, UsageError
@@ -143,7 +145,7 @@ def _steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[TrainStat
         state.scaler,
     )
     schedule, device = Schedule.of(config), state.device
-    abar, weight = schedule.alpha_bar.to(device), loss_weight(config, schedule).to(device)
+    abar, log_snrs = schedule.alpha_bar.to(device), schedule.log_snr.to(device)
     mine = ranks.share(config.batch)
     ids = torch.arange(config.batch, device=device)[mine]
     net = ranks.wrap(model)
@@ -151,21 +153,27 @@ def _steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[TrainStat
         net = torch.compile(net)
     for step in range(state.step + 1, config.steps + 1):
         index = batch_indices(config.seed, step, config.batch, len(data))[mine]
-        xt, t, y, target = noised_batch(
-            data.x[index].to(device),
-            data.y[index].to(device),
-            abar,
-            null=data.num_classes,
-            p_uncond=config.p_uncond,
-            prediction=config.prediction,
-            seed=config.seed,
-            step=step,
-            sample_ids=ids,
-        )
+        x0, y = data.x[index].to(device), data.y[index].to(device)
+        if config.continuous:
+            xt, t, y, target, log_snr = algorithm_1(config, x0, y, data.num_classes, step, ids)
+        else:
+            xt, t, y, target = noised_batch(
+                x0,
+                y,
+                abar,
+                null=data.num_classes,
+                p_uncond=config.p_uncond,
+                prediction=config.prediction,
+                seed=config.seed,
+                step=step,
+                sample_ids=ids,
+            )
+            log_snr = log_snrs[t]
         with _dropout(config, step, ranks, device), _autocast(config, device):
             out = net(xt, t, y)
-        error = (target - out.float()).square().flatten(1).mean(1)
-        loss = (weight[t] * error).sum() / config.batch  # this rank's part of it
+        error = (target - out.to(target.dtype)).square().flatten(1).mean(1)
+        weight = loss_weight(config, log_snr)
+        loss = (weight * error).sum() / config.batch  # this rank's part of it
         optimizer.zero_grad()
         scaler.scale(loss * ranks.world).backward()  # averaged over the ranks on the way
         scaler.unscale_(optimizer)
@@ -185,15 +193,15 @@ def _steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[TrainStat
         yield replace(state, step=step, loss=whole)
 
 
-def loss_weight(config: TrainConfig, schedule: Schedule) -> Float[Tensor, " T1"]:
-    """What a squared error at each t counts: 1, or min-SNR (Hang et al. 2023, arXiv:2303.09556).
+def loss_weight(config: TrainConfig, log_snr: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """What a squared error there counts: 1, or min-SNR (Hang et al. 2023, arXiv:2303.09556).
 
     The error in x_0 is weighed by min(SNR, min_snr). In eps it is 1 / SNR times as large, in v
     1 / (SNR + 1) times, so there the weights are that much larger or smaller.
     """
     if not config.min_snr:
-        return torch.ones(schedule.T + 1)
-    snr = schedule.log_snr.exp()
+        return torch.ones_like(log_snr, dtype=torch.float32)
+    snr = log_snr.exp()
     capped = snr.clamp(max=config.min_snr)
     by = {"eps": capped / snr, "x0": capped, "v": capped / (snr + 1)}[config.prediction]
     return by.float()

@@ -109,9 +109,15 @@ class UNet(nn.Module):
         return model
 
     def forward(
-        self, xt: Float[Tensor, "B C H W"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
+        self,
+        xt: Float[Tensor, "B C H W"],
+        t: Int[Tensor, " B"] | Float[Tensor, " B"],
+        y: Int[Tensor, " B"],
     ) -> Float[Tensor, "B C H W"]:
-        """The prediction at `xt`, time `t` in 1..T and label `y` in 0..num_classes."""
+        """The prediction at `xt`, time `t` in 1..T and label `y` in 0..num_classes.
+
+        Samplers ask at whole t. Training may also show what lies between, as float32.
+        """
         self.check_shape(xt.shape[1:])
         told = F.silu(self.embed_t(sinusoids(t, self.width)) + self.embed_y(y))
         x = self.stem(xt.to(self.stem.weight.dtype, memory_format=torch.channels_last))
@@ -186,7 +192,7 @@ class Attention(nn.Module):
         return x + self.out(found.transpose(1, 2).reshape_as(x))
 
 
-def sinusoids(t: Int[Tensor, " B"], n: int) -> Float[Tensor, "B n"]:
+def sinusoids(t: Int[Tensor, " B"] | Float[Tensor, " B"], n: int) -> Float[Tensor, "B n"]:
     """Cosines and sines of t at n / 2 frequencies, from 1 down to 1/10,000 radian a step.
 
     The fastest tells neighbours apart, and the slowest does not come round within 60,000 steps: so

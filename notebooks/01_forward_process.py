@@ -22,10 +22,12 @@
 # %%
 # %matplotlib inline
 import check
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 
 from tutorial import step00_notation, step01_toy_data, step02_forward, step03_marginal
+from tutorial.program import CLASS_COLORS
 from tutorial.step00_notation import Schedule
 
 rng = np.random.default_rng(0)
@@ -148,6 +150,35 @@ plt.hist(jumped[:, 0], bins, density=True, histtype="step", color="k", label="on
 plt.xlabel(f"first coordinate of $x_{{{t}}}$")
 plt.ylabel("density")
 plt.legend()
+plt.show()
+
+# %% [markdown]
+# The labelled data again, at any `t`, by your jump: move the slider. Where no kernel is alive, the row below it says the same. **Ask yourself:** at which `t` could you no longer tell the classes apart? Is that halfway?
+
+
+# %%
+data, labels = step01_toy_data.three_gaussians().sample(600, rng)
+noise = rng.standard_normal(data.shape)
+
+
+def at_time(ax, t):
+    """The data and their noise at `t`."""
+    ax.scatter(*jump(data, noise, t, schedule).T, s=3, c=np.array(CLASS_COLORS)[labels])
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"t = {t}")
+
+
+def show(t):
+    """One panel, for the slider."""
+    _, ax = plt.subplots(figsize=(3, 3), layout="constrained")
+    at_time(ax, t)
+    plt.show()
+
+
+slider = ipywidgets.IntSlider(40, min=0, max=100, description="t", continuous_update=False)
+ipywidgets.interact(show, t=slider)
+fig, panels = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained")
+for ax, t in zip(panels, (0, 40, 70, 100), strict=True):
+    at_time(ax, t)
 plt.show()
 
 # %% [markdown]

@@ -15,11 +15,12 @@
 #
 # **After this sitting you can** derive the law of one step back from two Gaussians, say why its variance is smaller than $\beta_t$ and 0 at the end, read a network's output in four units, and clip in the right place.
 #
-# No GPU, a minute of computing, about 45 minutes with the exercises. Read `tutorial/step04_posterior.py` and `tutorial/step05_reverse.py` beside it; on a hosted machine see the first cell of `01_forward_process`.
+# No GPU, a minute of computing, about 45 minutes with the exercises. Read `tutorial/step04_posterior.py` and `tutorial/step05_reverse.py` beside it; on a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
 import check
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -114,6 +115,42 @@ plt.figure(figsize=(7, 3), layout="constrained")
 plt.plot(times, ratio, ".-", color=BLUE)
 plt.xlabel("t")
 plt.ylabel(r"$\tilde\beta_t / \beta_t$")
+plt.show()
+
+# %% [markdown]
+# Both of your formulas at any `t`, for $x_0 = 1$ and $x_t = -0.5$ in a chain of ten steps: move the slider. Where no kernel is alive, the row below it says the same. **Ask yourself:** which of the two factors decides near `t = 1`, and which near `t = 10`?
+
+
+# %%
+line = np.linspace(-2.5, 2.5, 300)
+
+
+def at_time(ax, t):
+    """Both factors and the product at `t`."""
+    alpha, abar_prev = short.alpha[t], short.alpha_bar[t - 1]
+    for mean, var, color, label in (
+        (np.sqrt(abar_prev), 1 - abar_prev, GREY, "from $x_0$"),
+        (-0.5 / np.sqrt(alpha), (1 - alpha) / alpha, ORANGE, "from $x_t$"),
+        (posterior_mean(1.0, -0.5, t, short), posterior_var(t, short), RED, "yours"),
+    ):
+        bell = np.exp(-((line - mean) ** 2) / (2 * var)) / np.sqrt(2 * np.pi * var)
+        ax.plot(line, bell, color=color, label=label)
+    ax.set(title=f"t = {t}", xlabel="$x_{t-1}$")
+
+
+def show(t):
+    """One panel, for the slider."""
+    _, ax = plt.subplots(figsize=(4.5, 3), layout="constrained")
+    at_time(ax, t)
+    plt.show()
+
+
+slider = ipywidgets.IntSlider(3, min=2, max=10, description="t", continuous_update=False)
+ipywidgets.interact(show, t=slider)
+fig, panels = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained", sharey=True)
+for ax, t in zip(panels, (2, 3, 5, 10), strict=True):
+    at_time(ax, t)
+panels[-1].legend(fontsize=8)
 plt.show()
 
 # %% [markdown]

@@ -15,11 +15,12 @@
 #
 # **After this sitting you can** say what training minimises and what it drops from the likelihood, write down the best answer any network could give for Gaussian classes, know the loss it pays, and run the reverse chain with it.
 #
-# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step06_loss.py` (and `step06_elbo.py`), `step07_oracle.py` and `step08_sampling.py` beside it.
+# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step06_loss.py` (and `step06_elbo.py`), `step07_oracle.py` and `step08_sampling.py` beside it. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
 import check
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -191,6 +192,40 @@ for ax, t in zip(panels, (100, 50, 20, 0), strict=True):
     ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"t = {t}")
 plt.show()
 print(f"variance in a class: {np.mean([x[labels == k].var(0) for k in range(3)]):.3f}, data 0.250")
+
+# %% [markdown]
+# How many steps does it take? Above each panel is the variance in a class; the data's is 0.250. Move the slider for `T`, from the same noise; where no kernel is alive, the row below it says the same. **Before you do:** two steps, or five, what could be wrong with the samples?
+
+
+# %%
+start = rng.standard_normal((300, 2))
+
+
+def with_steps(ax, T):
+    """Your chain of `T` steps."""
+    few, draws, y = Schedule.cosine(T), np.random.default_rng(1), np.repeat([0, 1, 2], 100)
+    oracle, x = step07_oracle.oracle_eps(mixture, few), start
+    for t in range(T, 0, -1):
+        x = one_step_back(x, oracle(x, t, y), draws.standard_normal(x.shape), t, few)
+    ax.scatter(*x.T, s=3, c=np.array(CLASS_COLORS)[y])
+    width = np.mean([x[y == k].var(0) for k in range(3)])
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal")
+    ax.set_title(f"T = {T}, variance {width:.3f}", fontsize=10)
+
+
+def show(T):
+    """One panel, for the slider."""
+    _, ax = plt.subplots(figsize=(3, 3), layout="constrained")
+    with_steps(ax, T)
+    plt.show()
+
+
+slider = ipywidgets.IntSlider(10, min=1, max=100, description="T", continuous_update=False)
+ipywidgets.interact(show, T=slider)
+fig, panels = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained")
+for ax, T in zip(panels, (2, 5, 20, 100), strict=True):
+    with_steps(ax, T)
+plt.show()
 
 # %% [markdown]
 # The lesson knows more: the exact law of such samples. **Predict:** are they too wide or too narrow, and how does that fall with the number of steps?

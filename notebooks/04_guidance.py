@@ -15,7 +15,7 @@
 #
 # **After this sitting you can** say what the null label's answer is, write guidance in one line and in both conventions, mix and clip in the right order, and say what a larger weight gives and takes.
 #
-# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step09_condition.py`, `step10_guidance.py` and `step11_trade_off.py` beside it.
+# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step09_condition.py`, `step10_guidance.py` and `step11_trade_off.py` beside it. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 import check
+import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Image
@@ -203,6 +204,33 @@ plt.show()
 
 # %%
 step11_trade_off.figure()
+
+# %% [markdown]
+# Samples of class 0 at any `w`, always from the same noise: move the slider. Where no kernel is alive, the row below it says the same. **Ask yourself:** what moves first, the centre of the samples or their width?
+
+
+# %%
+def at_weight(ax, w):
+    """Samples at `w`."""
+    same = np.random.default_rng(0)
+    x = ancestral_sample(oracle_eps(mixture, few), np.zeros(300, int), few, w, same)
+    ax.scatter(*x.T, s=3, color=CLASS_COLORS[0])
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"w = {w}")
+
+
+def show(w):
+    """One panel, for the slider."""
+    _, ax = plt.subplots(figsize=(3, 3), layout="constrained")
+    at_weight(ax, w)
+    plt.show()
+
+
+slider = ipywidgets.FloatSlider(1, min=-2, max=6, step=0.5, continuous_update=False)
+ipywidgets.interact(show, w=slider)
+fig, panels = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained")
+for ax, weight in zip(panels, (-1.0, 0.0, 1.0, 4.0), strict=True):
+    at_weight(ax, weight)
+plt.show()
 
 # %% [markdown]
 # The same as a film, `t` from `T` to 0 at four weights. **Watch** when a strong weight has carried the samples to their class, and what they do from then on.

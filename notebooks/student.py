@@ -38,7 +38,8 @@ def student_notebook(notebook: dict) -> dict:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
         cells.append(cell)
-    return {**notebook, "cells": cells}
+    kept = {key: value for key, value in notebook["metadata"].items() if key != "widgets"}
+    return {**notebook, "metadata": kept, "cells": cells}
 
 
 def write_student_edition(out: Path) -> list[Path]:

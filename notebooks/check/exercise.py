@@ -67,8 +67,11 @@ def like(reference: Callable[..., Any], cases: Sequence[tuple[Any, ...]]) -> Cal
             if found is None or found is ...:
                 raise NotImplementedError
             found, expected = np.asarray(found, np.float64), np.asarray(reference(*case))
-            # Float64 algebra, in whatever order: about 1e-12 of the largest number in it.
-            if found.shape != expected.shape or not np.allclose(found, expected, 1e-8, 1e-10):
+            if found.shape != expected.shape:
+                return False
+            # Float64 algebra, in whatever order: about 1e-12 of the largest number in it. A mistake
+            # may consist in a NaN.
+            if not np.allclose(found, expected, 1e-8, 1e-10, equal_nan=True):
                 return False
         return True
 

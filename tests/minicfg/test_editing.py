@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from kernels import philox
 from minicfg import Schedule, sample, solvers
 from minicfg.editing import between, image_to_image, inpaint, noised
 from minicfg.errors import UsageError
+from minicfg.guidance import dynamic_threshold
 
 SCHEDULE = Schedule.cosine(40)
 TABLE = solvers.ddim(SCHEDULE)
@@ -108,3 +110,48 @@ def test_what_else_is_refused() -> None:
 def test_a_mask_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match=r"known is torch.float32"):
         inpaint(MODEL, X0, X0, Y, TABLE, SCHEDULE)
+
+
+BAD = [
+    ("bytes", (X0 * 100).byte(), r"x0 is torch.uint8"),
+    ("not finite", X0 / 0, "3 pictures of finite floats"),
+    ("one for three labels", X0[:1], r"x0 is torch.float32 \(1, 2, 4\): 3 pictures"),
+]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("x0", "said"), [bad[1:] for bad in BAD], ids=[bad[0] for bad in BAD])
+def test_pictures_that_are_none_are_refused(x0: Tensor, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        image_to_image(MODEL, x0, Y, TABLE, SCHEDULE, strength=0.0)
+    with pytest.raises(UsageError, match=said):
+        inpaint(MODEL, x0, torch.ones_like(x0, dtype=torch.bool), Y, TABLE, SCHEDULE)
+    with pytest.raises(UsageError, match=said.replace("x0", "a")):
+        between(MODEL, x0, X0, 0.5, Y, TABLE, SCHEDULE)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_other_picture_is_not_broadcast() -> None:
+    with pytest.raises(UsageError, match=r"b has shape \(1, 2, 4\): that of a is \(3, 2, 4\)"):
+        between(MODEL, X0, X0[:1], 0.5, Y, TABLE, SCHEDULE)
+
+
+@pytest.mark.parametrize("t", [-1, 41])
+def test_times_outside_the_schedule_are_refused(t: int) -> None:
+    """An index of -1 would be the noisiest time of all."""
+    with pytest.raises(UsageError, match=f"t = {t} is outside 0..40"):
+        noised(X0, t, SCHEDULE, X0)
+
+
+def test_a_rule_is_heeded() -> None:
+    """At the last row x is the guess, which this rule has shrunk."""
+    given = {"w": 3.0, "seed": 2}
+    rule = partial(dynamic_threshold, bound=0.1, P=0.5)
+    known = torch.zeros(X0.shape, dtype=torch.bool)
+    for edit in (
+        partial(image_to_image, MODEL, X0, Y, TABLE, SCHEDULE, strength=0.5),
+        partial(between, MODEL, X0, X0.flip(0), 0.5, Y, TABLE, SCHEDULE),
+        partial(inpaint, MODEL, X0, known, Y, TABLE, SCHEDULE),
+    ):
+        assert edit(**given, rule=rule).abs().max() <= 0.1 + 1e-6  # rounding
+        assert edit(**given).abs().max() > 0.5

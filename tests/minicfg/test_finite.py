@@ -1,6 +1,6 @@
 """No schedule, solver, number of steps, unit, precision or weight yields what is not finite.
 
-A cell is a schedule, T, steps, solver, prediction, a precision of the network and a weight: 35,952
+A cell is a schedule, T, steps, solver, prediction, a precision of the network and a weight: 35,280
 of them, each refused with the documented error or finite in all rows of its table, both singular
 ends (t = 1, t = T) included. Of each the first row is taken, the last and the middle one; a test
 below takes every t. The chain holds float32, whatever the network computes in; where a caller holds

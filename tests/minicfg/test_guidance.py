@@ -55,6 +55,13 @@ def test_w_that_is_no_number_is_refused(w: float) -> None:
         guide(COND, NULL, w)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_weights_for_other_samples_are_refused(n: int) -> None:
+    with pytest.raises(UsageError, match=rf"w has shape \({n},\): one a sample is .*\[4\]"):
+        guide(COND, NULL, torch.ones(n))
+
+
 # Of a row: what the guess has of x_t and of the output.
 XT, P, Q = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(1)), 1.6, -1.3
 RULES = [
@@ -86,6 +93,7 @@ def test_rules_are_the_lectures(
 NEUTRAL = [
     partial(rescale, phi=0.0),
     partial(dynamic_threshold, bound=math.inf),
+    partial(dynamic_threshold, bound=float("inf")),  # another object
     partial(dynamic_threshold, bound=100.0),
     partial(apg, eta=1.0),
 ]
@@ -101,6 +109,53 @@ def test_rules_at_their_neutral_parameter_are_the_mix(rule: Callable[..., torch.
     )
 
 
+@pytest.mark.parametrize(
+    ("rule", "parameter", "allowed"),
+    [
+        (rescale, {"phi": -0.1}, "0..1"),
+        (rescale, {"phi": 1.1}, "0..1"),
+        (rescale, {"phi": math.nan}, "0..1"),
+        (dynamic_threshold, {"P": -0.1}, "0..1"),
+        (dynamic_threshold, {"P": 99.5}, "0..1"),
+        (dynamic_threshold, {"P": math.nan}, "0..1"),
+        (dynamic_threshold, {"bound": 0.0}, "above 0"),
+        (dynamic_threshold, {"bound": -1.0}, "above 0"),
+        (dynamic_threshold, {"bound": math.nan}, "above 0"),
+        (apg, {"eta": -0.1}, "0..1"),
+        (apg, {"eta": 1.5}, "0..1"),
+        (apg, {"eta": math.nan}, "0..1"),
+        (apg, {"r": 0.0}, "above 0"),
+        (apg, {"r": -2.0}, "above 0"),
+        (apg, {"r": math.nan}, "above 0"),
+    ],
+    ids=lambda a: getattr(a, "__name__", str(a)),
+)
+def test_parameters_that_cannot_be_are_refused(
+    rule: Callable[..., torch.Tensor], parameter: dict[str, float], allowed: str
+) -> None:
+    ((name, value),) = parameter.items()
+    with pytest.raises(UsageError, match=f"{name} = {value}: a number {allowed} is needed"):
+        rule(COND, NULL, 2.0, XT, P, Q, **parameter)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("rule", [rescale, dynamic_threshold, apg])
+def test_shapes_that_would_be_broadcast_are_refused(rule: Callable[..., torch.Tensor]) -> None:
+    with pytest.raises(UsageError, match="out_null"):
+        rule(COND, NULL[:1], 2.0, XT, P, Q)
+    if rule is not rescale:  # which does not look at x_t
+        with pytest.raises(UsageError, match=r"xt has shape \(1, 3, 5, 5\) and out_cond \(4, "):
+            rule(COND, NULL, 2.0, XT[:1], P, Q)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_conventions_refuse_what_is_no_weight(bad: float) -> None:
+    with pytest.raises(UsageError, match=f"w = {bad}"):
+        scale_from_w(bad)
+    with pytest.raises(UsageError, match=f"scale = {bad}"):
+        w_from_scale(bad)
+
+
 def test_rules_without_deviation_guess_or_difference_have_no_nan() -> None:
     one, zero = torch.ones(2, 3), torch.zeros(2, 3)
     assert torch.equal(rescale(one, zero, 2.0, one, P, Q, phi=1.0), 3 * one)
@@ -109,3 +164,14 @@ def test_rules_without_deviation_guess_or_difference_have_no_nan() -> None:
         assert out.isfinite().all()
     assert torch.equal(apg(one, one, 2.0, one, P, Q, r=0.1), one)
     assert torch.equal(dynamic_threshold(zero, zero, 2.0, zero, P, Q), zero)
+
+
+def test_ends_of_each_range_are_allowed_and_the_defaults_are_the_papers() -> None:
+    given = (COND, NULL, 2.0, XT, P, Q)
+    for rule in (rescale, dynamic_threshold, apg):
+        name = {rescale: "phi", dynamic_threshold: "P", apg: "eta"}[rule]
+        for end in (0.0, 1.0):
+            assert rule(*given, **{name: end}).isfinite().all()
+    assert torch.equal(rescale(*given), rescale(*given, phi=0.7))
+    assert torch.equal(dynamic_threshold(*given), dynamic_threshold(*given, P=0.995, bound=1.0))
+    assert torch.equal(apg(*given), apg(*given, eta=0.0, r=math.inf))

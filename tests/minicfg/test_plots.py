@@ -228,6 +228,12 @@ def test_denoising_gif_of_colours_is_in_colour(tmp_path: Path) -> None:
     assert max(green, blue) < 15
 
 
+def test_of_two_or_four_channels_the_mean_is_shown() -> None:
+    for channels in (2, 4):
+        x = torch.linspace(-1, 1, channels * 64).reshape(1, 1, channels, 8, 8)
+        assert np.array_equal(plots.mosaic(x), plots.mosaic(x.mean(2, keepdim=True)))
+
+
 def test_save_figure_writes_what_png_says(tmp_path: Path) -> None:
     fig = plots.trade_off(WS, SCORES)
     plots.save_figure(fig, tmp_path / "a.png")
@@ -240,8 +246,8 @@ def test_save_figure_writes_what_png_says(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"x has shape \(2, 2, 1, 8\)"):
         plots.mosaic(torch.zeros(2, 2, 1, 8))
-    with pytest.raises(UsageError, match=r"x has shape \(2, 2, 2, 8, 8\): .* 1 or 3"):
-        plots.mosaic(torch.zeros(2, 2, 2, 8, 8))
+    with pytest.raises(UsageError, match=r"x has shape \(2, 2, 5, 8, 8\): .* 1\.\.4"):
+        plots.mosaic(torch.zeros(2, 2, 5, 8, 8))
     with pytest.raises(UsageError, match="3 row_labels and 2 column_labels: x has 2 rows and 2"):
         plots.image_grid(torch.zeros(2, 2, 1, 8, 8), ["a"] * 3, ["b"] * 2, "")
     with pytest.raises(UsageError, match="2 ws and 1 scores"):

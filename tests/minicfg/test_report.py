@@ -140,6 +140,22 @@ def test_refuses_a_slider_without_stops_and_a_ragged_table(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_page_without_scores_reads_out_captions_and_says_what_to_type(tmp_path: Path) -> None:
+    write_report(
+        tmp_path / "x.html",
+        title="",
+        sentences=[],
+        stops=[(f"w = {w}", picture(w, f"caption {w}")) for w in range(2)],
+        pictures=[],
+        commands=[("a picture", "minicfg sample 'a <b>/model' --w 2")],
+        made={},
+    )
+    page = Page((tmp_path / "x.html").read_text(encoding="utf-8"))
+    assert page.open == [] and page.all("table") == []
+    assert "minicfg sample 'a <b>/model' --w 2" in page.words
+    assert [word for word in page.words if word.startswith("caption")] == ["caption 0", "caption 1"]
+
+
 @pytest.mark.parametrize(("n", "labelled"), [(7, 7), (41, 9), (1, 1)])
 def test_slider_has_a_tick_a_stop_and_at_most_nine_labels(
     tmp_path: Path, n: int, labelled: int

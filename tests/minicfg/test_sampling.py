@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels import philox
-from minicfg import Schedule, sample, solvers
+from kernels import guided_step, philox
+from minicfg import Schedule, UNet, sample, solvers
 from minicfg.errors import UsageError
 from minicfg.guidance import apg, dynamic_threshold, rescale
 from minicfg.sampling import sample_steps
@@ -176,6 +176,78 @@ def test_sample_5_is_the_same_in_any_batch(B: int) -> None:
     torch.testing.assert_close(batch[B // 2], everyone[5], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("table", SOLVERS.values(), ids=SOLVERS)
+@pytest.mark.parametrize("rule", [None, *(ours for ours, _ in RULES)])
+def test_a_sample_is_its_own_w_with_every_rule_and_solver(
+    rule: Callable[..., Tensor] | None, table: solvers.Table
+) -> None:
+    y, ids, w = torch.tensor([0, 2, 1]), torch.tensor([4, 9, 2]), torch.tensor([-0.8, 0.0, -0.3])
+    given = {"table": table, "shape": (2, 3), "seed": 3, "clip": 3.0, "rule": rule}
+    together = sample(Linear(), y, w=w, sample_ids=ids, **given)
+    for i in range(3):
+        at = slice(i, i + 1)
+        alone = sample(Linear(), y[at], w=float(w[i]), sample_ids=ids[at], **given)
+        # float32: sums over a sample may be taken in another order, ten rows, numbers of order ten
+        torch.testing.assert_close(together[at], alone, rtol=0, atol=1e-5)
+    assert (together - sample(Linear(), y, w=0.0, sample_ids=ids, **given))[0].abs().max() > 0.01
+
+
+@pytest.fixture(scope="module")
+def unet() -> UNet:
+    """With no layer at zero, or it would say 0 and any law would hold."""
+    torch.manual_seed(0)
+    model = UNet(channels=1, num_classes=3, width=8, multipliers=(1, 2)).eval()
+    model.requires_grad_(False)  # the tests' shape checks hide the generator from no_grad
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def test_networks_sample_is_the_same_in_a_batch_of_1_7_and_64(unet: UNet) -> None:
+    """The noise to the bit; convolutions add in an order that suits the batch.
+
+    1e-7 of numbers of order 1 in each of ten rows, through a network that may double it: 1.2e-6
+    was measured, and ten times that is allowed.
+    """
+    chains, starts = list[Tensor](), list[Tensor]()
+    for B in (1, 7, 64):
+        ids = torch.arange(100, 100 + B)
+        ids[B // 2] = 5
+        y = torch.arange(B) % 3
+        y[B // 2] = 2
+        given = {"shape": (1, 8, 8), "w": 2.0, "seed": 7, "sample_ids": ids, "clip": 1.0}
+        chains.append(torch.stack([s.x[B // 2] for s in sample_steps(unet, y, TABLE, **given)]))
+        starts.append(philox.normal(7, ids, 0, (1, 8, 8))[B // 2])
+    for start, chain in zip(starts, chains, strict=True):
+        assert torch.equal(start, starts[0])
+        torch.testing.assert_close(chain, chains[0], rtol=0, atol=1e-5)
+    assert chains[0][-1].std() > 0.1
+
+
+def test_one_pass_of_two_halves_is_two_passes_through_a_network(unet: UNet) -> None:
+    """A chain whose halves are asked for one by one; the tolerance is that of the batches above."""
+
+    class Apart:
+        num_classes, prediction = unet.num_classes, unet.prediction
+
+        def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+            halves = zip(xt.chunk(2), t.chunk(2), y.chunk(2), strict=True)
+            return torch.cat([unet(*half) for half in halves])
+
+    y, given = torch.tensor([0, 1, 2, 1]), {"shape": (1, 8, 8), "w": 2.0, "clip": 1.0}
+    together, apart = (sample(model, y, TABLE, **given) for model in (unet, Apart()))
+    torch.testing.assert_close(together, apart, rtol=0, atol=1e-5)
+
+
+def test_rows_in_float64_leave_a_float32_chain_as_it_is() -> None:
+    """The table's digits beyond float32 are rounded away: a few roundings, on numbers up to 40."""
+    single = replace(TABLE, rows=TABLE.rows.float())
+    x, y = (sample(Linear(), torch.tensor([0, 2]), t, shape=(4,), w=2.0) for t in (TABLE, single))
+    assert x.dtype == y.dtype == torch.float32
+    torch.testing.assert_close(x, y, rtol=0, atol=1e-4)
+
+
 def test_seed_and_id_change_the_picture() -> None:
     y = torch.zeros(2, dtype=torch.int64)
     a = sample(Linear(), y, TABLE, shape=(8,), seed=0)
@@ -202,10 +274,25 @@ def test_steps_end_at_the_data() -> None:
         ({"y": torch.tensor([-1, 0])}, r"y holds -1..0"),
         ({"y": torch.tensor([], dtype=torch.int64)}, "B >= 1"),
         ({"y": torch.tensor([0, 1], dtype=torch.int32)}, "int64 labels are needed"),
+        ({"y": torch.zeros(2, 2, dtype=torch.int64)}, "y is .*int64 labels are needed"),
+        ({"y": torch.tensor(1)}, "y is .*int64 labels are needed"),
         ({"sample_ids": torch.tensor([0])}, "sample_ids is .*int64"),
+        ({"sample_ids": torch.arange(3)}, "sample_ids is .*int64"),
+        (
+            {"table": solvers.Table(TABLE.t[:0], TABLE.s[:0], TABLE.rows[:0])},
+            "table has no rows",
+        ),
         ({"sample_ids": torch.tensor([0, -1])}, "sample_ids must lie in"),
         ({"seed": -1}, "seed = -1 is not an integer in 0"),
         ({"clip": 0.0}, "clip = 0.0: a positive number"),
+        ({"clip": math.nan}, "clip = nan: a positive number"),
+        ({"shape": (4, 0)}, r"shape = \(4, 0\): integers of at least 1"),
+        ({"shape": (-1,)}, r"shape = \(-1,\): integers of at least 1"),
+        ({"shape": (2.0,)}, r"shape = \(2.0,\): integers of at least 1"),
+        (
+            {"table": solvers.ddpm(Schedule.cosine(100), 10, "v")},
+            "table is for prediction = 'v': the model's is 'eps'",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -214,12 +301,61 @@ def test_bad_input_is_refused_before_the_network_runs(
     arguments: dict[str, object], message: str
 ) -> None:
     model = Linear()
-    given = {"y": torch.tensor([0, 1]), "shape": (4,)} | arguments
+    given = {"y": torch.tensor([0, 1]), "shape": (4,), "table": TABLE} | arguments
     with pytest.raises(ValueError, match=message):
-        sample(model, table=TABLE, **given)  # pyright: ignore
+        sample(model, **given)  # pyright: ignore
     assert not model.calls
 
 
 def test_refusals_are_usage_errors() -> None:
     with pytest.raises(UsageError):
         sample(Linear(), torch.tensor([9]), TABLE, shape=(4,))
+    for bad in (-1, 2**32):
+        with pytest.raises(UsageError, match="sample_ids must lie in"):
+            sample(Linear(), torch.tensor([0]), TABLE, shape=(4,), sample_ids=torch.tensor([bad]))
+
+
+@pytest.mark.parametrize("e", [0.1, -0.1])
+def test_a_first_row_that_looks_back_is_refused(e: float) -> None:
+    rows = TABLE.rows.clone()
+    rows[0, 6] = e
+    with pytest.raises(UsageError, match="its first looks back"):
+        sample(Linear(), torch.tensor([0]), replace(TABLE, rows=rows), shape=(4,))
+
+
+class Leaning(Linear):
+    """One with a weight to learn, which notes whether its steps are recorded for gradients."""
+
+    def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        self.recorded = torch.is_grad_enabled()
+        return super().__call__(xt, t, y) * torch.ones((), requires_grad=True)
+
+
+def test_no_gradients_are_kept() -> None:
+    """A chain that kept them would hold every step's activations."""
+    model = Leaning()
+    x = sample(model, torch.tensor([0, 2]), TABLE, shape=(4,))
+    assert not x.requires_grad and not model.recorded
+
+
+def test_by_default_w_and_the_seed_are_0_and_nothing_is_clipped() -> None:
+    y, ids = torch.tensor([0, 2]), torch.arange(2)
+    wanted = sample(Linear(), y, TABLE, shape=(4,), w=0.0, seed=0, sample_ids=ids, clip=math.inf)
+    assert torch.equal(sample(Linear(), y, TABLE, shape=(4,)), wanted)
+    *_, last = sample_steps(Linear(), y, TABLE, shape=(4,))
+    assert torch.equal(last.x, wanted)
+
+
+def test_a_guess_that_nobody_asked_for_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that need not write it is a pass over memory shorter."""
+    wanted = list[bool]()
+
+    def step(*args: object, want_x0: bool, **others: object) -> tuple[Tensor, Tensor | None]:
+        wanted.append(want_x0)
+        return guided_step(*args, want_x0=want_x0, **others)  # pyright: ignore
+
+    monkeypatch.setattr("minicfg.sampling.guided_step", step)
+    sample(Linear(), torch.tensor([0]), TABLE, shape=(4,))
+    assert not any(wanted)
+    sample(Linear(), torch.tensor([0]), solvers.dpmpp_2m(Schedule.cosine(100), 4), shape=(4,))
+    assert all(wanted[-4:])

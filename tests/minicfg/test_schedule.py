@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 import torch
 
 from minicfg import Schedule
 from minicfg.errors import UsageError
-from minicfg.schedule import log_snr_grid
+from minicfg.schedule import log_snr_angle, log_snr_grid
 from tutorial import step13_process
 from tutorial.step00_notation import Schedule as LectureSchedule
 
@@ -54,10 +58,17 @@ def test_T_is_refused(T: object) -> None:
         torch.tensor([0.0], dtype=torch.float64),
         torch.tensor([0.1, 0.2], dtype=torch.float64),
         torch.tensor([0.0, 1.0, 0.5], dtype=torch.float64),
+        torch.tensor([0.0, 1.1, 0.5], dtype=torch.float64),
+        torch.tensor([0.0, -0.1, 0.5], dtype=torch.float64),
+        torch.tensor([0.0, 0.1, 1.1], dtype=torch.float64),
+        torch.tensor([0.0, 0.1, 0.0], dtype=torch.float64),
         torch.tensor([0.0, float("nan")], dtype=torch.float64),
         torch.tensor([0.0, 0.1], dtype=torch.float32),
     ],
-    ids=["no step", "noisy data", "forgets all", "nan", "float32"],
+    ids=[
+        *("no step", "noisy data", "forgets all", "forgets more", "less than no noise"),
+        *("more than all at T", "none at T", "nan", "float32"),
+    ],
 )
 def test_table_that_is_no_schedule_is_refused(beta: torch.Tensor) -> None:
     with pytest.raises(UsageError, match="beta"):
@@ -139,3 +150,43 @@ def test_log_snrs_beyond_float64_are_refused(grid: list[float]) -> None:
 def test_log_snrs_up_to_its_limits_are_not_refused() -> None:
     schedule = Schedule.from_log_snr(log_snr_grid(5, -36.0, 36.0))
     assert 0 < schedule.alpha_bar[-1] < 1e-15 and schedule.alpha_bar[1] < 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-36.5, 0.0), (0.0, 36.5), (1.0, 1.0), (2.0, 1.0), (math.nan, 1.0)]
+)
+def test_ends_of_a_grid_are_refused(low: float, high: float) -> None:
+    with pytest.raises(UsageError, match=f"log_snr_min = {low}, log_snr_max = {high}: two values"):
+        log_snr_grid(3, low, high)
+
+
+@pytest.mark.parametrize("steps", [0, -1, True, 2.0])
+@pytest.mark.usefixtures("unchecked")
+def test_steps_of_a_grid_are_refused(steps: int) -> None:
+    with pytest.raises(UsageError, match=f"steps = {steps}: an integer of at least 1 is needed"):
+        log_snr_grid(steps)
+
+
+def test_the_papers_angle_runs_from_log_snr_20_to_minus_20() -> None:
+    """Within 1e-9: the tangent near a right angle loses 1e-16 over `b`, 4.5e-5."""
+    u = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float32)
+    angle = log_snr_angle(u)
+    lecture = step13_process.log_snr_of(u.double().numpy(), -20.0, 20.0)
+    np.testing.assert_allclose(-2 * torch.log(torch.tan(angle)), lecture, rtol=0, atol=1e-9)
+    assert angle.dtype == torch.float64
+    ends = log_snr_grid(2)  # by default
+    torch.testing.assert_close(ends, torch.tensor([-20.0, 20.0]).double(), rtol=0, atol=1e-9)
+
+
+def test_a_schedule_stays_what_it_is_and_equals_itself_alone() -> None:
+    """Its tables are computed once, from `beta`; tensors have no truth to compare by."""
+    schedule = Schedule.linear(5)
+    with pytest.raises(FrozenInstanceError):
+        schedule.beta = Schedule.cosine(5).beta  # pyright: ignore[reportAttributeAccessIssue]
+    assert schedule.alpha_bar is schedule.alpha_bar
+    assert schedule == schedule and schedule != Schedule.linear(5)
+
+
+@pytest.mark.parametrize("make", [Schedule.linear, Schedule.cosine, Schedule.sigmoid])
+def test_a_schedule_has_a_thousand_steps_by_default(make: Callable[..., Schedule]) -> None:
+    assert make().T == 1000 and torch.equal(make().beta, make(1000).beta)

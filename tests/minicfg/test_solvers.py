@@ -93,9 +93,10 @@ def test_steps_are_refused(steps: int | list[int]) -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_prediction_is_refused() -> None:
-    with pytest.raises(UsageError, match="prediction = 'score': eps, x0 or v is needed"):
-        solvers.ddpm(Schedule.linear(10), 5, prediction="score")  # pyright: ignore[reportArgumentType]
+@pytest.mark.parametrize("prediction", ["score", "EPS", "velocity", "x1"])
+def test_prediction_is_refused(prediction: solvers.Prediction) -> None:
+    with pytest.raises(UsageError, match=f"prediction = '{prediction}': eps, x0 or v is needed"):
+        solvers.ddpm(Schedule.linear(10), 5, prediction=prediction)
 
 
 @given(st.integers(1, 40), st.floats(-3, 3), st.floats(-3, 3))
@@ -226,6 +227,65 @@ def test_interval_is_refused() -> None:
     for low, high in ((1.0, 0.0), (float("nan"), 0.0)):
         with pytest.raises(UsageError, match=f"low = {low}, high = {high}: an interval"):
             solvers.with_interval(solvers.ddim(schedule, 9), schedule, low, high)
+
+
+@pytest.mark.parametrize("solver", [solvers.ddpm, solvers.ddim, solvers.dpmpp_2m, solvers.cfgpp])
+def test_weight_over_time_is_w_at_each_row(solver: Callable[..., solvers.Table]) -> None:
+    """w = 0.7 weighed by a ramp, beside every row run alone with the ramp's own w."""
+
+    def ramp(log_snr: torch.Tensor) -> torch.Tensor:
+        return (log_snr + 5).clamp(0, 10) / 10
+
+    schedule, y, w = Schedule.cosine(40), torch.tensor([0, 1, 1]), -0.7
+    table = solver(schedule, 9)
+    weighted = solvers.with_weight(table, schedule, ramp)
+    assert torch.equal(weighted.rows[:, :7], table.rows[:, :7])
+    assert len(set(weighted.rows[:, 7].tolist())) > 3 and bool((table.rows[:, 7] == 1).all())
+    found = sample(Affine(), y, weighted, shape=(5,), w=w)
+
+    class Mixed(Affine):
+        """Mixes on its own, by the w of its time, and says so to whoever asks for any label."""
+
+        def __call__(self, xt: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            abar = schedule.alpha_bar[t]
+            m = ramp(torch.log(abar / (1 - abar))).to(xt.dtype)[:, None]
+            label, none = super().__call__(xt, t, y), super().__call__(xt, t, torch.full_like(y, 2))
+            return label + m * w * (label - none)
+
+    # Asked of none, Mixed answers as before, so that rows with d put the null output back.
+    wanted = sample(Mixed(), y, table, shape=(5,), w=torch.zeros(3))
+    # float32, nine rows, with 1 / signal = 27 in the first
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_and_intervals_are_multiplied() -> None:
+    schedule = Schedule.cosine(40)
+    table = solvers.ddim(schedule, 9)
+    same = solvers.with_weight(table, schedule, torch.ones_like)
+    assert torch.equal(same.rows, table.rows)
+    both = solvers.with_interval(
+        solvers.with_weight(table, schedule, lambda log_snr: 2 + 0 * log_snr), schedule, -2.0, 2.0
+    )
+    inside = solvers.with_interval(table, schedule, -2.0, 2.0).rows[:, 7]
+    assert torch.equal(both.rows[:, 7], 2 * inside) and 0 < int(inside.sum()) < 9
+    assert both.prediction == "eps"
+
+
+def test_weights_that_cannot_be_are_refused() -> None:
+    schedule = Schedule.cosine(40)
+    table = solvers.ddim(schedule, 3)
+    for weight in (lambda log_snr: log_snr / 0, lambda log_snr: log_snr[:2]):
+        with pytest.raises(UsageError, match="3 finite numbers are needed"):
+            solvers.with_weight(table, schedule, weight)
+    with pytest.raises(UsageError, match="schedule has T = 20: the table begins at 40"):
+        solvers.with_weight(table, Schedule.cosine(20), torch.ones_like)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("steps", [2.0, float("nan"), "50", [9.0, 4.0], [9, True], [], [3, 3]])
+def test_steps_that_are_no_times_are_refused(steps: object) -> None:
+    with pytest.raises(UsageError, match=r"steps = .*: decreasing times in 1\.\.10 are"):
+        solvers.times(Schedule.linear(10), steps)  # pyright: ignore
 
 
 def test_solvers_by_name() -> None:
@@ -436,3 +496,19 @@ def test_ddpm_on_the_papers_schedule_is_algorithm_2(v: float) -> None:
 def test_ddpm_refuses_a_v_that_is_none() -> None:
     with pytest.raises(UsageError, match=r"v = -0.1 is outside 0\.\.1"):
         solvers.ddpm(Schedule.linear(10), v=-0.1)
+
+
+def test_given_times_may_begin_after_T_and_end_at_1() -> None:
+    t, s = solvers.times(Schedule.linear(10), [7, 4, 1])
+    assert (t.tolist(), s.tolist()) == ([7, 4, 1], [4, 1, 0])
+
+
+def test_eps_is_refused_where_x_T_is_noise_alone() -> None:
+    with pytest.raises(UsageError, match="prediction = 'eps': at zero terminal SNR"):
+        solvers.ddim(Schedule.cosine(40).zero_terminal_snr(), 5)
+
+
+def test_a_table_equals_itself_alone() -> None:
+    """Tensors have no truth to compare by."""
+    table = solvers.ddpm(Schedule.linear(10), 3)
+    assert table == table and table != solvers.ddpm(Schedule.linear(10), 3)

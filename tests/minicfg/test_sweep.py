@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from minicfg import sweep
 from minicfg.config import TrainConfig
 from minicfg.errors import DataError, UsageError
 from minicfg.evaluation import Scores
+from minicfg.how import How
 from minicfg.runs import run_training
 from minicfg.sources import load_data
 from minicfg.sweep import evaluate_into, findings, parse_ws, sweep_into
@@ -95,7 +97,7 @@ def test_findings_say_what_was_not_shown() -> None:
 def test_a_sweep_writes_all_that_it_promises(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = dict(ws=(0.0, 2.0), steps=(2, 4), p_uncond=(0.1, 0.5), n=80, seed=3)
+    arguments = dict(ws=(0.0, 2.0), steps=(2, 4), p_uncond=(0.1, 0.5), n=80, seed=3, how=How())
     assert sweep_into(tmp_path, trained, **arguments) == 0  # pyright: ignore[reportArgumentType]
     printed = capsys.readouterr().out
     about = json.loads((tmp_path / "sweep.json").read_text())
@@ -121,12 +123,17 @@ def test_a_sweep_writes_all_that_it_promises(
 def test_evaluate_scores_at_each_w_beside_real_images(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evaluate_into(tmp_path, trained, ws=(0.0, 1.0), steps=2, n=60, seed=0) == 0
+    how = How(rule="rescale", phi=0.5, interval=(-3.0, 4.0))
+    assert evaluate_into(tmp_path, trained, ws=(0.0, 1.0), steps=2, n=60, seed=0, how=how) == 0
     about = json.loads((tmp_path / "metrics.json").read_text())
     assert [s["w"] for s in about["scores"]] == [0, 1]
     assert about["real"]["frechet"] == about["scores"][0]["frechet_floor"]
+    assert about["sampling"]["how"] == "ddpm, rescale, phi 0.5, log SNR in -3..4"
+    figures = {name for name in about["real"] if f"{name}_se" in about["real"]}
+    assert figures == about["real"].keys() - {"n", "frechet_floor"} - {f"{f}_se" for f in figures}
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "real"]
+    assert [line.count("+-") for line in lines[1:4]] == 3 * [len(figures)]
 
 
 @pytest.mark.parametrize(
@@ -136,16 +143,52 @@ def test_evaluate_scores_at_each_w_beside_real_images(
         ({"steps": 21}, "steps = 21 is outside 1..20"),
         ({"steps": 0}, "steps = 0"),
         ({"n": 39}, "n = 39: at least 40"),
+        ({"n": 10**20}, "at most 1000000 are needed"),
         ({"seed": -1}, "seed = -1"),
+        ({"how": How("cfgpp"), "ws": (0.5,)}, "--w 0.5: cfgpp wants"),
+        ({"how": How("ddim", eta=2.0)}, "eta = 2.0 is outside"),
+        ({"how": How(rule="rescale", phi=2.0)}, "--rule rescale: phi = 2.0: a number"),
     ],
 )
 def test_refusals_come_before_the_work(
     changed: dict, said: str, trained: Path, tmp_path: Path
 ) -> None:
-    arguments = {"ws": (0.0,), "steps": 2, "n": 80, "seed": 0} | changed
+    arguments = {"ws": (0.0,), "steps": 2, "n": 80, "seed": 0, "how": How()} | changed
     with pytest.raises((UsageError, ValueError), match=said):
         evaluate_into(tmp_path / "out", trained, **arguments)
     assert not (tmp_path / "out/metrics.json").exists()
+
+
+def test_a_rule_a_solver_and_an_interval_reach_the_samples(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is scored at w = 0 and 2, as it comes to `evaluate`."""
+    seen = list[torch.Tensor]()
+
+    def look(x: torch.Tensor, *_: object) -> Scores:
+        seen.append(x)
+        return scores(0.5, 9.0)
+
+    monkeypatch.setattr(sweep, "evaluate", look)
+    monkeypatch.setattr(sweep, "evaluate_real", lambda *_: scores(0.1, 9.5))
+    for how in (How(), How("dpmpp_2m"), How(rule="rescale"), How(interval=(0.0, 0.0))):
+        given = {"ws": (0.0, 2.0), "steps": 4, "n": 40, "seed": 0, "how": how}
+        assert evaluate_into(tmp_path, trained, **given) == 0
+    plain_0, plain, solver_0, _, rule_0, rule, never_0, never = seen
+    assert torch.equal(plain_0, never_0) and torch.equal(never_0, never)  # guided nowhere
+    torch.testing.assert_close(plain_0, rule_0, rtol=0, atol=1e-4)  # at 0 there is nothing to bend
+    for one, other in ((plain_0, plain), (plain_0, solver_0), (plain, rule)):
+        assert (one - other).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
+def test_shares_that_are_none_are_refused_before_the_work(
+    p: float, trained: Path, tmp_path: Path
+) -> None:
+    given = {"ws": (0.0,), "steps": (2,), "n": 80, "seed": 0, "how": How()}
+    with pytest.raises(UsageError, match=f"p_uncond = {p}"):
+        sweep_into(tmp_path / "out", trained, p_uncond=(0.1, p), **given)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_of_other_data_is_refused(
@@ -157,4 +200,4 @@ def test_a_model_of_other_data_is_refused(
     )
     monkeypatch.setattr(sweep, "load_data", lambda *_: half)
     with pytest.raises(DataError, match="digits has 5 classes of"):
-        evaluate_into(tmp_path, trained, ws=(0.0,), steps=2, n=60, seed=0)
+        evaluate_into(tmp_path, trained, ws=(0.0,), steps=2, n=60, seed=0, how=How())

@@ -305,6 +305,20 @@ def test_loss_that_is_not_finite_stops_before_the_weights(digits: Dataset) -> No
     assert all(torch.equal(value, kept[name]) for name, value in weights(state).items())
 
 
+def test_a_gradient_that_is_too_long_is_scaled_to_the_longest_allowed(digits: Dataset) -> None:
+    """What the optimiser steps by is one gradient, of its own length or of 0.01."""
+    found = {}
+    for longest in (1e6, 0.01):
+        state = next(train(digits, replace(TINY, grad_clip=longest)))
+        parts = [p.grad.flatten().double() for p in state.model.parameters() if p.grad is not None]
+        found[longest] = torch.cat(parts)
+    free, cut = found[1e6], found[0.01]
+    assert float(free.norm()) > 0.02
+    # float32, and the 1e-6 that torch adds to the length it divides by
+    assert float(cut.norm()) == pytest.approx(0.01, rel=1e-4)
+    torch.testing.assert_close(cut / cut.norm(), free / free.norm(), rtol=0, atol=1e-5)
+
+
 def test_images_that_do_not_fit_are_refused_before_the_first_step() -> None:
     data = Dataset(torch.zeros(2, 1, 9, 9), torch.tensor([0, 1]), ("a", "b"), "nines")
     with pytest.raises(UsageError, match="images are 9x9: 2 levels"):
@@ -366,7 +380,7 @@ def test_min_snr_weighs_one_error_alike_in_every_unit(prediction: Any) -> None:
     abar = schedule.alpha_bar[1:].numpy()
     signal, noise = np.sqrt(abar), np.sqrt(1 - abar)
     size = {"eps": signal / noise, "x0": np.ones(100), "v": 1 / noise}[prediction]
-    weight = loss_weight(config, schedule)[1:].double().numpy()
+    weight = loss_weight(config, schedule.log_snr[1:]).double().numpy()
     np.testing.assert_allclose(weight * size**2, np.minimum(abar / (1 - abar), 5), rtol=1e-6)
 
 

@@ -1,0 +1,222 @@
+"""Comparisons of cost: the exact denoiser, how time and memory grow, and how long a start takes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from minicfg import solvers
+from minicfg.errors import MachineError
+from minicfg.peers_measure import (
+    Bar,
+    Comparison,
+    Sizes,
+    interleaved,
+    line,
+    module_of,
+    need,
+    package,
+)
+from minicfg.peers_speed import K, W, our_unet
+from minicfg.sampling import sample
+from minicfg.schedule import Schedule
+
+
+def oracle(s: Sizes) -> Iterator[Comparison]:
+    """The exact denoiser of a mixture of 8 Gaussians, beside one that is exact for a finite set."""
+    need("einops")
+    theirs: Any = module_of("smalldiffusion", "model")
+    # The course is not imported by the package: it is looked up here because it is what is timed.
+    names = ("step00_notation", "step01_toy_data", "step07_oracle")
+    notation, toy_data, step07 = (package(f"tutorial.{name}") for name in names)
+    angle, components = 2 * np.pi * np.arange(8) / 8, 8
+    mixture = toy_data.GaussianMixture(
+        3 * np.stack([np.cos(angle), np.sin(angle)], 1),
+        np.tile(0.25 * np.eye(2), (components, 1, 1)),
+        np.full(components, 1 / components),
+    )
+    schedule, t = notation.Schedule.linear(1000), 300
+    exact = step07.oracle_eps(mixture, schedule)
+    rng = np.random.default_rng(0)
+    x0, _ = mixture.sample(s.points, rng)
+    abar = float(schedule.alpha_bar[t])
+    eps = rng.standard_normal(x0.shape)
+    xt, null = np.sqrt(abar) * x0 + np.sqrt(1 - abar) * eps, np.full(s.points, components)
+    drawn = torch.from_numpy(mixture.sample(s.drawn, rng)[0]).float()
+    ideal = theirs.IdealDenoiser([drawn[i] for i in range(len(drawn))])
+    # Theirs is in the units of variance exploding: x / sqrt(abar), sigma = sqrt(1 / abar - 1).
+    blown = torch.from_numpy(xt / np.sqrt(abar)).float()
+    sigma = torch.tensor((1 / abar - 1) ** 0.5)
+    features, shares = rng.standard_normal((s.points, 6)), rng.random((s.points, components))
+    form, pull = rng.standard_normal((6, components)), rng.standard_normal((components, 6))
+
+    def products() -> object:
+        return features @ form, shares @ pull
+
+    def products_and_softmax() -> object:
+        log_p = features @ form
+        p = np.exp(log_p - log_p.max(1, keepdims=True))
+        return (p / p.sum(1, keepdims=True)) @ pull
+
+    with torch.no_grad():
+        ways: dict[str, Callable[[], object]] = {
+            "ours": lambda: exact(xt, t, null),
+            "smalldiffusion": lambda: ideal(blown, sigma),
+            "two matrix products": products,
+            "products and softmax": products_and_softmax,
+        }
+        times = interleaved(ways, s.repeats)
+        apart = float(np.abs(ideal(blown, sigma).numpy() - exact(xt, t, null)).mean())
+    whose: dict[str, Any] = {"ours": "ours", "smalldiffusion": "theirs"}
+    found = [
+        Bar(way, whose.get(way, "bound"), tuple(1e3 * v for v in each))
+        for way, each in times.items()
+    ]
+    ours, _, bound, softmax = found
+    yield Comparison(
+        "exact denoiser",
+        f"{s.points} points of the plane, {components} components, one call, null label",
+        "ms",
+        False,
+        tuple(found),
+        "within 3 times the matrix products",
+        (
+            "Ours is the tutorial's oracle, NumPy in float64, for covariances in general position, "
+            "and knows the mixture. smalldiffusion's IdealDenoiser knows only a finite set, here "
+            f"{s.drawn} points drawn from the mixture, is exact for that set alone, in float32, "
+            "and takes time in proportion to it: the ratio tells of that number as of the code.",
+        ),
+        f"ours takes {ours.median / bound.median:.1f} times the two products and "
+        f"{ours.median / softmax.median:.1f} times these with the softmax between them; the two "
+        f"denoisers' answers are {apart:.2f} apart on average, which is the finite set's error",
+    )
+
+
+def growth(s: Sizes) -> Iterator[Comparison]:
+    """How our sampler's time and memory grow with each of its four sizes: no peer is asked."""
+    s = replace(s, steps=s.grow_steps[1], batch=s.grow_batch[0])  # a few seconds a round
+    axes: dict[str, list[Sizes]] = {
+        "steps": [replace(s, steps=n) for n in s.grow_steps],
+        "batch": [replace(s, batch=n) for n in s.grow_batch],
+        "pixels": [replace(s, side=n) for n in s.grow_side],
+    }
+    ways: dict[str, Callable[[], object]] = {
+        f"{axis} {amount(axis, each)}": drawing(each)
+        for axis, sizes in axes.items()
+        for each in sizes
+    }
+    ways |= {f"T {T}": drawing(s, T) for T in s.grow_chain}
+    times = interleaved(ways, min(3, s.repeats))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        memory = pool.submit(peaks, axes).result()
+    for axis in (*axes, "T"):
+        kept = {way: each for way, each in times.items() if way.startswith(f"{axis} ")}
+        x = [float(way.split()[1]) for way in kept]
+        found = tuple(
+            Bar(way, "ours", tuple(1e3 * v for v in each), memory.get(way, ""))
+            for way, each in kept.items()
+        )
+        a, b, off = line(x, [bar.median for bar in found])
+        yield Comparison(
+            f"growth over {axis}",
+            f"guided sampling, {s.steps} steps, batch {s.batch}, {s.side}x{s.side}x1 if not said",
+            "ms",
+            False,
+            found,
+            "linear within 10 %; memory flat in steps" if axis != "T" else "flat",
+            (),
+            f"{a:.3g} + {b:.3g} {axis} ms, off by {off:.0%} at worst",
+        )
+
+
+def amount(axis: str, s: Sizes) -> int:
+    """Where on its axis a case is."""
+    return {"steps": s.steps, "batch": s.batch, "pixels": s.side**2}[axis]
+
+
+def drawing(s: Sizes, T: int = 1000) -> Callable[[], object]:
+    """A call that draws, the table made anew."""
+    net, y = our_unet(s), torch.arange(s.batch) % K
+    return lambda: sample(
+        net, y, solvers.ddpm(Schedule.cosine(T), min(s.steps, T)), shape=(1, s.side, s.side), w=W
+    )
+
+
+def peaks(axes: dict[str, list[Sizes]]) -> dict[str, str]:
+    """What each case adds to the process's peak of memory, in a process of its own.
+
+    Cases of an axis come from small to large, so each is the peak so far; that of a warm process
+    comes first.
+    """
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+
+    def peak() -> float:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+    found: dict[str, str] = {}
+    drawing(replace(axes["steps"][0], batch=1, side=axes["pixels"][0].side))()
+    warm = peak()
+    for axis, sizes in axes.items():
+        for each in sizes:
+            drawing(each)()
+            found[f"{axis} {amount(axis, each)}"] = f"peak + {peak() - warm:.0f} MiB"
+    return found
+
+
+PROGRAMS = {
+    "python": ["-c", "pass"],
+    "import minicfg": ["-c", "import minicfg"],
+    "minicfg --help": ["-m", "minicfg", "--help"],
+    "UNet of minicfg": ["-c", "import minicfg; minicfg.UNet"],
+    "import torch": ["-c", "import torch"],
+    "import diffusers": ["-c", "import diffusers"],
+    "UNet of diffusers": ["-c", "from diffusers import UNet2DModel"],
+}
+
+
+def start(s: Sizes) -> Iterator[Comparison]:
+    """How long a new process takes, from nothing to what is named."""
+
+    def run(arguments: list[str]) -> None:
+        root = Path(__file__).parents[1]
+        ran = subprocess.run([sys.executable, *arguments], capture_output=True, cwd=root)
+        if ran.returncode:
+            raise MachineError(f"python {' '.join(arguments)} fails: {ran.stderr.decode()[-200:]}")
+
+    need("diffusers")
+    ways: dict[str, Callable[[], object]] = {
+        way: lambda arguments=arguments: run(arguments) for way, arguments in PROGRAMS.items()
+    }
+    times = interleaved(ways, s.repeats, 0.0)
+    for name, kept, aim in (
+        ("start, names", ("import minicfg", "minicfg --help", "import diffusers"), "0.2 s, 0.5 s"),
+        ("start, a network", ("UNet of minicfg", "UNet of diffusers"), "none stated"),
+    ):
+        bounds = ("python",) if name == "start, names" else ("python", "import torch")
+        yield Comparison(
+            name,
+            "a new Python process, to its end",
+            "s",
+            False,
+            tuple(
+                Bar(
+                    way,
+                    "bound" if way in bounds else ("theirs", "ours")["minicfg" in way],
+                    times[way],
+                )
+                for way in (*kept, *bounds)
+            ),
+            aim,
+            ("Both packages import torch only where it is needed.",),
+        )

@@ -1,0 +1,352 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 6. The paper's algorithms, and every solver a table of rows
+#
+# **After this sitting you can** read time as a noise level, train and sample by the paper's two algorithms, say what `v` does and when it stops to matter, write any solver as a table of rows, and prove by a test that a table is one of DDIM's.
+#
+# No GPU, under a minute of computing, about 60 minutes with the exercises. Run it from the checkout; on a hosted machine that has torch already, do first what `01_forward_process` says. Read `tutorial/step13_process.py`, `step13_log_snr.py`, `step14_rows.py`, `step14_ddim.py` and `step14_dpmpp.py` beside it.
+
+# %%
+# %matplotlib inline
+import tempfile
+from pathlib import Path
+
+import check
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import Image
+from matplotlib.animation import PillowWriter
+from matplotlib.figure import Figure
+
+from tutorial import step13_process
+from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import three_gaussians
+from tutorial.step07_oracle import oracle_eps
+from tutorial.step10_guidance import guide
+from tutorial.step12_backprop import MLP
+from tutorial.step13_log_snr import algorithm_2_steps
+from tutorial.step13_process import (
+    forward_var,
+    log_snr_grid,
+    q_posterior_log_snr,
+    schedule_from,
+    signal_noise,
+)
+from tutorial.step13_training import algorithm_1, errors
+from tutorial.step13_variance import law_of_samples, limit_var
+from tutorial.step14_ddim import ddim
+from tutorial.step14_dpmpp import before_last, dpmpp_2m, even_in_log_snr, flow_error
+from tutorial.step14_rows import ddpm, run, run_steps
+
+mixture = three_gaussians()
+step13_process.figure()
+
+# %% [markdown]
+# ## Time is a noise level
+#
+# All that `t` says of $x_t$ is how noisy it is. The paper takes the log of signal over noise itself, $\lambda = \log(a_\lambda^2 / \sigma_\lambda^2)$, and $z_\lambda = a_\lambda x + \sigma_\lambda \epsilon$ with $a_\lambda^2 + \sigma_\lambda^2 = 1$: a cosine and a sine of one angle, the left panel. The middle is the same in $\lambda$.
+#
+# **Exercise 6.1** (fill in a formula). The paper draws `u` evenly in 0..1 and lets the *angle* run evenly, from that of `high` (little noise) at `u = 0` to that of `low` at `u = 1`. Return $\lambda$ at `u`, an array. The tangent of the angle is $\sigma_\lambda / a_\lambda$.
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_6_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def my_log_snr(u, low, high):
+    ### BEGIN SOLUTION
+    first, last = np.arctan(np.exp(-high / 2)), np.arctan(np.exp(-low / 2))
+    return -2 * np.log(np.tan(first + (last - first) * u))
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_6_1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_6_1(my_log_snr)
+
+# %% [markdown]
+# **Predict:** the ends are at -20 and 20. How wide is the piece in the middle that half of your draws fall into?
+
+# %%
+draws = my_log_snr(np.random.default_rng(0).random(20_000), -20.0, 20.0)
+print(f"half of them lie between {np.quantile(draws, 0.25):.2f} and {np.quantile(draws, 0.75):.2f}")
+plt.figure(figsize=(7, 2.6), layout="constrained")
+plt.hist(draws, np.linspace(-20, 20, 81), density=True, color=BLUE, alpha=0.4, label="your draws")
+plt.axhline(1 / 40, ls="--", color=GREY, label="even in log SNR")
+plt.xlabel(r"$\lambda$")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# ## Algorithm 1
+#
+# Training draws a $\lambda$ of its own for each sample; the rest is the loop of sitting 5. The network is told the angle, never a `T`. **Predict:** at which noise does it end near the oracle, and where not? The dashed line is how often it has been there.
+
+# %%
+*_, (_, _, params) = algorithm_1(mixture, 0.2, 1000, np.random.default_rng(0))
+levels = np.linspace(-12, 12, 25)
+plt.figure(figsize=(7, 3), layout="constrained")
+for null, name, color in ((False, "with the label", BLUE), (True, "null label", ORANGE)):
+    plt.semilogy(levels, errors(params, levels, null), color=color, label=name)
+plt.semilogy(levels, step13_process.log_snr_density(levels), "--", color=GREY, label="its density")
+plt.xlabel(r"$\lambda$ (left: noise, right: data)")
+plt.ylabel("mean square from the oracle")
+plt.ylim(3e-4, 1)
+plt.legend(fontsize=8)
+plt.show()
+
+# %% [markdown]
+# Not only where it has been: with labels each class is one Gaussian and easy, but the null label's answer has to turn between classes, in the middle. And at the right nobody can tell the noise, as hardly any is left.
+#
+# ## Algorithm 2
+#
+# Sampling goes up a grid of $\lambda$, from noise to data. A step guides, guesses $x$, and draws from the posterior as if the guess were true, but with a variance of its own: between the posterior's, $\tilde\sigma^2$ (`law.var`), and that of the way forward (`forward_var`), by
+#
+# $$ \sigma^2 = (\tilde\sigma^2)^{1 - v} (\sigma^2_{\lambda | \lambda'})^v $$
+#
+# **Exercise 6.2** (find the mistake; here are two). One step, from `here` to the less noisy `there`: `eps` is the guided answer at `z`, and `n` fresh noise, $N(0, I)$. Write it as it should be.
+#
+# ```python
+# a, sigma = signal_noise(here)
+# x = (z - sigma * eps) / a
+# law = q_posterior_log_snr(x, z, here, there)
+# var = (1 - v) * law.var + v * forward_var(here, there)
+# return law.mean + np.sqrt(var) * z
+# ```
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_6_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def my_step(z, eps, n, here, there, v):
+    ### BEGIN SOLUTION
+    a, sigma = signal_noise(here)
+    x = (z - sigma * eps) / a
+    law = q_posterior_log_snr(x, z, here, there)
+    var = law.var ** (1 - v) * forward_var(here, there) ** v
+    return law.mean + np.sqrt(var) * n
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_6_2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_6_2(my_step)
+
+# %% [markdown]
+# Your step on 16 values of $\lambda$, with the oracle. **Predict:** which `v` makes the widest samples? The classes themselves have a variance of 0.25.
+
+# %%
+grid, asked = log_snr_grid(16), np.repeat([0, 1, 2], 400)
+oracle = oracle_eps(mixture, schedule_from(grid))
+fig, panels = plt.subplots(1, 3, figsize=(8.4, 3), layout="constrained")
+for ax, v in zip(panels, (0.0, 0.3, 1.0), strict=True):
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((len(asked), 2))
+    for k, here in enumerate(grid):
+        of_y, of_null = oracle(z, 16 - k, asked), oracle(z, 16 - k, np.full_like(asked, 3))
+        eps, (a, sigma) = guide(of_y, of_null, 1.0), signal_noise(here)
+        if k < 15:
+            z = my_step(z, eps, rng.standard_normal(z.shape), here, grid[k + 1], v)
+    x = (z - sigma * eps) / a  # the last step is the guess itself, without noise
+    ax.scatter(*x.T, s=3, c=np.repeat(CLASS_COLORS[:3], 400))
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal")
+    ax.set_title(f"v = {v:g}: variance across {x[asked == 0, 0].var():.3f}", fontsize=10)
+plt.show()
+
+# %% [markdown]
+# In endless samples the variances would be 0.154, 0.175 and 0.257. **Ask yourself:** is `v` then a knob for diversity? What happens to it in 1024 steps? For a Gaussian class the law of the samples is known exactly:
+
+# %%
+lengths = 2 ** np.arange(3, 11)
+plt.figure(figsize=(7, 3), layout="constrained")
+for v, color in ((0.0, BLUE), (0.3, ORANGE), (1.0, RED)):
+    laws = [law_of_samples(0.8, 0.25, 1.0, log_snr_grid(int(T)), 1.0, v)[1] for T in lengths]
+    plt.semilogx(lengths, laws, "o-", color=color, label=f"v = {v:g}")
+plt.axhline(limit_var(0.25, 1.0, 1.0), ls="--", color=GREY, label="the limit of all v")
+plt.xlabel("T")
+plt.ylabel("variance of samples, w = 1")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# ## Every solver is a table of rows
+#
+# Three samplers by now, and each moves from $x_t$ to an earlier $x_s$ by sums and one clip:
+#
+# $$ g = g_y + m w (g_y - g_\phi), \quad \hat x_0 = clip(p x_t + q g) $$
+# $$ x_s = a \hat x_0 + b x_t + d g_\phi + e \hat x_0' + c z $$
+#
+# where $\hat x_0'$ is the guess of the row before. So a solver is no more than its numbers, a row $(p, q, a, b, c, d, e, m)$ a step, and one loop runs any table. **Ask yourself** before you look: which of `c` and `e` is 0 in ancestral sampling, in DDIM, which draws nothing on its way, and in DPM-Solver++(2M), which looks back? What has the last row to be, in all of them?
+
+# %%
+short = schedule_from(log_snr_grid(5, -6.0, 6.0))
+print("                t -> s      a      b      c      e")
+for solver in (ddpm, ddim, dpmpp_2m):
+    table = solver(short)
+    for t, s, row in zip(table.t, table.s, table.rows, strict=True):
+        print(
+            f"{solver.__name__:14} {t:2} -> {s}",
+            *(f"{number:6.2f}" for number in row[[2, 3, 4, 6]] + 0.0),
+        )
+long = Schedule.cosine(1000)
+fig, panels = plt.subplots(1, 3, figsize=(10, 2.8), sharey=True, layout="constrained")
+for ax, solver in zip(panels, (ddpm, ddim, dpmpp_2m), strict=True):
+    table = solver(long, 20)
+    for column, name, color in ((2, "a", BLUE), (3, "b", ORANGE), (4, "c", GREY), (6, "e", RED)):
+        ax.plot(table.t, table.rows[:, column], "o-", ms=3, color=color, label=name)
+    ax.set(title=f"{solver.__name__}, 20 of 1000", xlabel="t")
+panels[1].legend(fontsize=8, loc=(0.72, 0.42))
+plt.show()
+
+# %% [markdown]
+# What do few rows cost? Move `rows`, and change the solver: the oracle of the three classes, `w = 1`, always from the same noise.
+
+# %%
+teacher, few = oracle_eps(mixture, long), np.repeat([0, 1, 2], 100)
+
+
+def cloud(ax, solver, rows):
+    x = run(teacher, few, solver(long, rows), 1.0, np.random.default_rng(0))
+    ax.scatter(*x.T, s=4, c=np.repeat(CLASS_COLORS[:3], 100))
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal")
+    ax.set_title(f"{solver.__name__}, {rows} rows", fontsize=10)
+
+
+def show(rows, solver):
+    cloud(plt.figure(figsize=(3.6, 3.6), layout="constrained").subplots(), solver, rows)
+    plt.show()
+
+
+rows = ipywidgets.IntSlider(10, min=1, max=50, continuous_update=False)
+named = ipywidgets.Dropdown(options=[(s.__name__, s) for s in (ddpm, ddim, dpmpp_2m)])
+ipywidgets.interactive(show, rows=rows, solver=named)
+
+# %% [markdown]
+# Where no kernel is alive, twelve of its places. **Look** at how many rows each solver needs until its picture no longer changes, and at how the widths differ even with 50: guided chains with noise and without do not sample the same law (sitting 7).
+
+# %%
+fig, panels = plt.subplots(3, 4, figsize=(9, 7), layout="constrained")
+for line, solver in zip(panels, (ddpm, ddim, dpmpp_2m), strict=True):
+    for ax, n in zip(line, (2, 4, 10, 50), strict=True):
+        cloud(ax, solver, n)
+plt.show()
+
+# %% [markdown]
+# ## Order
+#
+# DDIM keeps a guess for a whole row: over rows of length $h$ in $\lambda$ its error falls like $h$, so it is of first order. 2M draws a line through this guess and the last one: second order.
+#
+# **Exercise 6.3** (predict, then measure). 2M with 64 rows, even in $\lambda$, is off by $9.6 \cdot 10^{-4}$ on one class. By how much is it off with 256 rows from the same start to the same end?
+
+# %% nbgrader={"grade": false, "grade_id": "ex_6_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
+error = ...
+### BEGIN SOLUTION
+error = 9.6e-4 / 4**2
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "check_6_3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_6_3(error)
+
+# %%
+counts = [2**k for k in range(3, 10)]
+plt.figure(figsize=(7, 3), layout="constrained")
+for solver, color in ((ddim, ORANGE), (dpmpp_2m, BLUE)):
+    tables = [(even_in_log_snr(n, -8.0, 8.0), n) for n in counts]
+    found = [abs(flow_error(before_last(solver(table)), table, 0.25)) for table, _ in tables]
+    plt.loglog(counts, found, "o-", ms=4, color=color, label=solver.__name__)
+plt.loglog(256, error, "*", ms=14, color=RED, label="your prediction")
+plt.xlabel("rows, even in log SNR")
+plt.ylabel("relative error")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# The network of Algorithm 1, which knows no `T`, in three samplers on 16 values of $\lambda$, `w = 1`, from the same noise. **Watch** who trembles, who goes straight, and whether two that draw nothing end in the same places. **Ask yourself:** this grid starts at -5, not at -20. What does a guess of $x$ divide the network's error by, at each?
+
+# %%
+grid, y = log_snr_grid(16, -5.0, 8.0), np.repeat([0, 1, 2], 60)
+network = MLP(params, schedule_from(grid), 3)
+rng = [np.random.default_rng(0) for _ in range(3)]
+chains = {"Algorithm 2, v = 0.3": algorithm_2_steps(network, y, grid, 1.0, 0.3, rng[0])}
+chains["DDIM"] = run_steps(network, y, ddim(network.schedule), 1.0, rng[1])
+chains["2M"] = run_steps(network, y, dpmpp_2m(network.schedule), 1.0, rng[2])
+film, writer = Figure(figsize=(8, 2.9)), PillowWriter(fps=4)
+panels = film.subplots(1, 3)
+dots = [ax.scatter(*np.zeros((2, 180)), s=4, c=np.repeat(CLASS_COLORS[:3], 60)) for ax in panels]
+for ax in panels:
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal")
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "film.gif"
+    with writer.saving(film, path, dpi=60):
+        for states in zip(*chains.values(), strict=True):
+            for ax, dot, name, (t, x) in zip(panels, dots, chains, states, strict=True):
+                dot.set_offsets(x)
+                ax.set_title(f"{name}, t = {t}")
+            for _ in range(4 if t == 0 else 1):
+                writer.grab_frame()
+    gif = path.read_bytes()
+Image(gif)
+
+# %% [markdown]
+# ## What makes a table one of DDIM's?
+#
+# DDIM has a whole family of rows, by `eta` in 0..1: at 1 as much fresh noise as ancestral sampling, at 0 none. What they share is that a state of the right law goes into a state of the right law.
+#
+# **Exercise 6.4** (prove by a test; the hardest here). Suppose $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$, and let the guess be $x_0$ itself. A row has `d = e = 0`. What have `a`, `b` and `c` to obey, so that $x_s$ has as much data and as much noise in it as $x_s$ should?
+#
+# Write a test of a function `solver(schedule, steps, eta)`, which returns a table: `table.t` and `table.s`, where each row starts and ends, and `table.rows`, with the columns $(p, q, a, b, c, d, e, m)$. Your test uses `assert`: it has to let the lesson's `ddim` through, and to stop a solver with a wrong formula for `a`, `b` or `c`, or one that does not go from `T` all the way to 0. Which `steps`, 1 to 20, and `eta` you ask for is yours to choose. Finish the test below.
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_6_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def my_test(solver):
+    schedule = Schedule.cosine(20)
+    ### BEGIN SOLUTION
+    for steps in (20, 7):
+        for eta in (0.0, 0.5, 1.0):
+            table = solver(schedule, steps, eta)
+            a, b, c = table.rows.T[2:5]
+            before, after = schedule.alpha_bar[table.t], schedule.alpha_bar[table.s]
+            assert np.allclose(a + b * np.sqrt(before), np.sqrt(after)), "the data in x_s"
+            assert np.allclose(b**2 * (1 - before) + c**2, 1 - after), "the noise in x_s"
+            assert table.t[0] == 20
+            assert table.s[-1] == 0
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_6_4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_6_4(my_test)
+
+# %% [markdown]
+# A family of chains from one network: the same three starts, `w = 0`, 100 rows. Each `eta` has another path and, but for the error of 100 rows, the same law at every `t`; the variances are of 300 samples a class.
+
+# %%
+plt.figure(figsize=(4.4, 4), layout="constrained")
+for eta, color in ((0.0, BLUE), (0.5, ORANGE), (1.0, GREY)):
+    table = ddim(long, 100, eta)
+    path = run_steps(teacher, np.arange(3), table, 0.0, np.random.default_rng(3))
+    x = np.stack([x for _, x in path], 1)
+    for one, label in zip(x, (f"eta = {eta}", None, None), strict=True):
+        plt.plot(*one.T, color=color, lw=0.8, label=label)
+    ends = run(teacher, np.repeat([0, 1, 2], 300), table, 0.0, np.random.default_rng(4))
+    print(
+        f"eta = {eta}: variance in a class {ends.reshape(3, 300, 2).var(1).mean():.3f}, data 0.250"
+    )
+plt.gca().set_aspect("equal")
+plt.legend(fontsize=8)
+plt.show()
+
+# %% [markdown]
+# ## You now know
+#
+# - time is a noise level, and the paper's clock an angle that runs evenly (`tutorial/step13_process.py`, equations 13.1 to 13.8);
+# - Algorithms 1 and 2 (`tutorial/step13_training.py` and `tutorial/step13_log_snr.py`, 13.9 to 13.13), and that `v` matters at few steps only (`tutorial/step13_variance.py`, 13.17);
+# - a solver is a table, and one loop runs them all (`tutorial/step14_rows.py`, 14.1 to 14.3);
+# - what all of DDIM's rows obey (`tutorial/step14_ddim.py`, 14.8), and what looking back gives (`tutorial/step14_dpmpp.py`, 14.21).
+#
+# **Try:** `pytest -m "step13 or step14"`, then write a row of your own into `ddim` and run your test on it. The torch twins are `minicfg/solvers.py` and `minicfg/sampling.py`. Next: `07_what_guidance_samples`.

@@ -1,0 +1,392 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 7. What guidance samples
+#
+# **After this sitting you can** write down the law that guidance is meant to sample and draw from it by hand, show that no guided chain samples it, compute how far off one ends, name three samplers that do reach it and what each pays, and say what the usual rules against overshooting do.
+#
+# No GPU, a minute of computing, about 60 minutes with the exercises. Read `tutorial/step15_tilted.py` and its three parts, `step16_levels.py` and its four, and `step17_rules.py` and its four beside it. On a hosted machine that has torch already: as in sitting 1.
+
+# %%
+# %matplotlib inline
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import check
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import Image
+from matplotlib.animation import PillowWriter
+from matplotlib.figure import Figure
+
+from tutorial import step15_tilted, step16_feynman_kac, step16_gibbs, step17_apg, step17_rules
+from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import three_gaussians
+from tutorial.step07_oracle import oracle_eps
+from tutorial.step10_guidance import guide
+from tutorial.step10_guidance_score import log_tilted, tilt
+from tutorial.step14_ddim import ddim
+from tutorial.step14_rows import ddpm, run_steps
+from tutorial.step15_gaussian import EXAMPLE, ddim_law, ddpm_law, sampled
+from tutorial.step15_predictor_corrector import levels
+from tutorial.step15_tilted import moments_on_grid, tilted_on_grid
+from tutorial.step16_correctors import corrector_step
+from tutorial.step16_levels import mix, of_mixture
+from tutorial.step17_cfgpp import cfgpp, with_interval
+from tutorial.step17_rules import top_class
+
+plt.rcParams["figure.dpi"] = 72
+rng, mixture = np.random.default_rng(0), three_gaussians()
+x, y = mixture.sample(1500, rng)
+sure = np.exp(mixture.log_class_probability(x)[:, 0])
+fig, panels = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+panels[0].scatter(*x.T, s=3, c=np.array(CLASS_COLORS)[y])
+dots = panels[1].scatter(*x.T, s=3, c=sure, cmap="viridis")
+fig.colorbar(dots, label="$p(y = top | x)$")
+for ax, title in zip(
+    panels, ("three classes", "how sure a classifier is of the top one"), strict=True
+):
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3, 3.5), aspect="equal", title=title)
+plt.show()
+
+# %% [markdown]
+# ## The law that was meant
+#
+# At every $t$, guidance follows the score of $p(x_t | y)^{1 + w} p(x_t)^{-w}$ (sitting 4). At $t = 0$ that is a law of data, the **tilted law** $p_w(x | y)$: the class, and the more of each $x$ the surer a classifier is of it.
+#
+# **Exercise 7.1** (fill in a formula). `p_class` and `p_all` are the densities $p(x | y)$ and $p(x)$ at the points of a grid, whose cells have the size `area`. Return the density of the tilted law at these points. It has to add up to 1: a sum over the grid, times `area`.
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_7_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def tilted_density(p_class, p_all, w, area):
+    ### BEGIN SOLUTION
+    tilted = p_class ** (1 + w) * p_all**-w
+    return tilted / (tilted.sum() * area)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_7_1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_7_1(tilted_density)
+
+# %% [markdown]
+# **Predict:** the top class has its mean at a height of 1.5. Where does the tilted law of `w = 3` have its mean: at 1.5, 1.8, 2.4?
+
+# %%
+grid = tilted_on_grid(mixture, 0, 0.0)[0]
+height = grid[:, 1].reshape(401, 401)[:, 0]
+p_class, p_all = (np.exp(mixture.log_density(grid, label)) for label in (0, None))
+plt.figure(figsize=(7, 3), layout="constrained")
+for w, color in ((0.0, GREY), (1.0, ORANGE), (3.0, BLUE)):
+    density = tilted_density(p_class, p_all, w, 0.02**2).reshape(401, 401)
+    along = density.sum(1) * 0.02
+    plt.semilogy(height, along, color=color, label=f"w = {w:g}: mean {along @ height * 0.02:.3f}")
+plt.xlabel("height")
+plt.ylabel("density, yours, all across added up")
+plt.xlim(-0.5, 3.5)
+plt.ylim(1e-3, 1)
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# ## By hand
+#
+# There is a sampler of this law without any noise to remove. Draw from the class, ask the classifier, and keep $x$ with probability $p(y | x)^w$.
+#
+# **Exercise 7.2** (prove by a test). Somebody hands you a function `kept(p, w, rng)`. `p` is `(n,)`, $p(y | x)$ of `n` samples, `rng` a NumPy generator; back come `n` booleans, who is kept. Write a test that fails, by `assert`, if the function keeps with another probability than $p^w$. The check runs it on a right function and on several wrong ones. You choose `p`: `n` copies of one number make a share that you can count.
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_7_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def test_of_keeping(kept):
+    rng = np.random.default_rng(0)
+    ### BEGIN SOLUTION
+    for w in (0.0, 0.5, 3.0):
+        for p in (0.3, 0.8, 1.0):
+            share = kept(np.full(10_000, p), w, rng).mean()
+            assert abs(share - p**w) < 0.025  # 5 standard errors of a share of 10,000
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_7_2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_7_2(test_of_keeping)
+
+# %% [markdown]
+# The next picture has the paper's figure 2 on the left: tilted densities, normalised by a sum; no sampler was run. **Ask yourself:** of 3,000 members of the top class, how many are not kept at `w = 3`? On the right they are, in red.
+
+# %%
+step15_tilted.figure()
+
+# %% [markdown]
+# *The tilted law is the class without its few doubtful members.* Nobody is moved.
+#
+# ## What the chains sample
+#
+# Below, the black curve at each $t$ holds 95% of the tilt of that level, which is what guidance follows there. **Predict:** do the samples, all of the top class with `w = 3` and with exact outputs, stay on it? Which of the two chains less, DDIM or DDPM?
+
+# %%
+schedule = Schedule.cosine(1000)
+model, asked = oracle_eps(mixture, schedule), np.zeros(400, int)
+side = np.linspace(-5, 5, 101)
+points = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+kinds = (("class, w = 0", ddim, 0.0, GREY), ("DDIM, w = 3", ddim, 3.0, ORANGE))
+kinds += (("DDPM, w = 3", ddpm, 3.0, BLUE),)
+chains = [list(run_steps(model, asked, make(schedule, 40), w, np.random.default_rng(1)))
+          for _, make, w, _ in kinds]  # fmt: skip
+
+
+def show_after(panels, k):
+    """All three chains after k of 40 rows, on the tilts of their level."""
+    for ax, (name, _, w, color), chain in zip(panels, kinds, chains, strict=True):
+        t, xt = chain[k]
+        p = np.exp(log_tilted(points, t, np.zeros(len(points), int), w, mixture, schedule))
+        ordered = np.sort(p / p.sum())
+        level = ordered[np.searchsorted(np.cumsum(ordered), 0.05)]
+        ax.clear()
+        ax.scatter(*xt.T, s=3, color=color)
+        ax.contour(side, side, (p / p.sum()).reshape(101, 101), [level], colors="black")
+        ax.set(xlim=(-3, 3), ylim=(-2.6, 3.8), aspect="equal", title=name)
+    panels[0].set_ylabel(f"t = {chains[0][k][0]}")
+
+
+fig, rows = plt.subplots(3, 3, figsize=(8, 8), layout="constrained")
+for panels, k in zip(rows, (0, 20, 40), strict=True):
+    show_after(panels, k)
+plt.show()
+
+# %% [markdown]
+# The same as a film, `t` from `T` to 0. **Watch** when the orange cloud leaves the curve, and whether anything brings it back.
+
+# %%
+film = Figure(figsize=(7.5, 2.9))
+panels, writer = film.subplots(1, 3), PillowWriter(fps=4)
+film.subplots_adjust(left=0.08, right=0.99)
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "film.gif"
+    with writer.saving(film, path, dpi=60):
+        for k in range(0, 41, 4):
+            show_after(panels, k)
+            for _ in range(6 if k == 40 else 1):
+                writer.grab_frame()
+    gif = path.read_bytes()
+Image(gif)
+
+# %% [markdown]
+# Both overshoot the mean and shrink the spread, DDIM more. The tilt asks a classifier of $x_0$, which is sure of nearly everybody; a chain asks one of $x_t$, which early on is sure of nobody, so everybody is pulled outwards, in need of it or not. It is no matter of too few steps.
+#
+# ## Where a chain ends, to the digit
+#
+# For Gaussians it can be computed. Let the class be $N(0, 1)$ in data $N(0, 2)$, and write $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$ for the variance of the noise on $x = x_t / \sqrt{\bar\alpha_t}$. DDIM divides a variance that it meets at $\tau$, on the way to 0, by
+#
+# $$ G(\tau) = (1 + \tau)^{1 + w} (1 + \tau / 2)^{-w} $$
+#
+# **Exercise 7.3** (predict, then measure). A chain starts at a very large $\tau$, with the variance $\tau$. What variance do its samples have at `w = 3`, to three digits after the point? (The tilted law has $1 / (1 + w - w / 2) = 0.4$.)
+
+# %% nbgrader={"grade": false, "grade_id": "ex_7_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
+variance = ...
+### BEGIN SOLUTION
+variance = 2.0**-3  # tau / G: the powers of tau cancel, and 2^w is left below
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "check_7_3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_7_3(variance)
+
+# %%
+_, by_ddim = sampled(3.0, n=4000, T=128)
+line = np.linspace(-2, 2, 200)
+plt.figure(figsize=(7, 3), layout="constrained")
+plt.hist(by_ddim[:, 1], 50, density=True, color=ORANGE, alpha=0.4, label="DDIM, 4,000 samples")
+for name, var, color in (("your variance", variance, ORANGE), ("tilted law", 0.4, GREY)):
+    normal = np.exp(-(line**2) / 2 / var) / np.sqrt(2 * np.pi * var)
+    plt.plot(line, normal, color=color, label=name)
+plt.xlim(-2, 2)
+plt.xlabel("a coordinate, class $N(0, 1)$ in $N(0, 2)$")
+plt.legend(fontsize=8)
+plt.show()
+print(f"measured: {by_ddim[:, 1].var():.2f}")
+
+# %% [markdown]
+# The same for every `w`, with the class moved to 1: move the slider. **Ask yourself:** at which `w` do all three laws agree? There are two such, and one is negative. Where no kernel is alive, the row of four below it says the same.
+
+
+# %%
+def three_laws(ax, w):
+    """The tilted law and where both chains end, along the axis on which the class is moved."""
+    at = np.linspace(-3, 5, 300)
+    for name, law_of, color in zip(
+        ("tilted", "DDPM", "DDIM"), (tilt, ddpm_law, ddim_law), (GREY, BLUE, ORANGE), strict=True
+    ):
+        law = law_of(*EXAMPLE, w)
+        normal = np.exp(-((at - law.mean[0]) ** 2) / 2 / law.var) / np.sqrt(2 * np.pi * law.var)
+        ax.plot(at, normal, color=color, label=name)
+    ax.set(title=f"w = {w:g}", ylim=(0, 2), xlabel="x")
+
+
+def at_weight(w):
+    """One panel, for the slider."""
+    _, ax = plt.subplots(figsize=(5, 3), layout="constrained")
+    three_laws(ax, w)
+    ax.legend(fontsize=8)
+    plt.show()
+
+
+weight = ipywidgets.FloatSlider(2.0, min=-1.0, max=6.0, step=0.25, description="w")
+ipywidgets.interact(at_weight, w=weight)
+fig, panels = plt.subplots(1, 4, figsize=(10, 2.6), layout="constrained", sharey=True)
+for ax, w in zip(panels, (-1.0, 0.0, 2.0, 4.0), strict=True):
+    three_laws(ax, w)
+panels[0].legend(fontsize=8)
+plt.show()
+
+# %% [markdown]
+# ## Samplers that do sample it
+#
+# **Wait.** Langevin's step, with a score $s$ and a small step $\delta$, moves points without changing the law that $s$ belongs to; taken again and again at one $\tau$ it ends in that law, wherever it began. So: a step of DDIM to the next $\tau$, then $n$ steps of waiting there for the tilt of that level.
+#
+# **Exercise 7.4** (find the mistake). Somebody wrote this corrector, where `step` is the variance of the noise. Its wait ends in a law that is too narrow. Write it as it should be. To test a guess: for $N(0, 1)$ the score is $-x$, and a small step must keep a variance of 1.
+#
+# ```python
+# return x + step * s + np.sqrt(step) * z
+# ```
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_7_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def one_corrector(x, s, step, z):
+    ### BEGIN SOLUTION
+    return x + step / 2 * s + np.sqrt(step) * z
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_7_4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_7_4(one_corrector)
+
+# %% [markdown]
+# Your corrector in a chain of 30 levels, `w = 3`. **Predict:** how many a level does it take? Each costs as much as a step of DDIM.
+
+# %%
+scores, taus = of_mixture(mixture, 0), levels(30, 1e4, 1e-3)
+aim = tilted_on_grid(mixture, 0, 3.0)
+(_, high), cov = moments_on_grid(*aim)
+fig, panels = plt.subplots(1, 3, figsize=(8, 3.4), layout="constrained", sharey=True)
+for ax, n in zip(panels, (0, 2, 10), strict=True):
+    x = 100 * rng.standard_normal((600, 2))
+    for tau, later in pairwise(taus):
+        x = x + (tau - np.sqrt(tau * later)) * mix(scores(x, tau), 3.0)  # DDIM
+        step = corrector_step(later, 3.0, 0.25, 0.3)
+        for _ in range(n):
+            x = one_corrector(x, mix(scores(x, later), 3.0), step, rng.standard_normal(x.shape))
+    ax.scatter(*x.T, s=3, color=ORANGE)
+    ax.contour(aim[1].reshape(401, 401), 5, extent=(-4, 4, -4, 4), colors=GREY)
+    ax.set(xlim=(-1.8, 1.8), ylim=(-0.4, 3.6), aspect="equal")
+    ax.set(
+        title=f"n = {n}: height {x[:, 1].mean():.2f}", xlabel=f"variance along {x[:, 1].var():.2f}"
+    )
+plt.show()
+print(f"tilted law: height {high:.2f}, variance along {cov[1, 1]:.2f}")
+
+# %% [markdown]
+# **Weigh** (Feynman and Kac). Leave the chain as it is, and let each sample carry a weight that grows where class and data disagree. **Ask yourself:** what becomes of a few hundred samples if two of them have nearly all the weight?
+
+# %%
+step16_feynman_kac.figure()
+
+# %% [markdown]
+# **Go round** (Gibbs). Start from samples of the class, add a little noise, take it away with guidance, and repeat. What guidance leaves out is small where noise is small. **Ask yourself:** so why not take the smallest noise of all?
+
+# %%
+step16_gibbs.figure()
+
+# %% [markdown]
+# `tutorial/step16_table.py` lays the three side by side: distance to the tilted law against evaluations of the network. All need several times as many as a plain chain, and exact scores.
+#
+# ## Rules
+#
+# What people do instead is bend the mix. **Predict,** before you look: below are five ways of `w = 3`, the class itself in grey. Which one brings the height back, and which the spread?
+
+# %%
+step17_rules.figure()
+
+# %% [markdown]
+# **Exercise 7.5** (find the mistake). To rescale, bring the standard deviation of each sample's mix back to that of its conditional answer, by the share `phi`; `phi = 0` is plain guidance. This code makes a picture depend on who else is in its batch. Write it as it should be, for pictures `(n, C, H, W)`, one deviation a sample, over all of its numbers. A mix without any deviation stays as it is.
+#
+# ```python
+# g = guide(cond, null, w)
+# return phi * cond.std() / g.std() * g + (1 - phi) * g
+# ```
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_7_5", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def bring_back(cond, null, w, phi):
+    ### BEGIN SOLUTION
+    g = guide(cond, null, w)
+    of_cond, of_g = (a.std((1, 2, 3), keepdims=True) for a in (cond, g))
+    ratio = np.divide(of_cond, of_g, out=np.ones_like(of_g), where=of_g > 0)
+    return phi * ratio * g + (1 - phi) * g
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_7_5", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_7_5(bring_back)
+
+# %%
+cond, null = rng.standard_normal((2, 1, 1, 8, 8))
+shares, weights = np.linspace(0, 1, 21), np.linspace(0, 6, 25)
+plt.figure(figsize=(7, 3), layout="constrained")
+for phi, color in ((0.0, GREY), (0.7, ORANGE), (1.0, BLUE)):
+    of_mix = [bring_back(cond, null, w, phi).std() for w in weights]
+    plt.plot(weights, of_mix, color=color, label=f"phi = {phi}")
+plt.xlabel("w")
+plt.ylabel("deviation of your mix")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# **APG** splits what guidance adds into a part along the guess and a part across it, and drops the first. **Predict:** the class lies straight above the origin. What changes if all data are moved aside by 6, as in the third panel? Should a rule care where the origin is?
+
+# %%
+step17_apg.figure()
+
+# %% [markdown]
+# Two rules are no code at all but numbers in the solver's table: guide in a **limited interval** of log SNR, and **CFG++**, which puts noise back by the null model's answer. **Predict:** a solver is to settle as its rows get more. Does CFG++?
+
+# %%
+fig, (window, settle) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
+lows, table = np.arange(-8, 6, 2), ddim(schedule, 50)
+for low in lows:
+    x = top_class(table=with_interval(table, schedule, float(low), float(low) + 2), n=400)
+    window.bar(low + 1, x[:, 1].mean() - 1.5, width=1.8, color=BLUE)
+window.set(xlabel="log SNR: w = 3 in a window of 2, else 0", ylabel="overshoot of the mean height")
+counts = (5, 10, 20, 50, 100)
+for name, make, w, color in (
+    ("CFG++, w = -0.4", cfgpp, -0.4, ORANGE),
+    ("DDIM, w = 3", ddim, 3.0, BLUE),
+):
+    heights = [top_class(w=w, table=make(schedule, n), n=300)[:, 1].mean() for n in counts]
+    settle.semilogx(counts, heights, "o-", color=color, label=name)
+settle.axhline(1.5, color=GREY, ls=":", label="the class")
+settle.set_xticks(counts, [str(n) for n in counts])
+settle.minorticks_off()
+settle.set(xlabel="rows", ylabel="mean height")
+settle.legend(fontsize=8)
+plt.show()
+
+# %% [markdown]
+# ## You now know
+#
+# - the tilted law is $p(x | y)^{1 + w} p(x)^{-w}$, normalised: the class without its doubtful members (`tutorial/step15_tilted.py`, equations 15.1 to 15.3);
+# - guided chains overshoot it and shrink, DDIM more than DDPM and Algorithm 2, however many the steps (`tutorial/step15_overshoot.py`; `tutorial/step15_gaussian.py`, 15.7 to 15.10);
+# - a wait at each level reaches it, as do weights and rounds, each at its price (`tutorial/step16_correctors.py`, 16.3 to 16.6; `tutorial/step16_table.py`);
+# - rules hold a sample in bounds, in one unit and about one origin, or act for part of the time; none samples the tilted law (`tutorial/step17_rules.py`, `tutorial/step17_apg.py`, `tutorial/step17_cfgpp.py`).
+#
+# **Try:** `pytest -m step16`, then leave the noise out of the lesson's corrector. The torch twins of the rules are in `minicfg/guidance.py`, the tables in `minicfg/solvers.py`. Next: `08_a_unet_on_digits`.

@@ -1,0 +1,41 @@
+"""How Sphinx builds the book; `build.py` writes the pages it reads."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
+
+project = "minicfg"
+html_title = "Classifier-free guidance from first principles"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "plain_docstrings"]
+html_math_renderer = "mathml"
+exclude_patterns: list[str] = []
+
+# Notebooks are shown as they were run. Widgets are not: they ask for scripts from elsewhere.
+nb_execution_mode = "off"
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+myst_dmath_double_inline = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_mock_imports = [] if importlib.util.find_spec("triton") else ["triton"]
+python_maximum_signature_line_length = 80
+# Types of NumPy and torch are documented elsewhere; that is not linked to, nor are shapes.
+nitpick_ignore_regex = [("py:.*", ".*")]
+# Two layers have a Schedule and a Table each; a bare name in a signature leads to neither.
+suppress_warnings = ["ref.python"]
+
+html_theme = "furo"
+html_static_path = [str(HERE / "book.css")]
+html_css_files = ["book.css"]
+html_show_sphinx = False
+html_copy_source = False
+html_show_sourcelink = False
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+html_theme_options = {"navigation_with_keys": True, "footer_icons": []}

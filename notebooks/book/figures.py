@@ -1,0 +1,71 @@
+"""The lessons' figures, drawn when what they are made from has changed."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+LAYERS = ("tutorial", "minicfg", "kernels")
+
+
+def imported(source: str) -> set[str]:
+    """The modules of this checkout that a source imports, as `tutorial.step03_marginal`."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.ImportFrom(module=str(module)):
+                names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+            case ast.Import():
+                names |= {alias.name for alias in node.names}
+    return {name for name in names if name.split(".")[0] in LAYERS}
+
+
+def made_from(module: str) -> set[Path]:
+    """The files a module needs, itself included: its imports, and theirs."""
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        stem = ROOT / waiting.pop().replace(".", "/")
+        for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+            if path.is_file() and path not in found:
+                found.add(path)
+                waiting += imported(path.read_text(encoding="utf-8"))
+    return found
+
+
+def fingerprint(lesson: str) -> str:
+    """A name for the figure as it is now: it changes with any file that the lesson needs."""
+    digest = hashlib.sha256()
+    for path in sorted(made_from(f"tutorial.{lesson}")):
+        digest.update(path.read_bytes())
+    return f"{lesson}-{digest.hexdigest()[:16]}.png"
+
+
+def draw(lesson: str, path: str) -> str:
+    """Draw one lesson's figure into `path`."""
+    unfinished = Path(path).with_suffix(".tmp")
+    importlib.import_module(f"tutorial.{lesson}").figure().savefig(
+        unfinished, dpi=130, format="png"
+    )
+    unfinished.replace(path)
+    return lesson
+
+
+def draw_all(lessons: list[str], cache: Path, out: Path) -> None:
+    """Bring `out` the figure of each lesson, from `cache` where it is there."""
+    cache.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    files = {lesson: cache / fingerprint(lesson) for lesson in lessons}
+    missing = {lesson: path for lesson, path in files.items() if not path.exists()}
+    if missing:
+        print(f"drawing {len(missing)} figures: some minutes; kept in {cache}", flush=True)
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        for _ in pool.map(draw, missing, map(str, missing.values())):
+            pass
+    for lesson, path in files.items():
+        shutil.copyfile(path, out / f"{lesson}.png")

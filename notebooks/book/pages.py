@@ -1,0 +1,266 @@
+"""Write the pages of the book, in Markdown, from the checkout as it is.
+
+Nothing is kept twice: lessons come from their docstrings, tables from the README, equations and the
+names of their tests from the sources, notebooks with the outputs that are stored in them. What is
+written by hand lies beside this file, as .md.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from notebooks.book.course import ROOT, Lesson, lessons, readme, section, sorted_ids
+from notebooks.book.links import (
+    Targets,
+    cell_mathematics,
+    equation_anchor,
+    paper_anchor,
+    with_files_linked,
+    with_tokens_linked,
+)
+from notebooks.book.papers import PAPERS
+
+HERE = Path(__file__).parent
+FROM_README = re.compile(r"^<!-- README: (#+ .+) -->$", re.MULTILINE)
+LAYERS = ("minicfg", "kernels", "tutorial")
+PRIVATE = {"minicfg.editable_only"}
+
+
+def modules(layer: str) -> list[str]:
+    """The modules of a layer that have a public name to document."""
+    stems = sorted(path.stem for path in (ROOT / layer).glob("*.py"))
+    return [
+        f"{layer}.{s}" for s in stems if not s.startswith("_") and f"{layer}.{s}" not in PRIVATE
+    ]
+
+
+def notebook_paths() -> list[Path]:
+    """The notebooks there are, in order."""
+    return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def targets_of(course: list[Lesson]) -> Targets:
+    """All that pages may link to."""
+    return Targets(
+        equations=frozenset(i for lesson in course for i in lesson.equations),
+        steps={lesson.step: lesson.name for lesson in reversed(course)},
+        lessons=frozenset(lesson.name for lesson in course),
+        modules=frozenset(name for layer in LAYERS for name in modules(layer)),
+        papers=frozenset(PAPERS),
+        notebooks=frozenset(path.stem for path in notebook_paths()),
+    )
+
+
+def linked(text: str, folder: str, targets: Targets) -> str:
+    """Text of a file in `folder`, its links leading into the book."""
+    return with_tokens_linked(with_files_linked(text, folder, targets), targets)
+
+
+def toctree(*pages: str) -> str:
+    """The pages below this one, for the column at the left."""
+    return "\n".join(["```{toctree}", ":hidden:", ":maxdepth: 1", "", *pages, "```", ""])
+
+
+def code_block(code: str) -> str:
+    """Python, set as such; the fence is longer than any in a docstring."""
+    return f"``````{{code-block}} python\n{code.rstrip()}\n``````\n"
+
+
+def derivation(lesson: Lesson, targets: Targets) -> str:
+    """The docstring, each displayed equation a paragraph of its own with an anchor."""
+    text = re.sub(
+        r"^\$\$ (.+) \$\$ \((\d+\.\d+)\)$",
+        lambda m: f"\n({equation_anchor(m[2])})=\n{m[0]}\n",
+        lesson.derivation,
+        flags=re.MULTILINE,
+    )
+    return with_tokens_linked(re.sub(r"\n{3,}", "\n\n", text), targets)
+
+
+def routes_table(lesson: Lesson) -> str:
+    """Each equation of a lesson with the routes that its tests go."""
+    lines = ["| equation | reached by |", "|---|---|"]
+    for i in sorted_ids(list(lesson.equations)):
+        routes = ", ".join(f"`{route}`" for route in lesson.routes.get(i, []))
+        lines.append(f"| [({i})](#{equation_anchor(i)}) | {routes} |")
+    return "\n".join(lines)
+
+
+def lesson_page(lesson: Lesson, targets: Targets) -> str:
+    """One lesson: derivation, figure, code, tests."""
+    path, tests = f"tutorial/{lesson.name}.py", f"tests/tutorial/test_{lesson.name}.py"
+    marker = lesson.name[:6]
+    return "\n".join(
+        [
+            f"(lesson-{lesson.name})=",
+            f"# {lesson.title}\n",
+            f"[`{path}`](#code-{lesson.name}). Run it: `python -m tutorial.{lesson.name}`. "
+            f"[Test](#tests-{lesson.name}) it: `pytest -m {marker}`. "
+            f"In torch: {linked(lesson.twin, '.', targets)}.\n",
+            derivation(lesson, targets) + "\n",
+            f"```{{figure}} ../figures/{lesson.name}.png",
+            f":alt: {lesson.caption}",
+            ":class: drawn\n",
+            f"{lesson.caption}\n```\n",
+            f"(code-{lesson.name})=",
+            "## The code\n",
+            code_block(lesson.code),
+            f"(tests-{lesson.name})=",
+            "## The tests\n",
+            routes_table(lesson) + "\n",
+            f"<details><summary><code>{tests}</code></summary>\n",
+            code_block(lesson.tests),
+            "</details>\n",
+        ]
+    )
+
+
+def lessons_index(course: list[Lesson], targets: Targets) -> str:
+    """Every lesson with its claim."""
+    lines = ["# The lessons\n", "| step | claim |", "|---|---|"]
+    for lesson in course:
+        claim = with_tokens_linked(lesson.claim, targets)
+        lines.append(f"| [{lesson.name}](#lesson-{lesson.name}) | {claim} |")
+    return "\n".join([*lines, "", toctree(*(lesson.name for lesson in course))])
+
+
+def equations_page(course: list[Lesson], targets: Targets) -> str:
+    """The papers' equations, then every one of the course."""
+    papers = section(readme(), "## The equations of the papers")
+    parts = ["# The equations\n", linked(papers, ".", targets), "\n## Every equation\n"]
+    parts.append("A number leads to the derivation, a route to the tests that go it.\n")
+    for lesson in course:
+        parts += [f"### {lesson.title}\n", "| | equation | tests |", "|---|---|---|"]
+        for i in sorted_ids(list(lesson.equations)):
+            routes = "; ".join(lesson.routes.get(i, [])).replace("_", " ")
+            link = f"[({i})](#{equation_anchor(i)})"
+            mathematics = cell_mathematics(lesson.equations[i])
+            parts.append(f"| {link} | {mathematics} | [{routes}](#tests-{lesson.name}) |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def citations() -> dict[str, list[str]]:
+    """By arXiv number, the files of the three layers that cite it."""
+    found: dict[str, list[str]] = {}
+    for layer in ("tutorial", "minicfg", "kernels"):
+        for path in sorted((ROOT / layer).glob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            for paper in sorted(set(re.findall(r"arXiv:(\d{4}\.\d{4,5})", text))):
+                found.setdefault(paper, []).append(f"{layer}/{path.name}")
+    return found
+
+
+def references_page(targets: Targets) -> str:
+    """Every paper with the files that cite it."""
+    cited = citations()
+    lines = ["# References\n", "Papers on arXiv that the course cites, the oldest first.\n"]
+    for paper, (authors, title) in sorted(PAPERS.items()):
+        places = ", ".join(f"`{path}`" for path in cited.get(paper, []))
+        lines += [
+            f"({paper_anchor(paper)})=",
+            f"**{authors}.** {title}. <https://arxiv.org/abs/{paper}>. "
+            f"In {with_files_linked(places, '.', targets)}.\n",
+        ]
+    return "\n".join(lines)
+
+
+def api_page(layer: str, targets: Targets) -> str:
+    """Every public function and class of a layer, by module."""
+    parts = [f"# {layer}\n"]
+    for module in modules(layer):
+        name = module.partition(".")[2]
+        anchor = "api-" + module.replace(".", "-")
+        parts += [f"({anchor})=", f"## {module}\n"]
+        if name in targets.lessons:
+            parts.append(f"The functions of [this lesson](#lesson-{name}).\n")
+        else:
+            tree = ast.parse((ROOT / layer / f"{name}.py").read_text(encoding="utf-8"))
+            parts.append(with_tokens_linked(ast.get_docstring(tree) or "", targets) + "\n")
+        parts += ["```{eval-rst}", f".. automodule:: {module}", "   :members:"]
+        parts += ["   :exclude-members: checks, figure", "```\n"]
+    return "\n".join(parts)
+
+
+def api_index() -> str:
+    """The stable names, then the layers."""
+    tree = ast.parse((ROOT / "minicfg/__init__.py").read_text(encoding="utf-8"))
+    home = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOME"
+    )
+    names = [
+        f"- `minicfg.{name}`, of [`minicfg.{m}`](#api-minicfg-{m})" for name, m in home.items()
+    ]
+    names.append("- `minicfg.solvers`, [every solver](#api-minicfg-solvers)")
+    text = "# The API\n\nThe names that stay as they are:\n\n" + "\n".join(names)
+    text += (
+        "\n- `kernels.guided_step` and `kernels.noised_batch`, of [`kernels.op`](#api-kernels-op)"
+    )
+    return text + "\n\nAnd every module, by layer:\n\n" + toctree(*LAYERS).replace(":hidden:\n", "")
+
+
+def notebook(path: Path, targets: Targets) -> dict[str, Any]:
+    """A notebook with its stored outputs, its links within the book, and no widgets."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["metadata"].pop("widgets", None)
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = linked("".join(cell["source"]), "notebooks", targets)
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return content
+
+
+def notebooks_index(targets: Targets) -> str:
+    """The page about the notebooks, with the notebooks below it."""
+    text = (ROOT / "notebooks/README.md").read_text(encoding="utf-8")
+    return linked(text, "notebooks", targets) + "\n\n" + toctree(*sorted(targets.notebooks))
+
+
+def kernel_page(targets: Targets) -> str:
+    """The kernel's lecture."""
+    text = (ROOT / "kernels/README.md").read_text(encoding="utf-8")
+    return "(kernel-lecture)=\n" + linked(text, "kernels", targets)
+
+
+def by_hand(path: Path, targets: Targets) -> str:
+    """A page written by hand, with the tables that it asks of the README."""
+    text = FROM_README.sub(lambda m: section(readme(), m[1]), path.read_text(encoding="utf-8"))
+    return linked(text, ".", targets)
+
+
+def pages() -> dict[str, str]:
+    """Every page of the book but the notebooks, by its path."""
+    course = lessons()
+    targets = targets_of(course)
+    made = {f"lessons/{lesson.name}.md": lesson_page(lesson, targets) for lesson in course}
+    made |= {f"api/{layer}.md": api_page(layer, targets) for layer in LAYERS}
+    made |= {path.name: by_hand(path, targets) for path in HERE.glob("*.md")}
+    return made | {
+        "lessons/index.md": lessons_index(course, targets),
+        "notebooks/index.md": notebooks_index(targets),
+        "kernel.md": kernel_page(targets),
+        "equations.md": equations_page(course, targets),
+        "references.md": references_page(targets),
+        "api/index.md": api_index(),
+    }
+
+
+def write(out: Path) -> None:
+    """Write all pages into `out`, which is emptied first."""
+    shutil.rmtree(out, ignore_errors=True)
+    for name, text in pages().items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(text, encoding="utf-8")
+    targets = targets_of(lessons())
+    for path in notebook_paths():
+        text = json.dumps(notebook(path, targets))
+        (out / "notebooks" / path.name).write_text(text, encoding="utf-8")
+    shutil.copy(ROOT / ".github/cover.png", out)

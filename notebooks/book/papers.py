@@ -1,0 +1,117 @@
+"""Every paper that the checkout cites by its arXiv number: authors and year, title."""
+
+PAPERS = {
+    "1412.6980": ("Kingma and Ba 2014", "Adam: A Method for Stochastic Optimization"),
+    "1503.03585": (
+        "Sohl-Dickstein, Weiss, Maheswaranathan and Ganguli 2015",
+        "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
+    ),
+    "1606.03498": ("Salimans et al. 2016", "Improved Techniques for Training GANs"),
+    "1702.03118": (
+        "Elfwing, Uchibe and Doya 2017",
+        "Sigmoid-Weighted Linear Units for Neural Network Function Approximation in Reinforcement "
+        "Learning",
+    ),
+    "1706.08500": (
+        "Heusel et al. 2017",
+        "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium",
+    ),
+    "1708.07120": (
+        "Smith and Topin 2017",
+        "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates",
+    ),
+    "1904.06991": (
+        "Kynkäänniemi et al. 2019",
+        "Improved Precision and Recall Metric for Assessing Generative Models",
+    ),
+    "2006.11239": ("Ho, Jain and Abbeel 2020", "Denoising Diffusion Probabilistic Models"),
+    "2010.02502": ("Song, Meng and Ermon 2021", "Denoising Diffusion Implicit Models"),
+    "2011.13456": (
+        "Song et al. 2021",
+        "Score-Based Generative Modeling through Stochastic Differential Equations",
+    ),
+    "2102.09672": (
+        "Nichol and Dhariwal 2021",
+        "Improved Denoising Diffusion Probabilistic Models",
+    ),
+    "2105.05233": ("Dhariwal and Nichol 2021", "Diffusion Models Beat GANs on Image Synthesis"),
+    "2107.00630": ("Kingma, Salimans, Poole and Ho 2021", "Variational Diffusion Models"),
+    "2108.01073": (
+        "Meng et al. 2021",
+        "SDEdit: Guided Image Synthesis and Editing with Stochastic Differential Equations",
+    ),
+    "2201.06503": (
+        "Bao, Li, Zhu and Zhang 2022",
+        "Analytic-DPM: an Analytic Estimate of the Optimal Reverse Variance in Diffusion "
+        "Probabilistic Models",
+    ),
+    "2202.00512": (
+        "Salimans and Ho 2022",
+        "Progressive Distillation for Fast Sampling of Diffusion Models",
+    ),
+    "2205.11487": (
+        "Saharia et al. 2022",
+        "Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding",
+    ),
+    "2207.12598": ("Ho and Salimans 2022", "Classifier-Free Diffusion Guidance"),
+    "2211.01095": (
+        "Lu et al. 2022",
+        "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models",
+    ),
+    "2212.11972": (
+        "Jabri, Fleet and Chen 2022",
+        "Scalable Adaptive Computation for Iterative Generation",
+    ),
+    "2302.11552": (
+        "Du et al. 2023",
+        "Reduce, Reuse, Recycle: Compositional Generation with Energy-Based Diffusion Models and "
+        "MCMC",
+    ),
+    "2303.00848": (
+        "Kingma and Gao 2023",
+        "Understanding Diffusion Objectives as the ELBO with Simple Data Augmentation",
+    ),
+    "2303.09556": (
+        "Hang et al. 2023",
+        "Efficient Diffusion Training via Min-SNR Weighting Strategy",
+    ),
+    "2305.08891": (
+        "Lin, Liu, Li and Yang 2023",
+        "Common Diffusion Noise Schedules and Sample Steps are Flawed",
+    ),
+    "2404.07724": (
+        "Kynkäänniemi et al. 2024",
+        "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in "
+        "Diffusion Models",
+    ),
+    "2406.02507": ("Karras et al. 2024", "Guiding a Diffusion Model with a Bad Version of Itself"),
+    "2406.08070": (
+        "Chung et al. 2024",
+        "CFG++: Manifold-constrained Classifier Free Guidance for Diffusion Models",
+    ),
+    "2408.09000": (
+        "Bradley and Nakkiran 2024",
+        "Classifier-Free Guidance is a Predictor-Corrector",
+    ),
+    "2409.13074": (
+        "Chidambaram et al. 2024",
+        "What does guidance do? A fine-grained analysis in a simple setting",
+    ),
+    "2410.02416": (
+        "Sadat, Hilliges and Weber 2024",
+        "Eliminating Oversaturation and Artifacts of High Guidance Scales in Diffusion Models",
+    ),
+    "2410.18737": ("Xia et al. 2024", "Rectified Diffusion Guidance for Conditional Generation"),
+    "2502.12154": (
+        "Tang, Bao, Chen and Guo 2025",
+        "Diffusion Models without Classifier-free Guidance",
+    ),
+    "2503.02819": (
+        "Skreta et al. 2025",
+        "Feynman-Kac Correctors in Diffusion: Annealing, Guidance, and Product of Experts",
+    ),
+    "2505.21101": (
+        "Moufad et al. 2025",
+        "Conditional Diffusion Models with Classifier-Free Gibbs-like Guidance",
+    ),
+}

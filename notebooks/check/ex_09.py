@@ -1,0 +1,295 @@
+"""Sitting 9. The fused kernel: the exercises, and the mistakes they name.
+
+A kernel is launched on torch's CPU tensors, as Triton's interpreter runs it. What it writes lies at
+the start of a longer buffer, so that what it writes too far is seen and harms nobody. The numbers
+are of few bits: float32 is exact on them, in whatever order, and any difference is a mistake.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from kernels import philox
+from tutorial.step10_guidance import guide
+
+from .exercise import Exercise, like, prediction, proof
+
+BLOCK, PAD, UNTOUCHED = 8, 64, -77.0
+
+ex_9_1 = prediction(
+    "9.1", "kernels/README.md, what a GPU does with nine operations", 22 / 4, 0.05,
+    (22 / 3, "what comes out has to be written, too: 3 reads and 1 write."),
+    (22 / 5, "you have read the noise as well: it is made in the pass, and is never in memory."),
+    (13 / 3, "only the reads are counted; a write moves as many bytes."),
+    (9.0, "nine launches become one, and nine results that are written one; but the time goes with "
+     "all that is moved, reads included."),
+    (22.0, "that is what the nine operations move. What does one pass move, and what is the "
+     "ratio?"),
+    (4.0, "that is what one pass moves. What do the nine move, and what is the ratio?"),
+)  # fmt: skip
+
+
+Mistakes = tuple[tuple[Callable[..., Any], str], ...]
+
+
+def _kernel_exercise(
+    number: str,
+    lesson: str,
+    answer: Callable[..., Callable[..., Any]],
+    reference: Callable[..., Any],
+    cases: list[tuple[Any, ...]],
+    too_far: Mistakes,
+    *mistakes: tuple[Callable[..., Any], str],
+) -> Exercise:
+    """An exercise whose answer is a kernel, which `answer` makes a function of.
+
+    `mistakes` are met where all of the buffer is theirs, `too_far` where their n elements are right
+    and nothing masks the store.
+    """
+
+    def gives(function: Callable[..., Any]) -> Callable[[Any], bool]:
+        same = like(function, cases)
+        return lambda kernel: same(answer(kernel))
+
+    def gives_too_far(function: Callable[..., Any]) -> Callable[[Any], bool]:
+        def holds(kernel: Any) -> bool:
+            for *given, n in cases:
+                found = answer(kernel)(*given, n)
+                # What it leaves there depends on its loads. One place too many is not this mistake.
+                if (found[:n] != function(*given, n)[:n]).any() or (
+                    n % BLOCK and found[n + 1] == UNTOUCHED
+                ):
+                    return False
+            return True
+
+        return holds
+
+    wrong = [(gives_too_far(function), hint) for function, hint in too_far]
+    wrong += [(gives(function), hint) for function, hint in mistakes]
+    return Exercise(number, lesson, gives(reference), tuple(wrong))
+
+
+def _launch(kernel: Any, n: int, dtype: torch.dtype, *before: Any, after: tuple[Any, ...]) -> Any:
+    """Launch on so many elements; the buffer that starts with the output, as float64."""
+    written = torch.full((n + PAD,), UNTOUCHED, dtype=dtype)
+    try:
+        kernel[(-(-n // BLOCK),)](*before, written, *after, n, BLOCK=BLOCK)
+    except Exception as error:
+        raise error.__cause__ or error from None  # the interpreter wraps what went wrong
+    return written.double().numpy()
+
+
+def _buffer(n: int, values: np.ndarray, at: Any = None) -> np.ndarray:
+    """What a kernel leaves that writes `values` at the places `at`, of n, and no others."""
+    buffer = np.full(n + PAD, UNTOUCHED)
+    buffer[np.arange(n) if at is None else at] = values
+    return buffer
+
+
+def _quarters(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-15, 16, shape) / 4
+
+
+# 9.2: `my_mix(out, g, w, n, BLOCK)`. An input is `out`, longer than its 2 n elements, w, and n.
+def _mixer(kernel: Any) -> Callable[..., Any]:
+    def mixed(out: np.ndarray, w: float, n: int) -> np.ndarray:
+        return _launch(kernel, n, torch.float32, torch.from_numpy(out).float(), after=(w,))
+
+    return mixed
+
+
+def _mix_where(
+    places: Callable[[np.ndarray, np.ndarray, int], np.ndarray] = lambda program, lane, n: (
+        program * BLOCK + lane
+    ),
+    kept: Callable[[np.ndarray, np.ndarray, int], np.ndarray] = lambda at, lane, n: at < n,
+    null: Callable[[int], int] = lambda n: n,
+    rule: Callable[..., Any] = guide,
+) -> Callable[..., Any]:
+    """A kernel with other places, another mask, another start of the null half, or another rule."""
+
+    def mixed(out: np.ndarray, w: float, n: int) -> np.ndarray:
+        program, lane = np.divmod(np.arange(-(-n // BLOCK) * BLOCK), BLOCK)
+        at = places(program, lane, n)
+        at = at[kept(at, lane, n)]
+        return _buffer(n, rule(out[at], out[null(n) + at], w), at)
+
+    return mixed
+
+
+def _full(n: int) -> int:
+    return -(-n // BLOCK) * BLOCK
+
+
+ex_9_2 = _kernel_exercise(
+    "9.2", "kernels/triton_step.py, the function places", _mixer, _mix_where(),
+    [(_quarters(n, 2 * n + PAD), w, n) for n, w in ((16, 2.0), (13, 0.5), (3, -1.0), (1, 3.0))],
+    (
+        (_mix_where(),
+         "the null half is where it should be; but nothing keeps the store from the places at n "
+         "and beyond, and the last program writes into memory that is not its own."),
+        (_mix_where(null=_full),
+         "this is the mistake itself, both of it: the last program writes past the end, and the "
+         "null half is sought where it would start if n were a multiple of BLOCK."),
+    ),
+    (_mix_where(null=_full),
+     "masked as it should be; but the null half starts n elements on, not num_programs * BLOCK."),
+    (_mix_where(kept=lambda at, lane, n: at <= n),
+     "one place too many: places are 0..n-1, so the mask is at < n."),
+    (_mix_where(kept=lambda at, lane, n: lane < n),
+     "the mask asks for the place within a program, 0..BLOCK-1; it has to ask for the place in the "
+     "tensor, at."),
+    (_mix_where(places=lambda program, lane, n: program + lane),
+     "program i starts at i, not at i * BLOCK: programs overlap, and most of the tensor is left."),
+    (_mix_where(null=lambda n: BLOCK),
+     "the null half is sought BLOCK elements on: it lies behind all n of the conditional half."),
+    (_mix_where(rule=lambda c, n, w: n + w * (c - n)),
+     "places and mask are right; the mix is of the other convention, where w = 1 is the "
+     "conditional model."),
+)  # fmt: skip
+
+
+# 9.3: `my_step(xt, out, xs, row, w, clip, n, BLOCK)`. Tensors are longer than n and 2 n elements.
+def _stepper(kernel: Any) -> Callable[..., Any]:
+    def step(
+        xt: np.ndarray, out: np.ndarray, row: tuple[float, ...], w: float, clip: float, n: int
+    ) -> np.ndarray:
+        given, row_ = torch.from_numpy(xt), torch.tensor(row, dtype=torch.float32)
+        out_, after = torch.from_numpy(out), (row_, w, clip)
+        return _launch(kernel, n, given.dtype, given, out_, after=after)
+
+    return step
+
+
+Step = Callable[..., np.ndarray]
+
+
+def _step(
+    mix: Step = guide,
+    guess: Step = lambda x, g, p, q, clip: np.clip(p * x + q * g, -clip, clip),
+    move: Step = lambda x0hat, x, a, b: a * x0hat + b * x,
+    null: Callable[[int], int] = lambda n: n,
+    weight: Callable[[float, float], float] = lambda m, w: m * w,
+    halves: type = np.float64,
+) -> Callable[..., Any]:
+    """A kernel with one part of it replaced; in float64, then rounded as a store does."""
+
+    def step(
+        xt: np.ndarray, out: np.ndarray, row: tuple[float, ...], w: float, clip: float, n: int
+    ) -> np.ndarray:
+        p, q, a, b, _, _, _, m = row
+        at = np.arange(n)
+        x = xt[at].astype(np.float64)
+        cond, none = out[at].astype(halves), out[null(n) + at].astype(halves)
+        x0hat = guess(x, mix(cond, none, weight(m, w)), p, q, clip)
+        moved = move(x0hat, x, a, b).astype(xt.dtype)
+        return _buffer(n, moved.astype(np.float64))
+
+    return step
+
+
+def _each_guess_clipped(xt: Any, out: Any, row: Any, w: float, clip: float, n: int) -> np.ndarray:
+    p, q, a, b, _, _, _, m = row
+    x, cond, null = (v.astype(np.float64) for v in (xt[:n], out[:n], out[n : 2 * n]))
+    guesses = (np.clip(p * x + q * half, -clip, clip) for half in (cond, null))
+    return _buffer(n, (a * guide(*guesses, m * w) + b * x).astype(xt.dtype))
+
+
+def _rounded_difference(cond: Any, null: Any, w: float) -> Any:
+    """Guidance whose difference is taken in the tensors' own, narrow type."""
+    return cond.astype(np.float64) + w * (cond - null).astype(np.float64)
+
+
+def _rows(seed: int, n: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    return _quarters(seed, n + PAD).astype(dtype), _quarters(seed + 1, 2 * n + PAD).astype(dtype)
+
+
+def _wide(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """float16 tensors, cond near 1000 and null near 0: cond - null is no float16."""
+    out = np.concatenate([1000.5 + np.arange(n) % 3, 0.25 + _quarters(9, n + PAD) // 1])
+    return (1000 + _quarters(8, n + PAD) // 1).astype(np.float16), out.astype(np.float16)
+
+
+ex_9_3 = _kernel_exercise(
+    "9.3", "kernels/reference.py, and kernels/triton_step.py, the function step_kernel",
+    _stepper, _step(),
+    [
+        (*_rows(1, 9, np.float32), (1.25, -0.75, 0.5, 0.25, 0, 0, 0, 1), 2.0, 1.0, 9),
+        (*_rows(3, 13, np.float32), (2.0, -1.5, 0.75, 0.125, 0, 0, 0, 0.5), 3.0, 1.5, 13),
+        (*_rows(5, 3, np.float32), (1.5, -0.5, 0.25, 0.5, 0, 0, 0, 0), 4.0, math.inf, 3),
+        (*_wide(11), (2.0, -1.0, 0.5, 2.0**-10, 0, 0, 0, 1), 1.0, math.inf, 11),
+    ],
+    ((_step(),
+      "the numbers are right, but the last program writes past the end: no mask at the store."),),
+    (_step(weight=lambda m, w: w),
+     "m is left out: a row whose m is 0 switches guidance off for its step."),
+    (_step(mix=lambda c, n, w: n + w * (c - n)),
+     "guided by the other convention: g = cond + m w (cond - null), so that w = 0 is the "
+     "conditional model."),
+    (_step(mix=lambda c, n, w: c), "the null half is not used: this is the step without guidance."),
+    (_step(guess=lambda x, g, p, q, clip: p * x + q * g), "nothing is clipped."),
+    (_each_guess_clipped,
+     "clipped before mixing: the mix of two clipped guesses leaves the range again. Mix, then clip "
+     "once."),
+    (_step(guess=lambda x, g, p, q, clip: p * x + q * np.clip(g, -clip, clip)),
+     "the network's output is clipped; it is the guess of x_0, p x + q g, that has to be in "
+     "range."),
+    (_step(guess=lambda x, g, p, q, clip: np.clip(p * x - q * g, -clip, clip)),
+     "the sign of q: it is added, and is negative already where the network predicts noise."),
+    (_step(move=lambda x0hat, x, a, b: b * x0hat + a * x), "a and b are swapped: a is of x0hat."),
+    (_step(move=lambda x0hat, x, a, b: x0hat),
+     "this is x0hat, the guess; the step goes on to a x0hat + b x."),
+    (_step(null=lambda n: BLOCK),
+     "the null half is sought BLOCK elements on; it lies n on, behind the whole conditional half."),
+    (_step(mix=_rounded_difference, halves=np.float16),
+     "right for float32, but for float16 tensors cond - null is rounded to float16. Load, then "
+     ".to(tl.float32), and only the store rounds."),
+)  # fmt: skip
+
+
+# 9.4: `test(noise)`, where noise(seed, sample_ids, step, shape) is as kernels.philox.normal.
+def _with(seed: Any = None, ids: Any = None, step: Any = None) -> Callable[..., torch.Tensor]:
+    """The noise of other arguments than were given."""
+
+    def noise(s: int, i: torch.Tensor, k: int, shape: Any) -> torch.Tensor:
+        changed = seed(s) if seed else s, ids(i, k) if ids else i, step(k) if step else k
+        return philox.normal(*changed, shape)
+
+    return noise
+
+
+def _stream(seed: int, ids: torch.Tensor, step: int, shape: Any) -> torch.Tensor:
+    """A generator that hands out numbers in turn, so that a batch's size changes them."""
+    generator = torch.Generator().manual_seed(hash((seed, step)) % 2**63)
+    n = math.prod(shape)
+    return (
+        torch.randn((n, len(ids)), generator=generator)
+        .T[ids.argsort().argsort()]
+        .reshape(len(ids), *shape)
+    )
+
+
+ex_9_4 = proof(
+    "9.4", "tutorial/step18_swap_in.py, (18.3)", philox.normal,
+    (_with(ids=lambda i, k: torch.arange(len(i))),
+     "noise that goes by the place in the batch passes your test, whatever the ids. Ask for the "
+     "same id at two places."),
+    (_with(ids=lambda i, k: torch.zeros_like(i)),
+     "noise that is the same for every sample passes your test: two ids have to differ."),
+    (_with(step=lambda k: 0),
+     "noise that is the same at every step passes your test: two steps have to differ."),
+    (_with(seed=lambda s: 0),
+     "noise without a seed passes your test: two seeds have to differ."),
+    (_with(seed=lambda s: s % 2**32),
+     "noise that forgets the upper half of the seed passes your test: try 5 and 5 + 2^32."),
+    (_with(ids=lambda i, k: i + k, step=lambda k: 0),
+     "noise of id + step passes your test: sample 1 at step 0 gets what sample 0 gets at step 1."),
+    (_stream,
+     "noise that goes by how many samples the batch has passes your test: ask for an id in a batch "
+     "of one, too."),
+)  # fmt: skip

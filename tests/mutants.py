@@ -1,0 +1,299 @@
+"""A test of the tests by small changes that nobody thought of: cosmic-ray's, one at a time.
+
+    python -m tests.mutants --module minicfg.solvers        # all of its mutants; 1 if one survives
+    python -m tests.mutants --module tutorial --sample 8    # 8 of each lesson, drawn with --seed
+
+A mutant is a module with one operator, number, condition, decorator, loop or handler changed. It is
+killed if the module's own tests fail: the quick ones, and where those pass, the slow ones. What is
+known to survive stands in `mutants.txt` with the reason; a survivor that does not is an error.
+Needs the extra `mutants`, and `os.fork`.
+
+Left out, as changes that no test can or should tell:
+
+- annotations and `if TYPE_CHECKING:`, which users never run (the tests do execute the shapes);
+- `if __name__ == "__main__":` and, in a lesson, `figure` and `checks`: what draws promises no
+  number, and a check that allows more is still a check. `test_programs.py` runs both;
+- the star before arguments that need their names, which cosmic-ray takes for a product;
+- changes that do not compile, or not without a warning (`is` before a literal);
+- a bit operator in the place of an arithmetic one, and the other way round. On a float that is a
+  TypeError, which any test kills: it would only flatter the rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import math
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+ROOT = Path(__file__).parents[1]
+KNOWN = Path(__file__).with_suffix(".txt")
+MINICFG = ("schedule", "solvers", "guidance", "sampling", "checkpoint", "storage")
+MODULES = [
+    *(f"minicfg.{name}" for name in MINICFG),
+    *("kernels.reference", "kernels.philox"),
+    *sorted(f"tutorial.{path.stem}" for path in (ROOT / "tutorial").glob("step*.py")),
+]
+# The own tests of a module are `tests/LAYER/test_NAME.py`, but for these.
+TESTS = {
+    "minicfg.sampling": ["tests/minicfg/test_sampling.py", "tests/minicfg/test_capture.py"],
+    "minicfg.storage": ["tests/minicfg/test_checkpoint.py", "tests/minicfg/test_survivors.py"],
+    "minicfg.checkpoint": ["tests/minicfg/test_checkpoint.py", "tests/minicfg/test_survivors.py"],
+}
+UNSEEN = {"figure", "checks"}
+MEMORY = 8 * 2**30
+BITS = ("RShift", "LShift", "BitOr", "BitAnd", "BitXor")
+
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """The module's `text` with `new` for `old`, the lines that changed, inside function `where`."""
+
+    module: str
+    where: str
+    old: str
+    new: str
+    text: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it is called in `mutants.txt`, wherever its lines move."""
+        return f"{self.module} {self.where}", self.old, self.new
+
+
+def unseen(tree: ast.Module, lesson: bool) -> Iterator[tuple[Place, Place]]:
+    """From where to where nothing is changed."""
+    for node in ast.walk(tree):
+        spans = list[Any]()
+        if isinstance(node, ast.arg | ast.AnnAssign):
+            spans = [node.annotation]
+        elif isinstance(node, ast.FunctionDef):
+            spans = [node if lesson and node.name in UNSEEN else node.returns]
+        elif isinstance(node, ast.If) and ast.unparse(node.test).startswith(
+            ("TYPE_CHECKING", "__name__")
+        ):
+            spans = [node]
+        for span in filter(None, spans):
+            yield (span.lineno, span.col_offset), (span.end_lineno, span.end_col_offset)
+
+
+def functions(tree: ast.AST, outer: str = "") -> Iterator[tuple[int, int, str]]:
+    """First line, decorators included, last line and dotted name of what is defined."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            yield first, node.end_lineno or first, outer + node.name
+            yield from functions(node, outer + node.name + ".")
+
+
+def operators() -> list[Any]:
+    """Cosmic-ray's that need no arguments, and keep bits and arithmetic apart."""
+    chosen = list[Any]()
+    for name in operator_names():
+        kinds = [word in BITS for word in name.split("_")[-2:]]
+        if not ("ReplaceBinaryOperator" in name and kinds[0] != kinds[1]):
+            operator = get_operator(name)
+            chosen += [] if operator.arguments() else [operator()]
+    return chosen
+
+
+def mutants(module: str, sample: int | None, rng: random.Random) -> list[Mutant]:
+    """All that there are of a module, or some of them."""
+    source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
+    tree = ast.parse(source)
+    hidden = list(unseen(tree, module.startswith("tutorial")))
+    nodes = list(ast_nodes(get_ast(source)))
+    places = list[tuple[Any, int, int]]()
+    for operator in operators():
+        found = [(node, at) for node in nodes for at, _ in operator.mutation_positions(node)]
+        places += [
+            (operator, occurrence, at[0])
+            for occurrence, (node, at) in enumerate(found)
+            if not any(first <= at < last for first, last in hidden)
+            and not (node.parent and node.parent.type == "parameters")
+        ]
+    rng.shuffle(places)
+    names = list(functions(tree))
+    chosen = dict[tuple[str, str, str], Mutant]()
+    for operator, occurrence, line in places:
+        if len(chosen) == sample:
+            break
+        text = mutate_code(source, operator, occurrence)
+        if text is None or not compiles(text):
+            continue
+        where = [name for first, last, name in names if first <= line <= last]
+        changed = list(unified_diff(source.splitlines(), text.splitlines(), n=0, lineterm=""))[3:]
+        old, new = (
+            " ".join(" ".join(x[1:] for x in changed if x.startswith(sign)).split())
+            for sign in "-+"
+        )
+        mutant = Mutant(module, (where or ["-"])[-1], old, new, text)
+        if old != new:
+            chosen.setdefault(mutant.key, mutant)
+    return list(chosen.values())
+
+
+def compiles(text: str) -> bool:
+    """Whether it is a module at all, and one that Python has no doubts about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            compile(text, "mutant", "exec")
+        except SyntaxError:
+            return False
+    return True
+
+
+def start_worker() -> subprocess.Popen[str]:
+    """A process that has imported what is slow to import; see `mistakes/worker.py`."""
+    environment = os.environ | {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "TRITON_INTERPRET": "1",  # the worker imports triton before conftest.py can say so
+    }
+    environment.pop("PYTEST_ADDOPTS", None)
+    program = [sys.executable, str(ROOT / "tests/mistakes/worker.py")]
+    pipe = subprocess.PIPE
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # a mutant may ask for everything
+    return subprocess.Popen(program, stdin=pipe, stdout=pipe, text=True, env=environment)
+
+
+def ask(worker: subprocess.Popen[str], **job: Any) -> dict[str, Any]:
+    """One job for a worker, and its answer."""
+    assert worker.stdin and worker.stdout
+    print(json.dumps(job | {"root": str(ROOT)}), file=worker.stdin, flush=True)
+    return json.loads(worker.stdout.readline())
+
+
+class Tests:
+    """A module's own tests, known to pass as things are, and how long they take."""
+
+    def __init__(self, worker: subprocess.Popen[str], module: str) -> None:
+        layer, name = module.split(".")
+        files = TESTS.get(module, [f"tests/{layer}/test_{name}.py"])
+        self.worker, self.file = worker, str(ROOT / layer / f"{name}.py")
+        files = [file for file in files if (ROOT / file).exists()]
+        self.sets = [[*files, "-m", "not slow"], [*files, "-m", "slow"]]
+        self.limits = dict[int, int]()
+
+    def seconds(self, tests: list[str]) -> int:
+        """A limit that only what is stuck exceeds; an error if the tests fail without a mutant."""
+        start = time.monotonic()
+        answer = ask(self.worker, tests=tests, seconds=600)
+        if answer["code"] not in (0, 5):  # 5: none are slow
+            raise SystemExit(f"{tests} fail as things are: {answer['failed']} {answer['said']}")
+        return 10 + int(6 * (time.monotonic() - start))
+
+    def verdict(self, mutant: Mutant) -> str:
+        """`killed`, `stuck` or `survived`."""
+        for i, tests in enumerate(self.sets):
+            if i not in self.limits:
+                self.limits[i] = self.seconds(tests)
+            job = {"tests": tests, "file": self.file, "text": mutant.text}
+            code = ask(self.worker, **job, seconds=self.limits[i])["code"]
+            if code not in (0, 5):
+                return "stuck" if code == -1 else "killed"
+        return "survived"
+
+
+def known() -> dict[tuple[str, str, str], str]:
+    """The survivors in `mutants.txt`, with their reasons."""
+    found = dict[tuple[str, str, str], str]()
+    for block in KNOWN.read_text().split("\n\n"):
+        lines = [line for line in block.splitlines() if line and not line.startswith("#")]
+        if not lines:
+            continue
+        head, reason = lines[0], " ".join(x[2:] for x in lines if x.startswith("= "))
+        changes = [line for line in lines[1:] if line.startswith(("- ", "+ "))]
+        if not reason.startswith(("equivalent: ", "open: ")) or len(changes) % 2 or not changes:
+            raise SystemExit(f"{KNOWN.name}: a block of pairs and a reason is needed, not\n{block}")
+        for old, new in zip(changes[::2], changes[1::2], strict=True):
+            found[head, old[2:], new[2:]] = reason
+    return found
+
+
+def stale(key: tuple[str, str, str]) -> bool:
+    """Whether the lines that were changed are gone."""
+    module = key[0].split(" ")[0]
+    source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
+    return key[1] not in " ".join(source.split())
+
+
+def report(name: str, counts: Counter[str]) -> None:
+    """A line of the table; the rate's error is that of a sample."""
+    tried = counts.total()
+    dead = counts["killed"] + counts["stuck"]
+    rate, of_rest = dead / max(tried, 1), dead / max(tried - counts["equivalent"], 1)
+    error = math.sqrt(rate * (1 - rate) / max(tried, 1))
+    print(
+        f"{name:32} {tried:5} tried {dead:5} killed ({counts['stuck']} stuck) "
+        f"{counts['equivalent']:4} equivalent {counts['open']:3} open {counts['unlisted']:3} new "
+        f"{100 * rate:5.1f} % (+- {100 * error:.1f}), {100 * of_rest:5.1f} % without equivalents",
+        flush=True,
+    )
+
+
+def main() -> int:
+    """Try them; 1 if one survives that is not listed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--module", action="append", help="or how its name begins; all by default")
+    parser.add_argument("--sample", type=int, help="how many of each module; all by default")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    args = parser.parse_args()
+    begins = tuple(args.module or [""])
+    chosen = [name for name in MODULES if name.startswith(begins)]
+    listed = known()
+    if gone := [key for key in listed if stale(key)]:
+        raise SystemExit(f"{KNOWN.name} quotes what is not there: {gone}")
+    worker = start_worker()
+    total, survivors = Counter[str](), list[Mutant]()
+    struck = list[tuple[str, str, str]]()
+    for module in chosen:
+        tests, counts = Tests(worker, module), Counter[str]()
+        for mutant in mutants(module, args.sample, random.Random(f"{args.seed} {module}")):
+            verdict = tests.verdict(mutant)
+            reason = listed.get(mutant.key, "unlisted: ")
+            if verdict == "survived":
+                verdict = reason.split(":")[0]
+                if verdict == "unlisted":
+                    survivors.append(mutant)
+                    print(
+                        f"\n{mutant.module} {mutant.where}\n- {mutant.old}\n+ {mutant.new}",
+                        flush=True,
+                    )
+            elif mutant.key in listed:
+                struck.append(mutant.key)
+            counts[verdict] += 1
+        for i in tests.limits:
+            tests.seconds(tests.sets[i])  # what killed them was not something else
+        report(module, counts)
+        total += counts
+    report("all", total)
+    for key in struck:
+        print("listed, and killed now:", *key, sep="\n  ")
+    worker.communicate()
+    print(f"CPU {sum(os.times()[:4]):.0f} s")
+    return bool(survivors)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Wrong answers in sitting 9: exercise, answer, and a phrase of the hint that is meant for it.
+
+Kernels are made from their text, as the wrong lines of one right kernel; Triton reads their source.
+"""
+
+from __future__ import annotations
+
+import linecache
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+MIX = """
+def my_mix(out, g, w, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < n
+    cond = tl.load(out + at, mask=inside)
+    null = tl.load(out + n + at, mask=inside)
+    tl.store(g + at, cond + w * (cond - null), mask=inside)
+"""
+
+STEP = """
+def my_step(xt, out, xs, row, w, clip, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < n
+    p, q, a, b = tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
+    m = tl.load(row + 7)
+    x = tl.load(xt + at, mask=inside).to(tl.float32)
+    cond = tl.load(out + at, mask=inside).to(tl.float32)
+    null = tl.load(out + n + at, mask=inside).to(tl.float32)
+    g = cond + m * w * (cond - null)
+    x0hat = tl.clamp(p * x + q * g, -clip, clip)
+    tl.store(xs + at, a * x0hat + b * x, mask=inside)
+"""
+
+
+class Kernel:
+    """A kernel from its text, made when it is launched: this file is read without Triton, too."""
+
+    def __init__(self, source: str, *changes: tuple[str, str]) -> None:
+        for old, new in changes:
+            assert source.count(old) == 1, old
+            source = source.replace(old, new)
+        self.source = source
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        return made(self.source)[grid]
+
+
+@cache
+def made(source: str) -> Any:
+    import triton
+    import triton.language as tl
+
+    name, names = f"<kernel {hash(source)}>", {"tl": tl}
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    exec(compile(source, name, "exec"), names)
+    (kernel,) = (value for key, value in names.items() if key.startswith("my_"))
+    return triton.jit(kernel)
+
+
+def mix(*changes: tuple[str, str]) -> Kernel:
+    return Kernel(MIX, *changes)
+
+
+def step(*changes: tuple[str, str]) -> Kernel:
+    return Kernel(STEP, *changes)
+
+
+UNMASKED = [
+    ("cond = tl.load(out + at, mask=inside)", "cond = tl.load(out + at)"),
+    ("(cond - null), mask=inside)", "(cond - null))"),
+]
+PADDED = [("out + n + at", "out + tl.num_programs(0) * BLOCK + at")]
+IDS = torch.tensor([3, 1, 4, 0])
+
+
+def asks(*questions: str) -> Any:
+    """A test of some of the questions that a whole test asks."""
+
+    def test(noise: Any) -> None:
+        z = noise(9, IDS, 2, (5,))
+        if "order" in questions:
+            turned = noise(9, IDS[[2, 0, 3, 1]], 2, (5,))
+            assert torch.equal(turned, z[[2, 0, 3, 1]])
+        if "ids" in questions:
+            assert not torch.equal(z[0], z[1])
+        if "steps" in questions:
+            assert not torch.equal(noise(9, IDS, 5, (5,)), z)
+        if "seeds" in questions:
+            assert not torch.equal(noise(8, IDS, 2, (5,)), z)
+        if "wide seeds" in questions:
+            assert not torch.equal(noise(9 + 2**32, IDS, 2, (5,)), z)
+        if "both" in questions:
+            assert not torch.equal(noise(9, IDS[1:2], 4, (5,)), z[:1])  # 1 + 4 = 3 + 2
+        if "one alone" in questions:
+            assert torch.equal(noise(9, IDS[2:3], 2, (5,)), z[2:3])
+
+    return test
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("9.1", 22 / 3, "has to be written, too"),
+    ("9.1", 4.4, "have read the noise"),
+    ("9.1", 13 / 3, "only the reads"),
+    ("9.1", 9, "nine launches"),
+    ("9.1", 22, "that is what the nine operations move"),
+    ("9.1", 4, "that is what one pass moves"),
+    ("9.2", mix(*UNMASKED, *PADDED), "both of it"),
+    ("9.2", mix(*PADDED), "masked as it should be; but"),
+    ("9.2", mix(*UNMASKED), "nothing keeps the store"),
+    ("9.2", mix(UNMASKED[1]), "nothing keeps the store"),
+    ("9.2", mix(("inside = at < n", "inside = at <= n")), "one place too many"),
+    ("9.2", mix(("inside = at < n", "inside = tl.arange(0, BLOCK) < n")),
+     "the place within a program"),
+    ("9.2", mix(("tl.program_id(0) * BLOCK", "tl.program_id(0)")), "starts at i, not at"),
+    ("9.2", mix(("out + n + at", "out + BLOCK + at")), "BLOCK elements on"),
+    ("9.2", mix(("cond + w * (cond - null)", "null + w * (cond - null)")), "other convention"),
+    ("9.3", step(("m * w", "w")), "m is left out"),
+    ("9.3", step(("g = cond + m", "g = null + m")), "the other convention"),
+    ("9.3", step(("g = cond + m * w * (cond - null)", "g = cond")), "step without guidance"),
+    ("9.3", step(("tl.clamp(p * x + q * g, -clip, clip)", "p * x + q * g")), "nothing is clipped"),
+    ("9.3", step(
+        ("tl.clamp(p * x + q * g, -clip, clip)", "x0c + m * w * (x0c - x0n)"),
+        ("    g = cond + m * w * (cond - null)\n",
+         "    x0c = tl.clamp(p * x + q * cond, -clip, clip)\n"
+         "    x0n = tl.minimum(tl.maximum(p * x + q * null, -clip), clip)\n"),
+     ), "clipped before mixing"),
+    ("9.3", step(("tl.clamp(p * x + q * g, -clip, clip)", "p * x + q * tl.clamp(g, -clip, clip)")),
+     "the network's output is clipped"),
+    ("9.3", step(("p * x + q * g", "p * x - q * g")), "the sign of q"),
+    ("9.3", step(("a * x0hat + b * x", "b * x0hat + a * x")), "swapped"),
+    ("9.3", step(("a * x0hat + b * x", "x0hat")), "this is x0hat"),
+    ("9.3", step(("a * x0hat + b * x, mask=inside", "a * x0hat + b * x")), "no mask at the store"),
+    ("9.3", step(("out + n + at", "out + BLOCK + at")), "BLOCK elements on"),
+    ("9.3", step(
+        ("cond = tl.load(out + at, mask=inside).to(tl.float32)",
+         "cond = tl.load(out + at, mask=inside)"),
+        ("null = tl.load(out + n + at, mask=inside).to(tl.float32)",
+         "null = tl.load(out + n + at, mask=inside)"),
+     ), "rounded to float16"),
+    ("9.4", asks("ids", "steps", "seeds"), "place in the batch"),
+    ("9.4", asks("order", "steps", "seeds", "wide seeds"), "the same for every sample"),
+    ("9.4", asks("order", "ids", "seeds", "both"), "same at every step"),
+    ("9.4", asks("order", "ids", "steps", "one alone"), "without a seed"),
+    ("9.4", asks("order", "ids", "steps", "seeds"), "upper half of the seed"),
+    ("9.4", asks("order", "ids", "steps", "seeds", "wide seeds"), "noise of id + step"),
+    ("9.4", asks("order", "ids", "steps", "seeds", "wide seeds", "both"), "a batch of one"),
+    ("9.4", lambda noise: np.testing.assert_array_equal(noise(1, IDS, 0, (3,)), 0),
+     "your test stops the lesson's own"),
+]  # fmt: skip
