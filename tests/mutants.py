@@ -223,11 +223,11 @@ def known() -> dict[tuple[str, str, str], str]:
         if not lines:
             continue
         head, reason = lines[0], " ".join(x[2:] for x in lines if x.startswith("= "))
-        changes = [line for line in lines[1:] if line.startswith(("- ", "+ "))]
+        changes = [line for line in lines[1:] if line[0] in "-+"]
         if not reason.startswith(("equivalent: ", "open: ")) or len(changes) % 2 or not changes:
             raise SystemExit(f"{KNOWN.name}: a block of pairs and a reason is needed, not\n{block}")
         for old, new in zip(changes[::2], changes[1::2], strict=True):
-            found[head, old[2:], new[2:]] = reason
+            found[head, old[2:], new[2:]] = reason  # of a line that went nothing is left
     return found
 
 
