@@ -18,6 +18,8 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 # Here the names are put in scope and every annotated call is checked against its shapes.
 for _name in ("Bool", "Float", "Int", "UInt"):
     setattr(builtins, _name, getattr(jaxtyping, _name))
+# A program, whose extra `mutants` the tests do without.
+collect_ignore = ["mutants.py"]
 # Small tensors: a second thread a process costs more in waiting than it brings.
 torch.set_num_threads(1)
 jaxtyping.install_import_hook(
