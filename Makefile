@@ -54,6 +54,7 @@ nightly: $(READY)
 	$(BIN)/python -m tests.minicfg.fuzz_loader --n 1000000
 	$(BIN)/python -m tests.minicfg.kill_save --n 200
 	$(BIN)/python -m tests.minicfg.kill_resume --n 50
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
 	$(BIN)/python -m tests.mutants
 	for seed in $$(seq 100); do MINICFG_TEST_SEED=$$seed $(BIN)/python -m pytest -q tests/minicfg/test_law.py || exit 1; done
 

@@ -137,3 +137,18 @@ def test_16_14_by_numbers_in_the_text() -> None:
     assert found == pytest.approx([0.498, 0.482, 0.431, 0.391, 0.278], abs=5.1e-4)
     kept = [1 / growth(tau, 2.0, *EXAMPLE) for tau in taus]
     assert kept == pytest.approx([0.980, 0.828, 0.463, 0.281, 0.027], abs=5.1e-4)
+
+
+def test_a_round_makes_as_many_evaluations_as_it_is_told():
+    asked: list[float] = []
+
+    def counting(x: np.ndarray, tau: float) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(tau)
+        return of_gaussians(*EXAMPLE)(x, tau)
+
+    rounds = gibbs_rounds(np.zeros((3, 2)), 0.5, 1.0, 4, counting, np.random.default_rng(0))
+    next(rounds)
+    # From tau down in even steps; the last one ends at 0, where nothing is asked.
+    assert asked == pytest.approx([0.5, 0.375, 0.25, 0.125])
+    next(rounds)
+    assert len(asked) == 8
