@@ -234,16 +234,18 @@ def evaluate_real(judge: Judge, real: Dataset, n: int) -> Scores:
     """What real images score where `n` samples are scored: the row to read the others against.
 
     Accuracy, Inception-style score and spread are those of `judge.held_out`, which the judge has
-    not seen; Frechet distance, precision and recall are those of real images against others, and
-    their errors the scatter among the halvings.
+    not seen, of `n` of them if there are so many; Frechet distance, precision and recall are those
+    of real images against others, and their errors the scatter among the halvings.
     """
     parts = _halvings(look(judge, real.x)[0], real.y.numpy(), n)
     floors = [_distance(_moments(half), _moments(other)) for half, other in parts]
     covered = np.array([precision_recall(other, half) for half, other in parts])
     precision, recall = covered.mean(0).tolist()
     precision_se, recall_se = covered.std(0, ddof=1).tolist()
+    unseen = judge.held_out
+    some = _stratified(unseen.y.numpy(), np.random.default_rng(0))[:n]
     return replace(
-        evaluate(judge.held_out.x, judge.held_out.y, judge, real),
+        evaluate(unseen.x[some], unseen.y[some], judge, real),
         frechet=mean(floors),
         frechet_floor=mean(floors),
         frechet_se=stdev(floors),

@@ -328,6 +328,6 @@ def test_13_6_by_refusal_of_T(T: int) -> None:
         log_snr_grid(T)
 
 
-def test_the_grid_ends_where_the_papers_does_by_default() -> None:
+def test_13_7_by_the_default_ends() -> None:
     """At -20 and 20, within 1e-9: the tangent near a right angle loses 1e-16 over 4.5e-5."""
     np.testing.assert_allclose(log_snr_grid(2), [-20, 20], rtol=0, atol=1e-9)

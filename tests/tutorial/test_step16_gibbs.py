@@ -139,7 +139,7 @@ def test_16_14_by_numbers_in_the_text() -> None:
     assert kept == pytest.approx([0.980, 0.828, 0.463, 0.281, 0.027], abs=5.1e-4)
 
 
-def test_a_round_makes_as_many_evaluations_as_it_is_told():
+def test_16_13_by_counting_evaluations():
     asked: list[float] = []
 
     def counting(x: np.ndarray, tau: float) -> tuple[np.ndarray, np.ndarray]:
