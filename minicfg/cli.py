@@ -36,7 +36,7 @@ class Demo:
     out: Path = Path("runs/demo")
     """Folder for the report, its pictures, the metrics and the model."""
     quick: bool = False
-    """All of it in under 20 seconds, and worse for it."""
+    """All of it in half a minute, and worse for it."""
     seed: int = 0
     """Seed of training and sampling, 0..2^64-1."""
 
