@@ -28,7 +28,7 @@ Shared = Annotated[How, tyro.conf.arg(name="")]
 class Demo:
     """The main job: train on handwritten digits, sample over w, score, and write a report.
 
-    Under four minutes on two cores. Example:
+    Two to five minutes on two cores. Example:
 
         minicfg demo --out runs/demo
     """
