@@ -15,6 +15,11 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
+
+# Its functions take the group there is when it is first imported as a default, and keep it for
+# good: imported by something later, it would keep gloo's threads alive past the end of `ranks`,
+# and a thread that lets go of a tensor while the interpreter is being taken down aborts it.
+import torch.distributed.nn
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 

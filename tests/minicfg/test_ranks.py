@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 import traceback
@@ -32,11 +33,16 @@ from minicfg.training import train
 TINY = TrainConfig(width=8, multipliers=(1, 2), steps=12, batch=6, T=20, seed=5)
 
 
-def forked(world: int, run: Callable[[], int]) -> list[int]:
-    """Start `run` in `world` processes that know of one another; their process numbers."""
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def forked(world: int, run: Callable[[], int]) -> list[int]:
+    """Start `run` in `world` processes that know of one another; their process numbers."""
+    port = free_port()
     children = []
     for rank in range(world):
         child = os.fork()
@@ -155,3 +161,28 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
     for name, p in theirs.ema.state_dict().items():
         assert torch.equal(ours.ema.state_dict()[name], p), name
     assert (broken / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
+
+
+LATE = """
+import os, torch
+from minicfg.ranks import ranks
+with ranks() as group:
+    import torch._dynamo  # an optimiser's first use imports it too
+    assert group.sum(torch.ones(3)).tolist() == [2, 2, 2]
+tasks = os.listdir("/proc/self/task")
+print([name for i in tasks if "gloo" in (name := open(f"/proc/self/task/{i}/comm").read())])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_no_thread_of_the_group_is_left_to_meet_the_end_of_the_interpreter():
+    """One that is left aborts the process now and then, with all its work done."""
+    env = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    env["MASTER_PORT"] = str(free_port())
+    own = [env | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([sys.executable, "-c", LATE], env=e, **pipes) for e in own]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert [out for out, _ in said] == ["[]\n", "[]\n"]
