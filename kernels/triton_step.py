@@ -2,7 +2,7 @@
 
 What moves. A GPU does elementwise arithmetic much faster than its memory can feed it, so the price
 of such an operation is what it reads and writes. Eager torch runs `kernels.reference.guided_step`
-as a dozen operations: 17 reads and 13 writes of a tensor of x_t's size. The kernel reads x_t and
+as ten operations: 14 reads and 10 writes of a tensor of x_t's size. The kernel reads x_t and
 the two halves of `out`, and writes x_s: 3 reads and 1 write. A solver that looks back has x0hat
 written too, and reads the last one: 4 and 2. The noise moves nothing: it is made where it is used.
 
