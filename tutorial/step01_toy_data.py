@@ -105,7 +105,8 @@ class GaussianMixture:
     def _log_joint(self, x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n K"]:
         roots = np.linalg.cholesky(self.covs)
         z = (x - self.means[:, None]) @ np.linalg.inv(roots).transpose(0, 2, 1)  # (K, n, 2)
-        given_y = -(z**2).sum(2).T / 2 - np.log(2 * np.pi * np.linalg.det(roots))  # (1.2)
+        square = np.einsum("kni,kni->kn", z, z).T  # (n, K)
+        given_y = -square / 2 - np.log(2 * np.pi * np.linalg.det(roots))  # (1.2)
         return np.log(self.weights) + given_y
 
 

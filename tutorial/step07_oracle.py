@@ -73,9 +73,11 @@ def score(
     share = (y[:, None] == np.arange(K)).astype(np.float64)  # (n, K)
     # In logarithms: far from all classes every p(x_t | y) is 0 in float64.
     share[y == K] = np.exp(law.log_class_probability(xt[y == K]))  # (7.3)
-    away = xt[:, None] - law.means  # (n, K, D)
-    pull = -np.einsum("kij,nkj->nki", np.linalg.inv(law.covs), away)  # (7.4)
-    return np.einsum("nk,nki->ni", share, pull)  # (7.5)
+    # (7.4) is linear in x_t: the sum of (7.5) is taken over its two parts, the slope and the rest.
+    inverse = np.linalg.inv(law.covs)
+    slope = np.tensordot(share, inverse, 1)  # (n, D, D)
+    rest = share @ (inverse @ law.means[:, :, None])[:, :, 0]  # (n, D)
+    return rest - np.einsum("nij,nj->ni", slope, xt)
 
 
 def mean_x0(
