@@ -35,7 +35,7 @@ TASKS: dict[str, Callable[[Sizes], Iterator[Comparison]]] = {
     "quality": peers_quality.quality,
     "few steps": peers_quality.few_steps,
 }
-HEAD = ("task", "unit", "ours", "theirs", "times better", "at best", "aim")
+HEAD = ("task", "ours", "theirs", "times better", "at best", "aim")
 COLORS = {"ours": plots.BLUE, "theirs": plots.ORANGE, "bound": plots.GREY}
 SENTENCES = (
     "The same work, done by this package and by others on this machine: blue is this package, "
@@ -107,15 +107,15 @@ def lines(c: Comparison) -> Iterator[str]:
 def row(c: Comparison) -> list[str]:
     """Its cells below `HEAD`: our plain way against the hardest plain one, then best to best."""
     if c.skipped:
-        return [c.task, "", "", "", "", "", f"skipped: {c.skipped}"]
+        return [c.task, "-", "-", "-", "-", f"skipped: {c.skipped}"]
     theirs = [bar for bar in c.side("theirs") if not bar.tuned]
     if not theirs:
-        return [c.task, c.unit, c.found.split(";")[0], "", "", "", c.aim]
+        return [c.task, c.found.split(";")[0], "-", "-", "-", c.aim]
     hardest, ours, ratios = theirs[0], c.plain("ours")[0], c.ratios()
     plain = next(ratio for ratio in ratios if ratio.theirs == hardest.way)
-    best = str(ratios[-1]) if any(bar.tuned for bar in c.bars) else ""
-    told = f"{hardest.way} {spread(hardest)}"
-    return [c.task, c.unit, spread(ours), told, str(plain), best, c.aim]
+    best = f"{ratios[-1].median:.2f}" if any(bar.tuned for bar in c.bars) else "-"
+    told = f"{hardest.way} {hardest.median:.4g}"
+    return [c.task, f"{ours.median:.4g} {c.unit}", told, str(plain), best, c.aim]
 
 
 def write(out: Path, about: Mapping[str, Any], sizes: Sizes, found: Sequence[Comparison]) -> None:

@@ -112,14 +112,18 @@ class Comparison:
         return [bar for bar in self.bars if bar.whose == whose and not bar.tuned]
 
     def ratios(self) -> list[Ratio]:
-        """Our plain way to each plain one of theirs; then each side at its best, tuned or not."""
+        """Our plain way to each plain one of theirs; then our best, tuned or not, to their tuned.
+
+        The last is to the best of theirs.
+        """
         ours, theirs = self.plain("ours"), self.plain("theirs")
         if not ours or not theirs:
             return []
         found = [ratio(ours[0], bar, self.more_is_better) for bar in theirs]
         if any(bar.tuned for bar in self.bars):
-            best = self.side("ours")[0], self.side("theirs")[0]
-            found.append(ratio(*best, self.more_is_better))
+            best, (hardest, *others) = self.side("ours")[0], self.side("theirs")
+            asked = [*(bar for bar in reversed(others) if bar.tuned), hardest]
+            found += [ratio(best, bar, self.more_is_better) for bar in asked]
         return found
 
 

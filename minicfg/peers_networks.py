@@ -119,20 +119,29 @@ def batches(data: Dataset, batch: int, seed: int) -> Iterator[tuple[Tensor, Tens
 def train_lucidrains(
     module: Any, net: nn.Module, data: Dataset, recipe: Recipe, seed: int
 ) -> Iterator[nn.Module]:
-    """Its loss, and a step of its Trainer: Adam, gradients of length 1, an average every 10."""
+    """Its loss, and a step of its Trainer: Adam, gradients of length 1, an average every 10 steps.
+
+    The average begins after 100 steps and keeps more of itself as it goes on, as ema-pytorch's.
+    """
     torch.manual_seed(seed)
     process = module.GaussianDiffusion(net, image_size=data.shape[1]).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=recipe.lr, betas=(0.9, 0.99))
-    ema = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.995))
+    ema = AveragedModel(net, multi_avg_fn=warming)
     for step, (x, y) in enumerate(batches(data, recipe.batch, seed), start=1):
         # It takes images in 0..1, and drops labels itself.
         process((x + 1) / 2, classes=y).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        if step % 10 == 0:
+        if step >= 100 and step % 10 == 0:
             ema.update_parameters(net)
-        yield ema.module if step >= 10 else net
+        yield ema.module if step >= 100 else net
+
+
+def warming(averaged: Any, current: Any, n: Tensor | int) -> None:
+    """The n-th average of ema-pytorch with its Trainer's settings: it forgets the first weights."""
+    kept = min(0.995, 1 - (1 + 10 * int(n)) ** (-2 / 3))
+    get_ema_multi_avg_fn(kept)(averaged, current, n)
 
 
 def train_diffusers(

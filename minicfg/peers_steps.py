@@ -72,7 +72,7 @@ def loop(s: Sizes) -> Iterator[Comparison]:
         "us a step",
         False,
         tuple(found),
-        "printed",
+        "none",
         (NOISE,),
     )
 
@@ -106,7 +106,7 @@ def training(s: Sizes) -> Iterator[Comparison]:
         "images/s",
         True,
         tuple(bars(interleaved(ways, s.repeats, 1.0), s.train_batch, notes)),
-        "at least 2 times",
+        "2",
         (
             NOT_EQUAL_NETWORKS,
             "Ours averages the weights after every step and makes noise, times and dropped labels "
@@ -160,8 +160,8 @@ def one_step(s: Sizes) -> Iterator[Comparison]:
         "diffusers": lambda: theirs(None),
     }
     for name, each, aim in (
-        ("one step, noise given", ways, "at least 2 times"),
-        ("one step, own noise", own, "none stated"),
+        ("one step, noise given", ways, "2"),
+        ("one step, own noise", own, "none"),
     ):
         times_of = interleaved(each, s.repeats)
         yield Comparison(
