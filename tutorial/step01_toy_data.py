@@ -105,9 +105,8 @@ class GaussianMixture:
     def _log_joint(self, x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n K"]:
         roots = np.linalg.cholesky(self.covs)
         z = (x - self.means[:, None]) @ np.linalg.inv(roots).transpose(0, 2, 1)  # (K, n, 2)
-        square = np.einsum("kni,kni->kn", z, z).T  # (n, K)
-        given_y = -square / 2 - np.log(2 * np.pi * np.linalg.det(roots))  # (1.2)
-        return np.log(self.weights) + given_y
+        square, scale = np.einsum("kni,kni->kn", z, z).T, 2 * np.pi * np.linalg.det(roots)
+        return np.log(self.weights) - square / 2 - np.log(scale)  # (1.2)
 
 
 def _log_sum(log_p: Float[np.ndarray, "n K"]) -> Float[np.ndarray, "n 1"]:

@@ -73,11 +73,9 @@ def score(
     share = (y[:, None] == np.arange(K)).astype(np.float64)  # (n, K)
     # In logarithms: far from all classes every p(x_t | y) is 0 in float64.
     share[y == K] = np.exp(law.log_class_probability(xt[y == K]))  # (7.3)
-    # (7.4) is linear in x_t: the sum of (7.5) is taken over its two parts, the slope and the rest.
-    inverse = np.linalg.inv(law.covs)
-    slope = np.tensordot(share, inverse, 1)  # (n, D, D)
-    rest = share @ (inverse @ law.means[:, :, None])[:, :, 0]  # (n, D)
-    return rest - np.einsum("nij,nj->ni", slope, xt)
+    inverse = np.linalg.inv(law.covs)  # (7.4) is linear in x_t; its slope and its rest are summed
+    slope, rest = np.tensordot(share, inverse, 1), share @ (inverse @ law.means[..., None])[..., 0]
+    return rest - np.einsum("nij,nj->ni", slope, xt)  # (7.5)
 
 
 def mean_x0(
