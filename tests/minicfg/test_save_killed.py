@@ -28,9 +28,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is killed by forking it first")
-def test_200_kills_lose_nothing(tmp_path: Path) -> None:
+def test_100_kills_lose_nothing(tmp_path: Path) -> None:
     """One at each step of a save, the rest at random moments; the script asserts the rest."""
-    command = [sys.executable, "-m", "tests.minicfg.kill_save", "--n", "200"]
+    command = [sys.executable, "-m", "tests.minicfg.kill_save", "--n", "100"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -41,9 +41,9 @@ def test_200_kills_lose_nothing(tmp_path: Path) -> None:
     # Old, until the first rename, and new from there on.
     assert list(new) == [False] * 14 + [True] * 4
     assert max(half) == 2 and half[0] == half[-1] == 0
-    assert told["random"]["kills"] == 200 - len(half)
+    assert told["random"]["kills"] == 100 - len(half)
     # They do land within saves: by far most of a child's time goes there.
-    assert told["random"]["left a file half written"] > 20
+    assert told["random"]["left a file half written"] > 8
 
 
 @pytest.fixture
