@@ -219,7 +219,7 @@ class Bench:
     cpu: bool = False
     """Time the plain torch reference on the CPU instead, where there is no GPU."""
     peers: bool = False
-    """Compare with other projects on the CPU instead: speed, quality, cost."""
+    """Compare with other projects on the CPU instead: speed, quality, cost. Half an hour."""
 
     def run(self) -> int:
         """Check, time, write."""
