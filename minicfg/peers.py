@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 
 from kernels.bench_report import machine
@@ -23,6 +24,8 @@ from minicfg.peers_measure import PACKAGES, Bar, Comparison, Sizes, version
 from minicfg.report import Picture, print_table, write_report
 from minicfg.whole import write_whole
 
+ON_A_GPU = Sizes(device="cuda", side=64, product=8192)
+GPU_TASKS = ("lucidrains", "diffusers", "loop", "training", "one step")
 TASKS: dict[str, Callable[[Sizes], Iterator[Comparison]]] = {
     "lucidrains": peers_speed.sampling_lucidrains,
     "diffusers": peers_speed.sampling_diffusers,
@@ -45,20 +48,26 @@ SENTENCES = (
 )
 
 
-def bench_peers(out: Path, tasks: Sequence[str] = tuple(TASKS), sizes: Sizes | None = None) -> int:
+def bench_peers(
+    out: Path, tasks: Sequence[str] | None = None, sizes: Sizes | None = None, *, cpu: bool = False
+) -> int:
     """Compare, print, and write `peers.json` and `peers.html` into `out` after every task.
 
     Args:
         out: a folder.
-        tasks: which of `TASKS`.
-        sizes: how much of everything.
+        tasks: which of `TASKS`: all, or on a GPU those of speed, by default.
+        sizes: how much of everything, and where.
+        cpu: stay on the CPU, GPU or not.
     """
+    if sizes is None:
+        sizes = ON_A_GPU if torch.cuda.is_available() and not cpu else Sizes()
+    if tasks is None:
+        tasks = GPU_TASKS if sizes.device == "cuda" else tuple(TASKS)
     for task in tasks:
         if task not in TASKS:
             raise UsageError(f"task = {task!r}: one of {', '.join(TASKS)} is needed")
     out.mkdir(parents=True, exist_ok=True)
-    sizes = sizes or Sizes()
-    about = machine("cpu") | {name: version(name) for name in PACKAGES}
+    about = machine(sizes.device) | {name: version(name) for name in PACKAGES}
     about["load"] = ", ".join(f"{load:.1f}" for load in os.getloadavg())
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     found: list[Comparison] = []

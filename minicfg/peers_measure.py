@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+import torch
+
 from minicfg.errors import MachineError, UsageError
 
 PACKAGES = ("diffusers", "denoising-diffusion-pytorch", "smalldiffusion", "einops")
@@ -28,6 +30,7 @@ LEAST = 0.05  # seconds that one measurement lasts: a clock's tick and a schedul
 class Sizes:
     """How much of everything; the defaults are what is published, smaller ones are for tests."""
 
+    device: str = "cpu"
     side: int = 28
     batch: int = 32
     steps: int = 20
@@ -168,11 +171,19 @@ def interleaved(
 
 
 def seconds(run: Callable[[], object], calls: int = 1) -> float:
-    """Of one call, the mean of several."""
+    """Of one call, the mean of several, to the end of what a GPU was given to do."""
+    wait()
     began = time.perf_counter()
     for _ in range(calls):
         run()
+    wait()
     return (time.perf_counter() - began) / calls
+
+
+def wait() -> None:
+    """For the GPU, if one is in use."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def rates(amount: float | int, each: Sequence[float]) -> tuple[float, ...]:

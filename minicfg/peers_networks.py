@@ -43,7 +43,7 @@ def lucidrains_unet(module: Any, dim: int, dim_mults: tuple[int, ...], K: int) -
 
 
 def lucidrains_sampler(
-    module: Any, net: nn.Module, side: int, steps: int
+    module: Any, net: nn.Module, side: int, steps: int, device: str = "cpu"
 ) -> Callable[[Tensor, float], Tensor]:
     """`draw(y, w)` by `GaussianDiffusion.sample`, its defaults kept, into -1..1.
 
@@ -51,7 +51,8 @@ def lucidrains_sampler(
     rescaled deviation. At a `cond_scale` of exactly 1 it fails, so w = 0 is 1e-6; at 2 or 5 steps
     its samples are NaN, by the root of a difference that float32 rounds below 0.
     """
-    process = module.GaussianDiffusion(net, image_size=side, sampling_timesteps=steps).eval()
+    process = module.GaussianDiffusion(net, image_size=side, sampling_timesteps=steps)
+    process.to(device).eval()
     return lambda y, w: 2 * process.sample(y, cond_scale=1 + (w or 1e-6)) - 1
 
 
@@ -81,7 +82,7 @@ def diffusers_sampler(
 
     @torch.no_grad()
     def draw(y: Tensor, w: float) -> Tensor:
-        x = torch.randn(len(y), *shape)
+        x = torch.randn(len(y), *shape, device=y.device)
         labels = torch.cat([y, torch.full_like(y, K)])
         for t in scheduler.timesteps:
             cond, null = net(torch.cat([x, x]), t, class_labels=labels).sample.chunk(2)
@@ -124,12 +125,13 @@ def train_lucidrains(
     The average begins after 100 steps and keeps more of itself as it goes on, as ema-pytorch's.
     """
     torch.manual_seed(seed)
-    process = module.GaussianDiffusion(net, image_size=data.shape[1]).train()
+    device = next(net.parameters()).device
+    process = module.GaussianDiffusion(net, image_size=data.shape[1]).to(device).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=recipe.lr, betas=(0.9, 0.99))
     ema = AveragedModel(net, multi_avg_fn=warming)
     for step, (x, y) in enumerate(batches(data, recipe.batch, seed), start=1):
         # It takes images in 0..1, and drops labels itself.
-        process((x + 1) / 2, classes=y).backward()
+        process((x.to(device) + 1) / 2, classes=y.to(device)).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -153,12 +155,14 @@ def train_diffusers(
     torch.manual_seed(seed)
     noising = diffusers.DDPMScheduler(1000)
     optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.lr)
+    device = next(net.parameters()).device
     rate = cosine(optimizer, min(recipe.warmup, steps // 5), steps)
     net.train()
     for (x, y), _ in zip(batches(data, recipe.batch, seed), range(steps), strict=False):
-        t = torch.randint(0, 1000, (len(x),))
+        x, y = x.to(device), y.to(device)
+        t = torch.randint(0, 1000, (len(x),), device=device)
         noise = torch.randn_like(x)
-        dropped = torch.rand(len(x)) < P_UNCOND
+        dropped = torch.rand(len(x), device=device) < P_UNCOND
         out = net(
             noising.add_noise(x, noise, t),
             t,

@@ -36,6 +36,7 @@ from minicfg.peers_speed import (
     K,
     W,
     bars,
+    labels,
     networks,
     size,
     whose,
@@ -48,14 +49,14 @@ from minicfg.training import train
 def loop(s: Sizes) -> Iterator[Comparison]:
     """Microseconds a step of a network that does nothing, guided."""
     module = lucidrains()
-    out = torch.randn(2 * s.batch, 1, s.side, s.side)
-    y, shape = torch.arange(s.batch) % K, (1, s.side, s.side)
+    out = torch.randn(2 * s.batch, 1, s.side, s.side, device=s.device)
+    y, shape = labels(s, s.batch), (1, s.side, s.side)
     table, still = solvers.ddpm(Schedule.cosine(1000), s.steps), Still(out)
 
     def called(x: Tensor, t: Tensor, class_labels: Tensor) -> Any:
         return Output(out)
 
-    draw = lucidrains_sampler(module, still_lucidrains(module, out), s.side, s.steps)
+    draw = lucidrains_sampler(module, still_lucidrains(module, out), s.side, s.steps, s.device)
     drawn = diffusers_sampler(called, K, shape, s.steps, **COSINE)
     ways: dict[str, Callable[[], object]] = {
         "ours": lambda: sample(still, y, table, shape=shape, w=W, clip=1.0),  # pyright: ignore
@@ -95,7 +96,7 @@ def training(s: Sizes) -> Iterator[Comparison]:
     )
     lucid_recipe = replace(LUCIDRAINS, batch=s.train_batch)
     their_recipe = replace(DIFFUSERS, batch=s.train_batch)
-    runs: dict[str, Iterator[object]] = {"ours": train(data, config)}
+    runs: dict[str, Iterator[object]] = {"ours": train(data, config, device=s.device)}
     runs["diffusers"] = train_diffusers(theirs, data, their_recipe, 0, 2**31)
     runs["lucidrains"] = train_lucidrains(module, lucid, data, lucid_recipe, 0)
     ways = {way: lambda run=run: next(run) for way, run in runs.items()}
@@ -112,7 +113,7 @@ def training(s: Sizes) -> Iterator[Comparison]:
             "Ours averages the weights after every step and makes noise, times and dropped labels "
             "by Philox; lucidrains' averages after every tenth, as its Trainer, diffusers' example "
             "does not. All clip gradients. Theirs are run without accelerate, which does nothing "
-            "on one CPU in float32.",
+            "on one device in float32.",
         ),
     )
 
@@ -123,15 +124,15 @@ def one_step(s: Sizes) -> Iterator[Comparison]:
     scheduler.set_timesteps(50)
     rng = torch.Generator().manual_seed(0)
     shape = (s.still_batch, *s.still)
-    x, z = (torch.randn(shape, generator=rng) for _ in range(2))
-    out = torch.randn(2 * s.still_batch, *s.still, generator=rng)
+    x, z = (torch.randn(shape, generator=rng).to(s.device) for _ in range(2))
+    out = torch.randn(2 * s.still_batch, *s.still, generator=rng).to(s.device)
     place, t = 25, scheduler.timesteps[25]
     # Their times, of which the table is then made, and the row that lies in the middle.
     times = (scheduler.timesteps + 1).tolist()
-    rows = solvers.ddpm(schedule_from_diffusers(scheduler.config), times).rows
+    rows = solvers.ddpm(schedule_from_diffusers(scheduler.config), times).rows.to(s.device)
     given = rows[place : place + 1].clone()
     given[:, 6], given[:, 4] = given[:, 4], 0.0  # noise in the place of the last guess
-    ids = torch.arange(s.still_batch)
+    ids = torch.arange(s.still_batch, device=s.device)
     module: Any = sys.modules[type(scheduler).__module__]
     drawn = module.randn_tensor
 

@@ -13,6 +13,10 @@ import torch
 
 # Before any kernel module is imported: a decorated kernel is then run by Triton's interpreter.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+# And a GPU that there may be is left alone, so that a test is the same everywhere. Those of the
+# kernels and of `test_gpu.py` are compiled and run on it by TRITON_INTERPRET=0.
+if os.environ["TRITON_INTERPRET"] != "0":
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # The packages import their shape types for type checkers only, so that they run without jaxtyping.
 # Here the names are put in scope and every annotated call is checked against its shapes.

@@ -14,6 +14,7 @@ import torch
 
 import kernels
 from kernels import op, reference, triton_step
+from tests.kernels.device import DEVICE
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,11 +135,15 @@ def test_where_a_cuda_tensor_goes(case: Callable, monkeypatch: pytest.MonkeyPatc
     assert sent == [] and plain is op._anywhere
 
 
-COMPILED = """
+PROGRAM = """
+import sys
+
 import torch
 from torch._dynamo.utils import counters
 
 import kernels
+
+device = sys.argv[1]
 
 def case(**changes):
     g = torch.Generator().manual_seed(0)
@@ -146,7 +151,8 @@ def case(**changes):
     xt, x0prev = torch.randn((2, 3, 2, 5), generator=g)
     out, ids = torch.randn((6, 2, 5), generator=g), torch.arange(3)
     args = dict(xt=xt, out=out, rows=rows, k=1, w=2.0, seed=7, sample_ids=ids, x0prev=x0prev)
-    return args | changes
+    args |= changes
+    return {name: v.to(device) if hasattr(v, "to") else v for name, v in args.items()}
 
 def step(**args):
     xs, x0hat = kernels.guided_step(**args)
@@ -175,7 +181,7 @@ for group in groups:
 a = case()
 for k_at, w, each, want_x0 in (
     (None, 2.0, None, True),
-    (torch.tensor(1), None, torch.ones(3), True),
+    (torch.tensor(1, device=device), None, torch.ones(3, device=device), True),
     (None, 2.0, None, False),
 ):
     inputs = a["xt"], a["out"], a["rows"], 1, k_at, w, each, 7, a["sample_ids"], a["x0prev"], 1.0
@@ -190,7 +196,11 @@ def test_torch_compile_sees_one_operator() -> None:
     """In a process of its own, without the shape checks of these tests, which do not trace."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     run = subprocess.run(
-        [sys.executable, "-c", COMPILED], capture_output=True, text=True, env=environment, cwd="/"
+        [sys.executable, "-c", PROGRAM, DEVICE],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd="/",
     )
     assert run.stdout == "traced\n", run.stderr
 

@@ -16,6 +16,7 @@ import triton.language as tl
 from scipy import stats
 
 from kernels import philox, triton_step
+from tests.kernels.device import DEVICE
 
 # Random123 1.09, tests/kat_vectors, philox4x32 10: counter, key, words.
 VECTORS = [
@@ -76,10 +77,10 @@ def write_words(words, seed: tl.uint64, ids, step, stream, B: tl.constexpr, BLOC
 def test_triton_gives_the_same_words(seed: int) -> None:
     ids = torch.tensor([*EXTREME_IDS, 5, 6, 7])
     for step in (1, 2**32 - 1):
-        words = torch.zeros(8, 16, 4, dtype=torch.int64)
-        write_words[(1,)](words, seed, ids, step, philox.TRAINING_NOISE, B=8, BLOCKS=16)
+        words = torch.zeros(8, 16, 4, dtype=torch.int64, device=DEVICE)
+        write_words[(1,)](words, seed, ids.to(DEVICE), step, philox.TRAINING_NOISE, B=8, BLOCKS=16)
         expected = philox.words_numpy(seed, ids.numpy(), step, 16, philox.TRAINING_NOISE)
-        np.testing.assert_array_equal(words.numpy(), expected.astype(np.int64))
+        np.testing.assert_array_equal(words.cpu().numpy(), expected.astype(np.int64))
 
 
 def test_where_a_word_comes_from() -> None:
@@ -147,7 +148,7 @@ def test_extreme_words_make_finite_normals(
 
 @triton.jit
 def write_pairs(words, turns, z0, z1, SIZE: tl.constexpr):
-    i = tl.arange(0, SIZE)
+    i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
     word, turn = tl.load(words + i).to(tl.uint32), tl.load(turns + i).to(tl.uint32)
     cos, sin = triton_step.normal_pair(word, turn)
     tl.store(z0 + i, cos)
@@ -173,8 +174,10 @@ EXTREMES = {
 def test_triton_normals_agree_with_the_definition(name: str) -> None:
     n = 2**16
     words, turns = EXTREMES[name](np.random.default_rng(0), n)
-    z0, z1 = torch.empty(n), torch.empty(n)
-    write_pairs[(1,)](torch.from_numpy(words), torch.from_numpy(turns), z0, z1, SIZE=n)
+    z0, z1 = torch.empty(n, device=DEVICE), torch.empty(n, device=DEVICE)
+    given = (torch.from_numpy(v).to(DEVICE) for v in (words, turns))
+    write_pairs[(n // 1024,)](*given, z0, z1, SIZE=1024)
+    z0, z1 = z0.cpu(), z1.cpu()
     u = (words.astype(np.float32) * np.float32(2**-32) + np.float32(2**-33)).astype(np.float64)
     r, angle = np.sqrt(-2 * np.log(u)), 2 * np.pi * turns / 2**32
     np.testing.assert_allclose(z0.double().numpy(), r * np.cos(angle), rtol=0, atol=NORMAL_ERROR)

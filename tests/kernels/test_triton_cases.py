@@ -1,4 +1,4 @@
-"""The kernel, interpreted, over everything it may be handed: 1,656 cases against float64 NumPy."""
+"""The kernel over everything it may be handed: 1,656 cases against float64 NumPy."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels.triton_step import guided_step
+from kernels import triton_step
+from tests.kernels.device import there_and_back
 
+guided_step = there_and_back(triton_step.guided_step)
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 # One element; around a block of noise (4), powers of 2 and the tile (1024); primes between.
 SIZES = [

@@ -1,4 +1,4 @@
-"""The training kernel, interpreted: the reference's choices to the bit, its noise to 2e-6."""
+"""The training kernel: the reference's choices to the bit, its noise to 2e-6."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kernels import philox, reference, triton_noising, triton_step
-from kernels.triton_noising import noised_batch
+from tests.kernels.device import there_and_back
 
+noised_batch = there_and_back(triton_noising.noised_batch)
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 SIZES = [1, 3, 4, 5, 31, 64, 65, 251, 1023, 1024, 1025]
 
@@ -115,7 +116,7 @@ def test_labels_at_the_edge_of_being_dropped(
     launched = list[tuple[object, ...]]()
     record = type("", (), {"__getitem__": lambda self, grid: lambda *a, **_: launched.append(a)})
     monkeypatch.setattr(triton_noising, "noising_kernel", record())
-    noised_batch(**batch((1, 4), p_uncond=p_uncond))
+    triton_noising.noised_batch(**batch((1, 4), p_uncond=p_uncond))
     drop_below = launched[0][-3]
     assert (word < drop_below) == (u < p_uncond)
     assert drop_below == word + (u < p_uncond)

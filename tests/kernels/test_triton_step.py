@@ -1,4 +1,7 @@
-"""The kernel, interpreted, against float64 NumPy and the reference: every size, type and option."""
+"""The kernel against float64 NumPy and the reference: every size, type and option.
+
+Interpreted; or compiled, where `tests/kernels/device.py` says so.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import philox, reference, triton_step
-from kernels.triton_step import TILE, guided_step
+from kernels.triton_step import TILE
+from tests.kernels.device import DEVICE, there_and_back
 
 ROOT = Path(__file__).parents[2]
+guided_step = there_and_back(triton_step.guided_step)
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 WEIGHTS = [2.0, "each", None, 0.0, -1]
 # One element; around a block of noise (4), a power of 2, and the tile; primes.
@@ -139,7 +144,7 @@ def test_channels_last_out_is_read_where_it_lies(
     got = guided_step(**args | dict(out=out))
     assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
     with Launches(monkeypatch) as launches:
-        guided_step(**args | dict(out=out))
+        triton_step.guided_step(**args | dict(out=out))
     assert launches[0][1] is out
 
 
@@ -150,7 +155,7 @@ def test_contiguous_tensors_are_not_copied(
     """And the element's place is not computed the long way, also where both layouts are one."""
     args = case(shape, w="each")
     with Launches(monkeypatch) as launches:
-        guided_step(**args)
+        triton_step.guided_step(**args)
     for name in ("xt", "out", "x0prev", "rows", "w", "sample_ids"):
         assert any(v is args[name] for v in launches[0]), name
     assert launches[0][-1] is None  # pixels
@@ -186,7 +191,7 @@ def test_channels_last_samples_past_2_to_the_31_are_copied(
     out = torch.empty(2, side, side, 2, device="meta").movedim(-1, 1)
     rows, ids = torch.empty(1, 8, device="meta"), torch.empty(1, device="meta").long()
     with Launches(monkeypatch) as launches:
-        guided_step(xt, out, rows, 0, 2.0, seed=0, sample_ids=ids)
+        triton_step.guided_step(xt, out, rows, 0, 2.0, seed=0, sample_ids=ids)
     assert launches[0][1].is_contiguous() == copied
     assert launches[0][-1] == (None if copied else side * side)  # pixels
 
@@ -234,8 +239,10 @@ def test_addresses_past_2_to_the_31(B: int, n: int, group: int, first: int) -> N
     """The kernel's own arithmetic, alone, beside Python's integers. No tensor is that large."""
     options = triton_step.tiles(B, n)[1]
     S, L = options["SAMPLES"], options["BLOCK"]
-    ids, blocks = torch.empty(S, dtype=torch.int64), torch.empty(L // 4, dtype=torch.int64)
-    at, inside = torch.empty(S, L, dtype=torch.int64), torch.empty(S, L, dtype=torch.int8)
+    ids, blocks, at = (
+        torch.empty(shape, dtype=torch.int64, device=DEVICE) for shape in (S, L // 4, (S, L))
+    )
+    inside = torch.empty(S, L, dtype=torch.int8, device=DEVICE)
     write_places[(1,)](group, first, B, n, ids, at, inside, blocks, SAMPLES=S, BLOCK=L)
     samples, elements = range(group * S, group * S + S), range(first * L, first * L + L)
     assert ids.tolist() == list(samples)
@@ -331,12 +338,12 @@ def test_grids_larger_than_an_axis(
 def test_nothing_else_is_written(case: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tile overhangs a sample of 5; what lies beside the tensors must not change."""
     args = case((3, 5))
-    arena = torch.full((1000,), 7.0)
+    arena = torch.full((1000,), 7.0, device=DEVICE)
     with monkeypatch.context() as patch:
         patch.setattr(torch, "empty", lambda *_, **__: arena[100:115].view(3, 5))
         patch.setattr(torch, "empty_like", lambda _: arena[500:515].view(3, 5))
         guided_step(**args)
-    inside = torch.zeros(1000, dtype=torch.bool)
+    inside = torch.zeros(1000, dtype=torch.bool, device=DEVICE)
     inside[100:115] = inside[500:515] = True
     assert (arena[~inside] == 7).all()
     assert (arena[inside] != 7).all()

@@ -365,7 +365,7 @@ def test_steps_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_every_size_of_the_tests_is_smaller() -> None:
     """So that a size added later is not forgotten here, where it would cost minutes."""
     full = Sizes()
-    for field in fields(Sizes):
+    for field in fields(Sizes)[1:]:  # but for the device
         assert getattr(TINY, field.name) != getattr(full, field.name), field.name
 
 
