@@ -14,7 +14,7 @@ import torch
 
 import kernels
 from kernels import op, reference, triton_step
-from tests.kernels.device import DEVICE
+from tests.kernels.device import DEVICE, there_and_back
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,8 +123,9 @@ def test_where_a_cuda_tensor_goes(case: Callable, monkeypatch: pytest.MonkeyPatc
         args = case((2, 3), change.pop("dtype", torch.float32)) | change
         with monkeypatch.context() as patch:
             patch.setattr(op, "_operator", op._on_cuda)
-            got = kernels.guided_step(**args)
-            assert kernels.guided_step(**args, want_x0=False)[1] is None
+            run = there_and_back(kernels.guided_step)
+            got = run(**args)
+            assert run(**args, want_x0=False)[1] is None
         for a, b in zip(got, reference.guided_step(**args), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=1e-5)  # float32, of numbers below 30
         assert sent == 2 * there
