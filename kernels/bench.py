@@ -5,9 +5,10 @@ first: a kernel that is wrong is not timed. Then one step, in float32 and bfloat
 of 1 x 32 x 32 to tensors of 1 GiB, in each of the ways that `kernels.bench_ways` has.
 
 Every way is recorded as a CUDA graph, as the sampler records its steps, and times are those of a
-replay by the GPU's clock, its cache emptied before: the median and the middle 80 %. Unrecorded,
-small tensors would tell of the host, which takes longer to launch than the GPU to run (`minicfg
-bench` times the sampler with and without). Without a CUDA device, `--cpu` times the plain torch
+replay by the GPU's clock, its cache emptied before: the median and the middle 80 %. Launched, small
+tensors would tell of the host, which takes longer to launch than the GPU to run (`minicfg bench`
+times the sampler both ways). The copy alone is launched: recorded, an H100 did it a fifth slower
+where tensors are large. Without a CUDA device, `--cpu` times the plain torch
 reference against the nine operations and, where diffusers is installed, against its schedulers.
 """
 
@@ -50,12 +51,12 @@ def shape_of(nbytes: int, dtype: torch.dtype) -> tuple[int, int, int, int]:
     return (1, 1, 32, 32) if numel < 2**14 else (numel // 2**14, 4, 64, 64)
 
 
-def timed(run: Callable[[], object], device: str) -> Timing:
-    """How long `run` takes, by the GPU's clock or, on the CPU, by the wall's."""
+def timed(run: Callable[[], object], device: str, record: bool = True) -> Timing:
+    """How long `run` takes, by the GPU's clock, recorded or not; or, on the CPU, by the wall's."""
     if device == "cuda":
         from triton.testing import do_bench
 
-        replay = recorded(run).replay
+        replay = recorded(run).replay if record else run
         median, low, high = cast(
             list[float], do_bench(replay, warmup=25, rep=200, quantiles=[0.5, 0.1, 0.9])
         )
@@ -90,7 +91,7 @@ def time_gpu(sizes: Sequence[int]) -> Iterator[list[Measurement]]:
                 for way, (passes, run) in contenders(Problem.of(shape, dtype, "cuda")).items():
                     if way.startswith("compiled") and not _runs(run):
                         continue
-                    took = timed(run, "cuda")
+                    took = timed(run, "cuda", record=way != "copy")
                     found.append(Measurement(str(dtype)[6:], shape, way, passes, took))
             except torch.OutOfMemoryError:
                 found = []

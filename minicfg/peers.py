@@ -24,7 +24,7 @@ from minicfg.peers_measure import PACKAGES, Bar, Comparison, Sizes, version
 from minicfg.report import Picture, print_table, write_report
 from minicfg.whole import write_whole
 
-ON_A_GPU = Sizes(device="cuda", side=64, product=8192)
+ON_A_GPU = Sizes(device="cuda", side=64, batch=64, product=8192)
 GPU_TASKS = ("lucidrains", "diffusers", "loop", "training", "one step")
 TASKS: dict[str, Callable[[Sizes], Iterator[Comparison]]] = {
     "lucidrains": peers_speed.sampling_lucidrains,

@@ -121,7 +121,7 @@ class UNet(nn.Module):
         self.check_shape(xt.shape[1:])
         told = F.silu(self.embed_t(sinusoids(t, self.width)) + self.embed_y(y))
         x = self.stem(xt.to(self.stem.weight.dtype, memory_format=torch.channels_last))
-        skips = list[Tensor]()
+        skips: list[Tensor] = []
         for i, block in enumerate(self.down):
             if i and i % self.blocks == 0:
                 x = F.avg_pool2d(x, 2)

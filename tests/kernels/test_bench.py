@@ -153,10 +153,10 @@ def cpu_for_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     of = bench_ways.Problem.of
     monkeypatch.setattr(bench.Problem, "of", lambda shape, dtype, _: of(shape, dtype, "cpu"))
 
-    def made_up(run: Callable[[], object], device: str) -> Timing:
+    def made_up(run: Callable[[], object], device: str, record: bool) -> Timing:
         assert device == "cuda"
         run()
-        return Timing(2.0, 1.0, 3.0)
+        return Timing(2.0, 1.0, 3.0) if record else Timing(4.0, 4.0, 4.0)
 
     monkeypatch.setattr(bench, "timed", made_up)
 
@@ -172,6 +172,8 @@ def test_a_run_on_a_gpu_but_for_its_clock(monkeypatch: pytest.MonkeyPatch) -> No
     ]
     assert all([m.way for m in r][:4] == ["copy", "eager", "compiled", "fused"] for r in runs)
     assert all(len(r) == 7 for r in runs)
+    # The copy is launched, and all that it is compared with recorded.
+    assert all([m.time.median for m in r] == [4.0] + 6 * [2.0] for r in runs)
 
 
 @pytest.mark.usefixtures("cpu_for_gpu")

@@ -91,11 +91,6 @@ def reports() -> dict[str, Any]:
     return json.loads(ran.stdout)
 
 
-def four(target: str, variant: Variant | Noising) -> bool:
-    """AMD's waves are of 64 threads, so each has four elements: 64 bits, if they have 16 each."""
-    return target == "gfx942" and variant.dtype.itemsize == 2
-
-
 def report(reports: dict[str, Any], target: str, variant: Variant | Noising) -> listing.Report:
     """As it was, its keys integers again."""
     said = reports[target + repr(variant)]
@@ -113,14 +108,14 @@ def test_no_stack_no_spills_nothing_runs_twice(target: str, reports: dict[str, A
         if isinstance(variant, Variant) and not variant.channels_last:
             # With channels last, Triton 3.6 puts one of AMD's blocks out of order: it jumps back.
             assert r.repeats == 0, variant
-        # 64 registers leave a multiprocessor its 1024 threads, on any NVIDIA GPU since 2016.
-        assert 16 < r.registers <= 64, variant
+        # 72 registers leave a multiprocessor of 65,536 of them 28 of these warps.
+        assert 16 < r.registers <= 72, variant
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "variant"),
-    [(target, v) for target in ON for v in ON[target] if v in STEPS and not four(target, v)],
+    [(target, v) for target in ON for v in ON[target] if v in STEPS],
     ids=str,
 )
 def test_every_access_to_a_tensor_is_128_bits_wide(
@@ -139,25 +134,17 @@ def test_every_access_to_a_tensor_is_128_bits_wide(
 
 
 @pytest.mark.slow
-def test_four_elements_of_16_bits_move_together(reports: dict[str, Any]) -> None:
-    for target, variant in ((t, v) for t in ON for v in ON[t] if four(t, v)):
-        r = report(reports, target, variant)
-        assert r.elements == 4
-        assert set(r.loads) | set(r.stores) == {64}
-
-
-@pytest.mark.slow
-def test_the_float32_step_is_at_most_64_instructions_an_element(reports: dict[str, Any]) -> None:
+def test_the_float32_step_is_at_most_56_instructions_an_element(reports: dict[str, Any]) -> None:
     for variant in STEPS:
         if variant.dtype == torch.float32:
             r = report(reports, "sm_90", variant)
-            assert r.elements == 8
-            assert r.per_element <= 64, variant
+            assert r.elements == 16
+            assert r.per_element <= 56, variant
             # Of these the noise, skipped where c = 0, is two thirds: 10 rounds of Philox for four
             # elements, each at least 2 x 2 products and 2 exclusive ors, are 15 an element alone.
             assert 15 < r.skippable / r.elements < 45
     bf16 = report(reports, "sm_90", STEPS[5])
-    assert bf16.per_element <= 72  # conversions, and pairs of noise through shared memory
+    assert bf16.per_element <= 60  # conversions, and pairs of noise through shared memory
 
 
 @pytest.mark.slow

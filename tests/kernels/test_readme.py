@@ -28,6 +28,7 @@ from kernels.bench_report import Measurement, Timing
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "kernels/README.md").read_text()
 RESULTS = sorted((ROOT / "kernels/results").glob("*.json"))
+RESULTS = [path for path in RESULTS if not path.name.endswith("-peers.json")]
 
 
 def rows(text: str, first: str) -> list[list[str]]:
@@ -73,24 +74,21 @@ def test_the_free_instructions_follow_from_the_data_sheets() -> None:
 
 
 def test_times_are_those_of_the_results() -> None:
-    """Each file of results is shown as it is; and as long as there is no GPU's, it says so."""
-    gpus = 0
+    """Each file of results is shown as it is, in the lecture or beside the file."""
+    folder = (ROOT / "kernels/results/README.md").read_text()
     for path in RESULTS:
         result = json.loads(path.read_text())
         about = result["machine"]
         assert {"date", "python", "torch", "triton"} <= set(about), path
-        gpus += "gpu" in about
         found = [
             Measurement(**m | dict(shape=tuple(m["shape"]), time=Timing(**m["time"])))
             for m in result["measurements"]
         ]
         for _, size in groupby(found, key=lambda m: (m.dtype, m.shape)):
-            assert list(bench_report.lines(list(size), first=False))[-1] in README, path
+            line = list(bench_report.lines(list(size), first=False))[-1]
+            assert line in README + folder, path
         assert (about.get("gpu") or about["processor"]) in README, path
-    said = "No GPU has timed this kernel yet" in README
-    assert said == (gpus == 0)
-    folder = (ROOT / "kernels/results/README.md").read_text()
-    assert ("No GPU has been measured yet" in folder) == (gpus == 0)
+        assert f"({path.name})" in folder
 
 
 # Exercise 1. Count.
@@ -124,10 +122,10 @@ def test_exercise_1_count() -> None:
     assert traffic.passes == 21
     kernel = 4 + 2  # x_t, both halves and x0prev; x_s and x0hat
     assert traffic.passes / kernel == 3.5
-    # In the table: bits of the wide accesses, over the 8 elements of a thread, 32 bits each.
+    # In the table: bits of the wide accesses, over the 16 elements of a thread, 32 bits each.
     (row,) = [row for row in rows(README, "sm_90") if row[0] == "float32, x0hat kept and used"]
     wide = sum(int(n) for n in re.findall(r"(\d+) x 128", " ".join(row[5:7])))
-    assert wide * 128 / (8 * 32) == kernel
+    assert wide * 128 / (16 * 32) == kernel
 
 
 # Exercise 2. Find the row.
@@ -183,12 +181,12 @@ def test_exercise_3_compile() -> None:
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
     assert ran.returncode == 0, ran.stderr[-2000:]
     found = json.loads(ran.stdout)
-    # Counted under Triton 3.6 and 3.7: 188, with 32 bytes of stack; under 3.9: 228, without.
+    # Counted under Triton 3.6 and 3.7: 182, with 32 bytes of stack; under 3.9: 228, without.
     assert 150 < found["per_element"] < 260
     assert found["per_element"] > max(int(n) for row in rows(README, "GPU") for n in row[3:])
     assert found["repeats"] > 0
     assert found["quiet"] < 25  # the noise is all the difference
     pinned = re.search(r"triton==([\d.]+)", (ROOT / "constraints.txt").read_text())
     if pinned and triton.__version__ == pinned[1]:
-        assert (round(found["per_element"]), found["stack"]) == (188, 32)
-        assert "it has 188, a stack, and loops" in README
+        assert (round(found["per_element"]), found["stack"]) == (182, 32)
+        assert "it has 182, a stack, and loops" in README

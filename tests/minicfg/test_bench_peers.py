@@ -369,21 +369,34 @@ def test_every_size_of_the_tests_is_smaller() -> None:
         assert getattr(TINY, field.name) != getattr(full, field.name), field.name
 
 
-def test_the_table_of_the_readme_is_what_was_measured() -> None:
+TABLES = [
+    ("README.md", "## Beside others", "tests/minicfg/peers.json", 14),
+    (
+        "kernels/results/README.md",
+        "## Beside others, on the H100",
+        "kernels/results/nvidia-h100-80gb-hbm3-peers.json",
+        11,
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "head", "measured", "n"), TABLES, ids=["CPU", "GPU"])
+def test_a_table_is_what_was_measured(text: str, head: str, measured: str, n: int) -> None:
     """Every ratio in it with its spread, and both figures beside it, are those of one run."""
     root = Path(__file__).parents[2]
-    told = json.loads((root / "tests/minicfg/peers.json").read_text())
+    told = json.loads((root / measured).read_text())
     ratios, figures = set[str](), set[str]()
     for c in told["comparisons"]:
         ratios |= {f"{r['median']:.2f} ({r['least']:.2f}..{r['most']:.2f})" for r in c["ratios"]}
         figures |= {f"{np.median(bar['values']):.3g}" for bar in c["bars"]}
-    section = (root / "README.md").read_text().split("## Beside others")[1].split("\n## ")[0]
+    section = (root / text).read_text().split(head)[1].split("\n## ")[0]
     for name in ("diffusers", "denoising-diffusion-pytorch", "smalldiffusion"):
-        assert re.search(rf"`{name}`\s{told['machine'][name]}", section), name
+        named = re.search(rf"`{name}`\s{told['machine'][name]}", section)
+        assert named or told["machine"].get("gpu"), name
     rows = [line for line in section.splitlines() if re.match(r"\|.*\(.*\.\..*\)", line)]
-    assert len(rows) == 14
+    assert len(rows) == n
     for row in rows:
-        _, _, ours, theirs, times, _, _ = (cell.strip() for cell in row.split("|"))
+        _, _, ours, theirs, times, *_ = (cell.strip() for cell in row.split("|"))
         assert times in ratios, times
         for number in (*ours.split()[-1:], theirs.split()[-1]):
             assert f"{float(number):.3g}" in figures, row

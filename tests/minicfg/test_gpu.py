@@ -6,6 +6,7 @@ cuDNN's, by default, round their inputs to 10 bits.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -66,10 +67,8 @@ def test_training_is_that_of_the_cpu(change: dict) -> None:
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's, on the way to its compiler
-def test_half_precision_learns(precision: str, compiled: bool) -> None:
-    config = replace(SMALL, precision=precision, compile=compiled, steps=60)
+def test_half_precision_learns(precision: str) -> None:
+    config = replace(SMALL, precision=precision, steps=60)
     losses = [state.loss for state in train(load_data("digits"), config, device="cuda")]
     exact = [state.loss for state in train(load_data("digits"), replace(SMALL, steps=60))]
     assert np.mean(losses[-10:]) == pytest.approx(np.mean(exact[-10:]), rel=0.05)
@@ -87,12 +86,14 @@ def command(*arguments: str) -> str:
     return ran.stderr
 
 
-def test_a_run_moves_between_devices(tmp_path: Path) -> None:
-    """Begun on the GPU, resumed there, sampled on either."""
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_compiled_run_moves_between_devices(precision: str, tmp_path: Path) -> None:
+    """Begun and ended on the GPU, compiled; sampled on either."""
     run = str(tmp_path / "run")
-    settings = ["--out", run, "--steps", "40", "--width", "8", "--save-every", "20"]
-    command("train", *settings, "--device", "cuda")
-    command("train", "--out", run, "--resume", "--device", "cpu")
+    settings = ["--steps", "40", "--width", "8", "--compile", "--precision", precision]
+    command("train", "--out", run, *settings, "--device", "cuda")
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run/log.jsonl").open()]
+    assert losses[-1] < 0.8 * losses[0]
     pictures = {}
     for device in ("cuda", "cpu"):
         out = tmp_path / f"{device}.npz"
