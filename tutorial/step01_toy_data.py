@@ -103,10 +103,10 @@ class GaussianMixture:
         return mean, np.tensordot(self.weights, covs, 1)  # (1.6)
 
     def _log_joint(self, x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n K"]:
-        roots = np.linalg.cholesky(self.covs)
-        z = (x - self.means[:, None]) @ np.linalg.inv(roots).transpose(0, 2, 1)  # (K, n, 2)
-        square, scale = np.einsum("kni,kni->kn", z, z).T, 2 * np.pi * np.linalg.det(roots)
-        return np.log(self.weights) - square / 2 - np.log(scale)  # (1.2)
+        whiten = np.linalg.inv(np.linalg.cholesky(self.covs))
+        z = whiten @ x.T - whiten @ self.means[:, :, None]  # (K, 2, n)
+        scale = 2 * np.pi / np.linalg.det(whiten)
+        return np.log(self.weights / scale) - (z**2).sum(1).T / 2  # (1.2)
 
 
 def _log_sum(log_p: Float[np.ndarray, "n K"]) -> Float[np.ndarray, "n 1"]:
