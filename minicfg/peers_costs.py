@@ -104,21 +104,15 @@ def oracle(s: Sizes) -> Iterator[Comparison]:
 def growth(s: Sizes) -> Iterator[Comparison]:
     """How our sampler's time and memory grow with each of its four sizes: no peer is asked."""
     s = replace(s, steps=s.grow_steps[1], batch=s.grow_batch[0])  # a few seconds a round
-    axes: dict[str, list[Sizes]] = {
-        "steps": [replace(s, steps=n) for n in s.grow_steps],
-        "batch": [replace(s, batch=n) for n in s.grow_batch],
-        "pixels": [replace(s, side=n) for n in s.grow_side],
-    }
-    ways: dict[str, Callable[[], object]] = {
-        f"{axis} {amount(axis, each)}": drawing(each)
-        for axis, sizes in axes.items()
-        for each in sizes
-    }
-    ways |= {f"T {T}": drawing(s, T) for T in s.grow_chain}
+    cases = {f"steps {n}": (replace(s, steps=n), 1000) for n in s.grow_steps}
+    cases |= {f"batch {n}": (replace(s, batch=n), 1000) for n in s.grow_batch}
+    cases |= {f"pixels {n**2}": (replace(s, side=n), 1000) for n in s.grow_side}
+    cases |= {f"T {T}": (s, T) for T in s.grow_chain}
+    ways = {name: drawing(*case) for name, case in cases.items()}
     times = interleaved(ways, min(3, s.repeats))
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        memory = pool.submit(peaks, axes).result()
-    for axis in (*axes, "T"):
+        memory = pool.submit(peaks, cases).result()
+    for axis in ("steps", "batch", "pixels", "T"):
         kept = {way: each for way, each in times.items() if way.startswith(f"{axis} ")}
         x = [float(way.split()[1]) for way in kept]
         found = tuple(
@@ -138,12 +132,7 @@ def growth(s: Sizes) -> Iterator[Comparison]:
         )
 
 
-def amount(axis: str, s: Sizes) -> int:
-    """Where on its axis a case is."""
-    return {"steps": s.steps, "batch": s.batch, "pixels": s.side**2}[axis]
-
-
-def drawing(s: Sizes, T: int = 1000) -> Callable[[], object]:
+def drawing(s: Sizes, T: int) -> Callable[[], object]:
     """A call that draws, the table made anew."""
     net, y = our_unet(s), torch.arange(s.batch) % K
     return lambda: sample(
@@ -151,7 +140,7 @@ def drawing(s: Sizes, T: int = 1000) -> Callable[[], object]:
     )
 
 
-def peaks(axes: dict[str, list[Sizes]]) -> dict[str, str]:
+def peaks(cases: dict[str, tuple[Sizes, int]]) -> dict[str, str]:
     """What each case needs above what a warm process of its own holds.
 
     Linux alone tells: the high-water mark in /proc can be set back, that of `getrusage` cannot, and
@@ -167,17 +156,15 @@ def peaks(axes: dict[str, list[Sizes]]) -> dict[str, str]:
         return float(status.read_text().split(f"{name}:")[1].split()[0]) / 2**10
 
     found: dict[str, str] = {}
-    drawing(replace(axes["steps"][0], batch=1, side=axes["pixels"][0].side))()
-    for axis, sizes in axes.items():
-        for each in sizes:
-            draw = drawing(each)
-            getattr(ctypes.CDLL(None), "malloc_trim", id)(0)  # glibc has it
-            mark.write_text("5")
-            before = mib("VmRSS")
-            draw()
-            found[f"{axis} {amount(axis, each)}"] = (
-                f"{mib('VmHWM') - before:.0f} MiB more at its peak"
-            )
+    smallest, T = min(cases.values(), key=lambda case: case[0].batch * case[0].side ** 2)
+    drawing(replace(smallest, batch=1), T)()
+    for name, case in cases.items():
+        draw = drawing(*case)
+        getattr(ctypes.CDLL(None), "malloc_trim", id)(0)  # glibc has it
+        mark.write_text("5")
+        before = mib("VmRSS")
+        draw()
+        found[name] = f"{mib('VmHWM') - before:.0f} MiB more at its peak"
     return found
 
 
