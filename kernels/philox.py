@@ -35,8 +35,6 @@ SAMPLING, TRAINING_NOISE, TRAINING_CHOICE, DATA_ORDER = 0, 1, 2, 3
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _WEYL = 0x9E3779B9, 0xBB67AE85  # golden ratio and sqrt(3) - 1, in 32 bits
 _WORD = 0xFFFFFFFF
-_FACTORS = np.array(_MULTIPLIERS, np.uint32)[:, None, None]
-_KEY_STEPS = np.arange(10, dtype=np.uint32)[:, None] * np.array(_WEYL, np.uint32)  # mod 2^32
 
 Words = TypeVar("Words", np.ndarray, Tensor)
 
@@ -80,42 +78,30 @@ def words_numpy(
     seed: int, sample_ids: Int[np.ndarray, " B"], step: int, blocks: int, stream: int = SAMPLING
 ) -> UInt[np.ndarray, "B blocks 4"]:
     """The uint32 words of `blocks` blocks a sample."""
-    check_seed(seed)
-    _check_counter(sample_ids, step)
-    c0, c2 = np.arange(blocks, dtype=np.uint64), sample_ids.astype(np.uint64)[:, None]
-    c1, c3 = np.array([step], np.uint64), np.array([stream], np.uint64)
-    return np.stack(philox4x32(c0, c1, c2, c3, seed), axis=-1).astype(np.uint32)
+    return _words_numpy(seed, sample_ids, step, blocks, stream).astype(np.uint32)
 
 
 def words(
     seed: int, sample_ids: Int[Tensor, " B"], step: int, blocks: int, stream: int = SAMPLING
 ) -> Int[Tensor, "B blocks 4"]:
-    """The same words in torch, as int64 in 0..2^32-1, on the device of `sample_ids`."""
+    """The same words in torch, as int64 in 0..2^32-1, on the device of `sample_ids`.
+
+    On the CPU NumPy computes them: an operation on a small array starts twice as soon there.
+    """
     if sample_ids.device.type == "cpu":
-        pairs = _pairs_cpu(seed, sample_ids, step, blocks, stream)
-        return torch.from_numpy(np.stack(pairs).astype(np.int64)).permute(2, 3, 1, 0).flatten(2)
+        w = _words_numpy(seed, sample_ids.numpy(), step, blocks, stream)
+        return torch.from_numpy(w.view(np.int64))
     return _words_torch(seed, sample_ids, step, blocks, stream)
 
 
-def _pairs_cpu(
-    seed: int, sample_ids: Tensor, step: int, blocks: int, stream: int
-) -> tuple[UInt[np.ndarray, "2 B blocks"], UInt[np.ndarray, "2 B blocks"]]:
-    """The words (w0, w2) and (w1, w3) by a third of the operations, of which a CPU counts each.
-
-    A round treats its two words alike, so they lie in one array. Of a product's 64 bits the upper
-    and the lower half are looked at where they lie (little-endian): no shift and no mask.
-    """
+def _words_numpy(
+    seed: int, sample_ids: np.ndarray, step: int, blocks: int, stream: int
+) -> np.ndarray:
     check_seed(seed)
     _check_counter(sample_ids, step)
-    even = np.empty((2, len(sample_ids), blocks), np.uint32)
-    even[0], even[1] = np.arange(blocks), sample_ids.numpy()[:, None]
-    odd = np.array([[[step]], [[stream]]], np.uint32)
-    for key in np.array([seed & _WORD, seed >> 32], np.uint32) + _KEY_STEPS:
-        product = np.multiply(even, _FACTORS, dtype=np.uint64)[::-1].view(np.uint32)
-        np.bitwise_xor(product[..., 1::2], odd, out=even)
-        even ^= key[:, None, None]
-        odd = product[..., 0::2]
-    return even, odd
+    c0, c2 = np.arange(blocks, dtype=np.uint64), sample_ids.astype(np.uint64)[:, None]
+    c1, c3 = np.array([step], np.uint64), np.array([stream], np.uint64)
+    return np.stack(philox4x32(c0, c1, c2, c3, seed), axis=-1)
 
 
 def _words_torch(seed: int, sample_ids: Tensor, step: int, blocks: int, stream: int) -> Tensor:
@@ -161,39 +147,13 @@ def normal(
         stream: what it is for; one of this module's four constants.
     """
     n = math.prod(shape)
-    make = _normal_cpu if sample_ids.device.type == "cpu" else _normal_torch
-    z = make(seed, sample_ids, step, -(-n // 4), stream)
-    return z.flatten(1)[:, :n].reshape(len(sample_ids), *shape)
-
-
-def _normal_torch(seed: int, sample_ids: Tensor, step: int, blocks: int, stream: int) -> Tensor:
-    w = words(seed, sample_ids, step, blocks, stream)
+    w = words(seed, sample_ids, step, -(-n // 4), stream)
     minus_r = w[..., 0::2].float().mul_(2**-32).add_(2**-33).log_().mul_(-2).sqrt_().neg_()
     # Turned by half a turn, which the sign of r gives back, the angle lies in [-pi, pi): float32
     # has its finest grid around 0, and loses at most 2^-25 of half a turn.
     angle = (w[..., 1::2] - 2**31).float().mul_(2 * math.pi * 2**-32)
-    return torch.stack([minus_r * torch.cos(angle), minus_r * torch.sin(angle)], dim=-1)
-
-
-def _normal_cpu(seed: int, sample_ids: Tensor, step: int, blocks: int, stream: int) -> Tensor:
-    """The same to the bit. NumPy's operations start sooner, torch's functions are faster."""
-    even, odd = _pairs_cpu(seed, sample_ids, step, blocks, stream)
-    minus_r = even.astype(np.float32)
-    minus_r *= 2**-32
-    minus_r += 2**-33
-    torch.from_numpy(minus_r).log_()
-    minus_r *= -2
-    torch.from_numpy(minus_r).sqrt_()
-    np.negative(minus_r, out=minus_r)
-    angle = (odd ^ 2**31).view(np.int32).astype(np.float32)
-    angle *= 2 * math.pi * 2**-32
-    cos = torch.cos(torch.from_numpy(angle)).numpy()
-    sin = torch.sin_(torch.from_numpy(angle)).numpy()
-    z = np.empty((len(sample_ids), blocks, 4), np.float32)
-    for i in range(2):
-        np.multiply(minus_r[i], cos[i], out=z[..., 2 * i])
-        np.multiply(minus_r[i], sin[i], out=z[..., 2 * i + 1])
-    return torch.from_numpy(z)
+    z = torch.stack([minus_r * torch.cos(angle), minus_r * torch.sin(angle)], dim=-1)
+    return z.flatten(1)[:, :n].reshape(len(sample_ids), *shape)
 
 
 def uniform(

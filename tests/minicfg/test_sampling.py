@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import FrozenInstanceError, dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -262,6 +262,8 @@ def test_steps_end_at_the_data() -> None:
     assert [s.s for s in states] == TABLE.s.tolist()
     assert torch.equal(states[-1].x, states[-1].x0)
     assert states[-1].x.abs().max() <= 0.5
+    with pytest.raises(FrozenInstanceError):
+        states[-1].k = 0  # pyright: ignore
 
 
 @pytest.mark.parametrize(
@@ -270,6 +272,7 @@ def test_steps_end_at_the_data() -> None:
         ({"w": math.nan}, "w = nan is not a finite number"),
         ({"w": torch.tensor([1.0, math.inf])}, "w has shape .* 2 finite weights are needed"),
         ({"w": torch.ones(3)}, "w has shape .*3.* 2 finite weights"),
+        ({"w": torch.ones(1)}, "w has shape .*1.* 2 finite weights"),
         ({"y": torch.tensor([0, 4])}, r"y holds 0..4: labels are 0..2, or 3 for none"),
         ({"y": torch.tensor([-1, 0])}, r"y holds -1..0"),
         ({"y": torch.tensor([], dtype=torch.int64)}, "B >= 1"),
@@ -310,7 +313,7 @@ def test_bad_input_is_refused_before_the_network_runs(
 def test_refusals_are_usage_errors() -> None:
     with pytest.raises(UsageError):
         sample(Linear(), torch.tensor([9]), TABLE, shape=(4,))
-    for bad in (-1, 2**32):
+    for bad in (-1, 2**32, 2**32 + 1):
         with pytest.raises(UsageError, match="sample_ids must lie in"):
             sample(Linear(), torch.tensor([0]), TABLE, shape=(4,), sample_ids=torch.tensor([bad]))
 
