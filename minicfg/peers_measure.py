@@ -49,6 +49,7 @@ class Sizes:
     chain: int = 20
     judge_steps: int = 400
     ws: tuple[float, ...] = (0.0, 0.3, 1.0)
+    train_steps: int = 2000
     long_chain: int = 1000
     few: tuple[int, ...] = (4, 6, 8, 10, 12, 16, 20, 25)
     grow_steps: tuple[int, ...] = (5, 10, 20, 40)

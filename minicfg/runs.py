@@ -90,6 +90,9 @@ def run_training(
 
     A first Ctrl-C or SIGTERM, to any rank, ends it after the step it falls in; a second one at
     once. The first rank alone prints and writes.
+
+    Raises:
+        MachineError: after a loss that is not finite; what is saved is the step before it.
     """
     state, done = begun, begun.step if begun else 0
     bar = tqdm(
@@ -100,28 +103,33 @@ def run_training(
         unit_scale=True,
         disable=None if group.first else True,
     )
-    loss, stopped = None, 0
+    loss, stopped, failed = None, 0, None
     states = train(data, config, resume=begun, device=device, ranks=group)  # or refuses at once
     few = threads(enough(data.shape))
     log_of = logged(out, done, keeping) if group.first else nullcontext(lambda state: None)
     with stop_between_steps() as stop, bar, few, log_of as log:
-        for state in states:
-            loss = state.loss if loss is None else 0.98 * loss + 0.02 * state.loss
-            bar.update(config.batch)
-            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-            log(state)
-            stopped = group.largest(stop.signal or 0, state.device)
-            if stopped:
-                break
-            if group.first:
-                keep(out, state, keeping)
-                _picture(out, state, keeping.sample_every)
+        try:
+            for state in states:
+                loss = state.loss if loss is None else 0.98 * loss + 0.02 * state.loss
+                bar.update(config.batch)
+                bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+                log(state)
+                stopped = group.largest(stop.signal or 0, state.device)
+                if stopped:
+                    break
+                if group.first:
+                    keep(out, state, keeping)
+                    _picture(out, state, keeping.sample_every)
+        except MachineError as error:  # the weights are still those of the last step
+            failed = error
     if state is None:
-        raise UsageError("steps = 0: there is nothing to train")
+        raise failed or UsageError("steps = 0: there is nothing to train")
     if group.first:
         save(out / "model", state)  # the smaller first, where there is little room
         save_state(out / "state", state)
         plots.save_figure(plots.loss_curve(read_log(out)), out / "loss.png")
+    if failed:
+        raise failed
     if not stopped:
         return state, 0
     if group.first:

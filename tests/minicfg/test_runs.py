@@ -195,6 +195,16 @@ def test_a_save_that_fails_on_the_way_is_said_and_training_goes_on(
     assert kept == ["step-0000003.safetensors", "step-0000009.safetensors"]
 
 
+def test_a_run_that_diverges_leaves_its_last_finite_step(tmp_path: Path) -> None:
+    """Model and state, long before the first save that was asked for."""
+    wild = replace(TINY, lr=1e18)
+    with pytest.raises(MachineError, match=r"step [23]: the loss is .* still those of step [12]"):
+        run_training(load_data("digits"), wild, tmp_path)
+    model, state = load(tmp_path / "model"), load_state(tmp_path / "state")
+    assert 1 <= model.step == state.step <= 2
+    assert all(bool(p.isfinite().all()) for p in model.model.parameters())
+
+
 def test_a_save_that_fails_at_the_end_is_the_runs_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
