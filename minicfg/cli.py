@@ -219,7 +219,7 @@ class Bench:
     cpu: bool = False
     """Stay on the CPU, with the plain torch reference, whether or not there is a GPU."""
     peers: bool = False
-    """Compare with other projects: speed on a GPU; on a CPU quality and cost too, in 34 minutes."""
+    """Compare with other projects: speed on a GPU; on a CPU quality and cost too, 40 minutes."""
 
     def run(self) -> int:
         """Check, time, write."""
