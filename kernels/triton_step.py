@@ -1,15 +1,13 @@
 """The step as one pass over memory: every solver, its guidance and its noise, in a Triton kernel.
 
-What moves. A GPU does elementwise arithmetic much faster than its memory can feed it, so the price
-of such an operation is what it reads and writes. Eager torch runs `kernels.reference.guided_step`
-as ten operations: 14 reads and 10 writes of a tensor of x_t's size. The kernel reads x_t and
-the two halves of `out`, and writes x_s: 3 reads and 1 write. A solver that looks back has x0hat
-written too, and reads the last one: 4 and 2. The noise moves nothing: it is made where it is used.
+What moves. A GPU does arithmetic much faster than its memory can feed it, so the price of a step is
+what it reads and writes. Eager torch runs `kernels.reference.guided_step` as ten operations: 14
+reads and 10 writes of a tensor of x_t's size. The kernel reads x_t and the two halves of `out`, and
+writes x_s: 3 reads and 1 write. (A solver that looks back: 4 and 2.) The noise moves nothing.
 
-What is computed. Free arithmetic has an end: at 16 bytes an element there is time for about a
-hundred instructions, and noise is most of them. So one Philox call serves four neighbours, and
-logarithm, sine and cosine are polynomials on the words themselves, without branches. Compiled for
-an NVIDIA H100, the whole float32 step is about 52 instructions an element.
+What is computed. Free arithmetic has an end: at 16 bytes an element an H100 has time for a hundred
+instructions or so, and noise is most of the 52 that are needed. So one Philox call serves four
+neighbours, and logarithm, sine and cosine are polynomials on the words themselves.
 
 Read on in the order of the data: the noise, from a word to a normal; the tile; the launch.
 """
@@ -159,13 +157,10 @@ def tiles(B: int, n: int) -> tuple[tuple, dict]:
     block = min(TILE, max(4, triton.next_power_of_2(n)))
     groups = triton.cdiv(B, TILE // block)
     grid = (triton.cdiv(n, block), min(groups, MAX_GRID_Y), triton.cdiv(groups, MAX_GRID_Y))
-    # Two warps are 16 elements a thread, who share addresses and the row: an H100 then moves 16-bit
-    # tensors at its copy's speed, and with four at 94 % of it. Where accesses are single, because
-    # n has no wide ones in it, more threads hide more of their latency: there two lose a quarter.
-    warps = 2 if n % 16 == 0 else 4
     # A product and a sum may be fused, rounded once: that is Triton's habit until version 3.10.
-    tile = dict(SAMPLES=TILE // block, BLOCK=block, num_warps=warps, enable_fp_fusion=True)
-    return grid, tile
+    tile = dict(SAMPLES=TILE // block, BLOCK=block, enable_fp_fusion=True)
+    # Of two warps a thread has 16 elements, who share addresses. Single accesses want more threads.
+    return grid, tile | dict(num_warps=2 if n % 16 == 0 else 4)
 
 
 def guided_step(
