@@ -14,7 +14,7 @@ from tutorial.step10_guidance import guide
 from tutorial.step14_ddim import ddim
 from tutorial.step14_rows import ddpm, run
 from tutorial.step17_apg import apg, moved, project, remembering, run_apg
-from tutorial.step17_rules import plain, top_class
+from tutorial.step17_rules import plain, run_rule, top_class
 
 COND, NULL, XT = np.random.default_rng(0).standard_normal((3, 40, 3, 5))
 P, Q = 1.6, -1.3
@@ -121,6 +121,11 @@ def test_17_8_by_neutral_momentum() -> None:
     model, table = oracle_eps(three_gaussians(), schedule), ddpm(schedule, 12)
     a = run_apg(model, y, table, 2.0, np.random.default_rng(0), eta=1.0, beta=0.0)
     np.testing.assert_allclose(a, run(model, y, table, 2.0, np.random.default_rng(0)), atol=1e-11)
+    # Without memory it is the rule of (17.7), whatever of the difference that keeps.
+    kept = {"eta": 0.2, "r": 0.8}
+    a = run_apg(model, y, table, 2.0, np.random.default_rng(0), **kept)
+    b = run_rule(model, y, table, 2.0, np.random.default_rng(0), partial(apg, **kept))
+    np.testing.assert_allclose(a, b, atol=1e-11)
     # A second chain starts without the memory of the first.
     b, c = (run_apg(model, y, table, 2.0, np.random.default_rng(0), beta=-0.5) for _ in range(2))
     np.testing.assert_array_equal(b, c)

@@ -101,6 +101,7 @@ def test_18_3_by_what_it_depends_on() -> None:
     first = sample(ORACLE, y, table, **given)
     for changed in ({"seed": SEED + 1}, {"sample_ids": torch.tensor([5])}, {"w": 2.5}):
         assert not torch.equal(sample(ORACLE, y, table, **given | changed), first)
+    assert sample(ORACLE, y, table, **given | {"w": 0.0}).shape == (1, 2)  # one call of one
     fewer = solvers.ddpm(TorchSchedule.linear(T), steps=T // 2)
     assert not torch.equal(sample(ORACLE, y, fewer, **given), first)
 
@@ -116,3 +117,10 @@ def test_18_3_by_a_trained_network() -> None:
     assert np.abs(x - exact).mean() > 1e-3
     means = np.array([x[ids % 3 == k].mean(0) for k in range(3)])
     np.testing.assert_allclose(means, lesson.SMALL.means, rtol=0, atol=0.15)
+
+
+def test_18_3_by_a_smaller_picture_of_the_same_law() -> None:
+    """A quarter of the toy, as x / 4 is: its log density is the toy's at 4 x, and log 16 more."""
+    x = np.random.default_rng(0).normal(0, 0.4, (50, 2))
+    wanted = lesson.TOY.log_density(4 * x) + np.log(16)
+    np.testing.assert_allclose(lesson.SMALL.log_density(x), wanted, atol=1e-12)
