@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
@@ -181,7 +182,7 @@ def evaluate(
     """
     _check(x, y, judge, real)
     features, log_p = look(judge, x)
-    real_features, _ = look(judge, real.x)
+    real_features = _looked_at(judge, real)
     labels, rng = y.cpu().numpy(), np.random.default_rng(0)
     real_spread = within_class_spread(real_features, real.y.numpy())
     parts = _halvings(real_features, real.y.numpy(), len(x))
@@ -237,7 +238,7 @@ def evaluate_real(judge: Judge, real: Dataset, n: int) -> Scores:
     not seen, of `n` of them if there are so many; Frechet distance, precision and recall are those
     of real images against others, and their errors the scatter among the halvings.
     """
-    parts = _halvings(look(judge, real.x)[0], real.y.numpy(), n)
+    parts = _halvings(_looked_at(judge, real), real.y.numpy(), n)
     floors = [_distance(_moments(half), _moments(other)) for half, other in parts]
     covered = np.array([precision_recall(other, half) for half, other in parts])
     precision, recall = covered.mean(0).tolist()
@@ -254,6 +255,12 @@ def evaluate_real(judge: Judge, real: Dataset, n: int) -> Scores:
         precision_se=precision_se,
         recall_se=recall_se,
     )
+
+
+@lru_cache(maxsize=1)  # at many w, samples are held against the same images
+def _looked_at(judge: Judge, real: Dataset) -> np.ndarray:
+    """The features of all real images."""
+    return look(judge, real.x)[0]
 
 
 def _halvings(features: np.ndarray, y: np.ndarray, n: int) -> list[tuple[np.ndarray, np.ndarray]]:

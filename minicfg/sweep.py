@@ -92,6 +92,7 @@ def sweep_into(
 
     Returns the exit code: 0, or 130 and 143 where a signal stopped the training of a variant.
     """
+    steps = tuple(dict.fromkeys(steps))
     for p in p_uncond:
         TrainConfig(p_uncond=p)  # refuses what is no share, before any work
     trained, data = _prepared(out, path, ws, steps, n, seed, how, device)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
 from scipy.stats import entropy
+from torch import Tensor
 
+from minicfg import evaluation
 from minicfg import judge as judge_module
 from minicfg.data import Dataset, split
 from minicfg.errors import UsageError
@@ -330,6 +333,25 @@ def test_what_real_digits_score(judge: Judge) -> None:
     assert scores.n == len(judge.held_out)
     ours = evaluate(DIGITS.x[:400], DIGITS.y[:400], judge, DIGITS)
     assert scores.frechet_floor == ours.frechet_floor  # of the same halvings
+
+
+def test_real_images_are_looked_at_once(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the number of weights; but other images, or another judge, are others."""
+    looked, look = list[int](), judge_module.look
+
+    def counted(judge: Judge, x: Tensor) -> object:
+        looked.append(len(x))
+        return look(judge, x)
+
+    monkeypatch.setattr(evaluation, "look", counted)
+    evaluation._looked_at.cache_clear()
+    x, y = DIGITS.x[:300], DIGITS.y[:300]
+    first, second = (evaluate(x, y, judge, DIGITS) for _ in range(2))
+    assert first == second
+    assert looked == [300, len(DIGITS), 300]
+    few = replace(DIGITS, x=DIGITS.x[:900], y=DIGITS.y[:900])
+    assert evaluate(x, y, judge, few) != first
+    assert looked[3:] == [300, 900]
 
 
 def test_worse_digits_score_worse(judge: Judge) -> None:
