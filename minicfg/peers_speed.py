@@ -37,7 +37,7 @@ NOT_EQUAL_NETWORKS = (
 )
 NOISE = (
     "Ours makes its noise by Philox, a function of seed and sample, theirs by torch.randn, which "
-    "is several times cheaper on a CPU. Each does so inside the time."
+    "is four to five times cheaper on a CPU. Each does so inside the time."
 )
 
 
