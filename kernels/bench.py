@@ -8,8 +8,10 @@ Every way is recorded as a CUDA graph, as the sampler records its steps, and tim
 replay by the GPU's clock, its cache emptied before: the median and the middle 80 %. Launched, small
 tensors would tell of the host, which takes longer to launch than the GPU to run (`minicfg bench`
 times the sampler both ways). The copy alone is launched: recorded, an H100 did it a fifth slower
-where tensors are large. Without a CUDA device, `--cpu` times the plain torch
-reference against the nine operations and, where diffusers is installed, against its schedulers.
+where tensors are large.
+
+Without a CUDA device, `--cpu` times the plain torch reference against the nine operations and,
+where diffusers is installed, against its schedulers.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ def evaluate_real(judge: Judge, real: Dataset, n: int) -> Scores:
 
 @lru_cache(maxsize=1)  # at many w, samples are held against the same images
 def _looked_at(judge: Judge, real: Dataset) -> np.ndarray:
-    """The features of all real images."""
+    """The features of all real images; neither they nor a trained judge are changed any more."""
     return look(judge, real.x)[0]
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from minicfg import peers, peers_costs, peers_quality, peers_speed, peers_steps
+from minicfg.cli import Bench
 from minicfg.errors import MachineError, UsageError
 from minicfg.peers_measure import (
     Bar,
@@ -186,6 +187,30 @@ def test_results_are_kept_as_json_and_as_a_page(
     assert re.search(r"ours against theirs: 2\.00 \(1\.50\.\.3\.00\) times better", out)
     with pytest.raises(UsageError, match="task = 'walk': one of lacks, breaks"):
         peers.bench_peers(tmp_path, ("walk",))
+
+
+@pytest.mark.parametrize("cpu", [True, False])
+def test_a_gpu_is_taken_where_there_is_one(
+    cpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the tasks of speed, on larger pictures; unless --cpu is given."""
+    asked = list[tuple[str, str]]()
+
+    def machine(device: str) -> dict[str, Any]:
+        return {"on": device}
+
+    def task(name: str) -> Callable[[Sizes], Iterator[Comparison]]:
+        return lambda s: (asked.append((name, s.device)), stand_in(s))[1]
+
+    monkeypatch.setattr(peers, "TASKS", {"speed": task("speed"), "quality": task("quality")})
+    monkeypatch.setattr(peers, "GPU_TASKS", ("speed",))
+    monkeypatch.setattr(peers, "machine", machine)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Bench(out=tmp_path, peers=True, cpu=cpu).run() == 0
+    assert asked == ([("speed", "cpu"), ("quality", "cpu")] if cpu else [("speed", "cuda")])
+    said = json.loads((tmp_path / "peers.json").read_text())
+    assert said["machine"]["on"] == asked[0][1]
+    assert said["sizes"]["side"] == (28 if cpu else 64)
 
 
 def test_bars_go_from_the_least_to_the_most() -> None:
