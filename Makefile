@@ -31,7 +31,7 @@ notebooks: $(READY)
 	$(BIN)/python -m pytest --nbmake --durations 0 notebooks/*.ipynb
 
 student: $(READY)
-	$(BIN)/python notebooks/student.py
+	$(BIN)/python notebooks/publish/student.py
 
 book: $(BOOK)
 	$(BIN)/python notebooks/book/build.py
@@ -51,9 +51,9 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 nightly: $(READY)
-	$(BIN)/python -m tests.minicfg.fuzz_loader --n 1000000
-	$(BIN)/python -m tests.minicfg.kill_save --n 200
-	$(BIN)/python -m tests.minicfg.kill_resume --n 50
+	$(BIN)/python -m tests.hardening.fuzz_loader --n 1000000
+	$(BIN)/python -m tests.hardening.kill_save --n 200
+	$(BIN)/python -m tests.hardening.kill_resume --n 50
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
 	$(BIN)/python -m tests.mutants
 	for seed in $$(seq 100); do MINICFG_TEST_SEED=$$seed $(BIN)/python -m pytest -q tests/minicfg/test_law.py || exit 1; done

@@ -4,6 +4,6 @@
 so does `noised_batch`, which makes what a step of training shows the network.
 """
 
-from kernels.op import guided_step, noised_batch
+from kernels.dispatch import guided_step, noised_batch
 
 __all__ = ["guided_step", "noised_batch"]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from minicfg import solvers
-    from minicfg.checkpoint import load, save
-    from minicfg.evaluation import evaluate
     from minicfg.guidance import guide
+    from minicfg.io.checkpoint import load, save
+    from minicfg.metrics.evaluate import evaluate
     from minicfg.sampling import sample
     from minicfg.schedule import Schedule
     from minicfg.training import train
@@ -25,11 +25,11 @@ __all__ = ["Schedule", "UNet", "evaluate", "guide", "load", "sample", "save", "s
 _HOME = {
     "Schedule": "schedule",
     "UNet": "unet",
-    "evaluate": "evaluation",
+    "evaluate": "metrics.evaluate",
     "guide": "guidance",
-    "load": "checkpoint",
+    "load": "io.checkpoint",
     "sample": "sampling",
-    "save": "checkpoint",
+    "save": "io.checkpoint",
     "train": "training",
 }
 

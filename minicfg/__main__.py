@@ -1,6 +1,6 @@
 """`python -m minicfg` is the command `minicfg`."""
 
-from minicfg.cli import main
+from minicfg.cli.main import main
 
 if __name__ == "__main__":
     main()

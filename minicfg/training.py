@@ -30,8 +30,8 @@ from kernels import noised_batch, philox, reference
 from minicfg.algorithm_1 import algorithm_1
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, permutation
+from minicfg.distributed import Ranks
 from minicfg.errors import MachineError, UsageError
-from minicfg.ranks import Ranks
 from minicfg.schedule import Schedule
 from minicfg.unet import UNet
 

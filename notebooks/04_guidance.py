@@ -256,4 +256,4 @@ Image(gif)
 # - mix the raw answers and clip once, last (10.5 and 10.6);
 # - relevance goes up with `w`, diversity down to about `w = 4` here (`tutorial/step11_trade_off.py`).
 #
-# **Try:** `pytest -m step10`, then write the other convention into the lesson. The torch twins are `minicfg/guidance.py` and `minicfg/evaluation.py`.
+# **Try:** `pytest -m step10`, then write the other convention into the lesson. The torch twins are `minicfg/guidance.py` and `minicfg/metrics/evaluate.py`.

@@ -31,13 +31,14 @@ import torch
 from IPython.display import Image
 
 from kernels import philox
-from minicfg import evaluate, plots, sample, solvers, train
+from minicfg import evaluate, sample, solvers, train
 from minicfg.config import TrainConfig
-from minicfg.judge import train_judge
+from minicfg.datasets.load import load_data
+from minicfg.metrics.classifier import train_judge
 from minicfg.sampling import sample_steps
 from minicfg.schedule import Schedule as TorchSchedule
-from minicfg.sources import load_data
 from minicfg.training import ema_decay
+from minicfg.viz import plots
 from tutorial import step14_rows, step18_swap_in
 from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE
 from tutorial.step00_notation import Schedule
@@ -346,6 +347,6 @@ plt.show()
 # - the loop does not know its model, and a sample is a function of model, rows, `w`, label, seed and id (`tutorial/step18_swap_in.py`, equation 18.3);
 # - each image's label is dropped by a coin of its own, and the average of the weights must forget its start (`tutorial/step09_label_dropout.py`, 9.5; `minicfg/training.py`);
 # - `w` may be one a sample (`minicfg/guidance.py`), and a solver is a table (`minicfg/solvers.py`), of which few rows may do;
-# - scores stand in for the truth, each beside what real images score (`minicfg/evaluation.py`).
+# - scores stand in for the truth, each beside what real images score (`minicfg/metrics/evaluate.py`).
 #
 # **Try:** train for 2,000 steps of 128 (four minutes: `make`), and look at the report. Next: `09_the_fused_kernel`.

@@ -27,7 +27,7 @@ collect_ignore = ["mutants.py"]
 # Small tensors: a second thread a process costs more in waiting than it brings.
 torch.set_num_threads(1)
 jaxtyping.install_import_hook(
-    ["tutorial", "minicfg", "kernels.philox", "kernels.reference", "kernels.op"],
+    ["tutorial", "minicfg", "kernels.philox", "kernels.reference", "kernels.dispatch"],
     "beartype.beartype",
 )
 

@@ -45,7 +45,7 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parents[1]
 KNOWN = Path(__file__).with_suffix(".txt")
-MINICFG = ("schedule", "solvers", "guidance", "sampling", "checkpoint", "storage")
+MINICFG = ("schedule", "solvers", "guidance", "sampling", "io.checkpoint", "io.format")
 MODULES = [
     *(f"minicfg.{name}" for name in MINICFG),
     *("kernels.reference", "kernels.philox"),
@@ -54,8 +54,11 @@ MODULES = [
 # The own tests of a module are `tests/LAYER/test_NAME.py`, but for these.
 TESTS = {
     "minicfg.sampling": ["tests/minicfg/test_sampling.py", "tests/minicfg/test_capture.py"],
-    "minicfg.storage": ["tests/minicfg/test_checkpoint.py", "tests/minicfg/test_survivors.py"],
-    "minicfg.checkpoint": ["tests/minicfg/test_checkpoint.py", "tests/minicfg/test_survivors.py"],
+    "minicfg.io.format": ["tests/minicfg/test_checkpoint.py", "tests/minicfg/test_survivors.py"],
+    "minicfg.io.checkpoint": [
+        "tests/minicfg/test_checkpoint.py",
+        "tests/minicfg/test_survivors.py",
+    ],
 }
 UNSEEN = {"figure", "checks"}
 MEMORY = 8 * 2**30

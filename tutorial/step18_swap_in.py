@@ -48,7 +48,7 @@ from kernels import philox
 from minicfg import sample, solvers, train
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.judge import threads
+from minicfg.metrics.classifier import threads
 from minicfg.schedule import Schedule as TorchSchedule
 from tutorial.contract import Denoiser
 from tutorial.program import CLASS_COLORS, Check, present

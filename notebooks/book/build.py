@@ -36,11 +36,11 @@ def build(out: Path, work: Path) -> int:
     """Write the pages, draw what figures are missing, run Sphinx; a warning is an error."""
     from sphinx.cmd.build import build_main
 
-    from notebooks.book import course, figures, pages
+    from notebooks.book import figures, lessons, pages
 
     source = work / "source"
     pages.write(source)
-    names = [lesson.name for lesson in course.lessons()]
+    names = [lesson.name for lesson in lessons.lessons()]
     figures.draw_all(names, work / "figures", source / "figures")
     shutil.rmtree(out, ignore_errors=True)
     strict = ["-b", "html", "-q", "-W", "--keep-going", "-n"]

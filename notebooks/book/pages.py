@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from notebooks.book.course import ROOT, Lesson, lessons, readme, section, sorted_ids
+from notebooks.book.lessons import ROOT, Lesson, lessons, readme, section, sorted_ids
 from notebooks.book.links import (
     Targets,
     cell_mathematics,
@@ -33,10 +33,9 @@ PRIVATE = {"minicfg.editable_only"}
 
 def modules(layer: str) -> list[str]:
     """The modules of a layer that have a public name to document."""
-    stems = sorted(path.stem for path in (ROOT / layer).glob("*.py"))
-    return [
-        f"{layer}.{s}" for s in stems if not s.startswith("_") and f"{layer}.{s}" not in PRIVATE
-    ]
+    paths = sorted((ROOT / layer).rglob("*.py"))
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+    return [name for name in names if "._" not in name and name not in PRIVATE]
 
 
 def notebook_paths() -> list[Path]:
@@ -149,7 +148,7 @@ def citations() -> dict[str, list[str]]:
     """By arXiv number, the files of the three layers that cite it."""
     found: dict[str, list[str]] = {}
     for layer in ("tutorial", "minicfg", "kernels"):
-        for path in sorted((ROOT / layer).glob("*.py")):
+        for path in sorted((ROOT / layer).rglob("*.py")):
             text = path.read_text(encoding="utf-8")
             for paper in sorted(set(re.findall(r"arXiv:(\d{4}\.\d{4,5})", text))):
                 found.setdefault(paper, []).append(f"{layer}/{path.name}")
@@ -180,7 +179,7 @@ def api_page(layer: str, targets: Targets) -> str:
         if name in targets.lessons:
             parts.append(f"The functions of [this lesson](#lesson-{name}).\n")
         else:
-            tree = ast.parse((ROOT / layer / f"{name}.py").read_text(encoding="utf-8"))
+            tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
             parts.append(with_tokens_linked(ast.get_docstring(tree) or "", targets) + "\n")
         parts += ["```{eval-rst}", f".. automodule:: {module}", "   :members:"]
         parts += ["   :exclude-members: checks, figure", "```\n"]
@@ -196,12 +195,14 @@ def api_index() -> str:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOME"
     )
     names = [
-        f"- `minicfg.{name}`, of [`minicfg.{m}`](#api-minicfg-{m})" for name, m in home.items()
+        f"- `minicfg.{name}`, of [`minicfg.{m}`](#api-minicfg-{m.replace('.', '-')})"
+        for name, m in home.items()
     ]
     names.append("- `minicfg.solvers`, [every solver](#api-minicfg-solvers)")
     text = "# The API\n\nThe names that stay as they are:\n\n" + "\n".join(names)
     text += (
-        "\n- `kernels.guided_step` and `kernels.noised_batch`, of [`kernels.op`](#api-kernels-op)"
+        "\n- `kernels.guided_step` and `kernels.noised_batch`:"
+        " [`kernels.dispatch`](#api-kernels-dispatch)"
     )
     return text + "\n\nAnd every module, by layer:\n\n" + toctree(*LAYERS).replace(":hidden:\n", "")
 

@@ -38,7 +38,7 @@ def main(path: str, name: str) -> None:
     """Print what was found as JSON."""
     import torch
 
-    from kernels.inspection import TARGETS, Launch, Variant, empty, inspect
+    from kernels.inspection.inspect import TARGETS, Launch, Variant, empty, inspect
 
     spec = importlib.util.spec_from_file_location("my_kernel", path)
     module = importlib.util.module_from_spec(spec)

@@ -18,9 +18,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kernels import bench, bench_report, bench_ways, reference
-from kernels.bench_report import Measurement, Timing
-from minicfg import bench as package_bench
+from kernels import reference
+from kernels.bench import report as bench_report
+from kernels.bench import run as bench
+from kernels.bench import ways as bench_ways
+from kernels.bench.report import Measurement, Timing
+from minicfg.bench import sampler as package_bench
 from minicfg.errors import MachineError
 from minicfg.unet import UNet
 
@@ -376,10 +379,10 @@ from minicfg import Schedule, UNet, sample, solvers
 model = UNet(channels=1, num_classes=3, width=8, multipliers=(1,))
 y, table = torch.arange(3), solvers.ddpm(Schedule.cosine(10), 3)
 print(sample(model, y, table, shape=(1, 4, 4), w=1.0, seed=1).shape)
-import kernels.inspection, minicfg.bench
-from kernels import bench
+import kernels.inspection.inspect, minicfg.bench.sampler
+from kernels.bench import run as bench
 bench.CPU_SHAPES = ((2, 1, 4, 4),)
-sys.exit(bench.main(minicfg.bench.bench))
+sys.exit(bench.main(minicfg.bench.sampler.bench))
 """
 
 

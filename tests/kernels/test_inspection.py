@@ -18,8 +18,10 @@ import pytest
 import torch
 import triton
 
-from kernels import inspection, listing, triton_step
-from kernels.inspection import Noising, Variant
+from kernels import triton_step
+from kernels.inspection import inspect as inspection
+from kernels.inspection import machine_code as listing
+from kernels.inspection.inspect import Noising, Variant
 
 ROOT = Path(__file__).parents[2]
 BF16 = torch.bfloat16
@@ -47,8 +49,8 @@ from dataclasses import asdict
 import torch
 from torch import bfloat16, float16, float32
 from triton.runtime.jit import create_function_from_signature
-from kernels.inspection import *
-from kernels.inspection import source
+from kernels.inspection.inspect import *
+from kernels.inspection.inspect import source
 
 found = {}
 for target, variant in json.loads(sys.argv[1]):
@@ -68,7 +70,8 @@ for target, variant in json.loads(sys.argv[1]):
     assert {i: v for i, v in ours.attrs.items() if v} == {i: v for i, v in packed[3].items() if v}
 
 # What the benchmark counts on a GPU: its own launch, of tensors with data, recorded.
-from kernels import bench, bench_ways
+from kernels.bench import run as bench
+from kernels.bench import ways as bench_ways
 bench_ways.guided_step = triton_step.guided_step
 problem = bench.Problem.of((64, 4, 64, 64), float32, "cpu")
 found["timed"] = [bench.counted(problem, given, TARGETS["sm_90"]) for given in (False, True)]

@@ -22,8 +22,10 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kernels import bench_report, inspection, philox, triton_step
-from kernels.bench_report import Measurement, Timing
+from kernels import philox, triton_step
+from kernels.bench import report as bench_report
+from kernels.bench.report import Measurement, Timing
+from kernels.inspection import inspect as inspection
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "kernels/README.md").read_text()
@@ -42,7 +44,7 @@ def rows(text: str, first: str) -> list[list[str]]:
 
 def test_the_code_is_the_code() -> None:
     """Every line shown stands in a source, in this order within its block."""
-    source = triton_step_source() + (ROOT / "kernels/bench_ways.py").read_text()
+    source = triton_step_source() + (ROOT / "kernels/bench/ways.py").read_text()
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 6
     for block in blocks:

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from kernels import philox
 from minicfg.algorithm_1 import algorithm_1
-from minicfg.checkpoint import load_state, save_state
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
+from minicfg.datasets.load import load_data
+from minicfg.distributed import Ranks
 from minicfg.errors import UsageError
-from minicfg.ranks import Ranks
+from minicfg.io.checkpoint import load_state, save_state
 from minicfg.schedule import Schedule, log_snr_angle
-from minicfg.sources import load_data
 from minicfg.training import TrainState, batch_indices, choices, train
 from minicfg.unet import UNet, sinusoids
 from tutorial.step13_process import log_snr_of, map_ends, signal_noise

@@ -23,10 +23,10 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from minicfg import storage
-from minicfg.checkpoint import Checkpoint, check_writable, load, load_state, save, save_state
 from minicfg.config import TrainConfig
 from minicfg.errors import DataError, MachineError, UsageError
+from minicfg.io import format as storage
+from minicfg.io.checkpoint import Checkpoint, check_writable, load, load_state, save, save_state
 from minicfg.schedule import Schedule
 from minicfg.training import TrainState, start
 

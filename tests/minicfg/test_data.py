@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from minicfg.data import Dataset, permutation, split
+from minicfg.datasets.load import load_data
 from minicfg.errors import DataError, UsageError
-from minicfg.sources import load_data
 
 X, Y, CLASSES = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 1, 0]), ("a", "b")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from minicfg.checkpoint import load
+from minicfg.cli.demo import WS, _demo
 from minicfg.config import TrainConfig
-from minicfg.demo import WS, _demo
+from minicfg.io.checkpoint import load
 
 TINY = TrainConfig(steps=3, batch=8, width=8, multipliers=(1,), seed=3)
 

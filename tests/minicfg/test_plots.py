@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from minicfg import plots
 from minicfg.errors import UsageError
-from minicfg.evaluation import Scores
+from minicfg.metrics.evaluate import Scores
+from minicfg.viz import plots
 
 
 def shades(rows: int, columns: int, channels: int = 1, side: int = 8) -> torch.Tensor:

@@ -18,7 +18,7 @@ print('TOOK', spent, 'torch' in sys.modules)
 """
 HELP = """
 sys.argv = ['minicfg', '--help']
-from minicfg.cli import main
+from minicfg.cli.main import main
 try:
     main()
 except SystemExit:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from minicfg import storage
-from minicfg.checkpoint import Checkpoint, load, save
 from minicfg.config import TrainConfig
 from minicfg.errors import UsageError
+from minicfg.io import format as storage
+from minicfg.io.checkpoint import Checkpoint, load, save
 from minicfg.unet import UNet
 
 CONFIG = TrainConfig(width=8, multipliers=(1, 2), T=37)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from minicfg import sweep
+from minicfg.cli import sweep
+from minicfg.cli.options import How
+from minicfg.cli.sweep import evaluate_into, findings, parse_ws, sweep_into
+from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
+from minicfg.datasets.load import load_data
 from minicfg.errors import DataError, UsageError
-from minicfg.evaluation import Scores
-from minicfg.how import How
-from minicfg.runs import run_training
-from minicfg.sources import load_data
-from minicfg.sweep import evaluate_into, findings, parse_ws, sweep_into
+from minicfg.metrics.evaluate import Scores
 
 
 @pytest.fixture(scope="module")

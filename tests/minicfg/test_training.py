@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from kernels import philox
-from minicfg.checkpoint import load_state, save_state
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
+from minicfg.datasets.load import load_data
 from minicfg.errors import MachineError, UsageError
+from minicfg.io.checkpoint import load_state, save_state
 from minicfg.schedule import Schedule
-from minicfg.sources import load_data
 from minicfg.training import (
     TrainState,
     batch_indices,

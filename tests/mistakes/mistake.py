@@ -15,6 +15,13 @@ LUCIDRAINS = "lucidrains/denoising-diffusion-pytorch"
 TEAPEARCE = "TeaPearce/Conditional_Diffusion_MNIST"
 
 
+# The tests of a module bear its name, but for these.
+TESTS_OF_WING = {
+    "metrics.evaluate": "metrics",
+    "io.atomic": "atomic",
+}
+
+
 @dataclass(frozen=True)
 class Mistake:
     """`new` in the place of `old`, which its file holds once.
@@ -51,8 +58,10 @@ class Mistake:
     @property
     def tests(self) -> str:
         """The tests that have to fail: the lesson's own, or the module's."""
-        layer, module = self.name.split(".")
-        return f"tests/{layer}/test_{module}.py"
+        layer, *wing, module = self.name.split(".")
+        name = TESTS_OF_WING.get(".".join([*wing, module]), module)
+        folder = "hardening" if name in ("atomic", "signals") else layer
+        return f"tests/{folder}/test_{name}.py"
 
     def put_in(self, text: str) -> tuple[str, list[str]]:
         """The module's text with the mistake, and the tests to begin with, by how they are named.

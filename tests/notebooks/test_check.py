@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from notebooks import check, student
+from notebooks import check
+from notebooks.publish import student
 from tests.notebooks.wrong import WRONG
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("0*.ipynb"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from notebooks import course
+from notebooks.publish import nbgrader_course as course
 
 ASSIGNMENT = "01_forward_process"
 ANSWERS = {  # one right, one wrong, and two that are not there
@@ -33,7 +33,7 @@ def answer(path: Path, answers: dict[str, str]) -> None:
 
 def test_an_assignment_is_a_notebook_and_its_checks(tmp_path: Path):
     assignments = course.write_course(tmp_path)
-    assert assignments == [path.stem for path in sorted(course.HERE.glob("0*.ipynb"))]
+    assert assignments == [path.stem for path in sorted(course.NOTEBOOKS.glob("0*.ipynb"))]
     for assignment in assignments:
         assert (tmp_path / "source" / assignment / f"{assignment}.ipynb").is_file()
         assert (tmp_path / "source" / assignment / "check" / "exercise.py").is_file()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from notebooks import student
+from notebooks.publish import student
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "notebooks").glob("0*.py"))

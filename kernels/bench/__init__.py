@@ -1,0 +1,1 @@
+"""Times of the fused kernel, compared with eager and compiled torch."""

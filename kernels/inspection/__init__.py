@@ -1,0 +1,1 @@
+"""Machine code of the kernels, compiled without a GPU."""

@@ -1,0 +1,49 @@
+"""What `minicfg doctor` says: versions, device, which way a step goes, memory and disk."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+from pathlib import Path
+
+
+def doctor() -> int:
+    """Print a line for each thing the package leans on, then what to do about what is missing."""
+    import torch
+
+    import kernels
+    from kernels.dispatch import HAS_TRITON
+
+    advice: list[str] = []
+    print(f"python      {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for name in ("minicfg", "numpy", "scipy", "torch", "triton", "safetensors", "matplotlib"):
+        print(f"{name:11} {_version(name)}")
+    if torch.cuda.is_available():
+        print(f"device      {torch.cuda.get_device_name()}")
+    else:
+        print(f"device      cpu, {torch.get_num_threads()} threads")
+    if not HAS_TRITON:
+        print("kernel      the plain torch reference on every device: triton is not installed")
+        if platform.system() == "Linux":
+            advice.append("pip install -c constraints.txt triton    for the fused kernel on a GPU")
+    else:
+        print("kernel      CUDA tensors take the Triton kernel, others the plain torch reference")
+    print(f"kernels     {Path(kernels.__file__).parent}")
+    if hasattr(os, "sysconf"):
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        print(f"memory      {pages / 2**30:.1f} GiB")
+    print(f"disk        {shutil.disk_usage('.').free / 2**30:.1f} GiB free here")
+    if importlib.util.find_spec("jupyterlab") is None:
+        advice.append("make lab    installs Jupyter and opens the course")
+    print("\n".join(["", *advice]) if advice else "\nnothing is missing")
+    return 0
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

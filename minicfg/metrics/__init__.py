@@ -1,0 +1,1 @@
+"""Scores of samples: a classifier of real images, and the distances in its features."""

@@ -1,0 +1,1 @@
+"""Pictures: plots, image grids, animations, and self-contained HTML pages."""

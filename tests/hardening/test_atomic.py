@@ -1,0 +1,246 @@
+"""Results are whole or not there, on a disk that is full too; one run at a time in a folder."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from minicfg.cli import train as runs
+from minicfg.cli.main import main
+from minicfg.cli.train import run_training
+from minicfg.config import TrainConfig
+from minicfg.datasets.load import load_data
+from minicfg.errors import MachineError
+from minicfg.io import atomic as whole
+from minicfg.io.atomic import only_writer, write_whole
+from minicfg.viz import plots
+from minicfg.viz.page import Picture, write_report
+from tests.minicfg.forked import Child, forked
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--steps", "2", "--batch", "8", "--width", "8", "--multipliers", "1", "2"]
+IMAGES = torch.zeros(1, 1, 1, 8, 8)
+GRID = plots.image_grid(IMAGES, ["a"], ["b"], "c")
+STOPS = [("w = 0", Picture(plots.png(GRID), ""))]
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "bytes": lambda path: write_whole(path, bytes(10_000)),
+    "a picture": lambda path: plots.save_figure(GRID, path),
+    "a film": lambda path: plots.denoising_gif([(1, IMAGES)] * 2, path),
+    "a page": lambda path: write_report(
+        path, title="", sentences=(), stops=STOPS, pictures=(), made={}
+    ),
+}
+
+
+@contextmanager
+def full() -> Iterator[None]:
+    """No file may grow beyond 300 bytes: a write fails in its middle, as on a full disk."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limits there")
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_write_that_fails_leaves_what_was(
+    write: Callable[[Path], object], there: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "x"
+    if there:
+        path.write_text("what was")
+    with full(), pytest.raises(MachineError, match=r"x cannot be saved \(File too large\)"):
+        write(path)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["what was"] * there
+    write(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["x"] and path.stat().st_size > 300
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limits there")
+@pytest.mark.parametrize("name", ["x.png", "x.npz", "x.gif"])
+def test_a_full_disk_is_exit_code_4(
+    name: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = ["sample", str(trained / "model"), "--out", str(tmp_path / name), "--steps", "2"]
+    monkeypatch.setattr(sys, "argv", ["minicfg", *given])
+    with full(), pytest.raises(SystemExit, match="4"):
+        main()
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1) and "File too large" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "x").symlink_to("there/y")
+    for content in (b"one", b"two"):
+        write_whole(tmp_path / "x", content)
+        assert (tmp_path / "there/y").read_bytes() == content
+    assert (tmp_path / "x").is_symlink() and len(list(tmp_path.rglob("*"))) == 3
+
+
+def test_a_device_stays_one() -> None:
+    """Whoever may do everything could put a file in the place of /dev/null."""
+    before = os.stat(os.devnull)
+    with pytest.raises(MachineError, match="is no file: another name is needed"):
+        write_whole(os.devnull, b"x")
+    assert os.stat(os.devnull).st_mode == before.st_mode
+
+
+def test_the_longest_name_is_no_longer_on_the_way(tmp_path: Path) -> None:
+    write_whole(tmp_path / ("a" * 255), b"x")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+# What else writes a file: the helper; saves; the log, line by line, and TensorBoard's own; and what
+# sets a high-water mark back in /proc.
+ELSEWHERE = {"atomic.py", "format.py", "run_folder.py", "costs.py"}
+
+
+def test_nothing_is_written_otherwise() -> None:
+    """By what would: an open to write, a method that writes."""
+    found = list[str]()
+    for file in sorted((ROOT / "minicfg").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            name, said = node.func.attr, ast.unparse(node)
+            opens = name in ("open", "fdopen") and any(f"'{m}" in said for m in "wax")
+            figure = name == "savefig" and "buffer" not in said
+            if opens or figure or name in ("write_text", "write_bytes", "save_file", "tofile"):
+                found.append(f"{file.name}: {said}")
+    assert {line.split(":")[0] for line in found} <= ELSEWHERE, found
+    assert found  # so that something is looked for
+
+
+# One run at a time
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of two steps."""
+    out = tmp_path_factory.mktemp("trained")
+    run_training(load_data("digits"), TrainConfig(steps=2, batch=8, width=8, multipliers=(1,)), out)
+    return out
+
+
+def holds(folder: Path) -> Callable[[Child], int]:
+    def work(child: Child) -> int:
+        with only_writer(folder) as free:
+            child.say(f"{free}")
+            time.sleep(60)
+        return 0
+
+    return work
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "sweep", "demo"])
+def test_a_folder_that_is_written_is_not_written_twice(
+    command: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    what = {"train": TINY, "demo": []}.get(command, [str(trained / "model")])
+    given = [command, *what, "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["minicfg", *given])
+    with forked(holds(tmp_path)) as child:
+        child.wait_for("True")
+        with pytest.raises(SystemExit, match="2"):
+            main()
+    err = capsys.readouterr().err
+    assert err == f"minicfg: --out {tmp_path}: another process is writing there; wait, or name "\
+        "another\n"  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_run_held_is_free(tmp_path: Path) -> None:
+    with forked(holds(tmp_path)) as child:
+        child.wait_for("True")
+        with only_writer(tmp_path) as free:
+            assert not free
+        child.send(signal.SIGKILL)
+        assert child.code() == -signal.SIGKILL
+        with only_writer(tmp_path) as free, only_writer(tmp_path) as again:
+            assert (free, again) == (True, False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_locks_every_folder_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    with only_writer(tmp_path):
+        monkeypatch.setattr("fcntl.flock", none)
+        with only_writer(tmp_path) as free:
+            assert free
+        monkeypatch.setattr(whole, "fcntl", None)
+        with only_writer(tmp_path) as free:
+            assert free
+
+
+def test_of_two_that_start_at_once_one_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither sees a run when it looks; then both want the folder.
+
+    The other is refused by the lock or, where it comes when the first has ended, by what it left.
+    """
+    out = tmp_path / "run"
+    monkeypatch.setattr(runs, "_page", lambda *_: "")
+
+    def run(child: Child) -> int:
+        load = runs.load_data
+
+        def waiting(*given: object) -> object:
+            child.say("looked")
+            child.wait_for_go()
+            return load(*given)  # pyright: ignore[reportArgumentType]
+
+        runs.load_data = waiting  # pyright: ignore[reportAttributeAccessIssue]
+        sys.argv = ["minicfg", "train", *TINY, "--out", str(out)]
+        main()
+        return 0
+
+    with forked(run) as one, forked(run) as other:
+        for child in (one, other):
+            child.wait_for("looked")
+        one.go()
+        other.go()
+        codes = sorted((one.code(), other.code()))
+    assert codes == [0, 2], one.said() + other.said()
+    with forked(run) as late, forked(run) as first:
+        (out / "state.safetensors").unlink()
+        for child in (late, first):
+            child.wait_for("looked")
+        first.go()
+        assert first.code() == 0
+        late.go()
+        assert late.code() == 2 and "a run that has just ended" in late.said()
+
+
+def test_pictures_are_whole(tmp_path: Path) -> None:
+    WRITERS["a picture"](tmp_path / "x.png")
+    Image.open(tmp_path / "x.png").verify()

@@ -1,0 +1,250 @@
+"""Ctrl-C and SIGTERM, once and twice, in training and elsewhere: the code, and what is left.
+
+Each run is a fork of this process that says where it is, so that the signal comes just there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from minicfg.cli import sweep
+from minicfg.cli import train as runs
+from minicfg.cli.main import main
+from minicfg.cli.signals import stop_between_steps
+from minicfg.cli.train import run_training
+from minicfg.config import TrainConfig
+from minicfg.datasets.load import load_data
+from minicfg.io.checkpoint import load, load_state
+from minicfg.metrics.classifier import Judge
+from tests.minicfg.forked import SECONDS, Child, forked
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no os.fork here")
+
+TINY = ["--batch", "8", "--width", "8", "--multipliers", "1", "--save-every", "2"]
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+AT_ONCE = 10  # seconds; measured: 0.1, where the work that is broken off would take 60
+Work = Callable[[Child], int]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of two steps; and what it imported, no fork imports again."""
+    out = tmp_path_factory.mktemp("trained")
+    run_training(load_data("digits"), TrainConfig(steps=2, batch=8, width=8, multipliers=(1,)), out)
+    return out
+
+
+def typed(*words: object) -> int:
+    sys.argv = ["minicfg", *map(str, words)]
+    main()
+    return 0
+
+
+def training(out: Path, at: int, where: Callable[[Child], None]) -> Work:
+    """A run that comes to `where` in the middle of step `at`."""
+
+    def work(child: Child) -> int:
+        train = runs.train
+
+        def watched(*given: Any, **named: Any) -> Iterator[Any]:
+            for state in train(*given, **named):
+                if state.step == at:
+                    where(child)
+                yield state
+
+        runs.train = watched  # pyright: ignore[reportAttributeAccessIssue]
+        return typed("train", "--out", out, "--steps", 100_000, *TINY)
+
+    return work
+
+
+def until_told(child: Child) -> None:
+    """Say so, and wait for the first signal: its handler gives way to what was there before."""
+    held = signal.getsignal(signal.SIGINT)
+    child.say("here")
+    while signal.getsignal(signal.SIGINT) is held:
+        time.sleep(0.01)
+    child.say("told")
+
+
+def a_long_step(child: Child) -> None:
+    until_told(child)
+    time.sleep(SECONDS)
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_once_while_training_saves(number: int, tmp_path: Path) -> None:
+    with forked(training(tmp_path, 5, until_told)) as child:
+        child.wait_for("here")
+        child.send(number)
+        assert child.code() == CODES[number], child.said()
+        said = child.said()
+    assert f"stopped and saved; to go on: minicfg train --out {tmp_path} --resume" in said
+    assert load_state(tmp_path / "state").step == load(tmp_path / "model").step == 5
+    assert not list(tmp_path.glob("*.tmp")) and not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("second", CODES)
+@pytest.mark.parametrize("first", CODES)
+def test_twice_while_training_ends_at_once(first: int, second: int, tmp_path: Path) -> None:
+    """Before the step is done: what was saved after step 4 is what there is."""
+    with forked(training(tmp_path, 5, a_long_step)) as child:
+        child.wait_for("here")
+        child.send(first)
+        child.wait_for("told")
+        child.send(second)
+        assert child.code(AT_ONCE) == CODES[second], child.said()
+        assert child.said().splitlines()[-1] == "minicfg: stopped"
+        assert "Traceback" not in child.said()
+    assert load_state(tmp_path / "state").step == 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "log.jsonl", "state.json", "state.safetensors",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_twice_while_saving_leaves_the_last_whole_save(number: int, tmp_path: Path) -> None:
+    """The second comes when the state of step 6 is written and not yet in place."""
+
+    def saving(child: Child) -> None:
+        until_told(child)
+        fsync = os.fsync
+
+        def slow(descriptor: int) -> None:
+            fsync(descriptor)
+            if list(tmp_path.glob("*.tmp")):
+                child.say("saving")
+                time.sleep(SECONDS)
+
+        os.fsync = slow
+
+    with forked(training(tmp_path, 6, saving)) as child:
+        child.wait_for("here")
+        child.send(number)
+        child.wait_for("saving")
+        child.send(number)
+        assert child.code(AT_ONCE) == CODES[number], child.said()
+    assert load_state(tmp_path / "state").step == 4
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+# Where there is nothing to save
+
+
+def busy(child: Child) -> None:
+    child.say("here")
+    time.sleep(SECONDS)
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("command", ["sample x.png", "sample x.gif", "evaluate", "sweep"])
+def test_while_drawing_ends_at_once(
+    command: str, number: int, trained: Path, tmp_path: Path
+) -> None:
+    """What stood there stands, byte for byte; one line says why it ended."""
+    command, _, name = command.partition(" ")
+    out = tmp_path / "out"
+    out.mkdir()
+    olds = [out / name] if name else [out / "metrics.json", out / "sweep.json", out / "report.html"]
+    for old in olds:
+        old.write_text("what was")
+
+    def work(child: Child) -> int:
+        draw: Any = lambda *_, **__: busy(child)  # noqa: E731
+        runs.draw = runs.sample_steps = sweep.draw = draw
+        sweep.train_judge = lambda data, **_: Judge(data.shape, 10)
+        return typed(command, trained / "model", "--out", out / name)
+
+    with forked(work) as child:
+        child.wait_for("here")
+        child.send(number)
+        assert child.code(AT_ONCE) == CODES[number], child.said()
+        assert child.said() == "minicfg: stopped\n"
+    assert all(old.read_text() == "what was" for old in olds)
+    assert {p.name for p in out.iterdir()} - {p.name for p in olds} <= {"judge.safetensors"}
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_while_a_result_is_written_leaves_the_old_one(
+    number: int, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.npz").write_text("what was")
+
+    def work(child: Child) -> int:
+        os.fsync = lambda _: busy(child)
+        return typed("sample", trained / "model", "--out", tmp_path / "x.npz", "--steps", 1)
+
+    with forked(work) as child:
+        child.wait_for("here")
+        assert len(list(tmp_path.iterdir())) == 2  # the new one, beside
+        child.send(number)
+        assert child.code(AT_ONCE) == CODES[number], child.said()
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["what was"]
+
+
+def test_while_a_judge_learns_ends_at_once(trained: Path, tmp_path: Path) -> None:
+    """In the middle of torch's own work, which is asked between two operations."""
+
+    def work(child: Child) -> int:
+        learn = sweep.train_judge
+
+        def told(*given: Any, **named: Any) -> Judge:
+            child.say("here")
+            return learn(*given, **named, steps=100_000)
+
+        sweep.train_judge = told
+        return typed("evaluate", trained / "model", "--out", tmp_path)
+
+    with forked(work) as child:
+        child.wait_for("here")
+        time.sleep(0.3)  # well into it; nothing depends on how far
+        child.send(signal.SIGTERM)
+        assert child.code(AT_ONCE) == 143, child.said()
+    assert not list(tmp_path.iterdir())
+
+
+def test_handlers_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [signal.getsignal(number) for number in CODES]
+    with stop_between_steps() as stop:
+        assert (stop.signal, stop.exit_code) == (None, 128)
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.exit_code == 143
+        assert [signal.getsignal(number) for number in CODES] == before
+    monkeypatch.setattr(sys, "argv", ["minicfg", "doctor"])
+    with pytest.raises(SystemExit):
+        main()
+    assert [signal.getsignal(number) for number in CODES] == before
+
+
+def test_one_line_whatever_the_run_was_doing(trained: Path, tmp_path: Path) -> None:
+    """No library turns SIGTERM into an error of its own: torch's operators are one way through."""
+
+    def work(child: Child) -> int:
+        sample = runs.sample
+
+        def told(*given: Any, **named: Any) -> torch.Tensor:
+            child.say("here")
+            for _ in range(100_000):
+                sample(*given, **named)
+            return torch.zeros(1)
+
+        runs.sample = told  # pyright: ignore[reportAttributeAccessIssue]
+        return typed("sample", trained / "model", "--out", tmp_path / "x.png", "--steps", 2)
+
+    with forked(work) as child:
+        child.wait_for("here")
+        time.sleep(0.3)
+        child.send(signal.SIGTERM)
+        assert child.code(AT_ONCE) == 143
+        assert re.fullmatch("minicfg: stopped\n", child.said())
+    assert not list(tmp_path.iterdir())

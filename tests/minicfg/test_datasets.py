@@ -1,0 +1,265 @@
+"""Where images come from: each kind read as it was written, and what is refused, by name."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from minicfg.datasets import load as sources
+from minicfg.datasets.load import load_data
+from minicfg.errors import DataError, UsageError
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist
+
+
+def idx(array: np.ndarray) -> bytes:
+    return (
+        bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + bytes(array)
+    )
+
+
+def write_idx(folder: Path, images: bytes, labels: bytes, packed: bool = False) -> str:
+    for stem, content in (("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)):
+        name = f"{stem}.gz" if packed else stem
+        (folder / name).write_bytes(gzip.compress(content) if packed else content)
+    return f"idx:{folder}"
+
+
+def npz(file: Path, **arrays: Any) -> str:
+    np.savez_compressed(file, **arrays)
+    return f"npz:{file}"
+
+
+def picture(
+    path: Path, mode: str = "L", size: tuple[int, int] = (40, 30), color: Any = 255
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, color).save(path)
+
+
+IMAGES = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
+LABELS = np.array([0, 2, 1], np.uint8)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_files_are_read_pixel_for_pixel(tmp_path: Path, packed: bool) -> None:
+    data = load_data(write_idx(tmp_path, idx(IMAGES), idx(LABELS), packed))
+    assert data.shape == (1, 4, 5) and data.classes == ("0", "1", "2")
+    assert data.y.tolist() == [0, 2, 1]
+    assert np.array_equal(((data.x[:, 0] + 1) * 127.5).round().numpy(), IMAGES)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FASHION.is_dir(), reason="apt-get install dataset-fashion-mnist")
+def test_fashion_mnist() -> None:
+    data = load_data(f"idx:{FASHION}")
+    assert data.x.shape == (60_000, 1, 28, 28) and data.num_classes == 10
+    assert torch.bincount(data.y).tolist() == [6000] * 10
+    assert float(data.x.min()) == -1 and float(data.x.max()) == 1
+
+
+BAD_IDX = {
+    "text": (b"hello, world, this is no such file", idx(LABELS), "does not begin as an IDX"),
+    "another type": (bytes([0, 0, 13, 3]) + idx(IMAGES)[4:], idx(LABELS), "IDX file of bytes in 3"),
+    "labels for images": (idx(LABELS), idx(LABELS), "IDX file of bytes in 3"),
+    "cut short": (idx(IMAGES)[:-1], idx(LABELS), r"\(3, 4, 5\): it holds more or fewer bytes"),
+    "too long": (idx(IMAGES) + b"x", idx(LABELS), "holds more or fewer bytes"),
+    "a huge promise": (
+        bytes([0, 0, 8, 3]) + struct.pack(">3I", 2**20, 2**10, 2**10),
+        idx(LABELS),
+        "more than 8 GiB",
+    ),
+    "fewer labels": (idx(IMAGES), idx(LABELS[:2]), "3 images and 2 labels"),
+    "no images": (
+        idx(IMAGES[:0]),
+        idx(LABELS[:0]),
+        "0 images and 0 labels: as many, 1 or more",
+    ),
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("bad", BAD_IDX.values(), ids=BAD_IDX.keys())
+def test_bad_idx_files_are_named(tmp_path: Path, bad: tuple[bytes, bytes, str]) -> None:
+    with pytest.raises(DataError, match=bad[2]):
+        load_data(write_idx(tmp_path, *bad[:2]))
+
+
+def test_damaged_gzip_is_named(tmp_path: Path) -> None:
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS), packed=True)
+    file = tmp_path / "train-images-idx3-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz is damaged"):
+        load_data(spec)
+
+
+def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    """100 MB of zeros behind a header that speaks of one image: read no further than that."""
+    bomb = bytes([0, 0, 8, 3]) + struct.pack(">3I", 1, 2, 2) + bytes(10**8)
+    spec = write_idx(tmp_path, bomb, idx(LABELS[:1]), packed=True)
+    with pytest.raises(DataError, match="holds more or fewer bytes"):
+        load_data(spec)
+
+
+def test_a_folder_of_pictures(tmp_path: Path) -> None:
+    """A folder a class, in order of name; scaled and cropped at the centre; grey stays grey."""
+    picture(tmp_path / "cat/b.png", color=255)
+    picture(tmp_path / "cat/a.JPG", color=0)
+    picture(tmp_path / "ape/x.png", size=(8, 20), color=51)
+    (tmp_path / "cat/.hidden").write_text("left alone")
+    data = load_data(f"folder:{tmp_path}", size=8)
+    assert data.classes == ("ape", "cat") and data.y.tolist() == [0, 1, 1]
+    assert data.shape == (1, 8, 8)
+    assert data.x.mean(dim=(1, 2, 3)).tolist() == pytest.approx([-0.6, -1, 1], abs=1e-6)
+    wide = Image.new("RGB", (30, 10), "red")
+    wide.paste("blue", (10, 0, 20, 10))  # all that is left of it
+    wide.save(tmp_path / "ape/wide.png")
+    data = load_data(f"folder:{tmp_path}", size=4)
+    assert data.shape == (3, 4, 4)
+    assert torch.equal(data.x[0, :, 1, 1], torch.tensor([-1.0, -1.0, 1.0]))
+
+
+def test_16_bits_keep_their_upper_8(tmp_path: Path) -> None:
+    array = np.full((9, 9), 51 * 256 + 7, np.uint16)
+    (tmp_path / "a").mkdir()
+    Image.fromarray(array).save(tmp_path / "a/deep.png")
+    assert load_data(f"folder:{tmp_path}", size=9).x.mean() == pytest.approx(-0.6)
+
+
+def test_bad_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "in/a/x.png")
+    spec, bad = f"folder:{tmp_path / 'in'}", tmp_path / "in/a/bad.png"
+
+    def refused(match: str) -> None:
+        with pytest.raises(DataError, match=match):
+            load_data(spec)
+        bad.unlink()
+
+    bad.write_bytes((tmp_path / "in/a/x.png").read_bytes()[:60])
+    refused(r"bad.png cannot be read")
+    bad.write_text("no image")
+    refused(r"bad.png is neither PNG nor JPEG")
+    Image.new("L", (5, 5)).save(bad, format="GIF")
+    refused(r"bad.png is neither PNG nor JPEG")
+    picture(tmp_path / "outside.png")
+    bad.symlink_to(tmp_path / "outside.png")
+    refused(r"bad.png is a link out of")
+    os.mkfifo(bad)
+    refused(r"bad.png is no image file")
+    bad = tmp_path / "in/a/notes.txt"
+    bad.write_text("x")
+    refused(r"notes.txt is no image file: .png, .jpg, .jpeg are needed")
+    bad = tmp_path / "in/stray.png"
+    picture(bad)
+    refused(r"stray.png is no folder")
+    monkeypatch.setattr(sources, "MOST_PIXELS", 40 * 30 - 1)
+    with pytest.raises(DataError, match=r"x.png has 40x30 pixels: at most 1199"):
+        load_data(spec)
+
+
+def test_bad_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gone is no folder"):
+        load_data(f"folder:{tmp_path / 'gone'}")
+    with pytest.raises(DataError, match="no images"):
+        load_data(f"folder:{tmp_path}")
+    picture(tmp_path / "a/x.png")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match="no images of b"):
+        load_data(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays(tmp_path: Path, order: Any) -> None:
+    x = np.asarray(IMAGES.reshape(3, 1, 4, 5), order=order)
+    data = load_data(npz(tmp_path / "a.npz", x=x, y=LABELS, classes=np.array(["a", "b", "c"])))
+    assert data.classes == ("a", "b", "c") and data.shape == (1, 4, 5)
+    assert np.array_equal(((data.x + 1) * 127.5).round().numpy(), IMAGES[:, None])
+    floats = np.linspace(-1, 1, 3 * 3 * 4 * 4, dtype=np.float64).reshape(3, 3, 4, 4)
+    data = load_data(npz(tmp_path / "a.npz", x=floats, y=LABELS.astype(np.int32)))
+    assert data.classes == ("0", "1", "2") and data.shape == (3, 4, 4)
+    np.testing.assert_allclose(data.x.numpy(), floats, atol=6e-8, rtol=0)  # half an ulp
+
+
+X = np.zeros((3, 4, 4), np.uint8)
+BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
+    "no y": ({"x": X}, "holds x: x and y are needed"),
+    "objects": ({"x": X, "y": np.array([0, None, {}], object)}, "y.npy holds Python objects"),
+    "too many dims": ({"x": X[None, None], "y": LABELS}, r"x is uint8 \(1, 1, 3, 4, 4\)"),
+    "wide integers": ({"x": X.astype(np.int16), "y": LABELS}, "x is int16"),
+    "float labels": ({"x": X, "y": LABELS / 2}, "y is float64"),
+    "a label a thousand": ({"x": X, "y": LABELS.astype(np.int64) * 10**5}, "y goes up to 200000"),
+    "negative labels": ({"x": X, "y": -LABELS.astype(np.int64)}, "y holds -2..0"),
+    "labels short": ({"x": X, "y": LABELS[:2]}, r"y is torch.int64 \(2,\)"),
+    "no labels": ({"x": X[:0], "y": LABELS[:0]}, r"y is uint8 \(0,\)"),
+    "values": ({"x": X + 2.0, "y": LABELS}, "x holds 2..2: finite values in -1..1"),
+    "nan": ({"x": X + np.nan, "y": LABELS}, "finite values"),
+    "numbers for names": ({"x": X, "y": LABELS, "classes": LABELS}, "classes is uint8"),
+    "too few names": ({"x": X, "y": LABELS, "classes": np.array(["a"])}, "labels are 0..0"),
+}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("bad", BAD_ARRAYS.values(), ids=BAD_ARRAYS.keys())
+def test_bad_arrays_are_named(tmp_path: Path, bad: tuple[dict[str, Any], str]) -> None:
+    with pytest.raises(DataError, match=bad[1]):
+        load_data(npz(tmp_path / "a.npz", **bad[0]))
+
+
+def test_a_lying_array_takes_no_memory(tmp_path: Path) -> None:
+    """A header of 6 GiB over 10 bytes."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "|u1", "fortran_order": False, "shape": (6 * 2**20, 32, 32)}
+    )
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", head.getvalue() + bytes(10))
+    with pytest.raises(DataError, match="holds fewer bytes than that"):
+        load_data(f"npz:{tmp_path / 'a.npz'}")
+
+
+def test_npz_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"PK nothing")
+    with pytest.raises(DataError, match=r"a\.npz is damaged"):
+        load_data(f"npz:{tmp_path / 'a.npz'}")
+    with pytest.raises(DataError, match=r"gone\.npz is not there"):
+        load_data(f"npz:{tmp_path / 'gone.npz'}")
+
+
+def test_toy_dots_are_the_lectures_three_gaussians() -> None:
+    """A dot's centre of light is its point: the classes' means and spread are those of lesson 1.
+
+    1,000 points a class of standard deviation 0.5: 5 standard errors are 0.08 for a mean. Half a
+    pixel is 0.25; the dots of 2-sigma points stay inside the picture.
+    """
+    data = load_data("toy:dots")
+    assert data.shape == (1, 16, 16) and data.classes == ("top", "left", "right")
+    light, pixel = (data.x[:, 0] + 1) / 2, torch.arange(16) - 7.5
+    mass = light.sum((1, 2))
+    right, up = (light.sum(1) @ pixel) / mass / 2, -(light.sum(2) @ pixel) / mass / 2
+    points = torch.stack([right, up], dim=1)
+    for k, mean in enumerate([(0, 1.5), (-1.299, -0.75), (1.299, -0.75)]):
+        of_class = points[data.y == k]
+        assert torch.allclose(of_class.mean(0), torch.tensor(mean), atol=0.08)
+        assert torch.allclose(of_class.std(0), torch.tensor(0.5), atol=0.06)
+
+
+@pytest.mark.parametrize("spec", ["", "digit", "idx:", "folder:", "npz", "toy:moons", "http://x"])
+def test_specs_that_are_none(spec: str) -> None:
+    with pytest.raises(UsageError, match="digits, idx:DIR, folder:DIR, npz:FILE, toy:dots"):
+        load_data(spec)
+
+
+@pytest.mark.parametrize("size", [0, 1025])
+def test_sizes_that_are_none(size: int) -> None:
+    with pytest.raises(UsageError, match=r"size = \d+ is outside 1..1024"):
+        load_data("digits", size)

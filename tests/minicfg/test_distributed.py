@@ -1,0 +1,188 @@
+"""One run by 1, 2 or 4 processes: the same weights to float64's rounding, and what a death leaves.
+
+The processes are forked here and meet over gloo by `minicfg.distributed.ranks` itself, as
+torchrun's do; `test_run_folder.py` has torchrun's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from minicfg.cli.train import train_into
+from minicfg.config import TrainConfig
+from minicfg.data import Dataset
+from minicfg.distributed import Ranks, ranks
+from minicfg.errors import MachineError
+from minicfg.io.checkpoint import load_state
+from minicfg.training import train
+
+TINY = TrainConfig(width=8, multipliers=(1, 2), steps=12, batch=6, T=20, seed=5)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def forked(world: int, run: Callable[[], int]) -> list[int]:
+    """Start `run` in `world` processes that know of one another; their process numbers."""
+    port = free_port()
+    children = []
+    for rank in range(world):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
+                os.environ.update({name: str(value) for name, value in told.items()})
+                os.environ["MASTER_ADDR"] = "127.0.0.1"
+                code = run()
+            except MachineError as error:
+                print(error, file=sys.stderr)
+                code = 4
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        children.append(child)
+    return children
+
+
+def ended(children: list[int], within: float) -> list[int]:
+    """Exit codes, negative for a signal; fails if one is still there after `within` seconds."""
+    codes, deadline = dict.fromkeys(children, None), time.monotonic() + within
+    while None in codes.values():
+        assert time.monotonic() < deadline, "a rank is still there"
+        for child in [child for child, code in codes.items() if code is None]:
+            done, status = os.waitpid(child, os.WNOHANG)
+            if done:
+                codes[child] = os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    return list(codes.values())
+
+
+def images(n: int = 20) -> Dataset:
+    x = torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return Dataset(x, torch.arange(n) % 2, ("a", "b"), "noise")
+
+
+def train_in_float64(out: Path) -> int:
+    """Twelve steps with weights, images and sums in float64; rank r leaves what it ended with."""
+    data = images()
+    torch.set_default_dtype(torch.float64)
+    object.__setattr__(data, "x", data.x.double())  # a data set is float32, this one excepted
+    with ranks() as group:
+        (state,) = deque(train(data, TINY, ranks=group), maxlen=1)
+        found = {f"model.{n}": p for n, p in state.model.state_dict().items()}
+        found |= {f"ema.{n}": p for n, p in state.ema.state_dict().items()}
+        found["loss"] = torch.tensor(state.loss)
+        assert found["model.stem.weight"].dtype == torch.float64
+        save_file({n: p.contiguous() for n, p in found.items()}, out / f"{group.rank}.safetensors")
+    return 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+def test_one_two_and_four_ranks_are_one_run_to_float64(tmp_path: Path):
+    """Batches of 6: four ranks have 1, 2, 1 and 2 images.
+
+    Gradients differ by the order of their sums, 1e-16 of them; AdamW's first steps divide each by
+    its own size, and so keep that; twelve steps of 3e-3. Measured 3e-15; float32 would leave 1e-7.
+    """
+    for world in (1, 2, 4):
+        (folder := tmp_path / str(world)).mkdir()
+        assert ended(forked(world, lambda: train_in_float64(folder)), 120) == [0] * world
+    alone = load_file(tmp_path / "1/0.safetensors")
+    for world in (2, 4):
+        for rank in range(world):
+            found = load_file(tmp_path / f"{world}/{rank}.safetensors")
+            assert found.keys() == alone.keys()
+            for name in alone:
+                torch.testing.assert_close(found[name], alone[name], rtol=0, atol=1e-12)
+
+
+def test_shares_are_whole_and_even_to_one():
+    for world in (1, 2, 3, 4, 7):
+        for n in (world, 10, 128):
+            shares = [range(n)[Ranks(rank, world).share(n)] for rank in range(world)]
+            assert [i for share in shares for i in share] == list(range(n))
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    config = TrainConfig(
+        data="toy:dots", width=8, multipliers=(1, 2), steps=40, batch=6, T=20, seed=5
+    )
+    from minicfg.cli.run_folder import Keeping
+
+    often = Keeping(save_every=5)
+
+    def run(out: Path, *, resume: bool = False) -> Callable[[], int]:
+        return lambda: train_into(out, config, resume=resume, keeping=often)
+
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert ended(forked(2, run(whole)), 120) == [0, 0]
+    children, deadline = forked(2, run(broken)), time.monotonic() + 120
+    while not (broken / "state.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(children[1], signal.SIGKILL)
+    began = time.monotonic()
+    assert ended(children, 30) == [4, -signal.SIGKILL]
+    assert time.monotonic() - began < 30
+    assert "another rank is gone" in capfd.readouterr().err
+    at = json.loads((broken / "state.json").read_text())["step"]
+    assert 0 < at < 40 and at % 5 == 0
+    assert ended(forked(2, run(broken, resume=True)), 120) == [0, 0]
+    ours, theirs = load_state(broken / "state"), load_state(whole / "state")
+    for name, p in theirs.model.state_dict().items():
+        assert torch.equal(ours.model.state_dict()[name], p), name
+    for name, p in theirs.ema.state_dict().items():
+        assert torch.equal(ours.ema.state_dict()[name], p), name
+    assert (broken / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
+
+
+LATE = """
+import os, torch
+from minicfg.distributed import ranks
+with ranks() as group:
+    import torch._dynamo  # an optimiser's first use imports it too
+    assert group.sum(torch.ones(3)).tolist() == [2, 2, 2]
+tasks = os.listdir("/proc/self/task")
+print([name for i in tasks if "gloo" in (name := open(f"/proc/self/task/{i}/comm").read())])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_no_thread_of_the_group_is_left_to_meet_the_end_of_the_interpreter():
+    """One that is left aborts the process now and then, with all its work done."""
+    env = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+    env["MASTER_PORT"] = str(free_port())
+    own = [env | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([sys.executable, "-c", LATE], env=e, **pipes) for e in own]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert [out for out, _ in said] == ["[]\n", "[]\n"]

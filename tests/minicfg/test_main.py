@@ -1,0 +1,475 @@
+"""The command line as a user meets it: exit codes, one line an error, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from minicfg.cli.main import main
+from minicfg.cli.train import run_training
+from minicfg.config import TrainConfig
+from minicfg.datasets.load import load_data
+from minicfg.metrics.classifier import Judge
+
+# A second thread of so small a network waits for the first, on a busy machine for long.
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+SAMPLE = ["sample", "CKPT", "--out", "OUT/x.png"]
+EVALUATE = ["evaluate", "CKPT", "--out", "OUT"]
+TINY = ["--steps", "3", "--batch", "8", "--width", "8", "--multipliers", "1", "2"]
+
+
+def run(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    """`minicfg ARGUMENTS` in this process: exit code, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["minicfg", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of three steps."""
+    out = tmp_path_factory.mktemp("trained")
+    config = TrainConfig(steps=3, batch=8, width=8, multipliers=(1, 2))
+    run_training(load_data("digits"), config, out)
+    return out
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "demo, train, sample, evaluate, sweep, bench, doctor"),
+        (["smple"], "smple"),
+        (["train"], "--out"),
+        (["demo", "--fast"], "--fast"),
+        (["train", "--out", "OUT", "--steps", "many"], "--steps.*'many'"),
+        (["train", "--out", "OUT", "--steps", "0"], "steps = 0: an integer in 1"),
+        (["train", "--out", "OUT", "--batch", "0"], "batch = 0"),
+        (["train", "--out", "OUT", "--T", "0"], "T = 0"),
+        (["train", "--out", "OUT", "--p-uncond", "1.5"], r"p_uncond = 1.5: a number 0\.\.1"),
+        (["train", "--out", "OUT", "--lr", "nan"], "lr = nan"),
+        (["train", "--out", "OUT", "--schedule", "sigmoidal"], "--schedule"),
+        (["train", "--out", "OUT", "--data", "mnist"], "data = 'mnist'"),
+        (["train", "--out", "OUT", "--seed", "-1"], "seed = -1"),
+        (["train", "--out", "OUT", "--resume"], "--resume: .* holds no run"),
+        (["sample", "CKPT", "--out", "OUT/x.jpg"], "--out .*x.jpg: .* .png, .npz or .gif"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--w", "nan"], "w = nan is not a finite"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--w", "-inf"], "w = -inf is not a finite"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--steps", "0"], r"steps = 0 is outside 1..1000"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--steps", "1001"], "steps = 1001 is outside"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--labels", "10"], r"--labels 10: .*0\.\.9"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--labels", "-1"], "-1"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--labels", "cat"], "--labels cat"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--each", "0"], "--each 0: at least 1"),
+        ([*SAMPLE, "--each", "1000000000000"], "--each 1000000000000: .* at most 1000000"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--seed", "-3"], "seed = -3"),
+        ([*SAMPLE, "--seed", "18446744073709551616"], "seed = 18446744073709551616"),
+        ([*SAMPLE, "--solver", "heun"], "'heun' for argument '--solver'"),
+        ([*SAMPLE, "--rule", "zero"], "'zero' for argument '--rule'"),
+        ([*SAMPLE, "--rule", "rescale", "--phi", "2"], r"--rule rescale: phi = 2.0: .* 0\.\.1"),
+        ([*SAMPLE, "--rule", "rescale", "--phi", "nan"], "--rule rescale: phi = nan"),
+        ([*SAMPLE, "--rule", "dynamic_threshold", "--P", "99"], "dynamic_threshold: P = 99"),
+        ([*SAMPLE, "--rule", "dynamic_threshold", "--bound", "0"], "bound = 0.0: .* above 0"),
+        ([*SAMPLE, "--rule", "apg", "--apg-eta", "-1"], r"--rule apg: eta = -1.0: .* 0\.\.1"),
+        ([*SAMPLE, "--rule", "apg", "--apg-r", "0"], "--rule apg: r = 0.0: .* above 0"),
+        ([*SAMPLE, "--phi", "0.5"], "--phi 0.5: --rule guide has no phi"),
+        ([*SAMPLE, "--interval", "2", "-2"], "--interval 2 -2: LOW <= HIGH"),
+        ([*SAMPLE, "--interval", "nan", "2"], "--interval nan 2: LOW <= HIGH"),
+        ([*SAMPLE, "--interval", "2"], "--interval"),
+        (["sample", "CKPT", "--out", "OUT/x.gif", "--solver", "cfgpp"], "--w 2: cfgpp wants"),
+        ([*EVALUATE, "--rule", "apg", "--apg-r", "nan"], "--rule apg: r = nan"),
+        ([*EVALUATE, "--solver", "ddim", "--eta", "7"], r"eta = 7.0 is outside 0\.\.1"),
+        ([*EVALUATE, "--steps", "0"], r"steps = 0 is outside 1\.\.1000"),
+        ([*EVALUATE, "--w", "0", "inf"], "w = inf is not a finite"),
+        (["sweep", "CKPT", "--out", "OUT", "--solver", "cfgpp"], r"--w 0.1: cfgpp wants"),
+        (["sweep", "CKPT", "--out", "OUT", "--p-uncond", "2"], "p_uncond = 2.0"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--device", "tpu"], "--device tpu: auto, cpu"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--v", "2"], r"v = 2.0 is outside 0\.\.1"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--eta", "1"], "--eta 1: --solver ddpm has no"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--solver", "cfgpp"], "--w 2: cfgpp wants"),
+        (["evaluate", "CKPT", "--out", "OUT", "--n", "10"], "n = 10: at least 40"),
+        (["sweep", "CKPT", "--out", "OUT", "--w", "4:0:1"], "--w 4:0:1: from:to:step"),
+    ],
+    ids=lambda a: " ".join(a) if isinstance(a, list) else "",
+)
+def test_usage_is_exit_code_2_and_one_line(
+    arguments: list[str],
+    said: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"CKPT": str(trained / "model"), "OUT": str(tmp_path / "out")}
+    given = [places.get(a, a) for a in arguments]
+    given = [a.replace("OUT/", places["OUT"] + "/") for a in given]
+    code, _, err = run(given, monkeypatch, capsys)
+    assert code == 2
+    assert err.startswith("minicfg: ")
+    assert err.count("\n") == 1, err
+    assert re.search(said, err), err
+    assert not list(tmp_path.rglob("*.*")), "something was written"
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "not a checkpoint", "another's json"])
+def test_checkpoint_that_cannot_be_trusted_is_exit_code_3(
+    damage: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = (trained / "model.safetensors").read_bytes()
+    about = json.loads((trained / "model.json").read_text())
+    if damage == "truncated":
+        (tmp_path / "model.safetensors").write_bytes(content[: len(content) // 2])
+    if damage == "not a checkpoint":
+        (tmp_path / "model.safetensors").write_bytes(b"PK\x03\x04" + content)
+    if damage == "another's json":
+        (tmp_path / "model.safetensors").write_bytes(content)
+        about["config"]["width"] = 16
+        (tmp_path / "model.json").write_text(json.dumps(about))
+    picture = tmp_path / "x.png"
+    given = ["sample", str(tmp_path / "model"), "--out", str(picture)]
+    code, _, err = run(given, monkeypatch, capsys)
+    assert code == 3
+    assert err.count("\n") == 1
+    assert "model" in err
+    assert not picture.exists()
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "sweep"])
+def test_no_checkpoint_is_exit_code_3_whoever_asks(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [command, str(tmp_path / "none"), "--out", str(tmp_path / "out.png")]
+    code, _, err = run(given, monkeypatch, capsys)
+    assert (code, err.count("\n")) == (3, 1)
+    assert "none" in err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("npz:none.npz", "none.npz"),
+        ("npz:garbage.npz", "garbage.npz"),
+        ("folder:none", "none"),
+        ("folder:empty", "empty"),
+        ("folder:pictures", "broken.png"),
+        ("idx:empty", "empty"),
+    ],
+)
+def test_data_that_cannot_be_read_are_exit_code_3(
+    data: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for folder in ("empty", "pictures/a", "pictures/b"):
+        (tmp_path / folder).mkdir(parents=True)
+    for broken in ("garbage.npz", "pictures/a/broken.png", "pictures/b/broken.png"):
+        (tmp_path / broken).write_bytes(b"not what it says")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(["train", "--data", data, "--out", "run", *TINY], monkeypatch, capsys)
+    assert (code, err.count("\n")) == (3, 1), err
+    assert said in err and not Path("run").exists()
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "sweep"])
+def test_no_place_for_what_a_model_says_is_exit_code_4(
+    command: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").write_text("")
+    given = [command, str(trained / "model"), "--out", str(tmp_path / "file/run/x.png")]
+    monkeypatch.setattr(
+        "minicfg.cli.sweep.train_judge", lambda *_, **__: pytest.fail("work was done")
+    )
+    code, _, err = run(given, monkeypatch, capsys)
+    assert (code, err.count("\n")) == (4, 1)
+    assert "cannot be written to" in err and "another folder is needed" in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "sweep"])
+def test_no_gpu_is_exit_code_4(
+    command: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    what = TINY if command == "train" else [str(trained / "model")]
+    given = [command, *what, "--out", str(tmp_path / "x.png"), "--device", "cuda"]
+    code, _, err = run(given, monkeypatch, capsys)
+    assert (code, err.count("\n")) == (4, 1)
+    assert "no CUDA device here" in err and not list(tmp_path.iterdir())
+
+
+def _of_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [lambda: bytearray(2**62), lambda: torch.empty(2**50), _of_a_gpu],
+    ids=["Python's", "torch's on the CPU", "a GPU's"],
+)
+@pytest.mark.parametrize(("command", "where"), [("sample", "train.draw"), ("sweep", "sweep.draw")])
+def test_no_memory_is_exit_code_4(
+    command: str,
+    where: str,
+    work: Callable[[], object],
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("minicfg.cli.sweep.train_judge", lambda data, **_: Judge(data.shape, 10))
+    monkeypatch.setattr(f"minicfg.cli.{where}", lambda *_, **__: work())
+    given = [command, str(trained / "model"), "--out", str(tmp_path / "x.png")]
+    code, _, err = run(given, monkeypatch, capsys)
+    assert (code, err.count("\n")) == (4, 1), err
+    assert "not enough memory: fewer images at once" in err
+
+
+def test_an_error_of_ours_is_not_taken_for_a_lack_of_memory(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr("minicfg.cli.train.draw", broken)
+    argv = ["minicfg", "sample", str(trained / "model"), "--out", str(tmp_path / "x.png")]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        main()
+
+
+@pytest.mark.parametrize(("command", "where"), [("sample", "train.draw"), ("sweep", "sweep.draw")])
+def test_ctrl_c_while_sampling_is_exit_code_130(
+    command: str,
+    where: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("minicfg.cli.sweep.train_judge", lambda data, **_: Judge(data.shape, 10))
+    monkeypatch.setattr(f"minicfg.cli.{where}", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    given = [command, str(trained / "model"), "--out", str(tmp_path / "x.png")]
+    code, _, err = run(given, monkeypatch, capsys)
+    assert (code, err) == (130, "minicfg: stopped\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["sample", "--steps", "few"], 2),
+        (["sample", "none", "--out", "x.png"], 3),
+        (["train", "--out", "file/run", *TINY], 4),
+    ],
+)
+def test_exit_codes_of_the_program_itself(arguments: list[str], code: int, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    program = [str(Path(sys.executable).parent / "minicfg"), *arguments]
+    ran = subprocess.run(program, cwd=tmp_path, env=ONE_THREAD, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (code, "", 1), ran.stderr
+    assert ran.stderr.startswith("minicfg: ")
+
+
+@pytest.mark.parametrize("command", [["demo"], ["train", *TINY]])
+def test_unwritable_folder_is_found_before_training_and_is_exit_code_4(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Below a file there can be no folder, whoever asks (permissions do not stop root)."""
+    (tmp_path / "file").write_text("")
+    began = time.perf_counter()
+    given = [*command, "--out", str(tmp_path / "file" / "run")]
+    code, _, err = run(given, monkeypatch, capsys)
+    assert code == 4
+    assert err.count("\n") == 1
+    assert "cannot be written to" in err
+    assert time.perf_counter() - began < 15  # the demo trains for a minute
+
+
+def test_sample_writes_a_picture_and_arrays(
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, picture, arrays = str(trained / "model"), tmp_path / "x.png", tmp_path / "x.npz"
+    flags = ["--labels", "3", "1", "4", "--each", "2", "--w", "1.5", "--steps", "4"]
+    assert run(["sample", model, "--out", str(picture), *flags], monkeypatch, capsys)[0] == 0
+    Image.open(picture).verify()
+    assert run(["sample", model, "--out", str(arrays), *flags], monkeypatch, capsys)[0] == 0
+    with np.load(arrays) as drawn:
+        assert drawn["x"].shape == (6, 1, 8, 8)
+        assert drawn["y"].tolist() == [3, 3, 1, 1, 4, 4]
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_sample_writes_the_chain_of_the_same_samples(
+    each: int,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As many frames as steps; in the last, x_t and the guess are the samples, to 32 greys."""
+    model, arrays, film = str(trained / "model"), tmp_path / "x.npz", tmp_path / "x.gif"
+    flags = ["--labels", "3", "1", "4", "--each", str(each), "--steps", "4", "--rule", "rescale"]
+    for path in (arrays, film):
+        assert run(["sample", model, "--out", str(path), *flags], monkeypatch, capsys)[0] == 0
+    with np.load(arrays) as drawn:
+        x = drawn["x"].reshape(3, each, 8, 8)
+    with Image.open(film) as frames:
+        assert getattr(frames, "n_frames", 1) == 4
+        frames.seek(3)
+        last = np.asarray(frames.convert("L"), float) / 127.5 - 1
+    left = last.shape[1] - 3 * 52 - 4  # images of 48 pixels, 4 between two, 8 beside the last
+    for row in range(2 * each):
+        for column in range(3):
+            image = last[36 + 52 * row :, left + 52 * column :][3:48:6, 3:48:6]
+            # 32 greys for 256, chosen among those that are there: within 12, of 127.5 a unit.
+            np.testing.assert_allclose(image, x[column, row % each, ...], rtol=0, atol=0.1)
+
+
+def test_rule_interval_and_solver_change_the_picture(
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen = dict[str, np.ndarray]()
+    for how in (
+        "--w 2", "--w 0", "--w 2 --interval 0 0", "--w 2 --interval -inf inf", "--w 2 --rule apg",
+        "--w 2 --rule apg --apg-eta 1", "--w 2 --rule apg --apg-r 0.01", "--w 2 --solver dpmpp_2m",
+        "--w 2 --rule dynamic_threshold --P 0.5", "--w 2 --rule rescale --phi 1",
+    ):  # fmt: skip
+        path = tmp_path / "x.npz"
+        given = ["sample", str(trained / "model"), "--out", str(path), "--steps", "4", "--each"]
+        assert run([*given, "2", *how.split()], monkeypatch, capsys)[0] == 0
+        with np.load(path) as drawn:
+            seen[how] = drawn["x"]
+    plain, none = seen.pop("--w 2"), seen.pop("--w 0")
+    np.testing.assert_array_equal(seen.pop("--w 2 --interval 0 0"), none)
+    np.testing.assert_array_equal(seen.pop("--w 2 --interval -inf inf"), plain)
+    # The mix by other operations: float32, four rows, 1 / signal = 20,000 in the first, clipped.
+    np.testing.assert_allclose(seen.pop("--w 2 --rule apg --apg-eta 1"), plain, rtol=0, atol=0.01)
+    for how, x in seen.items():
+        assert np.abs(x - plain).max() > 1e-3, how
+
+
+def test_a_run_is_not_begun_over_another(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (trained / "state.safetensors").read_bytes()
+    code, _, err = run(["train", "--out", str(trained), *TINY], monkeypatch, capsys)
+    assert (code, "--resume goes on with it" in err) == (2, True)
+    assert (trained / "state.safetensors").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_saves_says_how_to_go_on_and_going_on_is_exact(
+    number: int, code: int, tmp_path: Path
+) -> None:
+    minicfg = [sys.executable, "-m", "minicfg"]
+    flags = ["--batch", "8", "--width", "8", "--multipliers", "1", "2", "--steps", "100"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    subprocess.run([*minicfg, "train", "--out", str(whole), *flags], check=True, env=ONE_THREAD)
+    # Signalled in the middle of its steps: the program below says when it is there.
+    noisy = [sys.executable, "-c", _NOISY, "train", "--out", str(stopped), *flags]
+    with subprocess.Popen(noisy, stderr=subprocess.PIPE, text=True, env=ONE_THREAD) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if "step 20" in line:
+                break
+        child.send_signal(number)
+        rest = child.stderr.read()
+    assert child.returncode == code
+    assert f"minicfg train --out {stopped} --resume" in rest
+    assert json.loads((stopped / "state.json").read_text())["step"] < 100
+    resume = [*minicfg, "train", "--out", str(stopped), "--resume"]
+    subprocess.run(resume, check=True, env=ONE_THREAD)
+    ours, theirs = (f / "model.safetensors" for f in (stopped, whole))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+_NOISY = """
+import sys
+from minicfg.cli import train as runs
+from minicfg.cli.main import main
+from minicfg.config import TrainConfig
+from minicfg.datasets.load import load_data
+from minicfg.cli.train import run_training
+
+quiet = runs.train
+
+def train(*args, **kwargs):
+    for state in quiet(*args, **kwargs):
+        print("step", state.step, file=sys.stderr, flush=True)
+        yield state
+
+runs.train = train
+main()
+"""
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
+    program = (
+        "import sys; sys.argv = ['minicfg', 'train', '--help']\n"
+        "from minicfg.cli.main import main\n"
+        "try: main()\n"
+        "finally: print('HEAVY', [m for m in ('torch', 'numpy', 'matplotlib') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert "minicfg train --data digits" in ran.stdout
+    assert "HEAVY []" in ran.stdout
+
+
+def test_doctor_names_versions_and_the_way_a_step_goes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(["doctor"], monkeypatch, capsys)
+    assert code == 0
+    assert "torch" in out
+    assert "Triton kernel" in out or "triton is not installed" in out
+
+
+def test_doctor_says_so_where_triton_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kernels.dispatch.HAS_TRITON", False)
+    _, out, _ = run(["doctor"], monkeypatch, capsys)
+    assert "triton is not installed" in out
