@@ -154,11 +154,11 @@ def test_bank_is_in_order() -> None:
 # Changes that are none to the tests, and have to survive.
 HARMLESS = [
     Mistake(
-        "minicfg.guidance",
-        "a sum turned round, the same to the last bit",
+        "kernels.reference",
+        "a sum in the other order, the same to the last bit",
         STUDENTS,
-        "return out_cond + w * (out_cond - out_null)",
-        "return w * (out_cond - out_null) + out_cond",
+        "1 + per_sample(w, out_cond)",
+        "per_sample(w, out_cond) + 1",
     ),
     Mistake(
         "step04_posterior",
