@@ -27,7 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from tutorial import step00_notation, step01_toy_data, step02_forward, step03_marginal
-from tutorial.program import CLASS_COLORS
+from tutorial.figures.program import CLASS_COLORS
 from tutorial.step00_notation import Schedule
 
 rng = np.random.default_rng(0)

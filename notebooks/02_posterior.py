@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from tutorial import step04_posterior, step05_reverse
-from tutorial.program import BLUE, GREY, ORANGE, RED
+from tutorial.figures.program import BLUE, GREY, ORANGE, RED
 from tutorial.step00_notation import Schedule
 from tutorial.step02_forward import forward_chain
 from tutorial.step03_marginal import xt_from_x0

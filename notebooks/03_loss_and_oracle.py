@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from tutorial import step06_loss, step07_oracle, step08_sampling
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step03_marginal import xt_from_x0

@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, ORANGE, Check, present
+from tutorial.figures.program import BLUE, ORANGE, Check, present
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -42,7 +42,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from tutorial.program import CLASS_COLORS, Check, present
+from tutorial.figures.program import CLASS_COLORS, Check, present
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED, Check, present
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step01_toy_data import pinwheel
 

@@ -56,7 +56,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, ORANGE, RED, Check, present
+from tutorial.figures.program import BLUE, GREY, ORANGE, RED, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, ORANGE, Check, present
+from tutorial.figures.program import BLUE, ORANGE, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step04_posterior import posterior_coefficients, q_posterior
 

@@ -50,7 +50,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREEN, Check, present
+from tutorial.figures.program import BLUE, GREEN, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step02_forward import forward_chain
 from tutorial.step03_marginal import q_xt_given_x0, xt_from_x0

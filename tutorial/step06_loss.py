@@ -59,7 +59,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREEN, GREY, ORANGE, Check, present
+from tutorial.figures.program import BLUE, GREEN, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step03_marginal import xt_from_x0
 from tutorial.step06_elbo import EpsModel, elbo_terms, exact_eps, sigma_squared

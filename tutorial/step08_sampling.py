@@ -60,7 +60,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tutorial.contract import Denoiser, Normals
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE, Check, present
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step04_posterior import posterior_coefficients

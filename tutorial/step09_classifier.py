@@ -55,7 +55,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
+from tutorial.figures.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step03_marginal import xt_from_x0

@@ -43,7 +43,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tutorial.contract import Denoiser
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
+from tutorial.figures.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import q_xt_given_xprev

@@ -53,7 +53,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, RED, Check, present
+from tutorial.figures.program import BLUE, GREY, RED, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step05_reverse import score_from_eps

@@ -68,7 +68,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from scipy.spatial import KDTree  # pyright: ignore[reportMissingTypeStubs]  # SciPy has none
 
-from tutorial.program import BLUE, GREY, ORANGE, RED, Check, present
+from tutorial.figures.program import BLUE, GREY, ORANGE, RED, Check, present
 from tutorial.step01_toy_data import three_gaussians
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREEN, GREY, ORANGE, Check, present
+from tutorial.figures.program import BLUE, GREEN, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step04_posterior import posterior_coefficients

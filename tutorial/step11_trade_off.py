@@ -55,7 +55,7 @@ import numpy as np
 from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE, Check, present
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, pinwheel
 from tutorial.step07_oracle import oracle_eps

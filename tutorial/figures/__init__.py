@@ -1,0 +1,1 @@
+"""What each lesson prints and draws when it is run as a program: one module per lesson."""
