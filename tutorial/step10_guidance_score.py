@@ -51,11 +51,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.figures.program import BLUE, GREY, RED, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
-from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step05_reverse import score_from_eps
 from tutorial.step07_oracle import noised, oracle_eps
 from tutorial.step10_guidance import guide
@@ -65,9 +63,13 @@ if TYPE_CHECKING:
 
 
 def guided_score(
-    xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"], w: float,
-    mixture: GaussianMixture, schedule: Schedule,
-) -> Float[np.ndarray, "n 2"]:  # fmt: skip
+    xt: Float[np.ndarray, "n 2"],
+    t: int,
+    y: Int[np.ndarray, " n"],
+    w: float,
+    mixture: GaussianMixture,
+    schedule: Schedule,
+) -> Float[np.ndarray, "n 2"]:
     """What guidance follows if the model is the oracle, for `t` in 1..T and `y` in 0..K."""
     model = oracle_eps(mixture, schedule)
     eps = guide(model(xt, t, y), model(xt, t, np.full_like(y, model.num_classes)), w)
@@ -75,9 +77,13 @@ def guided_score(
 
 
 def log_tilted(
-    xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"], w: float,
-    mixture: GaussianMixture, schedule: Schedule,
-) -> Float[np.ndarray, " n"]:  # fmt: skip
+    xt: Float[np.ndarray, "n 2"],
+    t: int,
+    y: Int[np.ndarray, " n"],
+    w: float,
+    mixture: GaussianMixture,
+    schedule: Schedule,
+) -> Float[np.ndarray, " n"]:
     """The log of the tilted density, not normalised, for `t` in 0..T and `y` in 0..K-1."""
     law = noised(mixture, t, schedule)
     sure = law.log_class_probability(xt)[np.arange(len(y)), y] - np.log(law.weights[y])
@@ -108,56 +114,14 @@ def gap(
     given_y: Gaussian, var_all: float, w: float, t: int, schedule: Schedule
 ) -> tuple[Float[np.ndarray, "*n D"], float]:
     """By how much mean and variance of the first of `both_orders` exceed the second's."""
-    abar, apart = float(schedule.alpha_bar[schedule.check_t(t, first=0)]), var_all - given_y.var
+    abar = float(schedule.alpha_bar[schedule.check_t(t, first=0)])
+    apart = var_all - given_y.var
     R = (1 + w) * var_all - w * given_y.var
     common = w * (1 + w) * (1 - abar) * apart / (R * (abar * R + 1 - abar))
     return common * abar**0.5 * given_y.mean, -common * abar * apart  # (10.11) (10.10)
 
 
-def checks() -> list[Check]:
-    """The slope of the tilted density at one point; the two laws of the example."""
-    mixture, schedule, h, y = three_gaussians(), Schedule.cosine(100), 1e-5, np.zeros(3, dtype=int)
-    x = np.array([[0.3, -0.2], [0.3, -0.2 + h], [0.3, -0.2 - h]])
-    _, above, below = log_tilted(x, 40, y, 3.0, mixture, schedule)
-    slope = guided_score(x, 40, y, 3.0, mixture, schedule)[0, 1]
-    half, given_y = Schedule(np.array([0, 0.5])), Gaussian(np.ones(1), 0.25)
-    aimed, wanted = both_orders(given_y, 1.0, 3.0, 1, half)
-    further, wider = gap(given_y, 1.0, 3.0, 1, half)
-    return [
-        Check("(10.7) score, by a finite difference", slope, (above - below) / (2 * h), 1e-7),
-        Check("(10.10) variance aimed at", aimed.var, wanted.var + wider, 1e-15),
-        Check("(10.10) variance of the noised tilted law", wanted.var, 0.538, 5e-4),
-        Check("(10.11) mean aimed at", aimed.mean[0], wanted.mean[0] + further[0], 1e-15),
-        Check("(10.11) mean of the noised tilted law", wanted.mean[0], 0.870, 5e-4),
-    ]
-
-
-def figure() -> Figure:
-    """The tilted density in the plane; the two laws at one t; both their moments over t."""
-    fig = Figure(figsize=(11, 3.5), layout="constrained")
-    laws, spread, place = fig.subplots(1, 3)
-    half, given_y = Schedule(np.array([0, 0.5])), Gaussian(np.ones(1), 0.25)
-    x = np.linspace(-2.5, 4, 400)[:, None]
-    for law, name, style, color in (
-        (both_orders(given_y, 1.0, 0.0, 1, half)[0], "the class, w = 0", "-", GREY),
-        (both_orders(given_y, 1.0, 3.0, 1, half)[0], "aimed at, w = 3", "-", RED),
-        (both_orders(given_y, 1.0, 3.0, 1, half)[1], "noised tilted law, w = 3", "--", RED),
-    ):
-        laws.plot(x, np.exp(law.log_density(x)), style, color=color, label=name)
-    laws.set(title=r"The two laws at $\bar\alpha_t$ = 1/2", xlabel="$x_t$", ylabel="density")
-    schedule, times = Schedule.cosine(100), range(101)
-    for w, color in ((0.0, GREY), (1.0, BLUE), (3.0, RED)):
-        pairs = [both_orders(given_y, 1.0, w, t, schedule) for t in times]
-        for order, name, style in ((0, "aimed at", "-"), (1, "noised tilted", "--")):
-            label = f"w = {w:g}, {name}"
-            spread.plot(times, [p[order].var for p in pairs], style, color=color, label=label)
-            place.plot(times, [p[order].mean[0] for p in pairs], style, color=color)
-    spread.set(title="Variance: too narrow for $t > 0$", xlabel="t of 100")
-    place.set(title="Mean: too far out for $t > 0$", xlabel="t of 100")
-    for ax in (laws, spread):
-        ax.legend(fontsize=7)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step10_guidance_score", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step10_guidance_score")

@@ -1,1 +1,1 @@
-"""What each lesson prints and draws when it is run as a program: one module per lesson."""
+"""The figure and the checks of each lesson, in a file of the lesson's name."""

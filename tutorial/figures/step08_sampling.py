@@ -1,0 +1,68 @@
+"""The figure shows chains of three classes, the variance along a chain, and what is lost over T."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, Check
+from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step07_oracle import oracle_eps
+from tutorial.step08_sampling import ancestral_sample, ancestral_steps, chain_law, dkw_bound
+
+
+def checks() -> list[Check]:
+    """The sampler against its own law, and against the data; what closes in with T, and how."""
+    mean = np.array([1.0, -0.5])
+    cov = np.array([[0.5, 0.2], [0.2, 0.3]])
+    schedule = Schedule.linear(20)
+    n = 20_000
+    rng = np.random.default_rng(0)
+    model = oracle_eps(GaussianMixture(mean[None], cov[None], np.ones(1)), schedule)
+    x = ancestral_sample(model, np.zeros(n, dtype=int), schedule, 0.0, rng)[:, 0]
+    m, V, _ = (a[0] for a in chain_law(mean, cov, schedule))
+    lost = [chain_law(mean, cov, Schedule.linear(T))[2][0, 0, 0] for T in (500, 1000)]
+    laws = NormalDist(m[0], V[0, 0] ** 0.5), NormalDist(mean[0], cov[0, 0] ** 0.5)
+    F = np.array([[law.cdf(a) for a in np.sort(x)] for law in laws])
+    F_n = np.arange(n + 1) / n
+    own, data = np.maximum(F_n[1:] - F, F - F_n[:-1]).max(1)
+    return [
+        Check("(8.7) distance from its own law", own, 0, dkw_bound(n, 1e-6)),
+        Check("(8.10) farther than that from the data's", data > dkw_bound(n, 1e-6), 1, 0),
+        Check("(8.9) T = 1000 loses half of T = 500", lost[1] / lost[0], 0.5, 0.02),
+    ]
+
+
+def figure() -> Figure:
+    """Chains of three classes; the variance of the chain and of the data; the loss over T."""
+    fig = Figure(figsize=(11, 3.5), layout="constrained")
+    chains, spread, lost = fig.subplots(1, 3)
+    schedule = Schedule.cosine(100)
+    y = np.repeat([0, 1, 2], 200)
+    rng = np.random.default_rng(0)
+    model = oracle_eps(three_gaussians(), schedule)
+    path = np.array([x for _, x in ancestral_steps(model, y, schedule, 0.0, rng)])
+    for k, color in enumerate(CLASS_COLORS[:3]):
+        chains.scatter(*path[-1, y == k].T, s=4, color=color, alpha=0.5, label=f"y = {k}")
+        chains.plot(*path[:, 200 * k].T, color=color, lw=0.8)
+    chains.set(title="Samples, and a chain a class", xlabel="T = 100", aspect="equal")
+    mean = np.zeros(1)
+    cov = np.array([[0.25]])
+    Ts = (10, 20, 50, 100, 200, 500, 1000)
+    for T, color in ((10, ORANGE), (30, BLUE)):
+        time = np.arange(T + 1) / T
+        _, V, G = chain_law(mean, cov, Schedule.linear(T))
+        spread.plot(time, V[:, 0, 0], color=color, label=f"T = {T}")
+        spread.plot(time, (V + G)[:, 0, 0], ":", color=color, label="noised data")
+    spread.set(xlabel="t / T", title="Variance of $x_t$, data of 0.25")
+    for kind, color in ((Schedule.linear, BLUE), (Schedule.cosine, ORANGE)):
+        gap = [chain_law(mean, cov, kind(T))[2][0, 0, 0] for T in Ts]
+        lost.loglog(Ts, gap, "o-", ms=4, color=color, label=kind.__name__)
+    lost.loglog(Ts, [1 / T for T in Ts], "--", color=GREY, label="1 / T")
+    lost.set(xlabel="T", title="0.25 less the variance of samples")
+    for ax in (chains, spread, lost):
+        ax.legend(fontsize=8)
+    return fig
