@@ -73,7 +73,7 @@ def x0_coefficients(t: int, schedule: Schedule, prediction: str = "eps") -> tupl
     abar = float(schedule.alpha_bar[schedule.check_t(t)])
     signal = abar**0.5
     noise = (1 - abar) ** 0.5
-    # For eps, |q| is the factor by which errors grow (5.10). The pair (x_t, v) is the pair (x_0, eps)
+    # For eps, |q| is the factor by which errors grow (5.10). The pair (x_t, v) is (x_0, eps)
     # rotated by phi, and the entry for v is the first row of the inverse rotation.
     table = {
         "eps": (1 / signal, -noise / signal),  # (5.3)

@@ -73,8 +73,13 @@ def sigma_squared(t: int, schedule: Schedule, choice: str = "posterior") -> floa
     """The variance of `p(x_{t-1} | x_t)`, `t` in 1..T; `choice` is posterior or beta."""
     if choice not in ("posterior", "beta"):
         raise ValueError(f"choice = {choice!r} is none of posterior, beta")
-    posterior_var = posterior_coefficients(t, schedule)[2]
-    return posterior_var if choice == "posterior" and t > 1 else float(schedule.beta[t])
+    schedule.check_t(t)
+    if t == 1:  # here the posterior is a point, which would give the data no density
+        return float(schedule.beta[1])
+    if choice == "beta":
+        return float(schedule.beta[t])
+    _, _, posterior_var = posterior_coefficients(t, schedule)
+    return posterior_var
 
 
 def reverse_step(
@@ -101,12 +106,15 @@ def path_cost(
     x0 = path[0]
     xT = path[-1]
     T = schedule.T
-    cost = q_xt_given_x0(x0, T, schedule).log_density(xT) - Gaussian(0 * x0, 1.0).log_density(xT)
+    prior = Gaussian(0 * x0, 1.0)
+    cost = q_xt_given_x0(x0, T, schedule).log_density(xT) - prior.log_density(xT)
     for t in range(T, 0, -1):
-        cost -= reverse_step(model, path[t], y, t, schedule, choice).log_density(path[t - 1])
+        p = reverse_step(model, path[t], y, t, schedule, choice)
+        cost -= p.log_density(path[t - 1])
         if t > 1:  # the product over q ends where the data begin
-            cost += q_posterior(x0, path[t], t, schedule).log_density(path[t - 1])  # (6.2)
-    return np.asarray(cost)
+            q = q_posterior(x0, path[t], t, schedule)
+            cost += q.log_density(path[t - 1])  # (6.2)
+    return np.asarray(cost)  # its mean over paths is L (6.1)
 
 
 def elbo_terms(
@@ -118,19 +126,29 @@ def elbo_terms(
     choice: str = "posterior",
 ) -> Float[np.ndarray, "T1 n"]:
     """`L_0 .. L_T`, one draw of each; `eps[t]` is the noise in `x_t` and `eps[0]` is not used."""
+    T = schedule.T
     terms = np.empty(eps.shape[:2])
-    terms[-1] = gaussian_kl(q_xt_given_x0(x0, schedule.T, schedule), Gaussian(0 * x0, 1.0))
-    for t in range(schedule.T, 0, -1):
+    prior = Gaussian(0 * x0, 1.0)
+    terms[T] = gaussian_kl(q_xt_given_x0(x0, T, schedule), prior)
+    for t in range(T, 0, -1):
         xt = xt_from_x0(x0, eps[t], t, schedule)
         p = reverse_step(model, xt, y, t, schedule, choice)
-        q = q_posterior(x0, xt, t, schedule)
-        terms[t - 1] = gaussian_kl(q, p) if t > 1 else -p.log_density(x0)  # (6.3)
+        if t > 1:
+            q = q_posterior(x0, xt, t, schedule)
+            terms[t - 1] = gaussian_kl(q, p)  # (6.3)
+        else:
+            terms[0] = -p.log_density(x0)
     return terms
 
 
 def exact_eps(schedule: Schedule) -> EpsModel:
     """`E[eps | x_t]` for data N(0, I)."""
     return lambda xt, t, y: np.sqrt(1 - schedule.alpha_bar[t]) * xt
+
+
+def tight_cost(x0: Float[np.ndarray, "n D"]) -> Float[np.ndarray, " n"]:
+    """The cost of every path for data N(0, I), `exact_eps` and the variances beta_t."""
+    return -np.asarray(Gaussian(0 * x0, 1.0).log_density(x0))  # (6.12)
 
 
 if __name__ == "__main__":

@@ -71,12 +71,23 @@ def eps_weight(t: int, schedule: Schedule, choice: str = "posterior") -> float:
     sigma2 = sigma_squared(t, schedule, choice)
     beta = schedule.beta[t]
     alpha = schedule.alpha[t]
-    return float(beta**2 / (2 * sigma2 * alpha * (1 - schedule.alpha_bar[t])))  # (6.5) (6.11)
+    abar = schedule.alpha_bar[t]
+    # At t = 1, sigma2 = beta = 1 - abar, so that kappa = 1 / (2 alpha) (6.11).
+    kappa = beta**2 / (2 * sigma2 * alpha * (1 - abar))  # (6.5)
+    return float(kappa)
+
+
+def eps_weight_by_log_snr(t: int, schedule: Schedule) -> float:
+    """The same weight from the fall of the log SNR, `t` in 2..T, and the posterior's variance."""
+    fall = schedule.log_snr[schedule.check_t(t, first=2) - 1] - schedule.log_snr[t]
+    return float(np.expm1(fall) / 2)  # (6.8)
 
 
 def x0_weight(t: int, schedule: Schedule) -> float:
     """The same for a squared error in `x_0`, `t` in 2..T, and the posterior's variance."""
-    snr_prev, snr = np.exp(schedule.log_snr[[schedule.check_t(t, first=2) - 1, t]])
+    schedule.check_t(t, first=2)
+    snr_prev = np.exp(schedule.log_snr[t - 1])
+    snr = np.exp(schedule.log_snr[t])
     return float((snr_prev - snr) / 2)  # (6.7)
 
 
@@ -89,15 +100,25 @@ def simple_loss(
     schedule: Schedule,
 ) -> float:
     """Mean over the batch of the squared length of the error in eps, at one `t` in 1..T."""
-    error = eps - model(xt_from_x0(x0, eps, schedule.check_t(t), schedule), t, y)
+    xt = xt_from_x0(x0, eps, schedule.check_t(t), schedule)
+    error = eps - model(xt, t, y)
     return float((error**2).sum(-1).mean())  # (6.9)
+
+
+def bound_by_regression(
+    C: float, kappa: Float[np.ndarray, " T"], losses: Float[np.ndarray, " T"]
+) -> float:
+    """The bound L from the weights and the simple losses at t = 1..T."""
+    return float(C + kappa @ losses)  # (6.6)
 
 
 def shared_slope(weights: Float[np.ndarray, " T"], var_x0: float, schedule: Schedule) -> float:
     """The best `rho` for data of mean 0 and variance `var_x0`, with a weight for each t in 1..T."""
     abar = schedule.alpha_bar[1:]
     var_xt = abar * var_x0 + 1 - abar
-    return float((weights * np.sqrt(1 - abar)).sum() / (weights * var_xt).sum())  # (6.10)
+    covariance = (weights * np.sqrt(1 - abar)).sum()
+    variance = (weights * var_xt).sum()
+    return float(covariance / variance)  # (6.10)
 
 
 if __name__ == "__main__":

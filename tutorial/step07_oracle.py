@@ -55,8 +55,9 @@ if TYPE_CHECKING:
 def noised(mixture: GaussianMixture, t: int, schedule: Schedule) -> GaussianMixture:
     """The law of `x_t` with its labels, for `t` in 0..T: a mixture again."""
     abar = schedule.alpha_bar[schedule.check_t(t, first=0)]
-    covs = abar * mixture.covs + (1 - abar) * np.eye(mixture.means.shape[1])
-    return GaussianMixture(np.sqrt(abar) * mixture.means, covs, mixture.weights)  # (7.1) (7.2)
+    means = np.sqrt(abar) * mixture.means
+    covs = abar * mixture.covs + (1 - abar) * np.eye(mixture.means.shape[1])  # (7.1)
+    return GaussianMixture(means, covs, mixture.weights)  # (7.2)
 
 
 def score(
@@ -74,10 +75,12 @@ def score(
     share = (y[:, None] == np.arange(K)).astype(np.float64)  # (n, K)
     # In logarithms: far from all classes every p(x_t | y) is 0 in float64.
     share[y == K] = np.exp(law.log_class_probability(xt[y == K]))  # (7.3)
-    inverse = np.linalg.inv(law.covs)  # (7.4) is linear in x_t; its slope and its rest are summed
-    slope = np.tensordot(share, inverse, 1)
-    rest = share @ (inverse @ law.means[..., None])[..., 0]
-    return rest - np.einsum("nij,nj->ni", slope, xt)  # (7.5)
+    inverse = np.linalg.inv(law.covs)
+    s = np.zeros(xt.shape)
+    for k in range(K):
+        s_k = -(xt - law.means[k]) @ inverse[k]  # (7.4), one row per sample
+        s += share[:, [k]] * s_k  # (7.5)
+    return s
 
 
 def mean_x0(
@@ -89,7 +92,8 @@ def mean_x0(
 ) -> Float[np.ndarray, "n D"]:
     """`E[x_0 | x_t, y]` for `t` in 1..T: the best guess of the data."""
     abar = schedule.alpha_bar[schedule.check_t(t)]
-    return (xt + (1 - abar) * score(xt, t, y, mixture, schedule)) / np.sqrt(abar)  # (7.6) (7.10)
+    s = score(xt, t, y, mixture, schedule)
+    return (xt + (1 - abar) * s) / np.sqrt(abar)  # (7.6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +110,14 @@ class Oracle:
     ) -> Float[np.ndarray, "n D"]:
         """The mean of the noise in each row of `xt`, for `t` in 1..T and `y` in 0..K."""
         noise = np.sqrt(1 - self.schedule.alpha_bar[self.schedule.check_t(t)])
-        return -noise * score(xt, t, y, self.mixture, self.schedule)  # (7.7) (7.10)
+        # As abar goes to 0, C_y goes to I and this output goes to x_t (7.10).
+        return -noise * score(xt, t, y, self.mixture, self.schedule)  # (7.7)
 
 
 def oracle_eps(mixture: GaussianMixture, schedule: Schedule) -> Oracle:
     """The exact denoiser of a labelled Gaussian mixture.
 
+    >>> from tutorial.step01_toy_data import three_gaussians
     >>> model = oracle_eps(three_gaussians(), Schedule.cosine(10))
     >>> model(np.zeros((2, 2)), 5, np.array([0, model.num_classes])).shape
     (2, 2)
@@ -121,8 +127,16 @@ def oracle_eps(mixture: GaussianMixture, schedule: Schedule) -> Oracle:
 
 def lowest_loss(y: int, t: int, mixture: GaussianMixture, schedule: Schedule) -> float:
     """The eps-loss, summed over dimensions, that no network of class `y` in 0..K-1 can go below."""
-    inverse = np.linalg.inv(noised(mixture, schedule.check_t(t), schedule).covs)[y]
+    C_y = noised(mixture, schedule.check_t(t), schedule).covs[y]
+    inverse = np.linalg.inv(C_y)
     return float(schedule.alpha_bar[t] * np.trace(mixture.covs[y] @ inverse))  # (7.9)
+
+
+def excess_loss(
+    f: Float[np.ndarray, "n D"], best: Float[np.ndarray, "n D"]
+) -> Float[np.ndarray, " n"]:
+    """By how much the mean loss of the outputs `f` exceeds that of `best`, one term per sample."""
+    return ((best - f) ** 2).sum(1)  # (7.8)
 
 
 if __name__ == "__main__":

@@ -51,13 +51,12 @@ $$ x_0 = \hat x_0(x_1) $$ (8.11)
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tutorial.contract import Denoiser, Normals
+from tutorial.contract import Denoiser, Normals, last
 from tutorial.step00_notation import Schedule
 from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_reverse import p_xprev_given_xt
@@ -76,9 +75,12 @@ def ancestral_steps(
     for t in range(schedule.T, 0, -1):
         out = model(xt, t, y)
         if w != 0:
-            out = (1 + w) * out - w * model(xt, t, null)  # (8.3); step10_guidance.guide
+            out_null = model(xt, t, null)
+            out = (1 + w) * out - w * out_null  # (8.3); step10_guidance.guide
         law = p_xprev_given_xt(xt, out, t, schedule, model.prediction)
-        xt = law.mean + np.sqrt(law.var) * rng.standard_normal(xt.shape)  # (8.2) (8.11)
+        z = rng.standard_normal(xt.shape)
+        # At t = 1 the variance is 0, so that x_0 is the guess of the data (8.11).
+        xt = law.mean + np.sqrt(law.var) * z  # (8.2)
         yield t - 1, xt
 
 
@@ -87,22 +89,25 @@ def ancestral_sample(
 ) -> Float[np.ndarray, "n 2"]:
     """One sample of each label in `y`, in 0..K, with guidance weight `w`.
 
+    >>> from tutorial.step01_toy_data import three_gaussians
+    >>> from tutorial.step07_oracle import oracle_eps
     >>> model = oracle_eps(three_gaussians(), Schedule.cosine(10))
     >>> y, rng = np.array([0, 1, 2]), np.random.default_rng(0)
     >>> ancestral_sample(model, y, Schedule.cosine(10), 0.0, rng).shape
     (3, 2)
     """
-    return deque(ancestral_steps(model, y, schedule, w, rng), maxlen=1).pop()[1]
+    _, x0 = last(ancestral_steps(model, y, schedule, w, rng))
+    return x0
 
 
 def chain_law(
     mean: Float[np.ndarray, " D"], cov: Float[np.ndarray, "D D"], schedule: Schedule
 ) -> tuple[Float[np.ndarray, "T1 D"], Float[np.ndarray, "T1 D D"], Float[np.ndarray, "T1 D D"]]:
     """`m` and `V` of the sampler's `x_t` for t = 0..T, and `G`, if the data are N(mean, cov)."""
-    abar = schedule.alpha_bar[:, None, None]
+    abar = schedule.alpha_bar
     eye = np.eye(len(mean))
-    C = abar * cov + (1 - abar) * eye
-    centre = np.sqrt(abar[:, 0]) * mean
+    C = np.array([a * cov + (1 - a) * eye for a in abar])
+    centre = np.sqrt(abar)[:, None] * mean
     m = np.zeros_like(centre)
     V = np.zeros_like(C) + eye
     G = C - eye
@@ -110,10 +115,19 @@ def chain_law(
     for t in range(schedule.T, 0, -1):
         c_0, _, posterior_var = posterior_coefficients(t, schedule)
         A = np.sqrt(schedule.alpha[t]) * C[t - 1] @ inverse[t]  # (8.5)
-        m[t - 1] = centre[t - 1] + A @ (m[t] - centre[t])  # (8.4) (8.6) (8.8)
+        m[t - 1] = centre[t - 1] + A @ (m[t] - centre[t])  # (8.6), the mean of (8.4)
         V[t - 1] = A @ V[t] @ A + posterior_var * eye  # (8.7)
         G[t - 1] = A @ G[t] @ A + c_0**2 * (1 - abar[t]) * cov @ inverse[t]  # (8.9)
     return m, V, G
+
+
+def final_mean(
+    mean: Float[np.ndarray, " D"], cov: Float[np.ndarray, "D D"], schedule: Schedule
+) -> Float[np.ndarray, " D"]:
+    """The mean of the samples in closed form, if the data are N(mean, cov)."""
+    abar_T = schedule.alpha_bar[-1]
+    C_T = abar_T * cov + (1 - abar_T) * np.eye(len(mean))
+    return mean - abar_T * cov @ np.linalg.inv(C_T) @ mean  # (8.8)
 
 
 def dkw_bound(n: int, rate: float) -> float:

@@ -71,8 +71,19 @@ def classifier_gradient(
 ) -> Float[np.ndarray, "n 2"]:
     """The exact gradient of `log p(y | x_t)`, for `t` in 0..T; 0 for the null label, y = K."""
     null = np.full_like(y, mixture.num_classes)
-    given_y, of_all = (score(xt, t, label, mixture, schedule) for label in (y, null))
+    given_y = score(xt, t, y, mixture, schedule)
+    of_all = score(xt, t, null, mixture, schedule)
     return given_y - of_all  # (9.9)
+
+
+def mean_gradient(
+    p: Float[np.ndarray, "n K"], gradients: Float[np.ndarray, "K n 2"]
+) -> Float[np.ndarray, "n 2"]:
+    """The gradients of all classes, weighted by the probabilities `p(y | x_t)`. The sum is 0."""
+    total = np.zeros(gradients.shape[1:])
+    for k in range(len(gradients)):
+        total += p[:, [k]] * gradients[k]  # (9.10)
+    return total
 
 
 def classifier_guided_eps(
@@ -87,6 +98,13 @@ def classifier_guided_eps(
     return eps_null - gamma * noise * gradient  # (9.11)
 
 
+def classifier_free_eps(
+    eps_cond: Float[np.ndarray, "*n D"], eps_null: Float[np.ndarray, "*n D"], w: float
+) -> Float[np.ndarray, "*n D"]:
+    """What both of `eps_null` with gamma = 1 + w and `eps_cond` with gamma = w are guided to."""
+    return (1 + w) * eps_cond - w * eps_null  # (9.12)
+
+
 def mean_shift(
     gradient: Float[np.ndarray, "*n D"], t: int, schedule: Schedule
 ) -> Float[np.ndarray, "*n D"]:
@@ -98,7 +116,8 @@ def mean_shift(
 def late_gradient(t: int, mixture: GaussianMixture, schedule: Schedule) -> Float[np.ndarray, "K 2"]:
     """What the gradient of each class tends to where hardly any data are left, for `t` in 0..T."""
     signal = np.sqrt(schedule.alpha_bar[schedule.check_t(t, first=0)])
-    return signal * (mixture.means - mixture.moments()[0])  # (9.14)
+    m, _ = mixture.moments()
+    return signal * (mixture.means - m)  # (9.14)
 
 
 if __name__ == "__main__":

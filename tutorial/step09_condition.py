@@ -59,17 +59,22 @@ def p_xprev_given_xt_y(
     schedule: Schedule,
 ) -> Gaussian:
     """The reverse step of a model, each row with its own label in 0..K, for `t` in 1..T."""
-    return p_xprev_given_xt(xt, model(xt, t, y), t, schedule, model.prediction)  # (9.1) (9.2)
+    out = model(xt, t, y)
+    return p_xprev_given_xt(xt, out, t, schedule, model.prediction)  # (9.1), with the mean (9.2)
 
 
 def eps_of_all(
     xt: Float[np.ndarray, "n 2"], t: int, mixture: GaussianMixture, schedule: Schedule
 ) -> Float[np.ndarray, "n 2"]:
     """`E[eps | x_t]`, from what the oracle says of each class, for `t` in 1..T."""
+    schedule.check_t(t)
     model = oracle_eps(mixture, schedule)
-    each = [model(xt, t, np.full(len(xt), k)) for k in range(model.num_classes)]  # (K, n, 2)
     p = np.exp(noised(mixture, t, schedule).log_class_probability(xt))
-    return np.einsum("nk,kni->ni", p, np.array(each))  # (9.3)
+    eps_null = np.zeros(xt.shape)
+    for k in range(model.num_classes):
+        eps_k = model(xt, t, np.full(len(xt), k))
+        eps_null += p[:, [k]] * eps_k  # (9.3)
+    return eps_null
 
 
 def told_by_label(
@@ -81,7 +86,8 @@ def told_by_label(
 ) -> Float[np.ndarray, " n"]:
     """The square of what a label changes in the oracle's eps, for `t` in 1..T and `y` in 0..K."""
     model = oracle_eps(mixture, schedule)
-    d = model(xt, t, y) - model(xt, t, np.full_like(y, model.num_classes))
+    null = np.full_like(y, model.num_classes)
+    d = model(xt, t, y) - model(xt, t, null)
     return (d**2).sum(1)  # (9.4)
 
 

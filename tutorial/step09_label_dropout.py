@@ -64,7 +64,12 @@ def drop_labels(
     >>> drop_labels(np.array([2, 0, 1]), 1.0, 3, np.random.default_rng(0))
     array([3, 3, 3])
     """
-    return np.where(rng.random(len(y)) < check_p(p_uncond), null, y)  # (9.5) (9.8)
+    return np.where(rng.random(len(y)) < check_p(p_uncond), null, y)  # (9.5)
+
+
+def dropped_var(n: int, p_uncond: float) -> float:
+    """The variance of the number of dropped labels in a batch of `n`."""
+    return n * p_uncond * (1 - p_uncond)  # (9.8)
 
 
 def joint_loss(
@@ -74,7 +79,8 @@ def joint_loss(
     p_uncond: float,
 ) -> Float[np.ndarray, " n"]:
     """Each sample's loss, from the outputs with its label and without, averaged over the coin."""
-    with_y, without = (((eps - f) ** 2).sum(1) for f in (f_y, f_null))
+    with_y = ((eps - f_y) ** 2).sum(1)
+    without = ((eps - f_null) ** 2).sum(1)
     return (1 - check_p(p_uncond)) * with_y + p_uncond * without  # (9.6)
 
 
@@ -97,7 +103,9 @@ def joint_fit(
 
     Each sample is in it twice, so that no coin is tossed. What the loss does not speak of is 0.
     """
-    a, b = np.sqrt([1 - check_p(p_uncond), p_uncond])  # squares carry the weights
+    # The squares of a and b are the weights of the two losses.
+    a = np.sqrt(1 - check_p(p_uncond))
+    b = np.sqrt(p_uncond)
     design = np.vstack([a * with_y, b * without])
     target = np.vstack([a * eps, b * eps])
     return np.linalg.lstsq(design, target)[0]  # (9.7)

@@ -74,7 +74,9 @@ def guide(
         raise ValueError(f"w = {w} is not a finite number")
     if eps_cond.shape != eps_null.shape:
         raise ValueError(f"eps_null has shape {eps_null.shape}, eps_cond has {eps_cond.shape}")
-    return eps_cond + w * (eps_cond - eps_null)  # (10.1) (10.2)
+    # Equal to (10.1) on paper. In floating point only (10.2) is exact at w = 0 and, at any w, where
+    # both outputs agree.
+    return eps_cond + w * (eps_cond - eps_null)  # (10.2)
 
 
 def w_from_scale(scale: float) -> float:
@@ -95,7 +97,8 @@ def guided_x0(
     """What two raw outputs say about the data, for `t` in 1..T; `clip` > 0 bounds the answer."""
     if not clip > 0:
         raise ValueError(f"clip = {clip} is not above 0 (inf: no clipping)")
-    x0hat = x0_from(guide(out_cond, out_null, w), xt, t, schedule, prediction)  # (10.4)
+    out = guide(out_cond, out_null, w)
+    x0hat = x0_from(out, xt, t, schedule, prediction)  # (10.4)
     return np.clip(x0hat, -clip, clip)  # (10.5)
 
 

@@ -72,7 +72,10 @@ def guided_score(
 ) -> Float[np.ndarray, "n 2"]:
     """What guidance follows if the model is the oracle, for `t` in 1..T and `y` in 0..K."""
     model = oracle_eps(mixture, schedule)
-    eps = guide(model(xt, t, y), model(xt, t, np.full_like(y, model.num_classes)), w)
+    null = np.full_like(y, model.num_classes)
+    eps_cond = model(xt, t, y)
+    eps_null = model(xt, t, null)
+    eps = guide(eps_cond, eps_null, w)
     return score_from_eps(eps, t, schedule)  # (10.7)
 
 
@@ -86,7 +89,8 @@ def log_tilted(
 ) -> Float[np.ndarray, " n"]:
     """The log of the tilted density, not normalised, for `t` in 0..T and `y` in 0..K-1."""
     law = noised(mixture, t, schedule)
-    sure = law.log_class_probability(xt)[np.arange(len(y)), y] - np.log(law.weights[y])
+    log_p_y = law.log_class_probability(xt)[np.arange(len(y)), y]
+    sure = log_p_y - np.log(law.weights[y])  # log p(y | x_t) / pi_y
     return law.log_density(xt, y) + w * sure  # (10.8)
 
 
@@ -95,7 +99,9 @@ def tilt(given_y: Gaussian, var_all: float, w: float) -> Gaussian:
     R = (1 + w) * var_all - w * given_y.var
     if not R > 0:
         raise ValueError(f"w = {w} makes R = {R}, not above 0: no such density can be normalised")
-    return Gaussian((1 + w) * given_y.mean * var_all / R, given_y.var * var_all / R)  # (10.9)
+    mean = (1 + w) * given_y.mean * var_all / R
+    var = given_y.var * var_all / R
+    return Gaussian(mean, var)  # (10.9)
 
 
 def both_orders(
@@ -103,11 +109,14 @@ def both_orders(
 ) -> tuple[Gaussian, Gaussian]:
     """The tilt of the noised laws, which is guidance; the noised tilt of the data. `t` in 0..T."""
     abar = float(schedule.alpha_bar[schedule.check_t(t, first=0)])
-    noised_y, noised_tilt = (
-        Gaussian(abar**0.5 * law.mean, abar * law.var + 1 - abar)
-        for law in (given_y, tilt(given_y, var_all, w))
-    )
-    return tilt(noised_y, abar * var_all + 1 - abar, w), noised_tilt
+    aimed = tilt(_noise(given_y, abar), abar * var_all + 1 - abar, w)
+    noised_tilt = _noise(tilt(given_y, var_all, w), abar)
+    return aimed, noised_tilt
+
+
+def _noise(law: Gaussian, abar: float) -> Gaussian:
+    """The distribution of `x_t` if that of `x_0` is `law`."""
+    return Gaussian(abar**0.5 * law.mean, abar * law.var + 1 - abar)
 
 
 def gap(
@@ -115,10 +124,14 @@ def gap(
 ) -> tuple[Float[np.ndarray, "*n D"], float]:
     """By how much mean and variance of the first of `both_orders` exceed the second's."""
     abar = float(schedule.alpha_bar[schedule.check_t(t, first=0)])
-    apart = var_all - given_y.var
-    R = (1 + w) * var_all - w * given_y.var
-    common = w * (1 + w) * (1 - abar) * apart / (R * (abar * R + 1 - abar))
-    return common * abar**0.5 * given_y.mean, -common * abar * apart  # (10.11) (10.10)
+    m = given_y.mean
+    S_y = given_y.var
+    S = var_all
+    R = (1 + w) * S - w * S_y
+    R_t = abar * R + 1 - abar
+    delta_V = -w * (1 + w) * abar * (1 - abar) * (S - S_y) ** 2 / (R * R_t)  # (10.10)
+    delta_M = w * (1 + w) * abar**0.5 * (1 - abar) * m * (S - S_y) / (R * R_t)  # (10.11)
+    return delta_M, delta_V
 
 
 if __name__ == "__main__":

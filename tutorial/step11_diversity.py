@@ -89,6 +89,12 @@ class Estimate:
         return Estimate(self.value - other.value, self.parts - other.parts)
 
 
+def entropy_of_density(log_p: Float[np.ndarray, " n"]) -> Estimate:
+    """The entropy from the log of the exact density at the samples."""
+    parts = -log_p
+    return Estimate(float(parts.mean()), parts)  # (11.1)
+
+
 def neighbours(x: Float[np.ndarray, "n 2"], k: int) -> tuple[np.ndarray, np.ndarray]:
     """Distances to the `k` >= 2 nearest rows and their indices, (n, k); itself comes first."""
     return cast(Any, KDTree(x)).query(x, k)
@@ -104,9 +110,15 @@ def entropy(x: Float[np.ndarray, "n 2"], k: int = 5) -> Estimate:
         raise ValueError(f"{k + 1} rows of x agree: the entropy is -inf")
     mean_log_mass = -(1 / np.arange(k, n)).sum()  # (11.5)
     terms = np.log(np.pi * r[:, k] ** 2) - mean_log_mass
-    further = np.repeat(2 * np.log(r[:, k + 1] / r[:, k]), k)
-    lost = np.bincount(who[:, 1 : k + 1].ravel(), further, n)
-    return Estimate(float(terms.mean()), terms + 1 - lost)  # (11.6) (11.7)
+    h = float(terms.mean())  # (11.6)
+    # Without x_j, each point i that has it among its k nearest reaches to its next neighbour. The
+    # sum over these i is made by adding each i's term to all of its k nearest.
+    further = 2 * np.log(r[:, k + 1] / r[:, k])
+    lost = np.zeros(n)
+    for j in range(1, k + 1):
+        np.add.at(lost, who[:, j], further)
+    parts = terms + 1 - lost  # (11.7)
+    return Estimate(h, parts)
 
 
 def moment_entropy(x: Float[np.ndarray, "n 2"]) -> Estimate:
@@ -115,9 +127,13 @@ def moment_entropy(x: Float[np.ndarray, "n 2"]) -> Estimate:
     V = np.cov(x.T, ddof=0)
     if np.linalg.matrix_rank(V) < 2:
         raise ValueError("the rows of x are on one line: the entropy is -inf")
-    value = float(STANDARD + np.log(np.linalg.det(V)) / 2)  # (11.2) (11.3) (11.4)
+    # N(0, V) is the image of N(0, I) under a root of V, whose determinant enters by (11.2).
+    # By (11.4) no distribution of this covariance has more entropy.
+    h = float(STANDARD + np.log(np.linalg.det(V)) / 2)  # (11.3)
     z = np.linalg.inv(np.linalg.cholesky(V)) @ away.T
-    return Estimate(value, value + (z**2).sum(0) / 2 - 1)  # (11.9)
+    squared = (z**2).sum(0)
+    parts = h + (squared - 2) / 2  # (11.9)
+    return Estimate(h, parts)
 
 
 if __name__ == "__main__":

@@ -85,8 +85,12 @@ def rises(
     law = noised(mixture, schedule.check_t(t), schedule)
     beta = schedule.beta[t]
     p = np.exp(law.log_class_probability(xt))[np.arange(len(y)), y]
-    squared = beta * (classifier_gradient(xt, t, y, mixture, schedule) ** 2).sum(1)
-    return np.stack([(1 + w) * p * squared, (0.5 + w) * squared])  # (11.10) (11.11) (11.12)
+    gradient = classifier_gradient(xt, t, y, mixture, schedule)
+    squared = beta * (gradient**2).sum(1)
+    # At w = -1 the first is 0, and not only to first order in beta (11.10).
+    rise_p = (1 + w) * p * squared  # (11.11)
+    rise_log_p = (0.5 + w) * squared  # (11.12)
+    return np.stack([rise_p, rise_log_p])
 
 
 def along(w: float, n: int, T: int) -> Iterator[Float[np.ndarray, "2 2 n"]]:
@@ -94,14 +98,17 @@ def along(w: float, n: int, T: int) -> Iterator[Float[np.ndarray, "2 2 n"]]:
     mixture = three_gaussians()
     schedule = Schedule.cosine(T)
     y = np.zeros(n, int)
-    said = np.zeros((2, n))
+    model = oracle_eps(mixture, schedule)
     rng = np.random.default_rng(0)
-    for t, xt in ancestral_steps(oracle_eps(mixture, schedule), y, schedule, w, rng):
-        log = noised(mixture, t, schedule).log_class_probability(xt)[:, 0]
-        found = np.stack([np.exp(log), log])
-        said = found if t == T else said
-        yield np.stack([found, said])
-        said = said + rises(xt, t, y, w, mixture, schedule) if t else said  # (11.13)
+    total = np.zeros((2, n))
+    for t, xt in ancestral_steps(model, y, schedule, w, rng):
+        log_p = noised(mixture, t, schedule).log_class_probability(xt)[:, 0]
+        found = np.stack([np.exp(log_p), log_p])
+        if t == T:
+            total = found
+        yield np.stack([found, total])
+        if t > 0:
+            total = total + rises(xt, t, y, w, mixture, schedule)  # (11.13)
 
 
 def pair_law(m: float, S_y: float, S: float, w: float, schedule: Schedule) -> np.ndarray:
@@ -109,13 +116,16 @@ def pair_law(m: float, S_y: float, S: float, w: float, schedule: Schedule) -> np
     abar = schedule.alpha_bar
     C_y = abar * S_y + 1 - abar
     C = abar * S + 1 - abar
-    M = 0 * abar
-    V = 0 * abar + 1
+    signal = abar**0.5
+    M = np.zeros(schedule.T + 1)
+    V = np.ones(schedule.T + 1)
     for t in range(schedule.T, 0, -1):
-        A_y, A_null = (schedule.alpha[t] ** 0.5 * c[t - 1] / c[t] for c in (C_y, C))
+        A_y = schedule.alpha[t] ** 0.5 * C_y[t - 1] / C_y[t]
+        A_null = schedule.alpha[t] ** 0.5 * C[t - 1] / C[t]
         A = (1 + w) * A_y - w * A_null  # (11.14)
-        M[t - 1] = A * M[t] + (1 + w) * (abar[t - 1] ** 0.5 - A_y * abar[t] ** 0.5) * m  # (11.15)
-        V[t - 1] = A**2 * V[t] + posterior_coefficients(t, schedule)[2]  # (11.16)
+        M[t - 1] = A * M[t] + (1 + w) * (signal[t - 1] - A_y * signal[t]) * m  # (11.15)
+        posterior_var = posterior_coefficients(t, schedule)[2]
+        V[t - 1] = A**2 * V[t] + posterior_var  # (11.16)
     return np.stack([M, V])
 
 
@@ -126,9 +136,13 @@ def pair_limit(m: float, S_y: float, S: float, w: float) -> tuple[float, float]:
     U = S * S_y / (S - S_y)
     best = m * S / (S - S_y)
     rho = S_y / S
+    M_0 = best * (1 - rho ** (1 + w))  # (11.17)
     a = 1 + 2 * w
-    integral = -np.expm1(a * np.log(rho)) / a if a else -np.log(rho)
-    return best * (1 - rho ** (1 + w)), U * integral  # (11.17) (11.18)
+    log_rho = np.log(rho)
+    # (1 - rho^a) / a, and its limit at a = 0.
+    integral = -np.expm1(a * log_rho) / a if a != 0 else -log_rho
+    V_0 = U * integral  # (11.18)
+    return M_0, V_0
 
 
 def pair_relevance(M: float, V: float, m: float, S_y: float, S: float, share: float) -> float:

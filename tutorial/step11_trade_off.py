@@ -69,8 +69,10 @@ def measure(x: Float[np.ndarray, "n 2"], y: int, mixture: GaussianMixture) -> li
         raise ValueError(f"y = {y} is outside 0..{mixture.num_classes - 1}")
     log_p = mixture.log_class_probability(x)
     p = np.exp(log_p[:, y])
-    hits = (log_p.argmax(1) == y).astype(np.float64)  # (11.21)
-    R, A = (Estimate(float(a.mean()), a) for a in (p, hits))  # (11.20) (11.22)
+    hits = (log_p.argmax(1) == y).astype(np.float64)
+    # At w = -1 the samples do not depend on y, so that both sum to 1 over y (11.22).
+    R = Estimate(float(p.mean()), p)  # (11.20)
+    A = Estimate(float(hits.mean()), hits)  # (11.21)
     return [R, A, entropy(x), moment_entropy(x)]
 
 
@@ -96,6 +98,10 @@ def errors_of_change(rows: list[list[Estimate]], k: int) -> Float[np.ndarray, " 
 
 
 if __name__ == "__main__":
+    from pathlib import Path
+
     from tutorial.figures.program import present
+    from tutorial.figures.step11_trade_off import animate
 
     present("step11_trade_off")
+    print("animation:", animate(Path("runs/tutorial/step11_trade_off.gif")))

@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step03_marginal import kl_to_noise
-from tutorial.step06_elbo import elbo_terms, exact_eps, gaussian_kl, path_cost
+from tutorial.step06_elbo import elbo_terms, exact_eps, gaussian_kl, path_cost, tight_cost
 
 # Short, and with data left at T (alpha_bar = 0.15), so that every term of the bound is of order 1.
 SCHEDULE = Schedule(np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5]))
@@ -265,6 +265,7 @@ def test_6_12_by_every_path() -> None:
     path = np.concatenate([path, path[::-1] - 0.5], axis=-1)  # 2-D
     cost = path_cost(exact_eps(SCHEDULE), path, Y3, SCHEDULE, "beta")
     np.testing.assert_allclose(cost, -norm.logpdf(path[0]).sum(-1), atol=ALGEBRA)
+    np.testing.assert_allclose(tight_cost(path[0]), cost, atol=ALGEBRA)
 
 
 def test_6_12_by_mean_of_terms() -> None:

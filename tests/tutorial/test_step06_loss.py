@@ -16,7 +16,14 @@ from scipy.stats import norm
 from tutorial.step00_notation import Schedule
 from tutorial.step04_posterior import q_posterior
 from tutorial.step06_elbo import elbo_terms, exact_eps, gaussian_kl, reverse_step, sigma_squared
-from tutorial.step06_loss import eps_weight, shared_slope, simple_loss, x0_weight
+from tutorial.step06_loss import (
+    bound_by_regression,
+    eps_weight,
+    eps_weight_by_log_snr,
+    shared_slope,
+    simple_loss,
+    x0_weight,
+)
 
 # Short, and with data left at T (alpha_bar = 0.15), so that every term of the bound is of order 1.
 SCHEDULE = Schedule(np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5]))
@@ -119,6 +126,9 @@ def test_6_6_by_draw(choice: str) -> None:
     loss = [simple_loss(affine(), x0, y, t, eps[t], SCHEDULE) for t in range(1, T + 1)]
     weight = [difference_weight(t, choice) for t in range(1, T + 1)]
     np.testing.assert_allclose((terms - knowing)[:T, 0], np.multiply(weight, loss), atol=ALGEBRA)
+    C = knowing.sum()
+    bound = bound_by_regression(C, np.array(weight), np.array(loss))
+    assert bound == pytest.approx(terms.sum(), abs=ALGEBRA)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -185,6 +195,7 @@ def test_6_8_by_telescoping() -> None:
 def test_6_8_by_log_snr(t: int) -> None:
     fall = SCHEDULE.log_snr[t - 1] - SCHEDULE.log_snr[t]
     assert 2 * eps_weight(t, SCHEDULE) == pytest.approx(np.expm1(fall), rel=ALGEBRA)
+    assert eps_weight_by_log_snr(t, SCHEDULE) == pytest.approx(eps_weight(t, SCHEDULE), rel=ALGEBRA)
 
 
 def test_6_8_by_small_steps() -> None:

@@ -12,7 +12,15 @@ from scipy.stats import multivariate_normal
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step05_reverse import x0_from
-from tutorial.step07_oracle import Oracle, lowest_loss, mean_x0, noised, oracle_eps, score
+from tutorial.step07_oracle import (
+    Oracle,
+    excess_loss,
+    lowest_loss,
+    mean_x0,
+    noised,
+    oracle_eps,
+    score,
+)
 
 SCHEDULE = Schedule.linear(20)
 K = 3
@@ -287,6 +295,7 @@ def test_7_8_by_perturbation(null: bool, chains: tuple[np.ndarray, ...]) -> None
             more = ((eps - best - sign * change) ** 2 - (eps - best) ** 2).sum(1)
             assert more.mean() > 5 * more.std() / np.sqrt(N)
             assert_mean_is_zero(more - (change**2).sum(1))
+            assert_mean_is_zero(more - excess_loss(best + sign * change, best))
 
 
 @pytest.mark.parametrize("null", [False, True])

@@ -19,7 +19,13 @@ from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_reverse import p_xprev_given_xt, x0_from
 from tutorial.step07_oracle import Oracle, mean_x0, oracle_eps
-from tutorial.step08_sampling import ancestral_sample, ancestral_steps, chain_law, dkw_bound
+from tutorial.step08_sampling import (
+    ancestral_sample,
+    ancestral_steps,
+    chain_law,
+    dkw_bound,
+    final_mean,
+)
 
 Steps = Callable[[Denoiser, np.ndarray, Schedule, float, Normals], Iterator[tuple[int, np.ndarray]]]
 
@@ -418,6 +424,7 @@ def test_8_8_by_chain_without_noise(schedule: Schedule) -> None:
     found = ancestral_sample(oracle_eps(MIXTURE, schedule), np.array([1]), schedule, 0.0, Given())
     np.testing.assert_allclose(found[0], expected, atol=ALGEBRA)
     np.testing.assert_allclose(chain_law(MEAN, COV, schedule)[0][0], expected, atol=ALGEBRA)
+    np.testing.assert_allclose(final_mean(MEAN, COV, schedule), found[0], atol=ALGEBRA)
 
 
 def test_8_8_by_start_from_the_right_law() -> None:

@@ -13,9 +13,11 @@ from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step07_oracle import oracle_eps
 from tutorial.step09_classifier import (
+    classifier_free_eps,
     classifier_gradient,
     classifier_guided_eps,
     late_gradient,
+    mean_gradient,
     mean_shift,
 )
 from tutorial.step09_condition import p_xprev_given_xt_y
@@ -175,6 +177,7 @@ def test_9_10_by_probabilities_of_scipy(t: int) -> None:
     p = np.exp(log_classifier(POINTS, t))
     each = [classifier_gradient(POINTS, t, labels(k), MIXTURE, SCHEDULE) for k in range(K)]
     np.testing.assert_allclose(np.einsum("kn,kni->ni", p, each), 0, atol=ALGEBRA)
+    np.testing.assert_allclose(mean_gradient(p.T, np.array(each)), 0, atol=ALGEBRA)
     assert np.abs(each).max() > 1e4 * ALGEBRA
 
 
@@ -228,7 +231,7 @@ def test_9_12_by_forty_digits(t: int, w: float) -> None:
     without = guide(cond, null, w)
     for i in range(3):
         slope = exact_slope(POINTS[i], t, int(Y[i]), 1 + w, -w)
-        for found in (with_one, without):
+        for found in (with_one, without, classifier_free_eps(cond, null, w)):
             np.testing.assert_allclose(found[i], -np.sqrt(1 - abar(t)) * slope, atol=ALGEBRA)
 
 

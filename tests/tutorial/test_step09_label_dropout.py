@@ -14,6 +14,7 @@ from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step07_oracle import oracle_eps
 from tutorial.step09_label_dropout import (
     drop_labels,
+    dropped_var,
     joint_fit,
     joint_loss,
     one_copy_each,
@@ -307,6 +308,7 @@ def test_9_8_by_variance_of_batches(p: float) -> None:
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
 def test_9_8_by_binomial_law(p: float) -> None:
     """The whole law: chi square on 5000 batches of 12 (seed 12), tails pooled, alarm at 1e-6."""
+    assert dropped_var(12, p) == pytest.approx(binom.var(12, p), rel=1e-12)
     found = np.bincount(count(p, 12, 5000, 12), minlength=13)
     expected = 5000 * binom.pmf(np.arange(13), 12, p)
     many = expected > 20

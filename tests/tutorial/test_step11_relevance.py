@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import multivariate_normal, norm
 
 import tutorial.step11_relevance as lesson
+from tutorial.contract import last
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import q_xt_given_xprev
@@ -123,7 +123,7 @@ def test_11_12_by_one_small_step(w: float, y: int) -> None:
 
 def end_of(w: float, n: int, T: int) -> tuple[np.ndarray, np.ndarray]:
     """`p` and `log p` of the samples, and as the sums of the lesson have them; each (2, n)."""
-    found, said = deque(along(w, n, T), maxlen=1).pop()
+    found, said = last(along(w, n, T))
     return found, said
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from scipy.stats import multivariate_normal
 
 import tutorial.step11_trade_off as lesson
+from tutorial.figures.step11_trade_off import animate, clouds
 from tutorial.step01_toy_data import GaussianMixture, pinwheel, three_gaussians
 from tutorial.step07_oracle import oracle_eps
 from tutorial.step08_sampling import ancestral_sample, chain_law
@@ -22,9 +23,7 @@ from tutorial.step11_diversity import Estimate
 from tutorial.step11_trade_off import (
     SCHEDULE,
     WEIGHTS,
-    animate,
     chains,
-    clouds,
     errors_of_change,
     measure,
     sweep,

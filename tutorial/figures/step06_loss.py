@@ -9,7 +9,14 @@ from tutorial.figures.program import BLUE, GREEN, GREY, ORANGE, Check
 from tutorial.step00_notation import Schedule
 from tutorial.step03_marginal import xt_from_x0
 from tutorial.step06_elbo import elbo_terms, exact_eps
-from tutorial.step06_loss import eps_weight, shared_slope, simple_loss, x0_weight
+from tutorial.step06_loss import (
+    bound_by_regression,
+    eps_weight,
+    eps_weight_by_log_snr,
+    shared_slope,
+    simple_loss,
+    x0_weight,
+)
 
 
 def checks() -> list[Check]:
@@ -23,23 +30,29 @@ def checks() -> list[Check]:
     model = exact_eps(schedule)
     times = range(1, 11)
     terms = elbo_terms(model, x0, y, eps, schedule).sum(0).mean()
-    knowing = elbo_terms(lambda xt, t, y: eps[t], x0, y, eps, schedule)  # that is C
+    # A model that knows the noise has no error in eps: its bound is the constant C of (6.6).
+    C = elbo_terms(lambda xt, t, y: eps[t], x0, y, eps, schedule).sum(0).mean()
     kappa = np.array([eps_weight(t, schedule) for t in times])
     losses = np.array([simple_loss(model, x0, y, t, eps[t], schedule) for t in times])
-    regression = knowing.sum(0).mean() + kappa @ losses  # (6.6)
-    snr = np.exp(schedule.log_snr)
-    fall = np.expm1(schedule.log_snr[4] - schedule.log_snr[5])
+    regression = bound_by_regression(float(C), kappa, losses)
+
     by_x0 = sum(x0_weight(t, schedule) for t in range(2, 11))
-    left = np.sqrt(2 / n) * schedule.alpha_bar[5]  # error of a variance, the one that is left over
+    snr = np.exp(schedule.log_snr)
+    by_log_snr = eps_weight_by_log_snr(5, schedule)
+    abar_5 = schedule.alpha_bar[5]
+    loss_error = 4 * np.sqrt(2 / n) * abar_5  # the loss left over is a variance, of abar_5
+
+    # The derivative of (6.6) in the shared slope, one term per sample, at the best slope.
     rho = shared_slope(kappa, 1.0, schedule)
     xt = np.stack([xt_from_x0(x0, eps[t], t, schedule) for t in times])
-    pull = (kappa[:, None, None] * xt * (eps[1:] - rho * xt)).sum(0)  # derivative of (6.6)
+    pull = (kappa[:, None, None] * xt * (eps[1:] - rho * xt)).sum(0)
+    pull_error = 4 * pull.std() / np.sqrt(n)
     return [
         Check("(6.6) L by regression, beside terms", regression, terms, 1e-12),
         Check("(6.7) weights in x_0, t = 2..10", by_x0, (snr[1] - snr[10]) / 2, 1e-9),
-        Check("(6.8) weight at t = 5 by log SNR", kappa[4], fall / 2, 1e-12),  # (6.8)
-        Check("(6.9) loss left at t = 5", losses[4], schedule.alpha_bar[5], 4 * left),
-        Check("(6.10) pull on the shared slope", pull.mean(), 0, 4 * pull.std() / np.sqrt(n)),
+        Check("(6.8) weight at t = 5 by log SNR", kappa[4], by_log_snr, 1e-12),
+        Check("(6.9) loss left at t = 5", losses[4], abar_5, loss_error),
+        Check("(6.10) pull on the shared slope", pull.mean(), 0, pull_error),
         Check("(6.11) weight at t = 1", kappa[0], 0.5 / schedule.alpha[1], 1e-12),
     ]
 
@@ -50,10 +63,8 @@ def figure() -> Figure:
     weights, slopes = fig.subplots(1, 2)
     schedule = Schedule.linear(1000)
     t = np.arange(1, 1001)
-    posterior, beta = (
-        np.array([eps_weight(s, schedule, choice) for s in range(1, 1001)])
-        for choice in ("posterior", "beta")
-    )
+    posterior = np.array([eps_weight(s, schedule, "posterior") for s in range(1, 1001)])
+    beta = np.array([eps_weight(s, schedule, "beta") for s in range(1, 1001)])
     constant = np.full(1000, posterior.mean())
     weights.loglog(t, posterior, color=BLUE, label=r"bound, $\sigma_t^2 = \tilde\beta_t$")
     weights.loglog(t, beta, "--", color=GREEN, label=r"bound, $\sigma_t^2 = \beta_t$")

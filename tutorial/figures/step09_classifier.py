@@ -11,9 +11,11 @@ from tutorial.step01_toy_data import three_gaussians
 from tutorial.step03_marginal import xt_from_x0
 from tutorial.step07_oracle import noised, oracle_eps
 from tutorial.step09_classifier import (
+    classifier_free_eps,
     classifier_gradient,
     classifier_guided_eps,
     late_gradient,
+    mean_gradient,
     mean_shift,
 )
 from tutorial.step09_condition import p_xprev_given_xt_y
@@ -30,17 +32,18 @@ def checks() -> list[Check]:
     ones = np.ones(3, int)
     model = oracle_eps(mixture, schedule)
     law = noised(mixture, t, schedule)
-    at, above, below = law.log_class_probability(x)
+    log_p = law.log_class_probability(x)
+    slope = (log_p[1, 0] - log_p[2, 0]) / (2 * h)
     pull = [classifier_gradient(x, t, k * ones, mixture, schedule) for k in range(3)]
-    slope = (above[0] - below[0]) / (2 * h)
-    balance = np.exp(at) @ np.array(pull)[:, 0]  # (9.10)
+    balance = mean_gradient(np.exp(log_p), np.array(pull))
     cond = model(x, t, 0 * ones)
     null = model(x, t, 3 * ones)
-    free = (1 + w) * cond - w * null  # (9.12)
+    free = classifier_free_eps(cond, null, w)
     on_null = classifier_guided_eps(null, pull[0], 1 + w, t, schedule) - free
     on_cond = classifier_guided_eps(cond, pull[0], w, t, schedule) - free
-    means = [p_xprev_given_xt_y(model, x, t, k * ones, schedule).mean for k in (0, 3)]
-    moved = means[0] - means[1] - mean_shift(pull[0], t, schedule)
+    mean_cond = p_xprev_given_xt_y(model, x, t, 0 * ones, schedule).mean
+    mean_null = p_xprev_given_xt_y(model, x, t, 3 * ones, schedule).mean
+    moved = mean_cond - mean_null - mean_shift(pull[0], t, schedule)
     late = classifier_gradient(x, 99, 0 * ones, mixture, schedule)[0, 1]
     limit = late_gradient(99, mixture, schedule)[0, 1]
     return [
@@ -61,7 +64,8 @@ def figure() -> Figure:
     schedule = Schedule.cosine(100)
     fine = np.linspace(-3, 3, 121)
     coarse = np.linspace(-2.7, 2.7, 11)
-    grid, points = (np.stack(np.meshgrid(a, a), -1).reshape(-1, 2) for a in (fine, coarse))
+    grid = np.stack(np.meshgrid(fine, fine), -1).reshape(-1, 2)
+    points = np.stack(np.meshgrid(coarse, coarse), -1).reshape(-1, 2)
     top = np.zeros(len(points), int)
     for ax, t in zip(fields, (10, 40, 80), strict=True):
         law = noised(mixture, t, schedule)
@@ -76,12 +80,14 @@ def figure() -> Figure:
     rng = np.random.default_rng(0)
     x0, y = mixture.sample(4000, rng)
     eps = rng.standard_normal((4000, 2))
-    squares = [
-        (classifier_gradient(xt_from_x0(x0, eps, t, schedule), t, y, mixture, schedule) ** 2).sum(1)
-        for t in times
-    ]
-    late = [np.hypot(*late_gradient(t, mixture, schedule)[0]) for t in times]
-    size.plot(times, [np.sqrt(s.mean()) for s in squares], color=BLUE, label="over all data")
+    rms = list[float]()
+    late = list[float]()
+    for t in times:
+        xt = xt_from_x0(x0, eps, t, schedule)
+        gradient = classifier_gradient(xt, t, y, mixture, schedule)
+        rms.append(np.sqrt((gradient**2).sum(1).mean()))
+        late.append(np.hypot(*late_gradient(t, mixture, schedule)[0]))
+    size.plot(times, rms, color=BLUE, label="over all data")
     size.plot(times, late, "--", color=GREY, label=r"$\sqrt{\bar\alpha_t} |\mu_y - m|$")
     size.set(title="Length of the gradient (rms)", xlabel="t of 100", ylim=(0, 1.6))
     size.legend(fontsize=8)
