@@ -127,8 +127,8 @@ def oracle_eps(mixture: GaussianMixture, schedule: Schedule) -> Oracle:
 
 def lowest_loss(y: int, t: int, mixture: GaussianMixture, schedule: Schedule) -> float:
     """The eps-loss, summed over dimensions, that no network of class `y` in 0..K-1 can go below."""
-    C_y = noised(mixture, schedule.check_t(t), schedule).covs[y]
-    inverse = np.linalg.inv(C_y)
+    C = noised(mixture, schedule.check_t(t), schedule).covs
+    inverse = np.linalg.inv(C)[y]
     return float(schedule.alpha_bar[t] * np.trace(mixture.covs[y] @ inverse))  # (7.9)
 
 

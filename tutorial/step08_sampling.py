@@ -126,7 +126,7 @@ def final_mean(
 ) -> Float[np.ndarray, " D"]:
     """The mean of the samples in closed form, if the data are N(mean, cov)."""
     abar_T = schedule.alpha_bar[-1]
-    C_T = abar_T * cov + (1 - abar_T) * np.eye(len(mean))
+    C_T: np.ndarray = abar_T * cov + (1 - abar_T) * np.eye(len(mean))
     return mean - abar_T * cov @ np.linalg.inv(C_T) @ mean  # (8.8)
 
 

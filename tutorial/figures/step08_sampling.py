@@ -71,11 +71,11 @@ def figure() -> Figure:
         spread.plot(time, (V + G)[:, 0, 0], ":", color=color, label="noised data")
     spread.set(xlabel="t / T", title="Variance of $x_t$, data of 0.25")
     for kind, color in ((Schedule.linear, BLUE), (Schedule.cosine, ORANGE)):
-        gap = list[float]()
-        for T in Ts:
-            _, _, G = chain_law(mean, cov, kind(T))
-            gap.append(G[0, 0, 0])
-        lost.loglog(Ts, gap, "o-", ms=4, color=color, label=kind.__name__)
+        gaps = list[float]()
+        for steps in Ts:
+            gap = chain_law(mean, cov, kind(steps))[2]
+            gaps.append(gap[0, 0, 0])
+        lost.loglog(Ts, gaps, "o-", ms=4, color=color, label=kind.__name__)
     lost.loglog(Ts, [1 / T for T in Ts], "--", color=GREY, label="1 / T")
     lost.set(xlabel="T", title="0.25 less the variance of samples")
     for ax in (chains, spread, lost):
