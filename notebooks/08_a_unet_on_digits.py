@@ -40,7 +40,7 @@ from minicfg.schedule import Schedule as TorchSchedule
 from minicfg.training import ema_decay
 from minicfg.viz import plots
 from tutorial import step14_rows, step18_swap_in
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE
 from tutorial.step00_notation import Schedule
 from tutorial.step18_swap_in import ORACLE
 

@@ -33,7 +33,7 @@ from kernels import philox, reference
 from kernels.bench.ways import plain_step
 from minicfg import solvers
 from minicfg.schedule import Schedule as TorchSchedule
-from tutorial.program import BLUE, CLASS_COLORS, GREEN, GREY, ORANGE, RED
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREEN, GREY, ORANGE, RED
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps

@@ -11,7 +11,7 @@ Needs the extra `mutants`, and `os.fork`.
 Left out, as changes that no test can or should tell:
 
 - annotations and `if TYPE_CHECKING:`, which users never run (the tests do execute the shapes);
-- `if __name__ == "__main__":` and, in a lesson, `figure` and `checks`: what draws promises no
+- `if __name__ == "__main__":`, and the modules in `tutorial/figures`: what draws promises no
   number, and a check that allows more is still a check. `test_programs.py` runs both;
 - the star before arguments that need their names, which cosmic-ray takes for a product;
 - changes that do not compile, or not without a warning (`is` before a literal);
@@ -60,7 +60,6 @@ TESTS = {
         "tests/minicfg/test_survivors.py",
     ],
 }
-UNSEEN = {"figure", "checks"}
 MEMORY = 8 * 2**30
 BITS = ("RShift", "LShift", "BitOr", "BitAnd", "BitXor")
 
@@ -83,14 +82,14 @@ class Mutant:
         return f"{self.module} {self.where}", self.old, self.new
 
 
-def unseen(tree: ast.Module, lesson: bool) -> Iterator[tuple[Place, Place]]:
+def unseen(tree: ast.Module) -> Iterator[tuple[Place, Place]]:
     """From where to where nothing is changed."""
     for node in ast.walk(tree):
         spans = list[Any]()
         if isinstance(node, ast.arg | ast.AnnAssign):
             spans = [node.annotation]
         elif isinstance(node, ast.FunctionDef):
-            spans = [node if lesson and node.name in UNSEEN else node.returns]
+            spans = [node.returns]
         elif isinstance(node, ast.If) and ast.unparse(node.test).startswith(
             ("TYPE_CHECKING", "__name__")
         ):
@@ -123,7 +122,7 @@ def mutants(module: str, sample: int | None, rng: random.Random) -> list[Mutant]
     """All that there are of a module, or some of them."""
     source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
     tree = ast.parse(source)
-    hidden = list(unseen(tree, module.startswith("tutorial")))
+    hidden = list(unseen(tree))
     nodes = list(ast_nodes(get_ast(source)))
     places = list[tuple[Any, int, int]]()
     for operator in operators():

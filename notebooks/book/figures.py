@@ -41,7 +41,7 @@ def made_from(module: str) -> set[Path]:
 def fingerprint(lesson: str) -> str:
     """A name for the figure as it is now: it changes with any file that the lesson needs."""
     digest = hashlib.sha256()
-    for path in sorted(made_from(f"tutorial.{lesson}")):
+    for path in sorted(made_from(f"tutorial.figures.{lesson}")):
         digest.update(path.read_bytes())
     return f"{lesson}-{digest.hexdigest()[:16]}.png"
 
@@ -49,9 +49,8 @@ def fingerprint(lesson: str) -> str:
 def draw(lesson: str, path: str) -> str:
     """Draw one lesson's figure into `path`."""
     unfinished = Path(path).with_suffix(".tmp")
-    importlib.import_module(f"tutorial.{lesson}").figure().savefig(
-        unfinished, dpi=130, format="png"
-    )
+    module = importlib.import_module(f"tutorial.figures.{lesson}")
+    module.figure().savefig(unfinished, dpi=130, format="png")
     unfinished.replace(path)
     return lesson
 

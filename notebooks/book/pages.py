@@ -92,7 +92,9 @@ def routes_table(lesson: Lesson) -> str:
 
 def lesson_page(lesson: Lesson, targets: Targets) -> str:
     """One lesson: derivation, figure, code, tests."""
-    path, tests = f"tutorial/{lesson.name}.py", f"tests/tutorial/test_{lesson.name}.py"
+    path = f"tutorial/{lesson.name}.py"
+    drawing = f"tutorial/figures/{lesson.name}.py"
+    tests = f"tests/tutorial/test_{lesson.name}.py"
     marker = lesson.name[:6]
     return "\n".join(
         [
@@ -109,6 +111,9 @@ def lesson_page(lesson: Lesson, targets: Targets) -> str:
             f"(code-{lesson.name})=",
             "## The code\n",
             code_block(lesson.code),
+            f"<details><summary><code>{drawing}</code></summary>\n",
+            code_block(lesson.drawing),
+            "</details>\n",
             f"(tests-{lesson.name})=",
             "## The tests\n",
             routes_table(lesson) + "\n",
@@ -181,8 +186,7 @@ def api_page(layer: str, targets: Targets) -> str:
         else:
             tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
             parts.append(with_tokens_linked(ast.get_docstring(tree) or "", targets) + "\n")
-        parts += ["```{eval-rst}", f".. automodule:: {module}", "   :members:"]
-        parts += ["   :exclude-members: checks, figure", "```\n"]
+        parts += ["```{eval-rst}", f".. automodule:: {module}", "   :members:", "```\n"]
     return "\n".join(parts)
 
 

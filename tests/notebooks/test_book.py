@@ -32,7 +32,8 @@ def test_every_lesson_has_a_page_in_the_order_of_reading(made: dict[str, str]):
         assert f"\n{name}\n" in made["lessons/index.md"]  # in the table of contents
     for lesson in lessons:
         page = made[f"lessons/{lesson.name}.md"]
-        assert lesson.code.strip() in page and lesson.caption and "def figure" in lesson.code
+        assert lesson.code.strip() in page and lesson.drawing.strip() in page
+        assert lesson.caption and "def figure" in lesson.drawing
         assert "**Source.**" not in lesson.code  # the docstring is not there twice
 
 
@@ -98,10 +99,11 @@ def test_links_to_files_lead_to_their_place_in_the_book_or_to_none():
 
 
 def test_a_figure_is_drawn_again_when_what_it_is_made_from_changes():
-    files = {path.name for path in figures.made_from("tutorial.step04_posterior")}
+    files = {path.name for path in figures.made_from("tutorial.figures.step04_posterior")}
     assert {"step04_posterior.py", "step00_notation.py", "program.py"} <= files
     assert "step05_reverse.py" not in files
-    assert "triton_step.py" in {p.name for p in figures.made_from("tutorial.step18_swap_in")}
+    meeting = figures.made_from("tutorial.figures.step18_swap_in")
+    assert "triton_step.py" in {path.name for path in meeting}
 
 
 @pytest.mark.parametrize(
