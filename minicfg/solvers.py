@@ -12,18 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from minicfg.config import Prediction
 from minicfg.errors import UsageError
 from minicfg.schedule import Schedule, log_snr_grid
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-
-Prediction = Literal["eps", "x0", "v"]
 
 
 @dataclass(frozen=True, eq=False)
