@@ -173,11 +173,11 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         ),
         "a resumed run with other settings": (
             lambda: train(DATA, replace(CONFIG, lr=0.1), resume=next(iter(train(DATA, CONFIG)))),
-            "lr = 0.1, but the run to resume was begun with 0.003",
+            "lr = 0.1, but the run to resume was started with 0.003",
         ),
         "a resumed run on other images": (
             lambda: train(data(x=X + 1), CONFIG, resume=next(iter(train(DATA, CONFIG)))),
-            "begun on other images",
+            "started on other images",
         ),
         "a judge of small images": (lambda: train_judge(data(x=X[..., :4])), "8x8 or more"),
         "a judge of few images": (lambda: train_judge(DATA), "data has 1 of class 1: 2 or more"),

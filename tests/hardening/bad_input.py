@@ -93,7 +93,7 @@ TYPED = {
         2 | train --out new --ema nan                           | ema = nan
     """,
     "a network": """
-        2 | train --out new --width 12                          | width = 12: a multiple of 8
+        2 | train --out new --width 12                          | width = 12 .* use a multiple of 8
         2 | train --out new --width 0                           | width = 0
         2 | train --out new --multipliers 0                     | multipliers = 0
         2 | train --out new --multipliers 1 1 1 1 1 1 1         | 1..6 levels
@@ -102,7 +102,7 @@ TYPED = {
         2 | train --out new --dropout 1                         | dropout = 1.0
     """,
     "a size of pictures": """
-        2 | train --out new --data folder:good --size 0         | size = 0: an integer in 1..1024
+        2 | train --out new --data folder:good --size 0         | size = 0 .* an integer in 1..1024
         2 | train --out new --data folder:good --size 2000      | size = 2000
         2 | train --out new --data folder:good --size 30        | 30x30: 3 levels .* divisible by 4
         2 | train --out new --data npz:odd.npz                  | 7x7: 3 levels .* divisible by 4
@@ -167,10 +167,10 @@ TYPED = {
         2 | sweep model --out new --interval 2                  | --interval
     """,
     "a device": """
-        2 | train --out new --device tpu                        | --device tpu: auto, cpu or cuda
-        2 | sample model --out new/x.png --device meta          | --device meta: auto, cpu
-        2 | evaluate model --out new --device cuda:-1           | --device cuda:-1: auto, cpu
-        2 | sweep model --out new --device mps                  | --device mps: auto, cpu
+        2 | train --out new --device tpu                        | --device tpu .* auto, cpu or cuda
+        2 | sample model --out new/x.png --device meta          | --device meta .* auto, cpu
+        2 | evaluate model --out new --device cuda:-1           | --device cuda:-1 .* auto, cpu
+        2 | sweep model --out new --device mps                  | --device mps .* auto, cpu
     """,
     "what a picture is called": """
         2 | sample model --out new/x.jpg                        | x.jpg: .* .png, .npz or .gif
