@@ -19,9 +19,9 @@ Prediction = Literal["eps", "x0", "v"]
 SolverName = Literal["ddpm", "ddim", "dpmpp_2m", "cfgpp"]
 RuleName = Literal["guide", "rescale", "dynamic_threshold", "apg"]
 
-# float16 is kept beside bfloat16 because the free GPUs of hosted notebooks (NVIDIA T4) compute in
-# float16 but not in bfloat16. Its smallest numbers are too coarse for gradients, so the loss is
-# scaled up before the backward pass (`torch.amp.GradScaler`).
+# There is float16 as well as bfloat16 because the free GPUs of hosted notebooks (NVIDIA T4) have
+# arithmetic for float16 but none for bfloat16. Small gradients underflow to 0 in float16, so the
+# loss is scaled up before the backward pass (`torch.amp.GradScaler`).
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -74,9 +74,9 @@ class TrainConfig:
     """Largest norm of the gradient, above 0; a longer gradient is scaled down to it. Lower it if
     single batches make the loss jump; a large value such as 1e9 switches clipping off."""
     ema: float = 0.995
-    """Decay per step of the exponential moving average of the weights, in [0, 1). The average is
-    what is sampled from; it covers about 1 / (1 - ema) steps, fewer at the start. Raise it in long
-    runs; 0 switches averaging off after the start."""
+    """Decay per step of the exponential moving average of the weights, in [0, 1). Samples are drawn
+    with the average, which covers about 1 / (1 - ema) steps, fewer at the start. Raise it in long
+    runs; with 0 the average equals the weights."""
     width: int = 24
     """Number of channels at full resolution, a multiple of 8."""
     multipliers: tuple[int, ...] = (1, 2, 2)
@@ -137,7 +137,7 @@ class TrainConfig:
         if self.zero_snr and (self.prediction == "eps" or self.T == 1):
             raise UsageError(
                 f"zero_snr with prediction = {self.prediction!r}, T = {self.T}: x_T is then pure "
-                "noise, which says nothing about x_0; use prediction v or x0, and T of 2 or more"
+                "noise and contains nothing of x_0; use prediction v or x0, and T of 2 or more"
             )
         if self.continuous and (self.schedule != "log_snr" or self.zero_snr or self.T == 1):
             raise UsageError(

@@ -48,8 +48,8 @@ class Schedule:
             )
         if len(self.beta) < 2:
             raise UsageError(
-                f"beta has {len(self.beta)} entries, so there is no step: pass beta[0] = 0 and "
-                "at least one more"
+                f"beta has {len(self.beta)} entries: pass beta[0] = 0 and at least one step after "
+                "it"
             )
         if self.beta[0] != 0:
             raise UsageError(
@@ -198,7 +198,9 @@ def log_snr_grid(
     arXiv:2207.12598, sec. 2). A grid with one step consists of `log_snr_min`.
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise UsageError(f"steps = {steps!r} is no number of steps: use an integer of at least 1")
+        raise UsageError(
+            f"steps = {steps!r} is not a number of steps: use an integer of at least 1"
+        )
     if not -36 <= log_snr_min < log_snr_max <= 36:
         raise UsageError(
             f"log_snr_min = {log_snr_min}, log_snr_max = {log_snr_max}: use two values in -36..36, "
@@ -222,5 +224,5 @@ def log_snr_angle(u: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
 
 def _check_steps(T: int) -> int:
     if isinstance(T, bool) or not isinstance(T, int) or T < 1:
-        raise UsageError(f"T = {T!r} is no number of steps: use an integer of at least 1")
+        raise UsageError(f"T = {T!r} is not a number of steps: use an integer of at least 1")
     return T

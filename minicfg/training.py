@@ -224,7 +224,7 @@ def start(
 
 
 def _prepare_network(model: UNet, config: TrainConfig, ranks: Ranks) -> nn.Module:
-    """The model to call in training: synchronised between ranks, and compiled if asked for."""
+    """The model to call in training: synchronised between ranks, compiled if `config.compile`."""
     net = ranks.wrap(model)
     return torch.compile(net) if config.compile else net  # pyright: ignore[reportReturnType]
 
@@ -314,7 +314,7 @@ def algorithm_1(
     Float[Tensor, "B *D"],
     Float[Tensor, " B"],
 ]:
-    """Algorithm 1 of the guidance paper: each image gets a real-valued log SNR (lambda) of its own.
+    """Algorithm 1 of the guidance paper: each image has its own real-valued log SNR, lambda.
 
         u ~ U[0, 1],    lambda = -2 log tan(a u + b),    x_t = cos(a u + b) x_0 + sin(a u + b) eps
 
@@ -457,6 +457,6 @@ def ema_decay(config: TrainConfig, n: int) -> float:
     """The decay of the average of the weights after n steps, `config.ema` in the long run.
 
     At first it is (1 + n) / (10 + n), so that the average covers about the last tenth of the steps
-    so far and forgets the untrained weights. The weights of the first step are copied.
+    so far, without the untrained weights. The weights of the first step are copied.
     """
     return min(config.ema, (1 + n) / (10 + n))

@@ -48,7 +48,7 @@ def test_posterior_var_equals_the_lectures() -> None:
 @pytest.mark.parametrize("T", [0, -3, 2.0, True])
 @pytest.mark.usefixtures("unchecked")
 def test_T_is_refused(T: object) -> None:
-    with pytest.raises(UsageError, match=f"T = {T} is no number of steps: use an integer"):
+    with pytest.raises(UsageError, match=f"T = {T} is not a number of steps: use an integer"):
         Schedule.linear(T)  # pyright: ignore[reportArgumentType]
 
 
@@ -166,7 +166,7 @@ def test_ends_of_a_grid_are_refused(low: float, high: float) -> None:
 @pytest.mark.usefixtures("unchecked")
 def test_steps_of_a_grid_are_refused(steps: int) -> None:
     with pytest.raises(
-        UsageError, match=f"steps = {steps} is no number of steps: use an integer of at least 1"
+        UsageError, match=f"steps = {steps} is not a number of steps: use an integer of at least 1"
     ):
         log_snr_grid(steps)
 
