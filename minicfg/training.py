@@ -87,7 +87,7 @@ def train(
     """Train until `config.steps`, yielding the state after each step.
 
     Args:
-        data: the images and labels. They are not loaded again: `config.data` is only recorded.
+        data: the images and labels. `config.data` is only recorded; nothing is loaded from it.
         config: the settings of the run.
         resume: a state to continue from, of a run with the same `data` and `config`. Training
             changes its model and optimiser in place, on the device that they are on.
@@ -106,7 +106,8 @@ def train(
 
 def _training_steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[TrainState]:
     """The training loop: batch, noise, prediction, loss, optimiser step, average."""
-    config, device = state.config, state.device
+    config = state.config
+    device = state.device
     model = state.model.train()
     net = _prepare_network(model, config, ranks)
     alpha_bar = Schedule.of(config).alpha_bar.to(device)

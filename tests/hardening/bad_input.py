@@ -45,7 +45,7 @@ TYPED = {
         2 | evaluate model --out new --w heavy                  | --w.*'heavy'
     """,
     "a seed": """
-        2 | train --out new --seed -1                           | seed = -1: an integer in 0..
+        2 | train --out new --seed -1                           | seed = -1 .* an integer in 0..
         2 | train --out new --seed 18446744073709551616         | seed = 18446744073709551616
         2 | train --out new --seed 1.5                          | --seed: .*'1.5'
         2 | train --out new --seed today                        | --seed: .*'today'
@@ -56,7 +56,7 @@ TYPED = {
         2 | sweep model --out new --seed -1                     | seed = -1
     """,
     "steps of training": """
-        2 | train --out new --steps 0                           | steps = 0: an integer in 1
+        2 | train --out new --steps 0                           | steps = 0 .* an integer in 1
         2 | train --out new --steps -5                          | steps = -5
         2 | train --out new --steps 99999999999999999999        | steps = 99999999999999999999
     """,
@@ -82,13 +82,13 @@ TYPED = {
         2 | train --out new --min-snr -1                        | min_snr = -1.0
     """,
     "a share of dropped labels": """
-        2 | train --out new --p-uncond 1.5                      | p_uncond = 1.5: a number 0..1
+        2 | train --out new --p-uncond 1.5                      | p_uncond = 1.5 .* number in 0..1
         2 | train --out new --p-uncond -0.1                     | p_uncond = -0.1
         2 | train --out new --p-uncond nan                      | p_uncond = nan
         2 | sweep model --out new --p-uncond 0.1 2              | p_uncond = 2.0
     """,
     "an average": """
-        2 | train --out new --ema 1                             | ema = 1.0: a number in .0, 1
+        2 | train --out new --ema 1                             | ema = 1.0 .* a number in .0, 1
         2 | train --out new --ema -0.1                          | ema = -0.1
         2 | train --out new --ema nan                           | ema = nan
     """,

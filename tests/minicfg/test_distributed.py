@@ -48,8 +48,8 @@ def forked(world: int, run: Callable[[], int]) -> list[int]:
         if child == 0:
             code = 1
             try:
-                told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
-                os.environ.update({name: str(value) for name, value in told.items()})
+                mine = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
+                os.environ.update({name: str(value) for name, value in mine.items()})
                 os.environ["MASTER_ADDR"] = "127.0.0.1"
                 code = run()
             except MachineError as error:

@@ -480,7 +480,7 @@ def test_steps_in_log_snr_are_refused(steps: int) -> None:
     [(20.0, -20.0), (1.0, 1.0), (-50.0, 20.0), (0.0, float("inf")), (float("nan"), 1.0)],
 )
 def test_ends_of_log_snr_are_refused(low: float, high: float) -> None:
-    with pytest.raises(UsageError, match=f"log_snr_min = {low}, log_snr_max = {high}: two values"):
+    with pytest.raises(UsageError, match=f"log_snr_min = {low}, log_snr_max = {high}: use two"):
         solvers.ancestral_log_snr(5, 0.3, low, high)
 
 
