@@ -19,18 +19,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from minicfg.config import Prediction, SolverName, check_choice
 from minicfg.errors import UsageError
 from minicfg.schedule import Schedule
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-
-Prediction = Literal["eps", "x0", "v"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,10 +227,8 @@ def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> 
 
 def named(name: str) -> Callable[..., Table]:
     """The solver of that name: `ddpm`, `ddim`, `dpmpp_2m` or `cfgpp`."""
-    by_name = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m, "cfgpp": cfgpp}
-    if name not in by_name:
-        raise UsageError(f"solver = {name!r}; pass one of {', '.join(by_name)}")
-    return by_name[name]
+    check_choice("solver", name, SolverName)
+    return {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m, "cfgpp": cfgpp}[name]
 
 
 def times(
@@ -259,6 +256,7 @@ def x0_coefficients(
     alpha_bar: Float[Tensor, " n"], prediction: Prediction
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """`p`, `q` with `x0hat = p x_t + q out`, for each kind of output (step 5 of the course)."""
+    check_choice("prediction", prediction, Prediction)
     signal = alpha_bar.sqrt()
     noise = (1 - alpha_bar).sqrt()
     if prediction == "eps":
@@ -270,28 +268,21 @@ def x0_coefficients(
         return 1 / signal, -noise / signal
     if prediction == "x0":
         return torch.zeros_like(signal), torch.ones_like(signal)
-    if prediction == "v":
-        return signal, -noise
-    raise _unknown(prediction)
+    return signal, -noise
 
 
 def eps_coefficients(
     alpha_bar: Float[Tensor, " n"], prediction: Prediction
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """`u`, `v` with `eps = u x_t + v out`, for each kind of output (step 5 of the course)."""
+    check_choice("prediction", prediction, Prediction)
     signal = alpha_bar.sqrt()
     noise = (1 - alpha_bar).sqrt()
     if prediction == "eps":
         return torch.zeros_like(signal), torch.ones_like(signal)
     if prediction == "x0":
         return 1 / noise, -signal / noise
-    if prediction == "v":
-        return noise, signal
-    raise _unknown(prediction)
-
-
-def _unknown(prediction: str) -> UsageError:
-    return UsageError(f"prediction = {prediction!r}; pass one of {', '.join(get_args(Prediction))}")
+    return noise, signal
 
 
 def _table(

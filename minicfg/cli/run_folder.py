@@ -32,11 +32,14 @@ class Keeping:
     """Steps between saved states; a run that is killed outright loses no more, but where a save
     failed, which is said."""
     keep: int = 0
-    """Models to keep from the way, the latest ones, one at every saved state."""
+    """Number of earlier models to keep in the folder kept/, one per saved state, the latest ones. 0
+    keeps none. Use it to compare the samples of a model along its training."""
     sample_every: int = 0
-    """Steps between pictures of two samples a class; 0 for none."""
+    """Number of steps between two pictures in the folder samples/, with two samples per class. 0
+    draws none. Use it to watch a long run; each picture takes 50 sampling steps."""
     tensorboard: bool = False
-    """Log loss and learning rate for TensorBoard as well (pip install tensorboard)."""
+    """Write loss and learning rate for TensorBoard too, into the folder tensorboard/. They are in
+    log.jsonl in any case. Use it to follow several runs in one place (pip install tensorboard)."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""

@@ -22,13 +22,13 @@ from minicfg.cli.signals import stop_between_steps
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, check_seed
 from minicfg.datasets.load import load_data
-from minicfg.distributed import Ranks, ranks
+from minicfg.distributed import SINGLE_PROCESS, Ranks, process_group
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.atomic import only_writer, write_whole
 from minicfg.io.checkpoint import Checkpoint, check_writable, load, load_state, save, save_state
 from minicfg.metrics.classifier import enough, threads
 from minicfg.sampling import Denoiser, Rule, sample, sample_steps
-from minicfg.training import ALONE, TrainState, train
+from minicfg.training import TrainState, check_run, train
 from minicfg.viz import plots
 
 MOST = 1_000_000  # samples of a label, or to score
@@ -40,7 +40,7 @@ def train_into(
 ) -> int:  # fmt: skip
     """Train and save into `out`; returns the exit code, 128 + n after signal n."""
     state_file = out / "state.safetensors"
-    with ranks() as group:
+    with process_group() as group:
         where, begun = group.device(device), None
         # Every rank looks, on its own machine, and all are refused together.
         here = state_file.exists()
@@ -56,8 +56,7 @@ def train_into(
                 f"--out {out} holds a run: --resume goes on with it, another --out begins"
             )
         data = load_data(config.data, config.size)
-        # Not to be run, but to be refused while nothing is written yet.
-        train(data, config, resume=begun, device=where, ranks=group)
+        check_run(data, config, begun, group)  # before anything is written
         check_writable(out)
         with held(out, group, where):
             if not resume and group.largest(int(state_file.exists()), where):
@@ -73,7 +72,9 @@ def train_into(
 
 
 @contextmanager
-def held(out: Path, group: Ranks = ALONE, where: torch.device | str = "cpu") -> Iterator[None]:
+def held(
+    out: Path, group: Ranks = SINGLE_PROCESS, where: torch.device | str = "cpu"
+) -> Iterator[None]:
     """Nobody else writes into `out` meanwhile; all ranks are refused together, if at all."""
     with only_writer(out) if group.first else nullcontext(True) as free:
         if group.largest(int(not free), torch.device(where)):
@@ -85,7 +86,7 @@ def held(out: Path, group: Ranks = ALONE, where: torch.device | str = "cpu") -> 
 
 def run_training(
     data: Dataset, config: TrainConfig, out: Path, begun: TrainState | None = None,
-    device: torch.device | str = "cpu", group: Ranks = ALONE, keeping: Keeping = LITTLE,
+    device: torch.device | str = "cpu", group: Ranks = SINGLE_PROCESS, keeping: Keeping = LITTLE,
 ) -> tuple[TrainState, int]:  # fmt: skip
     """Train with a progress bar; `(last state, exit code)`, saved into `out` however it ended.
 
@@ -186,7 +187,7 @@ def sample_into(
     how.check_ws([w])
     check_seed(seed)
     rule = how.mix()
-    with ranks() as group:
+    with process_group() as group:
         trained = load(checkpoint, group.device(device))
         classes = trained.classes
         chosen = [_label(name, classes) for name in labels] or list(range(len(classes)))
@@ -238,7 +239,8 @@ def _film(
 
 def draw(
     model: Denoiser, y: Tensor, table: solvers.Table, shape: Sequence[int], *, w: float, seed: int,
-    rule: Rule | None = None, batch: int = 256, bar: tqdm | None = None, group: Ranks = ALONE,
+    rule: Rule | None = None, batch: int = 256, bar: tqdm | None = None,
+    group: Ranks = SINGLE_PROCESS,
 ) -> Tensor:  # fmt: skip
     """`minicfg.sample` in batches, clipped to [-1, 1]; all ranks return all of them.
 

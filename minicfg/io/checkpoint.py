@@ -53,7 +53,7 @@ class Checkpoint:
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return self.model.stem.weight.device
+        return next(self.model.parameters()).device
 
     @property
     def schedule(self) -> Schedule:

@@ -45,7 +45,7 @@ TYPED = {
         2 | evaluate model --out new --w heavy                  | --w.*'heavy'
     """,
     "a seed": """
-        2 | train --out new --seed -1                           | seed = -1: an integer in 0..
+        2 | train --out new --seed -1                           | seed = -1 .* an integer in 0..
         2 | train --out new --seed 18446744073709551616         | seed = 18446744073709551616
         2 | train --out new --seed 1.5                          | --seed: .*'1.5'
         2 | train --out new --seed today                        | --seed: .*'today'
@@ -56,7 +56,7 @@ TYPED = {
         2 | sweep model --out new --seed -1                     | seed = -1
     """,
     "steps of training": """
-        2 | train --out new --steps 0                           | steps = 0: an integer in 1
+        2 | train --out new --steps 0                           | steps = 0 .* an integer in 1
         2 | train --out new --steps -5                          | steps = -5
         2 | train --out new --steps 99999999999999999999        | steps = 99999999999999999999
     """,
@@ -82,18 +82,18 @@ TYPED = {
         2 | train --out new --min-snr -1                        | min_snr = -1.0
     """,
     "a share of dropped labels": """
-        2 | train --out new --p-uncond 1.5                      | p_uncond = 1.5: a number 0..1
+        2 | train --out new --p-uncond 1.5                      | p_uncond = 1.5 .* number in 0..1
         2 | train --out new --p-uncond -0.1                     | p_uncond = -0.1
         2 | train --out new --p-uncond nan                      | p_uncond = nan
         2 | sweep model --out new --p-uncond 0.1 2              | p_uncond = 2.0
     """,
     "an average": """
-        2 | train --out new --ema 1                             | ema = 1.0: a number in .0, 1
+        2 | train --out new --ema 1                             | ema = 1.0 .* a number in .0, 1
         2 | train --out new --ema -0.1                          | ema = -0.1
         2 | train --out new --ema nan                           | ema = nan
     """,
     "a network": """
-        2 | train --out new --width 12                          | width = 12: a multiple of 8
+        2 | train --out new --width 12                          | width = 12 .* use a multiple of 8
         2 | train --out new --width 0                           | width = 0
         2 | train --out new --multipliers 0                     | multipliers = 0
         2 | train --out new --multipliers 1 1 1 1 1 1 1         | 1..6 levels
@@ -102,7 +102,7 @@ TYPED = {
         2 | train --out new --dropout 1                         | dropout = 1.0
     """,
     "a size of pictures": """
-        2 | train --out new --data folder:good --size 0         | size = 0: an integer in 1..1024
+        2 | train --out new --data folder:good --size 0         | size = 0 .* an integer in 1..1024
         2 | train --out new --data folder:good --size 2000      | size = 2000
         2 | train --out new --data folder:good --size 30        | 30x30: 3 levels .* divisible by 4
         2 | train --out new --data npz:odd.npz                  | 7x7: 3 levels .* divisible by 4
@@ -167,10 +167,10 @@ TYPED = {
         2 | sweep model --out new --interval 2                  | --interval
     """,
     "a device": """
-        2 | train --out new --device tpu                        | --device tpu: auto, cpu or cuda
-        2 | sample model --out new/x.png --device meta          | --device meta: auto, cpu
-        2 | evaluate model --out new --device cuda:-1           | --device cuda:-1: auto, cpu
-        2 | sweep model --out new --device mps                  | --device mps: auto, cpu
+        2 | train --out new --device tpu                        | --device tpu .* auto, cpu or cuda
+        2 | sample model --out new/x.png --device meta          | --device meta .* auto, cpu
+        2 | evaluate model --out new --device cuda:-1           | --device cuda:-1 .* auto, cpu
+        2 | sweep model --out new --device mps                  | --device mps .* auto, cpu
     """,
     "what a picture is called": """
         2 | sample model --out new/x.jpg                        | x.jpg: .* .png, .npz or .gif

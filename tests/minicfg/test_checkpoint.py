@@ -408,7 +408,10 @@ def _config(**changed: Any) -> Callable[[dict[str, Any]], None]:
         (_config(lr="fast"), r"config\.lr = 'fast': float is needed"),
         (_config(multipliers=8), r"config\.multipliers = 8: list is needed"),
         (_config(multipliers=[1, "2"]), r"config\.multipliers = .*: a list of int"),
-        (_config(schedule="sigmoidal"), "schedule = 'sigmoidal': one of cosine, linear, sigmoid"),
+        (
+            _config(schedule="sigmoidal"),
+            "schedule = 'sigmoidal' is unknown: use cosine, linear, sigmoid",
+        ),
         (_config(p_uncond=1.5), "p_uncond = 1.5"),
         (_config(width=16), r"has torch.float32 \S+ for '.*': its settings need torch.float32"),
         (_config(width=1024, multipliers=[16, 16], blocks=16), "its settings need"),

@@ -201,7 +201,7 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "negative labels": ({"x": X, "y": -LABELS.astype(np.int64)}, "y holds -2..0"),
     "labels short": ({"x": X, "y": LABELS[:2]}, r"y is torch.int64 \(2,\)"),
     "no labels": ({"x": X[:0], "y": LABELS[:0]}, r"y is uint8 \(0,\)"),
-    "values": ({"x": X + 2.0, "y": LABELS}, "x holds 2..2: finite values in -1..1"),
+    "values": ({"x": X + 2.0, "y": LABELS}, "x holds 2..2: .*finite values in -1..1"),
     "nan": ({"x": X + np.nan, "y": LABELS}, "finite values"),
     "numbers for names": ({"x": X, "y": LABELS, "classes": LABELS}, "classes is uint8"),
     "too few names": ({"x": X, "y": LABELS, "classes": np.array(["a"])}, "labels are 0..0"),

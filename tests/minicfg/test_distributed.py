@@ -1,6 +1,6 @@
 """One run by 1, 2 or 4 processes: the same weights to float64's rounding, and what a death leaves.
 
-The processes are forked here and meet over gloo by `minicfg.distributed.ranks` itself, as
+The processes are forked here and meet over gloo by `minicfg.distributed.process_group` itself, as
 torchrun's do; `test_run_folder.py` has torchrun's own.
 """
 
@@ -14,8 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,10 @@ from safetensors.torch import load_file, save_file
 from minicfg.cli.train import train_into
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.distributed import Ranks, ranks
+from minicfg.distributed import Ranks, process_group
 from minicfg.errors import MachineError
 from minicfg.io.checkpoint import load_state
-from minicfg.training import train
+from minicfg.training import TrainState, train
 
 TINY = TrainConfig(width=8, multipliers=(1, 2), steps=12, batch=6, T=20, seed=5)
 
@@ -49,8 +48,8 @@ def forked(world: int, run: Callable[[], int]) -> list[int]:
         if child == 0:
             code = 1
             try:
-                told = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
-                os.environ.update({name: str(value) for name, value in told.items()})
+                mine = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_PORT": port}
+                os.environ.update({name: str(value) for name, value in mine.items()})
                 os.environ["MASTER_ADDR"] = "127.0.0.1"
                 code = run()
             except MachineError as error:
@@ -78,6 +77,14 @@ def ended(children: list[int], within: float) -> list[int]:
     return list(codes.values())
 
 
+def last(states: Iterator[TrainState]) -> TrainState:
+    """The last state of a run, which takes every step of it."""
+    state = next(states)
+    for following in states:
+        state = following
+    return state
+
+
 def images(n: int = 20) -> Dataset:
     x = torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
     return Dataset(x, torch.arange(n) % 2, ("a", "b"), "noise")
@@ -88,8 +95,8 @@ def train_in_float64(out: Path) -> int:
     data = images()
     torch.set_default_dtype(torch.float64)
     object.__setattr__(data, "x", data.x.double())  # a data set is float32, this one excepted
-    with ranks() as group:
-        (state,) = deque(train(data, TINY, ranks=group), maxlen=1)
+    with process_group() as group:
+        state = last(train(data, TINY, ranks=group))
         found = {f"model.{n}": p for n, p in state.model.state_dict().items()}
         found |= {f"ema.{n}": p for n, p in state.ema.state_dict().items()}
         found["loss"] = torch.tensor(state.loss)
@@ -121,7 +128,7 @@ def test_one_two_and_four_ranks_are_one_run_to_float64(tmp_path: Path):
 def test_shares_are_whole_and_even_to_one():
     for world in (1, 2, 3, 4, 7):
         for n in (world, 10, 128):
-            shares = [range(n)[Ranks(rank, world).share(n)] for rank in range(world)]
+            shares = [range(n)[Ranks(rank, world).local_slice(n)] for rank in range(world)]
             assert [i for share in shares for i in share] == list(range(n))
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -165,8 +172,8 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
 
 LATE = """
 import os, torch
-from minicfg.distributed import ranks
-with ranks() as group:
+from minicfg.distributed import process_group
+with process_group() as group:
     import torch._dynamo  # an optimiser's first use imports it too
     assert group.sum(torch.ones(3)).tolist() == [2, 2, 2]
 tasks = os.listdir("/proc/self/task")
