@@ -32,10 +32,11 @@ from minicfg.bench.speed import whose
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.datasets.load import load_data
-from minicfg.metrics.classifier import Judge, enough, threads, train_judge
+from minicfg.metrics.classifier import Classifier, train_classifier
 from minicfg.metrics.evaluate import Scores, evaluate
 from minicfg.sampling import sample
 from minicfg.schedule import Schedule
+from minicfg.threads import thread_count, threads
 from minicfg.training import train
 
 # The best of five trials for the one, four for the other: batches 16 to 128, rates 1e-4 to 3e-3.
@@ -71,9 +72,9 @@ def digits() -> Dataset:
 
 
 @cache
-def judge(steps: int) -> Judge:
+def judge(steps: int) -> Classifier:
     """One judge for all."""
-    return train_judge(digits(), steps=steps)
+    return train_classifier(digits(), steps=steps)
 
 
 def paced(start: Callable[[int], Iterator[Any]], seconds: float) -> tuple[Any, int, float]:
@@ -103,7 +104,7 @@ def paced(start: Callable[[int], Iterator[Any]], seconds: float) -> tuple[Any, i
 def ours(s: Sizes, seed: int) -> Run:
     """The package's own settings, but for the number of steps."""
     data, config = digits(), TrainConfig(seed=seed)
-    with threads(enough(data.shape)):
+    with threads(thread_count(data.shape)):
         state, steps, seconds = paced(lambda n: train(data, replace(config, steps=n)), s.seconds)
     model: Any = state.ema.module
 
@@ -115,7 +116,7 @@ def ours(s: Sizes, seed: int) -> Run:
 
 def drawn(model: Any, y: Tensor, table: solvers.Table, w: float) -> Tensor:
     """Samples of ours."""
-    with threads(enough(digits().shape)):
+    with threads(thread_count(digits().shape)):
         return sample(model, y, table, shape=digits().shape, w=w, seed=1, clip=1.0)
 
 
@@ -215,7 +216,7 @@ def few_steps(s: Sizes) -> Iterator[Comparison]:
     solver without any cannot, in however many steps.
     """
     config = TrainConfig(steps=s.train_steps)
-    with threads(enough(digits().shape)):
+    with threads(thread_count(digits().shape)):
         (state,) = deque(train(digits(), config), maxlen=1)
     net, schedule = state.ema.module, Schedule.of(config)
     y = torch.arange(s.samples) % digits().num_classes

@@ -26,7 +26,7 @@ from minicfg.adapters import (
     schedule_from_diffusers,
 )
 from minicfg.errors import UsageError
-from minicfg.metrics.evaluate import frechet_distance
+from minicfg.metrics.frechet import frechet_distance
 
 pytestmark = pytest.mark.peers
 T, K, W = 1000, 3, 2.0
