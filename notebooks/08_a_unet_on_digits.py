@@ -321,7 +321,9 @@ plt.show()
 # %%
 classifier = train_classifier(data, steps=150)
 asked, scored = torch.arange(150) % K, (0.0, 0.3, 1.0, 2.0, 4.0)
-scores = [evaluate(sample(model, asked, table, w=w, **given), asked, classifier, data) for w in scored]
+scores = [
+    evaluate(sample(model, asked, table, w=w, **given), asked, classifier, data) for w in scored
+]
 fig, panels = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
 for ax, name in zip(panels, ("accuracy", "spread", "frechet"), strict=True):
     ax.plot(scored, [getattr(score, name) for score in scores], "o-", color=BLUE)
