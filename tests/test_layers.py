@@ -1,4 +1,4 @@
-"""The rules of imports: between the layers, and inside `minicfg` from the ground floor to the wings.
+"""The rules of imports: between layers, and inside `minicfg` from the ground floor to the wings.
 
 Imports inside functions and under `if TYPE_CHECKING` count like any other.
 """

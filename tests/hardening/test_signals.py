@@ -192,7 +192,7 @@ def test_while_a_result_is_written_leaves_the_old_one(
     assert [p.read_text() for p in tmp_path.iterdir()] == ["what was"]
 
 
-def test_while_a_judge_learns_ends_at_once(trained: Path, tmp_path: Path) -> None:
+def test_while_a_classifier_learns_ends_at_once(trained: Path, tmp_path: Path) -> None:
     """In the middle of torch's own work, which is asked between two operations."""
 
     def work(child: Child) -> int:
