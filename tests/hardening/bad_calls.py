@@ -199,7 +199,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "what is scored": {
         "one row": (lambda: frechet_distance(ROWS[:1], ROWS), "a has 1 rows"),
-        "nan": (lambda: frechet_distance(ROWS, ROWS * np.nan), "a has 4 rows, not all finite"),
+        "nan": (lambda: frechet_distance(ROWS, ROWS * np.nan), "b has 4 rows, not all finite"),
         "unlike": (lambda: frechet_distance(ROWS, ROWS[:, :1]), r"b \(4, 1\)"),
         "no probabilities": (lambda: inception_score(ROWS), "adding up to 1"),
         "one of a class": (lambda: within_class_spread(ROWS, Y.numpy()), "fewer than 2"),
