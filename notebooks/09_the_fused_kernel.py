@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from kernels import philox, reference
-from kernels.bench.ways import plain_step
+from kernels.bench.contenders import plain_step
 from minicfg import solvers
 from minicfg.schedule import Schedule as TorchSchedule
 from tutorial.figures.program import BLUE, CLASS_COLORS, GREEN, GREY, ORANGE, RED

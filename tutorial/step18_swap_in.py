@@ -48,8 +48,8 @@ from kernels import philox
 from minicfg import sample, solvers, train
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.metrics.classifier import threads
 from minicfg.schedule import Schedule as TorchSchedule
+from minicfg.threads import threads
 from tutorial.contract import Denoiser
 from tutorial.program import CLASS_COLORS, Check, present
 from tutorial.step00_notation import Schedule

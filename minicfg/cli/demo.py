@@ -21,7 +21,7 @@ from minicfg.data import Dataset
 from minicfg.datasets.load import load_data
 from minicfg.io.atomic import write_whole
 from minicfg.io.checkpoint import Checkpoint, check_writable
-from minicfg.metrics.classifier import train_judge
+from minicfg.metrics.classifier import train_classifier
 from minicfg.metrics.evaluate import Scores, evaluate
 from minicfg.sampling import sample_steps
 from minicfg.viz import plots
@@ -74,7 +74,7 @@ def _demo(out: Path, config: TrainConfig, n: int, steps: int, judge_steps: int) 
     if code:
         return code
     lap("training")
-    judge = train_judge(data, seed=seed, steps=judge_steps)
+    judge = train_classifier(data, seed=seed, steps=judge_steps)
     lap("judge")
     trained = Checkpoint.of(state)
     table = solvers.ddpm(trained.schedule, steps, config.prediction)

@@ -27,7 +27,7 @@ from minicfg.distributed import Ranks
 from minicfg.errors import DataError, UsageError
 from minicfg.io.atomic import write_whole
 from minicfg.io.checkpoint import Checkpoint, check_writable, load
-from minicfg.metrics.classifier import Judge, check_images, train_judge
+from minicfg.metrics.classifier import Classifier, check_images, train_classifier
 from minicfg.metrics.evaluate import Scores, evaluate, evaluate_real
 from minicfg.viz import plots
 from minicfg.viz.page import HEAD, Picture, print_table, score_row, write_report
@@ -174,14 +174,14 @@ def _prepared(
     return trained, data
 
 
-def _judge(out: Path, data: Dataset, device: torch.device, seed: int) -> Judge:
+def _judge(out: Path, data: Dataset, device: torch.device, seed: int) -> Classifier:
     """A judge of `data` on `device`; what it has learnt, on the CPU as ever, goes into `out`."""
-    judge = train_judge(data, seed=seed)
+    judge = train_classifier(data, seed=seed)
     write_whole(out / "judge.safetensors", to_bytes(judge.state_dict()))
     return judge.to(device)
 
 
-def _about(judge: Judge, seed: int) -> dict[str, object]:
+def _about(judge: Classifier, seed: int) -> dict[str, object]:
     return {
         "file": "judge.safetensors",
         "network": str(judge),
@@ -192,7 +192,7 @@ def _about(judge: Judge, seed: int) -> dict[str, object]:
 
 
 def _scores(
-    trained: Checkpoint, data: Dataset, judge: Judge, ws: Sequence[float], steps: int, n: int,
+    trained: Checkpoint, data: Dataset, judge: Classifier, ws: Sequence[float], steps: int, n: int,
     seed: int, how: How,
 ) -> list[Scores]:  # fmt: skip
     """The scores at each w, of `n` samples from the same noise."""
@@ -229,7 +229,7 @@ def _rows(ws: Sequence[float], scores: Sequence[Scores], real: Scores) -> list[l
 
 
 def _write(
-    out: Path, trained: Checkpoint, data: Dataset, judge: Judge, ws: Sequence[float],
+    out: Path, trained: Checkpoint, data: Dataset, judge: Classifier, ws: Sequence[float],
     steps: Sequence[int], found: Mapping[str, Sequence[Scores]], n: int, seed: int, how: How,
 ) -> None:  # fmt: skip
     """`sweep.json`, the table in the paper's layout, `curves.png`, `trade_off.png`, the page."""

@@ -26,8 +26,8 @@ from minicfg.distributed import SINGLE_PROCESS, Ranks, process_group
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.atomic import only_writer, write_whole
 from minicfg.io.checkpoint import Checkpoint, check_writable, load, load_state, save, save_state
-from minicfg.metrics.classifier import enough, threads
 from minicfg.sampling import Denoiser, Rule, sample, sample_steps
+from minicfg.threads import thread_count, threads
 from minicfg.training import TrainState, check_run, train
 from minicfg.viz import plots
 
@@ -107,7 +107,7 @@ def run_training(
     )
     loss, stopped, failed = None, 0, None
     states = train(data, config, resume=begun, device=device, ranks=group)  # or refuses at once
-    few = threads(enough(data.shape))
+    few = threads(thread_count(data.shape))
     log_of = logged(out, done, keeping) if group.first else nullcontext(lambda state: None)
     with stop_between_steps() as stop, bar, few, log_of as log:
         try:
@@ -233,7 +233,7 @@ def _film(
             yield state.s, torch.cat(list(both))
 
     blank = [""] * (each - 1)
-    with torch.no_grad(), threads(enough(trained.shape)):
+    with torch.no_grad(), threads(thread_count(trained.shape)):
         plots.denoising_gif(frames(), out, ["x_t", *blank, "guess of x_0", *blank])
 
 
@@ -255,7 +255,7 @@ def draw(
         total=sum(map(len, mine)), desc="sampling", unit=" images", disable=quiet
     )  # fmt: skip
     given = {"shape": shape, "w": w, "seed": seed, "clip": 1.0, "rule": rule}
-    with threads(enough(shape)):
+    with threads(thread_count(shape)):
         for ids in mine:
             x[ids] = sample(model, y[ids], table, sample_ids=ids, **given)
             own.update(len(ids))

@@ -20,13 +20,11 @@ from minicfg.errors import DataError, MachineError, UsageError
 from minicfg.io.atomic import write_whole
 from minicfg.io.checkpoint import Checkpoint, load, save
 from minicfg.io.format import check_writable
-from minicfg.metrics.classifier import train_judge
-from minicfg.metrics.evaluate import (
-    frechet_distance,
-    inception_score,
-    precision_recall,
-    within_class_spread,
-)
+from minicfg.metrics.classifier import train_classifier
+from minicfg.metrics.frechet import frechet_distance
+from minicfg.metrics.inception_score import inception_score
+from minicfg.metrics.precision_recall import precision_recall
+from minicfg.metrics.spread import within_class_spread
 from minicfg.schedule import Schedule
 from minicfg.training import train
 from minicfg.unet import UNet
@@ -179,8 +177,14 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
             lambda: train(data(x=X + 1), CONFIG, resume=next(iter(train(DATA, CONFIG)))),
             "started on other images",
         ),
-        "a judge of small images": (lambda: train_judge(data(x=X[..., :4])), "8x8 or more"),
-        "a judge of few images": (lambda: train_judge(DATA), "data has 1 of class 1: 2 or more"),
+        "a classifier of small images": (
+            lambda: train_classifier(data(x=X[..., :4])),
+            "8x8 or more",
+        ),
+        "a classifier of few images": (
+            lambda: train_classifier(DATA),
+            "data has 1 of class 1: 2 or more",
+        ),
     },
     "pictures to edit": {
         "bytes": (lambda: edited(x0=X.byte()), "x0 is torch.uint8"),
@@ -195,7 +199,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "what is scored": {
         "one row": (lambda: frechet_distance(ROWS[:1], ROWS), "a has 1 rows"),
-        "nan": (lambda: frechet_distance(ROWS, ROWS * np.nan), "two or more finite ones"),
+        "nan": (lambda: frechet_distance(ROWS, ROWS * np.nan), "b has 4 rows, not all finite"),
         "unlike": (lambda: frechet_distance(ROWS, ROWS[:, :1]), r"b \(4, 1\)"),
         "no probabilities": (lambda: inception_score(ROWS), "adding up to 1"),
         "one of a class": (lambda: within_class_spread(ROWS, Y.numpy()), "fewer than 2"),

@@ -118,7 +118,7 @@ def test_a_tiny_data_set(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One image of one class is enough to train on; a judge wants 18 of each, at once, not late."""
+    """One image of one class is enough to train on; scoring takes 18 of each, refused at once."""
     monkeypatch.chdir(tmp_path)
     npz(x=np.zeros((n, 8, 8), np.float32), y=np.zeros(n, int))(tmp_path / "tiny.npz")
     config = TrainConfig(data="npz:tiny.npz", steps=1, batch=4, width=8, multipliers=(1, 2))

@@ -25,7 +25,7 @@ from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
 from minicfg.io.checkpoint import load, load_state
-from minicfg.metrics.classifier import Judge
+from minicfg.metrics.classifier import Classifier
 from tests.minicfg.forked import SECONDS, Child, forked
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no os.fork here")
@@ -162,7 +162,7 @@ def test_while_drawing_ends_at_once(
     def work(child: Child) -> int:
         draw: Any = lambda *_, **__: busy(child)  # noqa: E731
         runs.draw = runs.sample_steps = sweep.draw = draw
-        sweep.train_judge = lambda data, **_: Judge(data.shape, 10)
+        sweep.train_classifier = lambda data, **_: Classifier(data.shape, 10)
         return typed(command, trained / "model", "--out", out / name)
 
     with forked(work) as child:
@@ -192,17 +192,17 @@ def test_while_a_result_is_written_leaves_the_old_one(
     assert [p.read_text() for p in tmp_path.iterdir()] == ["what was"]
 
 
-def test_while_a_judge_learns_ends_at_once(trained: Path, tmp_path: Path) -> None:
+def test_while_a_classifier_learns_ends_at_once(trained: Path, tmp_path: Path) -> None:
     """In the middle of torch's own work, which is asked between two operations."""
 
     def work(child: Child) -> int:
-        learn = sweep.train_judge
+        learn = sweep.train_classifier
 
-        def told(*given: Any, **named: Any) -> Judge:
+        def told(*given: Any, **named: Any) -> Classifier:
             child.say("here")
             return learn(*given, **named, steps=100_000)
 
-        sweep.train_judge = told
+        sweep.train_classifier = told
         return typed("evaluate", trained / "model", "--out", tmp_path)
 
     with forked(work) as child:

@@ -21,7 +21,7 @@ from minicfg.cli.main import main
 from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
-from minicfg.metrics.classifier import Judge
+from minicfg.metrics.classifier import Classifier
 
 # A second thread of so small a network waits for the first, on a busy machine for long.
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -206,7 +206,7 @@ def test_no_place_for_what_a_model_says_is_exit_code_4(
     (tmp_path / "file").write_text("")
     given = [command, str(trained / "model"), "--out", str(tmp_path / "file/run/x.png")]
     monkeypatch.setattr(
-        "minicfg.cli.sweep.train_judge", lambda *_, **__: pytest.fail("work was done")
+        "minicfg.cli.sweep.train_classifier", lambda *_, **__: pytest.fail("work was done")
     )
     code, _, err = run(given, monkeypatch, capsys)
     assert (code, err.count("\n")) == (4, 1)
@@ -248,7 +248,9 @@ def test_no_memory_is_exit_code_4(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("minicfg.cli.sweep.train_judge", lambda data, **_: Judge(data.shape, 10))
+    monkeypatch.setattr(
+        "minicfg.cli.sweep.train_classifier", lambda data, **_: Classifier(data.shape, 10)
+    )
     monkeypatch.setattr(f"minicfg.cli.{where}", lambda *_, **__: work())
     given = [command, str(trained / "model"), "--out", str(tmp_path / "x.png")]
     code, _, err = run(given, monkeypatch, capsys)
@@ -278,7 +280,9 @@ def test_ctrl_c_while_sampling_is_exit_code_130(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("minicfg.cli.sweep.train_judge", lambda data, **_: Judge(data.shape, 10))
+    monkeypatch.setattr(
+        "minicfg.cli.sweep.train_classifier", lambda data, **_: Classifier(data.shape, 10)
+    )
     monkeypatch.setattr(f"minicfg.cli.{where}", lambda *_, **__: signal.raise_signal(signal.SIGINT))
     given = [command, str(trained / "model"), "--out", str(tmp_path / "x.png")]
     code, _, err = run(given, monkeypatch, capsys)

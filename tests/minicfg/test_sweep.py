@@ -30,8 +30,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    train = sweep.train_judge
-    monkeypatch.setattr(sweep, "train_judge", lambda data, seed: train(data, seed=seed, steps=3))
+    train = sweep.train_classifier
+    monkeypatch.setattr(
+        sweep, "train_classifier", lambda data, seed: train(data, seed=seed, steps=3)
+    )
 
 
 @pytest.mark.parametrize(
