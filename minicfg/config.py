@@ -124,3 +124,18 @@ def _real(name: str, value: object, holds: Callable[[float], bool], allowed: str
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise UsageError(f"{name} = {value!r}: one of {', '.join(allowed)} is needed")
+
+
+# The names and the defaults of the solvers (`minicfg.solvers`) and of the guidance rules
+# (`minicfg.guidance`). They stand here because the help of the command line prints them, and it
+# must not import torch.
+SolverName = Literal["ddpm", "ddim", "dpmpp_2m", "cfgpp"]
+RuleName = Literal["guide", "rescale", "dynamic_threshold", "apg"]
+
+DDIM_ETA = 0.0
+DDPM_V = 0.0
+RESCALE_PHI = 0.7
+DYNAMIC_THRESHOLD_P = 0.995
+DYNAMIC_THRESHOLD_BOUND = 1.0
+APG_ETA = 0.0
+APG_R = math.inf
