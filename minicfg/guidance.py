@@ -16,6 +16,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from minicfg.config import (
+    APG_ETA,
+    APG_R,
+    DYNAMIC_THRESHOLD_BOUND,
+    DYNAMIC_THRESHOLD_P,
+    RESCALE_PHI,
+)
 from minicfg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +61,7 @@ def rescale(
     p: float | Float[Tensor, ""],
     q: float | Float[Tensor, ""],
     *,
-    phi: float = 0.7,
+    phi: float = RESCALE_PHI,
 ) -> Float[Tensor, "B *D"]:
     """The mix with its standard deviation brought back towards that of `out_cond`, by `phi` 0..1.
 
@@ -77,8 +84,8 @@ def dynamic_threshold(
     p: float | Float[Tensor, ""],
     q: float | Float[Tensor, ""],
     *,
-    P: float = 0.995,
-    bound: float = 1.0,
+    P: float = DYNAMIC_THRESHOLD_P,
+    bound: float = DYNAMIC_THRESHOLD_BOUND,
 ) -> Float[Tensor, "B *D"]:
     """The mix whose guess is cut at its own quantile `P`, 0..1, then shrunk into `bound` > 0.
 
@@ -104,8 +111,8 @@ def apg(
     p: float | Float[Tensor, ""],
     q: float | Float[Tensor, ""],
     *,
-    eta: float = 0.0,
-    r: float = math.inf,
+    eta: float = APG_ETA,
+    r: float = APG_R,
 ) -> Float[Tensor, "B *D"]:
     """Adaptive projected guidance, without its momentum, which would need a memory.
 

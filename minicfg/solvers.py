@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from minicfg.config import DDIM_ETA, DDPM_V
 from minicfg.errors import UsageError
 from minicfg.schedule import Schedule, log_snr_grid
 
@@ -46,7 +47,7 @@ def ddpm(
     schedule: Schedule,
     steps: int | Sequence[int] | None = None,
     prediction: Prediction = "eps",
-    v: float = 0.0,
+    v: float = DDPM_V,
 ) -> Table:
     """Ancestral sampling (Ho et al. 2020, arXiv:2006.11239), strided where `steps` < T.
 
@@ -76,7 +77,7 @@ def ddpm(
 def ddim(
     schedule: Schedule,
     steps: int | Sequence[int] | None = None,
-    eta: float = 0.0,
+    eta: float = DDIM_ETA,
     prediction: Prediction = "eps",
 ) -> Table:
     """DDIM (Song et al. 2021, arXiv:2010.02502, eqs. 12 and 16), step 14 of the course.
