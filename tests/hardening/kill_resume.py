@@ -22,8 +22,9 @@ from unittest import mock
 import numpy as np
 import torch
 
-from minicfg.cli import train as runs
-from minicfg.cli.run_folder import LOG, Keeping
+from minicfg.cli import train as command
+from minicfg.cli.options import SavingOptions
+from minicfg.cli.run_folder import LOG
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.datasets.load import load_data
@@ -36,7 +37,7 @@ CONFIG = TrainConfig(
     data="toy:dots", width=8, multipliers=(1,), steps=20, batch=8, T=20, dropout=0.2, seed=3
 )
 CONFIGS = (CONFIG, replace(CONFIG, precision="float16"))  # the second has a scaler
-KEEPING = Keeping(save_every=3)
+SAVING = SavingOptions(save_every=3)
 COMPARED = ("state.safetensors", "model.safetensors", LOG)
 
 
@@ -50,8 +51,11 @@ def run(data: Dataset, config: TrainConfig, out: Path) -> None:
     """Begin, or go on, as `minicfg train` does; no picture of the loss, which takes longest."""
     state = out / "state.safetensors"
     begun = load_state(state) if state.exists() else None
-    with mock.patch.object(runs.plots, "save_figure"), mock.patch.object(runs.plots, "loss_curve"):
-        _, code = runs.run_training(data, config, out, begun, keeping=KEEPING)
+    with (
+        mock.patch.object(command.plots, "save_figure"),
+        mock.patch.object(command.plots, "loss_curve"),
+    ):
+        _, code = command.run_training(data, config, out, begun, saving=SAVING)
     assert code == 0
 
 

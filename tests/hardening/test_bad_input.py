@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minicfg.cli import sample as command
 from minicfg.cli.main import main
-from minicfg.cli.train import draw, run_training
+from minicfg.cli.sample import draw
+from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.datasets.load import load_data
@@ -118,7 +120,7 @@ def test_a_tiny_data_set(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One image of one class is enough to train on; a judge wants 18 of each, at once, not late."""
+    """One image of one class is enough to train on; a classifier needs 18 of each."""
     monkeypatch.chdir(tmp_path)
     npz(x=np.zeros((n, 8, 8), np.float32), y=np.zeros(n, int))(tmp_path / "tiny.npz")
     config = TrainConfig(data="npz:tiny.npz", steps=1, batch=4, width=8, multipliers=(1, 2))
@@ -185,12 +187,11 @@ def test_samples_that_are_not_finite_are_refused(
     import torch
 
     from minicfg import solvers
-    from minicfg.cli import train as runs
     from minicfg.schedule import Schedule
 
-    monkeypatch.setattr(runs, "sample", lambda *_, **__: torch.full((2, 1, 8, 8), torch.nan))
+    monkeypatch.setattr(command, "sample", lambda *_, **__: torch.full((2, 1, 8, 8), torch.nan))
     table = solvers.ddpm(Schedule.cosine(10), 2)
-    with pytest.raises(MachineError, match="w = 2: samples are not finite"):
+    with pytest.raises(MachineError, match="w = 2: the samples are not finite"):
         draw(None, torch.tensor([0, 1]), table, (1, 8, 8), w=2.0, seed=0)  # pyright: ignore
 
 
