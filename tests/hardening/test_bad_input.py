@@ -114,8 +114,12 @@ def everything(root: Path) -> dict[str, tuple[int, ...]]:
         for name in (*folders, *files, b"."):
             told = os.lstat(os.path.join(folder, name))
             seen[os.fsdecode(os.path.join(folder, name))] = (
-                told.st_ino, told.st_mode, told.st_size, told.st_mtime_ns, told.st_ctime_ns,
-            )  # fmt: skip
+                told.st_ino,
+                told.st_mode,
+                told.st_size,
+                told.st_mtime_ns,
+                told.st_ctime_ns,
+            )
     return seen
 
 

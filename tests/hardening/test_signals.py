@@ -109,8 +109,10 @@ def test_twice_while_training_ends_at_once(first: int, second: int, tmp_path: Pa
         assert "Traceback" not in child.said()
     assert load_state(tmp_path / "state").step == 4
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "log.jsonl", "state.json", "state.safetensors",
-    ]  # fmt: skip
+        "log.jsonl",
+        "state.json",
+        "state.safetensors",
+    ]
 
 
 @pytest.mark.parametrize("number", CODES)

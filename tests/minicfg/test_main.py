@@ -394,10 +394,17 @@ def test_rule_interval_and_solver_change_the_picture(
 ) -> None:
     seen = dict[str, np.ndarray]()
     for how in (
-        "--w 2", "--w 0", "--w 2 --interval 0 0", "--w 2 --interval -inf inf", "--w 2 --rule apg",
-        "--w 2 --rule apg --apg-eta 1", "--w 2 --rule apg --apg-r 0.01", "--w 2 --solver dpmpp_2m",
-        "--w 2 --rule dynamic_threshold --P 0.5", "--w 2 --rule rescale --phi 1",
-    ):  # fmt: skip
+        "--w 2",
+        "--w 0",
+        "--w 2 --interval 0 0",
+        "--w 2 --interval -inf inf",
+        "--w 2 --rule apg",
+        "--w 2 --rule apg --apg-eta 1",
+        "--w 2 --rule apg --apg-r 0.01",
+        "--w 2 --solver dpmpp_2m",
+        "--w 2 --rule dynamic_threshold --P 0.5",
+        "--w 2 --rule rescale --phi 1",
+    ):
         path = tmp_path / "x.npz"
         given = ["sample", str(trained / "model"), "--out", str(path), "--steps", "4", "--each"]
         assert run([*given, "2", *how.split()], monkeypatch, capsys)[0] == 0

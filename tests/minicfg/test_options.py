@@ -95,8 +95,11 @@ def test_the_help_states_the_defaults_of_the_functions() -> None:
 
 def test_every_name_of_a_solver_or_rule_is_a_function() -> None:
     assert {solvers.named(name) for name in get_args(SolverName)} == {
-        solvers.ddpm, solvers.ddim, solvers.dpmpp_2m, solvers.cfgpp,
-    }  # fmt: skip
+        solvers.ddpm,
+        solvers.ddim,
+        solvers.dpmpp_2m,
+        solvers.cfgpp,
+    }
     assert all(callable(getattr(guidance, name)) for name in get_args(RuleName))
 
 

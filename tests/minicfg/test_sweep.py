@@ -66,10 +66,21 @@ def test_too_many_weights_are_refused() -> None:
 
 def scores(frechet: float, score: float) -> Scores:
     return Scores(
-        accuracy=0.9, frechet=frechet, frechet_floor=0.1, inception_score=score, spread=0.5,
-        precision=0.8, recall=0.7, n=100, accuracy_se=0.01, frechet_se=0.01,
-        inception_score_se=0.03, spread_se=0.04, precision_se=0.02, recall_se=0.03,
-    )  # fmt: skip
+        accuracy=0.9,
+        frechet=frechet,
+        frechet_floor=0.1,
+        inception_score=score,
+        spread=0.5,
+        precision=0.8,
+        recall=0.7,
+        n=100,
+        accuracy_se=0.01,
+        frechet_se=0.01,
+        inception_score_se=0.03,
+        spread_se=0.04,
+        precision_se=0.02,
+        recall_se=0.03,
+    )
 
 
 WS = (0.0, 0.3, 1.0, 4.0)
