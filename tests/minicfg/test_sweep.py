@@ -102,7 +102,7 @@ def test_findings_say_what_was_not_shown() -> None:
     ]
     rises, dips = findings(WS, {"ours": otherwise})
     assert "highest at w = 1, 9.50 +- 0.03, and 9.00 +- 0.03 at w = 4; on ImageNet it rose" in rises
-    assert "0.01 below that of w = 0, (standard error 0.014): no significant minimum" in dips
+    assert "0.01 below that of w = 0 (standard error 0.014): no significant minimum" in dips
 
 
 @pytest.mark.slow
