@@ -1,4 +1,4 @@
-"""`python -m minicfg` is the command `minicfg`."""
+"""`python -m minicfg` runs the command line, like the program `minicfg`."""
 
 from minicfg.cli.main import main
 

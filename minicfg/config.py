@@ -7,6 +7,7 @@ are `Literal` types here. Every other list of them is read from these types with
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,16 @@ ScheduleName = Literal["cosine", "linear", "sigmoid", "log_snr"]
 Prediction = Literal["eps", "x0", "v"]
 SolverName = Literal["ddpm", "ddim", "dpmpp_2m", "cfgpp"]
 RuleName = Literal["guide", "rescale", "dynamic_threshold", "apg"]
+
+# Defaults of the solvers (`minicfg.solvers`) and of the guidance rules (`minicfg.guidance`). They
+# stand here because the help of the command line prints them, and it must not import torch.
+DDIM_ETA = 0.0
+DDPM_V = 0.0
+RESCALE_PHI = 0.7
+DYNAMIC_THRESHOLD_P = 0.995
+DYNAMIC_THRESHOLD_BOUND = 1.0
+APG_ETA = 0.0
+APG_R = math.inf
 
 # There is float16 as well as bfloat16 because the free GPUs of hosted notebooks (NVIDIA T4) have
 # arithmetic for float16 but none for bfloat16. Small gradients underflow to 0 in float16, so the

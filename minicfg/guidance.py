@@ -29,6 +29,13 @@ from torch import Tensor
 
 from kernels import reference
 from kernels.reference import guide
+from minicfg.config import (
+    APG_ETA,
+    APG_R,
+    DYNAMIC_THRESHOLD_BOUND,
+    DYNAMIC_THRESHOLD_P,
+    RESCALE_PHI,
+)
 from minicfg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +60,7 @@ def rescale(
     p: float | Float[Tensor, ""],
     q: float | Float[Tensor, ""],
     *,
-    phi: float = 0.7,
+    phi: float = RESCALE_PHI,
 ) -> Float[Tensor, "B *D"]:
     """The mix, rescaled towards the standard deviation of `out_cond`.
 
@@ -86,8 +93,8 @@ def dynamic_threshold(
     p: float | Float[Tensor, ""],
     q: float | Float[Tensor, ""],
     *,
-    P: float = 0.995,
-    bound: float = 1.0,
+    P: float = DYNAMIC_THRESHOLD_P,
+    bound: float = DYNAMIC_THRESHOLD_BOUND,
 ) -> Float[Tensor, "B *D"]:
     """The mix whose guess of x_0 is clamped to its own quantile, then divided by it.
 
@@ -123,8 +130,8 @@ def apg(
     p: float | Float[Tensor, ""],
     q: float | Float[Tensor, ""],
     *,
-    eta: float = 0.0,
-    r: float = math.inf,
+    eta: float = APG_ETA,
+    r: float = APG_R,
 ) -> Float[Tensor, "B *D"]:
     """Adaptive projected guidance, without its momentum.
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from minicfg.config import Prediction, SolverName, check_choice
+from minicfg.config import DDIM_ETA, DDPM_V, Prediction, SolverName, check_choice
 from minicfg.errors import UsageError
 from minicfg.schedule import Schedule
 
@@ -66,7 +66,7 @@ def ddpm(
     schedule: Schedule,
     steps: int | Sequence[int] | None = None,
     prediction: Prediction = "eps",
-    v: float = 0.0,
+    v: float = DDPM_V,
 ) -> Table:
     """Ancestral sampling (Ho et al. 2020, arXiv:2006.11239), strided where `steps` < T.
 
@@ -103,7 +103,7 @@ def ddpm(
 def ddim(
     schedule: Schedule,
     steps: int | Sequence[int] | None = None,
-    eta: float = 0.0,
+    eta: float = DDIM_ETA,
     prediction: Prediction = "eps",
 ) -> Table:
     """DDIM (Song et al. 2021, arXiv:2010.02502, eqs. 12 and 16), step 14 of the course.

@@ -169,8 +169,8 @@ def test_a_folder_that_is_written_is_not_written_twice(
         with pytest.raises(SystemExit, match="2"):
             main()
     err = capsys.readouterr().err
-    assert err == f"minicfg: --out {tmp_path}: another process is writing there; wait, or name "\
-        "another\n"  # fmt: skip
+    assert err == f"minicfg: --out {tmp_path}: another process is writing into this folder; "\
+        "wait until it ends, or choose another folder.\n"  # fmt: skip
     assert not list(tmp_path.iterdir())
 
 
@@ -209,7 +209,7 @@ def test_of_two_that_start_at_once_one_runs(
     The other is refused by the lock or, where it comes when the first has ended, by what it left.
     """
     out = tmp_path / "run"
-    monkeypatch.setattr(runs, "_page", lambda *_: "")
+    monkeypatch.setattr(runs, "_write_report", lambda *_: "")
 
     def run(child: Child) -> int:
         load = runs.load_data

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from minicfg.cli import train as runs
-from minicfg.cli.run_folder import LOG, Keeping
+from minicfg.cli.options import SavingOptions
+from minicfg.cli.run_folder import LOG
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.errors import DataError, MachineError
@@ -121,14 +122,14 @@ def test_training_goes_on_after_a_save_that_failed(
     data = Dataset(
         torch.linspace(-1, 1, 64).reshape(4, 1, 4, 4), torch.arange(4) % 2, ("a", "b"), "4"
     )
-    keeping = Keeping(save_every=1)
+    saving = SavingOptions(save_every=1)
     (tmp_path / "whole").mkdir()
-    whole, _ = runs.run_training(data, config, tmp_path / "whole", keeping=keeping)
+    whole, _ = runs.run_training(data, config, tmp_path / "whole", saving=saving)
     one = (tmp_path / "whole/state.safetensors").stat().st_size // 1024
 
     out = disk(f"size={one + one // 2}k")
     with pytest.raises(MachineError, match=r"No space left on device"):
-        runs.run_training(data, config, out, keeping=keeping)
+        runs.run_training(data, config, out, saving=saving)
     said = capfd.readouterr().err.splitlines()
     assert sum("cannot be saved (No space left on device)" in line for line in said) == 4
     assert all(line.endswith("training goes on") for line in said if "cannot" in line)
@@ -137,7 +138,7 @@ def test_training_goes_on_after_a_save_that_failed(
     assert begun.step == 1  # 2 to 5 found no room beside it
 
     disk(f"size={20 * one}k")
-    ended, _ = runs.run_training(data, config, out, begun, keeping=keeping)
+    ended, _ = runs.run_training(data, config, out, begun, saving=saving)
     assert (ended.step, ended.loss) == (whole.step, whole.loss)
     for name in ("state.safetensors", "model.safetensors", LOG):
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

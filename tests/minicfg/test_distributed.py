@@ -21,7 +21,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minicfg.cli.train import train_into
+from minicfg.cli.train import run_train
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.distributed import Ranks, process_group
@@ -141,12 +141,12 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
     config = TrainConfig(
         data="toy:dots", width=8, multipliers=(1, 2), steps=40, batch=6, T=20, seed=5
     )
-    from minicfg.cli.run_folder import Keeping
+    from minicfg.cli.options import SavingOptions
 
-    often = Keeping(save_every=5)
+    often = SavingOptions(save_every=5)
 
     def run(out: Path, *, resume: bool = False) -> Callable[[], int]:
-        return lambda: train_into(out, config, resume=resume, keeping=often)
+        return lambda: run_train(out, config, resume=resume, saving=often)
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert ended(forked(2, run(whole)), 120) == [0, 0]
