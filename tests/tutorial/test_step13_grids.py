@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from tutorial.contract import Denoiser
+from tutorial.contract import Denoiser, last
+from tutorial.figures.step13_grids import apart
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step07_oracle import Oracle, oracle_eps
-from tutorial.step13_grids import all_factors, apart, factor_of_step, factors, first_factor
+from tutorial.step13_grids import all_factors, factor_of_step, factors, first_factor
 from tutorial.step13_log_snr import algorithm_2_steps
 from tutorial.step13_process import log_snr_grid, q_posterior_log_snr, schedule_from, signal_noise
 from tutorial.step13_training import algorithm_1
@@ -143,7 +143,7 @@ def test_13_25_by_a_network() -> None:
     Labels, noise and grid are the same for both.
     """
     run = algorithm_1(three_gaussians(), 0.2, 1000, np.random.default_rng(0))
-    params = deque(run, maxlen=1).pop()[2]
+    _, _, params = last(run)
     assert apart(params, 16, -8.0) < 0.1
     assert apart(params, 64, -8.0) < 0.1
     assert apart(params, 16, -20.0) > 1
