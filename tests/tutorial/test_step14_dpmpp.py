@@ -24,6 +24,7 @@ from tutorial.step14_dpmpp import (
     flow_error,
     guided,
     leading_error,
+    left_by_last_row,
 )
 from tutorial.step14_rows import Table, run, run_steps
 
@@ -393,7 +394,7 @@ def test_14_22_by_the_last_row(solver: Callable[..., Table], var: float) -> None
         last = Table(table.t[-1:], table.s[-1:], table.rows[-1:])
         start = Given({0: np.full((1, 2), exact(t, SCHEDULE, var, 1.3))})
         found = run(oracle_eps(one_class(var), SCHEDULE), np.zeros(1, int), last, 0.0, start)
-        short = np.sqrt(data_share(t, SCHEDULE, var)) * (exact(0, SCHEDULE, var, 1.3) - MEAN)
+        short = left_by_last_row(t, SCHEDULE, var) * (exact(0, SCHEDULE, var, 1.3) - MEAN)
         np.testing.assert_allclose(found, MEAN + short, atol=1e-12)
 
 

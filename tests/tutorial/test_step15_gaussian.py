@@ -20,7 +20,8 @@ from tutorial.contract import Denoiser
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step08_sampling import ancestral_steps
 from tutorial.step10_guidance_score import tilt
-from tutorial.step13_log_snr import algorithm_2, log_snr_grid, schedule_from
+from tutorial.step13_log_snr import algorithm_2
+from tutorial.step13_process import log_snr_grid, schedule_from
 from tutorial.step14_ddim import ddim
 from tutorial.step14_rows import run, run_steps
 from tutorial.step15_gaussian import EXAMPLE, TwoGaussians, ddim_law, ddpm_law, sampled, score_at

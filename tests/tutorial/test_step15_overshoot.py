@@ -16,7 +16,7 @@ from scipy.ndimage import map_coordinates
 
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps
-from tutorial.step13_log_snr import log_snr_grid, schedule_from
+from tutorial.step13_process import log_snr_grid, schedule_from
 from tutorial.step14_ddim import ddim
 from tutorial.step14_rows import run
 from tutorial.step15_overshoot import TABLE, guided_samples, summary

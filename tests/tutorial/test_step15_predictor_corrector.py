@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 from scipy.stats import norm
 
+from tutorial.contract import last
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps
@@ -19,6 +18,7 @@ from tutorial.step15_predictor_corrector import (
     chain_variance,
     levels,
     predictor_corrector_steps,
+    split_score,
 )
 
 THREE, OTHER = three_gaussians(), (Gaussian(np.array([0.9, -1.3]), 0.3), 1.1)
@@ -76,6 +76,7 @@ def test_15_13_by_densities(a: float, b: float) -> None:
 
     slope = sum(log_p(POINTS + h, w) - log_p(POINTS - h, w) for w in (a, b)) / (4 * h)
     np.testing.assert_allclose(score_at(POINTS, tau, 2.0, *OTHER), slope, atol=1e-8)
+    np.testing.assert_allclose(split_score(POINTS, tau, a, b, *OTHER), slope, atol=1e-8)
 
 
 @pytest.mark.parametrize(("a", "b"), SPLITS)
@@ -124,7 +125,7 @@ def test_15_14_by_chains_of_one_noise(a: float, b: float) -> None:
         start, taus = 100 * rng.standard_normal((200, 2)), levels(count)
         z = rng.standard_normal((count, 200, 2))
         ends = [
-            deque(predictor_corrector_steps(start, taus, *split, 1, *EXAMPLE, Given(*z)), 1).pop()
+            last(predictor_corrector_steps(start, taus, *split, 1, *EXAMPLE, Given(*z)))
             for split in ((0.0, 4.0), (a, b))
         ]
         apart.append(np.sqrt(((ends[0] - ends[1]) ** 2).mean()))
@@ -149,7 +150,7 @@ def exact_law(
     draws = n * (len(taus) - 1)
     start = np.zeros((draws + 2, 2))
     start[-1] = taus[0] ** 0.5
-    x = deque(predictor_corrector_steps(start, taus, a, b, n, *pair, Impulses()), 1).pop()
+    x = last(predictor_corrector_steps(start, taus, a, b, n, *pair, Impulses()))
     return x[0], float(((x[1:] - x[0]) ** 2).sum(0)[0])
 
 
@@ -212,7 +213,7 @@ def test_15_16_by_simulation() -> None:
     """10,000 chains, two correctors a level: 5 standard errors of a normal variance (seed 16)."""
     rng, taus = np.random.default_rng(16), levels(60, high=30.0, low=0.01)
     start = 30.0**0.5 * rng.standard_normal((10_000, 2))
-    x = deque(predictor_corrector_steps(start, taus, 0.0, 2.0, 2, *OTHER, rng), 1).pop()
+    x = last(predictor_corrector_steps(start, taus, 0.0, 2.0, 2, *OTHER, rng))
     V = chain_variance(taus, 0.0, 2.0, 2, *OTHER)
     assert abs(x.var(0).mean() - V) < 5 * V * (2 / x.size) ** 0.5
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 import pytest
 import sympy
 
+from tutorial.contract import last
 from tutorial.step00_notation import Gaussian
 from tutorial.step10_guidance_score import tilt
 from tutorial.step15_gaussian import EXAMPLE, score_at
@@ -106,7 +105,8 @@ def test_16_5_by_simulation_of_a_chain() -> None:
     for w, n, rho in ((2.0, 0, 0.2), (2.0, 2, 0.5)):
         start = 1e3**0.5 * rng.standard_normal((10_000, 2))
         chain = corrected_steps(start, taus, w, n, rho, 0.3, of_gaussians(*OTHER), rng)
-        x, law = deque(chain, maxlen=1).pop(), chain_law(taus, w, n, rho, *OTHER)
+        x = last(chain)
+        law = chain_law(taus, w, n, rho, *OTHER)
         assert (np.abs(x.mean(0) - law.mean) < 5 * (law.var / len(x)) ** 0.5).all()
         assert abs(x.var(0).mean() / law.var - 1) < 5 / len(x) ** 0.5
 

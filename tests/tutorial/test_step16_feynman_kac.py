@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
 from scipy.stats import norm
 
+from tutorial.contract import last
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step10_guidance_score import tilt
 from tutorial.step15_gaussian import EXAMPLE, ddpm_law
@@ -47,9 +46,9 @@ def test_16_7_by_mass_of_three_classes(correctors: int) -> None:
     """The mean weight is a mass of step 15, correctors or not: 200 levels (seed 7)."""
     rng, taus, three = np.random.default_rng(7), levels(200, 400.0, 1e-3), three_gaussians()
     start = 20 * rng.standard_normal((3000, 2))
-    _, log_weights = deque(
-        weighted_steps(start, taus, 0.5, of_mixture(three, 0), rng, 0.0, correctors, 0.25), 1
-    ).pop()
+    scores = of_mixture(three, 0)
+    chain = weighted_steps(start, taus, 0.5, scores, rng, 0.0, correctors, 0.25)
+    _, log_weights = last(chain)
     weights = np.exp(log_weights)
     error = weights.std() / len(weights) ** 0.5
     mass = tilted_mass(three, 0, 0.5)
@@ -62,7 +61,7 @@ def test_16_8_by_tilt_of_a_class_moved_from_the_middle() -> None:
     rng, w, n = np.random.default_rng(8), 2.0, 6000
     start = 100 * rng.standard_normal((n, 2))
     chain = weighted_steps(start, levels(400, 1e4, 1e-3), w, of_gaussians(*EXAMPLE), rng)
-    x, log_weights = deque(chain, maxlen=1).pop()
+    x, log_weights = last(chain)
     law, mean = tilt(*EXAMPLE, w), mean_of(x, log_weights)
     var = mean_of((x - mean) ** 2, log_weights).mean()
     # As good as n / 2 at least, times two for those drawn twice; 4% for the finite steps.
