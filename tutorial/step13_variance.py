@@ -89,13 +89,13 @@ def law_of_samples(
 ) -> tuple[float, float]:
     """Mean and variance of what Algorithm 2 returns, for `v` in 0..1."""
     m = 0.0
-    V = 1.0
+    variance = 1.0
     for here, there in pairwise([*log_snr.tolist(), np.inf]):
         A, b = step_of_z(mean, var, var_all, here, there, w)  # at inf, the guess itself
         noise = reverse_var(here, there, v) if there < np.inf else 0.0
         m = A * m + b  # (13.15)
-        V = A**2 * V + noise  # (13.15)
-    return m, V
+        variance = A**2 * variance + noise  # (13.15)
+    return m, variance
 
 
 def limit_var(var: float, var_all: float, w: float) -> float:

@@ -96,13 +96,13 @@ def ddim(
 
 def chain_var(table: Table, schedule: Schedule, var: float) -> float:
     """The variance of samples along an axis where the data are Gaussian, of variance `var`."""
-    P = np.diag([1.0, 0.0])
+    cov = np.diag([1.0, 0.0])
     for t, (_, _, a, b, c, _, e, _) in zip(table.t, table.rows, strict=True):
         abar = schedule.alpha_bar[t]
         k = np.sqrt(abar) * var / (abar * var + 1 - abar)
         M = np.array([[a * k + b, e], [k, 0]])
-        P = M @ P @ M.T + np.diag([c**2, 0])  # (14.13)
-    return float(P[0, 0])
+        cov = M @ cov @ M.T + np.diag([c**2, 0])  # (14.13)
+    return float(cov[0, 0])
 
 
 def run_with_stale_eps(

@@ -115,11 +115,11 @@ def ddpm_law(given_y: Gaussian, var_all: float, w: float) -> Gaussian:
     if r == 1:  # the label only moves the data
         return Gaussian((1 + w) * given_y.mean, S_y)
     if w == -1 / 2:  # the limit of (15.9)
-        V = S_y * r * np.log(r) / (r - 1)
+        var = S_y * r * np.log(r) / (r - 1)
     else:
-        V = S_y * (r - r ** (-2 * w)) / ((r - 1) * (1 + 2 * w))  # (15.9)
+        var = S_y * (r - r ** (-2 * w)) / ((r - 1) * (1 + 2 * w))  # (15.9)
     M = given_y.mean * (r - r**-w) / (r - 1)  # (15.10)
-    return Gaussian(M, float(V))
+    return Gaussian(M, float(var))
 
 
 @cache

@@ -110,13 +110,13 @@ def chain_variance(
         """The factor of -x in the score of weight `w`."""
         return (1 + w) / (given_y.var + tau) - w / (var_all + tau)
 
-    V = float(taus[0])
+    var = float(taus[0])
     for tau, later in pairwise(map(float, taus)):
         delta = tau - later
-        V = (1 - delta * k(tau, a) / 2) ** 2 * V  # (15.15)
+        var = (1 - delta * k(tau, a) / 2) ** 2 * var  # (15.15)
         for _ in range(n):
-            V = (1 - delta * k(later, b) / 2) ** 2 * V + delta  # (15.16)
-    return V
+            var = (1 - delta * k(later, b) / 2) ** 2 * var + delta  # (15.16)
+    return var
 
 
 if __name__ == "__main__":

@@ -125,21 +125,21 @@ def mean_of(f: Float[np.ndarray, "n *d"], log_weights: Float[np.ndarray, " n"]) 
 def exact(taus: Float[np.ndarray, " levels"], w: float, power: int) -> tuple[float, float]:
     """Mass and variance on an axis of `CENTRED`, weighted by `W^power`; the mass may be inf."""
     law, S = CENTRED
-    V = float(taus[0])
+    var = float(taus[0])
     log_Z = 0.0
     for tau, later in pairwise(map(float, taus)):
         step = tau - later
         k = 1 / (law.var + tau)
         k_all = 1 / (S + tau)
         a = power * step * w * (1 + w) * (k - k_all) ** 2 / 2  # the weight is e^(a x^2)
-        left = 1 - 2 * a * V
+        left = 1 - 2 * a * var
         if not left > 0:
             return np.inf, np.nan
-        V = V / left  # (16.11)
+        var = var / left  # (16.11)
         log_Z = log_Z - np.log(left) / 2  # (16.11)
         k_w = (1 + w) * k - w * k_all
-        V = (1 - step * k_w) ** 2 * V + step * later / tau  # the step of DDPM
-    return float(np.exp(log_Z)), V
+        var = (1 - step * k_w) ** 2 * var + step * later / tau  # the step of DDPM
+    return float(np.exp(log_Z)), var
 
 
 def one_run(w: float, n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,8 @@ class Nudged:
 
 
 def path(model: Denoiser, grid: np.ndarray) -> dict[int, np.ndarray]:
-    y, rng = np.zeros(4, int), np.random.default_rng(0)
+    y = np.zeros(4, int)
+    rng = np.random.default_rng(0)
     return dict(algorithm_2_steps(model, y, grid, 0.0, 0.3, rng))
 
 
@@ -45,7 +46,8 @@ def effect(grid: np.ndarray, k: int) -> dict[int, np.ndarray]:
     """By how much each state is lower if eps was too large by 1e-3 at the k-th value, in units."""
     one = GaussianMixture(np.array([[1.0, -2.0]]), VAR * np.eye(2)[None], np.ones(1))
     model = Nudged(oracle_eps(one, schedule_from(grid)), len(grid) - k, 0.0)
-    right, wrong = path(model, grid), path(replace(model, e=1e-3), grid)
+    right = path(model, grid)
+    wrong = path(replace(model, e=1e-3), grid)
     return {t: (right[t] - wrong[t]) / 1e-3 for t in right}
 
 
@@ -53,7 +55,8 @@ def effect(grid: np.ndarray, k: int) -> dict[int, np.ndarray]:
 def test_13_23_by_a_nudge(grid: np.ndarray) -> None:
     """The chain is affine: the next state, on all rows and axes, is lower by this; not before."""
     for k in range(len(grid) - 1):
-        moved, t = effect(grid, k), len(grid) - k
+        moved = effect(grid, k)
+        t = len(grid) - k
         np.testing.assert_array_equal(moved[t], 0)
         wanted = factor_of_step(float(grid[k]), float(grid[k + 1]))
         np.testing.assert_allclose(moved[t - 1], wanted, rtol=1e-6, atol=1e-9)
@@ -63,7 +66,8 @@ def test_13_23_by_a_nudge(grid: np.ndarray) -> None:
 def test_13_23_by_the_posterior(grid: np.ndarray) -> None:
     """A guess that is too small by sigma / a, in the mean of part 1."""
     for here, there in zip(grid, [*grid[1:], np.inf], strict=True):
-        low, zero = np.array([-np.exp(-here / 2)]), np.zeros(1)
+        low = np.array([-np.exp(-here / 2)])
+        zero = np.zeros(1)
         moved = q_posterior_log_snr(low, zero, float(here), float(there)).mean
         assert factor_of_step(float(here), float(there)) == pytest.approx(-moved[0], rel=1e-10)
 

@@ -40,7 +40,9 @@ class Shown:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
-    seen, forward, squared_error = Shown(), lesson.forward, lesson.squared_error
+    seen = Shown()
+    forward = lesson.forward
+    squared_error = lesson.squared_error
 
     def watched_forward(p: Arrays, z: np.ndarray, tau: np.ndarray, y: np.ndarray) -> object:
         seen.z.append(z)

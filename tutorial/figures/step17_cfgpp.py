@@ -53,7 +53,7 @@ def figure() -> Figure:
     y = [top_class(table=ddim(schedule, n), n=500)[:, 1].mean() for n in counts]
     heights.semilogx(counts, y, "k--", label="DDIM, w = 3")
     middles = range(-7, 7)
-    y = []
+    y: list[float] = []
     for middle in middles:
         table = with_interval(ddim(schedule, 50), schedule, middle - 1, middle + 1)
         y.append(top_class(table=table, n=500)[:, 1].mean())
