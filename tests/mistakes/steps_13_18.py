@@ -154,7 +154,7 @@ STEPS_13_18 = [
     Mistake("step15_overshoot", "deviations for variances", STUDENTS,
             "square = (x - x.mean(0)) ** 2",
             "square = np.abs(x - x.mean(0))",
-            by="test_15_6"),
+            by="test_15_6_by_summary"),
 
     Mistake("step17_rules", "a picture without deviation: 0 / 0", f"{LUCIDRAINS}, its rescaled_phi",
             "ratio = np.divide(of_cond, of_g, out=np.ones_like(of_g), where=of_g > 0)",
