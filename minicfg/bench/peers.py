@@ -24,7 +24,7 @@ from minicfg.bench import speed as peers_speed
 from minicfg.bench import steps as peers_steps
 from minicfg.bench.measure import PACKAGES, Bar, Comparison, Sizes, version
 from minicfg.errors import MachineError, UsageError
-from minicfg.io.atomic import write_whole
+from minicfg.io.atomic import write_atomic
 from minicfg.viz import plots
 from minicfg.viz.page import Picture, print_table, write_report
 
@@ -140,7 +140,7 @@ def write(out: Path, about: Mapping[str, Any], sizes: Sizes, found: Sequence[Com
             asdict(c) | {"ratios": [asdict(ratio) for ratio in c.ratios()]} for c in found
         ],
     }
-    write_whole(out / "peers.json", f"{json.dumps(result, indent=1)}\n".encode())
+    write_atomic(out / "peers.json", f"{json.dumps(result, indent=1)}\n".encode())
     shown = sorted(found, key=lambda c: bool(c.skipped))  # the slider's are those with bars
     pictured = [c for c in shown if c.bars]
     stops = [(str(i), Picture(plots.png(bars(c)), c.what)) for i, c in enumerate(pictured, 1)]

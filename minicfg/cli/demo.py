@@ -19,8 +19,8 @@ from minicfg.cli.train import draw, held, run_training
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.datasets.load import load_data
-from minicfg.io.atomic import write_whole
-from minicfg.io.checkpoint import Checkpoint, check_writable
+from minicfg.io.atomic import check_writable, write_atomic
+from minicfg.io.checkpoint import Checkpoint
 from minicfg.metrics.classifier import train_judge
 from minicfg.metrics.evaluate import Scores, evaluate
 from minicfg.sampling import sample_steps
@@ -101,7 +101,7 @@ def _demo(out: Path, config: TrainConfig, n: int, steps: int, judge_steps: int) 
         "config": asdict(config),
         "sampling": {"steps": steps, "seed": seed, "samples": n},
     }
-    write_whole(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
+    write_atomic(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
     rows = [score_row(f"{w:g}", score) for w, score in zip(WS, scores, strict=True)]
     _page(out, data, samples, rows, metrics)
     print_table(HEAD, rows)

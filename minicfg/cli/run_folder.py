@@ -76,7 +76,6 @@ def keep(out: Path, state: TrainState, keeping: Keeping) -> None:
             save(out / f"kept/step-{step:07d}", state)
             for old in sorted((out / "kept").glob("step-*.safetensors"))[: -keeping.keep]:
                 old.unlink()
-                old.with_suffix(".json").unlink(missing_ok=True)
 
 
 @contextmanager

@@ -25,8 +25,8 @@ from minicfg.data import Dataset, check_seed
 from minicfg.datasets.load import load_data
 from minicfg.distributed import Ranks
 from minicfg.errors import DataError, UsageError
-from minicfg.io.atomic import write_whole
-from minicfg.io.checkpoint import Checkpoint, check_writable, load
+from minicfg.io.atomic import check_writable, write_atomic
+from minicfg.io.checkpoint import Checkpoint, load
 from minicfg.metrics.classifier import Judge, check_images, train_judge
 from minicfg.metrics.evaluate import Scores, evaluate, evaluate_real
 from minicfg.viz import plots
@@ -79,7 +79,7 @@ def evaluate_into(
             "sampling": {"how": str(how), "steps": steps, "seed": seed, "samples": n},
             "judge": _about(judge, seed),
         }
-        write_whole(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
+        write_atomic(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
     print(out / "metrics.json")
     return 0
 
@@ -177,7 +177,7 @@ def _prepared(
 def _judge(out: Path, data: Dataset, device: torch.device, seed: int) -> Judge:
     """A judge of `data` on `device`; what it has learnt, on the CPU as ever, goes into `out`."""
     judge = train_judge(data, seed=seed)
-    write_whole(out / "judge.safetensors", to_bytes(judge.state_dict()))
+    write_atomic(out / "judge.safetensors", to_bytes(judge.state_dict()))
     return judge.to(device)
 
 
@@ -252,7 +252,7 @@ def _write(
     every = {name: [asdict(s) for s in scores] for name, scores in found.items()}
     about = {"ws": list(ws), "scores": every, "real": asdict(real), "findings": said}
     about |= {"how": str(how), "samples": n, "seed": seed, "judge": _about(judge, seed)}
-    write_whole(out / "sweep.json", f"{json.dumps(about, indent=1)}\n".encode())
+    write_atomic(out / "sweep.json", f"{json.dumps(about, indent=1)}\n".encode())
     curves, trade_off = plots.sweep_curves(ws, found), plots.trade_off(ws, first, real)
     plots.save_figure(curves, out / "curves.png")
     plots.save_figure(trade_off, out / "trade_off.png")

@@ -24,8 +24,8 @@ from minicfg.data import Dataset, check_seed
 from minicfg.datasets.load import load_data
 from minicfg.distributed import Ranks, ranks
 from minicfg.errors import MachineError, UsageError
-from minicfg.io.atomic import only_writer, write_whole
-from minicfg.io.checkpoint import Checkpoint, check_writable, load, load_state, save, save_state
+from minicfg.io.atomic import check_writable, lock_folder, write_atomic
+from minicfg.io.checkpoint import Checkpoint, load, load_state, save, save_state
 from minicfg.metrics.classifier import enough, threads
 from minicfg.sampling import Denoiser, Rule, sample, sample_steps
 from minicfg.training import ALONE, TrainState, train
@@ -75,7 +75,7 @@ def train_into(
 @contextmanager
 def held(out: Path, group: Ranks = ALONE, where: torch.device | str = "cpu") -> Iterator[None]:
     """Nobody else writes into `out` meanwhile; all ranks are refused together, if at all."""
-    with only_writer(out) if group.first else nullcontext(True) as free:
+    with lock_folder(out) if group.first else nullcontext(True) as free:
         if group.largest(int(not free), torch.device(where)):
             raise UsageError(
                 f"--out {out}: another process is writing there; wait, or name another"
@@ -207,7 +207,7 @@ def sample_into(
         content = io.BytesIO()
         names = np.array(classes)
         np.savez_compressed(content, x=x.cpu().numpy(), y=y.cpu().numpy(), classes=names)
-        write_whole(out, content.getvalue())
+        write_atomic(out, content.getvalue())
     else:
         rows = [classes[label] for label in chosen]
         grid = x.reshape(len(chosen), each, *trained.shape)

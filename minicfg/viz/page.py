@@ -11,7 +11,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from minicfg.errors import UsageError
-from minicfg.io.atomic import write_whole
+from minicfg.io.atomic import write_atomic
 
 if TYPE_CHECKING:
     from minicfg.metrics.evaluate import Scores
@@ -118,7 +118,7 @@ def write_report(
         shown=f"<h2>{escape(headings[3])}</h2>" if pictures else "",
         made="".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in made.items()),
     )
-    write_whole(path, page.encode(errors="backslashreplace"))  # names of files need not be text
+    write_atomic(path, page.encode(errors="backslashreplace"))  # names of files need not be text
 
 
 def _figure(picture: Picture, caption: str, attributes: str = "") -> str:

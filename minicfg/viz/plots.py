@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from minicfg.errors import UsageError
-from minicfg.io.atomic import write_whole
+from minicfg.io.atomic import write_atomic
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt
@@ -250,7 +250,7 @@ def denoising_gif(
         film, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0,
         optimize=True,
     )  # fmt: skip
-    write_whole(path, film.getvalue())
+    write_atomic(path, film.getvalue())
 
 
 def _frame(t: int, x: Tensor, row_labels: Sequence[str]) -> Image.Image:
@@ -279,4 +279,4 @@ def png(fig: Figure) -> bytes:
 
 def save_figure(fig: Figure, path: Path) -> None:
     """Write the figure as PNG, whatever the suffix, all or nothing."""
-    write_whole(path, png(fig))
+    write_atomic(path, png(fig))

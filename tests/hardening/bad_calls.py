@@ -17,9 +17,8 @@ from minicfg.config import TrainConfig
 from minicfg.data import Dataset, split
 from minicfg.datasets.load import load_data
 from minicfg.errors import DataError, MachineError, UsageError
-from minicfg.io.atomic import write_whole
+from minicfg.io.atomic import check_writable, write_atomic
 from minicfg.io.checkpoint import Checkpoint, load, save
-from minicfg.io.format import check_writable
 from minicfg.metrics.classifier import train_judge
 from minicfg.metrics.evaluate import (
     frechet_distance,
@@ -225,7 +224,11 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     "places": {
         "a checkpoint with a null": (DataError, lambda: load("a\0b"), "is not there"),
         "a checkpoint of a folder": (DataError, lambda: load("."), "is not there"),
-        "a device to write": (MachineError, lambda: write_whole("/dev/null", b""), "is no file"),
+        "a device to write": (
+            MachineError,
+            lambda: write_atomic("/dev/null", b""),
+            "a folder or a device",
+        ),
         "a folder of a file": (
             MachineError,
             lambda: check_writable("/dev/null/run"),

@@ -25,8 +25,8 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from minicfg.config import TrainConfig
-from minicfg.io import format as storage
 from minicfg.io.checkpoint import load, load_state
+from minicfg.io.format import digest
 from tests.hardening.fuzz_loader import Good, good
 
 MEMORY = 2**34  # bytes, that a process may map besides what it had: for the machine's sake
@@ -51,10 +51,10 @@ def _words(edit: Callable[[dict[str, Any]], Any]) -> Callable[[Good], None]:
     """What the good checkpoint says, edited, with a digest that fits: an enemy can write one."""
 
     def write(good: Good) -> None:
-        about = json.loads(json.dumps(good.about))
-        edit(about)
-        about["sha256"] = storage.digest(about, good.tensors)
-        good.file.write_bytes(to_bytes(good.tensors, {"minicfg": json.dumps(about)}))
+        metadata = json.loads(json.dumps(good.metadata))
+        edit(metadata)
+        metadata["sha256"] = digest(metadata, good.tensors)
+        good.file.write_bytes(to_bytes(good.tensors, {"minicfg": json.dumps(metadata)}))
 
     return write
 
@@ -77,7 +77,7 @@ def _sparse(size: int) -> Callable[[Good], None]:
     """So many bytes of nothing, and a header that they bear out, though the settings do not."""
 
     def write(good: Good) -> None:
-        header: dict[str, Any] = {"__metadata__": {"minicfg": json.dumps(good.about)}}
+        header: dict[str, Any] = {"__metadata__": {"minicfg": json.dumps(good.metadata)}}
         header["w"] = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
         _raw(json.dumps(header).encode())(good)
         os.truncate(good.file, good.file.stat().st_size + size)
@@ -95,7 +95,7 @@ def _twice(good: Good) -> None:
 
 
 def _words_twice(good: Good) -> None:
-    text = json.dumps(good.about).replace('"T": 2', '"T": 2, "T": 2')
+    text = json.dumps(good.metadata).replace('"T": 2', '"T": 2, "T": 2')
     _text(text)(good)
 
 
@@ -109,23 +109,12 @@ def _all(header: dict[str, Any], **changed: Any) -> None:
         header[name].update(changed)
 
 
-def _beside(write: Callable[[Path], Any]) -> Callable[[Good], Any]:
-    """A good checkpoint, but for what lies beside."""
-    return lambda good: (good.file.write_bytes(good.whole), write(good.beside))
-
-
 def _loop(file: Path) -> None:
     """Two links, each to the other."""
     other = file.with_name("loop")
     other.unlink(missing_ok=True)
     other.symlink_to(file)
     file.symlink_to(other)
-
-
-def _endless(file: Path) -> None:
-    """A terabyte of nothing."""
-    file.touch()
-    os.truncate(file, 2**40)
 
 
 GIANT = {"width": 1024, "multipliers": [16] * 6, "blocks": 16, "attention": [0, 1, 2, 3, 4, 5]}
@@ -219,23 +208,13 @@ KINDS: dict[str, dict[str, Callable[[Good], Any]]] = {
         "a link to nothing": lambda good: good.file.symlink_to("/nowhere"),
         "nothing": lambda good: None,
     },
-    "no text beside": {
-        "a pipe": _beside(os.mkfifo),
-        "a folder": _beside(Path.mkdir),
-        "a device": _beside(lambda file: file.symlink_to("/dev/zero")),
-        "links in a loop": _beside(_loop),
-        "a terabyte": _beside(_endless),
-        "nested": _beside(lambda file: file.write_bytes(b"[" * 1_000_000)),
-        "no UTF-8": _beside(lambda file: file.write_bytes(b'{"\xff": 1}')),
-    },
 }  # fmt: skip
 
 
 def _clear(good: Good) -> None:
-    for file in (good.file, good.beside):
-        if file.is_dir() and not file.is_symlink():
-            file.rmdir()
-        file.unlink(missing_ok=True)
+    if good.file.is_dir() and not good.file.is_symlink():
+        good.file.rmdir()
+    good.file.unlink(missing_ok=True)
 
 
 def _resident() -> int:

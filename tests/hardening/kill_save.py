@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from minicfg.io import format as storage
 from minicfg.io.checkpoint import load, save
+from minicfg.io.format import open_checkpoint_file
 from minicfg.training import TrainState, start
 from tests.hardening.fuzz_loader import SMALLEST, quick_networks
 
@@ -34,17 +34,18 @@ PIECES = 3  # in which a file is written where each step is the last
 
 
 def save_step(path: Path, state: TrainState, step: int) -> None:
-    """A checkpoint whose words and numbers both say `step`."""
+    """Save a checkpoint whose metadata and tensors both contain `step`."""
     with torch.no_grad():
         state.ema.module.get_parameter("stem.bias").fill_(step)
     save(path, replace(state, step=step))
 
 
 def step_of(path: Path) -> int:
-    """Of the checkpoint that is there, whole."""
-    with storage.opened(path) as stored:
-        step, numbers = stored.about["step"], stored.tensors()["stem.bias"]
-    assert bool((numbers == step).all()), f"words of step {step}, numbers of {numbers[0]}"
+    """The step of the checkpoint at `path`, which must be complete."""
+    with open_checkpoint_file(path) as opened:
+        step = opened.metadata["step"]
+        bias = opened.read_tensors()["stem.bias"]
+    assert bool((bias == step).all()), f"metadata of step {step}, tensors of step {bias[0]}"
     return step
 
 
@@ -100,8 +101,9 @@ def forked(work: Callable[[int], None]) -> tuple[int, int]:
 
 
 def killed_at_every_step(path: Path, state: TrainState) -> list[tuple[int, bool]]:
-    """`(files half written, whether the new one is there)` after a kill at each step."""
-    outcomes, step = list[tuple[int, bool]](), step_of(path)
+    """`(temporary files left, whether the new checkpoint is in place)` for a kill at each step."""
+    outcomes = list[tuple[int, bool]]()
+    step = step_of(path)
     for last in itertools.count():
 
         def work(answer: int, last: int = last, new: int = step + 1) -> None:
@@ -162,7 +164,7 @@ def _swept(path: Path, state: TrainState, step: int) -> int:
     stale = len(list(path.parent.glob("*.tmp")))
     save_step(path, state, step)
     names = sorted(file.name for file in path.parent.iterdir())
-    assert names == ["model.json", "model.safetensors"] and step_of(path) == step
+    assert names == ["model.safetensors"] and step_of(path) == step
     return stale
 
 

@@ -22,7 +22,7 @@ from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
 from minicfg.errors import MachineError
 from minicfg.io import atomic as whole
-from minicfg.io.atomic import only_writer, write_whole
+from minicfg.io.atomic import lock_folder, write_atomic
 from minicfg.viz import plots
 from minicfg.viz.page import Picture, write_report
 from tests.minicfg.forked import Child, forked
@@ -33,7 +33,7 @@ IMAGES = torch.zeros(1, 1, 1, 8, 8)
 GRID = plots.image_grid(IMAGES, ["a"], ["b"], "c")
 STOPS = [("w = 0", Picture(plots.png(GRID), ""))]
 WRITERS: dict[str, Callable[[Path], object]] = {
-    "bytes": lambda path: write_whole(path, bytes(10_000)),
+    "bytes": lambda path: write_atomic(path, bytes(10_000)),
     "a picture": lambda path: plots.save_figure(GRID, path),
     "a film": lambda path: plots.denoising_gif([(1, IMAGES)] * 2, path),
     "a page": lambda path: write_report(
@@ -93,7 +93,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "x").symlink_to("there/y")
     for content in (b"one", b"two"):
-        write_whole(tmp_path / "x", content)
+        write_atomic(tmp_path / "x", content)
         assert (tmp_path / "there/y").read_bytes() == content
     assert (tmp_path / "x").is_symlink() and len(list(tmp_path.rglob("*"))) == 3
 
@@ -101,13 +101,13 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 def test_a_device_stays_one() -> None:
     """Whoever may do everything could put a file in the place of /dev/null."""
     before = os.stat(os.devnull)
-    with pytest.raises(MachineError, match="is no file: another name is needed"):
-        write_whole(os.devnull, b"x")
+    with pytest.raises(MachineError, match="is a folder or a device: choose another name"):
+        write_atomic(os.devnull, b"x")
     assert os.stat(os.devnull).st_mode == before.st_mode
 
 
 def test_the_longest_name_is_no_longer_on_the_way(tmp_path: Path) -> None:
-    write_whole(tmp_path / ("a" * 255), b"x")
+    write_atomic(tmp_path / ("a" * 255), b"x")
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -145,7 +145,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def holds(folder: Path) -> Callable[[Child], int]:
     def work(child: Child) -> int:
-        with only_writer(folder) as free:
+        with lock_folder(folder) as free:
             child.say(f"{free}")
             time.sleep(60)
         return 0
@@ -177,11 +177,11 @@ def test_a_folder_that_is_written_is_not_written_twice(
 def test_what_a_killed_run_held_is_free(tmp_path: Path) -> None:
     with forked(holds(tmp_path)) as child:
         child.wait_for("True")
-        with only_writer(tmp_path) as free:
+        with lock_folder(tmp_path) as free:
             assert not free
         child.send(signal.SIGKILL)
         assert child.code() == -signal.SIGKILL
-        with only_writer(tmp_path) as free, only_writer(tmp_path) as again:
+        with lock_folder(tmp_path) as free, lock_folder(tmp_path) as again:
             assert (free, again) == (True, False)
     assert not list(tmp_path.iterdir())
 
@@ -192,12 +192,12 @@ def test_without_locks_every_folder_is_free(
     def none(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    with only_writer(tmp_path):
+    with lock_folder(tmp_path):
         monkeypatch.setattr("fcntl.flock", none)
-        with only_writer(tmp_path) as free:
+        with lock_folder(tmp_path) as free:
             assert free
         monkeypatch.setattr(whole, "fcntl", None)
-        with only_writer(tmp_path) as free:
+        with lock_folder(tmp_path) as free:
             assert free
 
 
