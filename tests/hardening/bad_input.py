@@ -207,7 +207,7 @@ TYPED = {
     "a checkpoint that is damaged": """
         3 | sample half --out new/x.png                         | half.safetensors is damaged
         3 | sample flipped --out new/x.png                      | flipped.safetensors .* SHA-256
-        3 | evaluate state --out new                            | holds a 'state': a 'model'
+        3 | evaluate state --out new                            | contains a 'state', not a 'model'
         3 | sweep text --out new                                | text.safetensors
     """,
     "a run to go on with": """
@@ -217,7 +217,7 @@ TYPED = {
         3 | train --out broken --resume                         | state.safetensors is damaged
     """,
     "data that have no such name": """
-        2 | train --out new --data mnist                        | data = 'mnist': one of digits
+        2 | train --out new --data mnist                        | data = 'mnist' is .* one of digits
         2 | train --out new --data idx:                         | data = 'idx:'
         2 | train --out new --data toy:moons                    | data = 'toy:moons'
         2 | train --out new --data http://x                     | data = 'http://x'

@@ -71,7 +71,7 @@ def test_what_would_train_wrongly_is_refused(changed: dict[str, Any], complaint:
 
 @pytest.mark.parametrize("spec", ["mnist", "", "Digits", "digits:"])
 def test_unknown_data_are_refused_with_what_there_is(spec: str) -> None:
-    with pytest.raises(UsageError, match=f"data = '{spec}': .* digits"):
+    with pytest.raises(UsageError, match=f"data = '{spec}' is not a data set: .* digits"):
         load_data(spec)
 
 
