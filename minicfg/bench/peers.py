@@ -26,7 +26,7 @@ from minicfg.bench.measure import PACKAGES, Bar, Comparison, Sizes, version
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.atomic import write_atomic
 from minicfg.viz import plots
-from minicfg.viz.page import Picture, print_table, write_report
+from minicfg.viz.page import Headings, Picture, print_table, write_report
 
 ON_A_GPU = Sizes(device="cuda", side=64, batch=64, product=8192)
 GPU_TASKS = ("lucidrains", "diffusers", "loop", "training", "one step")
@@ -143,7 +143,7 @@ def write(out: Path, about: Mapping[str, Any], sizes: Sizes, found: Sequence[Com
     write_atomic(out / "peers.json", f"{json.dumps(result, indent=1)}\n".encode())
     shown = sorted(found, key=lambda c: bool(c.skipped))  # the slider's are those with bars
     pictured = [c for c in shown if c.bars]
-    stops = [(str(i), Picture(plots.png(bars(c)), c.what)) for i, c in enumerate(pictured, 1)]
+    stops = [(str(i), Picture(plots.png_bytes(bars(c)), c.what)) for i, c in enumerate(pictured, 1)]
     if not stops:
         return
     differs = {c.task: " ".join((*c.differs, c.found)).strip() for c in shown}
@@ -156,7 +156,7 @@ def write(out: Path, about: Mapping[str, Any], sizes: Sizes, found: Sequence[Com
         rows=[[f"{i} {row(c)[0]}", *row(c)[1:]] for i, c in enumerate(shown, 1)],
         pictures=(),
         made={key: str(value) for key, value in about.items()} | differs,
-        headings=("One comparison at a time", "Comparison:", "All of them", ""),
+        headings=Headings("One comparison at a time", "Comparison:", "All of them", ""),
     )
 
 

@@ -25,7 +25,7 @@ from minicfg.metrics.classifier import train_judge
 from minicfg.metrics.evaluate import Scores, evaluate
 from minicfg.sampling import sample_steps
 from minicfg.viz import plots
-from minicfg.viz.page import HEAD, Picture, print_table, score_row, write_report
+from minicfg.viz.page import SCORE_COLUMNS, Picture, print_table, score_row, write_report
 
 WS = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
 GIF_W, GIF_STEPS = 1.0, 40
@@ -104,7 +104,7 @@ def _demo(out: Path, config: TrainConfig, n: int, steps: int, judge_steps: int) 
     write_atomic(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
     rows = [score_row(f"{w:g}", score) for w, score in zip(WS, scores, strict=True)]
     _page(out, data, samples, rows, metrics)
-    print_table(HEAD, rows)
+    print_table(SCORE_COLUMNS, rows)
     print(f"The judge, on real digits it never saw: {judge.held_out_accuracy:.1%} right.")
     print(f"Report, in {sum(seconds.values()):.0f} s: {(out / 'report.html').resolve()}")
     return 0
@@ -123,13 +123,13 @@ def _page(
         cells = x[: each * K].unflatten(0, (each, K))
         caption = f"w = {w:g}: eight samples of each class; the noise is the same at every w"
         grid = plots.image_grid(cells, [""] * each, data.classes, caption)
-        stops.append((f"w = {w:g}", Picture(plots.png(grid), caption)))
+        stops.append((f"w = {w:g}", Picture(plots.png_bytes(grid), caption)))
     write_report(
         out / "report.html",
         title="What guidance does to handwritten digits",
         sentences=SENTENCES,
         stops=stops,
-        head=HEAD,
+        head=SCORE_COLUMNS,
         rows=rows,
         pictures=[Picture((out / name).read_bytes(), caption) for name, caption in CAPTIONS],
         made={

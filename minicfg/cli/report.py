@@ -47,7 +47,7 @@ def write_page(
         n, shown = x.shape[:2]
         caption = f"w = {w:g}: {n} samples of each class; the noise is the same at every w"
         grid = plots.image_grid(x, [""] * n, data.classes[:shown], caption)
-        stops.append((f"w = {w:g}", Picture(plots.png(grid), caption)))
+        stops.append((f"w = {w:g}", Picture(plots.png_bytes(grid), caption)))
     loss = Picture((out / "loss.png").read_bytes(), "The loss of every step, and its running mean.")
     way = sorted((out / "samples").glob("step-*.png"))
     way = [path for path in way if int(path.stem.removeprefix("step-")) <= state.step]

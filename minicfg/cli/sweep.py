@@ -30,7 +30,7 @@ from minicfg.io.checkpoint import Checkpoint, load
 from minicfg.metrics.classifier import Judge, check_images, train_judge
 from minicfg.metrics.evaluate import Scores, evaluate, evaluate_real
 from minicfg.viz import plots
-from minicfg.viz.page import HEAD, Picture, print_table, score_row, write_report
+from minicfg.viz.page import SCORE_COLUMNS, Picture, print_table, score_row, write_report
 
 EACH = 8  # samples of a class in the sweep's pictures
 MOST_WS = 1000
@@ -72,7 +72,7 @@ def evaluate_into(
         judge = _judge(out, data, trained.device, seed)
         scores = _scores(trained, data, judge, ws, steps, n, seed, how)
         real = evaluate_real(judge, data, n)
-        print_table(HEAD, _rows(ws, scores, real))
+        print_table(SCORE_COLUMNS, _rows(ws, scores, real))
         metrics = {
             "real": asdict(real),
             "scores": [{"w": w, **asdict(s)} for w, s in zip(ws, scores, strict=True)],
@@ -263,17 +263,21 @@ def _write(
         x = draw(trained.model, y, table, data.shape, w=w, seed=seed, rule=rule)
         caption = f"w = {w:g}: {EACH} samples of each class; the noise is the same at every w"
         grid = plots.image_grid(x.unflatten(0, (EACH, K)), [""] * EACH, data.classes, caption)
-        stops.append((f"w = {w:g}", Picture(plots.png(grid), caption)))
+        stops.append((f"w = {w:g}", Picture(plots.png_bytes(grid), caption)))
     write_report(
         out / "report.html",
         title=f"Guidance over w: {data.name}",
         sentences=said,
         stops=stops,
-        head=HEAD,
+        head=SCORE_COLUMNS,
         rows=_rows(ws, first, real),
         pictures=[
-            Picture(plots.png(curves), "Over w, a curve a variant, as in the paper's tables."),
-            Picture(plots.png(trade_off), "Left: relevance against diversity. Right: distance."),
+            Picture(
+                plots.png_bytes(curves), "Over w, a curve a variant, as in the paper's tables."
+            ),
+            Picture(
+                plots.png_bytes(trade_off), "Left: relevance against diversity. Right: distance."
+            ),
         ],
         made={
             "the table's variant": next(iter(found)),

@@ -192,7 +192,7 @@ def sample_into(
         chosen = [_label(name, classes) for name in labels] or list(range(len(classes)))
         table = how.table(trained.schedule, steps, trained.config.prediction)
         if out.suffix != ".npz":
-            plots.check_room(len(chosen), each, trained.shape)
+            plots.check_grid_size(len(chosen), each, trained.shape)
         check_writable(out.parent)
         y = torch.tensor(chosen, device=trained.device).repeat_interleave(each)
         if out.suffix == ".gif":

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 TINY = ["--steps", "2", "--batch", "8", "--width", "8", "--multipliers", "1", "2"]
 IMAGES = torch.zeros(1, 1, 1, 8, 8)
 GRID = plots.image_grid(IMAGES, ["a"], ["b"], "c")
-STOPS = [("w = 0", Picture(plots.png(GRID), ""))]
+STOPS = [("w = 0", Picture(plots.png_bytes(GRID), ""))]
 WRITERS: dict[str, Callable[[Path], object]] = {
     "bytes": lambda path: write_atomic(path, bytes(10_000)),
     "a picture": lambda path: plots.save_figure(GRID, path),
