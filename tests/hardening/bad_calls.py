@@ -216,7 +216,10 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "steps": (lambda: schedule_from_diffusers({"num_train_timesteps": 0}), "timesteps = 0"),
     },
     "pictures and pages": {
-        "five channels": (lambda: plots.mosaic(X[None].repeat(1, 1, 5, 1, 1)), r"with 1\.\.4 channels"),
+        "five channels": (
+            lambda: plots.mosaic(X[None].repeat(1, 1, 5, 1, 1)),
+            r"with 1\.\.4 channels",
+        ),
         "labels": (lambda: plots.image_grid(X[None], ["a"], ["b"], ""), "1 column_labels"),
         "no frames": (lambda: plots.denoising_gif([], "x.gif"), "frames is empty"),  # pyright: ignore
         "no stops": (page, "stops is empty"),

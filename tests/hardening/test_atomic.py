@@ -1,4 +1,4 @@
-"""Results are whole or not there, on a disk that is full too; one run at a time in a folder."""
+"""A file is written completely or not at all, also on a full disk; one run at a time per folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
 from minicfg.errors import MachineError
-from minicfg.io import atomic as whole
+from minicfg.io import atomic
 from minicfg.io.atomic import lock_folder, write_atomic
 from minicfg.viz import plots
 from minicfg.viz.page import Picture, write_report
@@ -44,7 +44,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 
 @contextmanager
 def full() -> Iterator[None]:
-    """No file may grow beyond 300 bytes: a write fails in its middle, as on a full disk."""
+    """Limit files to 300 bytes, so that a write fails in its middle, as on a full disk."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -99,7 +99,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 
 
 def test_a_device_stays_one() -> None:
-    """Whoever may do everything could put a file in the place of /dev/null."""
+    """Root could replace /dev/null by a file."""
     before = os.stat(os.devnull)
     with pytest.raises(MachineError, match="is a folder or a device: choose another name"):
         write_atomic(os.devnull, b"x")
@@ -111,9 +111,26 @@ def test_the_longest_name_is_no_longer_on_the_way(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-# What else writes a file: the helper; saves; the log, line by line, and TensorBoard's own; and what
-# sets a high-water mark back in /proc.
-ELSEWHERE = {"atomic.py", "format.py", "run_folder.py", "costs.py"}
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX can tell whether a process runs")
+def test_leftovers_of_processes_that_have_ended_are_removed(tmp_path: Path) -> None:
+    """A temporary file of a process that runs may be half written by it, so it must stay."""
+    with forked(lambda child: 0) as ended:
+        assert ended.code() == 0
+    stale = tmp_path / f".minicfg-{ended.pid}.tmp"
+    running = tmp_path / f".minicfg-{os.getppid()}.tmp"
+    other = tmp_path / ".minicfg-notes.tmp"
+    for file in (stale, running, other):
+        file.write_bytes(b"half")
+    write_atomic(tmp_path / "x", b"x")
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        [running.name, other.name, "x"]
+    )
+    assert running.read_bytes() == b"half"
+
+
+# The other modules that open a file to write: write_atomic itself; the log, line by line, and
+# TensorBoard's own; and a file in /proc that resets the high-water mark of memory.
+ELSEWHERE = {"atomic.py", "run_folder.py", "costs.py"}
 
 
 def test_nothing_is_written_otherwise() -> None:
@@ -169,8 +186,9 @@ def test_a_folder_that_is_written_is_not_written_twice(
         with pytest.raises(SystemExit, match="2"):
             main()
     err = capsys.readouterr().err
-    assert err == f"minicfg: --out {tmp_path}: another process is writing there; wait, or name "\
-        "another\n"  # fmt: skip
+    assert err == (
+        f"minicfg: --out {tmp_path}: another process is writing there; wait, or name another\n"
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -196,7 +214,7 @@ def test_without_locks_every_folder_is_free(
         monkeypatch.setattr("fcntl.flock", none)
         with lock_folder(tmp_path) as free:
             assert free
-        monkeypatch.setattr(whole, "fcntl", None)
+        monkeypatch.setattr(atomic, "fcntl", None)
         with lock_folder(tmp_path) as free:
             assert free
 
@@ -204,9 +222,10 @@ def test_without_locks_every_folder_is_free(
 def test_of_two_that_start_at_once_one_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither sees a run when it looks; then both want the folder.
+    """Neither finds a run when it looks, and then both try to take the folder.
 
-    The other is refused by the lock or, where it comes when the first has ended, by what it left.
+    The second one is refused by the lock. If it comes after the first one has ended, it is refused
+    because of the run that the first one left.
     """
     out = tmp_path / "run"
     monkeypatch.setattr(runs, "_page", lambda *_: "")
@@ -231,8 +250,9 @@ def test_of_two_that_start_at_once_one_runs(
         other.go()
         codes = sorted((one.code(), other.code()))
     assert codes == [0, 2], one.said() + other.said()
+    # Removed before the two are forked, because they look for it as soon as they start.
+    (out / "state.safetensors").unlink()
     with forked(run) as late, forked(run) as first:
-        (out / "state.safetensors").unlink()
         for child in (late, first):
             child.wait_for("looked")
         first.go()
