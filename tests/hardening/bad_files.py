@@ -1,4 +1,4 @@
-"""Bad files by kind, each with what is said of it; and a folder with all of them."""
+"""Bad files by kind, each with the expected message, and a function that writes them all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ rng = np.random.default_rng(0)
 X, Y = rng.random((6, 8, 8)).astype(np.float32), np.array([0, 1] * 3)
 GREY = np.zeros((9, 9), np.uint8)
 
-Make = Callable[[Path], object]  # puts the file, or the folder, where it is told
+Make = Callable[[Path], object]  # It creates a file or a folder at that path.
 
 
 def npz(**arrays: Any) -> Make:

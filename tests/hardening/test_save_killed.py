@@ -30,21 +30,21 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is killed by forking it first")
 def test_100_kills_lose_nothing(tmp_path: Path) -> None:
-    """One at each step of a save, the rest at random moments; the script asserts the rest."""
+    """One kill comes at each step of a save, the others at random; the script checks the files."""
     command = [sys.executable, "-m", "tests.hardening.kill_save", "--n", "100"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    half, new = zip(*told["steps"], strict=True)
+    outcome = json.loads(done.stdout)
+    half, new = zip(*outcome["steps"], strict=True)
     # The steps are: open, three pieces, fsync, rename, fsync of the folder, and an unlink that
     # removes what a failed save would have left. A kill comes before its step is taken.
     assert len(half) == 8
     # The old checkpoint is in place until the rename, and the new one afterwards.
     assert list(new) == [False] * 6 + [True] * 2
     assert list(half) == [0] + [1] * 5 + [0] * 2
-    assert told["random"]["kills"] == 100 - len(half)
+    assert outcome["random"]["kills"] == 100 - len(half)
     # They do land within saves: by far most of a child's time goes there.
-    assert told["random"]["left a file half written"] > 8
+    assert outcome["random"]["left a file half written"] > 8
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def state() -> TrainState:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """`disk(options)` mounts a small disk in memory, and mounts it again as other options say."""
+    """Return `disk(options)`, which mounts a small disk in memory, or remounts it."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = False

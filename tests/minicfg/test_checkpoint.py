@@ -1,4 +1,4 @@
-"""What comes back is what was saved, or a sentence; and a save is whole or not there at all."""
+"""Loading gives what was saved or an error of one line, and a save is complete or absent."""
 
 from __future__ import annotations
 

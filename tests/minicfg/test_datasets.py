@@ -1,4 +1,4 @@
-"""Where images come from: each kind read as it was written, and what is refused, by name."""
+"""Each kind of data set is read as it was written, and a bad file is refused by its name."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def idx(array: np.ndarray) -> bytes:
     )
 
 
-def write_idx(folder: Path, images: bytes, labels: bytes, packed: bool = False) -> str:
+def write_idx(folder: Path, images: bytes, labels: bytes, gzipped: bool = False) -> str:
     for stem, content in (("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)):
-        name = f"{stem}.gz" if packed else stem
-        (folder / name).write_bytes(gzip.compress(content) if packed else content)
+        name = f"{stem}.gz" if gzipped else stem
+        (folder / name).write_bytes(gzip.compress(content) if gzipped else content)
     return f"idx:{folder}"
 
 
@@ -50,9 +50,9 @@ IMAGES = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
 LABELS = np.array([0, 2, 1], np.uint8)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_idx_files_are_read_pixel_for_pixel(tmp_path: Path, packed: bool) -> None:
-    data = load_data(write_idx(tmp_path, idx(IMAGES), idx(LABELS), packed))
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_idx_files_are_read_pixel_for_pixel(tmp_path: Path, gzipped: bool) -> None:
+    data = load_data(write_idx(tmp_path, idx(IMAGES), idx(LABELS), gzipped))
     assert data.shape == (1, 4, 5) and data.classes == ("0", "1", "2")
     assert data.y.tolist() == [0, 2, 1]
     assert np.array_equal(((data.x[:, 0] + 1) * 127.5).round().numpy(), IMAGES)
@@ -95,17 +95,17 @@ def test_bad_idx_files_are_named(tmp_path: Path, bad: tuple[bytes, bytes, str]) 
 
 
 def test_damaged_gzip_is_named(tmp_path: Path) -> None:
-    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS), packed=True)
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS), gzipped=True)
     file = tmp_path / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte.gz is damaged"):
         load_data(spec)
 
 
-def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
+def test_a_gzip_bomb_is_not_ungzipped(tmp_path: Path) -> None:
     """100 MB of zeros behind a header that speaks of one image: read no further than that."""
     bomb = bytes([0, 0, 8, 3]) + struct.pack(">3I", 1, 2, 2) + bytes(10**8)
-    spec = write_idx(tmp_path, bomb, idx(LABELS[:1]), packed=True)
+    spec = write_idx(tmp_path, bomb, idx(LABELS[:1]), gzipped=True)
     with pytest.raises(DataError, match="has more or fewer bytes"):
         load_data(spec)
 
