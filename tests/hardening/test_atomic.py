@@ -219,6 +219,7 @@ def test_without_locks_every_folder_is_free(
             assert free
 
 
+@pytest.mark.usefixtures("trained")  # It imports what a run needs before the processes are forked.
 def test_of_two_that_start_at_once_one_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
