@@ -122,8 +122,8 @@ TYPED = {
         2 | sample model --out new/x.png --each 0               | --each 0: at least 1
         2 | sample model --out new/x.png --each -4              | --each -4
         2 | sample model --out new/x.npz --each 1000000000000   | --each 1000000000000: .* at most
-        2 | sample model --out new/x.png --each 100000          | 100000 of each: more than a
-        2 | sample model --out new/x.gif --each 400             | 400 of each: more than a picture
+        2 | sample model --out new/x.png --each 100000          | 100000 samples .* do not fit
+        2 | sample model --out new/x.gif --each 400             | 400 samples of each do not fit
         2 | evaluate model --out new --n 39                     | n = 39: at least 40
         2 | evaluate model --out new --n 100000000000           | n = 100000000000: .* at most
     """,
