@@ -33,7 +33,7 @@ from IPython.display import Image
 from kernels import philox
 from minicfg import evaluate, sample, solvers, train
 from minicfg.config import TrainConfig
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.metrics.classifier import train_classifier
 from minicfg.sampling import sample_steps
 from minicfg.schedule import Schedule as TorchSchedule

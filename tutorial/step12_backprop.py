@@ -165,7 +165,7 @@ def furthest(h: float) -> dict[str, float]:
     y = np.array([0, 1, 3, 3, 1, 0])
     tau = angles(rng.integers(1, 101, 6), Schedule.linear(100))
 
-    def loss(name: str, array: np.ndarray) -> float:
+    def loss_with(name: str, array: np.ndarray) -> float:
         """The loss with `array` in the place of parameter `name`."""
         f, _ = forward(p | {name: array}, xt, tau, y)
         L, _ = squared_error(eps, f)
@@ -182,7 +182,7 @@ def furthest(h: float) -> dict[str, float]:
             up[i] += h
             down = p[name].copy()
             down[i] -= h
-            difference = (loss(name, up) - loss(name, down)) / (2 * h)
+            difference = (loss_with(name, up) - loss_with(name, down)) / (2 * h)
             off[name] = max(off[name], abs(float(G[name][i]) - difference))
     return off
 

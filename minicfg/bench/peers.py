@@ -21,9 +21,9 @@ from kernels.bench.report import machine
 from minicfg.bench import costs, quality, speed, steps
 from minicfg.bench.measure import PACKAGES, Comparison, Result, Sizes, installed_version
 from minicfg.errors import MachineError, UsageError
-from minicfg.io.atomic import write_whole
+from minicfg.io.atomic import write_atomic
 from minicfg.viz import plots
-from minicfg.viz.page import Picture, print_table, write_report
+from minicfg.viz.page import Headings, Picture, print_table, write_report
 
 ON_A_GPU = Sizes(device="cuda", side=64, batch=64, product=8192)
 GPU_TASKS = ("lucidrains", "diffusers", "loop", "training", "one step")
@@ -149,10 +149,12 @@ def write(out: Path, about: Mapping[str, Any], sizes: Sizes, found: Sequence[Com
             asdict(c) | {"ratios": [asdict(ratio) for ratio in c.ratios()]} for c in found
         ],
     }
-    write_whole(out / "peers.json", f"{json.dumps(result, indent=1)}\n".encode())
+    write_atomic(out / "peers.json", f"{json.dumps(result, indent=1)}\n".encode())
     shown = sorted(found, key=lambda c: bool(c.skipped))  # the skipped ones have no picture
     pictured = [c for c in shown if c.results]
-    stops = [(str(i), Picture(plots.png(bar_chart(c)), c.what)) for i, c in enumerate(pictured, 1)]
+    stops = [
+        (str(i), Picture(plots.png_bytes(bar_chart(c)), c.what)) for i, c in enumerate(pictured, 1)
+    ]
     if not stops:
         return
     differs = {c.task: " ".join((*c.differs, c.found)).strip() for c in shown}
@@ -165,7 +167,7 @@ def write(out: Path, about: Mapping[str, Any], sizes: Sizes, found: Sequence[Com
         rows=[[f"{i} {row(c)[0]}", *row(c)[1:]] for i, c in enumerate(shown, 1)],
         pictures=(),
         made={key: str(value) for key, value in about.items()} | differs,
-        headings=("One comparison at a time", "Comparison:", "All of them", ""),
+        headings=Headings("One comparison at a time", "Comparison:", "All of them", ""),
     )
 
 

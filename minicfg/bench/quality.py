@@ -30,7 +30,7 @@ from minicfg.bench.networks import (
 from minicfg.bench.speed import owner_of
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.metrics.classifier import Classifier, train_classifier
 from minicfg.metrics.evaluate import Scores, evaluate
 from minicfg.sampling import sample

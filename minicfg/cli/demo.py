@@ -15,19 +15,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minicfg import solvers
-from minicfg.cli.run_folder import lock_folder
+from minicfg.cli.run_folder import lock_run_folder
 from minicfg.cli.sample import draw
 from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.datasets.load import load_data
-from minicfg.io.atomic import write_whole
-from minicfg.io.checkpoint import Checkpoint, check_writable
+from minicfg.datasets import load_data
+from minicfg.io.atomic import check_writable, write_atomic
+from minicfg.io.checkpoint import Checkpoint
 from minicfg.metrics.classifier import train_classifier
 from minicfg.metrics.evaluate import Scores, evaluate
 from minicfg.sampling import sample_steps
 from minicfg.viz import plots
-from minicfg.viz.page import HEAD, Picture, print_table, score_row, write_report
+from minicfg.viz.page import SCORE_COLUMNS, Picture, print_table, score_row, write_report
 
 WS = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
 ANIMATION_W = 1.0
@@ -65,7 +65,7 @@ def run_demo(out: Path, *, quick: bool, seed: int) -> int:
         steps = 10
         classifier_steps = 150
     check_writable(out)
-    with lock_folder(out):
+    with lock_run_folder(out):
         return make_demo(out, config, n=n, steps=steps, classifier_steps=classifier_steps)
 
 
@@ -113,10 +113,10 @@ def make_demo(
         "config": asdict(config),
         "sampling": {"steps": steps, "seed": config.seed, "samples": n},
     }
-    write_whole(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
+    write_atomic(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
     rows = [score_row(f"{w:g}", score) for w, score in zip(WS, scores, strict=True)]
     _write_page(out, data, samples, rows, metrics)
-    print_table(HEAD, rows)
+    print_table(SCORE_COLUMNS, rows)
     print(f"Accuracy of the classifier on held-out real digits: {classifier.held_out_accuracy:.1%}")
     print(f"Report, in {sum(seconds.values()):.0f} s: {(out / 'report.html').resolve()}")
     return 0
@@ -167,14 +167,14 @@ def _write_page(
         cells = x[: PICTURES_PER_CLASS * K].unflatten(0, (PICTURES_PER_CLASS, K))
         caption = f"w = {w:g}: eight samples of each class; the noise is the same at every w"
         grid = plots.image_grid(cells, [""] * PICTURES_PER_CLASS, data.classes, caption)
-        stops.append((f"w = {w:g}", Picture(plots.png(grid), caption)))
+        stops.append((f"w = {w:g}", Picture(plots.png_bytes(grid), caption)))
     accuracy = metrics["classifier_held_out_accuracy"]
     write_report(
         out / "report.html",
         title="What guidance does to handwritten digits",
         sentences=SENTENCES,
         stops=stops,
-        head=HEAD,
+        head=SCORE_COLUMNS,
         rows=rows,
         pictures=[Picture((out / name).read_bytes(), caption) for name, caption in CAPTIONS],
         made={

@@ -15,17 +15,17 @@ from safetensors.torch import save as to_bytes
 from tqdm import tqdm
 
 from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
-from minicfg.cli.run_folder import lock_folder
+from minicfg.cli.run_folder import lock_run_folder
 from minicfg.cli.sample import draw
 from minicfg.data import Dataset, check_seed
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.distributed import Ranks
 from minicfg.errors import DataError, UsageError
-from minicfg.io.atomic import write_whole
-from minicfg.io.checkpoint import Checkpoint, check_writable, load
+from minicfg.io.atomic import check_writable, write_atomic
+from minicfg.io.checkpoint import Checkpoint, load
 from minicfg.metrics.classifier import Classifier, check_images, train_classifier
 from minicfg.metrics.evaluate import Scores, evaluate, evaluate_real
-from minicfg.viz.page import HEAD, print_table, score_row
+from minicfg.viz.page import SCORE_COLUMNS, print_table, score_row
 
 # Smallest number of images per class to train a classifier on: of 18, the fifth that is held out
 # has 4, which is what `evaluate` needs.
@@ -61,18 +61,18 @@ def run_evaluate(
     """Score a model at each w beside real images; write `metrics.json` and the classifier."""
     plan = ScoringPlan(ws, (steps,), n, seed, options)
     trained, data = load_and_check(out, path, plan, device)
-    with lock_folder(out):
+    with lock_run_folder(out):
         classifier = train_and_save_classifier(out, data, trained.device, seed)
         scores = score_at_each_weight(trained, data, classifier, plan, steps)
         real = evaluate_real(classifier, data, n)
-        print_table(HEAD, score_rows(ws, scores, real))
+        print_table(SCORE_COLUMNS, score_rows(ws, scores, real))
         metrics = {
             "real": asdict(real),
             "scores": [{"w": w, **asdict(s)} for w, s in zip(ws, scores, strict=True)],
             "sampling": {"options": str(options), "steps": steps, "seed": seed, "samples": n},
             "classifier": describe_classifier(classifier, seed),
         }
-        write_whole(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
+        write_atomic(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
     print(out / "metrics.json")
     return 0
 
@@ -123,7 +123,7 @@ def train_and_save_classifier(
 ) -> Classifier:
     """Train a classifier of the real images on the CPU, save it, and move it to `device`."""
     classifier = train_classifier(data, seed=seed)
-    write_whole(out / "classifier.safetensors", to_bytes(classifier.state_dict()))
+    write_atomic(out / "classifier.safetensors", to_bytes(classifier.state_dict()))
     return classifier.to(device)
 
 

@@ -96,7 +96,7 @@ def _sample_pictures(
         n, K = x.shape[:2]
         caption = f"w = {w:g}: {n} samples of each class; the noise is the same at every w"
         grid = plots.image_grid(x, [""] * n, data.classes[:K], caption)
-        stops.append((f"w = {w:g}", Picture(plots.png(grid), caption)))
+        stops.append((f"w = {w:g}", Picture(plots.png_bytes(grid), caption)))
     return stops
 
 

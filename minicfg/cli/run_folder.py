@@ -20,7 +20,7 @@ from tqdm import tqdm
 from minicfg.cli.options import SavingOptions
 from minicfg.distributed import SINGLE_PROCESS, Ranks
 from minicfg.errors import MachineError, UsageError
-from minicfg.io.atomic import only_writer
+from minicfg.io.atomic import lock_folder
 from minicfg.io.checkpoint import save, save_state
 from minicfg.training import TrainState, learning_rate
 
@@ -28,7 +28,7 @@ LOG = "log.jsonl"
 
 
 @contextmanager
-def lock_folder(
+def lock_run_folder(
     out: Path,
     group: Ranks = SINGLE_PROCESS,
     device: torch.device | str = "cpu",
@@ -37,7 +37,7 @@ def lock_folder(
 
     The first rank takes the lock. If another process holds it, all ranks raise `UsageError`.
     """
-    with only_writer(out) if group.first else nullcontext(True) as free:
+    with lock_folder(out) if group.first else nullcontext(True) as free:
         if group.largest(int(not free), torch.device(device)):
             raise UsageError(
                 f"--out {out}: another process is writing into this folder; wait until it ends, or "
@@ -72,7 +72,6 @@ def save_on_the_way(out: Path, state: TrainState, saving: SavingOptions) -> None
             save(out / f"kept/step-{step:07d}", state)
             for old in sorted((out / "kept").glob("step-*.safetensors"))[: -saving.keep]:
                 old.unlink()
-                old.with_suffix(".json").unlink(missing_ok=True)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
 from minicfg.data import check_seed
 from minicfg.distributed import SINGLE_PROCESS, Ranks, process_group
 from minicfg.errors import MachineError, UsageError
-from minicfg.io.atomic import write_whole
-from minicfg.io.checkpoint import Checkpoint, check_writable, load
+from minicfg.io.atomic import check_writable, write_atomic
+from minicfg.io.checkpoint import Checkpoint, load
 from minicfg.sampling import Denoiser, Rule, sample, sample_steps
 from minicfg.solvers import Table
 from minicfg.threads import thread_count, threads
@@ -62,7 +62,7 @@ def run_sample(
             chosen = list(range(len(classes)))
         table = options.make_table(trained.schedule, steps, trained.config.prediction)
         if out.suffix != ".npz":
-            plots.check_room(len(chosen), each, trained.shape)
+            plots.check_grid_size(len(chosen), each, trained.shape)
         check_writable(out.parent)
         y = torch.tensor(chosen, device=trained.device).repeat_interleave(each)
         if out.suffix == ".gif":
@@ -88,7 +88,7 @@ def run_sample(
 def _save_arrays(out: Path, x: Tensor, y: Tensor, classes: Sequence[str]) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, x=x.cpu().numpy(), y=y.cpu().numpy(), classes=np.array(classes))
-    write_whole(out, content.getvalue())
+    write_atomic(out, content.getvalue())
 
 
 def _save_animation(

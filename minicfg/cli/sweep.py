@@ -26,18 +26,18 @@ from minicfg.cli.evaluate import (
     train_and_save_classifier,
 )
 from minicfg.cli.options import SamplingOptions
-from minicfg.cli.run_folder import lock_folder
+from minicfg.cli.run_folder import lock_run_folder
 from minicfg.cli.sample import draw
 from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.errors import UsageError
-from minicfg.io.atomic import write_whole
-from minicfg.io.checkpoint import Checkpoint, check_writable, load
+from minicfg.io.atomic import check_writable, write_atomic
+from minicfg.io.checkpoint import Checkpoint, load
 from minicfg.metrics.classifier import Classifier
 from minicfg.metrics.evaluate import Scores, evaluate_real
 from minicfg.viz import plots
-from minicfg.viz.page import HEAD, Picture, print_table, write_report
+from minicfg.viz.page import SCORE_COLUMNS, Picture, print_table, write_report
 
 PICTURES_PER_CLASS = 8  # samples of a class at each w, on the page
 MAX_WEIGHTS = 1000
@@ -97,7 +97,7 @@ def run_sweep(
         TrainConfig(p_uncond=p)  # refuses a number that is no probability, before any work
     plan = ScoringPlan(ws, tuple(dict.fromkeys(steps)), n, seed, options)
     trained, data = load_and_check(out, path, plan, device)
-    with lock_folder(out):
+    with lock_run_folder(out):
         classifier = train_and_save_classifier(out, data, trained.device, seed)
         if not p_uncond:
             models = {f"p_uncond = {trained.config.p_uncond:g}": trained}
@@ -204,7 +204,7 @@ def _write_results(
         "seed": plan.seed,
         "classifier": describe_classifier(classifier, plan.seed),
     }
-    write_whole(out / "sweep.json", f"{json.dumps(results, indent=1)}\n".encode())
+    write_atomic(out / "sweep.json", f"{json.dumps(results, indent=1)}\n".encode())
     first_name, first_scores = next(iter(scores.items()))
     curves = plots.sweep_curves(plan.ws, scores)
     trade_off = plots.trade_off(plan.ws, first_scores, real)
@@ -216,15 +216,15 @@ def _write_results(
         title=f"Guidance over w: {data.name}",
         sentences=sentences,
         stops=_draw_picture_at_each_weight(trained, data, plan),
-        head=HEAD,
+        head=SCORE_COLUMNS,
         rows=score_rows(plan.ws, first_scores, real),
         pictures=[
             Picture(
-                plots.png(curves),
+                plots.png_bytes(curves),
                 "Scores over w, one curve per variant, as in the paper's tables.",
             ),
             Picture(
-                plots.png(trade_off),
+                plots.png_bytes(trade_off),
                 "Left: relevance against diversity. Right: distance to the real images.",
             ),
         ],
@@ -275,5 +275,5 @@ def _draw_picture_at_each_weight(
             "every w"
         )
         grid = plots.image_grid(cells, [""] * PICTURES_PER_CLASS, data.classes, caption)
-        stops.append((f"w = {w:g}", Picture(plots.png(grid), caption)))
+        stops.append((f"w = {w:g}", Picture(plots.png_bytes(grid), caption)))
     return stops

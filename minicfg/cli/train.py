@@ -16,7 +16,7 @@ from minicfg import solvers
 from minicfg.cli.options import DEFAULT_SAVING, SavingOptions
 from minicfg.cli.report import write_training_report
 from minicfg.cli.run_folder import (
-    lock_folder,
+    lock_run_folder,
     open_log,
     read_log,
     report_failed_write,
@@ -26,10 +26,11 @@ from minicfg.cli.sample import draw
 from minicfg.cli.signals import stop_between_steps
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.distributed import SINGLE_PROCESS, Ranks, process_group
 from minicfg.errors import MachineError, UsageError
-from minicfg.io.checkpoint import Checkpoint, check_writable, load_state, save, save_state
+from minicfg.io.atomic import check_writable
+from minicfg.io.checkpoint import Checkpoint, load_state, save, save_state
 from minicfg.threads import thread_count, threads
 from minicfg.training import TrainState, check_run, train
 from minicfg.viz import plots
@@ -52,7 +53,7 @@ def run_train(
         data = load_data(config.data, config.size)
         check_run(data, config, begun, group)  # before anything is written
         check_writable(out)
-        with lock_folder(out, group, torch_device):
+        with lock_run_folder(out, group, torch_device):
             if not resume and group.largest(int(_state_file(out).exists()), torch_device):
                 raise UsageError(
                     f"--out {out} now contains a run that has just ended; add --resume to continue "

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import io
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+from minicfg.io.atomic import write_atomic
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("tutorial", "minicfg", "kernels")
@@ -48,10 +51,10 @@ def fingerprint(lesson: str) -> str:
 
 def draw(lesson: str, path: str) -> str:
     """Draw one lesson's figure into `path`."""
-    unfinished = Path(path).with_suffix(".tmp")
-    module = importlib.import_module(f"tutorial.figures.{lesson}")
-    module.figure().savefig(unfinished, dpi=130, format="png")
-    unfinished.replace(path)
+    drawn = io.BytesIO()
+    figure = importlib.import_module(f"tutorial.figures.{lesson}").figure()
+    figure.savefig(drawn, dpi=130, format="png")
+    write_atomic(path, drawn.getvalue())
     return lesson
 
 

@@ -15,11 +15,10 @@ from minicfg import editing, guidance, sampling, solvers
 from minicfg.adapters import Autoguided, schedule_from_diffusers
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, split
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.errors import DataError, MachineError, UsageError
-from minicfg.io.atomic import write_whole
+from minicfg.io.atomic import check_writable, write_atomic
 from minicfg.io.checkpoint import Checkpoint, load, save
-from minicfg.io.format import check_writable
 from minicfg.metrics.classifier import train_classifier
 from minicfg.metrics.frechet import frechet_distance
 from minicfg.metrics.inception_score import inception_score
@@ -221,7 +220,10 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "steps": (lambda: schedule_from_diffusers({"num_train_timesteps": 0}), "timesteps = 0"),
     },
     "pictures and pages": {
-        "five channels": (lambda: plots.mosaic(X[None].repeat(1, 1, 5, 1, 1)), r"1\.\.4, H, W"),
+        "five channels": (
+            lambda: plots.mosaic(X[None].repeat(1, 1, 5, 1, 1)),
+            r"with 1\.\.4 channels",
+        ),
         "labels": (lambda: plots.image_grid(X[None], ["a"], ["b"], ""), "1 column_labels"),
         "no frames": (lambda: plots.denoising_gif([], "x.gif"), "frames is empty"),  # pyright: ignore
         "no stops": (page, "stops is empty"),
@@ -229,7 +231,11 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     "places": {
         "a checkpoint with a null": (DataError, lambda: load("a\0b"), "is not there"),
         "a checkpoint of a folder": (DataError, lambda: load("."), "is not there"),
-        "a device to write": (MachineError, lambda: write_whole("/dev/null", b""), "is no file"),
+        "a device to write": (
+            MachineError,
+            lambda: write_atomic("/dev/null", b""),
+            "a folder or a device",
+        ),
         "a folder of a file": (
             MachineError,
             lambda: check_writable("/dev/null/run"),
@@ -237,7 +243,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         ),
         "a checkpoint that could not be read": (
             lambda: save("x", Checkpoint(NET, replace(CONFIG, width=16), ("a",), (1, 8, 8), 1)),
-            "if it were saved",
+            "is not saved, because it has",
         ),
     },
 }

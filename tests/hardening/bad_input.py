@@ -122,8 +122,8 @@ TYPED = {
         2 | sample model --out new/x.png --each 0               | --each 0 is outside 1..1000000;
         2 | sample model --out new/x.png --each -4              | --each -4 is outside
         2 | sample model --out new/x.npz --each 1000000000000   | --each 1000000000000 is outside
-        2 | sample model --out new/x.png --each 100000          | 100000 of each: more than a
-        2 | sample model --out new/x.gif --each 400             | 400 of each: more than a picture
+        2 | sample model --out new/x.png --each 100000          | 100000 samples .* do not fit
+        2 | sample model --out new/x.gif --each 400             | 400 samples of each do not fit
         2 | evaluate model --out new --n 39                     | --n 39 is outside 40..1000000; ch
         2 | evaluate model --out new --n 100000000000           | --n 100000000000 is outside 40..1
     """,
@@ -207,7 +207,7 @@ TYPED = {
     "a checkpoint that is damaged": """
         3 | sample half --out new/x.png                         | half.safetensors is damaged
         3 | sample flipped --out new/x.png                      | flipped.safetensors .* SHA-256
-        3 | evaluate state --out new                            | holds a 'state': a 'model'
+        3 | evaluate state --out new                            | contains a 'state', not a 'model'
         3 | sweep text --out new                                | text.safetensors
     """,
     "a run to go on with": """
@@ -217,7 +217,7 @@ TYPED = {
         3 | train --out broken --resume                         | state.safetensors is damaged
     """,
     "data that have no such name": """
-        2 | train --out new --data mnist                        | data = 'mnist': one of digits
+        2 | train --out new --data mnist                        | data = 'mnist' is .* one of digits
         2 | train --out new --data idx:                         | data = 'idx:'
         2 | train --out new --data toy:moons                    | data = 'toy:moons'
         2 | train --out new --data http://x                     | data = 'http://x'

@@ -27,7 +27,7 @@ from minicfg.cli.options import SavingOptions
 from minicfg.cli.run_folder import LOG
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.io.checkpoint import load_state
 from tests.hardening.kill_save import forked
 

@@ -27,10 +27,10 @@ def test_damage_is_refused_or_harmless(whole: Good, n: int) -> None:
     """10,000 files, seed 0; `outcome` asserts. Harmless are a cut of nothing, and white space."""
     counts = fuzz(whole, n, seed=0)
     assert counts.total() == n
-    for way in ("text_beside", *(way.__name__ for way in WAYS)):
-        # A seventh or an eighth of all is damaged this way: 6 standard errors below, and as many
-        # of those are harmless at most.
-        assert counts[way, "refused"] > 0.08 * n
+    for way in WAYS:
+        # A sixth of all copies is damaged this way, 0.167. For n = 2000 this bound lies 6 standard
+        # errors below, and leaves room for the harmless ones.
+        assert counts[way.__name__, "refused"] > 0.11 * n
     # Every value that was changed was found.
     assert counts["numbers_changed", "true"] == 0
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from minicfg.data import Dataset, permutation, split
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.errors import DataError, UsageError
 
 X, Y, CLASSES = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 1, 0]), ("a", "b")
@@ -74,7 +74,7 @@ def test_what_would_train_wrongly_is_refused(changed: dict[str, Any], complaint:
 
 @pytest.mark.parametrize("spec", ["mnist", "", "Digits", "digits:"])
 def test_unknown_data_are_refused_with_what_there_is(spec: str) -> None:
-    with pytest.raises(UsageError, match=f"data = '{spec}': .* digits"):
+    with pytest.raises(UsageError, match=f"data = '{spec}' is not a data set: .* digits"):
         load_data(spec)
 
 

@@ -6,7 +6,6 @@ torchrun's do; `test_run_folder.py` has torchrun's own.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -28,6 +27,7 @@ from minicfg.distributed import Ranks, process_group
 from minicfg.errors import MachineError
 from minicfg.io.checkpoint import load_state
 from minicfg.training import TrainState, train
+from tests.minicfg.headers import metadata_of
 
 TINY = TrainConfig(width=8, multipliers=(1, 2), steps=12, batch=6, T=20, seed=5)
 
@@ -151,7 +151,7 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert ended(forked(2, run(whole)), 120) == [0, 0]
     children, deadline = forked(2, run(broken)), time.monotonic() + 120
-    while not (broken / "state.json").exists():
+    while not (broken / "state.safetensors").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(children[1], signal.SIGKILL)
@@ -159,7 +159,7 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
     assert ended(children, 30) == [4, -signal.SIGKILL]
     assert time.monotonic() - began < 30
     assert "another rank is gone" in capfd.readouterr().err
-    at = json.loads((broken / "state.json").read_text())["step"]
+    at = metadata_of(broken / "state.safetensors")["step"]
     assert 0 < at < 40 and at % 5 == 0
     assert ended(forked(2, run(broken, resume=True)), 120) == [0, 0]
     ours, theirs = load_state(broken / "state"), load_state(whole / "state")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -21,6 +20,7 @@ from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
 from minicfg.metrics.classifier import Classifier
+from tests.minicfg.headers import metadata_of
 
 # A second thread of so small a network waits for the first, on a busy machine for long.
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -144,7 +144,7 @@ def test_usage_is_exit_code_2_and_one_line(
     assert not list(tmp_path.rglob("*.*")), "something was written"
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "not a checkpoint", "another's json"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "not a checkpoint", "edited"])
 def test_checkpoint_that_cannot_be_trusted_is_exit_code_3(
     damage: str,
     trained: Path,
@@ -153,15 +153,14 @@ def test_checkpoint_that_cannot_be_trusted_is_exit_code_3(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     content = (trained / "model.safetensors").read_bytes()
-    about = json.loads((trained / "model.json").read_text())
     if damage == "truncated":
         (tmp_path / "model.safetensors").write_bytes(content[: len(content) // 2])
     if damage == "not a checkpoint":
         (tmp_path / "model.safetensors").write_bytes(b"PK\x03\x04" + content)
-    if damage == "another's json":
-        (tmp_path / "model.safetensors").write_bytes(content)
-        about["config"]["width"] = 16
-        (tmp_path / "model.json").write_text(json.dumps(about))
+    if damage == "edited":
+        edited = content.replace(rb"\"step\": 3", rb"\"step\": 4")
+        assert edited != content
+        (tmp_path / "model.safetensors").write_bytes(edited)
     picture = tmp_path / "x.png"
     given = ["sample", str(tmp_path / "model"), "--out", str(picture)]
     code, _, err = run(given, monkeypatch, capsys)
@@ -227,7 +226,7 @@ def test_no_place_for_what_a_model_says_is_exit_code_4(
     )
     code, _, err = run(given, monkeypatch, capsys)
     assert (code, err.count("\n")) == (4, 1)
-    assert "cannot be written to" in err and "another folder is needed" in err
+    assert "cannot be written to" in err and "choose another folder" in err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -452,7 +451,7 @@ def test_signal_saves_says_how_to_go_on_and_going_on_is_exact(
         rest = child.stderr.read()
     assert child.returncode == code
     assert f"minicfg train --out {stopped} --resume" in rest
-    assert json.loads((stopped / "state.json").read_text())["step"] == 20
+    assert metadata_of(stopped / "state.safetensors")["step"] == 20
     resume = [*minicfg, "train", "--out", str(stopped), "--resume"]
     subprocess.run(resume, check=True, env=ONE_THREAD)
     ours, theirs = (f / "model.safetensors" for f in (stopped, whole))

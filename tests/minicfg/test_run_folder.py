@@ -33,6 +33,7 @@ from minicfg.distributed import Ranks
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.checkpoint import load_state, save_state
 from minicfg.training import TrainState, start, train
+from tests.minicfg.headers import metadata_of
 
 # Sums, and so last bits, depend on the number of threads; here it is 1, as in the tests.
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -58,7 +59,7 @@ def test_a_run_leaves_its_log_models_and_pictures(whole: Path) -> None:
     assert all(line["loss"] > 0 and 0 < line["lr"] <= TINY.lr for line in log)
     kept = sorted(path.name for path in (whole / "kept").iterdir())
     names = [f"step-{step:07d}" for step in (6, 9)]  # the last two before the end
-    assert kept == [f"{name}{suffix}" for name in names for suffix in (".json", ".safetensors")]
+    assert kept == [f"{name}.safetensors" for name in names]
     assert load(whole / "kept/step-0000009").step == 9
     pictures = sorted(path.name for path in (whole / "samples").iterdir())
     assert pictures == [f"step-{step:07d}.png" for step in (5, 10, 12)]
@@ -83,7 +84,7 @@ def test_a_run_killed_outright_goes_on_with_its_log(whole: Path, tmp_path: Path)
     died = subprocess.run([sys.executable, "-c", program, *given], capture_output=True, env=ENV)
     assert died.returncode == -signal.SIGKILL
     assert len(lines(out)) == 8
-    assert json.loads((out / "state.json").read_text())["step"] == 6
+    assert metadata_of(out / "state.safetensors")["step"] == 6
     assert run_train(out, TINY, resume=True) == 0
     assert lines(out) == lines(whole)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
@@ -181,7 +182,7 @@ def test_a_save_that_fails_on_the_way_is_said_and_training_goes_on(
             monkeypatch.setattr(os, "fsync", full if state.step == 6 else fsync)
             yield state
             if state.step == 6:
-                stands.append(json.loads((out / "state.json").read_text())["step"])
+                stands.append(metadata_of(out / "state.safetensors")["step"])
 
     monkeypatch.setattr(command, "train", watched)
     out.mkdir()
@@ -325,7 +326,7 @@ def test_sigterm_ends_all_ranks_after_the_same_step(tmp_path: Path) -> None:
         said = group.communicate()[1]
     assert time.monotonic() - began < 30
     assert "to go on: minicfg train --out" in said
-    step = json.loads((out / "state.json").read_text())["step"]
+    step = metadata_of(out / "state.safetensors")["step"]
     assert step == lines(out)[-1]["step"] and load(out / "model").step == step
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kernels import philox
-from minicfg.cli.train import train_into
+from minicfg.cli.train import run_train
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.datasets.load import load_data
@@ -375,7 +375,7 @@ def test_the_command_builds_one_network(tmp_path: Path, monkeypatch: pytest.Monk
     # After the last step the command writes a page, for which it samples.
     monkeypatch.setattr("minicfg.cli.train._page", lambda *arguments: "no page")
     monkeypatch.setattr(UNet, "__init__", counted)
-    assert train_into(tmp_path / "run", replace(TINY, steps=1), resume=False) == 0
+    assert run_train(tmp_path / "run", replace(TINY, steps=1), resume=False) == 0
     assert len(built) == 1
 
 

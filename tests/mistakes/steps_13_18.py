@@ -94,7 +94,9 @@ STEPS_13_18 = [
             "np.sqrt(1 - alpha)"),
     Mistake("step14_rows", "each output clipped, then mixed", STUDENTS,
             "x0hat = np.clip(p * xt + q * g, -clip, clip)",
-            "x0hat = guide(*(np.clip(p * xt + q * of, -clip, clip) for of in (of_y, of_null)), m * w)"),
+            "x0hat = guide(\n"
+            "    *(np.clip(p * xt + q * of, -clip, clip) for of in (of_y, of_null)), m * w\n"
+            ")"),
     Mistake("step14_rows", "guidance never switched off", STUDENTS,
             "guide(of_y, of_null, m * w)",
             "guide(of_y, of_null, w)"),
