@@ -220,7 +220,9 @@ def need(*packages: str) -> None:
     """Refuse to go on without these, in a line that says how to get them."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise MachineError(f"{package} is not installed: run 'make .venv/peers', or pip install {package}")
+            raise MachineError(
+                f"{package} is not installed: run 'make .venv/peers', or pip install {package}"
+            )
 
 
 def package(name: str) -> Any:

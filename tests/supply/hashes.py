@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.supply.hashes
 
-`make locked` installs from it. `parts.cdx.json` is the same list in CycloneDX's format. A hash belongs
-to one file, so the list is valid for one platform: the one that this program was run on, which the
-first line names. The hash of torch is that of its build without CUDA.
+`make locked` installs from it. `parts.cdx.json` is the same list in CycloneDX's format. A hash
+belongs to one file, so the list is valid for one platform: the one that this program was run on,
+which the first line names. The hash of torch is that of its build without CUDA.
 """
 
 from __future__ import annotations
