@@ -1,15 +1,21 @@
-# make        set up .venv and run the demo        make test   set up .venv, check, and test
-# make check  lint, types, spelling                make lab    open the course in Jupyter
-# make notebooks  run every notebook               make student  write them without solutions, to runs/student
-# make book   the course as pages, in runs/book    make nightly  what takes too long for make test
-# make locked set up .venv from files known by their SHA-256 (Linux x86-64, Python 3.11)
+# make            run the demo                      make lab      open the course in Jupyter
+# make test       check, and run the tests          make student  write it without solutions, to runs/student
+# make check      lint, types, spelling             make book     write the course as pages, to runs/book
+# make notebooks  run every notebook                make nightly  run what takes too long for make test
+# make locked     make .venv from files whose SHA-256 is known (Linux x86-64, Python 3.11; pip has to
+#                 find the build of torch without CUDA)
+# Each target first installs into .venv what it needs and what is not there yet.
 
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/ready
-BOOK := .venv/book
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One stamp file per extra of pyproject.toml: an extra is installed when a target first needs it, and
+# again when pyproject.toml or constraints.txt changes.
+EXTRAS := torch notebooks dev instructor peers book
+READY := .venv/torch
 
 .PHONY: demo test check lab notebooks student book nightly locked clean
+.NOTPARALLEL: # two pips must not write into one environment at the same time
 
 demo: $(READY)
 	$(BIN)/minicfg demo
@@ -24,30 +30,39 @@ check: $(READY)
 	$(BIN)/basedpyright
 	$(BIN)/codespell
 
-lab: $(READY)
+lab: $(READY) .venv/notebooks
 	$(BIN)/jupyter lab notebooks
 
-notebooks: $(READY)
+notebooks: $(READY) .venv/notebooks
 	$(BIN)/python -m pytest --nbmake --durations 0 notebooks/*.ipynb
 
-student: $(READY)
+student: $(READY) .venv/notebooks
 	$(BIN)/python notebooks/publish/student.py
 
-book: $(BOOK)
+book: $(READY) .venv/book
 	$(BIN)/python notebooks/book/build.py
 
-$(BOOK): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book]'
+# The gate skips no test for want of a package.
+check: .venv/dev
+test: .venv/instructor .venv/peers
+nightly: .venv/dev
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit("This is Python " + sys.version.split()[0] + ", and minicfg needs 3.11 or newer. Name another one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
 	touch $@
 
-# Installed again when what it was made from changes. The lecture's one price for importing what you
-# see: an editable install, in an environment of its own.
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv .venv
-	@echo "Installing into .venv: a few minutes, the first time."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,peers,instructor]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt denoising-diffusion-pytorch smalldiffusion
+# The install is editable, because the lessons that you read are the modules that Python imports.
+$(EXTRAS:%=.venv/%): .venv/%: .venv/created pyproject.toml constraints.txt
+	@echo "Installing the extra $* into .venv: up to a few minutes."
+	$(INSTALL) -c constraints.txt -e '.[$*]'
+	touch $@
+
+# What these two depend on is used by their training scripts, which no test runs.
+.venv/peers: .venv/peers-no-deps
+
+.venv/peers-no-deps: .venv/torch
+	$(INSTALL) --no-deps -c constraints.txt denoising-diffusion-pytorch smalldiffusion
 	touch $@
 
 nightly: $(READY)
@@ -60,9 +75,10 @@ nightly: $(READY)
 
 locked:
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r tests/supply/hashes.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	touch $(READY)
+	$(INSTALL) --require-hashes --no-deps -r tests/supply/hashes.txt
+	$(INSTALL) --no-deps -e .
+	touch .venv/created
+	touch .venv/peers-no-deps $(EXTRAS:%=.venv/%)
 
 clean:
 	rm -rf .venv runs

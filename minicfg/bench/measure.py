@@ -236,7 +236,9 @@ def require(*packages: str) -> None:
     """Raise MachineError if a package is not installed; the message says how to install it."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise MachineError(f"{package} is not installed: run 'make', or pip install {package}")
+            raise MachineError(
+                f"{package} is not installed: run 'make .venv/peers', or pip install {package}"
+            )
 
 
 def import_package(name: str) -> Any:

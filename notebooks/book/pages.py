@@ -27,6 +27,7 @@ from notebooks.book.papers import PAPERS
 
 HERE = Path(__file__).parent
 FROM_README = re.compile(r"^<!-- README: (#+ .+) -->$", re.MULTILINE)
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 LAYERS = ("minicfg", "kernels", "tutorial")
 PRIVATE = {"minicfg.editable_only"}
 
@@ -269,3 +270,6 @@ def write(out: Path) -> None:
         text = json.dumps(notebook(path, targets))
         (out / "notebooks" / path.name).write_text(text, encoding="utf-8")
     shutil.copy(ROOT / ".github/cover.png", out)
+    for name in PICTURE.findall((ROOT / "kernels/README.md").read_text(encoding="utf-8")):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "kernels" / name, out / name)

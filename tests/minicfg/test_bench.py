@@ -137,7 +137,8 @@ def test_a_line_is_found_and_a_bend_is_told() -> None:
 
 
 def test_what_is_not_installed_is_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(MachineError, match="no_such_package is not installed: run 'make'"):
+    said = r"no_such_package is not installed: run 'make \.venv/peers'"
+    with pytest.raises(MachineError, match=said):
         require("no_such_package")
     with pytest.raises(MachineError, match=r"has no nothing\.py"):
         load_file("minicfg", "nothing")

@@ -1,7 +1,7 @@
 """Held against other projects: their schedulers step by step, their networks, their scores.
 
-Each test is skipped where the other project is not installed (`pip install -e '.[peers]'`; `make`
-does). denoising-diffusion-pytorch is installed without its dependencies and loaded by its path.
+Each test is skipped where the other project is not installed; `make .venv/peers` installs them all.
+denoising-diffusion-pytorch is installed without its dependencies and loaded by its path.
 """
 
 from __future__ import annotations

@@ -106,6 +106,20 @@ def test_a_figure_is_drawn_again_when_what_it_is_made_from_changes():
     assert "triton_step.py" in {path.name for path in meeting}
 
 
+def test_the_pictures_of_the_pages_are_there(tmp_path: Path):
+    """All but the figures of the lessons, which are drawn later."""
+    pages.write(tmp_path)
+    shown = [
+        (path.parent / name).resolve()
+        for path in tmp_path.rglob("*.md")
+        for name in pages.PICTURE.findall(path.read_text(encoding="utf-8"))
+    ]
+    figures_of_lessons = tmp_path.resolve() / "figures"
+    others = [path for path in shown if figures_of_lessons not in path.parents]
+    assert {path.name for path in others} >= {"cover.png", "nvidia-h100-80gb-hbm3.png"}
+    assert [path for path in others if not path.is_file()] == []
+
+
 @pytest.mark.parametrize(
     "page",
     [
