@@ -1,7 +1,9 @@
-# make        set up .venv and run the demo        make test   set up .venv, check, and test
-# make check  lint, types, spelling                make lab    open the course in Jupyter
+# make            set up .venv and run the demo    make lab      open the course in Jupyter
 # make notebooks  run every notebook               make student  write them without solutions, to runs/student
-# make book   the course as pages, in runs/book    make nightly  what takes too long for make test
+# make book       the course as pages, in runs/book
+# make test       check; the tests, with a sample of the exhaustive ones and of the bank of mistakes
+# make check      format, lint, types, spelling    make bank     every mistake of the bank
+# make hardening  the tests that make test leaves out            make nightly  everything, for hours
 # make locked set up .venv from files known by their SHA-256 (Linux x86-64, Python 3.11)
 
 PYTHON ?= python3
@@ -9,14 +11,21 @@ BIN := .venv/bin
 READY := .venv/ready
 BOOK := .venv/book
 
-.PHONY: demo test check lab notebooks student book nightly locked clean
+.PHONY: demo test check bank hardening lab notebooks student book nightly locked clean
 
 demo: $(READY)
 	$(BIN)/minicfg demo
 
+# The bank runs apart: it has two processes of its own, and stops a mistake after a minute.
 test: check
-	$(BIN)/python -m pytest -n 2 --ignore tests/test_mistakes.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cases sample --ignore tests/test_mistakes.py
+	$(BIN)/python -m pytest --cases sample tests/test_mistakes.py
+
+bank: $(READY)
 	$(BIN)/python -m pytest tests/test_mistakes.py
+
+hardening: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cases rest --ignore tests/test_mistakes.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -50,7 +59,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt denoising-diffusion-pytorch smalldiffusion
 	touch $@
 
-nightly: $(READY)
+nightly: test bank hardening
 	$(BIN)/python -m tests.hardening.fuzz_loader --n 1000000
 	$(BIN)/python -m tests.hardening.kill_save --n 200
 	$(BIN)/python -m tests.hardening.kill_resume --n 50

@@ -149,6 +149,7 @@ def test_the_cases_are_many_and_mixed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive(one_in=4)
 @pytest.mark.parametrize("part", range(24))
 def test_case(part: int, case: Callable, numpy_step, assert_exact) -> None:
     for each in CASES[part::24]:
