@@ -69,7 +69,7 @@ def test_sample_leaves_out_what_the_marker_says(marked: dict[str, list[str]]) ->
     assert [name for name in sample if name not in grid] == [
         "test_plain",
         "test_two_sizes[2]",
-        "test_few[0]",  # the first case, because no name's checksum is divisible by 1000
+        "test_few[0]",  # the first case, because no name's hash is divisible by 1000
     ]
     # 16 are expected of 64, with a standard deviation of 3.5. A row or column of the grid that is
     # always in the sample would be a fault: it would be 8 of them.

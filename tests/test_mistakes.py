@@ -1,8 +1,9 @@
 """A test of the tests: with any mistake of the bank in its module, the module's own tests fail.
 
-The bank is the lists in `tests/mistakes/`, an entry a mistake. To try one lesson's alone, and hear
-which test caught each, run `pytest tests/test_mistakes.py -k step04 -rP`. A mistake is caught if a
-test fails that passes without it; not if the module does not import or uses an unknown name.
+The bank is the lists in `tests/mistakes/`, with one entry per mistake. `make bank` tries all of
+them, `make test` about one in eight. `pytest tests/test_mistakes.py -k step04 -rP` tries those of one
+lesson and prints which test caught each. A mistake is caught if a test fails that passes without it.
+It is not caught if the module does not import or uses an unknown name.
 """
 
 from __future__ import annotations
@@ -134,6 +135,7 @@ def verdicts(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive(one_in=8)
 @pytest.mark.parametrize("mistake", BANK, ids=str)
 def test_mistake(mistake: Mistake, verdicts: dict[str, Future[dict[Mistake, Verdict]]]) -> None:
     verdict, said = verdicts[mistake.tests].result()[mistake]

@@ -28,9 +28,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is killed by forking it first")
-def test_100_kills_lose_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [30, pytest.param(100, marks=pytest.mark.exhaustive)])
+def test_kills_lose_nothing(n: int) -> None:
     """One at each step of a save, the rest at random moments; the script asserts the rest."""
-    command = [sys.executable, "-m", "tests.hardening.kill_save", "--n", "100"]
+    command = [sys.executable, "-m", "tests.hardening.kill_save", "--n", str(n)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -41,9 +42,10 @@ def test_100_kills_lose_nothing(tmp_path: Path) -> None:
     # Old, until the first rename, and new from there on.
     assert list(new) == [False] * 14 + [True] * 4
     assert max(half) == 2 and half[0] == half[-1] == 0
-    assert told["random"]["kills"] == 100 - len(half)
+    at_random = n - len(half)
+    assert told["random"]["kills"] == at_random
     # They do land within saves: by far most of a child's time goes there.
-    assert told["random"]["left a file half written"] > 8
+    assert told["random"]["left a file half written"] > at_random // 10
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ LESSONS = sorted((ROOT / "tutorial").glob("step*.py"))
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive(one_in=6)
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_runs_as_a_program(lesson: Path, tmp_path: Path) -> None:
     done = subprocess.run(
