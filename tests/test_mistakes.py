@@ -1,9 +1,9 @@
 """A test of the tests: with any mistake of the bank in its module, the module's own tests fail.
 
 The bank is the lists in `tests/mistakes/`, with one entry per mistake. `make bank` tries all of
-them, `make test` about one in eight. `pytest tests/test_mistakes.py -k step04 -rP` tries those of one
-lesson and prints which test caught each. A mistake is caught if a test fails that passes without it.
-It is not caught if the module does not import or uses an unknown name.
+them, `make test` about one in eight. `pytest tests/test_mistakes.py -k step04 -rP` tries the
+mistakes of one lesson and prints which test caught each. A mistake is caught if a test fails that
+passes without it. It is not caught if the module does not import or uses an unknown name.
 """
 
 from __future__ import annotations
