@@ -89,7 +89,9 @@ def test_tokens_become_links_outside_of_code_and_mathematics_only():
 
 def test_links_to_files_lead_to_their_place_in_the_book_or_to_none():
     targets = pages.targets_of(course.lessons())
-    text = "[a](../tutorial/step02_forward.py) [b](../LICENSE) [c](https://arxiv.org) [d](dispatch.py)"
+    text = (
+        "[a](../tutorial/step02_forward.py) [b](../LICENSE) [c](https://arxiv.org) [d](dispatch.py)"
+    )
     assert links.with_files_linked(text, "kernels", targets) == (
         "[a](#lesson-step02_forward) b [c](https://arxiv.org) [d](#api-kernels-dispatch)"
     )
