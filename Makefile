@@ -16,6 +16,9 @@ BOOK := .venv/book
 demo: $(READY)
 	$(BIN)/minicfg demo
 
+# The forks of the bank read compiled tests, which some environments tell Python not to write.
+test bank hardening nightly: export PYTHONDONTWRITEBYTECODE =
+
 # The bank runs apart: it has two processes of its own, and stops a mistake after a minute.
 test: check
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cases sample --ignore tests/test_mistakes.py
@@ -37,7 +40,7 @@ lab: $(READY)
 	$(BIN)/jupyter lab notebooks
 
 notebooks: $(READY)
-	$(BIN)/python -m pytest --nbmake --durations 0 notebooks/*.ipynb
+	$(BIN)/python -m pytest -p nbmake.pytest_plugin --nbmake --durations 0 notebooks/*.ipynb
 
 student: $(READY)
 	$(BIN)/python notebooks/publish/student.py

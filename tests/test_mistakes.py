@@ -212,6 +212,8 @@ VERDICTS = {
 def test_verdict(new: str, tests: str, wanted: str, workers: Workers, tmp_path: Path) -> None:
     (tmp_path / "tutorial").mkdir()
     (tmp_path / "tests/tutorial").mkdir(parents=True)
+    # With `__init__.py` it is found before the `tutorial` that is installed, however that is done.
+    (tmp_path / "tutorial/__init__.py").touch()
     (tmp_path / "tutorial/tiny.py").write_text(TINY)
     (tmp_path / "tests/tutorial/test_tiny.py").write_text(tests)
     mistake = Mistake("tiny", "", STUDENTS, "2 * x", new)

@@ -2,9 +2,10 @@
 
 A fork saves the time of importing torch and other large packages, which this process does once. The
 program reads jobs from standard input, one JSON object per line, and writes a line of results for
-each. A job contains the tests to run, limits in seconds for processor time (`seconds`) and elapsed
-time (`wait`) and, for a change, the file, its changed text and the names of the tests to begin with.
-An import of the file then compiles the changed text, with the same shape checks; no file is written.
+each. A job contains the tests to run, and limits in seconds for processor time (`seconds`) and
+elapsed time (`wait`). For a change it also contains the file, its changed text and the names of the
+tests to begin with: an import of the file then compiles the changed text, with the same shape
+checks. No file is written.
 """
 
 from __future__ import annotations
