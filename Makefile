@@ -1,7 +1,9 @@
-# make            run the demo                      make lab      open the course in Jupyter
-# make test       check, and run the tests          make student  write it without solutions, to runs/student
-# make check      lint, types, spelling             make book     write the course as pages, to runs/book
-# make notebooks  run every notebook                make nightly  run what takes too long for make test
+# make            run the demo                      make lab        open the course in Jupyter
+# make test       check; the tests, with a sample   make student    write it without solutions, to runs/student
+#                 of the exhaustive ones and of     make book       write the course as pages, to runs/book
+#                 the bank of mistakes              make notebooks  run every notebook
+# make bank       every mistake of the bank         make hardening  the tests that make test leaves out
+# make check      format, lint, types, spelling     make nightly    everything, for hours
 # make locked     make .venv from files whose SHA-256 is known (Linux x86-64, Python 3.11; pip has to
 #                 find the build of torch without CUDA)
 # Each target first installs into .venv what it needs and what is not there yet.
@@ -14,15 +16,25 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXTRAS := torch notebooks dev instructor peers book
 READY := .venv/torch
 
-.PHONY: demo test check lab notebooks student book nightly locked clean
+.PHONY: demo test check bank hardening lab notebooks student book nightly locked clean
 .NOTPARALLEL: # two pips must not write into one environment at the same time
 
 demo: $(READY)
 	$(BIN)/minicfg demo
 
+# The forks of the bank read compiled tests, which some environments tell Python not to write.
+test bank hardening nightly: export PYTHONDONTWRITEBYTECODE =
+
+# The bank runs apart: it has two processes of its own, and stops a mistake after a minute.
 test: check
-	$(BIN)/python -m pytest -n 2 --ignore tests/test_mistakes.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cases sample --ignore tests/test_mistakes.py
+	$(BIN)/python -m pytest --cases sample tests/test_mistakes.py
+
+bank: $(READY)
 	$(BIN)/python -m pytest tests/test_mistakes.py
+
+hardening: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cases rest --ignore tests/test_mistakes.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -34,7 +46,7 @@ lab: $(READY) .venv/notebooks
 	$(BIN)/jupyter lab notebooks
 
 notebooks: $(READY) .venv/notebooks
-	$(BIN)/python -m pytest --nbmake --durations 0 notebooks/*.ipynb
+	$(BIN)/python -m pytest -p nbmake.pytest_plugin --nbmake --durations 0 notebooks/*.ipynb
 
 student: $(READY) .venv/notebooks
 	$(BIN)/python notebooks/publish/student.py
@@ -44,7 +56,7 @@ book: $(READY) .venv/book
 
 # The gate skips no test for want of a package.
 check: .venv/dev
-test: .venv/instructor .venv/peers
+test bank hardening: .venv/instructor .venv/peers
 nightly: .venv/dev
 
 .venv/created:
@@ -65,7 +77,7 @@ $(EXTRAS:%=.venv/%): .venv/%: .venv/created pyproject.toml constraints.txt
 	$(INSTALL) --no-deps -c constraints.txt denoising-diffusion-pytorch smalldiffusion
 	touch $@
 
-nightly: $(READY)
+nightly: test bank hardening
 	$(BIN)/python -m tests.hardening.fuzz_loader --n 1000000
 	$(BIN)/python -m tests.hardening.kill_save --n 200
 	$(BIN)/python -m tests.hardening.kill_resume --n 50

@@ -1,22 +1,22 @@
-"""A test of the tests by small changes that nobody thought of: cosmic-ray's, one at a time.
+"""A test of the tests by mutation: cosmic-ray makes one small change to a module at a time.
 
     python -m tests.mutants --module minicfg.solvers        # all of its mutants; 1 if one survives
     python -m tests.mutants --module tutorial --sample 8    # 8 of each lesson, drawn with --seed
 
 A mutant is a module with one operator, number, condition, decorator, loop or handler changed. It is
-killed if the module's own tests fail: the quick ones, and where those pass, the slow ones. What is
-known to survive stands in `mutants.txt` with the reason; a survivor that does not is an error.
-Needs the extra `mutants`, and `os.fork`.
+killed if the module's own tests fail: first the quick ones run and, if those pass, the slow ones.
+`mutants.txt` lists the known survivors, each with its reason; any other survivor is an error. The
+program needs the extra `mutants` and `os.fork`.
 
-Left out, as changes that no test can or should tell:
+Some changes are left out, because no test can or should notice them:
 
 - annotations and `if TYPE_CHECKING:`, which users never run (the tests do execute the shapes);
-- `if __name__ == "__main__":`, and the modules in `tutorial/figures`: what draws promises no
-  number, and a check that allows more is still a check. `test_programs.py` runs both;
-- the star before arguments that need their names, which cosmic-ray takes for a product;
-- changes that do not compile, or not without a warning (`is` before a literal);
-- a bit operator in the place of an arithmetic one, and the other way round. On a float that is a
-  TypeError, which any test kills: it would only flatter the rate.
+- `if __name__ == "__main__":`, and the modules in `tutorial/figures`: a figure promises no number,
+  and a check with a wider tolerance is still a check. `test_programs.py` runs both;
+- the star before keyword-only arguments, which cosmic-ray mistakes for a product;
+- changes that do not compile, or that compile with a warning (`is` before a literal);
+- a bit operator in the place of an arithmetic one, and the reverse. On a float that raises a
+  TypeError, which any test notices, so these mutants would only raise the rate.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ MODULES = [
     *("kernels.reference", "kernels.philox"),
     *sorted(f"tutorial.{path.stem}" for path in (ROOT / "tutorial").glob("step*.py")),
 ]
-# The own tests of a module are `tests/LAYER/test_NAME.py`, but for these.
+# The tests of a module are `tests/LAYER/test_NAME.py`, except for these modules.
 TESTS = {
     "minicfg.sampling": ["tests/minicfg/test_sampling.py", "tests/minicfg/test_capture.py"],
     "minicfg.io.format": ["tests/minicfg/test_checkpoint.py", "tests/minicfg/test_survivors.py"],
@@ -68,7 +68,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Mutant:
-    """The module's `text` with `new` for `old`, the lines that changed, inside function `where`."""
+    """The `text` of a module in which lines `old` of the function `where` have become `new`."""
 
     module: str
     where: str
@@ -78,12 +78,12 @@ class Mutant:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What it is called in `mutants.txt`, wherever its lines move."""
+        """Its name in `mutants.txt`, which contains no line numbers."""
         return f"{self.module} {self.where}", self.old, self.new
 
 
 def unseen(tree: ast.Module) -> Iterator[tuple[Place, Place]]:
-    """From where to where nothing is changed."""
+    """The spans of a module, each from one place to another, in which nothing is changed."""
     for node in ast.walk(tree):
         spans = list[Any]()
         if isinstance(node, ast.arg | ast.AnnAssign):
@@ -99,7 +99,7 @@ def unseen(tree: ast.Module) -> Iterator[tuple[Place, Place]]:
 
 
 def functions(tree: ast.AST, outer: str = "") -> Iterator[tuple[int, int, str]]:
-    """First line, decorators included, last line and dotted name of what is defined."""
+    """The first line (of a decorator, if any), last line and dotted name of each definition."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
@@ -108,7 +108,7 @@ def functions(tree: ast.AST, outer: str = "") -> Iterator[tuple[int, int, str]]:
 
 
 def operators() -> list[Any]:
-    """Cosmic-ray's that need no arguments, and keep bits and arithmetic apart."""
+    """The operators of cosmic-ray that need no arguments and do not mix bits with arithmetic."""
     chosen = list[Any]()
     for name in operator_names():
         kinds = [word in BITS for word in name.split("_")[-2:]]
@@ -119,7 +119,7 @@ def operators() -> list[Any]:
 
 
 def mutants(module: str, sample: int | None, rng: random.Random) -> list[Mutant]:
-    """All that there are of a module, or some of them."""
+    """All mutants of a module, or a random sample of them."""
     source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
     tree = ast.parse(source)
     hidden = list(unseen(tree))
@@ -155,7 +155,7 @@ def mutants(module: str, sample: int | None, rng: random.Random) -> list[Mutant]
 
 
 def compiles(text: str) -> bool:
-    """Whether it is a module at all, and one that Python has no doubts about."""
+    """Whether Python compiles the text without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
@@ -166,7 +166,7 @@ def compiles(text: str) -> bool:
 
 
 def start_worker() -> subprocess.Popen[str]:
-    """A process that has imported what is slow to import; see `mistakes/worker.py`."""
+    """Start the program `mistakes/worker.py`, with a limit on its memory."""
     environment = os.environ | {
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "OPENBLAS_NUM_THREADS": "1",
@@ -180,29 +180,30 @@ def start_worker() -> subprocess.Popen[str]:
 
 
 def ask(worker: subprocess.Popen[str], **job: Any) -> dict[str, Any]:
-    """One job for a worker, and its answer."""
+    """Send a job to a worker, and return its result."""
     assert worker.stdin and worker.stdout
     print(json.dumps(job | {"root": str(ROOT)}), file=worker.stdin, flush=True)
     return json.loads(worker.stdout.readline())
 
 
 class Tests:
-    """A module's own tests, known to pass as things are, and how long they take."""
+    """The tests of a module, which pass without a mutant, and the time that they take."""
 
     def __init__(self, worker: subprocess.Popen[str], module: str) -> None:
-        layer, name = module.split(".")
+        layer, *_, name = module.split(".")
         files = TESTS.get(module, [f"tests/{layer}/test_{name}.py"])
-        self.worker, self.file = worker, str(ROOT / layer / f"{name}.py")
         files = [file for file in files if (ROOT / file).exists()]
+        self.worker = worker
+        self.file = str(ROOT / (module.replace(".", "/") + ".py"))
         self.sets = [[*files, "-m", "not slow"], [*files, "-m", "slow"]]
         self.limits = dict[int, int]()
 
     def seconds(self, tests: list[str]) -> int:
-        """A limit that only what is stuck exceeds; an error if the tests fail without a mutant."""
+        """A time limit that only a mutant that hangs exceeds, from a run without a mutant."""
         start = time.monotonic()
-        answer = ask(self.worker, tests=tests, seconds=600)
-        if answer["code"] not in (0, 5):  # 5: none are slow
-            raise SystemExit(f"{tests} fail as things are: {answer['failed']} {answer['said']}")
+        answer = ask(self.worker, tests=tests, seconds=600, wait=6000)
+        if answer["code"] not in (0, 5):  # 5: there are no slow tests
+            raise SystemExit(f"{tests} fail without a mutant: {answer['failed']} {answer['said']}")
         return 10 + int(6 * (time.monotonic() - start))
 
     def verdict(self, mutant: Mutant) -> str:
@@ -211,7 +212,7 @@ class Tests:
             if i not in self.limits:
                 self.limits[i] = self.seconds(tests)
             job = {"tests": tests, "file": self.file, "text": mutant.text}
-            code = ask(self.worker, **job, seconds=self.limits[i])["code"]
+            code = ask(self.worker, **job, seconds=self.limits[i], wait=10 * self.limits[i])["code"]
             if code not in (0, 5):
                 return "stuck" if code == -1 else "killed"
         return "survived"

@@ -130,6 +130,7 @@ def test_the_tables_are_as_long_as_is_said() -> None:
     assert min(kinds.values()) >= 2
 
 
+@pytest.mark.exhaustive(one_in=6)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_is_typed(
     case: Case, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -146,6 +147,7 @@ def test_what_is_typed(
     assert everything(place) == before
 
 
+@pytest.mark.exhaustive(one_in=6)
 @pytest.mark.parametrize("call", CALLS, ids=str)
 def test_what_is_called(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

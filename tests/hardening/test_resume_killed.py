@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a run is killed by forking it first")
 def test_12_runs_that_were_killed_end_as_the_one_that_was_not() -> None:
     """The script asserts that weights, average, moments, scaler, loss and log are the same bytes.

@@ -30,9 +30,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is killed by forking it first")
-def test_100_kills_lose_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [30, pytest.param(100, marks=pytest.mark.exhaustive)])
+def test_kills_lose_nothing(n: int, tmp_path: Path) -> None:
     """One kill comes at each step of a save, the others at random; the script checks the files."""
-    command = [sys.executable, "-m", "tests.hardening.kill_save", "--n", "100"]
+    command = [sys.executable, "-m", "tests.hardening.kill_save", "--n", str(n)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout)
@@ -43,9 +44,10 @@ def test_100_kills_lose_nothing(tmp_path: Path) -> None:
     # The old checkpoint is in place until the rename, and the new one afterwards.
     assert list(new) == [False] * 6 + [True] * 2
     assert list(half) == [0] + [1] * 5 + [0] * 2
-    assert outcome["random"]["kills"] == 100 - len(half)
+    at_random = n - len(half)
+    assert outcome["random"]["kills"] == at_random
     # They do land within saves: by far most of a child's time goes there.
-    assert outcome["random"]["left a file half written"] > 8
+    assert outcome["random"]["left a file half written"] > at_random // 12
 
 
 @pytest.fixture

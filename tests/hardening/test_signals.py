@@ -29,7 +29,10 @@ from minicfg.io.checkpoint import load, load_state
 from minicfg.metrics.classifier import Classifier
 from tests.minicfg.forked import SECONDS, Child, forked
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no os.fork here")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no os.fork here"),
+    pytest.mark.exhaustive(one_in=3),
+]
 
 TINY = ["--batch", "8", "--width", "8", "--multipliers", "1", "--save-every", "2"]
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}

@@ -88,6 +88,10 @@ def compiling(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
 
 
+# The tests that use `reports`, which compiles every variant: half a minute of processor time.
+compiles = pytest.mark.exhaustive
+
+
 @pytest.fixture(scope="module")
 def reports() -> dict[str, Any]:
     asked = [(target, repr(variant)) for target, chosen in ON.items() for variant in chosen]
@@ -105,6 +109,7 @@ def report(reports: dict[str, Any], target: str, variant: Variant | Noising) -> 
 
 
 @pytest.mark.slow
+@compiles
 @pytest.mark.parametrize("target", ON)
 def test_no_stack_no_spills_nothing_runs_twice(target: str, reports: dict[str, Any]) -> None:
     for variant in ON[target]:
@@ -118,6 +123,7 @@ def test_no_stack_no_spills_nothing_runs_twice(target: str, reports: dict[str, A
 
 
 @pytest.mark.slow
+@compiles
 @pytest.mark.parametrize(
     ("target", "variant"),
     [(target, v) for target in ON for v in ON[target] if v in STEPS],
@@ -139,6 +145,7 @@ def test_every_access_to_a_tensor_is_128_bits_wide(
 
 
 @pytest.mark.slow
+@compiles
 def test_the_float32_step_is_at_most_56_instructions_an_element(reports: dict[str, Any]) -> None:
     for variant in STEPS:
         if variant.dtype == torch.float32:
@@ -153,6 +160,7 @@ def test_the_float32_step_is_at_most_56_instructions_an_element(reports: dict[st
 
 
 @pytest.mark.slow
+@compiles
 def test_what_is_timed_is_what_is_inspected(reports: dict[str, Any]) -> None:
     """With given noise, one more tensor is read, and the noise is not made."""
     plain = report(reports, "sm_90", Variant())
@@ -162,6 +170,7 @@ def test_what_is_timed_is_what_is_inspected(reports: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@compiles
 def test_sizes_that_vectors_do_not_divide_fall_back_to_single_elements(
     reports: dict[str, Any],
 ) -> None:
@@ -201,6 +210,7 @@ def lines_of(target: str, reports: dict[str, Any], monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
+@compiles
 @pytest.mark.parametrize("target", ON)
 def test_the_lecture_shows_what_the_compiler_makes(
     target: str, reports: dict[str, Any], monkeypatch: pytest.MonkeyPatch

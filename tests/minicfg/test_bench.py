@@ -350,6 +350,7 @@ def test_the_peers_average_forgets_its_beginning_as_ema_pytorchs() -> None:
 @pytest.mark.peers
 @pytest.mark.slow
 @theirs_warn
+@pytest.mark.exhaustive(one_in=4)
 @pytest.mark.parametrize("task", [task for task in peers.TASKS if task != "start"])
 def test_every_task_runs(task: str, lucid: Any) -> None:
     """Each comparison has a bar of ours, positive figures, and as many rounds for each way."""

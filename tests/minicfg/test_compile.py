@@ -60,6 +60,7 @@ print("one graph")
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_compiled_network_is_the_network() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM],

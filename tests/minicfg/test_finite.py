@@ -68,6 +68,7 @@ def step_is_finite(table: Table, k: int, dtype: torch.dtype) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in found if tensor is not None)
 
 
+@pytest.mark.exhaustive(one_in=5)
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("T", TS)
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -282,6 +282,7 @@ def torchrun(processes: int, *arguments: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_are_one_run(whole: Path, tmp_path: Path) -> None:
     """Same batch, so same gradients but for the order of their sums: float32 rounding, 12 steps.
 
@@ -312,6 +313,7 @@ def test_two_processes_are_one_run(whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sigterm_ends_all_ranks_after_the_same_step(tmp_path: Path) -> None:
     out = tmp_path / "two"
     flags = [*FLAGS[2:], "--steps", "100000"]

@@ -1,8 +1,11 @@
-"""A program that tries mistakes: it imports what is slow to import, then forks for each of them.
+"""A program that runs tests against changed modules, in a fork of itself for each change.
 
-It reads a job a line, as JSON, and answers with a line. A job is the tests to run and, unless it is
-to run them all as things are, a file, the text that stands in for it, and which tests come first.
-The text is what whoever imports the file gets, shape checks and all; nothing is written anywhere.
+A fork saves the time of importing torch and other large packages, which this process does once. The
+program reads jobs from standard input, one JSON object per line, and writes a line of results for
+each. A job contains the tests to run, and limits in seconds for processor time (`seconds`) and
+elapsed time (`wait`). For a change it also contains the file, its changed text and the names of the
+tests to begin with: an import of the file then compiles the changed text, with the same shape
+checks. No file is written.
 """
 
 from __future__ import annotations
@@ -24,28 +27,31 @@ SLOW_TO_IMPORT = (
     *("scipy.integrate", "scipy.stats", "sklearn.datasets", "sympy.physics.units", "torch"),
     *("torch._dynamo", "torch.distributed.optim", "triton.language", "xml.etree.ElementTree"),
 )
-# A change that raises one of these says something that is not there: a typing error, no mistake.
+# A change that raises one of these contains a typing error, which is not a mistake of the bank.
 TYPOS = (NameError, AttributeError, ImportError, SyntaxError)
-NO_ANSWER = {"code": -1, "failed": [], "said": "no answer: stuck, or killed", "typo": False}
+NO_RESULT = {"code": -1, "failed": [], "said": "no result: stuck, or killed", "typo": False}
 
 
 class Watch:
-    """A plugin of pytest: which tests failed, and what the first of them said."""
+    """A plugin of pytest that records which tests failed, and the error of the first."""
 
     def __init__(self, first: list[str]) -> None:
-        self.first, self.failed, self.said, self.typo = first, list[str](), "", False
+        self.first = first
+        self.failed = list[str]()
+        self.said = ""
+        self.typo = False
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """The equation's own tests before others, quick ones before slow ones, none of speed."""
-        # A crowded machine, and not the mistake, might fail it.
+        """Sort the tests: quick ones, then slow ones; those of the equation first in each."""
+        # A test of speed might fail because of a busy machine and not because of the mistake.
         items[:] = [item for item in items if "stopwatch" not in item.name]
         items.sort(key=lambda item: not item.name.startswith(tuple(self.first)))
         items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-        """A failure in a test itself counts; one of what is set up for it is only noted."""
+        """Record a failure of the test itself, and whether any failure is a typing error."""
         report = yield
         if report.failed and call.excinfo is not None:
             self.typo |= call.excinfo.errisinstance(TYPOS)
@@ -54,15 +60,17 @@ class Watch:
         return report
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A file of tests that does not import."""
+        """Record the error of a test file that cannot be imported."""
         if report.failed:
             self.said = self.said or str(report.longrepr)
 
 
 def stand_in(file: str, text: str) -> list[str]:
-    """From now on an import of `file` compiles `text`; the list returned is longer each time."""
-    loads, loader = list[str](), SourceFileLoader
-    get_data, path_stats = loader.get_data, loader.path_stats
+    """From now on an import of `file` compiles `text`, and adds an entry to the returned list."""
+    loads = list[str]()
+    loader = SourceFileLoader
+    get_data = loader.get_data
+    path_stats = loader.path_stats
 
     def text_or_data(self: SourceFileLoader, path: str) -> bytes:
         if path != file:
@@ -73,19 +81,21 @@ def stand_in(file: str, text: str) -> list[str]:
     def no_stats_or_stats(self: SourceFileLoader, path: str) -> Any:
         if path != file:
             return path_stats(self, path)
-        raise OSError("without them, bytecode that was cached is not used, and none is written")
+        raise OSError("without these, cached bytecode is neither used nor written")
 
-    loader.get_data, loader.path_stats = text_or_data, no_stats_or_stats
+    loader.get_data = text_or_data
+    loader.path_stats = no_stats_or_stats
     return loads
 
 
 def attempt(
     tests: list[str], root: str, file: str = "", text: str = "", first: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Run tests, with a mistake until one fails, or as things are."""
+    """Run tests: with a changed text until one fails, without one all of them."""
     os.chdir(root)
     sys.path.insert(0, root)
-    watch, loads = Watch(list(first)), stand_in(file, text)
+    watch = Watch(list(first))
+    loads = stand_in(file, text)
     options = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     options += ["--rootdir", root, "-x"] if file else ["--rootdir", root]
     code = pytest.main([*options, *tests], plugins=[watch])
@@ -94,10 +104,10 @@ def attempt(
 
 
 def main() -> None:
-    """Import, then fork for each line."""
+    """Import the packages that take long, then fork for each line of input."""
     from hypothesis import Phase, settings
 
-    # Found is enough: no smaller example is looked for, and none is kept for the next run.
+    # A failing example is enough: Hypothesis neither shrinks it nor keeps it for the next run.
     phases = (Phase.explicit, Phase.generate)
     settings.register_profile(
         "mistakes", phases=phases, database=None, deadline=None, derandomize=True
@@ -108,7 +118,7 @@ def main() -> None:
             importlib.import_module(name)
     sys.dont_write_bytecode = True
     gc.collect()
-    gc.freeze()  # pytest collects garbage to the last crumb; what was imported here is none
+    gc.freeze()  # pytest collects garbage often; the objects imported here need no visit
     for line in sys.stdin:
         read, write = os.pipe()
         if child := os.fork():
@@ -116,10 +126,12 @@ def main() -> None:
             with open(read) as stream:
                 answer = stream.read()
             os.waitpid(child, 0)
-            print(answer or json.dumps(NO_ANSWER), flush=True)
+            print(answer or json.dumps(NO_RESULT), flush=True)
         else:
             job = json.loads(line)
-            signal.alarm(job.pop("seconds"))
+            # A limit on elapsed time alone would stop a test because the machine is busy.
+            signal.setitimer(signal.ITIMER_PROF, job.pop("seconds"))
+            signal.alarm(job.pop("wait"))
             for stream in (0, 1, 2):
                 os.dup2(os.open(os.devnull, os.O_RDWR), stream)
             os.write(write, json.dumps(attempt(**job)).encode())

@@ -43,6 +43,7 @@ def test_an_assignment_is_a_notebook_and_its_checks(tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(
     importlib.util.find_spec("nbgrader") is None, reason="the extra instructor is not installed"
 )

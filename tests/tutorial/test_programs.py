@@ -36,6 +36,7 @@ def test_a_lesson_draws_nothing_itself(lesson: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive(one_in=6)
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_runs_as_a_program(lesson: Path, tmp_path: Path) -> None:
     done = subprocess.run(

@@ -196,6 +196,7 @@ def test_11_22_by_dots_of_the_picture() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_11_22_by_frames_of_the_animation(tmp_path: Path) -> None:
     """26 frames, t = 100, 96, ..., 0, the last one longer. Only there are the panels clusters."""
     animate(tmp_path / "chains.gif")

@@ -168,6 +168,7 @@ def test_13_17_by_quadrature(var: float, var_all: float, w: float) -> None:
     assert limit_var(var, var_all, w) == pytest.approx(H(0) * (near[0] + far[0]), rel=1e-8)
 
 
+@pytest.mark.exhaustive(one_in=4)
 @pytest.mark.parametrize("v", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("w", [-1.0, 0.0, 1.0, 3.0])
 def test_13_17_by_twice_the_steps(w: float, v: float) -> None:
@@ -244,6 +245,7 @@ def test_13_17_by_three_gaussians() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_13_17_by_three_gaussians_at_1024() -> None:
     """All v are one there: .2267, .2273, .2289 in 40,000 samples from the same noise (+- .0016).
 

@@ -385,6 +385,7 @@ def slope_of_error(solver: Callable[[Schedule], Table], label: int, w: float) ->
     return float(np.log2(coarse / middle))
 
 
+@pytest.mark.exhaustive(one_in=3)
 @pytest.mark.parametrize(("label", "w"), [(0, 0.0), (3, 0.0), (0, 2.0)])
 def test_14_20_by_slope(label: int, w: float) -> None:
     """A class, the mixture, the class guided. The next order adds a share of h = 1/6 a halving."""

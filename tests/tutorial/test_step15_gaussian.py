@@ -130,6 +130,7 @@ def test_15_9_by_moment_equation(pair: str, w: float) -> None:
     assert law.var == pytest.approx(moments_by_ode(pair, w, True)[1], rel=ODE)
 
 
+@pytest.mark.exhaustive(one_in=3)
 @pytest.mark.parametrize("v", ["0.0", "0.3", "1.0"])
 @given_pair
 def test_15_9_by_the_samplers_law(pair: str, v: str) -> None:

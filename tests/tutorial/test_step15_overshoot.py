@@ -190,6 +190,7 @@ def test_15_6_by_weights_below_0(w: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_15_5_by_many_more_steps() -> None:
     """1,024 steps, w = 1: what the text says of them, and both are as far away as before."""
     assert of_algorithm_2(1.0, 1024) == pytest.approx((1.677, 0.228, 0.206), abs=DIGITS)

@@ -47,6 +47,7 @@ def test_16_15_by_the_floor() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_16_15_by_numbers_in_the_text() -> None:
     """Each within 20%, for another machine's rounding, and .005, of the table; and its order."""
     said = [

@@ -114,6 +114,7 @@ def test_18_3_by_what_it_depends_on() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_18_3_by_a_trained_network() -> None:
     """Another model, the same noise: elsewhere, but its samples keep to their classes.
 
