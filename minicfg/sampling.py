@@ -160,9 +160,11 @@ def chain(
     """
     rows = table.rows.to(x.device)
     times = table.t.to(x.device)
+    looks_back = table.looks_back
     conditional_only = rule is None and isinstance(w, float) and w == 0 and not table.uses_null
     labels = y if conditional_only else torch.cat([y, torch.full_like(y, model.num_classes)])
-    step_w = None if conditional_only else w if rule is None else 0.0  # a rule has mixed already
+    # The step gets w = 0 after a rule, which has mixed the two outputs already.
+    step_w = None if conditional_only else w if rule is None else 0.0
 
     def one_step(k: Tensor, x: Tensor, x0prev: Tensor) -> tuple[Tensor, Tensor]:
         t = times.index_select(0, k).repeat(len(labels))
@@ -177,18 +179,17 @@ def chain(
             step_w,
             seed=seed,
             sample_ids=sample_ids,
-            x0prev=x0prev if table.looks_back else None,
+            x0prev=x0prev if looks_back else None,
             clip=clip,
-            want_x0=want_x0 or table.looks_back,
+            want_x0=want_x0 or looks_back,
         )
         return xs, x0prev if x0hat is None else x0hat
 
     step: graph.Step = one_step
     x0hat = torch.zeros_like(x)
     for row, k in enumerate(torch.arange(len(table), device=x.device)):
-        if (
-            row == 1 and capture and x.is_cuda
-        ):  # the first step has loaded and compiled what it needs
+        # The first step has run, so that all it needs is loaded and compiled.
+        if row == 1 and capture and x.is_cuda:
             step = graph.record(step, k, x, x0hat)
         x, x0hat = step(k, x, x0hat)
         yield x, x0hat
