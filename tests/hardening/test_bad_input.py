@@ -196,14 +196,25 @@ def test_samples_that_are_not_finite_are_refused(
         draw(None, torch.tensor([0, 1]), table, (1, 8, 8), w=2.0, seed=0)  # pyright: ignore
 
 
+def processor_time_of_children() -> float:
+    """Seconds, of the child processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("line", ["sample fifo --out new/x.png", "train --data idx:huge --out new"])
 def test_a_program_of_its_own_says_the_same(line: str, place: Path) -> None:
     """No traceback from what a test's own process hides: imports, warnings, threads at the end."""
     before = everything(place)
+    # On a busy machine Python alone takes more than SECONDS to start: that limit is for processor
+    # time here, and a program that waits for ever is ended later.
+    signal.setitimer(signal.ITIMER_REAL, 12 * SECONDS)
+    spent = processor_time_of_children()
     given = [sys.executable, "-m", "minicfg", *line.split()]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     ran = subprocess.run(given, capture_output=True, text=True, cwd=place, env=environment)
+    assert processor_time_of_children() - spent < SECONDS
     assert (ran.returncode, ran.stdout) == (3, "")
     assert re.fullmatch(r"minicfg: [^\n]+\n", ran.stderr)
     assert everything(place) == before
