@@ -62,9 +62,16 @@ def step_is_finite(table: Table, k: int, dtype: torch.dtype) -> bool:
     found = []
     for held, clip in ((max(dtype, torch.float32, key=lambda d: d.itemsize), math.inf), (dtype, 1)):
         found += guided_step(
-            x.to(held), out.to(held), table.rows, k, WS, seed=0, sample_ids=ids,
-            x0prev=torch.ones(4, 3, dtype=held), clip=float(clip),
-        )  # fmt: skip
+            x.to(held),
+            out.to(held),
+            table.rows,
+            k,
+            WS,
+            seed=0,
+            sample_ids=ids,
+            x0prev=torch.ones(4, 3, dtype=held),
+            clip=float(clip),
+        )
     return all(bool(torch.isfinite(tensor).all()) for tensor in found if tensor is not None)
 
 
