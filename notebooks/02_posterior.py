@@ -183,8 +183,9 @@ check.ex_2_3(x0_from_v)
 # **Predict, then measure.** A network errs by 0.01 in its output. By how much does it err in $x_0$, near the data and far from them, for `eps` and for `v`?
 
 # %%
-q = {unit: [abs(x0_coefficients(t, schedule, unit)[1]) for t in times]
-     for unit in ("eps", "x0", "v")}  # fmt: skip
+q = {
+    unit: [abs(x0_coefficients(t, schedule, unit)[1]) for t in times] for unit in ("eps", "x0", "v")
+}
 plt.figure(figsize=(7, 3), layout="constrained")
 for (unit, factors), color in zip(q.items(), (BLUE, GREY, ORANGE), strict=True):
     plt.semilogy(times, 0.01 * np.array(factors), color=color, label=unit)

@@ -149,8 +149,10 @@ side = np.linspace(-5, 5, 101)
 points = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
 kinds = (("class, w = 0", ddim, 0.0, GREY), ("DDIM, w = 3", ddim, 3.0, ORANGE))
 kinds += (("DDPM, w = 3", ddpm, 3.0, BLUE),)
-chains = [list(run_steps(model, asked, make(schedule, 40), w, np.random.default_rng(1)))
-          for _, make, w, _ in kinds]  # fmt: skip
+chains = [
+    list(run_steps(model, asked, make(schedule, 40), w, np.random.default_rng(1)))
+    for _, make, w, _ in kinds
+]
 
 
 def show_after(panels, k):

@@ -33,58 +33,103 @@ def _c_t(b: float, a: float, abar: float, prev: float) -> float:
 
 
 ex_2_1 = formula(
-    "2.1", "tutorial/step04_posterior.py, (4.1) and (4.2)",
-    lambda x0, xt, t, h: q_posterior(x0, xt, t, h).mean, PAIRS,
-    (_posterior_with(_c_t, _c_0),
-     "c_0 and c_t are swapped: at t = 1 all the weight has to be on x_0."),
-    (_posterior_with(lambda b, a, abar, prev: np.sqrt(abar) * b / (1 - abar), _c_t),
-     "c_0 has alpha_bar of t under its root; the factor q(x_{t-1} | x_0) has that of t - 1."),
-    (_posterior_with(_c_0, lambda b, a, abar, prev: np.sqrt(abar) * (1 - prev) / (1 - abar)),
-     "c_t has alpha_bar under its root; the factor q(x_t | x_{t-1}) is one step, so alpha."),
-    (_posterior_with(lambda b, a, abar, prev: prev * b / (1 - abar),
-                     lambda b, a, abar, prev: a * (1 - prev) / (1 - abar)),
-     "the square roots are missing: means come with the roots of alpha and alpha_bar."),
-    (_posterior_with(lambda b, a, abar, prev: np.sqrt(prev) * b / (1 - a),
-                     lambda b, a, abar, prev: np.sqrt(a) * (1 - prev) / (1 - a)),
-     "1 - alpha in the denominator: it is 1 - alpha_bar, from the sum of both precisions."),
-    (_posterior_with(lambda b, a, abar, prev: np.sqrt(prev), lambda b, a, abar, prev: 0.0),
-     "this is the mean of q(x_{t-1} | x_0): only one of the two factors of Bayes, without x_t."),
-)  # fmt: skip
+    "2.1",
+    "tutorial/step04_posterior.py, (4.1) and (4.2)",
+    lambda x0, xt, t, h: q_posterior(x0, xt, t, h).mean,
+    PAIRS,
+    (
+        _posterior_with(_c_t, _c_0),
+        "c_0 and c_t are swapped: at t = 1 all the weight has to be on x_0.",
+    ),
+    (
+        _posterior_with(lambda b, a, abar, prev: np.sqrt(abar) * b / (1 - abar), _c_t),
+        "c_0 has alpha_bar of t under its root; the factor q(x_{t-1} | x_0) has that of t - 1.",
+    ),
+    (
+        _posterior_with(_c_0, lambda b, a, abar, prev: np.sqrt(abar) * (1 - prev) / (1 - abar)),
+        "c_t has alpha_bar under its root; the factor q(x_t | x_{t-1}) is one step, so alpha.",
+    ),
+    (
+        _posterior_with(
+            lambda b, a, abar, prev: prev * b / (1 - abar),
+            lambda b, a, abar, prev: a * (1 - prev) / (1 - abar),
+        ),
+        "the square roots are missing: means come with the roots of alpha and alpha_bar.",
+    ),
+    (
+        _posterior_with(
+            lambda b, a, abar, prev: np.sqrt(prev) * b / (1 - a),
+            lambda b, a, abar, prev: np.sqrt(a) * (1 - prev) / (1 - a),
+        ),
+        "1 - alpha in the denominator: it is 1 - alpha_bar, from the sum of both precisions.",
+    ),
+    (
+        _posterior_with(lambda b, a, abar, prev: np.sqrt(prev), lambda b, a, abar, prev: 0.0),
+        "this is the mean of q(x_{t-1} | x_0): only one of the two factors of Bayes, without x_t.",
+    ),
+)
 
 ex_2_2 = formula(
-    "2.2", "tutorial/step04_posterior.py, (4.3) to (4.5)",
-    lambda t, h: posterior_coefficients(t, h)[2], TIMES,
-    (lambda t, h: h.beta[t],
-     "beta is the variance of a step forward. Knowing x_0 leaves less to guess on the way back."),
-    (lambda t, h: h.beta[t] * (1 - h.alpha_bar[t - 1 if t > 1 else t]) / (1 - h.alpha_bar[t]),
-     "right but for t = 1, where it has to be 0: alpha_bar[0] is 1, no case of its own is needed."),
-    (lambda t, h: posterior_coefficients(max(t, 2), h)[2],
-     "right but for t = 1, where you take the value of t = 2 (as code does that needs a logarithm "
-     "of it). The posterior at t = 1 is a point."),
-    (lambda t, h: np.sqrt(h.beta[t] * (1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t])),
-     "this is the deviation; the variance was asked for, its square."),
-    (lambda t, h: h.beta[t] * (1 - h.alpha_bar[t]) / (1 - h.alpha_bar[t - 1]),
-     "the fraction is upside down: yours is above beta, and infinite at t = 1."),
-    (lambda t, h: h.alpha[t] / h.beta[t] + 1 / (1 - h.alpha_bar[t - 1]),
-     "this is the precision, the sum of both factors'; the variance is one over it."),
-    (lambda t, h: 1 - h.alpha_bar[t - 1],
-     "this is the variance of q(x_{t-1} | x_0) alone: x_t tells something too."),
-)  # fmt: skip
+    "2.2",
+    "tutorial/step04_posterior.py, (4.3) to (4.5)",
+    lambda t, h: posterior_coefficients(t, h)[2],
+    TIMES,
+    (
+        lambda t, h: h.beta[t],
+        "beta is the variance of a step forward. Knowing x_0 leaves less to guess on the way back.",
+    ),
+    (
+        lambda t, h: h.beta[t] * (1 - h.alpha_bar[t - 1 if t > 1 else t]) / (1 - h.alpha_bar[t]),
+        "right but for t = 1, where it has to be 0: alpha_bar[0] is 1, no case of its own is "
+        "needed.",
+    ),
+    (
+        lambda t, h: posterior_coefficients(max(t, 2), h)[2],
+        "right but for t = 1, where you take the value of t = 2 (as code does that needs a "
+        "logarithm of it). The posterior at t = 1 is a point.",
+    ),
+    (
+        lambda t, h: np.sqrt(h.beta[t] * (1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t])),
+        "this is the deviation; the variance was asked for, its square.",
+    ),
+    (
+        lambda t, h: h.beta[t] * (1 - h.alpha_bar[t]) / (1 - h.alpha_bar[t - 1]),
+        "the fraction is upside down: yours is above beta, and infinite at t = 1.",
+    ),
+    (
+        lambda t, h: h.alpha[t] / h.beta[t] + 1 / (1 - h.alpha_bar[t - 1]),
+        "this is the precision, the sum of both factors'; the variance is one over it.",
+    ),
+    (
+        lambda t, h: 1 - h.alpha_bar[t - 1],
+        "this is the variance of q(x_{t-1} | x_0) alone: x_t tells something too.",
+    ),
+)
 
 
 ex_2_3 = formula(
-    "2.3", "tutorial/step05_reverse.py, (5.3), (5.5) and (5.7)",
-    lambda v, xt, t, h: x0_from(v, xt, t, h, "v"), PAIRS,
-    (lambda v, xt, t, h: np.sqrt(h.alpha_bar[t]) * xt + np.sqrt(1 - h.alpha_bar[t]) * v,
-     "the sign of v: x_0 comes in (5.5) with a minus."),
-    (lambda v, xt, t, h: np.sqrt(1 - h.alpha_bar[t]) * xt + np.sqrt(h.alpha_bar[t]) * v,
-     "this is the noise, eps. The other row of the same rotation is the data."),
-    (lambda v, xt, t, h: x0_from(v, xt, t, h, "eps"),
-     "this takes v for eps: (5.3) is for a network that predicts the noise."),
-    (lambda v, xt, t, h: h.alpha_bar[t] * xt - (1 - h.alpha_bar[t]) * v,
-     "the square roots are missing: only with them do the squares of both factors add up to 1."),
+    "2.3",
+    "tutorial/step05_reverse.py, (5.3), (5.5) and (5.7)",
+    lambda v, xt, t, h: x0_from(v, xt, t, h, "v"),
+    PAIRS,
+    (
+        lambda v, xt, t, h: np.sqrt(h.alpha_bar[t]) * xt + np.sqrt(1 - h.alpha_bar[t]) * v,
+        "the sign of v: x_0 comes in (5.5) with a minus.",
+    ),
+    (
+        lambda v, xt, t, h: np.sqrt(1 - h.alpha_bar[t]) * xt + np.sqrt(h.alpha_bar[t]) * v,
+        "this is the noise, eps. The other row of the same rotation is the data.",
+    ),
+    (
+        lambda v, xt, t, h: x0_from(v, xt, t, h, "eps"),
+        "this takes v for eps: (5.3) is for a network that predicts the noise.",
+    ),
+    (
+        lambda v, xt, t, h: h.alpha_bar[t] * xt - (1 - h.alpha_bar[t]) * v,
+        "the square roots are missing: only with them do the squares of both factors add up to 1.",
+    ),
     (lambda v, xt, t, h: v, "this takes v for x_0: only the units called x0 say it plainly."),
-)  # fmt: skip
+)
 
 
 def _mean_from_eps(xt: Any, eps: Any, t: int, h: Schedule) -> Any:
@@ -92,19 +137,31 @@ def _mean_from_eps(xt: Any, eps: Any, t: int, h: Schedule) -> Any:
 
 
 ex_2_4 = formula(
-    "2.4", "tutorial/step05_reverse.py, (5.2), (5.4) and (5.7)",
+    "2.4",
+    "tutorial/step05_reverse.py, (5.2), (5.4) and (5.7)",
     lambda xt, eps, t, h, clip: p_xprev_given_xt(xt, eps, t, h, clip=clip).mean,
     [(2 * xt, eps, t, h, 1.0) for xt, eps, t, h in PAIRS],
-    (lambda xt, eps, t, h, clip: _mean_from_eps(xt, eps, t, h),
-     "this is the mistake itself: (5.4) with the old eps, so the clip has no effect at all."),
-    (lambda xt, eps, t, h, clip: np.clip(_mean_from_eps(xt, eps, t, h), -clip, clip),
-     "you have clipped the mean of x_{t-1}. That is a noisy state and may leave the range; the "
-     "guess of x_0 may not."),
-    (lambda xt, eps, t, h, clip: _mean_from_eps(xt, np.clip(eps, -clip, clip), t, h),
-     "you have clipped eps, which is a normal number and often beyond 1; clip the guess of x_0."),
-    (lambda xt, eps, t, h, clip: np.clip(x0_from(eps, xt, t, h), -clip, clip),
-     "this is the clipped guess of x_0 itself; the mean of x_{t-1} is c_0 of it and c_t of x_t."),
-    (lambda xt, eps, t, h, clip: q_posterior(
-        x0_from(eps, xt, t, h), np.clip(xt, -clip, clip), t, h).mean,
-     "you have clipped x_t. It carries noise and may leave the range; the guess of x_0 may not."),
-)  # fmt: skip
+    (
+        lambda xt, eps, t, h, clip: _mean_from_eps(xt, eps, t, h),
+        "this is the mistake itself: (5.4) with the old eps, so the clip has no effect at all.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: np.clip(_mean_from_eps(xt, eps, t, h), -clip, clip),
+        "you have clipped the mean of x_{t-1}. That is a noisy state and may leave the range; the "
+        "guess of x_0 may not.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: _mean_from_eps(xt, np.clip(eps, -clip, clip), t, h),
+        "you have clipped eps, which is a normal number and often beyond 1; clip the guess of x_0.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: np.clip(x0_from(eps, xt, t, h), -clip, clip),
+        "this is the clipped guess of x_0 itself; the mean of x_{t-1} is c_0 of it and c_t of x_t.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: (
+            q_posterior(x0_from(eps, xt, t, h), np.clip(xt, -clip, clip), t, h).mean
+        ),
+        "you have clipped x_t. It carries noise and may leave the range; the guess of x_0 may not.",
+    ),
+)

@@ -17,21 +17,31 @@ from tutorial.step07_oracle import lowest_loss, oracle_eps
 from .exercise import SCHEDULES, TIMES, A, B, C, formula, prediction
 
 ex_3_1 = formula(
-    "3.1", "tutorial/step06_loss.py, (6.9)",
+    "3.1",
+    "tutorial/step06_loss.py, (6.9)",
     lambda eps, out: simple_loss(
-        lambda xt, t, y: out, 0 * eps, np.zeros(len(eps), int), 1, eps, SCHEDULES[0]),
+        lambda xt, t, y: out, 0 * eps, np.zeros(len(eps), int), 1, eps, SCHEDULES[0]
+    ),
     [(A, B), (B, 3 * C), (np.eye(4), np.ones((4, 4)))],
-    (lambda eps, out: ((eps - out) ** 2).mean(),
-     "the mean over coordinates as well: that is the loss divided by their number. The square of a "
-     "length is a sum over coordinates; only the batch is averaged."),
-    (lambda eps, out: ((eps - out) ** 2).sum(),
-     "the sum over the batch too: then loss and gradient grow with the size of the batch."),
-    (lambda eps, out: np.sqrt(((eps - out) ** 2).sum(-1)).mean(),
-     "the length, not its square: its best answer would be a median, not the mean of eps."),
-    (lambda eps, out: (eps - out).sum(-1).mean(),
-     "errors of both signs cancel: square them first."),
+    (
+        lambda eps, out: ((eps - out) ** 2).mean(),
+        "the mean over coordinates as well: that is the loss divided by their number. The square "
+        "of a length is a sum over coordinates; only the batch is averaged.",
+    ),
+    (
+        lambda eps, out: ((eps - out) ** 2).sum(),
+        "the sum over the batch too: then loss and gradient grow with the size of the batch.",
+    ),
+    (
+        lambda eps, out: np.sqrt(((eps - out) ** 2).sum(-1)).mean(),
+        "the length, not its square: its best answer would be a median, not the mean of eps.",
+    ),
+    (
+        lambda eps, out: (eps - out).sum(-1).mean(),
+        "errors of both signs cancel: square them first.",
+    ),
     (lambda eps, out: ((eps - out) ** 2).sum(-1), "a number for each sample; take their mean."),
-)  # fmt: skip
+)
 
 
 def _single(mu: Any, var: float) -> GaussianMixture:
@@ -41,15 +51,17 @@ def _single(mu: Any, var: float) -> GaussianMixture:
 _half = Schedule(np.array([0.0, 0.5]))
 
 ex_3_2 = prediction(
-    "3.2", "tutorial/step07_oracle.py, (7.8) and (7.9)",
-    lowest_loss(0, 1, _single(np.zeros(2), 0.25), _half), 0.005,
+    "3.2",
+    "tutorial/step07_oracle.py, (7.8) and (7.9)",
+    lowest_loss(0, 1, _single(np.zeros(2), 0.25), _half),
+    0.005,
     (0.0, "nobody sees eps, only x_t, in which data and noise are mixed: some error stays."),
     (2.0, "2 is what a network pays that always says 0; x_t tells something about the noise."),
     (0.2, "this is the error in one coordinate; the loss adds up both."),
     (0.5, "the variance of the data, added up: that is the error in x_0 of one who sees nothing."),
     (1.6, "this is what the oracle explains, E|eps*|^2. What it pays is the rest of 2."),
     (1.0, "half of x_t's recipe is noise, but its variance is not 1: the data's is only 1/4."),
-)  # fmt: skip
+)
 
 
 def _exact_eps(xt: Any, abar: float, mu: Any, var: float) -> Any:
@@ -58,21 +70,35 @@ def _exact_eps(xt: Any, abar: float, mu: Any, var: float) -> Any:
 
 
 ex_3_3 = formula(
-    "3.3", "tutorial/step07_oracle.py, (7.1), (7.4) and (7.7)", _exact_eps,
+    "3.3",
+    "tutorial/step07_oracle.py, (7.1), (7.4) and (7.7)",
+    _exact_eps,
     [(A, 0.5, np.array([1.0, -2.0]), 0.25), (B, 0.9, np.array([0.5, 3.0]), 2.0)],
-    (lambda xt, abar, mu, var: -_exact_eps(xt, abar, mu, var),
-     "the sign: noise points away from the data, the score towards them."),
-    (lambda xt, abar, mu, var: (np.sqrt(abar) * mu - xt) / (abar * var + 1 - abar),
-     "this is the score. eps is it times -sqrt(1 - alpha_bar)."),
-    (lambda xt, abar, mu, var: np.sqrt(1 - abar) * (xt - mu) / (abar * var + 1 - abar),
-     "the mean of x_t is not mu: the data have shrunk by sqrt(alpha_bar)."),
-    (lambda xt, abar, mu, var: np.sqrt(1 - abar) * (xt - np.sqrt(abar) * mu) / var,
-     "you have divided by the variance of the data; x_t has noise in it and another variance."),
-    (lambda xt, abar, mu, var: (1 - abar) * (xt - np.sqrt(abar) * mu) / (abar * var + 1 - abar),
-     "1 - alpha_bar where its root belongs: that is what Tweedie's formula for x_0 has."),
-    (lambda xt, abar, mu, var: (xt - np.sqrt(abar) * mu) / np.sqrt(1 - abar),
-     "this is the noise if x_0 were mu, the mean of its class; the data spread around it."),
-)  # fmt: skip
+    (
+        lambda xt, abar, mu, var: -_exact_eps(xt, abar, mu, var),
+        "the sign: noise points away from the data, the score towards them.",
+    ),
+    (
+        lambda xt, abar, mu, var: (np.sqrt(abar) * mu - xt) / (abar * var + 1 - abar),
+        "this is the score. eps is it times -sqrt(1 - alpha_bar).",
+    ),
+    (
+        lambda xt, abar, mu, var: np.sqrt(1 - abar) * (xt - mu) / (abar * var + 1 - abar),
+        "the mean of x_t is not mu: the data have shrunk by sqrt(alpha_bar).",
+    ),
+    (
+        lambda xt, abar, mu, var: np.sqrt(1 - abar) * (xt - np.sqrt(abar) * mu) / var,
+        "you have divided by the variance of the data; x_t has noise in it and another variance.",
+    ),
+    (
+        lambda xt, abar, mu, var: (1 - abar) * (xt - np.sqrt(abar) * mu) / (abar * var + 1 - abar),
+        "1 - alpha_bar where its root belongs: that is what Tweedie's formula for x_0 has.",
+    ),
+    (
+        lambda xt, abar, mu, var: (xt - np.sqrt(abar) * mu) / np.sqrt(1 - abar),
+        "this is the noise if x_0 were mu, the mean of its class; the data spread around it.",
+    ),
+)
 
 
 def _reverse_step(xt: Any, eps: Any, z: Any, t: int, h: Schedule) -> Any:
@@ -85,18 +111,30 @@ def _step_with(noise: Callable[[int, Schedule], float]) -> Callable[..., Any]:
 
 
 ex_3_4 = formula(
-    "3.4", "tutorial/step08_sampling.py, (8.2) and (8.11)", _reverse_step,
+    "3.4",
+    "tutorial/step08_sampling.py, (8.2) and (8.11)",
+    _reverse_step,
     [(A, B, C, t, h) for t, h in TIMES],
-    (_step_with(lambda t, h: np.sqrt(h.beta[t])),
-     "the variance is beta, so noise is added at the last step, t = 1, too: the samples are left "
-     "noisy. The posterior's variance is 0 there by itself."),
-    (_step_with(lambda t, h: np.sqrt(h.beta[t]) * (t > 1)),
-     "beta, with t = 1 left out: a choice that Ho et al. allow, right for data N(0, I). Asked for "
-     "was the posterior's variance."),
-    (_step_with(lambda t, h: posterior_coefficients(t, h)[2]),
-     "the noise is multiplied by a variance; it is its square root that belongs there."),
-    (_step_with(lambda t, h: 0.0),
-     "no noise is added. This is the mean of the step, and chains of it end too close together."),
-    (lambda xt, eps, z, t, h: x0_from(eps, xt, t, h),
-     "this jumps to the guess of x_0 in one go; the step only goes from t to t - 1."),
-)  # fmt: skip
+    (
+        _step_with(lambda t, h: np.sqrt(h.beta[t])),
+        "the variance is beta, so noise is added at the last step, t = 1, too: the samples are "
+        "left noisy. The posterior's variance is 0 there by itself.",
+    ),
+    (
+        _step_with(lambda t, h: np.sqrt(h.beta[t]) * (t > 1)),
+        "beta, with t = 1 left out: a choice that Ho et al. allow, right for data N(0, I). Asked "
+        "for was the posterior's variance.",
+    ),
+    (
+        _step_with(lambda t, h: posterior_coefficients(t, h)[2]),
+        "the noise is multiplied by a variance; it is its square root that belongs there.",
+    ),
+    (
+        _step_with(lambda t, h: 0.0),
+        "no noise is added. This is the mean of the step, and chains of it end too close together.",
+    ),
+    (
+        lambda xt, eps, z, t, h: x0_from(eps, xt, t, h),
+        "this jumps to the guess of x_0 in one go; the step only goes from t to t - 1.",
+    ),
+)

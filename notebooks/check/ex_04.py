@@ -9,69 +9,110 @@ from tutorial.step10_guidance import guide, guided_x0, w_from_scale
 from .exercise import SCHEDULES, A, B, C, formula, prediction
 
 ex_4_1 = formula(
-    "4.1", "tutorial/step10_guidance.py, (10.1) to (10.3)", guide,
+    "4.1",
+    "tutorial/step10_guidance.py, (10.1) to (10.3)",
+    guide,
     [(A, B, 3.0), (A, C, 0.0), (B, C, -1.0), (C, A, 0.5), (A, B, -0.5)],
-    (lambda c, n, w: n + w * (c - n),
-     "this is w eps_c - (w - 1) eps_null: you have used the other convention, where w = 1 is the "
-     "conditional model. Here w = 0 is."),
-    (lambda c, n, w: (1 + w) * c + w * n,
-     "the null answer is added: the weights have to add up to 1, so its weight is -w."),
-    (lambda c, n, w: (1 + w) * n - w * c,
-     "the two answers are swapped: this goes away from the label."),
-    (lambda c, n, w: w * (c - n),
-     "this is only what the label changes; it is added to the conditional answer."),
-    (lambda c, n, w: c + max(w, 0.0) * (c - n),
-     "no guidance for w below 0: w = -1 has to be the unconditional model."),
-    (lambda c, n, w: n + (1 - w) * (c - n),
-     "the sign of w: a larger w has to lead away from the null answer."),
-)  # fmt: skip
+    (
+        lambda c, n, w: n + w * (c - n),
+        "this is w eps_c - (w - 1) eps_null: you have used the other convention, where w = 1 is "
+        "the conditional model. Here w = 0 is.",
+    ),
+    (
+        lambda c, n, w: (1 + w) * c + w * n,
+        "the null answer is added: the weights have to add up to 1, so its weight is -w.",
+    ),
+    (
+        lambda c, n, w: (1 + w) * n - w * c,
+        "the two answers are swapped: this goes away from the label.",
+    ),
+    (
+        lambda c, n, w: w * (c - n),
+        "this is only what the label changes; it is added to the conditional answer.",
+    ),
+    (
+        lambda c, n, w: c + max(w, 0.0) * (c - n),
+        "no guidance for w below 0: w = -1 has to be the unconditional model.",
+    ),
+    (
+        lambda c, n, w: n + (1 - w) * (c - n),
+        "the sign of w: a larger w has to lead away from the null answer.",
+    ),
+)
 
 _each = np.random.default_rng(1).standard_normal((3, 5, 2))
 _p = np.random.default_rng(2).dirichlet(np.ones(3), 5)
 
 ex_4_2 = formula(
-    "4.2", "tutorial/step09_condition.py, (9.3)",
+    "4.2",
+    "tutorial/step09_condition.py, (9.3)",
     lambda each, p, shares: np.einsum("nk,kni->ni", p, each),
     [(_each, _p, np.array([0.5, 0.3, 0.2])), (_each[::-1], _p[::-1], np.array([0.1, 0.1, 0.8]))],
-    (lambda each, p, shares: each.mean(0),
-     "every class counts the same: the null label is all images, and near class 0 it is class 0."),
-    (lambda each, p, shares: np.einsum("k,kni->ni", shares, each),
-     "the shares of the classes in the data: given x_t, a class is as likely as p(y | x_t) says."),
-    (lambda each, p, shares: each[p.argmax(1), np.arange(len(p))],
-     "only the likeliest class: a mean over classes weighs all of them."),
+    (
+        lambda each, p, shares: each.mean(0),
+        "every class counts the same: the null label is all images, and near class 0 it is class "
+        "0.",
+    ),
+    (
+        lambda each, p, shares: np.einsum("k,kni->ni", shares, each),
+        "the shares of the classes in the data: given x_t, a class is as likely as p(y | x_t) "
+        "says.",
+    ),
+    (
+        lambda each, p, shares: each[p.argmax(1), np.arange(len(p))],
+        "only the likeliest class: a mean over classes weighs all of them.",
+    ),
     (lambda each, p, shares: each.sum(0), "a sum without weights: they have to add up to 1."),
-    (lambda each, p, shares: np.einsum("k,nk,kni->ni", shares, p, each),
-     "the shares are counted twice: they are already in p(y | x_t)."),
-)  # fmt: skip
+    (
+        lambda each, p, shares: np.einsum("k,nk,kni->ni", shares, p, each),
+        "the shares are counted twice: they are already in p(y | x_t).",
+    ),
+)
 
 ex_4_3 = prediction(
-    "4.3", "tutorial/step10_guidance.py, the table of the two conventions",
-    w_from_scale(7.5), 1e-6,
+    "4.3",
+    "tutorial/step10_guidance.py, the table of the two conventions",
+    w_from_scale(7.5),
+    1e-6,
     (7.5, "the number taken over as it is: a whole unit of guidance too much, as s = 1 + w."),
     (8.5, "one more instead of one less: s = 1 + w, so w = s - 1."),
-)  # fmt: skip
+)
 
 ex_4_4 = formula(
-    "4.4", "tutorial/step10_guidance.py, (10.5) and (10.6)",
+    "4.4",
+    "tutorial/step10_guidance.py, (10.5) and (10.6)",
     lambda c, n, w, clip: guided_x0(c, n, c, 1, SCHEDULES[0], w, "x0", clip),
     [(2 * A, 2 * B, 1.0, 1.0), (B, 3 * C, 4.0, 1.5), (2 * C, A, 0.0, 0.5)],
-    (lambda c, n, w, clip: guide(np.clip(c, -clip, clip), np.clip(n, -clip, clip), w),
-     "this is the mistake itself: clipped first, and the mix then leaves the range again."),
-    (lambda c, n, w, clip: np.clip(
-        guide(np.clip(c, -clip, clip), np.clip(n, -clip, clip), w), -clip, clip),
-     "clipped before and after: the mix stays in range but it is another one, as clipping is no "
-     "straight line. Clip once."),
+    (
+        lambda c, n, w, clip: guide(np.clip(c, -clip, clip), np.clip(n, -clip, clip), w),
+        "this is the mistake itself: clipped first, and the mix then leaves the range again.",
+    ),
+    (
+        lambda c, n, w, clip: np.clip(
+            guide(np.clip(c, -clip, clip), np.clip(n, -clip, clip), w), -clip, clip
+        ),
+        "clipped before and after: the mix stays in range but it is another one, as clipping is no "
+        "straight line. Clip once.",
+    ),
     (lambda c, n, w, clip: guide(c, n, w), "nothing is clipped."),
-    (lambda c, n, w, clip: np.clip(n + w * (c - n), -clip, clip),
-     "clipped where it should be, but mixed by the other convention, where w = 1 is no guidance."),
-    (lambda c, n, w, clip: np.clip(guide(c, n, w), 0, clip),
-     "clipped to 0..clip: the data lie in -clip..clip."),
-)  # fmt: skip
+    (
+        lambda c, n, w, clip: np.clip(n + w * (c - n), -clip, clip),
+        "clipped where it should be, but mixed by the other convention, where w = 1 is no "
+        "guidance.",
+    ),
+    (
+        lambda c, n, w, clip: np.clip(guide(c, n, w), 0, clip),
+        "clipped to 0..clip: the data lie in -clip..clip.",
+    ),
+)
 
 ex_4_5 = prediction(
-    "4.5", "tutorial/step11_trade_off.py, (11.21) and (11.22)", 0.2, 0.005,
+    "4.5",
+    "tutorial/step11_trade_off.py, (11.21) and (11.22)",
+    0.2,
+    0.005,
     (1.0, "at w = -1 nobody hears the label; at a large w all samples are of the class."),
     (0.0, "w = -1 is no negative prompt: it does not lead away from the class, it ignores it."),
     (0.9, "nearly that is w = 0, the plain conditional model."),
     (0.5, "right or wrong, but not as often one as the other: there are five classes."),
-)  # fmt: skip
+)

@@ -20,22 +20,36 @@ def _gate(a: Any) -> Any:
 
 
 ex_5_1 = formula(
-    "5.1", "tutorial/step12_backprop.py, (12.4), (12.6) and (12.7)",
-    lambda G, W, a: G @ W.T * silu(a)[1], [(_G, _W, _a), (_b, _G, 3 * _W)],
-    (lambda G, W, a: G @ W * silu(a)[1],
-     "W is not turned round. Forward goes h W; back goes G W^T. Here W is square, so no shape "
-     "complains."),
-    (lambda G, W, a: G @ W.T,
-     "this is the gradient in h, before silu: times its slope at a it is the one in a."),
-    (lambda G, W, a: G @ W.T * silu(a)[0],
-     "you have multiplied by the value of silu, its first result; the slope is the second."),
-    (lambda G, W, a: (G * silu(a)[1]) @ W.T,
-     "the slope too early: forward, silu comes before W, so on the way back it comes after."),
-    (lambda G, W, a: G @ W.T * _gate(a),
-     "the slope of silu without its second term: it is a product, and both factors change."),
-    (lambda G, W, a: G @ W.T * silu(a)[1] / len(G),
-     "the mean over the batch once more: the loss has taken it, and 1 / n is already in G."),
-)  # fmt: skip
+    "5.1",
+    "tutorial/step12_backprop.py, (12.4), (12.6) and (12.7)",
+    lambda G, W, a: G @ W.T * silu(a)[1],
+    [(_G, _W, _a), (_b, _G, 3 * _W)],
+    (
+        lambda G, W, a: G @ W * silu(a)[1],
+        "W is not turned round. Forward goes h W; back goes G W^T. Here W is square, so no shape "
+        "complains.",
+    ),
+    (
+        lambda G, W, a: G @ W.T,
+        "this is the gradient in h, before silu: times its slope at a it is the one in a.",
+    ),
+    (
+        lambda G, W, a: G @ W.T * silu(a)[0],
+        "you have multiplied by the value of silu, its first result; the slope is the second.",
+    ),
+    (
+        lambda G, W, a: (G * silu(a)[1]) @ W.T,
+        "the slope too early: forward, silu comes before W, so on the way back it comes after.",
+    ),
+    (
+        lambda G, W, a: G @ W.T * _gate(a),
+        "the slope of silu without its second term: it is a product, and both factors change.",
+    ),
+    (
+        lambda G, W, a: G @ W.T * silu(a)[1] / len(G),
+        "the mean over the batch once more: the loss has taken it, and 1 / n is already in G.",
+    ),
+)
 
 _y, _coins = np.array([2, 0, 1, 1, 2, 0]), np.array([0.9, 0.1, 0.25, 0.7, 0.05, 0.4])
 
@@ -45,35 +59,51 @@ def _hidden_as(label: Callable[[int], int]) -> Callable[..., Any]:
 
 
 ex_5_2 = formula(
-    "5.2", "tutorial/step09_label_dropout.py, (9.5) and (9.8)", _hidden_as(lambda null: null),
+    "5.2",
+    "tutorial/step09_label_dropout.py, (9.5) and (9.8)",
+    _hidden_as(lambda null: null),
     [(_y, _coins, 0.3, 3), (_y, _coins[::-1], 0.2, 3), (_y + 2, _coins, 0.5, 5)],
-    (_hidden_as(lambda null: 0),
-     "this is the mistake itself: 0 is a class. Asked for class 0, the network then answers for "
-     "class 0 and for all images at once."),
-    (lambda y, u, p_uncond, null: np.where(u[0] < p_uncond, null, y),
-     "one coin for the whole batch: then no batch teaches both outputs. A coin for each sample."),
-    (lambda y, u, p_uncond, null: np.where(u < p_uncond, y, null),
-     "the other way round: this keeps a label with probability p_uncond and hides the rest."),
-    (_hidden_as(lambda null: null - 1),
-     "null - 1 is the last class: classes are 0..K-1, and the null label is K itself."),
-    (_hidden_as(lambda null: -1),
-     "-1 is no label: 0..K are. That NumPy finds the table's last row for it is luck."),
-    (lambda y, u, p_uncond, null: y[u >= p_uncond],
-     "you have thrown the samples away; only their labels are to be hidden."),
-)  # fmt: skip
+    (
+        _hidden_as(lambda null: 0),
+        "this is the mistake itself: 0 is a class. Asked for class 0, the network then answers for "
+        "class 0 and for all images at once.",
+    ),
+    (
+        lambda y, u, p_uncond, null: np.where(u[0] < p_uncond, null, y),
+        "one coin for the whole batch: then no batch teaches both outputs. A coin for each sample.",
+    ),
+    (
+        lambda y, u, p_uncond, null: np.where(u < p_uncond, y, null),
+        "the other way round: this keeps a label with probability p_uncond and hides the rest.",
+    ),
+    (
+        _hidden_as(lambda null: null - 1),
+        "null - 1 is the last class: classes are 0..K-1, and the null label is K itself.",
+    ),
+    (
+        _hidden_as(lambda null: -1),
+        "-1 is no label: 0..K are. That NumPy finds the table's last row for it is luck.",
+    ),
+    (
+        lambda y, u, p_uncond, null: y[u >= p_uncond],
+        "you have thrown the samples away; only their labels are to be hidden.",
+    ),
+)
 
 _e_y, _e_null = np.array([0.1, 0.0]), np.array([0.0, 0.2])
 
 ex_5_3 = prediction(
-    "5.3", "tutorial/step12_learning_guided.py, (12.14) and (12.15)",
-    float(np.linalg.norm(guide(_e_y, _e_null, 3.0))), 0.005,
+    "5.3",
+    "tutorial/step12_learning_guided.py, (12.14) and (12.15)",
+    float(np.linalg.norm(guide(_e_y, _e_null, 3.0))),
+    0.005,
     (0.1, "this is the error at w = 0. The null error comes in as soon as w does."),
     (1.0, "the lengths added up, 0.4 and 0.6: but the two point in different directions."),
     (0.2, "the lengths subtracted, 0.4 and 0.6: errors at right angles do not cancel at all."),
     (0.5, "4 and -3 are the weights at w = 3; you have taken 3 and -2, those of scale 3."),
     (0.52, "this is the square of the length."),
     (0.3 * 5**0.5, "this is w d alone, 3 (e_y - e_null); e_y itself is added to it."),
-)  # fmt: skip
+)
 
 
 def _gradient(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
@@ -107,24 +137,40 @@ def _not_turned(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
 
 
 ex_5_4 = proof(
-    "5.4", "tutorial/step12_backprop.py, (12.6) and (12.8)", _gradient,
-    (_times(lambda n: -1.0),
-     "your test lets a gradient through that goes uphill: look at signs as well."),
-    (_times(lambda n: 0.5),
-     "your test lets a gradient of half the size through, which forgets the 2 of a square's "
-     "slope. Its direction is right: compare numbers, not directions."),
-    (_bias_by_a_mean,
-     "your test lets one through whose gradient in b2 is a mean over the batch, not a sum: look "
-     "at the biases too."),
-    (_not_turned,
-     "your test lets one through that has not turned W2 round, so Wx, Wt and E get wrong "
-     "gradients: look at the first layer too."),
-    (_frozen,
-     "your test lets one through in which class 0 learns nothing (somebody's padding index): "
-     "look at every row of E, and have label 0 in the batch."),
-    (lambda *batch: _frozen(*batch, row=3),
-     "your test lets one through in which the null label learns nothing: have it in the batch."),
-    (_times(lambda n: n / (n - 1)),
-     "your test lets one through that divides by n - 1, not by n: allow less than a seventh. "
-     "Differences of float64 losses are good to nine digits or so."),
-)  # fmt: skip
+    "5.4",
+    "tutorial/step12_backprop.py, (12.6) and (12.8)",
+    _gradient,
+    (
+        _times(lambda n: -1.0),
+        "your test lets a gradient through that goes uphill: look at signs as well.",
+    ),
+    (
+        _times(lambda n: 0.5),
+        "your test lets a gradient of half the size through, which forgets the 2 of a square's "
+        "slope. Its direction is right: compare numbers, not directions.",
+    ),
+    (
+        _bias_by_a_mean,
+        "your test lets one through whose gradient in b2 is a mean over the batch, not a sum: look "
+        "at the biases too.",
+    ),
+    (
+        _not_turned,
+        "your test lets one through that has not turned W2 round, so Wx, Wt and E get wrong "
+        "gradients: look at the first layer too.",
+    ),
+    (
+        _frozen,
+        "your test lets one through in which class 0 learns nothing (somebody's padding index): "
+        "look at every row of E, and have label 0 in the batch.",
+    ),
+    (
+        lambda *batch: _frozen(*batch, row=3),
+        "your test lets one through in which the null label learns nothing: have it in the batch.",
+    ),
+    (
+        _times(lambda n: n / (n - 1)),
+        "your test lets one through that divides by n - 1, not by n: allow less than a seventh. "
+        "Differences of float64 losses are good to nine digits or so.",
+    ),
+)

@@ -30,19 +30,31 @@ def _angle(u: Any, low: float, high: float) -> Any:
 
 
 ex_6_1 = formula(
-    "6.1", "tutorial/step13_process.py, (13.6) and (13.7)", log_snr_of,
+    "6.1",
+    "tutorial/step13_process.py, (13.6) and (13.7)",
+    log_snr_of,
     [(_u, -20.0, 20.0), (_u, -8.0, 8.0), (_u, -3.0, 10.0)],
-    (lambda u, low, high: -np.log(np.tan(_angle(u, low, high))),
-     "half of it: the tangent is a ratio of deviations, and a log SNR is one of variances."),
-    (lambda u, low, high: 2 * np.log(np.tan(_angle(u, low, high))),
-     "the sign: a large angle is much noise, so a low log SNR."),
-    (lambda u, low, high: high + (low - high) * u,
-     "even steps in the log SNR itself; it is the angle that runs evenly."),
-    (lambda u, low, high: log_snr_of(1 - u, low, high),
-     "the wrong way round: u = 0 is the end with little noise, `high`."),
-    (lambda u, low, high: -2 * np.log(np.tan(np.pi / 2 * u)),
-     "the whole quarter turn: it has to start at the angle of `high` and end at that of `low`."),
-)  # fmt: skip
+    (
+        lambda u, low, high: -np.log(np.tan(_angle(u, low, high))),
+        "half of it: the tangent is a ratio of deviations, and a log SNR is one of variances.",
+    ),
+    (
+        lambda u, low, high: 2 * np.log(np.tan(_angle(u, low, high))),
+        "the sign: a large angle is much noise, so a low log SNR.",
+    ),
+    (
+        lambda u, low, high: high + (low - high) * u,
+        "even steps in the log SNR itself; it is the angle that runs evenly.",
+    ),
+    (
+        lambda u, low, high: log_snr_of(1 - u, low, high),
+        "the wrong way round: u = 0 is the end with little noise, `high`.",
+    ),
+    (
+        lambda u, low, high: -2 * np.log(np.tan(np.pi / 2 * u)),
+        "the whole quarter turn: it has to start at the angle of `high` and end at that of `low`.",
+    ),
+)
 
 
 def _step(
@@ -83,34 +95,52 @@ def _algorithm_2(z: Any, eps: Any, n: Any, here: float, there: float, v: float) 
 
 
 ex_6_2 = formula(
-    "6.2", "tutorial/step13_log_snr.py, (13.10) to (13.12)", _algorithm_2,
-    [(A, B, C, here, there, v) for here, there in ((-3.0, 1.0), (2.0, 9.0), (-8.0, -1.0))
-     for v in (0.3, 0.8)],
+    "6.2",
+    "tutorial/step13_log_snr.py, (13.10) to (13.12)",
+    _algorithm_2,
+    [
+        (A, B, C, here, there, v)
+        for here, there in ((-3.0, 1.0), (2.0, 9.0), (-8.0, -1.0))
+        for v in (0.3, 0.8)
+    ],
     (_step(_between, _by_z), "this is the code as it was, with both of its mistakes."),
-    (_step(_in_logs, _by_z),
-     "one is left: z, the state, for the noise. It is in the mean already; n is fresh."),
-    (_step(_between, _by_n),
-     "one is left: v goes between the variances. It has to go between their logarithms, so each "
-     "of the two is a factor with a power."),
-    (_step(lambda narrow, wide, v: _in_logs(narrow, wide, 1 - v), _by_n),
-     "v from the other end: v = 0 has to be the posterior's variance, law.var."),
-    (_step(_in_logs, lambda var, z, n: var * n),
-     "n is multiplied by a variance; it is its square root that belongs there."),
-    (_step(lambda narrow, wide, v: narrow, _by_n),
-     "v is ignored: this is the posterior's variance, right for v = 0 only."),
+    (
+        _step(_in_logs, _by_z),
+        "one is left: z, the state, for the noise. It is in the mean already; n is fresh.",
+    ),
+    (
+        _step(_between, _by_n),
+        "one is left: v goes between the variances. It has to go between their logarithms, so each "
+        "of the two is a factor with a power.",
+    ),
+    (
+        _step(lambda narrow, wide, v: _in_logs(narrow, wide, 1 - v), _by_n),
+        "v from the other end: v = 0 has to be the posterior's variance, law.var.",
+    ),
+    (
+        _step(_in_logs, lambda var, z, n: var * n),
+        "n is multiplied by a variance; it is its square root that belongs there.",
+    ),
+    (
+        _step(lambda narrow, wide, v: narrow, _by_n),
+        "v is ignored: this is the posterior's variance, right for v = 0 only.",
+    ),
     (_step(_in_logs, _by_n, 0.0), "the mean without its x: then only noise is left in the end."),
-)  # fmt: skip
+)
 
 _64_ROWS = 9.6e-4
 
 ex_6_3 = prediction(
-    "6.3", "tutorial/step14_dpmpp.py, (14.20) and (14.21)", _64_ROWS / 16, 2e-6,
+    "6.3",
+    "tutorial/step14_dpmpp.py, (14.20) and (14.21)",
+    _64_ROWS / 16,
+    2e-6,
     (_64_ROWS / 4, "a quarter: that is a solver of first order, such as DDIM."),
     (_64_ROWS / 64, "a 64th: that would be a solver of third order."),
     (_64_ROWS / 256, "divided by the number of rows: they are 4 times as many as before."),
     (_64_ROWS / 2, "four times as many rows are h / 4, and the error goes with a power of h."),
     (_64_ROWS * 16, "the wrong way round: more rows are shorter ones, and err less."),
-)  # fmt: skip
+)
 
 
 def _ddim_with(
@@ -144,22 +174,36 @@ def _ends_where_it_begins(schedule: Schedule, steps: int) -> Any:
 
 
 ex_6_4 = proof(
-    "6.4", "tutorial/step14_ddim.py, (14.8) to (14.11)", ddim,
-    (_ddim_with(a=lambda abar_t, abar_s, b: np.sqrt(abar_s)),
-     "your test lets one through with a = sqrt(abar_s). The data in b x_t come on top of that: "
-     "ask how much of x_0 is in x_s, all told."),
-    (_ddim_with(b=lambda r, alpha, eta: r),
-     "your test lets one through that adds fresh noise and takes none of the old out for it: "
-     "ask for the variance of all noise in x_s, at an eta above 0."),
-    (_ddim_with(c=lambda r, alpha, eta: eta * (1 - alpha) * r),
-     "your test lets one through in which eta multiplies the variance: at 0 and at 1 nobody can "
-     "tell, so ask for an eta between."),
-    (_ddim_with(alpha_of=lambda h, t, s: h.alpha[t]),
-     "your test lets one through that takes alpha of single steps: right where s is t - 1. Ask "
-     "for fewer rows than T."),
-    (_ddim_with(times_of=_not_from_T),
-     "your test lets one through that does not start at T, where the noise is: look at table.t."),
-    (_ddim_with(times_of=_ends_where_it_begins),
-     "your test lets one through whose last row stays where it is and never reaches 0: look at "
-     "table.s."),
-)  # fmt: skip
+    "6.4",
+    "tutorial/step14_ddim.py, (14.8) to (14.11)",
+    ddim,
+    (
+        _ddim_with(a=lambda abar_t, abar_s, b: np.sqrt(abar_s)),
+        "your test lets one through with a = sqrt(abar_s). The data in b x_t come on top of that: "
+        "ask how much of x_0 is in x_s, all told.",
+    ),
+    (
+        _ddim_with(b=lambda r, alpha, eta: r),
+        "your test lets one through that adds fresh noise and takes none of the old out for it: "
+        "ask for the variance of all noise in x_s, at an eta above 0.",
+    ),
+    (
+        _ddim_with(c=lambda r, alpha, eta: eta * (1 - alpha) * r),
+        "your test lets one through in which eta multiplies the variance: at 0 and at 1 nobody can "
+        "tell, so ask for an eta between.",
+    ),
+    (
+        _ddim_with(alpha_of=lambda h, t, s: h.alpha[t]),
+        "your test lets one through that takes alpha of single steps: right where s is t - 1. Ask "
+        "for fewer rows than T.",
+    ),
+    (
+        _ddim_with(times_of=_not_from_T),
+        "your test lets one through that does not start at T, where the noise is: look at table.t.",
+    ),
+    (
+        _ddim_with(times_of=_ends_where_it_begins),
+        "your test lets one through whose last row stays where it is and never reaches 0: look at "
+        "table.s.",
+    ),
+)

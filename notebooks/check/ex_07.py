@@ -26,23 +26,37 @@ _cases = [(_right, (_left + _right) / 2, w, 0.1) for w in (0.0, 1.0, 3.0)]
 _cases.append((_left, 0.3 * _left + 0.7 * _right, 0.5, 0.1))
 
 ex_7_1 = formula(
-    "7.1", "tutorial/step15_tilted.py, (15.1) and (15.2)",
-    lambda p, q, w, area: _normalised(p ** (1 + w) * q**-w, area), _cases,
-    (lambda p, q, w, area: p ** (1 + w) * q**-w,
-     "not normalised: divide by Z, the sum of it all times the area of a cell."),
-    (lambda p, q, w, area: _normalised(p ** (1 + w) * q**-w, 1.0),
-     "these are probabilities, which add up to 1; a density does so times the area of a cell."),
-    (lambda p, q, w, area: _normalised(p**w * q ** (1 - w), area),
-     "this is p(x | y)^w p(x)^(1 - w): the other convention. Here w = 0 is the class."),
-    (lambda p, q, w, area: _normalised(p ** (1 + w) * q**w, area),
-     "the power of p(x) has to be -w: what looks like everything else counts less, not more."),
-    (lambda p, q, w, area: _normalised(p ** (1 + w), area),
-     "the class sharpened by itself: without p(x) it says nothing of what other classes look "
-     "like."),
-    (lambda p, q, w, area: (1 + w) * p - w * q,
-     "densities mixed as guidance mixes scores: it is their logarithms that mix so. This one "
-     "adds up to 1 and is negative in places."),
-)  # fmt: skip
+    "7.1",
+    "tutorial/step15_tilted.py, (15.1) and (15.2)",
+    lambda p, q, w, area: _normalised(p ** (1 + w) * q**-w, area),
+    _cases,
+    (
+        lambda p, q, w, area: p ** (1 + w) * q**-w,
+        "not normalised: divide by Z, the sum of it all times the area of a cell.",
+    ),
+    (
+        lambda p, q, w, area: _normalised(p ** (1 + w) * q**-w, 1.0),
+        "these are probabilities, which add up to 1; a density does so times the area of a cell.",
+    ),
+    (
+        lambda p, q, w, area: _normalised(p**w * q ** (1 - w), area),
+        "this is p(x | y)^w p(x)^(1 - w): the other convention. Here w = 0 is the class.",
+    ),
+    (
+        lambda p, q, w, area: _normalised(p ** (1 + w) * q**w, area),
+        "the power of p(x) has to be -w: what looks like everything else counts less, not more.",
+    ),
+    (
+        lambda p, q, w, area: _normalised(p ** (1 + w), area),
+        "the class sharpened by itself: without p(x) it says nothing of what other classes look "
+        "like.",
+    ),
+    (
+        lambda p, q, w, area: (1 + w) * p - w * q,
+        "densities mixed as guidance mixes scores: it is their logarithms that mix so. This one "
+        "adds up to 1 and is negative in places.",
+    ),
+)
 
 
 def _kept(p: Any, w: float, rng: np.random.Generator) -> Any:
@@ -50,34 +64,52 @@ def _kept(p: Any, w: float, rng: np.random.Generator) -> Any:
 
 
 ex_7_2 = proof(
-    "7.2", "tutorial/step15_tilted.py, (15.3)", _kept,
-    (lambda p, w, rng: rng.random(len(p)) < p,
-     "your test lets through one that keeps with probability p, whatever w is: ask at a w "
-     "other than 1."),
-    (lambda p, w, rng: rng.random(len(p)) < p ** (1 + w),
-     "your test lets through one that keeps with p^(1 + w): the samples were drawn from the class "
-     "already, so one factor is there. A w of 0 has to keep everybody."),
-    (lambda p, w, rng: rng.random(len(p)) > p**w,
-     "your test lets through one that keeps the others: whom the classifier doubts."),
-    (lambda p, w, rng: p**w > 0.5,
-     "your test lets through one that draws no lots: it keeps all with p^w above 1/2 and nobody "
-     "else. Ask for the share kept among those of one and the same p."),
-)  # fmt: skip
+    "7.2",
+    "tutorial/step15_tilted.py, (15.3)",
+    _kept,
+    (
+        lambda p, w, rng: rng.random(len(p)) < p,
+        "your test lets through one that keeps with probability p, whatever w is: ask at a w "
+        "other than 1.",
+    ),
+    (
+        lambda p, w, rng: rng.random(len(p)) < p ** (1 + w),
+        "your test lets through one that keeps with p^(1 + w): the samples were drawn from the "
+        "class already, so one factor is there. A w of 0 has to keep everybody.",
+    ),
+    (
+        lambda p, w, rng: rng.random(len(p)) > p**w,
+        "your test lets through one that keeps the others: whom the classifier doubts.",
+    ),
+    (
+        lambda p, w, rng: p**w > 0.5,
+        "your test lets through one that draws no lots: it keeps all with p^w above 1/2 and nobody "
+        "else. Ask for the share kept among those of one and the same p.",
+    ),
+)
 
 _class = Gaussian(np.zeros(2), 1.0)
 
 ex_7_3 = prediction(
-    "7.3", "tutorial/step15_gaussian.py, (15.7)", ddim_law(_class, 2.0, 3.0).var, 0.0005,
-    (0.4, "this is the variance of the tilted law, 1 / (4 - 3 / 2): the law that was meant, not "
-     "the one that DDIM samples."),
+    "7.3",
+    "tutorial/step15_gaussian.py, (15.7)",
+    ddim_law(_class, 2.0, 3.0).var,
+    0.0005,
+    (
+        0.4,
+        "this is the variance of the tilted law, 1 / (4 - 3 / 2): the law that was meant, not "
+        "the one that DDIM samples.",
+    ),
     (0.25, "w has been taken for the scale: gamma = 1 + w is 4, and the variance 2^(1 - gamma)."),
     (1 / 64, "2^(-2 w): G divides the variance once. It is a deviation that its root divides."),
     (1.0, "this is the class, w = 0."),
     (2.0, "this is all data, w = -1."),
-    (ddpm_law(_class, 2.0, 3.0).var,
-     "this is where the chain with noise ends, DDPM: DDIM keeps all of every pull and ends "
-     "narrower still."),
-)  # fmt: skip
+    (
+        ddpm_law(_class, 2.0, 3.0).var,
+        "this is where the chain with noise ends, DDPM: DDIM keeps all of every pull and ends "
+        "narrower still.",
+    ),
+)
 
 
 class _Given:
@@ -91,24 +123,38 @@ class _Given:
 
 
 ex_7_4 = formula(
-    "7.4", "tutorial/step16_levels.py, (16.1)",
+    "7.4",
+    "tutorial/step16_levels.py, (16.1)",
     lambda x, s, step, z: langevin(x, 0.0, 0.0, step, lambda x, tau: (s, s), _Given(z)),
     [(A, B, 0.2, C), (B, C, 0.01, A), (C, A, 1.5, B)],
-    (lambda x, s, step, z: x + step * s + np.sqrt(step) * z,
-     "this is the mistake itself: a pull of twice what goes with this noise, so the wait ends in "
-     "a law too narrow, of about half the variance."),
-    (lambda x, s, step, z: x + step / 2 * s + step * z,
-     "the noise has the variance step^2; it has to be step, so its root is the factor."),
-    (lambda x, s, step, z: x + step * s + step * z,
-     "the pull is twice too strong and the noise has the variance step^2: both are to be mended."),
-    (lambda x, s, step, z: x + step / 2 * s,
-     "no noise: this climbs to the top of the hill, and every sample ends in one point."),
-    (lambda x, s, step, z: x + step * s + np.sqrt(2 * step) * z,
-     "this is Langevin's too, with a step of twice the length: what books call it is not what is "
-     "asked for. Here step is the variance of the noise."),
-    (lambda x, s, step, z: x - step / 2 * s + np.sqrt(step) * z,
-     "the sign: a score points uphill, and that is where to go."),
-)  # fmt: skip
+    (
+        lambda x, s, step, z: x + step * s + np.sqrt(step) * z,
+        "this is the mistake itself: a pull of twice what goes with this noise, so the wait ends "
+        "in a law too narrow, of about half the variance.",
+    ),
+    (
+        lambda x, s, step, z: x + step / 2 * s + step * z,
+        "the noise has the variance step^2; it has to be step, so its root is the factor.",
+    ),
+    (
+        lambda x, s, step, z: x + step * s + step * z,
+        "the pull is twice too strong and the noise has the variance step^2: both are to be "
+        "mended.",
+    ),
+    (
+        lambda x, s, step, z: x + step / 2 * s,
+        "no noise: this climbs to the top of the hill, and every sample ends in one point.",
+    ),
+    (
+        lambda x, s, step, z: x + step * s + np.sqrt(2 * step) * z,
+        "this is Langevin's too, with a step of twice the length: what books call it is not what "
+        "is asked for. Here step is the variance of the noise.",
+    ),
+    (
+        lambda x, s, step, z: x - step / 2 * s + np.sqrt(step) * z,
+        "the sign: a score points uphill, and that is where to go.",
+    ),
+)
 
 _pictures = np.random.default_rng(3).standard_normal((3, 4, 2, 3, 3))
 _scale = np.array([1.0, 2.0, 0.5, 3.0])[:, None, None, None]
@@ -125,29 +171,60 @@ def _brought(c: Any, n: Any, w: float, phi: float, numbers: Any, of: str = "cond
 _all = partial(_brought, numbers=(1, 2, 3))
 
 ex_7_5 = formula(
-    "7.5", "tutorial/step17_rules.py, (17.1) and (17.2)",
+    "7.5",
+    "tutorial/step17_rules.py, (17.1) and (17.2)",
     lambda c, n, w, phi: rescale(c, n, w, phi=phi),
-    [(_scale * _pictures[0], _pictures[1], 3.0, 0.7), (_pictures[1], _pictures[2], 1.0, 0.2),
-     (_with_flat, _other, 2.0, 0.5)],
-    (lambda c, n, w, phi: _brought(c, n, w, phi, None),
-     "this is the mistake itself: one deviation for the whole batch, so a sample depends on who "
-     "else is in it."),
-    (lambda c, n, w, phi: _all(c, n, w, 1 - phi),
-     "phi is the share of what is brought back; you have given that share to the plain mix."),
-    (lambda c, n, w, phi: _all(c, n, w, 1.0),
-     "all of it is brought back: that is phi = 1; blend by phi."),
-    (lambda c, n, w, phi: _all(c, n, w, phi, of="null"),
-     "towards the deviation of the null answer: it is the conditional one's that is wanted back."),
-    (lambda c, n, w, phi: _brought(c, n, w, phi, (2, 3)),
-     "a deviation for each channel: then the channels no longer fit each other. One a sample."),
-    (lambda c, n, w, phi: (phi * c.std((1, 2, 3), keepdims=True)
-                           / guide(c, n, w).std((1, 2, 3), keepdims=True) + 1 - phi)
-     * guide(c, n, w),
-     "0 / 0: a sample whose mix has no deviation becomes NaN. There is nothing to scale there; "
-     "let it be."),
-    (lambda c, n, w, phi: (phi * c.std((1, 2, 3), keepdims=True)
-                           / np.maximum(guide(c, n, w).std((1, 2, 3), keepdims=True), 1e-12)
-                           + 1 - phi) * guide(c, n, w),
-     "no NaN, but a sample whose mix has no deviation is shrunk by phi: a number that only keeps "
-     "0 out of the denominator lets 0 / it be 0, and it has to be 1."),
-)  # fmt: skip
+    [
+        (_scale * _pictures[0], _pictures[1], 3.0, 0.7),
+        (_pictures[1], _pictures[2], 1.0, 0.2),
+        (_with_flat, _other, 2.0, 0.5),
+    ],
+    (
+        lambda c, n, w, phi: _brought(c, n, w, phi, None),
+        "this is the mistake itself: one deviation for the whole batch, so a sample depends on who "
+        "else is in it.",
+    ),
+    (
+        lambda c, n, w, phi: _all(c, n, w, 1 - phi),
+        "phi is the share of what is brought back; you have given that share to the plain mix.",
+    ),
+    (
+        lambda c, n, w, phi: _all(c, n, w, 1.0),
+        "all of it is brought back: that is phi = 1; blend by phi.",
+    ),
+    (
+        lambda c, n, w, phi: _all(c, n, w, phi, of="null"),
+        "towards the deviation of the null answer: it is the conditional one's that is wanted "
+        "back.",
+    ),
+    (
+        lambda c, n, w, phi: _brought(c, n, w, phi, (2, 3)),
+        "a deviation for each channel: then the channels no longer fit each other. One a sample.",
+    ),
+    (
+        lambda c, n, w, phi: (
+            (
+                phi * c.std((1, 2, 3), keepdims=True) / guide(c, n, w).std((1, 2, 3), keepdims=True)
+                + 1
+                - phi
+            )
+            * guide(c, n, w)
+        ),
+        "0 / 0: a sample whose mix has no deviation becomes NaN. There is nothing to scale there; "
+        "let it be.",
+    ),
+    (
+        lambda c, n, w, phi: (
+            (
+                phi
+                * c.std((1, 2, 3), keepdims=True)
+                / np.maximum(guide(c, n, w).std((1, 2, 3), keepdims=True), 1e-12)
+                + 1
+                - phi
+            )
+            * guide(c, n, w)
+        ),
+        "no NaN, but a sample whose mix has no deviation is shrunk by phi: a number that only "
+        "keeps 0 out of the denominator lets 0 / it be 0, and it has to be 1.",
+    ),
+)

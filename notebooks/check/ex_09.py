@@ -22,16 +22,24 @@ from .exercise import Exercise, like, prediction, proof
 BLOCK, PAD, UNTOUCHED = 8, 64, -77.0
 
 ex_9_1 = prediction(
-    "9.1", "kernels/README.md, what a GPU does with nine operations", 22 / 4, 0.05,
+    "9.1",
+    "kernels/README.md, what a GPU does with nine operations",
+    22 / 4,
+    0.05,
     (22 / 3, "what comes out has to be written, too: 3 reads and 1 write."),
     (22 / 5, "you have read the noise as well: it is made in the pass, and is never in memory."),
     (13 / 3, "only the reads are counted; a write moves as many bytes."),
-    (9.0, "nine launches become one, and nine results that are written one; but the time goes with "
-     "all that is moved, reads included."),
-    (22.0, "that is what the nine operations move. What does one pass move, and what is the "
-     "ratio?"),
+    (
+        9.0,
+        "nine launches become one, and nine results that are written one; but the time goes with "
+        "all that is moved, reads included.",
+    ),
+    (
+        22.0,
+        "that is what the nine operations move. What does one pass move, and what is the ratio?",
+    ),
     (4.0, "that is what one pass moves. What do the nine move, and what is the ratio?"),
-)  # fmt: skip
+)
 
 
 Mistakes = tuple[tuple[Callable[..., Any], str], ...]
@@ -127,31 +135,51 @@ def _full(n: int) -> int:
 
 
 ex_9_2 = _kernel_exercise(
-    "9.2", "kernels/triton_step.py, the function places", _mixer, _mix_where(),
+    "9.2",
+    "kernels/triton_step.py, the function places",
+    _mixer,
+    _mix_where(),
     [(_quarters(n, 2 * n + PAD), w, n) for n, w in ((16, 2.0), (13, 0.5), (3, -1.0), (1, 3.0))],
     (
-        (_mix_where(),
-         "the null half is where it should be; but nothing keeps the store from the places at n "
-         "and beyond, and the last program writes into memory that is not its own."),
-        (_mix_where(null=_full),
-         "this is the mistake itself, both of it: the last program writes past the end, and the "
-         "null half is sought where it would start if n were a multiple of BLOCK."),
+        (
+            _mix_where(),
+            "the null half is where it should be; but nothing keeps the store from the places at n "
+            "and beyond, and the last program writes into memory that is not its own.",
+        ),
+        (
+            _mix_where(null=_full),
+            "this is the mistake itself, both of it: the last program writes past the end, and the "
+            "null half is sought where it would start if n were a multiple of BLOCK.",
+        ),
     ),
-    (_mix_where(null=_full),
-     "masked as it should be; but the null half starts n elements on, not num_programs * BLOCK."),
-    (_mix_where(kept=lambda at, lane, n: at <= n),
-     "one place too many: places are 0..n-1, so the mask is at < n."),
-    (_mix_where(kept=lambda at, lane, n: lane < n),
-     "the mask asks for the place within a program, 0..BLOCK-1; it has to ask for the place in the "
-     "tensor, at."),
-    (_mix_where(places=lambda program, lane, n: program + lane),
-     "program i starts at i, not at i * BLOCK: programs overlap, and most of the tensor is left."),
-    (_mix_where(null=lambda n: BLOCK),
-     "the null half is sought BLOCK elements on: it lies behind all n of the conditional half."),
-    (_mix_where(rule=lambda c, n, w: n + w * (c - n)),
-     "places and mask are right; the mix is of the other convention, where w = 1 is the "
-     "conditional model."),
-)  # fmt: skip
+    (
+        _mix_where(null=_full),
+        "masked as it should be; but the null half starts n elements on, not num_programs * BLOCK.",
+    ),
+    (
+        _mix_where(kept=lambda at, lane, n: at <= n),
+        "one place too many: places are 0..n-1, so the mask is at < n.",
+    ),
+    (
+        _mix_where(kept=lambda at, lane, n: lane < n),
+        "the mask asks for the place within a program, 0..BLOCK-1; it has to ask for the place in "
+        "the tensor, at.",
+    ),
+    (
+        _mix_where(places=lambda program, lane, n: program + lane),
+        "program i starts at i, not at i * BLOCK: programs overlap, and most of the tensor is "
+        "left.",
+    ),
+    (
+        _mix_where(null=lambda n: BLOCK),
+        "the null half is sought BLOCK elements on: it lies behind all n of the conditional half.",
+    ),
+    (
+        _mix_where(rule=lambda c, n, w: n + w * (c - n)),
+        "places and mask are right; the mix is of the other convention, where w = 1 is the "
+        "conditional model.",
+    ),
+)
 
 
 # 9.3: `my_step(xt, out, xs, row, w, clip, n, BLOCK)`. Tensors are longer than n and 2 n elements.
@@ -216,40 +244,64 @@ def _wide(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 ex_9_3 = _kernel_exercise(
-    "9.3", "kernels/reference.py, and kernels/triton_step.py, the function step_kernel",
-    _stepper, _step(),
+    "9.3",
+    "kernels/reference.py, and kernels/triton_step.py, the function step_kernel",
+    _stepper,
+    _step(),
     [
         (*_rows(1, 9, np.float32), (1.25, -0.75, 0.5, 0.25, 0, 0, 0, 1), 2.0, 1.0, 9),
         (*_rows(3, 13, np.float32), (2.0, -1.5, 0.75, 0.125, 0, 0, 0, 0.5), 3.0, 1.5, 13),
         (*_rows(5, 3, np.float32), (1.5, -0.5, 0.25, 0.5, 0, 0, 0, 0), 4.0, math.inf, 3),
         (*_wide(11), (2.0, -1.0, 0.5, 2.0**-10, 0, 0, 0, 1), 1.0, math.inf, 11),
     ],
-    ((_step(),
-      "the numbers are right, but the last program writes past the end: no mask at the store."),),
-    (_step(weight=lambda m, w: w),
-     "m is left out: a row whose m is 0 switches guidance off for its step."),
-    (_step(mix=lambda c, n, w: n + w * (c - n)),
-     "guided by the other convention: g = cond + m w (cond - null), so that w = 0 is the "
-     "conditional model."),
+    (
+        (
+            _step(),
+            "the numbers are right, but the last program writes past the end: no mask at the "
+            "store.",
+        ),
+    ),
+    (
+        _step(weight=lambda m, w: w),
+        "m is left out: a row whose m is 0 switches guidance off for its step.",
+    ),
+    (
+        _step(mix=lambda c, n, w: n + w * (c - n)),
+        "guided by the other convention: g = cond + m w (cond - null), so that w = 0 is the "
+        "conditional model.",
+    ),
     (_step(mix=lambda c, n, w: c), "the null half is not used: this is the step without guidance."),
     (_step(guess=lambda x, g, p, q, clip: p * x + q * g), "nothing is clipped."),
-    (_each_guess_clipped,
-     "clipped before mixing: the mix of two clipped guesses leaves the range again. Mix, then clip "
-     "once."),
-    (_step(guess=lambda x, g, p, q, clip: p * x + q * np.clip(g, -clip, clip)),
-     "the network's output is clipped; it is the guess of x_0, p x + q g, that has to be in "
-     "range."),
-    (_step(guess=lambda x, g, p, q, clip: np.clip(p * x - q * g, -clip, clip)),
-     "the sign of q: it is added, and is negative already where the network predicts noise."),
+    (
+        _each_guess_clipped,
+        "clipped before mixing: the mix of two clipped guesses leaves the range again. Mix, then "
+        "clip once.",
+    ),
+    (
+        _step(guess=lambda x, g, p, q, clip: p * x + q * np.clip(g, -clip, clip)),
+        "the network's output is clipped; it is the guess of x_0, p x + q g, that has to be in "
+        "range.",
+    ),
+    (
+        _step(guess=lambda x, g, p, q, clip: np.clip(p * x - q * g, -clip, clip)),
+        "the sign of q: it is added, and is negative already where the network predicts noise.",
+    ),
     (_step(move=lambda x0hat, x, a, b: b * x0hat + a * x), "a and b are swapped: a is of x0hat."),
-    (_step(move=lambda x0hat, x, a, b: x0hat),
-     "this is x0hat, the guess; the step goes on to a x0hat + b x."),
-    (_step(null=lambda n: BLOCK),
-     "the null half is sought BLOCK elements on; it lies n on, behind the whole conditional half."),
-    (_step(mix=_rounded_difference, halves=np.float16),
-     "right for float32, but for float16 tensors cond - null is rounded to float16. Load, then "
-     ".to(tl.float32), and only the store rounds."),
-)  # fmt: skip
+    (
+        _step(move=lambda x0hat, x, a, b: x0hat),
+        "this is x0hat, the guess; the step goes on to a x0hat + b x.",
+    ),
+    (
+        _step(null=lambda n: BLOCK),
+        "the null half is sought BLOCK elements on; it lies n on, behind the whole conditional "
+        "half.",
+    ),
+    (
+        _step(mix=_rounded_difference, halves=np.float16),
+        "right for float32, but for float16 tensors cond - null is rounded to float16. Load, then "
+        ".to(tl.float32), and only the store rounds.",
+    ),
+)
 
 
 # 9.4: `test(noise)`, where noise(seed, sample_ids, step, shape) is as kernels.philox.normal.
@@ -275,21 +327,35 @@ def _stream(seed: int, ids: torch.Tensor, step: int, shape: Any) -> torch.Tensor
 
 
 ex_9_4 = proof(
-    "9.4", "tutorial/step18_swap_in.py, (18.3)", philox.normal,
-    (_with(ids=lambda i, k: torch.arange(len(i))),
-     "noise that goes by the place in the batch passes your test, whatever the ids. Ask for the "
-     "same id at two places."),
-    (_with(ids=lambda i, k: torch.zeros_like(i)),
-     "noise that is the same for every sample passes your test: two ids have to differ."),
-    (_with(step=lambda k: 0),
-     "noise that is the same at every step passes your test: two steps have to differ."),
-    (_with(seed=lambda s: 0),
-     "noise without a seed passes your test: two seeds have to differ."),
-    (_with(seed=lambda s: s % 2**32),
-     "noise that forgets the upper half of the seed passes your test: try 5 and 5 + 2^32."),
-    (_with(ids=lambda i, k: i + k, step=lambda k: 0),
-     "noise of id + step passes your test: sample 1 at step 0 gets what sample 0 gets at step 1."),
-    (_stream,
-     "noise that goes by how many samples the batch has passes your test: ask for an id in a batch "
-     "of one, too."),
-)  # fmt: skip
+    "9.4",
+    "tutorial/step18_swap_in.py, (18.3)",
+    philox.normal,
+    (
+        _with(ids=lambda i, k: torch.arange(len(i))),
+        "noise that goes by the place in the batch passes your test, whatever the ids. Ask for the "
+        "same id at two places.",
+    ),
+    (
+        _with(ids=lambda i, k: torch.zeros_like(i)),
+        "noise that is the same for every sample passes your test: two ids have to differ.",
+    ),
+    (
+        _with(step=lambda k: 0),
+        "noise that is the same at every step passes your test: two steps have to differ.",
+    ),
+    (_with(seed=lambda s: 0), "noise without a seed passes your test: two seeds have to differ."),
+    (
+        _with(seed=lambda s: s % 2**32),
+        "noise that forgets the upper half of the seed passes your test: try 5 and 5 + 2^32.",
+    ),
+    (
+        _with(ids=lambda i, k: i + k, step=lambda k: 0),
+        "noise of id + step passes your test: sample 1 at step 0 gets what sample 0 gets at step "
+        "1.",
+    ),
+    (
+        _stream,
+        "noise that goes by how many samples the batch has passes your test: ask for an id in a "
+        "batch of one, too.",
+    ),
+)

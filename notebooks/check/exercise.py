@@ -130,10 +130,12 @@ def proof(
         return holds
 
     wrong = [
-        (lambda test: not passes(test, reference),
-         "your test stops the lesson's own function, which is right."),
+        (
+            lambda test: not passes(test, reference),
+            "your test stops the lesson's own function, which is right.",
+        ),
         *((first_through(place), hint) for place, (_, hint) in enumerate(mistakes)),
-    ]  # fmt: skip
+    ]
     return Exercise(
         number,
         lesson,

@@ -78,9 +78,12 @@ def step_of(name: str, best: Best, t: int, s: int, before: int | None, w: float)
         eps = (x - signal * x0) / noise
         if name in ("ddpm", "interval", "v", "algorithm 2"):
             # Precision-weighted mean of what x_0 and x_t say of x_s.
-            mean = x0 if s == 0 else posterior * (
-                signal_s * x0 / (1 - abar_s) + (abar_t / abar_s) ** 0.5 * x / forward
-            )  # fmt: skip
+            if s == 0:
+                mean = x0
+            else:
+                by_x0 = signal_s * x0 / (1 - abar_s)
+                by_xt = (abar_t / abar_s) ** 0.5 * x / forward
+                mean = posterior * (by_x0 + by_xt)
             v = {"v": 0.6, "algorithm 2": 0.3}.get(name, 0.0)
             var = 0.0 if s == 0 else posterior ** (1 - v) * forward**v
             return mean, x0, var**0.5
@@ -135,8 +138,17 @@ def tables(name: str, prediction: Prediction) -> tuple[Best, Table]:
     return best, made[name]()
 
 
-NAMES = ("ddpm", "v", "interval", "algorithm 2", "ddim", "ddim, eta 0.7", "ddim, eta 1",
-         "dpmpp_2m", "cfgpp")  # fmt: skip
+NAMES = (
+    "ddpm",
+    "v",
+    "interval",
+    "algorithm 2",
+    "ddim",
+    "ddim, eta 0.7",
+    "ddim, eta 1",
+    "dpmpp_2m",
+    "cfgpp",
+)
 
 
 def drawn(best: Best, table: Table, w: float, **given: Any) -> np.ndarray:
@@ -269,11 +281,9 @@ PROBED: dict[str, tuple[Rule | None, Callable[..., np.ndarray]]] = {
     ),
     "apg": (
         partial(guidance.apg, eta=0.2, r=0.4),
-        lambda cond, null, w, xt, p, q: step17_apg.apg(
-            cond, null, w, xt, p, q, eta=0.2, r=0.4
-        ),
+        lambda cond, null, w, xt, p, q: step17_apg.apg(cond, null, w, xt, p, q, eta=0.2, r=0.4),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("rule", PROBED)
@@ -285,8 +295,19 @@ def test_one_step_of_a_rule_is_a_gaussian_about_the_lectures_mean(rule: str, nam
     x = torch.tensor([0.3, -1.2, 2.0, 0.1]).double()
     one = Table(table.t[3:4], table.s[3:4], table.rows[3:4])
     y = torch.zeros(N, dtype=torch.int64)
-    run = chain(best, y, one, x.expand(N, 4).clone(), 1.5, SEED, torch.arange(N), math.inf, ours,
-                False, want_x0=False)  # fmt: skip
+    run = chain(
+        best,
+        y,
+        one,
+        x.expand(N, 4).clone(),
+        1.5,
+        SEED,
+        torch.arange(N),
+        math.inf,
+        ours,
+        False,
+        want_x0=False,
+    )
     found = next(iter(run))[0].numpy()
     p, q, a, b, c, _, _, _ = one.rows[0].tolist()
     cond, null = (best(x[None], one.t, torch.tensor([k])).numpy() for k in (0, 1))

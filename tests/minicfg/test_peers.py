@@ -137,9 +137,11 @@ def test_rows_are_diffusers_schedulers_step_by_step(
     given their times. With `clip_sample=False` both guesses of x_0 are left as they are.
     """
     common: dict[str, Any] = {
-        "num_train_timesteps": T, "beta_schedule": "linear", "prediction_type": kind,
+        "num_train_timesteps": T,
+        "beta_schedule": "linear",
+        "prediction_type": kind,
         "timestep_spacing": "leading",
-    }  # fmt: skip
+    }
     rng = torch.Generator().manual_seed(0)
     x = torch.randn(4, 2, generator=rng, dtype=torch.float64)
     y = torch.tensor([0, 1, 2, 0])
@@ -152,9 +154,13 @@ def test_rows_are_diffusers_schedulers_step_by_step(
         monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: next(drawn))
     elif solver == "dpmpp_2m":
         scheduler = diffusers.DPMSolverMultistepScheduler(
-            **common, algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero",
-            lower_order_final=False, euler_at_final=False,
-        )  # fmt: skip
+            **common,
+            algorithm_type="dpmsolver++",
+            solver_order=2,
+            final_sigmas_type="zero",
+            lower_order_final=False,
+            euler_at_final=False,
+        )
     else:
         scheduler = diffusers.DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=True)
         eta = 0.7 if solver == "ddim_eta" else 0.0
@@ -179,10 +185,16 @@ def test_rows_are_diffusers_schedulers_step_by_step(
 def test_a_diffusers_network_is_a_denoiser(diffusers: Any) -> None:
     torch.manual_seed(0)
     net = diffusers.UNet2DModel(
-        sample_size=8, in_channels=1, out_channels=1, num_class_embeds=K + 1, norm_num_groups=8,
-        block_out_channels=(8, 16), layers_per_block=1,
-        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
-    ).eval()  # fmt: skip
+        sample_size=8,
+        in_channels=1,
+        out_channels=1,
+        num_class_embeds=K + 1,
+        norm_num_groups=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+    ).eval()
     model, y = DiffusersUNet(net, K), torch.tensor([0, 2])
     xt, t = torch.randn(2, 1, 8, 8), torch.tensor([1, 500])
     with torch.no_grad():

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.integrate import quad
 from scipy.stats import norm
 
+from tests.tutorial.checks import kl_by_quadrature
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step03_marginal import kl_to_noise
 from tutorial.step06_elbo import elbo_terms, exact_eps, gaussian_kl, path_cost, tight_cost
@@ -218,16 +218,6 @@ def test_6_3_by_labels_that_arrive() -> None:
         alone = affine(np.zeros(T + 1), np.full(T + 1, float(label)))
         np.testing.assert_array_equal(terms[:, i], elbo_terms(alone, x0, y, eps, SCHEDULE)[:, i])
         assert cost[i] == path_cost(alone, path, y, SCHEDULE)[i]
-
-
-def kl_by_quadrature(m1: float, v1: float, m2: float, v2: float) -> float:
-    def integrand(x: float) -> float:
-        own = norm.logpdf(x, m1, np.sqrt(v1))
-        other = norm.logpdf(x, m2, np.sqrt(v2))
-        return float(np.exp(own) * (own - other))
-
-    reach = 12 * np.sqrt(v1)
-    return quad(integrand, m1 - reach, m1 + reach, points=(m1,))[0]
 
 
 @pytest.mark.parametrize("v1, v2", [(0.3, 1.7), (1.7, 0.3), (0.5, 0.5)])

@@ -10,9 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import sympy
-from scipy.integrate import quad
-from scipy.stats import norm
 
+from tests.tutorial.checks import kl_by_quadrature
 from tutorial.step00_notation import Schedule
 from tutorial.step04_posterior import q_posterior
 from tutorial.step06_elbo import elbo_terms, exact_eps, gaussian_kl, reverse_step, sigma_squared
@@ -69,16 +68,6 @@ def difference_weight(t: int, choice: str) -> float:
         return np.asarray(gaussian_kl(q_posterior(x0, xt, t, SCHEDULE), p)).item()
 
     return (charge(1) - 2 * charge(0) + charge(-1)) / 2
-
-
-def kl_by_quadrature(m1: float, v1: float, m2: float, v2: float) -> float:
-    def integrand(x: float) -> float:
-        own = norm.logpdf(x, m1, np.sqrt(v1))
-        other = norm.logpdf(x, m2, np.sqrt(v2))
-        return float(np.exp(own) * (own - other))
-
-    reach = 12 * np.sqrt(v1)
-    return quad(integrand, m1 - reach, m1 + reach, points=(m1,))[0]
 
 
 @pytest.mark.parametrize("choice", CHOICES)

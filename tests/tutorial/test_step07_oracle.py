@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
+from tests.tutorial.checks import assert_mean_is_zero
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step05_reverse import x0_from
@@ -89,12 +90,6 @@ def chains() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         x = np.sqrt(SCHEDULE.alpha[s]) * x + np.sqrt(SCHEDULE.beta[s]) * rng.standard_normal((N, 2))
     abar = SCHEDULE.alpha_bar[8]
     return x0, y, x, (x - np.sqrt(abar) * x0) / np.sqrt(1 - abar)
-
-
-def assert_mean_is_zero(values: np.ndarray) -> None:
-    """Within 5 standard errors: a false alarm in 1 of 1.7 million, each."""
-    error = values.std(0) / np.sqrt(len(values))
-    assert (np.abs(values.mean(0)) < 5 * error).all(), values.mean(0) / error
 
 
 @pytest.mark.parametrize("t", [0, 1, 8, 20])

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, kstwo, norm
 
+from tests.tutorial.noise import Given
 from tutorial.contract import Denoiser, Normals
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture
@@ -46,18 +47,6 @@ ALARM = 1e-6
 MISS = 0.01
 DIRECTIONS = np.array([[1, 0], [0, 1], [0.6, 0.8], [0.8, -0.6]])
 ALGEBRA = 1e-10  # float64, some dozens of steps of operations of order one to ten
-
-
-@dataclass
-class Given:
-    """Noise that is given: `draws[k]` answers the k-th question, zeros where nothing is given."""
-
-    draws: dict[int, np.ndarray] = field(default_factory=dict)
-    asked: int = 0
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        self.asked += 1
-        return self.draws.get(self.asked - 1, np.zeros(size))
 
 
 @dataclass

@@ -8,6 +8,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import multivariate_normal
 
+from tests.tutorial.checks import assert_mean_is_zero
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step04_posterior import posterior_coefficients
@@ -97,12 +98,6 @@ def chains() -> tuple[np.ndarray, np.ndarray]:
     for s in range(1, 9):
         x = np.sqrt(SCHEDULE.alpha[s]) * x + np.sqrt(SCHEDULE.beta[s]) * rng.standard_normal((n, 2))
     return y, x
-
-
-def assert_mean_is_zero(values: np.ndarray) -> None:
-    """Within 5 standard errors: a false alarm in 1 of 1.7 million, each."""
-    error = values.std(0) / np.sqrt(len(values))
-    assert (np.abs(values.mean(0)) < 5 * error).all(), values.mean(0) / error
 
 
 @pytest.mark.parametrize("t", [0, 1, 8, 14])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
+from tests.tutorial.checks import assert_mean_is_zero
 from tutorial.contract import Denoiser
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
@@ -98,12 +99,6 @@ def chains() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         xprev = x
         x = np.sqrt(SCHEDULE.alpha[s]) * xprev + np.sqrt(SCHEDULE.beta[s]) * z
     return y, xprev, x, (x - np.sqrt(abar(8)) * x0) / np.sqrt(1 - abar(8))
-
-
-def assert_mean_is_zero(values: np.ndarray) -> None:
-    """Within 5 standard errors: a false alarm in 1 of 1.7 million, each."""
-    error = values.std(0) / np.sqrt(len(values))
-    assert (np.abs(values.mean(0)) < 5 * error).all(), values.mean(0) / error
 
 
 @pytest.mark.parametrize("t", [2, 8, 20])

@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import binom, chisquare
 
+from tests.tutorial.checks import assert_mean_is_zero
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step07_oracle import oracle_eps
@@ -33,8 +34,8 @@ MIXTURE = GaussianMixture(
 SHARES = [1e-3, 0.1, 0.5, 0.9, 1 - 1e-3]  # of labels dropped
 
 
-class Given(np.random.Generator):
-    """Coins that are given."""
+class GivenCoins(np.random.Generator):
+    """A generator whose uniform draws are the given coins."""
 
     def __init__(self, coins: list[float]) -> None:
         super().__init__(np.random.PCG64(0))
@@ -61,19 +62,13 @@ def chains() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray
     return y, x, eps, model(x, 8, y), model(x, 8, np.full(N, K))
 
 
-def assert_mean_is_zero(values: np.ndarray) -> None:
-    """Within 5 standard errors: a false alarm in 1 of 1.7 million, each."""
-    error = values.std(0) / np.sqrt(len(values))
-    assert (np.abs(values.mean(0)) < 5 * error).all(), values.mean(0) / error
-
-
 def test_9_5_by_given_coins() -> None:
     """A label goes where its coin, in [0, 1), is below p: never at p = 0, always at p = 1."""
     y = np.array([2, 0, 1, 1, 0])
     last = 1 - 2**-53
     coins = [0.0, 0.3, 0.29, last, 0.31]
     for p, expected in ((0.3, [7, 0, 7, 1, 0]), (0.0, [2, 0, 1, 1, 0]), (1.0, [7] * 5)):
-        np.testing.assert_array_equal(drop_labels(y, p, 7, Given(coins)), expected)
+        np.testing.assert_array_equal(drop_labels(y, p, 7, GivenCoins(coins)), expected)
 
 
 def test_9_5_by_what_is_kept() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import multivariate_normal, norm
 
 import tutorial.step11_relevance as lesson
+from tests.tutorial.noise import ImpulsesOnAxis0
 from tutorial.contract import last
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
@@ -199,20 +199,6 @@ def test_11_13_by_exact_case(pair: tuple[float, float, float]) -> None:
     assert mean == pytest.approx(np.log(0.1), abs=1e-12)
 
 
-@dataclass
-class Given:
-    """A 1 in the k-th draw for the k-th row, zeros elsewhere."""
-
-    asked: int = 0
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        draw = np.zeros(size)
-        if self.asked < size[0]:
-            draw[self.asked, 0] = 1
-        self.asked += 1
-        return draw
-
-
 def line(pair: tuple[float, float, float], schedule: Schedule) -> Oracle:
     """The exact denoiser of a pair along axis 0: its null label, 1, is all the data."""
     m, S_y, S = pair
@@ -224,7 +210,9 @@ def line(pair: tuple[float, float, float], schedule: Schedule) -> Oracle:
 def by_impulses(pair: tuple[float, float, float], w: float, schedule: Schedule) -> np.ndarray:
     """`M` and `V` at t = 0..T of the sampler itself: its mean, and its response to every draw."""
     rows = schedule.T + 2  # a draw each, and a last row without any
-    path = ancestral_steps(line(pair, schedule), np.zeros(rows, int), schedule, w, Given())
+    path = ancestral_steps(
+        line(pair, schedule), np.zeros(rows, int), schedule, w, ImpulsesOnAxis0()
+    )
     laws = [(x[-1, 0], ((x[:-1, 0] - x[-1, 0]) ** 2).sum()) for _, x in path]
     return np.array(laws[::-1]).T
 

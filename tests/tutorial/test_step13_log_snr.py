@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
+from tests.tutorial.noise import Given
 from tutorial.contract import Denoiser, Normals
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
@@ -46,18 +47,6 @@ PAIRS = [(-20.0, -4.0), (-1.0, 1.0), (2.0, 2.1), (4.5, 20.0)]
 # Exact to four digits, by `over_the_plane`: across and upwards, w = 1, T = 16.
 EXACT = {0.0: (0.1542, 0.1356), 0.3: (0.1755, 0.1550), 1.0: (0.2570, 0.2305)}
 ALGEBRA = 1e-10  # float64, some dozens of operations of order one to a hundred
-
-
-@dataclass
-class Given:
-    """Noise that is given: `draws[k]` answers the k-th question, zeros where nothing is given."""
-
-    draws: dict[int, np.ndarray] = field(default_factory=dict)
-    asked: int = 0
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        self.asked += 1
-        return self.draws.get(self.asked - 1, np.zeros(size))
 
 
 @dataclass

@@ -9,6 +9,7 @@ import pytest
 from scipy.integrate import quad, solve_ivp
 from scipy.stats import kstest
 
+from tests.tutorial.noise import ImpulsesOnAxis0
 from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step05_reverse import reverse_var as true_var
 from tutorial.step07_oracle import mean_x0
@@ -40,17 +41,6 @@ class Line:
         a, sigma = signal_noise(float(self.log_snr[len(self.log_snr) - t]))
         mean, var = np.where(y == 1, [[0.0], [ALL]], [[MEAN], [VAR]])[:, :, None]
         return sigma * (xt - a * mean) / (a**2 * var + sigma**2)
-
-
-class Impulses:
-    """Draw k is 1 in row k on axis 0, and 0 elsewhere."""
-
-    def __init__(self) -> None:
-        self.k = -1
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        self.k += 1
-        return (np.indices(size)[0] == self.k) * [1.0, 0.0]
 
 
 class ZeroAndOne:
@@ -91,7 +81,7 @@ def test_13_15_by_impulses(w: float, v: float) -> None:
     """
     T = len(GRID)
     y = np.zeros(T + 1, int)  # the last row sees no noise
-    *_, (_, x) = algorithm_2_steps(Line(GRID), y, GRID, w, v, Impulses())
+    *_, (_, x) = algorithm_2_steps(Line(GRID), y, GRID, w, v, ImpulsesOnAxis0())
     m, V = law_of_samples(MEAN, VAR, ALL, GRID, w, v)
     assert m == pytest.approx(x[-1, 0], abs=ALGEBRA)
     assert pytest.approx(((x[:-1, 0] - x[-1, 0]) ** 2).sum(), abs=ALGEBRA) == V

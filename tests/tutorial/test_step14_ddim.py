@@ -6,7 +6,7 @@ Statistical tests name their rate of false alarms, 1e-6 a comparison (8.10).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 from scipy.stats import kstest
 
 import tutorial.step14_ddim as lesson
+from tests.tutorial.noise import Given
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step04_posterior import posterior_coefficients
@@ -31,18 +32,6 @@ X0 = np.array([1.5, -0.7])
 ALGEBRA = 1e-11  # float64, some dozens of steps of operations of order one to a hundred
 N = 20_000
 ALARM = 1e-6
-
-
-@dataclass
-class Given:
-    """Noise that is given: `draws[k]` answers the k-th question, zeros where nothing is given."""
-
-    draws: dict[int, np.ndarray] = field(default_factory=dict)
-    asked: int = 0
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        self.asked += 1
-        return self.draws.get(self.asked - 1, np.zeros(size))
 
 
 @dataclass

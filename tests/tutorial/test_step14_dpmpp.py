@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
@@ -12,6 +12,7 @@ import pytest
 import sympy
 from scipy.integrate import quad, solve_ivp
 
+from tests.tutorial.noise import Given
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step07_oracle import mean_x0, oracle_eps, score
@@ -32,18 +33,6 @@ SCHEDULE = Schedule.linear(20)
 MEAN = 0.8
 VARS = (0.1, 0.25, 1.7)
 SOLVERS: list[tuple[int, Callable[[Schedule], Table]]] = [(1, ddim), (2, dpmpp_2m)]
-
-
-@dataclass
-class Given:
-    """Noise that is given: `draws[k]` answers the k-th question, zeros where nothing is given."""
-
-    draws: dict[int, np.ndarray] = field(default_factory=dict)
-    asked: int = 0
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        self.asked += 1
-        return self.draws.get(self.asked - 1, np.zeros(size))
 
 
 @dataclass

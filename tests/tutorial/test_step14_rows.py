@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tutorial.noise import Given
 from tutorial.step00_notation import Gaussian, Schedule, product
 from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step07_oracle import oracle_eps
@@ -27,18 +28,6 @@ MIXTURE = GaussianMixture(
     np.array([0.5, 0.3, 0.2]),
 )
 ALGEBRA = 1e-11  # float64, some dozens of steps of operations of order one to a hundred
-
-
-@dataclass
-class Given:
-    """Noise that is given: `draws[k]` answers the k-th question, zeros where nothing is given."""
-
-    draws: dict[int, np.ndarray] = field(default_factory=dict)
-    asked: int = 0
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        self.asked += 1
-        return self.draws.get(self.asked - 1, np.zeros(size))
 
 
 @dataclass

@@ -16,6 +16,7 @@ import sympy
 from scipy.integrate import solve_ivp
 from scipy.stats import norm
 
+from tests.tutorial.noise import GivenInOrder, Impulses
 from tutorial.contract import Denoiser
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step08_sampling import ancestral_steps
@@ -30,19 +31,6 @@ PAIRS = {"paper": EXAMPLE, "other": (Gaussian(np.array([0.9, -1.3]), 0.3), 1.1)}
 WEIGHTS = [-0.5, 0.7, 2.0, 4.0]
 given_pair = pytest.mark.parametrize("pair", PAIRS)
 given_w = pytest.mark.parametrize("w", WEIGHTS)
-
-
-class Impulses:
-    """The k-th draw is 1 in row k + 1 and 0 elsewhere."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        self.asked += 1
-        z = np.zeros(size)
-        z[self.asked] = 1
-        return z
 
 
 @cache
@@ -229,19 +217,15 @@ def one_step(
     schedule = Schedule(np.array([0, 1 - abar[0], 1 - abar[1] / abar[0]]))
     model: Denoiser = TwoGaussians(*PAIRS["other"], schedule)
     y = np.zeros(len(x) + 1, dtype=int)
-
-    class Given:
-        """The start; then 1 in the first row, which starts where the second does."""
-
-        draws = iter([abar[1] ** 0.5 * np.vstack([x[:1], x]), np.eye(len(y))[:, :1] * [1.0, 0.0]])
-
-        def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-            return next(self.draws)
+    # Row 0 starts where row 1 does, and the second draw is an impulse in row 0 alone.
+    start = abar[1] ** 0.5 * np.vstack([x[:1], x])
+    impulse = np.eye(len(y))[:, :1] * [1.0, 0.0]
+    rng = GivenInOrder(start, impulse)
 
     if kind == "DDIM":
-        steps = run_steps(model, y, ddim(schedule), w, Given())
+        steps = run_steps(model, y, ddim(schedule), w, rng)
     else:
-        steps = ancestral_steps(model, y, schedule, w, Given())
+        steps = ancestral_steps(model, y, schedule, w, rng)
     next(steps)
     after = next(steps)[1] / abar[0] ** 0.5
     return after[1:], float((after[0, 0] - after[1, 0]) ** 2)

@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 from scipy.stats import norm
 
+from tests.tutorial.noise import GivenInOrder, Impulses
 from tutorial.contract import last
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step01_toy_data import three_gaussians
@@ -25,29 +26,6 @@ THREE = three_gaussians()
 OTHER = (Gaussian(np.array([0.9, -1.3]), 0.3), 1.1)
 POINTS = np.array([[0.2, -0.3], [-1.4, 0.9], [0.5, 1.1], [2.5, -2.0]])
 SPLITS = [(0.0, 4.0), (2.0, 2.0), (4.0, 0.0), (1.0, 3.0)]  # all of weight 2
-
-
-class Impulses:
-    """The k-th draw is 1 in row k + 1 and 0 elsewhere."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        self.asked += 1
-        z = np.zeros(size)
-        z[self.asked] = 1
-        return z
-
-
-class Given:
-    """Draws that are given, one after the other."""
-
-    def __init__(self, *draws: np.ndarray) -> None:
-        self.draws = iter(draws)
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        return next(self.draws)
 
 
 @pytest.mark.parametrize(("a", "b"), SPLITS)
@@ -104,7 +82,7 @@ def test_15_14_by_small_steps_of_the_reverse_chain(a: float, b: float) -> None:
             return signal * guided_score(signal * x, t, y, w, THREE, schedule)
 
         steps = ancestral_steps(
-            oracle_eps(THREE, schedule), y, schedule, 2.0, Given(abar[1] ** 0.5 * POINTS, z)
+            oracle_eps(THREE, schedule), y, schedule, 2.0, GivenInOrder(abar[1] ** 0.5 * POINTS, z)
         )
         next(steps)
         whole = next(steps)[1] / abar[0] ** 0.5
@@ -129,7 +107,7 @@ def test_15_14_by_chains_of_one_noise(a: float, b: float) -> None:
         taus = levels(count)
         z = rng.standard_normal((count, 200, 2))
         ends = [
-            last(predictor_corrector_steps(start, taus, *split, 1, *EXAMPLE, Given(*z)))
+            last(predictor_corrector_steps(start, taus, *split, 1, *EXAMPLE, GivenInOrder(*z)))
             for split in ((0.0, 4.0), (a, b))
         ]
         apart.append(np.sqrt(((ends[0] - ends[1]) ** 2).mean()))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sympy
 
+from tests.tutorial.noise import Impulses
 from tutorial.contract import last
 from tutorial.step00_notation import Gaussian
 from tutorial.step10_guidance_score import tilt
@@ -23,19 +24,6 @@ from tutorial.step16_levels import langevin, of_gaussians
 
 OTHER = Gaussian(np.array([0.9, -1.3]), 0.3), 1.1
 CASES = [(1.0, 0.0, 0.1), (3.0, 0.5, 0.3), (0.0, 2.0, 1.5)]  # w, tau, step
-
-
-class Impulses:
-    """The k-th draw is 1 in row k + 1 and 0 elsewhere: responses to it add up to a variance."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        self.asked += 1
-        z = np.zeros(size)
-        z[self.asked] = 1
-        return z
 
 
 def level(w: float, tau: float) -> Gaussian:

@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from tests.tutorial.noise import Impulses
 from tutorial.step00_notation import Gaussian
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step10_guidance_score import tilt
@@ -69,19 +70,6 @@ def test_16_12_by_small_noise() -> None:
     assert sizes[0] > 2 * sizes[1] > 4 * sizes[2]
     for w in (0.0, -1.0):
         assert missing(x, 0.3, 0, w, THREE) == pytest.approx(0, abs=1e-9)
-
-
-class Impulses:
-    """The k-th draw is 1 in row k + 1 and 0 elsewhere."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
-        self.asked += 1
-        z = np.zeros(size)
-        z[self.asked] = 1
-        return z
 
 
 def after(

@@ -30,9 +30,10 @@ def measured(labels: tuple[int, ...]) -> tuple[Any, dict[str, Any]]:
 
 
 def tested(
-    same: Callable[[Any, Any], Any], names: str = "Wx Wt E W2 b2 W3 b3",
+    same: Callable[[Any, Any], Any],
+    names: str = "Wx Wt E W2 b2 W3 b3",
     labels: tuple[int, ...] = (0, 1, 2, 3, 3, 2, 1, 0),
-) -> Callable[[Any], None]:  # fmt: skip
+) -> Callable[[Any], None]:
     """A student's test: `same` of an array of gradients and of slopes, in some arrays of p."""
 
     def test(gradient: Any) -> None:

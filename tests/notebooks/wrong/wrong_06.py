@@ -32,9 +32,14 @@ def without_x(z: Any, eps: Any, n: Any, here: float, there: float, v: float) -> 
 
 
 def tested(
-    exactly: bool = False, data: bool = True, noise: bool = True, start: bool = True,
-    end: bool = True, etas: tuple[float, ...] = (0.0, 0.5, 1.0), steps: tuple[int, ...] = (20, 7),
-) -> Any:  # fmt: skip
+    exactly: bool = False,
+    data: bool = True,
+    noise: bool = True,
+    start: bool = True,
+    end: bool = True,
+    etas: tuple[float, ...] = (0.0, 0.5, 1.0),
+    steps: tuple[int, ...] = (20, 7),
+) -> Any:
     """A student's test of a solver, which may leave something out."""
 
     def test(solver: Any) -> None:
