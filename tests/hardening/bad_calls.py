@@ -80,7 +80,7 @@ def page(**changed: Any) -> object:
 # Of `name: (call, what is said)`; a UsageError where no other error is put first.
 CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     "labels of chains": {
-        "below 0": (lambda: drawn(Y - 1), "y holds -1..1: labels are 0..2, or 3 for none"),
+        "below 0": (lambda: drawn(Y - 1), "y holds -1..1; labels are 0..2, and 3 is the null"),
         "beyond none": (lambda: drawn(Y + 2), r"y holds 2..4"),
         "int32": (lambda: drawn(Y.int()), "y is torch.int32"),
         "floats": (lambda: drawn(Y.float()), "y is torch.float32"),
@@ -100,10 +100,10 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "odd": (lambda: drawn(shape=(1, 7, 8)), "images are 7x8: .* divisible by 2"),
     },
     "weights as tensors": {
-        "too few": (lambda: drawn(w=torch.ones(3)), r"w has shape \(3,\): 4 finite"),
-        "not finite": (lambda: drawn(w=torch.tensor([0, math.nan, 0, 0])), "4 finite weights"),
-        "to guide": (lambda: guidance.guide(X, X, torch.ones(3)), r"w has shape \(3,\)"),
-        "nan": (lambda: guidance.guide(X, X, math.nan), "w = nan is not a finite"),
+        "too few": (lambda: drawn(w=torch.ones(3)), r"w has shape \(3,\); pass one finite number, or 4"),
+        "not finite": (lambda: drawn(w=torch.tensor([0, math.nan, 0, 0])), "pass one finite number, or 4"),
+        "to guide": (ValueError, lambda: guidance.guide(X, X, torch.ones(3)), r"w has shape \(3,\)"),
+        "nan": (ValueError, lambda: guidance.guide(X, X, math.nan), "w = nan is not a finite"),
         "a scale": (lambda: guidance.w_from_scale(math.inf), "scale = inf"),
     },
     "a clip": {
@@ -121,7 +121,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     "tables": {
         "of another prediction": (
             lambda: drawn(table=solvers.ddpm(SCHEDULE, 2, prediction="v")),
-            "table is for prediction = 'v': the model's is 'eps'",
+            "table is for prediction = 'v', and the model's is 'eps'",
         ),
         "without rows": (
             lambda: drawn(table=replace(TABLE, t=Y[:0], s=Y[:0], rows=TABLE.rows[:0])),
@@ -129,7 +129,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         ),
         "of a solver that is none": (lambda: solvers.named("heun"), "solver = 'heun'"),
         "of no steps": (lambda: solvers.ddim(SCHEDULE, 0), "steps = 0 is outside 1..10"),
-        "of times that rise": (lambda: solvers.ddim(SCHEDULE, [3, 5]), "decreasing times"),
+        "of times that rise": (lambda: solvers.ddim(SCHEDULE, [3, 5]), "pass decreasing integer times"),
     },
     "schedules as objects": {
         "of no steps": (lambda: Schedule.linear(0), "T = 0"),
@@ -188,7 +188,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     "pictures to edit": {
         "bytes": (lambda: edited(x0=X.byte()), "x0 is torch.uint8"),
         "nan": (lambda: edited(x0=at(math.nan)), "finite floats"),
-        "too few": (lambda: edited(x0=X[:2]), "4 pictures"),
+        "too few": (lambda: edited(x0=X[:2]), "pass 4 images"),
         "a strength": (lambda: edited(strength=1.5), "strength = 1.5 is outside 0..1"),
         "a time": (lambda: editing.noised(X, 11, SCHEDULE, X), "t = 11 is outside 0..10"),
         "a mask": (
@@ -205,7 +205,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "too few neighbours": (lambda: precision_recall(ROWS, ROWS, 4), "k = 4, 4 samples"),
     },
     "rules called": {
-        "unlike": (lambda: guidance.guide(X, X[:2], 1.0), r"out_null \(2, 1, 8, 8\)"),
+        "unlike": (ValueError, lambda: guidance.guide(X, X[:2], 1.0), r"out_null \(2, 1, 8, 8\)"),
         "rescale": (lambda: guidance.rescale(X, X, 1.0, X, 1.0, 1.0, phi=2.0), "phi = 2.0"),
         "apg": (lambda: guidance.apg(X, X, 1.0, X, 1.0, 1.0, r=0.0), "r = 0.0"),
         "dynamic_threshold": (
