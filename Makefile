@@ -1,17 +1,23 @@
-# make            set up .venv and run the demo    make lab      open the course in Jupyter
-# make notebooks  run every notebook               make student  write them without solutions, to runs/student
-# make book       the course as pages, in runs/book
-# make test       check; the tests, with a sample of the exhaustive ones and of the bank of mistakes
-# make check      format, lint, types, spelling    make bank     every mistake of the bank
-# make hardening  the tests that make test leaves out            make nightly  everything, for hours
-# make locked set up .venv from files known by their SHA-256 (Linux x86-64, Python 3.11)
+# make            run the demo                      make lab        open the course in Jupyter
+# make test       check; the tests, with a sample   make student    write it without solutions, to runs/student
+#                 of the exhaustive ones and of     make book       write the course as pages, to runs/book
+#                 the bank of mistakes              make notebooks  run every notebook
+# make bank       every mistake of the bank         make hardening  the tests that make test leaves out
+# make check      format, lint, types, spelling     make nightly    everything, for hours
+# make locked     make .venv from files whose SHA-256 is known (Linux x86-64, Python 3.11; pip has to
+#                 find the build of torch without CUDA)
+# Each target first installs into .venv what it needs and what is not there yet.
 
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/ready
-BOOK := .venv/book
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# One stamp file per extra of pyproject.toml: an extra is installed when a target first needs it, and
+# again when pyproject.toml or constraints.txt changes.
+EXTRAS := torch notebooks dev instructor peers book
+READY := .venv/torch
 
 .PHONY: demo test check bank hardening lab notebooks student book nightly locked clean
+.NOTPARALLEL: # two pips must not write into one environment at the same time
 
 demo: $(READY)
 	$(BIN)/minicfg demo
@@ -36,30 +42,39 @@ check: $(READY)
 	$(BIN)/basedpyright
 	$(BIN)/codespell
 
-lab: $(READY)
+lab: $(READY) .venv/notebooks
 	$(BIN)/jupyter lab notebooks
 
-notebooks: $(READY)
+notebooks: $(READY) .venv/notebooks
 	$(BIN)/python -m pytest -p nbmake.pytest_plugin --nbmake --durations 0 notebooks/*.ipynb
 
-student: $(READY)
+student: $(READY) .venv/notebooks
 	$(BIN)/python notebooks/publish/student.py
 
-book: $(BOOK)
+book: $(READY) .venv/book
 	$(BIN)/python notebooks/book/build.py
 
-$(BOOK): $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[book]'
+# The gate skips no test for want of a package.
+check: .venv/dev
+test bank hardening: .venv/instructor .venv/peers
+nightly: .venv/dev
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit("This is Python " + sys.version.split()[0] + ", and minicfg needs 3.11 or newer. Name another one: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
 	touch $@
 
-# Installed again when what it was made from changes. The lecture's one price for importing what you
-# see: an editable install, in an environment of its own.
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv .venv
-	@echo "Installing into .venv: a few minutes, the first time."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,peers,instructor]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt denoising-diffusion-pytorch smalldiffusion
+# The install is editable, because the lessons that you read are the modules that Python imports.
+$(EXTRAS:%=.venv/%): .venv/%: .venv/created pyproject.toml constraints.txt
+	@echo "Installing the extra $* into .venv: up to a few minutes."
+	$(INSTALL) -c constraints.txt -e '.[$*]'
+	touch $@
+
+# What these two depend on is used by their training scripts, which no test runs.
+.venv/peers: .venv/peers-no-deps
+
+.venv/peers-no-deps: .venv/torch
+	$(INSTALL) --no-deps -c constraints.txt denoising-diffusion-pytorch smalldiffusion
 	touch $@
 
 nightly: test bank hardening
@@ -72,9 +87,10 @@ nightly: test bank hardening
 
 locked:
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r tests/supply/hashes.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	touch $(READY)
+	$(INSTALL) --require-hashes --no-deps -r tests/supply/hashes.txt
+	$(INSTALL) --no-deps -e .
+	touch .venv/created
+	touch .venv/peers-no-deps $(EXTRAS:%=.venv/%)
 
 clean:
 	rm -rf .venv runs

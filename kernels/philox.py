@@ -46,7 +46,9 @@ def check_seed(seed: int) -> int:
     return seed
 
 
-def _check_counter(sample_ids: np.ndarray | Tensor, step: int) -> None:
+def _check_counter(sample_ids: np.ndarray | Tensor, step: int | Tensor) -> None:
+    if torch.compiler.is_compiling():  # values are not known while a function is traced
+        return
     if not 0 <= step <= _WORD:
         raise ValueError(f"step = {step} is outside 0..2^32-1")
     if len(sample_ids) and not (int(sample_ids.min()) >= 0 and int(sample_ids.max()) <= _WORD):
@@ -82,14 +84,18 @@ def words_numpy(
 
 
 def words(
-    seed: int, sample_ids: Int[Tensor, " B"], step: int, blocks: int, stream: int = SAMPLING
+    seed: int,
+    sample_ids: Int[Tensor, " B"],
+    step: int | Int[Tensor, ""],
+    blocks: int,
+    stream: int = SAMPLING,
 ) -> Int[Tensor, "B blocks 4"]:
     """The same words in torch, as int64 in 0..2^32-1, on the device of `sample_ids`.
 
     On the CPU NumPy computes them: an operation on a small array starts twice as soon there.
     """
-    if sample_ids.device.type == "cpu":
-        w = _words_numpy(seed, sample_ids.numpy(), step, blocks, stream)
+    if sample_ids.device.type == "cpu" and not torch.compiler.is_compiling():
+        w = _words_numpy(seed, sample_ids.numpy(), int(step), blocks, stream)
         return torch.from_numpy(w.view(np.int64))
     return _words_torch(seed, sample_ids, step, blocks, stream)
 
@@ -104,11 +110,14 @@ def _words_numpy(
     return np.stack(philox4x32(c0, c1, c2, c3, seed), axis=-1)
 
 
-def _words_torch(seed: int, sample_ids: Tensor, step: int, blocks: int, stream: int) -> Tensor:
+def _words_torch(
+    seed: int, sample_ids: Tensor, step: int | Tensor, blocks: int, stream: int
+) -> Tensor:
     check_seed(seed)
     _check_counter(sample_ids, step)
     c0 = torch.arange(blocks, device=sample_ids.device)
-    c1, c3 = torch.full_like(c0[:1], step), torch.full_like(c0[:1], stream)
+    c1 = torch.zeros_like(c0[:1]) + step
+    c3 = torch.full_like(c0[:1], stream)
     return torch.stack(philox4x32(c0, c1, sample_ids.long()[:, None], c3, seed), dim=-1)
 
 
@@ -133,7 +142,7 @@ def normal_numpy(
 def normal(
     seed: int,
     sample_ids: Int[Tensor, " B"],
-    step: int,
+    step: int | Int[Tensor, ""],
     shape: Sequence[int],
     stream: int = SAMPLING,
 ) -> Float[Tensor, "B *D"]:
@@ -141,10 +150,10 @@ def normal(
 
     Args:
         seed: the key, 0..2^64-1.
-        sample_ids: who the noise is for, 0..2^32-1; the batch may hold them in any order.
-        step: when it is for, 0..2^32-1.
+        sample_ids: the samples' numbers, 0..2^32-1, in any order.
+        step: 0..2^32-1; or a tensor that holds it.
         shape: of one sample, up to 2^34 elements.
-        stream: what it is for; one of this module's four constants.
+        stream: the purpose of the noise; one of this module's four constants.
     """
     n = math.prod(shape)
     w = words(seed, sample_ids, step, -(-n // 4), stream)

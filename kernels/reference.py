@@ -1,21 +1,20 @@
 """One solver step in plain torch: the meaning of the kernel, and what runs where there is no GPU.
 
-    g     = out_cond + m w (out_cond - out_null)        guidance, on the network's raw output
-    x0hat = clip(p x_t + q g)                           what the output says about the data
+    g     = (1 + m w) out_cond - m w out_null            guidance, on the network's raw output
+    x0hat = clip(p x_t + q g)                            the guess of the data
     x_s   = a x0hat + b x_t + d out_null + e x0prev + c z
 
 Row `k` of `rows` holds (p, q, a, b, c, d, e, m); every solver is such a table.
 
 Traffic of an eager step with noise, in passes over a tensor of x_t's size, reads and writes:
 
-    g        difference 2, 1    times m w 1, 1    plus out_cond 2, 1
-    x0hat    q g 1, 1           plus p x_t 2, 1   clamp 1, 1
+    g        lerp 2, 1
+    x0hat    p x_t 1, 1         plus q g 2, 1    clamp 1, 1
     x_s      a x0hat 1, 1       plus b x_t 2, 1
     noise    z 0, 1             plus c z 2, 1
 
-That is 14 reads and 10 writes, most of them in place: new memory is what an eager step on a CPU
-pays most for. One pass that makes its noise in registers: 3 reads (x_t and the two halves of `out`)
-and 1 write (x_s), a sixth; 2 writes where x0hat is wanted too, five twenty-fourths.
+That is 11 reads and 8 writes. One pass that makes its noise in registers needs 3 reads (x_t and the
+two halves of `out`) and 1 write (x_s); a second write where x0hat is wanted too.
 """
 
 from __future__ import annotations
@@ -30,6 +29,58 @@ from kernels import philox
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
+
+
+def guide(
+    out_cond: Float[Tensor, "B *D"],
+    out_null: Float[Tensor, "B *D"],
+    w: float | Float[Tensor, ""] | Float[Tensor, " B"],
+) -> Float[Tensor, "B *D"]:
+    """`(1 + w) out_cond - w out_null` (Ho and Salimans 2022, arXiv:2207.12598, eq. 6).
+
+    `torch.lerp(a, b, s)` is `a + s (b - a)`, so with s = 1 + w it is the line through the two
+    outputs. The result is `out_cond` to the last bit at w = 0, where the model is conditional;
+    `out_null` to the last bit at w = -1; and for any w the common value, where the two outputs
+    agree.
+
+    Args:
+        out_cond: the network's output given the condition.
+        out_null: its output given the null condition, of the same shape.
+        w: guidance weight: one finite number, or one per sample.
+
+    Raises:
+        ValueError: the shapes do not fit together, or the number is not finite.
+    """
+    if out_cond.shape != out_null.shape:
+        raise ValueError(
+            f"out_cond has shape {tuple(out_cond.shape)} and out_null {tuple(out_null.shape)}; "
+            "pass two outputs of the same shape"
+        )
+    return torch.lerp(out_null, out_cond, 1 + per_sample(w, out_cond))
+
+
+def check_w(w: float) -> float:
+    """Return `w` if it is finite, in a form that `torch.compile` can trace."""
+    if not -math.inf < w < math.inf:
+        raise ValueError(f"w = {w} is not a finite number; pass a finite weight")
+    return w
+
+
+def per_sample(
+    w: float | Float[Tensor, "*one_or_B"], x: Float[Tensor, "B *D"]
+) -> float | Float[Tensor, "*weights"]:
+    """A weight, or one per sample, in the shape in which it multiplies `x`."""
+    if not isinstance(w, Tensor):
+        return check_w(w)
+    if w.shape not in ((), x.shape[:1]):
+        raise ValueError(
+            f"w has shape {tuple(w.shape)}; pass one number, or one per sample: "
+            f"{tuple(x.shape[:1])}"
+        )
+    if not torch.compiler.is_compiling() and not bool(torch.isfinite(w).all()):
+        raise ValueError("w is not finite everywhere; pass finite weights")
+    w = w.to(x.dtype)
+    return w.reshape(-1, *[1] * (x.ndim - 1)) if w.ndim else w
 
 
 def guided_step(
@@ -50,46 +101,62 @@ def guided_step(
     Args:
         xt: the present state, float16, bfloat16, float32 or float64. Arithmetic is float32, or
             float64 for float64.
-        out: the network's output, (2B, *D) with the conditional half first and the null half
-            second; or (B, *D) with `w=None`: guidance already mixed, or none wanted.
+        out: the network's output: (2B, *D), with the conditional half first and the null half
+            second; or (B, *D) with `w = None`, for a step without guidance.
         rows: the solver's table.
-        k: which row, 0..n-1; or where that number stands, for a loop that counts on the device.
-        w: guidance weight, one for all or one a sample; None where `out` is (B, *D).
-        seed: 0..2^64-1. The noise is step k + 1 of sample `sample_ids[i]`; step 0 is the start.
+        k: index of the row, 0..n-1; or a tensor that holds it, for a loop that counts on the
+            device.
+        w: guidance weight, one number or one per sample; None where `out` is (B, *D).
+        seed: 0..2^64-1. The noise is that of step k + 1 of sample `sample_ids[i]`; a chain starts
+            from the noise of step 0.
         sample_ids: (B,) integers in 0..2^32-1.
-        x0prev: the previous step's x0hat, for rows whose e is not 0.
-        clip: x0hat is clamped to [-clip, clip]; infinity for no clipping.
-        want_x0: whether x0hat is needed. A kernel that need not write it is a pass shorter.
+        x0prev: the previous step's x0hat, for rows with e != 0.
+        clip: x0hat is clamped to [-clip, clip]; infinity leaves it as it is.
+        want_x0: whether to return x0hat. A kernel that does not write it makes one pass less.
 
     Returns:
-        `(xs, x0hat)` in the dtype of `xt`, contiguous; `(xs, None)` where x0hat is not wanted.
+        `(xs, x0hat)` in the dtype of `xt`, contiguous; `(xs, None)` if not `want_x0`.
+
+    Raises:
+        ValueError: `k` is outside the table, a weight is not finite, or the row needs an `x0prev`.
     """
     dtype = torch.float64 if xt.dtype == torch.float64 else torch.float32
-    k = int(k)
-    if not 0 <= k < len(rows):
-        raise ValueError(f"k = {k} is outside 0..{len(rows) - 1}")
-    p, q, a, b, c, d, e, m = rows[k].to("cpu", torch.float64).tolist()
-    x, cond = xt.to(dtype), out[: len(xt)].to(dtype)
+    p, q, a, b, c, d, e, m = coefficients(rows, k, dtype)
+    if x0prev is None and not torch.compiler.is_compiling() and e != 0:
+        raise ValueError(f"row {int(k)} looks back one step (e = {float(e):.3g}); pass x0prev")
+    x = xt.to(dtype)
+    cond = out[: len(xt)].to(dtype)
     null = out[len(out) - len(xt) :].to(dtype)
-    g = cond
-    if w is not None:
-        if isinstance(w, Tensor):
-            if not bool(torch.isfinite(w).all()):
-                raise ValueError("w is not finite everywhere")
-            w = w.to(dtype).reshape(-1, *[1] * (xt.ndim - 1))
-        g = (cond - null).mul_(m * w).add_(cond)
-    x0hat = (q * g).add_(x, alpha=p).clamp_(-clip, clip)
-    xs = (a * x0hat).add_(x, alpha=b)
-    if d:
-        xs.add_(null, alpha=d)
-    if e:
-        if x0prev is None:
-            raise ValueError(f"row {k} looks back one step (e = {e:.3g}): x0prev is needed")
-        xs.add_(x0prev.to(dtype), alpha=e)
-    if c:
-        xs.add_(philox.normal(seed, sample_ids, k + 1, xt.shape[1:]).to(dtype), alpha=c)
-    xs, x0hat = (tensor.to(xt.dtype).contiguous() for tensor in (xs, x0hat))
-    return xs, x0hat if want_x0 else None
+
+    g = cond if w is None else guide(cond, null, m * w)
+    x0hat = torch.addcmul(p * x, q, g).clamp_(-clip, clip)  # p x_t + q g
+    xs = torch.addcmul(a * x0hat, b, x)  # a x0hat + b x_t
+    if counts(d):
+        xs.addcmul_(d, null)
+    if x0prev is not None and counts(e):
+        xs.addcmul_(e, x0prev.to(dtype))
+    if counts(c):
+        xs.addcmul_(c, philox.normal(seed, sample_ids, k + 1, xt.shape[1:]).to(dtype))
+    return xs.to(xt.dtype).contiguous(), x0hat.to(xt.dtype).contiguous() if want_x0 else None
+
+
+def coefficients(
+    rows: Float[Tensor, "n 8"], k: int | Int[Tensor, ""], dtype: torch.dtype
+) -> tuple[Float[Tensor, ""], ...]:
+    """The eight numbers of row `k`, each a tensor without dimensions."""
+    if torch.compiler.is_compiling() and isinstance(k, Tensor):  # its value is not known here
+        return rows.index_select(0, k.reshape(1))[0].to(dtype).unbind()
+    if not 0 <= k < len(rows):
+        raise ValueError(f"k = {int(k)} is outside 0..{len(rows) - 1}, the rows of the table")
+    return rows[int(k)].to(dtype).unbind()
+
+
+def counts(coefficient: Float[Tensor, ""]) -> bool:
+    """Whether to add a term. It is left out if its coefficient is 0: 0 times infinity is NaN.
+
+    A compiled step has every term, because it is compiled once for all rows of a table.
+    """
+    return torch.compiler.is_compiling() or bool(coefficient != 0)
 
 
 def noised_batch(

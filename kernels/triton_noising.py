@@ -44,9 +44,11 @@ def noising_kernel(
     BLOCK: tl.constexpr,
 ):
     """Noise a tile of SAMPLES samples by BLOCK elements."""
-    group, first = tl.program_id(1) + tl.program_id(2) * tl.num_programs(1), tl.program_id(0)
+    group = tl.program_id(1) + tl.program_id(2) * tl.num_programs(1)
+    first = tl.program_id(0)
     sample, _, at, inside, block = places(group, first, B, n, SAMPLES, BLOCK)  # type: ignore
-    exists, step = sample < B, step.to(tl.uint32)
+    exists = sample < B
+    step = step.to(tl.uint32)
     sample_id = tl.load(sample_ids + sample, mask=exists).to(tl.uint32)
 
     # t = floor(u T) + 1 with u = (word + 1/2) / 2^32, in integers: exact, as float64 is in torch.
@@ -57,9 +59,11 @@ def noising_kernel(
         tl.store(t_of + sample, t, mask=exists)
         tl.store(y_of + sample, tl.where(w1.to(tl.int64) < drop_below, null, label), mask=exists)
 
-    # One square root a sample, in the table's float64: near t = 0, float32 would lose 1 - abar.
+    # One pair of square roots per sample, in the float64 of the table: near t = 0, float32 would
+    # lose the digits of 1 - abar.
     abar = tl.load(alpha_bar + t, mask=exists, other=1.0)
-    signal, noise = tl.sqrt(abar).to(tl.float32), tl.sqrt(1.0 - abar).to(tl.float32)
+    signal = tl.sqrt(abar).to(tl.float32)
+    noise = tl.sqrt(1.0 - abar).to(tl.float32)
     x = tl.load(x0 + at, mask=inside).to(tl.float32)
     eps = tl.reshape(normals(seed, step, sample_id, block, NOISE), (SAMPLES, BLOCK))
     tl.store(xt + at, (signal * x + noise * eps).to(xt.dtype.element_ty), mask=inside)
@@ -82,17 +86,38 @@ def noised_batch(
     sample_ids: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Launch the kernel: `kernels.reference.noised_batch`, whose arguments these are."""
-    x0, y, ids = x0.contiguous(), y.contiguous(), sample_ids.contiguous()
-    xt, t_of, y_of = torch.empty_like(x0), torch.empty_like(y), torch.empty_like(y)
+    x0 = x0.contiguous()
+    y = y.contiguous()
+    xt = torch.empty_like(x0)
+    t_of = torch.empty_like(y)
+    y_of = torch.empty_like(y)
     target = None if prediction == "x0" else torch.empty_like(x0)
-    B, n, T = len(x0), math.prod(x0.shape[1:]), len(alpha_bar) - 1
+    B = len(x0)
+    n = math.prod(x0.shape[1:])
     if B:
-        # (word + 1/2) / 2^32 < p_uncond, solved for the word. In float64 no step of it rounds.
+        # (word + 1/2) / 2^32 < p_uncond, solved for the word. In float64 none of this is rounded.
         drop_below = math.ceil(p_uncond * 2**32 - 0.5)
-        tensors = x0, y, alpha_bar.contiguous(), ids, xt, t_of, y_of, target
-        numbers = step, seed, T, null, drop_below, B, n
-        grid, options = tiles(B, max(n, 1))  # samples of nothing have a time and a label too
+        grid, options = tiles(
+            B, max(n, 1)
+        )  # samples without elements still have a time and a label
         options["V"] = prediction == "v"
-        with torch.cuda.device_of(x0):
-            noising_kernel[grid](*tensors, *numbers, **options)
+        with torch.cuda.device(x0.get_device()):
+            noising_kernel[grid](
+                x0,
+                y,
+                alpha_bar.contiguous(),
+                sample_ids.contiguous(),
+                xt,
+                t_of,
+                y_of,
+                target,
+                step,
+                seed,
+                len(alpha_bar) - 1,
+                null,
+                drop_below,
+                B,
+                n,
+                **options,
+            )
     return xt, t_of, y_of, x0 if target is None else target

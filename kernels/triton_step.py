@@ -1,15 +1,17 @@
 """The step as one pass over memory: every solver, its guidance and its noise, in a Triton kernel.
 
 What moves. A GPU does arithmetic much faster than its memory can feed it, so the price of a step is
-what it reads and writes. Eager torch runs `kernels.reference.guided_step` as ten operations: 14
-reads and 10 writes of a tensor of x_t's size. The kernel reads x_t and the two halves of `out`, and
-writes x_s: 3 reads and 1 write. (A solver that looks back: 4 and 2.) The noise moves nothing.
+what it reads and writes. Eager torch runs `kernels.reference.guided_step` as eight operations, with
+11 reads and 8 writes of a tensor of x_t's size. The kernel reads x_t and the two halves of `out`,
+and writes x_s: 3 reads and 1 write. (A solver that looks back needs 4 and 2.) The noise moves
+nothing, because it is made where it is used.
 
-What is computed. Free arithmetic has an end: at 16 bytes an element an H100 has time for a hundred
-instructions or so, and noise is most of the 52 that are needed. So one Philox call serves four
-neighbours, and logarithm, sine and cosine are polynomials on the words themselves.
+What is computed. Arithmetic is not free without limit: at 16 bytes per element an H100 has time for
+about a hundred instructions per element, and the kernel needs 52, most of them for the noise. So
+one Philox call serves four neighbours, and logarithm, sine and cosine are polynomials on the words
+themselves, without branches.
 
-Read on in the order of the data: the noise, from a word to a normal; the tile; the launch.
+The file follows the data: the noise, from a word to a normal; the tile; the launch.
 """
 
 from __future__ import annotations
@@ -105,7 +107,8 @@ def step_kernel(
     BLOCK: tl.constexpr,
 ):
     """Move a tile of SAMPLES samples by BLOCK elements along row `k`."""
-    group, first = tl.program_id(1) + tl.program_id(2) * tl.num_programs(1), tl.program_id(0)
+    group = tl.program_id(1) + tl.program_id(2) * tl.num_programs(1)
+    first = tl.program_id(0)
     sample, element, at, inside, block = places(group, first, B, n, SAMPLES, BLOCK)  # type: ignore
     out_at = at
     if pixels is not None:  # channel j of pixel i is element j pixels + i, and lies at i C + j
@@ -113,20 +116,25 @@ def step_kernel(
         i = element.to(tl.uint32) - j * pixels
         out_at = sample * n + (i * (n // pixels) + j)
 
-    # (p, q, a, b, c, d, e, m), from device memory: the host does not know it, nor waits for it.
+    # (p, q, a, b, c, d, e, m), from device memory, so that the host does not have to wait for it.
     if k.dtype.is_ptr():
         k = tl.load(k)
     row = rows + k * 8
-    p, q = tl.load(row).to(tl.float32), tl.load(row + 1).to(tl.float32)
-    a, b = tl.load(row + 2).to(tl.float32), tl.load(row + 3).to(tl.float32)
-    c, d = tl.load(row + 4).to(tl.float32), tl.load(row + 5).to(tl.float32)
-    e, m = tl.load(row + 6).to(tl.float32), tl.load(row + 7).to(tl.float32)
+    p = tl.load(row).to(tl.float32)
+    q = tl.load(row + 1).to(tl.float32)
+    a = tl.load(row + 2).to(tl.float32)
+    b = tl.load(row + 3).to(tl.float32)
+    c = tl.load(row + 4).to(tl.float32)
+    d = tl.load(row + 5).to(tl.float32)
+    e = tl.load(row + 6).to(tl.float32)
+    m = tl.load(row + 7).to(tl.float32)
 
-    # g = out_cond + m w (out_cond - out_null). The null half is B samples further on: no chunk,
-    # no copy. Tests against None are settled when the kernel is compiled.
+    # g = out_cond + m w (out_cond - out_null). The null half begins B samples after the conditional
+    # half, so `out` is neither split nor copied. Tests against None are decided at compile time.
     x = tl.load(xt + at, mask=inside).to(tl.float32)
     cond = tl.load(out + out_at, mask=inside).to(tl.float32)
-    g, null = cond, cond
+    g = cond
+    null = cond
     if w is not None or w_each is not None:
         null = tl.load(out + B.to(tl.int64) * n + out_at, mask=inside).to(tl.float32)
         if w_each is not None:
@@ -157,10 +165,16 @@ def tiles(B: int, n: int) -> tuple[tuple, dict]:
     block = min(TILE, max(4, triton.next_power_of_2(n)))
     groups = triton.cdiv(B, TILE // block)
     grid = (triton.cdiv(n, block), min(groups, MAX_GRID_Y), triton.cdiv(groups, MAX_GRID_Y))
-    # A product and a sum may be fused, rounded once: that is Triton's habit until version 3.10.
-    tile = dict(SAMPLES=TILE // block, BLOCK=block, enable_fp_fusion=True)
-    # Of two warps a thread has 16 elements, who share addresses. Single accesses want more threads.
-    return grid, tile | dict(num_warps=2 if n % 16 == 0 else 4)
+    # With two warps each thread has 16 elements, which share their addresses and the row: an H100
+    # then moves 16-bit tensors at the speed of a copy, and with four warps at 94 % of it. If n is
+    # not a multiple of 16, accesses are not wide, and more threads hide more of their latency:
+    # there two warps lose a quarter of the speed.
+    num_warps = 2 if n % 16 == 0 else 4
+    # enable_fp_fusion: a product and a sum are fused and rounded once, Triton's default before
+    # 3.10.
+    return grid, dict(
+        SAMPLES=TILE // block, BLOCK=block, num_warps=num_warps, enable_fp_fusion=True
+    )
 
 
 def guided_step(
@@ -178,22 +192,38 @@ def guided_step(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Launch the kernel: `kernels.reference.guided_step`, whose arguments these are.
 
-    A host that does not wait cannot refuse what the reference does: no `x0prev` where e != 0 (the
-    term is left out), ids past 2^32-1 (taken modulo 2^32), a `k` on the device past the table.
+    The host does not wait for the GPU, so it cannot refuse what only values show, as the reference
+    does: without `x0prev` a term with e != 0 is left out, ids are taken modulo 2^32, and a `k` on
+        the
+    device must lie inside the table.
     """
-    B, n = len(xt), math.prod(xt.shape[1:])
+    B = len(xt)
+    n = math.prod(xt.shape[1:])
     xs = torch.empty(xt.shape, dtype=xt.dtype, device=xt.device)
     x0hat = torch.empty_like(xs) if want_x0 else None
     if xs.numel() == 0:
         return xs, x0hat
-    last = out.ndim > 2 and n < 2**31 and out.movedim(1, -1).is_contiguous()
-    pixels = n // out.shape[1] if last and not out.is_contiguous() else None
-    out = out if last else out.contiguous()
-    one, each = (None, w.contiguous()) if isinstance(w, torch.Tensor) else (w, None)
-    past = None if x0prev is None else x0prev.contiguous()
-    tensors = xt.contiguous(), out, past, xs, x0hat, rows.contiguous()
-    numbers = k, one, each, seed, sample_ids.contiguous(), float(clip), B, n, pixels
+    channels_last = out.ndim > 2 and n < 2**31 and out.movedim(1, -1).is_contiguous()
+    pixels = n // out.shape[1] if channels_last and not out.is_contiguous() else None
+    w_is_tensor = isinstance(w, torch.Tensor)
     grid, options = tiles(B, n)
-    with torch.cuda.device_of(xt):
-        step_kernel[grid](*tensors, *numbers, **options)
+    with torch.cuda.device(xt.get_device()):
+        step_kernel[grid](
+            xt.contiguous(),
+            out if channels_last else out.contiguous(),
+            None if x0prev is None else x0prev.contiguous(),
+            xs,
+            x0hat,
+            rows.contiguous(),
+            k,
+            None if w_is_tensor else w,
+            w.contiguous() if w_is_tensor else None,
+            seed,
+            sample_ids.contiguous(),
+            float(clip),
+            B,
+            n,
+            pixels,
+            **options,
+        )
     return xs, x0hat

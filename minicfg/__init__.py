@@ -35,22 +35,37 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name's module when the name is first asked for."""
-    if name == "solvers":
-        return importlib.import_module("minicfg.solvers")
-    if name not in _HOME:
+    """Import the module of a public name when the name is first used."""
+    if name != "solvers" and name not in _HOME:
         raise AttributeError(f"module 'minicfg' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"minicfg.{_HOME[name]}"), name)
+    try:
+        if name == "solvers":
+            return importlib.import_module("minicfg.solvers")
+        return getattr(importlib.import_module(f"minicfg.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        raise missing_package(f"minicfg.{name}", error) from error
+
+
+def missing_package(user: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """The same error with a sentence that says how to install what `user` lacks."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "minicfg", "kernels", "tutorial"):
+        return error
+    return ModuleNotFoundError(
+        f"{user} imports {package}, which is not installed: in the checkout, run make, or "
+        "pip install -c constraints.txt -e '.[torch]'",
+        name=error.name,
+    )
 
 
 def _check_kernels_is_ours() -> None:
-    """`kernels` is another package's import name too: say so here, rather than fail on it later."""
+    """Refuse another project's package `kernels` here, before anything fails inside it."""
     ours = Path(__file__).resolve().parent.parent / "kernels" / "__init__.py"
     spec = importlib.util.find_spec("kernels")
     found = spec.origin if spec else None
     if found is None or Path(found).resolve() != ours:
         raise ImportError(
-            f"minicfg needs its own 'kernels' ({ours}), but 'import kernels' finds {found}. "
+            f"'import kernels' finds {found}, and minicfg uses its own package {ours}. "
             "Install this checkout, editable, in an environment of its own: run 'make', or "
             "uninstall the other package of that name."
         )

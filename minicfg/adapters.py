@@ -40,31 +40,6 @@ class DiffusersUNet:
         return self.net(xt, t - 1, class_labels=y).sample
 
 
-@dataclass(frozen=True)
-class LucidrainsUnet:
-    """`Unet` of denoising-diffusion-pytorch's `classifier_free_guidance`; its null is a parameter.
-
-    Its own sampler asks it twice, mixes by `cond_scale` = 1 + w and, by default, keeps only the
-    part of the difference that is perpendicular to the conditional answer. Here it is asked once,
-    as one batch, and mixed as the paper does.
-    """
-
-    net: Any
-    prediction: Prediction = "eps"
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return self.net.classes_emb.num_embeddings
-
-    def __call__(
-        self, xt: Float[Tensor, "B C H W"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
-    ) -> Float[Tensor, "B C H W"]:
-        """The network's output, `t` in 1..T and `y` in 0..K."""
-        keep = y < self.num_classes
-        return self.net(xt, t - 1, y.where(keep, 0), cond_keep_mask=keep)
-
-
 @dataclass(frozen=True, eq=False)
 class Autoguided:
     """`good` guided away from a worse model that is asked for the same label, not for none.
@@ -105,12 +80,6 @@ class Autoguided:
         return out if len(y) == n else torch.cat([out, self.bad(xt[n:], t[n:], self.y)])
 
 
-def schedule_from_betas(betas: Float[Tensor, " T"], name: str = "custom") -> Schedule:
-    """Their table of T entries, from any project; in float64, with what digits it has."""
-    beta = betas.detach().cpu().double()
-    return Schedule(torch.cat([beta.new_zeros(1), beta]), name)
-
-
 def schedule_from_diffusers(config: Mapping[str, Any]) -> Schedule:
     """The schedule of a diffusers scheduler's config, computed in float64.
 
@@ -125,7 +94,7 @@ def schedule_from_diffusers(config: Mapping[str, Any]) -> Schedule:
     if isinstance(T, bool) or not isinstance(T, int) or T < 1:
         raise UsageError(f"num_train_timesteps = {T!r}: an integer of at least 1 is needed")
     if config.get("trained_betas") is not None:
-        beta = torch.as_tensor(config["trained_betas"], dtype=torch.float64)
+        beta = torch.as_tensor(config["trained_betas"], dtype=torch.float64, device="cpu").detach()
     elif kind in ("linear", "scaled_linear"):
         low, high = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
         power = 1 if kind == "linear" else 2
@@ -137,5 +106,5 @@ def schedule_from_diffusers(config: Mapping[str, Any]) -> Schedule:
         raise UsageError(
             f"beta_schedule = {kind!r}: linear, scaled_linear, squaredcos_cap_v2 or trained_betas"
         )
-    schedule = schedule_from_betas(beta, f"diffusers {kind}")
+    schedule = Schedule(torch.cat([beta.new_zeros(1), beta]), f"diffusers {kind}")
     return schedule.zero_terminal_snr() if config.get("rescale_betas_zero_snr") else schedule

@@ -1,126 +1,190 @@
-"""What a training run is made of: the one configuration that the flags come from and that is saved.
+"""The settings of a training run: one frozen dataclass, which also makes the command line's flags.
 
-No torch here, so that `minicfg train --help` is quick.
+The names that a user can choose from (schedules, predictions, precisions, solvers, guidance rules)
+are `Literal` types here. Every other list of them is read from these types with
+`typing.get_args`. This module does not import torch, so that `minicfg train --help` starts quickly.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from minicfg.errors import UsageError
+
+ScheduleName = Literal["cosine", "linear", "sigmoid", "log_snr"]
+Prediction = Literal["eps", "x0", "v"]
+SolverName = Literal["ddpm", "ddim", "dpmpp_2m", "cfgpp"]
+RuleName = Literal["guide", "rescale", "dynamic_threshold", "apg"]
+
+# Defaults of the solvers (`minicfg.solvers`) and of the guidance rules (`minicfg.guidance`). They
+# stand here because the help of the command line prints them, and it must not import torch.
+DDIM_ETA = 0.0
+DDPM_V = 0.0
+RESCALE_PHI = 0.7
+DYNAMIC_THRESHOLD_P = 0.995
+DYNAMIC_THRESHOLD_BOUND = 1.0
+APG_ETA = 0.0
+APG_R = math.inf
+
+# There is float16 as well as bfloat16 because the free GPUs of hosted notebooks (NVIDIA T4) have
+# arithmetic for float16 but none for bfloat16. Small gradients underflow to 0 in float16, so the
+# loss is scaled up before the backward pass (`torch.amp.GradScaler`).
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A run is a function of this and of the data. Refuses what cannot be, field by field."""
+    """The settings of a training run, which together with the data determine its result.
+
+    Raises:
+        UsageError: if a setting has an invalid value, or two settings contradict each other.
+    """
 
     data: str = "digits"
-    """What to learn from: digits, idx:DIR, folder:DIR, npz:FILE or toy:dots."""
+    """Training data: digits, idx:DIR, folder:DIR, npz:FILE or toy:dots."""
     size: int = 32
-    """Height and width that the images of folder:DIR are scaled and cropped to."""
-    schedule: Literal["cosine", "linear", "sigmoid", "log_snr"] = "cosine"
-    """Noise schedule; log_snr is the guidance paper's own."""
+    """Height and width in pixels, 1..1024, to which the images of folder:DIR are scaled and
+    cropped."""
+    schedule: ScheduleName = "cosine"
+    """Noise schedule; log_snr is the one of the guidance paper."""
     zero_snr: bool = False
-    """Leave nothing of the data at t = T (arXiv:2305.08891); needs prediction v or x0."""
+    """Rescale the schedule so that x_T is pure noise (arXiv:2305.08891). Use it if samples are
+    never very dark or very bright; it requires prediction v or x0."""
     continuous: bool = False
-    """Train at a real-valued log SNR of each image's own, not at T of them: the guidance paper's
-    Algorithm 1. Needs schedule log_snr; T then is the finest grid that sampling may take."""
+    """Draw a real-valued log SNR for each image instead of one of T values: Algorithm 1 of the
+    guidance paper (arXiv:2207.12598). It requires schedule log_snr; T is then the largest number
+    of steps that a sampler can take."""
     T: int = 1000
-    """Steps of the noise schedule, 1..10000."""
-    prediction: Literal["eps", "x0", "v"] = "eps"
-    """What the network puts out: the noise, the data, or sqrt(abar) eps - sqrt(1 - abar) x0."""
+    """Number of steps of the noise schedule, 1..10000."""
+    prediction: Prediction = "eps"
+    """What the network predicts: the noise eps, the data x0, or
+    v = sqrt(abar) eps - sqrt(1 - abar) x0."""
     min_snr: float = 0.0
-    """Cap on the signal-to-noise ratio a loss is weighed by (arXiv:2303.09556: 5); 0 for none."""
+    """Cap on the loss weight (min-SNR weighting, arXiv:2303.09556): a squared error in x_0 is
+    multiplied by min(SNR, min_snr). Try the paper's 5 if training is slow. With 0, a squared error
+    in the predicted quantity has weight 1 at every t."""
     steps: int = 2000
-    """Optimiser steps."""
+    """Number of optimiser steps."""
     batch: int = 128
-    """Images a step."""
+    """Number of images per step, over all processes."""
     p_uncond: float = 0.1
-    """Probability, for each image, that its label is replaced by the null label, 0..1."""
+    """Probability, 0..1, that the label of an image is replaced by the null label."""
     lr: float = 3e-3
-    """Largest learning rate; it rises from 0, then falls to 0, in half cosines."""
+    """Largest learning rate. The rate rises from 0 to it and falls to 0 again, in half cosines."""
     warmup: float = 0.15
-    """Share of the steps in which the learning rate rises, in (0, 1)."""
+    """Fraction of the steps in which the learning rate rises, in (0, 1). A longer warm-up helps if
+    the loss jumps in the first steps."""
     weight_decay: float = 0.01
-    """Decay of AdamW, in units of the learning rate."""
+    """Weight decay of AdamW (arXiv:1711.05101): each step multiplies the weights by
+    1 - learning rate * weight_decay."""
     grad_clip: float = 1.0
-    """Longest gradient; a longer one is scaled down to it."""
+    """Largest norm of the gradient, above 0; a longer gradient is scaled down to it. Lower it if
+    single batches make the loss jump; a large value such as 1e9 switches clipping off."""
     ema: float = 0.995
-    """Share of the old average kept by a step, in [0, 1); smaller early on."""
+    """Decay per step of the exponential moving average of the weights, in [0, 1). Samples are drawn
+    with the average, which covers about 1 / (1 - ema) steps, fewer at the start. Raise it in long
+    runs; with 0 the average equals the weights."""
     width: int = 24
-    """Channels at full size, a multiple of 8."""
+    """Number of channels at full resolution, a multiple of 8."""
     multipliers: tuple[int, ...] = (1, 2, 2)
-    """Channels of each level in units of width; every level after the first halves the picture."""
+    """Number of channels of each level in units of width; every level after the first halves the
+    resolution."""
     blocks: int = 1
-    """Residual blocks of a level, each way."""
+    """Number of residual blocks per level, on the way down and again on the way up."""
     attention: tuple[int, ...] = ()
-    """Levels that attend over the whole picture, 0 the finest."""
+    """Levels with self-attention over all pixels, where 0 is the finest."""
     dropout: float = 0.0
-    """Share of activations dropped in training, in [0, 1)."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Arithmetic of the network; weights stay float32, and with float16 the loss is scaled."""
+    """Fraction of the activations that are set to 0 in training, in [0, 1)."""
+    precision: Precision = "float32"
+    """Arithmetic of the network; the weights stay float32. On a GPU, bfloat16 is faster, and so is
+    float16 on GPUs without bfloat16 (such as the T4 of free hosted notebooks)."""
     checkpointing: bool = False
-    """Compute activations twice instead of keeping them: less memory, a third more time."""
+    """Recompute activations in the backward pass instead of storing them (arXiv:1604.06174). It
+    takes a third more time; use it if a batch does not fit into the GPU's memory."""
     compile: bool = False
-    """Compile the network first: a minute's wait, then faster steps."""
+    """Compile the network with torch.compile before the first step. That takes about a minute, so
+    it pays in runs of many steps on a GPU."""
     seed: int = 0
-    """Seed of weights, noise and data order, 0..2^64-1."""
+    """Seed of the weights, the noise and the order of the data, 0..2^64-1."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be, naming field, value and range."""
+        """Check every setting, then the settings that depend on each other."""
         levels = len(self.multipliers)
-        _one_of("schedule", self.schedule, ("cosine", "linear", "sigmoid", "log_snr"))
-        _one_of("precision", self.precision, ("float32", "bfloat16", "float16"))
-        _one_of("prediction", self.prediction, ("eps", "x0", "v"))
-        _integer("size", self.size, 1, 1024)
-        _integer("T", self.T, 1, 10_000)
-        _integer("steps", self.steps, 1, 2**32 - 1)
-        _integer("batch", self.batch, 1, 2**20)
-        _real("p_uncond", self.p_uncond, lambda v: 0 <= v <= 1, "0..1")
-        _real("min_snr", self.min_snr, lambda v: v >= 0, "0 or more")
-        _real("warmup", self.warmup, lambda v: 0 < v < 1, "in (0, 1)")
-        _real("lr", self.lr, lambda v: v > 0, "above 0")
-        _real("weight_decay", self.weight_decay, lambda v: v >= 0, "0 or more")
-        _real("grad_clip", self.grad_clip, lambda v: v > 0, "above 0")
-        _real("ema", self.ema, lambda v: 0 <= v < 1, "in [0, 1)")
-        _integer("width", self.width, 8, 1024)
+        check_choice("schedule", self.schedule, ScheduleName)
+        check_choice("precision", self.precision, Precision)
+        check_choice("prediction", self.prediction, Prediction)
+        _check_integer("size", self.size, 1, 1024)
+        _check_integer("T", self.T, 1, 10_000)
+        _check_integer("steps", self.steps, 1, 2**32 - 1)
+        _check_integer("batch", self.batch, 1, 2**20)
+        _check_number("p_uncond", self.p_uncond, lambda v: 0 <= v <= 1, "in 0..1")
+        _check_number("min_snr", self.min_snr, lambda v: v >= 0, "of 0 or more")
+        _check_number("warmup", self.warmup, lambda v: 0 < v < 1, "in (0, 1)")
+        _check_number("lr", self.lr, lambda v: v > 0, "above 0")
+        _check_number("weight_decay", self.weight_decay, lambda v: v >= 0, "of 0 or more")
+        _check_number("grad_clip", self.grad_clip, lambda v: v > 0, "above 0")
+        _check_number("ema", self.ema, lambda v: 0 <= v < 1, "in [0, 1)")
+        _check_integer("width", self.width, 8, 1024)
         if self.width % 8:
-            raise UsageError(f"width = {self.width}: a multiple of 8 is needed")
+            raise UsageError(
+                f"width = {self.width} is not divisible by 8, the size of a normalised group of "
+                "channels: use a multiple of 8"
+            )
         if not 1 <= levels <= 6:
-            raise UsageError(f"multipliers = {self.multipliers}: 1..6 levels are needed")
+            raise UsageError(
+                f"multipliers = {self.multipliers} describes {levels} levels: use 1..6 levels"
+            )
         for multiplier in self.multipliers:
-            _integer("multipliers", multiplier, 1, 16)
-        _integer("blocks", self.blocks, 1, 16)
+            _check_integer("multipliers", multiplier, 1, 16)
+        _check_integer("blocks", self.blocks, 1, 16)
         for level in self.attention:
-            _integer("attention", level, 0, levels - 1)
-        _real("dropout", self.dropout, lambda v: 0 <= v < 1, "in [0, 1)")
-        _integer("seed", self.seed, 0, 2**64 - 1)
+            _check_integer("attention", level, 0, levels - 1)
+        _check_number("dropout", self.dropout, lambda v: 0 <= v < 1, "in [0, 1)")
+        _check_integer("seed", self.seed, 0, 2**64 - 1)
         if self.zero_snr and (self.prediction == "eps" or self.T == 1):
             raise UsageError(
-                f"zero_snr with prediction = {self.prediction!r}, T = {self.T}: x_T would be "
-                "the noise itself; prediction v or x0, and T of 2 or more, are needed"
+                f"zero_snr with prediction = {self.prediction!r}, T = {self.T}: x_T is then pure "
+                "noise and contains nothing of x_0; use prediction v or x0, and T of 2 or more"
             )
         if self.continuous and (self.schedule != "log_snr" or self.zero_snr or self.T == 1):
             raise UsageError(
                 f"continuous with schedule = {self.schedule!r}, T = {self.T}, zero_snr = "
-                f"{self.zero_snr}: log_snr as it is, with T of 2 or more, is needed"
+                f"{self.zero_snr}: Algorithm 1 is defined for log_snr alone; use schedule log_snr "
+                "without zero_snr, and T of 2 or more"
             )
 
 
-def _integer(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UsageError(f"{name} = {value!r}: an integer in {low}..{high} is needed")
-
-
-def _real(name: str, value: object, holds: Callable[[float], bool], allowed: str) -> None:
-    number = value if isinstance(value, (int, float)) and type(value) is not bool else math.nan
-    if not (math.isfinite(number) and holds(number)):
-        raise UsageError(f"{name} = {value!r}: a number {allowed} is needed")
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, choices: Any) -> None:
+    """Raise a UsageError unless `value` is one of the strings of `choices`, a `Literal` type."""
+    allowed = get_args(choices)
     if value not in allowed:
-        raise UsageError(f"{name} = {value!r}: one of {', '.join(allowed)} is needed")
+        listed = ", ".join(allowed[:-1]) + f" or {allowed[-1]}"
+        raise UsageError(f"{name} = {value!r} is unknown: use {listed}")
+
+
+def _check_integer(name: str, value: object, low: int, high: int) -> None:
+    """Raise a UsageError unless `value` is an integer with low <= value <= high."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        wrong = f"has type {type(value).__name__}"
+    elif not low <= value <= high:
+        wrong = "is out of range"
+    else:
+        return
+    raise UsageError(f"{name} = {value!r} {wrong}: use an integer in {low}..{high}")
+
+
+def _check_number(name: str, value: object, holds: Callable[[float], bool], allowed: str) -> None:
+    """Raise a UsageError unless `value` is a finite number for which `holds` is true."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        wrong = f"has type {type(value).__name__}"
+    elif not abs(value) <= sys.float_info.max:  # NaN, infinities and integers beyond any float
+        wrong = "is not a finite number"
+    elif not holds(value):
+        wrong = "is out of range"
+    else:
+        return
+    raise UsageError(f"{name} = {value!r} {wrong}: use a number {allowed}")

@@ -1,8 +1,9 @@
-"""Several processes, one run: who of those that `torchrun` started does what.
+"""Training and sampling with several processes, as `torchrun` starts them.
 
-Each process is a rank. All hold the same weights and take their own share of every batch; torch's
-DistributedDataParallel averages the gradients, gloo on CPUs and NCCL on GPUs carry them. Noise is a
-function of (seed, place in the batch, step), so the batch is the same however many share it.
+Each process has a rank and holds the same weights. In training, every rank takes a slice of each
+batch, and torch's DistributedDataParallel averages the gradients, over gloo on CPUs and NCCL on
+GPUs. Noise is a function of (seed, position in the batch, step), so the batch does not depend on
+the number of processes.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
-# Its functions take the group there is when it is first imported as a default, and keep it for
-# good: imported by something later, it would keep gloo's threads alive past the end of `ranks`,
-# and a thread that lets go of a tensor while the interpreter is being taken down aborts it.
+# The functions of this module store the process group that exists when it is first imported, as a
+# default argument, and never release it. It is imported here, before there is a group, because a
+# stored gloo group keeps its threads alive beyond the end of `process_group`. A thread that
+# releases a tensor while the interpreter shuts down aborts the process.
 import torch.distributed.nn
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -31,29 +33,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process, `rank` in 0..world-1, and how many there are."""
+    """The rank of this process, 0..world-1, and the number of processes.
+
+    The methods that communicate must be called by every rank, in the same order.
+    """
 
     rank: int = 0
     world: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that prints and writes."""
+        """Whether this process prints and writes files."""
         return self.rank == 0
 
-    def share(self, n: int) -> slice:
-        """This rank's part of `n` places; the parts differ by one at most."""
+    def local_slice(self, n: int) -> slice:
+        """This rank's part of `n` positions; the sizes of the parts differ by at most 1."""
         return slice(n * self.rank // self.world, n * (self.rank + 1) // self.world)
 
     def sum(self, x: Float[Tensor, "*D"]) -> Float[Tensor, "*D"]:
-        """The sum over the ranks, on every rank; `x` itself where there is one."""
+        """The sum of `x` over the ranks, on every rank; with one process, `x` itself."""
         if self.world > 1:
             x = x.clone()
             dist.all_reduce(x)
         return x
 
     def largest(self, number: int, device: torch.device) -> int:
-        """The largest over the ranks."""
+        """The largest `number` of all ranks, on every rank."""
         if self.world == 1:
             return number
         x = torch.tensor(number, device=device)
@@ -61,46 +66,63 @@ class Ranks:
         return int(x)
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with its gradients averaged over the ranks."""
+        """The model, whose backward pass averages the gradients over the ranks."""
         return DistributedDataParallel(model) if self.world > 1 else model
 
-    def device(self, asked: str) -> torch.device:
-        """`auto` is this rank's GPU, or the CPU where there is none."""
-        if asked == "auto":
-            asked = "cuda" if torch.cuda.is_available() else "cpu"
+    def device(self, name: str) -> torch.device:
+        """The device called `name`, where `auto` is a GPU if there is one, and else the CPU.
+
+        With several processes on GPUs, every process gets the GPU of its local rank.
+        """
+        requested = name
+        if name == "auto":
+            requested = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            device = torch.device(asked)
+            device = torch.device(requested)
         except RuntimeError:
-            raise UsageError(f"--device {asked}: auto, cpu or cuda is needed") from None
-        if device.type not in ("cpu", "cuda"):
-            raise UsageError(f"--device {asked}: auto, cpu or cuda is needed")
+            device = None
+        if device is None or device.type not in ("cpu", "cuda"):
+            raise UsageError(f"--device {name} is not supported: use auto, cpu or cuda")
         if device.type == "cuda" and not torch.cuda.is_available():
-            raise MachineError(f"--device {asked}: torch finds no CUDA device here; --device cpu")
+            raise MachineError(
+                f"--device {name}: torch finds no CUDA device on this machine; use --device cpu"
+            )
         if device.type == "cuda" and self.world > 1:
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
         return device
 
 
+SINGLE_PROCESS = Ranks()
+
+
 @contextmanager
-def ranks() -> Iterator[Ranks]:
-    """The group that torchrun's environment speaks of, or this process alone.
+def process_group() -> Iterator[Ranks]:
+    """The process group that torchrun's environment variables describe, or this process alone.
 
     Raises:
-        MachineError: where another rank is gone. What was saved is what there is to go on from.
+        MachineError: if another rank has ended. The run can be resumed from its last saved state.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield Ranks()
+        yield SINGLE_PROCESS
         return
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Ranks(dist.get_rank(), world)
     except dist.DistError as error:
-        raise MachineError(f"rank {dist.get_rank()}: another rank is gone ({error})") from error
+        raise _rank_has_ended(error) from error
     except RuntimeError as error:
+        # gloo reports a lost connection as a plain RuntimeError.
         if "onnection" not in str(error) and "gloo" not in str(error):
             raise
-        raise MachineError(f"rank {dist.get_rank()}: another rank is gone ({error})") from error
+        raise _rank_has_ended(error) from error
     finally:
         dist.destroy_process_group()
+
+
+def _rank_has_ended(error: Exception) -> MachineError:
+    return MachineError(
+        f"rank {dist.get_rank()}: another rank is gone ({error}); start the command again, a "
+        "training run with --resume"
+    )

@@ -1,16 +1,16 @@
-"""Every error a user can cause, each one line that names the argument, its value and what would do.
+"""The errors that a user can cause. Each message is one line: argument, value, fault and remedy.
 
-The command line turns them into exit codes: `UsageError` 2, `DataError` 3, `MachineError` 4.
+The command line turns each class into an exit code: UsageError 2, DataError 3, MachineError 4.
 """
 
 
 class UsageError(ValueError):
-    """An argument that cannot be: out of range, of the wrong shape, or at odds with another."""
+    """An argument is invalid: out of range, of the wrong shape, or in conflict with another one."""
 
 
 class DataError(ValueError):
-    """A data set or checkpoint that cannot be read, or is not what it says."""
+    """A data set or a checkpoint cannot be read, or its content is not what it must be."""
 
 
 class MachineError(RuntimeError):
-    """Something the machine lacks: a device, memory, disk, permission, a package."""
+    """The machine lacks something: a device, memory, disk space, a permission, or a package."""

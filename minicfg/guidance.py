@@ -1,10 +1,21 @@
-"""Classifier-free guidance: the mix, rules that bend it, and the other convention.
+"""Classifier-free guidance: the mix of two predictions, and rules that change it.
 
-A rule is `rule(out_cond, out_null, w, xt, p, q) -> g`, with `p`, `q` of the solver's row, in which
-`p xt + q g` is the guess of x_0. `functools.partial(rescale, phi=0.5)` sets its parameter. A rule
-remembers nothing. So these rules of step 17 are not among them: APG's momentum needs the rows
-before, ReCFG the means of both outputs, and model guidance another training. Two are no rules: a
-limited interval is a column of the table (`solvers.with_interval`), and autoguidance another model
+    guide(out_cond, out_null, w) = (1 + w) out_cond - w out_null
+
+`guide` is the function that the sampler runs. It is one line of torch, and stands in
+`kernels.reference` beside the step that uses it:
+
+    torch.lerp(out_null, out_cond, 1 + w)
+
+w = 0 gives the conditional model and w = -1 the unconditional one, each to the last bit. Step 10 of
+the course derives it. Other projects count from w = -1: their scale is 1 + w (`scale_from_w`).
+
+A rule is `rule(out_cond, out_null, w, xt, p, q) -> g`, where `p xt + q g` is the guess of x_0 (`p`
+and `q` are the solver's). It replaces `guide` in `minicfg.sample(..., rule=...)`; its parameter is
+set by `functools.partial(rescale, phi=0.5)`. A rule has no memory, so three methods of step 17 are
+not here: APG's momentum, which needs earlier rows; ReCFG, which needs the means of both outputs;
+and model guidance, which is another way to train. A weight that changes with t is a column of the
+table (`solvers.with_weight`, `solvers.with_interval`), and autoguidance is a model
 (`adapters.Autoguided`).
 """
 
@@ -16,34 +27,29 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from kernels import reference
+from kernels.reference import guide
+from minicfg.config import (
+    APG_ETA,
+    APG_R,
+    DYNAMIC_THRESHOLD_BOUND,
+    DYNAMIC_THRESHOLD_P,
+    RESCALE_PHI,
+)
 from minicfg.errors import UsageError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-
-def guide(
-    out_cond: Float[Tensor, "B *D"],
-    out_null: Float[Tensor, "B *D"],
-    w: float | Float[Tensor, " B"],
-) -> Float[Tensor, "B *D"]:
-    """`(1 + w) out_cond - w out_null` (Ho and Salimans 2022, arXiv:2207.12598, eq. 6).
-
-    `w = 0` is the conditional model, `w = -1` the unconditional one. `w` is one finite number or
-    one a sample. Written as `out_cond + w (out_cond - out_null)`, which at w = 0 is `out_cond` to
-    the last bit.
-    """
-    if out_cond.shape != out_null.shape:
-        raise UsageError(
-            f"out_cond has shape {tuple(out_cond.shape)} and out_null {tuple(out_null.shape)}"
-        )
-    if isinstance(w, Tensor):
-        if w.shape != out_cond.shape[:1]:
-            raise UsageError(f"w has shape {tuple(w.shape)}: one a sample is {out_cond.shape[:1]}")
-        w = w.reshape(-1, *[1] * (out_cond.ndim - 1)).to(out_cond.dtype)
-    else:
-        check_w(w)
-    return out_cond + w * (out_cond - out_null)
+__all__ = [
+    "apg",
+    "check_w",
+    "dynamic_threshold",
+    "guide",
+    "rescale",
+    "scale_from_w",
+    "w_from_scale",
+]
 
 
 def rescale(
@@ -54,18 +60,28 @@ def rescale(
     p: float | Float[Tensor, ""],
     q: float | Float[Tensor, ""],
     *,
-    phi: float = 0.7,
+    phi: float = RESCALE_PHI,
 ) -> Float[Tensor, "B *D"]:
-    """The mix with its standard deviation brought back towards that of `out_cond`, by `phi` 0..1.
+    """The mix, rescaled towards the standard deviation of `out_cond`.
 
-    Lin et al. 2023, arXiv:2305.08891, sec. 3.4; step 17 of the course. `phi = 0` is `guide`. Over
-    the numbers of a sample; one whose mix has no deviation stays as it is.
+    Lin et al. 2023, arXiv:2305.08891, sec. 3.4; step 17 of the course. Standard deviations are
+    taken over the elements of each sample; a mix whose standard deviation is 0 stays as it is.
+
+    Args:
+        out_cond: the network's output given the condition.
+        out_null: its output given the null condition.
+        w: guidance weight.
+        xt: not used.
+        p: not used.
+        q: not used.
+        phi: 0..1; at 0 this is `guide`, at 1 the standard deviation is that of `out_cond`.
     """
-    _within("phi", phi, 0 <= phi <= 1, "0..1")
+    _check_range("phi", phi, 0 <= phi <= 1, "a number in 0..1")
     g = guide(out_cond, out_null, w)
-    numbers = tuple(range(1, g.ndim))
-    of_cond, of_g = (a.std(numbers, correction=0, keepdim=True) for a in (out_cond, g))
-    ratio = torch.where(of_g > 0, of_cond / torch.where(of_g > 0, of_g, 1), 1)
+    elements = tuple(range(1, g.ndim))
+    std_cond = out_cond.std(elements, correction=0, keepdim=True)
+    std_g = g.std(elements, correction=0, keepdim=True)
+    ratio = torch.where(std_g > 0, std_cond / torch.where(std_g > 0, std_g, 1), 1)
     return (phi * ratio + 1 - phi) * g
 
 
@@ -77,16 +93,26 @@ def dynamic_threshold(
     p: float | Float[Tensor, ""],
     q: float | Float[Tensor, ""],
     *,
-    P: float = 0.995,
-    bound: float = 1.0,
+    P: float = DYNAMIC_THRESHOLD_P,
+    bound: float = DYNAMIC_THRESHOLD_BOUND,
 ) -> Float[Tensor, "B *D"]:
-    """The mix whose guess is cut at its own quantile `P`, 0..1, then shrunk into `bound` > 0.
+    """The mix whose guess of x_0 is clamped to its own quantile, then divided by it.
 
-    Saharia et al. 2022, arXiv:2205.11487, sec. 2.3; step 17 of the course. A guess within `bound`
-    stays as it is, so `bound = inf` is `guide`. The static threshold is the sampler's `clip`.
+    Saharia et al. 2022, arXiv:2205.11487, sec. 2.3; step 17 of the course. The static threshold is
+    the sampler's `clip`.
+
+    Args:
+        out_cond: the network's output given the condition.
+        out_null: its output given the null condition.
+        w: guidance weight.
+        xt: the state.
+        p: of the solver's row: the guess is `p xt + q g`.
+        q: likewise.
+        P: 0..1, the quantile of the guess's absolute values at which it is clamped.
+        bound: above 0. A guess within it stays as it is, so infinity gives `guide`.
     """
-    _within("P", P, 0 <= P <= 1, "0..1")
-    _within("bound", bound, bound > 0, "above 0")
+    _check_range("P", P, 0 <= P <= 1, "a number in 0..1")
+    _check_range("bound", bound, bound > 0, "a number above 0")
     _same_shape(out_cond, out_null=out_null, xt=xt)
     g = guide(out_cond, out_null, w)
     guess = p * xt + q * g
@@ -104,55 +130,73 @@ def apg(
     p: float | Float[Tensor, ""],
     q: float | Float[Tensor, ""],
     *,
-    eta: float = 0.0,
-    r: float = math.inf,
+    eta: float = APG_ETA,
+    r: float = APG_R,
 ) -> Float[Tensor, "B *D"]:
-    """Adaptive projected guidance, without its momentum, which would need a memory.
+    """Adaptive projected guidance, without its momentum.
 
     Sadat et al. 2024, arXiv:2410.02416; step 17 of the course. The difference of the two guesses of
-    x_0 is made at most `r` > 0 long, and of its part along the conditional guess a share `eta`, in
-    0..1, is kept. `eta = 1` and `r = inf` is `guide`.
+    x_0 is shortened to length `r`, and its component parallel to the conditional guess is scaled by
+    `eta`. With eta = 1 and r = infinity this is `guide`.
+
+    Args:
+        out_cond: the network's output given the condition.
+        out_null: its output given the null condition.
+        w: guidance weight.
+        xt: the state.
+        p: of the solver's row: the guess is `p xt + q g`.
+        q: likewise.
+        eta: 0..1, the fraction of the parallel component to keep.
+        r: above 0, the greatest length of the difference.
     """
-    _within("eta", eta, 0 <= eta <= 1, "0..1")
-    _within("r", r, r > 0, "above 0")
+    _check_range("eta", eta, 0 <= eta <= 1, "a number in 0..1")
+    _check_range("r", r, r > 0, "a number above 0")
     _same_shape(out_cond, out_null=out_null, xt=xt)
-    guess, apart = p * xt + q * out_cond, q * (out_cond - out_null)
-    numbers = tuple(range(1, apart.ndim))
-    length = apart.square().sum(numbers, keepdim=True).sqrt()
-    apart = torch.where(length > r, r / torch.where(length > 0, length, 1), 1) * apart
-    square = guess.square().sum(numbers, keepdim=True)
-    along = (apart * guess).sum(numbers, keepdim=True) / torch.where(square > 0, square, 1) * guess
-    step = (apart - (1 - eta) * along) / q
-    return guide(out_cond, out_cond - step, w)
+    guess = p * xt + q * out_cond
+    difference = q * (out_cond - out_null)
+    elements = tuple(range(1, guess.ndim))
+    length = difference.square().sum(elements, keepdim=True).sqrt()
+    difference = torch.where(length > r, r / torch.where(length > 0, length, 1), 1) * difference
+    square = guess.square().sum(elements, keepdim=True)
+    product = (difference * guess).sum(elements, keepdim=True)
+    parallel = product / torch.where(square > 0, square, 1) * guess
+    kept = difference - (1 - eta) * parallel
+    return guide(out_cond, out_cond - kept / q, w)
 
 
 def check_w(w: float) -> float:
-    """Return `w` if it is a finite number."""
-    if not math.isfinite(w):
-        raise UsageError(f"w = {w} is not a finite number")
-    return float(w)
+    """Return `w` if it is a finite number.
+
+    Raises:
+        UsageError: it is not.
+    """
+    try:
+        return float(reference.check_w(w))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def scale_from_w(w: float) -> float:
-    """The weight as diffusers (`guidance_scale`) and others (`cond_scale`) count it: `1 + w`."""
+    """`1 + w`, the weight as diffusers (`guidance_scale`) and others (`cond_scale`) count it."""
     return 1 + check_w(w)
 
 
 def w_from_scale(scale: float) -> float:
-    """The paper's weight from the other convention's: `scale - 1`."""
-    _within("scale", scale, abs(scale) < math.inf, "that is finite")
+    """`scale - 1`, the paper's weight from that of the other convention."""
+    _check_range("scale", scale, abs(scale) < math.inf, "a finite number")
     return scale - 1
 
 
-def _within(name: str, value: float, holds: bool, allowed: str) -> None:
-    """Refuse a value for which `holds` is not true, as no comparison is of NaN."""
-    if not holds:
-        raise UsageError(f"{name} = {value}: a number {allowed} is needed")
+def _check_range(name: str, value: float, inside: bool, allowed: str) -> None:
+    """Refuse a value that is not `inside` its range; a comparison with NaN is never true."""
+    if not inside:
+        raise UsageError(f"{name} = {value}; pass {allowed}")
 
 
 def _same_shape(out_cond: Tensor, **others: Tensor) -> None:
     for name, other in others.items():
         if other.shape != out_cond.shape:
             raise UsageError(
-                f"{name} has shape {tuple(other.shape)} and out_cond {tuple(out_cond.shape)}"
+                f"{name} has shape {tuple(other.shape)} and out_cond {tuple(out_cond.shape)}; "
+                "pass tensors of the same shape"
             )

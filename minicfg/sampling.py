@@ -1,10 +1,16 @@
-"""The loop that runs any solver's table on any denoiser: a generator, one forward pass a step."""
+"""The loop that runs any solver's table on any denoiser, with one forward pass per step.
+
+At each row of the table the network is evaluated, and three formulas move the state (step 14 of the
+course; `kernels.reference` computes them, and on a GPU one kernel does):
+
+    g     = (1 + m w) out_cond - m w out_null
+    x0hat = clip(p x_t + q g)
+    x_s   = a x0hat + b x_t + d out_null + e x0prev + c z
+"""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -12,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from kernels import guided_step, philox
+from kernels import graph, guided_step, philox
 from minicfg.errors import UsageError
 from minicfg.guidance import check_w
 from minicfg.solvers import Prediction, Table
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """All a sampler knows of a network. `y = num_classes` is the null label."""
+    """What a sampler needs of a network. `y = num_classes` is the null label."""
 
     @property
     def num_classes(self) -> int:
@@ -32,7 +38,7 @@ class Denoiser(Protocol):
 
     @property
     def prediction(self) -> Prediction:
-        """What it puts out."""
+        """What the network predicts: the noise, the data, or v."""
         ...
 
     def __call__(
@@ -42,13 +48,13 @@ class Denoiser(Protocol):
         ...
 
 
-# `g = rule(out_cond, out_null, w, xt, p, q)`: `minicfg.guidance` has some.
+# `g = rule(out_cond, out_null, w, xt, p, q)` replaces `guide`; `minicfg.guidance` has three.
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where the chain is after row `k`: at time `s`, in `x`, having guessed `x0`."""
+    """The chain after row `k`: its state `x` at time `s`, and the guess `x0` that led there."""
 
     k: int
     s: int
@@ -70,7 +76,7 @@ def sample(
     rule: Rule | None = None,
     capture: bool = True,
 ) -> Float[Tensor, "B *D"]:
-    """Draw one sample for each label; what `sample_steps` ends with.
+    """Draw one sample per label: the last state of `sample_steps`, which documents the arguments.
 
     >>> import minicfg
     >>> table = minicfg.solvers.ddpm(minicfg.Schedule.cosine(1000), steps=4)
@@ -78,11 +84,9 @@ def sample(
     >>> minicfg.sample(model, torch.arange(10), table, shape=(1, 8, 8), w=2.0).shape
     torch.Size([10, 1, 8, 8])
     """
-    w, sample_ids = checked(model, y, table, w, sample_ids, clip, seed)
-    start = _start(seed, sample_ids, shape)
-    run = chain(model, y, table, start, w, seed, sample_ids, clip, rule, capture, want_x0=False)
-    x, _ = deque(run, maxlen=1).pop()
-    return x
+    w, sample_ids = check_arguments(model, y, table, shape, w, seed, sample_ids, clip)
+    x = philox.normal(seed, sample_ids, 0, shape)
+    return last_state(chain(model, y, table, x, w, seed, sample_ids, clip, rule, capture))
 
 
 @torch.no_grad()
@@ -101,153 +105,145 @@ def sample_steps(
 ) -> Iterator[State]:
     """Run the reverse chain from noise, yielding a `State` after each row of the table.
 
-    The conditional and the null half go through the network as one batch of 2B; where `w` is the
-    number 0 and the solver has no use for the null half, the plain conditional model runs alone.
+    The conditional and the null half go through the network as one batch of 2B. If `w` is the
+    number 0 and the table does not use the null half, the network is evaluated on the conditional
+    half only.
 
-    On a CUDA device the second step is recorded as a graph, which is then replayed for every other
-    one: launching a small network's kernels one by one takes longer than running them. A network
-    that cannot be recorded, because it reads a tensor's value on the host or copies from there,
-    runs as it would without; a warning says so.
+    On a CUDA device the second step is recorded as a graph, which is then replayed for all later
+    steps, because launching a small network's kernels one by one takes longer than running them. A
+    network that cannot be recorded, because it reads a tensor's value on the host or copies data
+    from there, runs without a graph, and a warning gives the reason.
 
     Args:
         model: the denoiser; `table` must have been built for its `prediction`.
-        y: (B,) labels in 0..K-1, or K for the unconditional law, on the device to run on.
+        y: (B,) labels in 0..K-1, or K for the unconditional distribution, on the device to run on.
         table: from `minicfg.solvers`.
         shape: of one sample.
-        w: guidance weight, one finite number or one a sample, (B,).
-        seed: 0..2^64-1. Sample i is a function of (model, y, w, table, seed, id) alone.
+        w: guidance weight: one finite number, or one per sample, (B,).
+        seed: 0..2^64-1. Sample i depends on (model, y[i], w[i], table, seed, sample_ids[i]) only,
+            up to the rounding of the network, which can differ in the last bit with the size of a
+            batch.
         sample_ids: (B,) integers in 0..2^32-1; 0..B-1 by default.
-        clip: clamp the guess of x_0 to [-clip, clip]; off by default.
-        rule: what mixes the two outputs, in the place of `guide`: from `minicfg.guidance`.
-        capture: whether to try to record, where that is possible.
+        clip: clamp the guess of x_0 to [-clip, clip]; infinity, the default, leaves it as it is.
+        rule: mixes the two outputs in place of `guide`; see `minicfg.guidance`.
+        capture: whether to try to record, on a CUDA device.
 
     Raises:
         UsageError: naming the argument, before the network runs.
     """
-    w, sample_ids = checked(model, y, table, w, sample_ids, clip, seed)
-    start = _start(seed, sample_ids, shape)
-    run = chain(model, y, table, start, w, seed, sample_ids, clip, rule, capture, want_x0=True)
-    for k, (s, (x, x0)) in enumerate(zip(table.s.tolist(), run, strict=True)):
-        yield State(k, s, x.clone(), x0.clone())
+    w, sample_ids = check_arguments(model, y, table, shape, w, seed, sample_ids, clip)
+    x = philox.normal(seed, sample_ids, 0, shape)
+    states = chain(model, y, table, x, w, seed, sample_ids, clip, rule, capture, want_x0=True)
+    for k, (x, x0) in enumerate(states):
+        yield State(k, int(table.s[k]), x.clone(), x0.clone())
 
 
 def chain(
     model: Denoiser,
     y: Tensor,
     table: Table,
-    start: Tensor,
+    x: Tensor,
     w: float | Tensor,
     seed: int,
     sample_ids: Tensor,
     clip: float,
-    rule: Rule | None,
-    capture: bool,
-    want_x0: bool,
+    rule: Rule | None = None,
+    capture: bool = True,
+    want_x0: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield `(x, x0)` after each row: the same two tensors every time, written anew.
+    """Start from `x` at time `table.t[0]`; yield the state and its guess of x_0 after each row.
 
-    From `start`, x at `table.t[0]`; arguments are those of `sample_steps`, and `checked`. Whoever
-    runs it may change x in place between two rows: `minicfg.editing` does.
-
-    Nothing that changes from step to step is known to the host: x, x0 and the number of the row
-    stay where they are, and a step updates them there. So a recorded step is every step.
+    The arguments are those of `sample_steps`, after `check_arguments`. The guess is meaningful only
+    with `want_x0`. Between two rows a caller may change the state in place, as `minicfg.editing`
+    does; and a recorded step writes into the tensors that it yielded before, so clone what you
+    keep.
     """
-    alone = rule is None and isinstance(w, float) and w == 0 and not bool(table.rows[:, 5].any())
-    labels = y if alone else torch.cat([y, torch.full_like(y, model.num_classes)])
-    rows, times = table.rows.to(y.device), table.t.to(y.device)
-    looks_back = bool(table.rows[:, 6].any())
-    x = start.clone()
-    x0 = torch.zeros_like(x)
-    k = torch.zeros((), dtype=torch.int64, device=y.device)
+    rows = table.rows.to(x.device)
+    times = table.t.to(x.device)
+    looks_back = table.looks_back
+    conditional_only = rule is None and isinstance(w, float) and w == 0 and not table.uses_null
+    labels = y if conditional_only else torch.cat([y, torch.full_like(y, model.num_classes)])
+    # The step gets w = 0 after a rule, which has mixed the two outputs already.
+    step_w = None if conditional_only else w if rule is None else 0.0
 
-    def step() -> None:
+    def one_step(k: Tensor, x: Tensor, x0prev: Tensor) -> tuple[Tensor, Tensor]:
         t = times.index_select(0, k).repeat(len(labels))
-        out = model(x if alone else torch.cat([x, x]), t, labels)
-        if rule:
-            p, q, _, _, _, _, _, m = rows.index_select(0, k)[0].to(x.dtype)
-            cond, null = out.chunk(2)
-            # Mixed already: nothing of the null half is to be added, but some rows' d wants it.
-            out = torch.cat([rule(cond, null, (m * w).expand(len(x)), x, p, q), null])
+        out = model(x if conditional_only else torch.cat([x, x]), t, labels)
+        if rule is not None:
+            out = mix_by_rule(rule, out, w, x, rows.index_select(0, k)[0])
         xs, x0hat = guided_step(
             x,
             out,
             rows,
             k,
-            None if alone else 0.0 if rule else w,
+            step_w,
             seed=seed,
             sample_ids=sample_ids,
-            x0prev=x0 if looks_back else None,
+            x0prev=x0prev if looks_back else None,
             clip=clip,
             want_x0=want_x0 or looks_back,
         )
-        x.copy_(xs)
-        if x0hat is not None:
-            x0.copy_(x0hat)
-        k.add_(1)
+        return xs, x0prev if x0hat is None else x0hat
 
-    run = step
-    for row in range(len(table)):
-        # The first step also loads, tunes and compiles what cannot be while a graph is recorded.
-        if row == 1 and capture and y.is_cuda:
-            run = _recorded(step, y.device)
-        run()
-        yield x, x0
+    step: graph.Step = one_step
+    x0hat = torch.zeros_like(x)
+    for row, k in enumerate(torch.arange(len(table), device=x.device)):
+        # The first step has run, so that all it needs is loaded and compiled.
+        if row == 1 and capture and x.is_cuda:
+            step = graph.record(step, k, x, x0hat)
+        x, x0hat = step(k, x, x0hat)
+        yield x, x0hat
 
 
-def _recorded(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """`step` as a CUDA graph, which one launch replays; `step` itself, if it cannot be recorded."""
-    with torch.cuda.device(device):
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        try:
-            # A graph that fails to end leaves its stream current; the outer context does not.
-            with torch.cuda.stream(stream), torch.cuda.graph(graph, stream=stream):
-                step()
-        except RuntimeError as error:
-            graph.reset()  # gives back its memory, if it got so far
-            _FAILED.append(graph)
-            # What went wrong first; then ending the graph went wrong as well.
-            reason = str(error.__context__ or error).strip().splitlines()[0]
-            warnings.warn(
-                f"the step could not be recorded as a CUDA graph ({reason}): it runs unrecorded, "
-                "slower; capture=False does not try",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-            return step
-    return graph.replay
+def last_state(states: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+    """Run a chain to its end, and return the state there."""
+    x, _ = next(states)
+    for x, _ in states:  # noqa: B007
+        pass
+    return x
 
 
-# Torch's allocator goes on asking a graph that failed whose memory is whose: it must not be freed.
-_FAILED = list[torch.cuda.CUDAGraph]()
+def mix_by_rule(
+    rule: Rule, out: Tensor, w: float | Tensor, x: Tensor, row: Float[Tensor, "8"]
+) -> Tensor:
+    """The network's output with the rule's mix as its first half.
+
+    The step that follows gets w = 0, which leaves the first half as it is. The null half stays,
+    because the rows of CFG++ (d != 0) need it.
+    """
+    p, q, _, _, _, _, _, m = row.to(x.dtype)
+    out_cond, out_null = out.chunk(2)
+    g = rule(out_cond, out_null, (m * w).expand(len(x)), x, p, q)
+    return torch.cat([g, out_null])
 
 
-def _start(seed: int, sample_ids: Tensor, shape: Sequence[int]) -> Tensor:
-    """The noise that a chain begins with, which is that of step 0."""
-    if not all(type(size) is int and size > 0 for size in shape):
-        raise UsageError(f"shape = {tuple(shape)}: integers of at least 1 are needed")
-    return philox.normal(seed, sample_ids, 0, shape)
-
-
-def checked(
+def check_arguments(
     model: Denoiser,
     y: Tensor,
     table: Table,
+    shape: Sequence[int],
     w: float | Tensor,
+    seed: int,
     sample_ids: Tensor | None,
     clip: float,
-    seed: int,
 ) -> tuple[float | Tensor, Tensor]:
-    """`w` and the sample ids as the chain takes them; refuses what it cannot run."""
+    """Refuse what `chain` cannot run; return `w` and the sample ids as it takes them."""
     K = model.num_classes
     if y.dtype != torch.int64 or y.ndim != 1 or len(y) == 0:
-        raise UsageError(f"y is {y.dtype} {tuple(y.shape)}: (B,) int64 labels are needed, B >= 1")
+        raise UsageError(
+            f"y is {y.dtype} {tuple(y.shape)}; pass int64 labels of shape (B,) with B >= 1"
+        )
     if int(y.min()) < 0 or int(y.max()) > K:
         raise UsageError(
-            f"y holds {int(y.min())}..{int(y.max())}: labels are 0..{K - 1}, or {K} for none"
+            f"y holds {int(y.min())}..{int(y.max())}; labels are 0..{K - 1}, and {K} is the null "
+            "label"
         )
     if isinstance(w, Tensor):
         if w.shape != y.shape or not bool(torch.isfinite(w).all()):
-            raise UsageError(f"w has shape {tuple(w.shape)}: {len(y)} finite weights are needed")
+            raise UsageError(
+                f"w has shape {tuple(w.shape)}; pass one finite number, or {len(y)} of them, "
+                "one per label"
+            )
         w = w.to(y.device, torch.float32)
     else:
         w = check_w(w)
@@ -257,17 +253,26 @@ def checked(
         raise UsageError(str(error)) from None
     if table.prediction not in (None, model.prediction):
         raise UsageError(
-            f"table is for prediction = {table.prediction!r}: the model's is {model.prediction!r}"
+            f"table is for prediction = {table.prediction!r}, and the model's is "
+            f"{model.prediction!r}; build the table with prediction = {model.prediction!r}"
         )
     if not clip > 0:
-        raise UsageError(f"clip = {clip}: a positive number or infinity is needed")
+        raise UsageError(f"clip = {clip}; pass a positive number, or infinity for no clipping")
     if len(table) == 0 or table.rows[0, 6] != 0:
-        raise UsageError("table has no rows, or its first looks back, where there is nothing yet")
+        raise UsageError(
+            "table has no rows, or its first row has e != 0 and looks back to a step that does not "
+            "exist; build it with minicfg.solvers"
+        )
+    if not all(type(size) is int and size > 0 for size in shape):
+        raise UsageError(
+            f"shape = {tuple(shape)}; pass the sizes of one sample, integers from 1 on"
+        )
     if sample_ids is None:
         sample_ids = torch.arange(len(y), device=y.device)
     if sample_ids.shape != y.shape or sample_ids.dtype != torch.int64:
         raise UsageError(
-            f"sample_ids is {sample_ids.dtype} {tuple(sample_ids.shape)}: ({len(y)},) int64"
+            f"sample_ids is {sample_ids.dtype} {tuple(sample_ids.shape)}; pass int64 of shape "
+            f"({len(y)},), one per label"
         )
     if int(sample_ids.min()) < 0 or int(sample_ids.max()) >= 2**32:
         raise UsageError("sample_ids must lie in 0..2^32-1")

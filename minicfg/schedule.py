@@ -1,4 +1,8 @@
-"""The noise schedule in torch: the tables of `tutorial.step00_notation`, letter for letter."""
+"""The noise schedule: how much of the data and how much noise there is in x_t, for t = 0..T.
+
+A schedule is one table, beta_1..beta_T, from which the others follow (step 2 and 3 of the course).
+The tables are those of `tutorial.step00_notation` under the same names, as float64 tensors.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minicfg.config import ScheduleName, check_choice
 from minicfg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,86 +26,132 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """`beta` in float64, shape (T + 1,), indexed by the paper's t: `beta[0] = 0` is data."""
+    """A noise schedule, given by `beta`.
+
+    Args:
+        beta: (T + 1,) float64, indexed by the t of the paper. `beta[0] = 0` belongs to the data.
+        name: the name to print.
+
+    Raises:
+        UsageError: if `beta` has another type, or a value outside (0, 1).
+    """
 
     beta: Float[Tensor, " T1"]
     name: str = "custom"
 
     def __post_init__(self) -> None:
-        """Refuse a table that is no schedule."""
+        """Check the type and the values of `beta`."""
         if self.beta.dtype != torch.float64:
-            raise UsageError(f"beta is {self.beta.dtype}: tables are built in torch.float64")
-        if len(self.beta) < 2 or self.beta[0] != 0:
-            raise UsageError("beta needs beta[0] = 0 (data) and at least one step after it")
-        if not bool(((self.beta[1:] > 0) & (self.beta[1:] < 1))[:-1].all()):
-            raise UsageError("beta[1:] must lie in (0, 1)")
+            raise UsageError(
+                f"beta is {self.beta.dtype}, in which 1 - alpha_bar loses digits: pass float64, "
+                "for example beta.double()"
+            )
+        if len(self.beta) < 2:
+            raise UsageError(
+                f"beta has {len(self.beta)} entries: pass beta[0] = 0 and at least one step after "
+                "it"
+            )
+        if self.beta[0] != 0:
+            raise UsageError(
+                f"beta[0] = {self.beta[0]:g}, but x_0 is data without noise: put a 0 before the "
+                "first step's beta"
+            )
+        inner = self.beta[1:-1]
+        # A comparison with NaN is false, so a NaN is refused too.
+        inside = (inner > 0) & (inner < 1)
+        if not bool(inside.all()):
+            t = 1 + int(inside.long().argmin())
+            raise UsageError(f"beta[{t}] = {self.beta[t]:g} is out of range: use values in (0, 1)")
         if not 0 < self.beta[-1] <= 1:
-            raise UsageError("beta[T] must lie in (0, 1]; 1 is zero terminal SNR")
+            raise UsageError(
+                f"beta[T] = {self.beta[-1]:g} is out of range: use a value in (0, 1], where 1 "
+                "means that x_T is pure noise"
+            )
 
     @classmethod
     def linear(cls, T: int = 1000) -> Schedule:
-        """Linear in beta (Ho et al. 2020, arXiv:2006.11239), ends scaled by 1000 / T."""
-        t = np.arange(1, _steps(T) + 1)
+        """Betas that grow linearly in t (Ho et al. 2020, arXiv:2006.11239), scaled by 1000 / T."""
+        t = np.arange(1, _check_steps(T) + 1)
         beta = 1000 / T * (1e-4 + (0.02 - 1e-4) * (t - 1) / max(T - 1, 1))
         return cls._from_numpy(np.minimum(beta, 0.999), "linear")
 
     @classmethod
     def cosine(cls, T: int = 1000) -> Schedule:
-        """Cosine (Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 17), beta capped at 0.999."""
-        f = np.cos((np.arange(_steps(T) + 1) / T + 0.008) / 1.008 * np.pi / 2) ** 2
+        """alpha_bar is a squared cosine of t (Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 17).
+
+        As in the paper, beta is capped at 0.999.
+        """
+        f = np.cos((np.arange(_check_steps(T) + 1) / T + 0.008) / 1.008 * np.pi / 2) ** 2
         return cls._from_numpy(np.minimum(1 - f[1:] / f[:-1], 0.999), "cosine")
 
     @classmethod
     def sigmoid(cls, T: int = 1000) -> Schedule:
-        """Sigmoid in abar, from -3 to 3 (Jabri et al. 2022, arXiv:2212.11972), as above capped."""
-        f = 1 / (1 + np.exp(6 * np.arange(_steps(T) + 1) / T - 3))
+        """alpha_bar is a sigmoid of t, from 3 to -3 (Jabri et al. 2022, arXiv:2212.11972).
+
+        As in `cosine`, beta is capped at 0.999.
+        """
+        f = 1 / (1 + np.exp(6 * np.arange(_check_steps(T) + 1) / T - 3))
         abar = (f - f[-1]) / (f[0] - f[-1])
         return cls._from_numpy(np.minimum(1 - abar[1:] / abar[:-1], 0.999), "sigmoid")
 
     @classmethod
     def named(cls, name: str, T: int) -> Schedule:
-        """What a configuration calls `linear`, `cosine`, `sigmoid` or `log_snr`.
+        """The schedule with T steps that a configuration calls `name`.
 
-        `log_snr` is the guidance paper's own, on T points of its map from -20 to 20: t uniform in
-        1..T is its Algorithm 1, but for the grid.
+        Args:
+            name: one of `minicfg.config.ScheduleName`. `"log_snr"` is the schedule of the guidance
+                paper on T points between log SNR -20 and 20; training with t uniform in 1..T is
+                then the paper's Algorithm 1 on a grid.
+            T: number of steps.
         """
+        check_choice("schedule", name, ScheduleName)
         if name == "log_snr":
             return cls.from_log_snr(log_snr_grid(T))
-        if name not in ("linear", "cosine", "sigmoid"):
-            raise UsageError(f"schedule = {name!r}: linear, cosine, sigmoid or log_snr is needed")
         return getattr(cls, name)(T)
 
     @classmethod
     def of(cls, config: TrainConfig) -> Schedule:
-        """The one a model is trained on."""
+        """The schedule that a model with this configuration is trained on."""
         schedule = cls.named(config.schedule, config.T)
         return schedule.zero_terminal_snr() if config.zero_snr else schedule
 
     @classmethod
     def from_log_snr(cls, log_snr: Float[Tensor, " T"]) -> Schedule:
-        """The chain on an increasing grid of log SNRs: the first is t = T (step 13 of the course).
+        """The schedule that passes through given log SNRs (step 13 of the course).
 
-        Values in -36..36: beyond, 1 and what is beside it are the same number in float64.
+        Args:
+            log_snr: increasing values in -36..36; the first belongs to t = T. Beyond 36, alpha_bar
+                or 1 - alpha_bar is smaller than the spacing of float64 at 1.
         """
         if not len(log_snr) or not bool((log_snr.diff() > 0).all()):
-            raise UsageError(f"log_snr = {log_snr.tolist()}: increasing values are needed")
+            raise UsageError(
+                f"log_snr = {log_snr.tolist()} does not increase: pass one or more values from the "
+                "smallest to the largest"
+            )
         if not bool((log_snr.abs() <= 36).all()):
-            raise UsageError(f"log_snr in {log_snr[0]:g}..{log_snr[-1]:g} is not within -36..36")
+            raise UsageError(
+                f"log_snr in {log_snr[0]:g}..{log_snr[-1]:g} is not within -36..36: use a "
+                "narrower range, because beyond it float64 rounds alpha_bar to 0 or 1"
+            )
         log_snr = log_snr.double()
         later = torch.cat([log_snr[1:], log_snr.new_full((1,), torch.inf)])
         beta = -torch.expm1(log_snr - later) * torch.sigmoid(-log_snr)
-        # 1 - (1 - beta): rounded as 1 - alpha_bar will be, so that the last step ends on x0hat.
+        # 1 - (1 - beta) rounds beta as `alpha_bar` will be rounded. So beta_1 = 1 - alpha_bar_1
+        # holds exactly, and the last sampling step returns exactly x0hat.
         return cls(torch.cat([beta.new_zeros(1), 1 - (1 - beta.flip(0))]), "log_snr")
 
     def zero_terminal_snr(self) -> Schedule:
-        """The same with `sqrt(abar)` moved and scaled so that nothing of the data is left at T.
+        """This schedule with `sqrt(alpha_bar)` shifted and scaled so that `alpha_bar[T] = 0`.
 
-        (Lin et al. 2023, arXiv:2305.08891, alg. 1.) Sampling starts from pure noise; now training
-        ends there too. x_T then is the noise: predicting it teaches nothing, and what it says of
-        x_0 is 0 / 0. So `prediction` has to be v or x0.
+        (Lin et al. 2023, arXiv:2305.08891, Algorithm 1.) Sampling starts from pure noise, so
+        training should include pure noise. With eps as the prediction, x0hat would be 0 / 0 at
+        t = T, because x_T is the noise; so the prediction must be v or x0.
         """
         if self.T < 2:
-            raise UsageError("T = 1: a schedule of two steps or more can end at zero SNR")
+            raise UsageError(
+                "T = 1: the only step cannot both keep its alpha_bar and end at 0; use T of 2 or "
+                "more"
+            )
         signal = self.alpha_bar.sqrt()
         moved = signal[1:] - signal[-1]
         abar = torch.cat([signal[:1], moved * (signal[1] / moved[0])]).square()
@@ -112,7 +163,7 @@ class Schedule:
 
     @property
     def T(self) -> int:
-        """Number of steps."""
+        """The number of steps."""
         return len(self.beta) - 1
 
     @cached_property
@@ -122,12 +173,12 @@ class Schedule:
 
     @cached_property
     def alpha_bar(self) -> Float[Tensor, " T1"]:
-        """Product of `alpha` up to t; `alpha_bar[0] = 1`."""
+        """The product of `alpha` up to t; `alpha_bar[0] = 1`."""
         return torch.cumprod(self.alpha, 0)
 
     @cached_property
     def posterior_var(self) -> Float[Tensor, " T1"]:
-        """`beta_t (1 - abar_{t-1}) / (1 - abar_t)`, exactly 0 at t = 1 (and set to 0 at t = 0)."""
+        """`beta_t (1 - abar_{t-1}) / (1 - abar_t)`: 0 at t = 1, and set to 0 at t = 0."""
         abar = self.alpha_bar
         var = self.beta[1:] * (1 - abar[:-1]) / (1 - abar[1:])
         return torch.cat([var.new_zeros(1), var])
@@ -141,17 +192,19 @@ class Schedule:
 def log_snr_grid(
     steps: int, log_snr_min: float = -20.0, log_snr_max: float = 20.0
 ) -> Float[Tensor, " steps"]:
-    """The log SNRs that the guidance paper samples at, from the lowest up (step 13), in float64.
+    """The log SNRs at which the guidance paper samples, in increasing order and float64 (step 13).
 
-    `-2 log tan` of an angle in even steps (Ho and Salimans 2022, arXiv:2207.12598, sec. 2);
-    one step is at `log_snr_min`.
+    They are `-2 log tan(angle)` for equally spaced angles (Ho and Salimans 2022,
+    arXiv:2207.12598, sec. 2). A grid with one step consists of `log_snr_min`.
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise UsageError(f"steps = {steps!r}: an integer of at least 1 is needed")
+        raise UsageError(
+            f"steps = {steps!r} is not a number of steps: use an integer of at least 1"
+        )
     if not -36 <= log_snr_min < log_snr_max <= 36:
         raise UsageError(
-            f"log_snr_min = {log_snr_min}, log_snr_max = {log_snr_max}: two values in -36..36 "
-            "are needed, the first the smaller"
+            f"log_snr_min = {log_snr_min}, log_snr_max = {log_snr_max}: use two values in -36..36, "
+            "the smaller one first"
         )
     ends = torch.tensor([log_snr_min, log_snr_max], dtype=torch.float64)
     first, last = torch.atan(torch.exp(-ends / 2)).tolist()
@@ -160,15 +213,16 @@ def log_snr_grid(
 
 
 def log_snr_angle(u: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """The guidance paper's `a u + b` at u in 0..1, from log SNR 20 to -20, in float64 (step 13).
+    """The angle `a u + b` of the guidance paper, in float64, for u in 0..1 (step 13).
 
-    Its cosine is the scale of the data, its sine that of the noise; the log SNR is `-2 log tan`.
+    Its cosine is the scale of the data and its sine that of the noise, so the log SNR is
+    `-2 log tan(angle)`. It is 20 at u = 0 and -20 at u = 1.
     """
     b = math.atan(math.exp(-10))
     return (math.pi / 2 - 2 * b) * u.double() + b
 
 
-def _steps(T: int) -> int:
+def _check_steps(T: int) -> int:
     if isinstance(T, bool) or not isinstance(T, int) or T < 1:
-        raise UsageError(f"T = {T!r}: a schedule needs an integer number of steps, at least 1")
+        raise UsageError(f"T = {T!r} is not a number of steps: use an integer of at least 1")
     return T

@@ -1,10 +1,17 @@
-"""Solvers as tables: one row `(p, q, a, b, c, d, e, m)` a step, built in float64.
+"""Solvers as tables: one row (p, q, a, b, c, d, e, m) per step, built in float64.
 
-    g     = out_cond + m w (out_cond - out_null)
+    g     = (1 + m w) out_cond - m w out_null
     x0hat = clip(p x_t + q g)
     x_s   = a x0hat + b x_t + d out_null + e x0prev + c z
 
-One loop (`minicfg.sampling`) runs any table; one kernel (`kernels`) computes any row.
+A solver is a function that returns a `Table`. One loop (`minicfg.sampling`) runs any table, and one
+kernel (`kernels`) computes any row. `p` and `q` depend on what the network predicts, and the other
+columns on the solver:
+
+    ddpm, ddim    a, b, c
+    dpmpp_2m      a, b, e      e: the previous guess of x_0
+    cfgpp         a, b, d      d: the null output
+    m             1, or a weight that changes with t (`with_weight`, `with_interval`)
 """
 
 from __future__ import annotations
@@ -12,25 +19,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from minicfg.config import DDIM_ETA, DDPM_V, Prediction, SolverName, check_choice
 from minicfg.errors import UsageError
-from minicfg.schedule import Schedule, log_snr_grid
+from minicfg.schedule import Schedule
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-Prediction = Literal["eps", "x0", "v"]
-
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Row k moves from `t[k]` to the earlier `s[k]`; `s[-1] = 0` is data.
+    """The rows of a solver. Row k moves from time `t[k]` to the less noisy `s[k]`; time 0 is data.
 
-    `prediction` is the network's output that the rows are for; None where nobody said.
+    Attributes:
+        t: times at which the network is evaluated, decreasing, in 1..T.
+        s: the time that each row reaches; the last is 0.
+        rows: float64 columns (p, q, a, b, c, d, e, m).
+        prediction: the kind of output that p and q are made for; None if it was not given.
     """
 
     t: Int[Tensor, " n"]
@@ -41,12 +51,22 @@ class Table:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def uses_null(self) -> bool:
+        """Whether a row adds the null output by itself (d != 0), as those of CFG++ do."""
+        return bool(self.rows[:, 5].any())
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether a row uses the previous guess of x_0 (e != 0), as in DPM-Solver++(2M)."""
+        return bool(self.rows[:, 6].any())
+
 
 def ddpm(
     schedule: Schedule,
     steps: int | Sequence[int] | None = None,
     prediction: Prediction = "eps",
-    v: float = 0.0,
+    v: float = DDPM_V,
 ) -> Table:
     """Ancestral sampling (Ho et al. 2020, arXiv:2006.11239), strided where `steps` < T.
 
@@ -55,51 +75,63 @@ def ddpm(
 
     Args:
         schedule: with T steps.
-        steps: how many of them to take, 1..T, evenly spread; or the times themselves, decreasing,
-            without the final 0; all of them by default.
-        prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
-        v: 0..1, from the posterior's variance to the forward step's, evenly in the logarithm. With
-            the schedule `log_snr` this is Algorithm 2 of the guidance paper (step 13).
+        steps: number of steps, 1..T, uniformly spaced in t; or the times themselves, decreasing,
+            without the final 0; all T by default.
+        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
+        v: 0..1, interpolates the variance linearly in the logarithm, from that of the posterior (0)
+            to that of the forward step (1).
+
+    Algorithm 2 of the guidance paper (arXiv:2207.12598; step 13 of the course) is this solver on a
+    schedule in log SNR, unclipped; the paper takes v = 0.2 or 0.3:
+
+    >>> from minicfg.schedule import log_snr_grid
+    >>> table = ddpm(Schedule.from_log_snr(log_snr_grid(256)), v=0.3)
     """
     if not 0 <= v <= 1:
         raise UsageError(f"v = {v} is outside 0..1")
     t, s = times(schedule, steps)
-    abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
+    abar_t = schedule.alpha_bar[t]
+    abar_s = schedule.alpha_bar[s]
     alpha_ts = abar_t / abar_s
     a = abar_s.sqrt() * (1 - alpha_ts) / (1 - abar_t)
     b = alpha_ts.sqrt() * (1 - abar_s) / (1 - abar_t)
     var = (1 - alpha_ts) * ((1 - abar_s) / (1 - abar_t)) ** (1 - v)
-    var[-1] = 0  # the last row ends at the guess itself, whatever v is
+    var[-1] = 0  # the last row ends at the guess of x_0, without noise, for any v
     return _table(schedule, t, s, prediction, a=a, b=b, c=var.sqrt())
 
 
 def ddim(
     schedule: Schedule,
     steps: int | Sequence[int] | None = None,
-    eta: float = 0.0,
+    eta: float = DDIM_ETA,
     prediction: Prediction = "eps",
 ) -> Table:
     """DDIM (Song et al. 2021, arXiv:2010.02502, eqs. 12 and 16), step 14 of the course.
 
-    `x_s` is made of the guess of x_0, of the noise which that guess leaves in `x_t`, and of fresh
-    noise, whose share is set by `eta`: at 1 the table is `ddpm`'s, at 0 a sample is a function of
-    the noise it starts from. The noise that is left is the clipped guess's, where `clip` clips.
+    `x_s` is a sum of three parts: the guess of x_0; the noise that this guess implies in `x_t`; and
+    fresh noise. If the guess has been clipped, the implied noise is that of the clipped guess (in
+    diffusers: `use_clipped_model_output=True`).
 
     Args:
         schedule: with T steps.
         steps: as in `ddpm`.
-        eta: deviation of the fresh noise, in that of `ddpm`, 0..1.
-        prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
+        eta: 0..1, standard deviation of the fresh noise in units of that of `ddpm`. At 1 the table
+            is that of `ddpm`; at 0 a sample is a function of the noise from which it starts.
+        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
     """
     if not 0 <= eta <= 1:
         raise UsageError(f"eta = {eta} is outside 0..1")
     t, s = times(schedule, steps)
-    abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
-    alpha_ts, ratio = abar_t / abar_s, (1 - abar_s) / (1 - abar_t)
+    abar_t = schedule.alpha_bar[t]
+    abar_s = schedule.alpha_bar[s]
+    alpha_ts = abar_t / abar_s
+    ratio = (1 - abar_s) / (1 - abar_t)
     c = eta * (ratio * (1 - alpha_ts)).sqrt()
-    # 1 - abar_s - c^2 as a sum of two terms that are never negative.
+    # b = sqrt((1 - abar_s - c^2) / (1 - abar_t)), written as a sum of terms that are never
+    # negative.
     b = (ratio * (1 - eta**2 + eta**2 * ratio * alpha_ts)).sqrt()
-    return _table(schedule, t, s, prediction, a=abar_s.sqrt() - b * abar_t.sqrt(), b=b, c=c)
+    a = abar_s.sqrt() - b * abar_t.sqrt()
+    return _table(schedule, t, s, prediction, a=a, b=b, c=c)
 
 
 def dpmpp_2m(
@@ -107,23 +139,25 @@ def dpmpp_2m(
 ) -> Table:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, alg. 2), step 14 of the course.
 
-    `ddim` without noise, but with the guess of x_0 continued half way along the line through this
-    step's and the last one's: the error is of second order in the step of log SNR, not of first.
-    The first row and the last, which ends where log SNR is infinite, are `ddim`'s.
+    `ddim` without noise, with another guess of x_0: the line through the guesses of this step and
+    of the previous one is continued to the middle of the step. The error is then of second order in
+    the step of log SNR, where that of `ddim` is of first order. The first row has no previous
+    guess, and the last row ends where log SNR is infinite: these two are those of `ddim`.
 
     Args:
         schedule: with T steps.
         steps: as in `ddpm`.
-        prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
+        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
     """
     t, s = times(schedule, steps)
-    abar_t, abar_s, log_snr = schedule.alpha_bar[t], schedule.alpha_bar[s], schedule.log_snr
+    abar_t = schedule.alpha_bar[t]
+    abar_s = schedule.alpha_bar[s]
     b = ((1 - abar_s) / (1 - abar_t)).sqrt()
     a = abar_s.sqrt() - b * abar_t.sqrt()
-    h = log_snr[t[1:]] - log_snr[t[:-1]]
-    back = torch.zeros_like(a)
-    back[1:-1] = -h[1:] / (2 * h[:-1])
-    return _table(schedule, t, s, prediction, a=a * (1 - back), b=b, e=a * back)
+    h = schedule.log_snr[t[1:]] - schedule.log_snr[t[:-1]]  # steps of log SNR
+    previous = torch.zeros_like(a)  # weight of the previous guess
+    previous[1:-1] = -h[1:] / (2 * h[:-1])
+    return _table(schedule, t, s, prediction, a=a * (1 - previous), b=b, e=a * previous)
 
 
 def cfgpp(
@@ -131,24 +165,21 @@ def cfgpp(
 ) -> Table:
     """CFG++ (Chung et al. 2024, arXiv:2406.08070), step 17 of the course: sample with w in -1..0.
 
-    `ddim` that puts noise back by the null output alone. Its scale, in 0..1, is `1 + w`. That of
-    the same strength in `ddim` is larger and grows with the number of steps: the two belong
-    together.
+    `ddim` that adds the noise of the null output only. The paper's scale, in 0..1, is `1 + w`. It
+    is equal to `ddim` with a weight that changes with t and grows with the number of steps, so a
+    value of w belongs to a number of steps.
 
     Args:
         schedule: with T steps.
         steps: as in `ddpm`.
-        prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
+        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
     """
     t, s = times(schedule, steps)
-    abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
-    signal, noise, left = abar_t.sqrt(), (1 - abar_t).sqrt(), (1 - abar_s).sqrt()
-    # eps = u x_t + v out, from each output.
-    eps = {"eps": (0.0, 1.0), "x0": (1 / noise, -signal / noise), "v": (noise, signal)}
-    if prediction not in eps:
-        raise UsageError(f"prediction = {prediction!r}: eps, x0 or v is needed")
-    u, v = eps[prediction]
-    return _table(schedule, t, s, prediction, a=abar_s.sqrt(), b=left * u, d=left * v)
+    abar_t = schedule.alpha_bar[t]
+    abar_s = schedule.alpha_bar[s]
+    u, v = eps_coefficients(abar_t, prediction)
+    noise_s = (1 - abar_s).sqrt()
+    return _table(schedule, t, s, prediction, a=abar_s.sqrt(), b=noise_s * u, d=noise_s * v)
 
 
 def with_weight(
@@ -156,101 +187,68 @@ def with_weight(
     schedule: Schedule,
     weight: Callable[[Float[Tensor, " n"]], Float[Tensor, " n"]],
 ) -> Table:
-    """`table` with w times `weight(log_snr)` at each of its times: guidance that changes with t.
+    """`table` with guidance that changes with t: at each time, w is multiplied by `weight`.
 
-    `weight` is given all of the table's log SNRs at once, in float64, and answers one finite number
-    for each; the first may be -inf, at zero terminal SNR. `torch.ones_like` changes nothing.
-    `schedule` is the one that the table was made of.
+    Args:
+        table: any table.
+        schedule: the one from which the table was made.
+        weight: a function of the table's log SNRs, all at once, in float64. It returns one finite
+            number for each. The first log SNR is -infinity at zero terminal SNR. `torch.ones_like`
+            changes nothing.
     """
     if int(table.t.max()) > schedule.T:
-        raise UsageError(f"schedule has T = {schedule.T}: the table begins at {int(table.t[0])}")
+        raise UsageError(
+            f"schedule has T = {schedule.T} and the table begins at t = {int(table.t[0])}; pass "
+            "the schedule from which the table was made"
+        )
     m = weight(schedule.log_snr[table.t])
     if m.shape != table.t.shape or not bool(m.isfinite().all()):
-        raise UsageError(f"weight is {m.tolist()}: {len(table)} finite numbers are needed")
+        raise UsageError(
+            f"weight returned {m.tolist()}; return {len(table)} finite numbers, one per row"
+        )
     rows = table.rows.clone()
     rows[:, 7] *= m
     return replace(table, rows=rows)
 
 
 def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> Table:
-    """`table` with guidance where `low <= log_snr < high` alone; -inf and inf change nothing.
+    """`table` with guidance only where `low <= log_snr < high`.
 
     Kynkaanniemi et al. 2024, arXiv:2404.07724, whose sigma is `exp(-log_snr / 2)`; step 17 of the
-    course. `schedule` is the one that the table was made of.
+    course. The interval from -infinity to infinity changes nothing. `schedule` is the one from
+    which the table was made.
     """
     if not low <= high:
-        raise UsageError(f"low = {low}, high = {high}: an interval of log_snr is needed")
+        raise UsageError(f"low = {low}, high = {high}; pass log SNRs with low <= high")
     return with_weight(
         table, schedule, lambda log_snr: ((low <= log_snr) & (log_snr < high)).double()
     )
 
 
-def ancestral_log_snr(
-    steps: int,
-    v: float = 0.3,
-    log_snr_min: float = -20.0,
-    log_snr_max: float = 20.0,
-    prediction: Prediction = "eps",
-) -> Table:
-    """Algorithm 2 of the guidance paper (arXiv:2207.12598), step 13 of the course.
-
-    `ddpm` on `Schedule.from_log_snr(log_snr_grid(steps, log_snr_min, log_snr_max))`, whose t these
-    are, with a variance between that of the posterior (`v` = 0) and that of the forward step (1),
-    evenly in the logarithm. The paper does not clip: leave `clip` at infinity.
-
-    Args:
-        steps: how many, at least 1.
-        v: 0..1; the paper takes 0.2 or 0.3.
-        log_snr_min: of the first step.
-        log_snr_max: of the last one, whose guess of x_0 is the sample.
-        prediction: what the network puts out, `"eps"`, `"x0"` or `"v"`.
-    """
-    if not 0 <= v <= 1:
-        raise UsageError(f"v = {v} is outside 0..1")
-    log_snr = log_snr_grid(steps, log_snr_min, log_snr_max)
-    t = torch.arange(steps, 0, -1)
-    signal, noise_var = log_snr.sigmoid().sqrt(), (-log_snr).sigmoid()
-    fall = log_snr[:-1] - log_snr[1:]
-    new = -torch.expm1(fall)
-    var = (new * noise_var[1:]) ** (1 - v) * (new * noise_var[:-1]) ** v
-    one, zero = signal.new_ones(1), signal.new_zeros(1)
-    return _table(
-        Schedule.from_log_snr(log_snr),
-        t,
-        t - 1,
-        prediction,
-        a=torch.cat([new * signal[1:], one]),
-        b=torch.cat([fall.exp() * signal[1:] / signal[:-1], zero]),
-        c=torch.cat([var.sqrt(), zero]),
-    )
-
-
 def named(name: str) -> Callable[..., Table]:
-    """The solver that a command line calls `ddpm`, `ddim`, `dpmpp_2m` or `cfgpp`."""
-    by_name = {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m, "cfgpp": cfgpp}
-    if name not in by_name:
-        raise UsageError(f"solver = {name!r}: one of {', '.join(by_name)} is needed")
-    return by_name[name]
+    """The solver of that name: `ddpm`, `ddim`, `dpmpp_2m` or `cfgpp`."""
+    check_choice("solver", name, SolverName)
+    return {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m, "cfgpp": cfgpp}[name]
 
 
 def times(
     schedule: Schedule, steps: int | Sequence[int] | None
 ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
-    """The times `t` a solver visits, from T down, and where each step ends, `s`, the last one 0."""
+    """The times `t` at which a solver evaluates the network, from T down, and the ends `s`."""
     T = schedule.T
     if steps is None:
         steps = T
     if isinstance(steps, int):
         if isinstance(steps, bool) or not 1 <= steps <= T:
             raise UsageError(f"steps = {steps} is outside 1..{T}")
-        # T i / steps rounded to the nearest integer, in integers: no repeats, whatever the stride.
+        # T i / steps, rounded to the nearest integer in integer arithmetic: no time occurs twice.
         visited = [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
     else:
         visited = list(steps) if isinstance(steps, Iterable) else [steps]
         whole = visited and all(type(t) is int for t in visited)
         ordered = whole and all(later < earlier for earlier, later in pairwise(visited))
         if not ordered or visited[0] > T or visited[-1] < 1:
-            raise UsageError(f"steps = {visited}: decreasing times in 1..{T} are needed")
+            raise UsageError(f"steps = {visited}; pass decreasing integer times in 1..{T}")
     return torch.tensor(visited), torch.tensor([*visited[1:], 0])
 
 
@@ -258,19 +256,33 @@ def x0_coefficients(
     alpha_bar: Float[Tensor, " n"], prediction: Prediction
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """`p`, `q` with `x0hat = p x_t + q out`, for each kind of output (step 5 of the course)."""
-    signal, noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    check_choice("prediction", prediction, Prediction)
+    signal = alpha_bar.sqrt()
+    noise = (1 - alpha_bar).sqrt()
     if prediction == "eps":
         if bool((signal == 0).any()):
             raise UsageError(
-                "prediction = 'eps': at zero terminal SNR x_T is the noise, and says 0 / 0 of x_0; "
-                "v or x0 is needed"
+                "prediction = 'eps': at zero terminal SNR x_T is pure noise, and eps determines no "
+                "x_0 (0 / 0); use a network that predicts 'v' or 'x0'"
             )
         return 1 / signal, -noise / signal
     if prediction == "x0":
         return torch.zeros_like(signal), torch.ones_like(signal)
-    if prediction == "v":
-        return signal, -noise
-    raise UsageError(f"prediction = {prediction!r}: eps, x0 or v is needed")
+    return signal, -noise
+
+
+def eps_coefficients(
+    alpha_bar: Float[Tensor, " n"], prediction: Prediction
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """`u`, `v` with `eps = u x_t + v out`, for each kind of output (step 5 of the course)."""
+    check_choice("prediction", prediction, Prediction)
+    signal = alpha_bar.sqrt()
+    noise = (1 - alpha_bar).sqrt()
+    if prediction == "eps":
+        return torch.zeros_like(signal), torch.ones_like(signal)
+    if prediction == "x0":
+        return 1 / noise, -signal / noise
+    return noise, signal
 
 
 def _table(
@@ -286,6 +298,6 @@ def _table(
     e: Tensor | float = 0.0,
 ) -> Table:
     p, q = x0_coefficients(schedule.alpha_bar[t], prediction)
-    columns = (p, q, a, b, c, d, e, 1.0)
-    rows = torch.stack([torch.as_tensor(x).expand_as(p) for x in columns], dim=1)
+    m = 1.0
+    rows = torch.stack([torch.as_tensor(x).expand_as(p) for x in (p, q, a, b, c, d, e, m)], dim=1)
     return Table(t, s, rows, prediction)

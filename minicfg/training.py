@@ -1,16 +1,22 @@
-"""Training: each image's label is dropped now and then, and the rest is the usual noise loss.
+r"""Training a denoiser, with label dropout for classifier-free guidance.
+
+Training minimises the mean squared error of the prediction,
 
     loss = E || target - model(sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, t, y or null) ||^2
 
-with t uniform in 1..T (Ho et al. 2020, arXiv:2006.11239, eq. 14; label dropout: Ho and Salimans
-2022, arXiv:2207.12598, Algorithm 1), averaged over pixels, so that it starts at 1. `algorithm_1` is
-the whole of that paper's: each image at a real-valued log SNR of its own. `train` is a generator:
-whoever runs it owns the progress bar, the saving and the stopping.
+with t uniform in 1..T (Ho et al. 2020, arXiv:2006.11239, eq. 14). For a fraction `p_uncond` of the
+images the label is replaced by the null label (Ho and Salimans 2022, arXiv:2207.12598,
+Algorithm 1), so that one network learns both denoisers which guidance combines. The loss is
+averaged over pixels.
 
-Nothing comes from a global random stream. The first weights are a function of the seed; the images,
-times, dropped labels, noise and dropout of step n are functions of (seed, n). So a run that goes on
-after step n needs the weights, their average, the optimiser's moments and that one integer, and is
-then the run that never stopped, bit for bit.
+`train` is a generator that yields the state after each step. The caller shows the progress, saves
+and stops. The loop itself is in `_training_steps`; the functions below it do one part of a step
+each.
+
+No number comes from a global random stream. The first weights are a function of the seed; the
+images, times, dropped labels, noise and dropout masks of step n are functions of (seed, n). So a
+run can be resumed after step n from the weights, their average, the moments of the optimiser and
+the integer n, and then equals the uninterrupted run bit for bit.
 """
 
 from __future__ import annotations
@@ -23,47 +29,51 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from kernels import noised_batch, philox, reference
-from minicfg.algorithm_1 import algorithm_1
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, permutation
-from minicfg.distributed import Ranks
+from minicfg.distributed import SINGLE_PROCESS, Ranks
 from minicfg.errors import MachineError, UsageError
-from minicfg.schedule import Schedule
-from minicfg.unet import UNet
+from minicfg.schedule import Schedule, log_snr_angle
+from minicfg.unet import UNet, check_image_shape
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-__all__ = ["TrainConfig", "TrainState", "start", "train"]
-
-ALONE = Ranks()
-
-_lasting_order = lru_cache(maxsize=2)(permutation)  # a batch lies in one epoch, or across two
+__all__ = ["TrainConfig", "TrainState", "check_run", "start", "train"]
 
 
 @dataclass(frozen=True, eq=False)
 class TrainState:
-    """Where a run is after `step` steps. The last four live on and change."""
+    """A training run after `step` steps.
+
+    The model, its average, the optimiser and the scaler are the run's own objects, not copies:
+    the next step changes them.
+    """
 
     step: int
     loss: float
+    """The loss of that step, over the batches of all ranks; NaN before the first step."""
     config: TrainConfig
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
+    """The shape of one image: channels, height, width."""
     data_digest: str
+    """`Dataset.digest` of the training data."""
     model: UNet
     ema: AveragedModel
+    """The exponential moving average of the weights; `ema.module` is the model to sample from."""
     optimizer: torch.optim.AdamW
-    scaler: torch.amp.GradScaler  # of float16 gradients; else it does nothing
+    scaler: torch.amp.GradScaler
+    """Scales the loss if the precision is float16, and does nothing otherwise."""
 
     @property
     def device(self) -> torch.device:
-        """Where the run is."""
-        return self.model.stem.weight.device
+        """The device that the model is on."""
+        return next(self.model.parameters()).device
 
 
 def train(
@@ -72,40 +82,108 @@ def train(
     *,
     resume: TrainState | None = None,
     device: torch.device | str = "cpu",
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> Iterator[TrainState]:
-    """Train to `config.steps`, yielding the state after each step.
+    """Train until `config.steps`, yielding the state after each step.
 
     Args:
-        data: what to learn from; `config.data`, its name, is only kept.
-        config: the run.
-        resume: a state to go on from, of the same `data` and `config`. It is used up: its model
-            and optimiser are trained on, where they are.
-        device: where to begin a new run.
-        ranks: who shares the batch. Weights are those of a run alone, to rounding, unless the
-            network has dropout, whose masks every rank draws for itself.
+        data: the images and labels. `config.data` is only recorded; nothing is loaded from it.
+        config: the settings of the run.
+        resume: a state to continue from, of a run with the same `data` and `config`. Training
+            changes its model and optimiser in place, on the device that they are on.
+        device: the device of a new run.
+        ranks: the processes that share each batch. The weights equal those of a single process up
+            to rounding, unless the network has dropout, whose masks every rank draws by itself.
 
     Raises:
-        UsageError: at once, where `resume` belongs to another run, or the images do not fit the
-            network.
-        MachineError: on the way, where loss or gradient is not finite, before it can reach the
-            weights.
+        UsageError: before the first step, if `check_run` finds that the arguments do not fit.
+        MachineError: at a step whose loss or gradient is not finite, before the weights change.
     """
+    check_run(data, config, resume, ranks)
+    state = resume or start(config, data.shape, data.classes, data.digest, device)
+    return _training_steps(data, state, ranks)
+
+
+def _training_steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[TrainState]:
+    """The training loop: batch, noise, prediction, loss, optimiser step, average."""
+    config = state.config
+    device = state.device
+    model = state.model.train()
+    net = _prepare_network(model, config, ranks)
+    alpha_bar = Schedule.of(config).alpha_bar.to(device)
+    local = ranks.local_slice(config.batch)  # this rank's part of each batch
+    ids = torch.arange(config.batch, device=device)[local]
+    for step in range(state.step + 1, config.steps + 1):
+        index = batch_indices(config.seed, step, config.batch, len(data))[local]
+        x0 = data.x[index].to(device)
+        y = data.y[index].to(device)
+        xt, t, y, target, log_snr = noised_examples(
+            config, alpha_bar, x0, y, data.num_classes, step, ids
+        )
+        with _forward_context(config, step, ranks, device):
+            out = net(xt, t, y)
+        error = (target - out.to(target.dtype)).square().flatten(1).mean(1)
+        loss = (loss_weight(config, log_snr) * error).sum() / config.batch
+        state.optimizer.zero_grad()
+        # Averaging the gradients over the ranks divides them by `world`.
+        state.scaler.scale(loss * ranks.world).backward()
+        total_loss = ranks.sum(loss.detach())
+        optimizer_step(state, step, total_loss)
+        state.ema.update_parameters(model)
+        yield replace(state, step=step, loss=total_loss.item())
+
+
+# The start of a run
+
+
+def check_run(
+    data: Dataset,
+    config: TrainConfig,
+    resume: TrainState | None = None,
+    ranks: Ranks = SINGLE_PROCESS,
+) -> None:
+    """Check that `train` can run with these arguments. No network is built.
+
+    Raises:
+        UsageError: if an argument has the wrong type, the batch is smaller than the number of
+            processes, the images do not fit the network, or `resume` belongs to a run with other
+            settings or other images.
+    """
+    if not isinstance(data, Dataset):
+        raise UsageError(f"data is a {type(data).__name__}: pass a minicfg.data.Dataset")
+    if not isinstance(config, TrainConfig):
+        raise UsageError(f"config is a {type(config).__name__}: pass a minicfg.config.TrainConfig")
+    if resume is not None and not isinstance(resume, TrainState):
+        raise UsageError(
+            f"resume = {resume!r} is a {type(resume).__name__}: load the state with "
+            "minicfg.io.checkpoint.load_state, and pass that"
+        )
     if config.batch < ranks.world:
-        raise UsageError(f"batch = {config.batch}: {ranks.world} processes need an image each")
-    if resume is None:
-        begun = start(config, data.shape, data.classes, data.digest, device)
-        return _steps(data, begun, ranks)
+        raise UsageError(
+            f"batch = {config.batch} is smaller than the {ranks.world} processes, and each of them "
+            "takes at least one image: use a larger batch or fewer processes"
+        )
+    if resume is not None:
+        _check_same_run(data, config, resume)
+    channels = data.shape[0]  # the network is made for the channels of the data
+    check_image_shape(data.shape, channels, len(config.multipliers))
+
+
+def _check_same_run(data: Dataset, config: TrainConfig, resume: TrainState) -> None:
+    """Raise a UsageError unless `resume` was started with these settings on these images."""
     for field in fields(config):
-        was, now = getattr(resume.config, field.name), getattr(config, field.name)
-        if was != now:
+        started_with = getattr(resume.config, field.name)
+        value = getattr(config, field.name)
+        if value != started_with:
             raise UsageError(
-                f"{field.name} = {now!r}, but the run to resume was begun with {was!r}: the same "
-                "settings are needed"
+                f"{field.name} = {value!r}, but the run to resume was started with "
+                f"{started_with!r}: use the same settings, or start a new run"
             )
     if resume.data_digest != data.digest:
-        raise UsageError(f"data = {data.name}: the run to resume was begun on other images")
-    return _steps(data, resume, ranks)
+        raise UsageError(
+            f"data = {data.name}, but the run to resume was started on other images: use the same "
+            "images, or start a new run"
+        )
 
 
 def start(
@@ -115,151 +193,271 @@ def start(
     data_digest: str = "",
     device: torch.device | str = "cpu",
 ) -> TrainState:
-    """The state before the first step: weights from the seed, no average yet, no moments.
+    """The state before the first step.
 
-    The caller's own random state is left as it is.
+    The random weights are a function of the seed. The caller's random state does not change.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         model = UNet.of(config, shape, len(classes)).to(device)
 
-    def average(old: PARAM_LIST, new: PARAM_LIST, n: Tensor | int) -> None:
-        get_ema_multi_avg_fn(ema_decay(config, int(n)))(old, new, n)
+    def update_average(average: PARAM_LIST, weights: PARAM_LIST, n: Tensor | int) -> None:
+        decay = ema_decay(config, int(n))
+        get_ema_multi_avg_fn(decay)(average, weights, n)
 
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-    )
-    ema = AveragedModel(model, multi_avg_fn=average).eval().requires_grad_(False)
-    half = config.precision == "float16"
-    scaler = torch.amp.GradScaler(torch.device(device).type, enabled=half)
+    ema = AveragedModel(model, multi_avg_fn=update_average)
     return TrainState(
-        0, math.nan, config, classes, shape, data_digest, model, ema, optimizer, scaler
+        step=0,
+        loss=math.nan,
+        config=config,
+        classes=classes,
+        shape=shape,
+        data_digest=data_digest,
+        model=model,
+        ema=ema.eval().requires_grad_(False),
+        optimizer=torch.optim.AdamW(
+            model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        ),
+        scaler=torch.amp.GradScaler(
+            torch.device(device).type, enabled=config.precision == "float16"
+        ),
     )
 
 
-def _steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[TrainState]:
-    config, model, optimizer, scaler = (
-        state.config,
-        state.model.train(),
-        state.optimizer,
-        state.scaler,
-    )
-    schedule, device = Schedule.of(config), state.device
-    abar, log_snrs = schedule.alpha_bar.to(device), schedule.log_snr.to(device)
-    mine = ranks.share(config.batch)
-    ids = torch.arange(config.batch, device=device)[mine]
+def _prepare_network(model: UNet, config: TrainConfig, ranks: Ranks) -> nn.Module:
+    """The model to call in training: synchronised between ranks, compiled if `config.compile`."""
     net = ranks.wrap(model)
-    if config.compile:
-        net = torch.compile(net)
-    for step in range(state.step + 1, config.steps + 1):
-        index = batch_indices(config.seed, step, config.batch, len(data))[mine]
-        x0, y = data.x[index].to(device), data.y[index].to(device)
-        if config.continuous:
-            xt, t, y, target, log_snr = algorithm_1(config, x0, y, data.num_classes, step, ids)
-        else:
-            xt, t, y, target = noised_batch(
-                x0,
-                y,
-                abar,
-                null=data.num_classes,
-                p_uncond=config.p_uncond,
-                prediction=config.prediction,
-                seed=config.seed,
-                step=step,
-                sample_ids=ids,
-            )
-            log_snr = log_snrs[t]
-        with _dropout(config, step, ranks, device), _autocast(config, device):
-            out = net(xt, t, y)
-        error = (target - out.to(target.dtype)).square().flatten(1).mean(1)
-        weight = loss_weight(config, log_snr)
-        loss = (weight * error).sum() / config.batch  # this rank's part of it
-        optimizer.zero_grad()
-        scaler.scale(loss * ranks.world).backward()  # averaged over the ranks on the way
-        scaler.unscale_(optimizer)
-        length = torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip).item()
-        whole = ranks.sum(loss.detach()).item()
-        # A float16 gradient that overflows is the scaler's to skip, and to try again smaller.
-        if not math.isfinite(whole) or not (scaler.is_enabled() or math.isfinite(length)):
-            raise MachineError(
-                f"step {step}: the loss is {whole:.6g} and its gradient {length:.6g} long. Weights "
-                f"are still those of step {step - 1}; a smaller lr than {config.lr:g} may do"
-            )
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
-        scaler.step(optimizer)
-        scaler.update()
-        state.ema.update_parameters(model)
-        yield replace(state, step=step, loss=whole)
+    return torch.compile(net) if config.compile else net  # pyright: ignore[reportReturnType]
+
+
+# The batch and its noise
+
+
+def batch_indices(seed: int, step: int, batch: int, n: int) -> Int[Tensor, " batch"]:
+    """The indices of the `n` images that step 1, 2, ... trains on.
+
+    Epochs follow each other without a gap, each a permutation of all images. So the end of an
+    epoch leaves no image out, and a batch may be larger than the data set.
+    """
+    position = torch.arange((step - 1) * batch, step * batch)
+    first_epoch = int(position[0]) // n + 1
+    last_epoch = int(position[-1]) // n + 1
+    parts = []
+    for epoch in range(first_epoch, last_epoch + 1):
+        in_epoch = position[position // n + 1 == epoch] % n
+        parts.append(_cached_permutation(seed, epoch, n)[in_epoch])
+    return torch.cat(parts)
+
+
+# Most batches lie in one epoch or across two, so two permutations are enough to keep.
+_cached_permutation = lru_cache(maxsize=2)(permutation)
+
+
+def noised_examples(
+    config: TrainConfig,
+    alpha_bar: Float[Tensor, " T1"],
+    x0: Float[Tensor, "B *D"],
+    y: Int[Tensor, " B"],
+    null: int,
+    step: int,
+    ids: Int[Tensor, " B"],
+) -> tuple[
+    Float[Tensor, "B *D"],
+    Int[Tensor, " B"] | Float[Tensor, " B"],
+    Int[Tensor, " B"],
+    Float[Tensor, "B *D"],
+    Float[Tensor, " B"],
+]:
+    """The noised images of a step, with times, labels, targets and log SNRs.
+
+    Times are drawn uniformly from 1..T, or by `algorithm_1` if `config.continuous`.
+
+    Args:
+        config: the settings of the run.
+        alpha_bar: (T + 1,) float64, the table of the schedule.
+        x0: images.
+        y: their labels.
+        null: the null label.
+        step: the number of the step.
+        ids: (B,) integers in 0..2^32-1, the positions of the images in the batch.
+
+    Returns:
+        `(xt, t, y, target, log_snr)`, in which dropped labels have become `null`.
+    """
+    if config.continuous:
+        return algorithm_1(config, x0, y, null, step, ids)
+    xt, t, y, target = noised_batch(
+        x0,
+        y,
+        alpha_bar,
+        null=null,
+        p_uncond=config.p_uncond,
+        prediction=config.prediction,
+        seed=config.seed,
+        step=step,
+        sample_ids=ids,
+    )
+    log_snr = torch.logit(alpha_bar[t])  # log(abar / (1 - abar))
+    return xt, t, y, target, log_snr
+
+
+def algorithm_1(
+    config: TrainConfig,
+    x0: Float[Tensor, "B *D"],
+    y: Int[Tensor, " B"],
+    null: int,
+    step: int,
+    ids: Int[Tensor, " B"],
+) -> tuple[
+    Float[Tensor, "B *D"],
+    Float[Tensor, " B"],
+    Int[Tensor, " B"],
+    Float[Tensor, "B *D"],
+    Float[Tensor, " B"],
+]:
+    """Algorithm 1 of the guidance paper: each image has its own real-valued log SNR, lambda.
+
+        u ~ U[0, 1],    lambda = -2 log tan(a u + b),    x_t = cos(a u + b) x_0 + sin(a u + b) eps
+
+    (Ho and Salimans 2022, arXiv:2207.12598; step 13 of the course.) The network receives the time
+    `t = 1 + u (T - 1)`, a real number. At an integer t this is the point t of the schedule
+    `log_snr`, and samplers evaluate the network only there; Algorithm 2 is
+    `solvers.ddpm(schedule, steps, v=...)`. T therefore sets the units of t and limits the number
+    of sampling steps, but training covers all log SNRs between -20 and 20.
+
+    u and the dropped labels come from the same random words as those of `kernels.noised_batch`. So
+    with the same seed, both have the same labels and noise, and nearly the same t.
+
+    Args:
+        config: the settings of the run, of which it uses `T`, `p_uncond`, `prediction` and `seed`.
+        x0: images.
+        y: their labels.
+        null: the null label.
+        step: the number of the step, 0..2^32-1.
+        ids: (B,) integers in 0..2^32-1, the positions of the images in the batch.
+
+    Returns:
+        `(xt, t, y, target, log_snr)`, with t in 1..T as float32, `null` in place of dropped
+        labels, and log SNRs in -20..20 as float64.
+    """
+    u, u_label = philox.uniform(config.seed, ids, step, 2, philox.TRAINING_CHOICE).unbind(1)
+    angle = log_snr_angle(u)
+    xt, target = reference.noised(
+        x0,
+        angle.cos(),
+        angle.sin(),
+        prediction=config.prediction,
+        seed=config.seed,
+        step=step,
+        sample_ids=ids,
+    )
+    t = 1 + u * (config.T - 1)
+    y = y.masked_fill(u_label < config.p_uncond, null)
+    log_snr = -2 * angle.tan().log()
+    return xt, t.float(), y, target, log_snr
+
+
+def choices(config: TrainConfig, step: int) -> tuple[Int[Tensor, " B"], Bool[Tensor, " B"]]:
+    """For each image of a batch, the time t, uniform in 1..T, and whether its label is dropped."""
+    ids = torch.arange(config.batch)
+    return reference.choices(config.T, config.p_uncond, config.seed, step, ids)
+
+
+# Precision, dropout and the loss
+
+
+@contextmanager
+def _forward_context(
+    config: TrainConfig, step: int, ranks: Ranks, device: torch.device
+) -> Iterator[None]:
+    """Run the network in the precision of `config`, with the dropout masks of this step and rank.
+
+    torch draws the masks from its global random stream. The stream is seeded for the step, and
+    restored afterwards.
+    """
+    on_gpu = device.type == "cuda"
+    dtype = getattr(torch, config.precision)
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        seed = dropout_seed(config, step, ranks.rank)
+        if on_gpu:
+            torch.cuda.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            yield
+
+
+def dropout_seed(config: TrainConfig, step: int, rank: int = 0) -> int:
+    """The seed of the dropout masks of a step and rank.
+
+    It is a word of the random stream from which `choices` draws, at a position that no image has.
+    """
+    position = torch.tensor([2**32 - 1 - rank])
+    return int(philox.words(config.seed, position, step, 1, philox.TRAINING_CHOICE)[0, 0, 0])
 
 
 def loss_weight(config: TrainConfig, log_snr: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """What a squared error there counts: 1, or min-SNR (Hang et al. 2023, arXiv:2303.09556).
+    """The weight of a squared error at `log_snr`: 1, or min-SNR if `config.min_snr` is not 0.
 
-    The error in x_0 is weighed by min(SNR, min_snr). In eps it is 1 / SNR times as large, in v
-    1 / (SNR + 1) times, so there the weights are that much larger or smaller.
+    Min-SNR (Hang et al. 2023, arXiv:2303.09556) multiplies the squared error in x_0 by
+    min(SNR, min_snr). The squared error in eps is SNR times, and that in v SNR + 1 times as large
+    as the squared error in x_0, so their weights are divided by these factors.
     """
     if not config.min_snr:
         return torch.ones_like(log_snr, dtype=torch.float32)
     snr = log_snr.exp()
     capped = snr.clamp(max=config.min_snr)
-    by = {"eps": capped / snr, "x0": capped, "v": capped / (snr + 1)}[config.prediction]
-    return by.float()
+    weights = {"eps": capped / snr, "x0": capped, "v": capped / (snr + 1)}
+    return weights[config.prediction].float()
 
 
-@contextmanager
-def _dropout(config: TrainConfig, step: int, ranks: Ranks, device: torch.device) -> Iterator[None]:
-    """Dropout is the one thing that torch draws itself: from a seed of this step and rank."""
-    cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
-        seed = dropout_seed(config, step, ranks.rank)
-        if cuda:
-            torch.cuda.manual_seed(seed)
-        torch.default_generator.manual_seed(seed)
-        yield
+# The optimiser and the average
 
 
-def _autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
-    dtype = getattr(torch, config.precision)
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+def optimizer_step(state: TrainState, step: int, loss: Float[Tensor, ""]) -> None:
+    """Clip the gradient and change the weights, with the learning rate of the step.
 
+    With float16, a gradient that overflows is not an error: the scaler skips the step and lowers
+    its scale.
 
-def batch_indices(seed: int, step: int, batch: int, n: int) -> Int[Tensor, " batch"]:
-    """The images of step 1, 2, ...: epochs laid end to end, each a permutation of all `n`.
-
-    No image is left out at an epoch's end, and a batch may be larger than the data set.
+    Raises:
+        MachineError: if the loss or the norm of the gradient is not finite. The weights are then
+            still those of the step before.
     """
-    place = torch.arange((step - 1) * batch, step * batch)
-    epochs = range(int(place[0]) // n + 1, int(place[-1]) // n + 2)
-    return torch.cat([_lasting_order(seed, e, n)[place[place // n + 1 == e] % n] for e in epochs])
-
-
-def choices(config: TrainConfig, step: int) -> tuple[Int[Tensor, " B"], Bool[Tensor, " B"]]:
-    """For each image of the batch by itself: t, uniform in 1..T, and whether to drop its label."""
-    ids = torch.arange(config.batch)
-    return reference.choices(config.T, config.p_uncond, config.seed, step, ids)
-
-
-def dropout_seed(config: TrainConfig, step: int, rank: int = 0) -> int:
-    """A word of `choices`' stream from a place in the batch that no image can have."""
-    nobody = torch.tensor([2**32 - 1 - rank])
-    return int(philox.words(config.seed, nobody, step, 1, philox.TRAINING_CHOICE)[0, 0, 0])
+    config = state.config
+    state.scaler.unscale_(state.optimizer)
+    gradient_norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip)
+    loss_is_finite = math.isfinite(loss.item())
+    norm_is_finite = math.isfinite(gradient_norm.item())
+    if not loss_is_finite or not (norm_is_finite or state.scaler.is_enabled()):
+        raise MachineError(
+            f"step {step}: the loss is {loss.item():.6g} and the norm of its gradient is "
+            f"{gradient_norm.item():.6g}. The weights are still those of step {step - 1}; try a "
+            f"smaller lr than {config.lr:g}"
+        )
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, step)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """One cycle of half cosines (Smith and Topin 2018, arXiv:1708.07120): up, then down to 0.
+    """The learning rate of a step: one cycle of half cosines, from 0 up to `lr` and down to 0.
 
-    A function of the step, so there is no scheduler to save.
+    (Smith and Topin 2018, arXiv:1708.07120.) It is a function of the step, so resuming a run needs
+    no state of a scheduler.
     """
-    peak, now = config.warmup * config.steps, step - 0.5
-    share = now / peak if now < peak else (config.steps - now) / (config.steps - peak)
-    return config.lr * math.sin(math.pi / 2 * share) ** 2
+    now = step - 0.5  # the middle of the step, so that the rate of no step is 0
+    peak = config.warmup * config.steps
+    rising = now / peak
+    falling = (config.steps - now) / (config.steps - peak)
+    fraction = min(rising, falling)
+    return config.lr * math.sin(math.pi / 2 * fraction) ** 2
 
 
 def ema_decay(config: TrainConfig, n: int) -> float:
-    """What the average keeps of itself after n steps: at first little, to forget the start.
+    """The decay of the average of the weights after n steps, `config.ema` in the long run.
 
-    (1 + n) / (10 + n) reaches back over a tenth of the steps so far, until that is as far as
-    `config.ema` does. The first step's weights are simply copied.
+    At first it is (1 + n) / (10 + n), so that the average covers about the last tenth of the steps
+    so far, without the untrained weights. The weights of the first step are copied.
     """
     return min(config.ema, (1 + n) / (10 + n))

@@ -1,13 +1,14 @@
-"""The network: a small class-conditional UNet that predicts the noise in an image, or x_0, or v.
+"""The network: a small class-conditional UNet that predicts eps, x_0 or v.
 
     level 0, full size    xt -> stem -> blocks ------- skip -------> blocks -> head -> out
                                           v                            ^
-    level 1, a half                     blocks ------- skip -------> blocks
+    level 1, half                       blocks ------- skip -------> blocks
                                           v                            ^
-    level 2, a quarter                  blocks -> skip & middle ---> blocks
+    level 2, quarter                    blocks -> skip & middle ---> blocks
 
-Every level halves the picture, so the middle sees all of it; the skips bring back the detail that
-halving lost. Time and label reach every block as one embedding, which scales and shifts channels.
+Every level after the first halves height and width, so the middle block sees the whole image. The
+skip connections carry the detail that halving loses. An embedding of the time and the label scales
+and shifts the channels in every block.
 """
 
 from __future__ import annotations
@@ -26,30 +27,31 @@ from minicfg.errors import UsageError
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from minicfg.config import TrainConfig
-    from minicfg.solvers import Prediction
+    from minicfg.config import Prediction, TrainConfig
 
-GROUP = 8  # channels normalised together; every width is a multiple
+GROUP = 8  # channels that are normalised together; every width is a multiple of it
 
 
 class UNet(nn.Module):
     """A denoiser: `out = model(xt, t, y)` has the shape and dtype of `xt`.
 
     Args:
-        channels: of the images.
-        num_classes: K. Labels are 0..K-1, and K is the null label: one more row of the same table,
-            so it is learnt as a class is, and is none.
-        width: channels at full size, a multiple of 8.
-        multipliers: channels of each level, in units of `width`.
-        blocks: residual blocks of a level, each way.
-        attention: levels, 0 the finest, whose blocks also attend over the whole picture.
-        dropout: share of a block's activations dropped in training.
-        checkpointing: in training, compute a block's activations again instead of keeping them.
-        prediction: what `out` means, `"eps"`, `"x0"` or `"v"`; kept for whoever trains or samples.
+        channels: number of channels of the images.
+        num_classes: K. Labels are 0..K-1, and K is the null label. It has a row in the embedding
+            table as a class has, which is trained in the same way.
+        width: number of channels at full resolution, a multiple of 8.
+        multipliers: number of channels of each level, in units of `width`.
+        blocks: number of residual blocks per level, on the way down and again on the way up.
+        attention: levels with self-attention over all pixels, where 0 is the finest.
+        dropout: fraction of a block's activations that are set to 0 in training.
+        checkpointing: in training, recompute the activations of a block in the backward pass
+            instead of storing them.
+        prediction: what `out` is trained to be, `"eps"`, `"x0"` or `"v"`. The network only stores
+            it; training and sampling read it.
 
     Height and width must be divisible by `2^(levels - 1)`. The last layer starts at zero, so an
-    untrained network puts out 0 everywhere: the mean of the noise, hence a first loss of 1. Weights
-    are stored channels-last, as convolutions want them.
+    untrained network returns 0, the mean of the noise, and its loss in eps is about 1. Weights are
+    stored in the channels-last memory format, in which convolutions are fastest.
     """
 
     def __init__(
@@ -66,36 +68,48 @@ class UNet(nn.Module):
         prediction: Prediction = "eps",
     ) -> None:
         super().__init__()
-        self.channels, self.num_classes = channels, num_classes
-        self.prediction: Prediction = prediction
-        self.width, self.levels, self.blocks = width, len(multipliers), blocks
+        self.channels = channels
+        self.num_classes = num_classes
+        self.width = width
+        self.levels = len(multipliers)
+        self.blocks = blocks
         self.checkpointing = checkpointing
-        told = 4 * width
-        self.embed_t = nn.Sequential(nn.Linear(width, told), nn.SiLU(), nn.Linear(told, told))
-        self.embed_y = nn.Embedding(num_classes + 1, told)
+        self.prediction: Prediction = prediction
 
+        emb_dim = 4 * width
+        self.embed_t = nn.Sequential(
+            nn.Linear(width, emb_dim),
+            nn.SiLU(),
+            nn.Linear(emb_dim, emb_dim),
+        )
+        self.embed_y = nn.Embedding(num_classes + 1, emb_dim)
+
+        # Block i of the way down is on level `levels[i]`, from `widths[i]` to `widths[i + 1]`.
         levels = [level for level in range(self.levels) for _ in range(blocks)]
         widths = [width] + [width * multipliers[level] for level in levels]
+        plan = list(zip(levels, pairwise(widths), strict=True))
         self.stem = nn.Conv2d(channels, width, 3, padding=1)
         self.down = nn.ModuleList(
-            Block(c, c_next, told, dropout, level in attention)
-            for level, (c, c_next) in zip(levels, pairwise(widths), strict=True)
+            Block(c, c_out, emb_dim, dropout, level in attention) for level, (c, c_out) in plan
         )
-        self.middle = Block(widths[-1], widths[-1], told, dropout, self.levels - 1 in attention)
-        # Back the same way. A block is given its skip as well, as many channels again.
+        self.middle = Block(widths[-1], widths[-1], emb_dim, dropout, self.levels - 1 in attention)
+        # The way up mirrors the way down. A block also receives the output of its partner, which
+        # has as many channels as its own input.
         self.up = nn.ModuleList(
-            Block(2 * c, c_next, told, dropout, level in attention)
-            for level, (c_next, c) in reversed(list(zip(levels, pairwise(widths), strict=True)))
+            Block(2 * c, c_out, emb_dim, dropout, level in attention)
+            for level, (c_out, c) in reversed(plan)
         )
         self.norm = nn.GroupNorm(width // GROUP, width)
-        self.head = zeroed(nn.Conv2d(width, channels, 3, padding=1))
+        self.head = zero_init(nn.Conv2d(width, channels, 3, padding=1))
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # hole
 
     @classmethod
     def of(cls, config: TrainConfig, shape: tuple[int, int, int], num_classes: int) -> UNet:
         """The network that a configuration describes, for images of `shape` (C, H, W)."""
-        model = cls(
-            shape[0],
+        channels = shape[0]
+        check_image_shape(shape, channels, len(config.multipliers))
+        return cls(
+            channels,
             num_classes,
             width=config.width,
             multipliers=config.multipliers,
@@ -105,8 +119,6 @@ class UNet(nn.Module):
             checkpointing=config.checkpointing,
             prediction=config.prediction,
         )
-        model.check_shape(shape)
-        return model
 
     def forward(
         self,
@@ -114,98 +126,112 @@ class UNet(nn.Module):
         t: Int[Tensor, " B"] | Float[Tensor, " B"],
         y: Int[Tensor, " B"],
     ) -> Float[Tensor, "B C H W"]:
-        """The prediction at `xt`, time `t` in 1..T and label `y` in 0..num_classes.
+        """The prediction for `xt` at time `t` in 1..T with label `y` in 0..num_classes.
 
-        Samplers ask at whole t. Training may also show what lies between, as float32.
+        Samplers pass integers `t`. Algorithm 1 trains on real-valued times in 1..T, as float32.
         """
-        self.check_shape(xt.shape[1:])
-        told = F.silu(self.embed_t(sinusoids(t, self.width)) + self.embed_y(y))
+        check_image_shape(xt.shape[1:], self.channels, self.levels)
+        emb = F.silu(self.embed_t(sinusoids(t, self.width)) + self.embed_y(y))
         x = self.stem(xt.to(self.stem.weight.dtype, memory_format=torch.channels_last))
         skips: list[Tensor] = []
         for i, block in enumerate(self.down):
             if i and i % self.blocks == 0:
                 x = F.avg_pool2d(x, 2)
-            x = self.run(block, x, told)
+            x = self.run_block(block, x, emb)
             skips.append(x)
-        x = self.run(self.middle, x, told)
+        x = self.run_block(self.middle, x, emb)
         for i, block in enumerate(self.up):
             if i and i % self.blocks == 0:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = self.run(block, torch.cat([x, skips.pop()], dim=1), told)
+            x = torch.cat([x, skips.pop()], dim=1)
+            x = self.run_block(block, x, emb)
         return self.head(F.silu(self.norm(x))).to(xt.dtype)
 
-    def run(self, block: nn.Module, x: Tensor, told: Tensor) -> Tensor:
-        """One block, twice in all where its activations are not kept."""
+    def run_block(self, block: nn.Module, x: Tensor, emb: Tensor) -> Tensor:
+        """The output of a block, whose activations are stored unless `checkpointing` is on."""
         if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, x, told, use_reentrant=False)
-        return block(x, told)
-
-    def check_shape(self, shape: Sequence[int]) -> None:
-        """Refuse images that this network cannot take."""
-        factor = 2 ** (self.levels - 1)
-        channels, height, width = shape
-        if channels != self.channels:
-            raise UsageError(f"images have {channels} channels: the network takes {self.channels}")
-        if height % factor or width % factor:
-            raise UsageError(
-                f"images are {height}x{width}: {self.levels} levels need height and width "
-                f"divisible by {factor}"
-            )
+            return checkpoint(block, x, emb, use_reentrant=False)
+        return block(x, emb)
 
 
 class Block(nn.Module):
-    """Two convolutions around a residual; `told` scales and shifts between them (FiLM)."""
+    """A residual block of two convolutions.
 
-    def __init__(self, c: int, c_out: int, told: int, dropout: float, attends: bool) -> None:
+    Between them, the channels are scaled and shifted by linear functions of the embedding (FiLM,
+    Perez et al. 2017, arXiv:1709.07871).
+    """
+
+    def __init__(self, c: int, c_out: int, emb_dim: int, dropout: float, attends: bool) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(c // GROUP, c)
         self.conv1 = nn.Conv2d(c, c_out, 3, padding=1)
-        self.film = nn.Linear(told, 2 * c_out)
+        self.film = nn.Linear(emb_dim, 2 * c_out)
         self.norm2 = nn.GroupNorm(c_out // GROUP, c_out, affine=False)  # `film` is its affine map
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = zeroed(nn.Conv2d(c_out, c_out, 3, padding=1))
+        self.conv2 = zero_init(nn.Conv2d(c_out, c_out, 3, padding=1))
         self.skip = nn.Conv2d(c, c_out, 1) if c != c_out else nn.Identity()
         self.attention = Attention(c_out) if attends else nn.Identity()
 
-    def forward(self, x: Float[Tensor, "B c H W"], told: Float[Tensor, "B e"]) -> Tensor:
-        """(B, c_out, H, W); the block begins as the identity, up to `skip`."""
+    def forward(self, x: Float[Tensor, "B c H W"], emb: Float[Tensor, "B e"]) -> Tensor:
+        """(B, c_out, H, W). Before training, the block returns `skip(x)`."""
         h = self.conv1(F.silu(self.norm1(x)))
-        scale, shift = self.film(told)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.film(emb)[:, :, None, None].chunk(2, dim=1)
         h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
-        return self.attention(self.skip(x) + self.conv2(self.dropout(h)))
+        h = self.conv2(self.dropout(h))
+        return self.attention(self.skip(x) + h)
 
 
 class Attention(nn.Module):
-    """Every pixel looks at all pixels and adds what it finds; one head, pre-normalised."""
+    """Residual self-attention over all pixels, with one head and a group norm before it."""
 
     def __init__(self, c: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(c // GROUP, c)
         self.qkv = nn.Conv2d(c, 3 * c, 1)
-        self.out = zeroed(nn.Conv2d(c, c, 1))
+        self.out = zero_init(nn.Conv2d(c, c, 1))
 
     def forward(self, x: Float[Tensor, "B c H W"]) -> Float[Tensor, "B c H W"]:
-        """`x` and what was found; at first, `x`."""
+        """`x` plus the attention's output, which is 0 before training."""
         pixels = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)  # (B, H W, 3 c)
         q, k, v = pixels.chunk(3, dim=2)
-        found = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(found.transpose(1, 2).reshape_as(x))
+        attended = F.scaled_dot_product_attention(q, k, v)  # (B, H W, c)
+        return x + self.out(attended.transpose(1, 2).reshape_as(x))
 
 
 def sinusoids(t: Int[Tensor, " B"] | Float[Tensor, " B"], n: int) -> Float[Tensor, "B n"]:
-    """Cosines and sines of t at n / 2 frequencies, from 1 down to 1/10,000 radian a step.
+    """Cosines and sines of t at n / 2 frequencies, from 1 down to 1/10,000 radian per step.
 
-    The fastest tells neighbours apart, and the slowest does not come round within 60,000 steps: so
-    it does for any schedule from T = 1 to there. t itself goes in, not t / T: a network belongs to
-    the schedule it was trained on.
+    The fastest frequency distinguishes neighbouring times, and the slowest one completes its first
+    period after 62,832 steps, more than any schedule has. The argument is t and not t / T, so a
+    network belongs to the schedule that it was trained on.
     """
     frequency = torch.logspace(0, -4, n // 2, device=t.device)
     angle = t[:, None] * frequency
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Start at zero, so that what it is added to passes unchanged at first."""
+def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
+    """The layer with weights and bias set to 0, so that its output is 0 before training."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(cast(Tensor, layer.bias))
     return layer
+
+
+def check_image_shape(shape: Sequence[int], channels: int, levels: int) -> None:
+    """Check that a UNet for `channels` channels with `levels` levels can take images of `shape`.
+
+    Raises:
+        UsageError: naming the size that does not fit.
+    """
+    factor = 2 ** (levels - 1)
+    image_channels, height, width = shape
+    if image_channels != channels:
+        raise UsageError(
+            f"images have {image_channels} channels: the network takes {channels}; convert the "
+            "images, or make a network for them"
+        )
+    if height % factor or width % factor:
+        raise UsageError(
+            f"images are {height}x{width}: {levels} levels need height and width divisible by "
+            f"{factor}; resize or pad the images, or use fewer levels (multipliers)"
+        )

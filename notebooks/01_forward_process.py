@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -26,9 +27,11 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tutorial import step00_notation, step01_toy_data, step02_forward, step03_marginal
-from tutorial.program import CLASS_COLORS
+from tutorial.figures import step00_notation, step01_toy_data, step02_forward, step03_marginal
+from tutorial.figures.program import CLASS_COLORS
 from tutorial.step00_notation import Schedule
+from tutorial.step01_toy_data import three_gaussians
+from tutorial.step02_forward import forward_chain
 
 rng = np.random.default_rng(0)
 schedule = Schedule.cosine(100)
@@ -106,7 +109,7 @@ plt.show()
 x0 = np.sign(rng.standard_normal((50_000, 2)))  # variance 1, and nothing like a Gaussian
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.6), layout="constrained", sharey=True)
 shown = iter(panels)
-for t, x in enumerate(step02_forward.forward_chain(x0, schedule, rng), start=1):
+for t, x in enumerate(forward_chain(x0, schedule, rng), start=1):
     if t in (1, 30, 60, 100):
         tail = (np.abs(x) > 2).mean()
         print(f"t = {t:3}   variance {x.var():.3f}   share beyond 2: {tail:.4f}")
@@ -140,7 +143,7 @@ check.ex_1_3(jump)
 
 # %%
 t = 60
-chain = step02_forward.forward_chain(x0, schedule, rng)
+chain = forward_chain(x0, schedule, rng)
 *_, stepped = (x for _, x in zip(range(t), chain, strict=False))
 jumped = jump(x0, rng.standard_normal(x0.shape), t, schedule)
 bins = np.linspace(-4, 4, 80)
@@ -157,7 +160,7 @@ plt.show()
 
 
 # %%
-data, labels = step01_toy_data.three_gaussians().sample(600, rng)
+data, labels = three_gaussians().sample(600, rng)
 noise = rng.standard_normal(data.shape)
 
 

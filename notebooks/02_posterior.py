@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -24,11 +25,13 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tutorial import step04_posterior, step05_reverse
-from tutorial.program import BLUE, GREY, ORANGE, RED
+from tutorial.figures import step04_posterior, step05_reverse
+from tutorial.figures.program import BLUE, GREY, ORANGE, RED
 from tutorial.step00_notation import Schedule
 from tutorial.step02_forward import forward_chain
 from tutorial.step03_marginal import xt_from_x0
+from tutorial.step04_posterior import q_posterior
+from tutorial.step05_reverse import x0_coefficients, x0_from
 
 rng = np.random.default_rng(0)
 schedule = Schedule.linear(100)
@@ -75,7 +78,7 @@ short = Schedule.linear(10)
 chain = forward_chain(np.full((500_000, 1), 1.0), short, rng)
 _, x2, x3 = (x[:, 0] for _, x in zip(range(3), chain, strict=False))
 kept = x2[np.abs(x3 - 0.2) < 0.02]
-law = step04_posterior.q_posterior(np.array([1.0]), np.array([0.2]), 3, short)
+law = q_posterior(np.array([1.0]), np.array([0.2]), 3, short)
 grid = np.linspace(-0.6, 1.8, 200)[:, None]
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.hist(x2, 80, density=True, color=GREY, alpha=0.4, label="all chains at t = 2")
@@ -180,7 +183,7 @@ check.ex_2_3(x0_from_v)
 # **Predict, then measure.** A network errs by 0.01 in its output. By how much does it err in $x_0$, near the data and far from them, for `eps` and for `v`?
 
 # %%
-q = {unit: [abs(step05_reverse.x0_coefficients(t, schedule, unit)[1]) for t in times]
+q = {unit: [abs(x0_coefficients(t, schedule, unit)[1]) for t in times]
      for unit in ("eps", "x0", "v")}  # fmt: skip
 plt.figure(figsize=(7, 3), layout="constrained")
 for (unit, factors), color in zip(q.items(), (BLUE, GREY, ORANGE), strict=True):
@@ -193,7 +196,7 @@ plt.show()
 # %% [markdown]
 # Far from the data an error in `eps` is multiplied. If the data lie in $[-1, 1]$ one clips the guess of $x_0$ to that range.
 #
-# **Exercise 2.4** (find the mistake). This code clips, and nothing changes. Why? Write the mean of the reverse step as it should be; `step05_reverse.x0_from` and your own functions may help.
+# **Exercise 2.4** (find the mistake). This code clips, and nothing changes. Why? Write the mean of the reverse step as it should be; `x0_from` and your own functions may help.
 #
 # ```python
 # x0hat = np.clip(x0_from(eps, xt, t, schedule), -clip, clip)
@@ -205,7 +208,7 @@ plt.show()
 # %% nbgrader={"grade": false, "grade_id": "ex_2_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def mean_after_clip(xt, eps, t, schedule, clip):
     ### BEGIN SOLUTION
-    x0hat = np.clip(step05_reverse.x0_from(eps, xt, t, schedule), -clip, clip)
+    x0hat = np.clip(x0_from(eps, xt, t, schedule), -clip, clip)
     return posterior_mean(x0hat, xt, t, schedule)
     ### END SOLUTION
 

@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -24,12 +25,13 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tutorial import step06_loss, step07_oracle, step08_sampling
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE
+from tutorial.figures import step06_loss, step07_oracle, step08_sampling
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step03_marginal import xt_from_x0
 from tutorial.step05_reverse import p_xprev_given_xt
+from tutorial.step07_oracle import oracle_eps
 
 rng = np.random.default_rng(0)
 schedule, mixture = Schedule.cosine(100), three_gaussians()
@@ -179,7 +181,7 @@ check.ex_3_4(one_step_back)
 # Your step, a hundred times, with the oracle for a network. No training, and the data come out:
 
 # %%
-model, labels = step07_oracle.oracle_eps(mixture, schedule), np.repeat([0, 1, 2], 300)
+model, labels = oracle_eps(mixture, schedule), np.repeat([0, 1, 2], 300)
 x = rng.standard_normal((900, 2))
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained")
 shown = iter(panels)
@@ -204,7 +206,7 @@ start = rng.standard_normal((300, 2))
 def with_steps(ax, T):
     """Your chain of `T` steps."""
     few, draws, y = Schedule.cosine(T), np.random.default_rng(1), np.repeat([0, 1, 2], 100)
-    oracle, x = step07_oracle.oracle_eps(mixture, few), start
+    oracle, x = oracle_eps(mixture, few), start
     for t in range(T, 0, -1):
         x = one_step_back(x, oracle(x, t, y), draws.standard_normal(x.shape), t, few)
     ax.scatter(*x.T, s=3, c=np.array(CLASS_COLORS)[y])

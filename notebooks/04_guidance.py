@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -30,8 +31,8 @@ from IPython.display import Image
 from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
-from tutorial import step09_condition, step10_guidance, step11_trade_off
-from tutorial.program import CLASS_COLORS, GREY
+from tutorial.figures import step09_condition, step10_guidance, step11_trade_off
+from tutorial.figures.program import CLASS_COLORS, GREY
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import pinwheel, three_gaussians
 from tutorial.step07_oracle import noised, oracle_eps

@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -30,8 +31,8 @@ from IPython.display import Image
 from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
-from tutorial import step12_backprop
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED
+from tutorial.figures import step12_backprop
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step03_marginal import xt_from_x0

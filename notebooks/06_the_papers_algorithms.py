@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -30,8 +31,8 @@ from IPython.display import Image
 from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
-from tutorial import step13_process
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED
+from tutorial.figures import step13_process
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps
@@ -40,6 +41,7 @@ from tutorial.step12_backprop import MLP
 from tutorial.step13_log_snr import algorithm_2_steps
 from tutorial.step13_process import (
     forward_var,
+    log_snr_density,
     log_snr_grid,
     q_posterior_log_snr,
     schedule_from,
@@ -97,7 +99,7 @@ levels = np.linspace(-12, 12, 25)
 plt.figure(figsize=(7, 3), layout="constrained")
 for null, name, color in ((False, "with the label", BLUE), (True, "null label", ORANGE)):
     plt.semilogy(levels, errors(params, levels, null), color=color, label=name)
-plt.semilogy(levels, step13_process.log_snr_density(levels), "--", color=GREY, label="its density")
+plt.semilogy(levels, log_snr_density(levels), "--", color=GREY, label="its density")
 plt.xlabel(r"$\lambda$ (left: noise, right: data)")
 plt.ylabel("mean square from the oracle")
 plt.ylim(3e-4, 1)

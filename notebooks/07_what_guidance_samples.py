@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -31,8 +32,14 @@ from IPython.display import Image
 from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
-from tutorial import step15_tilted, step16_feynman_kac, step16_gibbs, step17_apg, step17_rules
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE
+from tutorial.figures import (
+    step15_tilted,
+    step16_feynman_kac,
+    step16_gibbs,
+    step17_apg,
+    step17_rules,
+)
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps

@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -33,14 +34,14 @@ from IPython.display import Image
 from kernels import philox
 from minicfg import evaluate, sample, solvers, train
 from minicfg.config import TrainConfig
-from minicfg.datasets.load import load_data
-from minicfg.metrics.classifier import train_judge
+from minicfg.datasets import load_data
+from minicfg.metrics.classifier import train_classifier
 from minicfg.sampling import sample_steps
 from minicfg.schedule import Schedule as TorchSchedule
 from minicfg.training import ema_decay
 from minicfg.viz import plots
 from tutorial import step14_rows, step18_swap_in
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE
 from tutorial.step00_notation import Schedule
 from tutorial.step18_swap_in import ORACLE
 
@@ -316,17 +317,19 @@ plt.show()
 # %% [markdown]
 # ## Scores, when nobody knows the truth
 #
-# With the oracle, relevance and diversity were integrals. Here a judge stands in for the truth: a small classifier that has seen real digits only. **Predict** three curves over `w`: the share judged to be of the class asked for; the spread within a class, where real digits have 1; the Frechet distance, whose floor is what real digits score against others.
+# With the oracle, relevance and diversity were integrals. Here a classifier replaces the truth: a small network, trained on real digits only. **Predict** three curves over `w`: the share classified as the class asked for; the spread within a class, where real digits have 1; the Frechet distance, whose floor is what real digits score against others.
 
 # %%
-judge = train_judge(data, steps=150)
+classifier = train_classifier(data, steps=150)
 asked, scored = torch.arange(150) % K, (0.0, 0.3, 1.0, 2.0, 4.0)
-scores = [evaluate(sample(model, asked, table, w=w, **given), asked, judge, data) for w in scored]
+scores = [
+    evaluate(sample(model, asked, table, w=w, **given), asked, classifier, data) for w in scored
+]
 fig, panels = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
 for ax, name in zip(panels, ("accuracy", "spread", "frechet"), strict=True):
     ax.plot(scored, [getattr(score, name) for score in scores], "o-", color=BLUE)
     ax.set(title=name, xlabel="w")
-panels[0].axhline(judge.held_out_accuracy, color=GREY, ls=":", label="real digits, held out")
+panels[0].axhline(classifier.held_out_accuracy, color=GREY, ls=":", label="real digits, held out")
 panels[1].axhline(1.0, color=GREY, ls=":", label="real digits")
 panels[2].axhline(scores[0].frechet_floor, color=GREY, ls=":", label="floor")
 for ax in panels:
@@ -336,7 +339,7 @@ plt.show()
 # %% [markdown]
 # The shape is the paper's: relevance up, diversity down, and the distance least at a small `w`. What differs from the oracle's world:
 #
-# - nobody knows the floor of the loss, nor $p(y | x_t)$, nor the tilted law: scores are of a judge, who has errors of his own;
+# - nobody knows the floor of the loss, nor $p(y | x_t)$, nor the tilted law: scores come from a classifier, which makes errors of its own;
 # - both answers have errors, and `w` multiplies their difference, also where there should be none; a clip keeps the guess where pixels can be;
 # - the null answer is the mean over classes only as far as it was trained, on one image in ten;
 # - few samples bias the Frechet distance, so it is read beside its floor.

@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     formats: ipynb,py:percent
 #     text_representation:
 #       extension: .py
 #       format_name: percent
@@ -30,10 +31,10 @@ import numpy as np
 import torch
 
 from kernels import philox, reference
-from kernels.bench.ways import plain_step
+from kernels.bench.contenders import plain_step
 from minicfg import solvers
 from minicfg.schedule import Schedule as TorchSchedule
-from tutorial.program import BLUE, CLASS_COLORS, GREEN, GREY, ORANGE, RED
+from tutorial.figures.program import BLUE, CLASS_COLORS, GREEN, GREY, ORANGE, RED
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps

@@ -11,7 +11,7 @@ program needs the extra `mutants` and `os.fork`.
 Some changes are left out, because no test can or should notice them:
 
 - annotations and `if TYPE_CHECKING:`, which users never run (the tests do execute the shapes);
-- `if __name__ == "__main__":` and, in a lesson, `figure` and `checks`: a figure promises no number,
+- `if __name__ == "__main__":`, and the modules in `tutorial/figures`: a figure promises no number,
   and a check with a wider tolerance is still a check. `test_programs.py` runs both;
 - the star before keyword-only arguments, which cosmic-ray mistakes for a product;
 - changes that do not compile, or that compile with a warning (`is` before a literal);
@@ -60,7 +60,6 @@ TESTS = {
         "tests/minicfg/test_survivors.py",
     ],
 }
-UNSEEN = {"figure", "checks"}
 MEMORY = 8 * 2**30
 BITS = ("RShift", "LShift", "BitOr", "BitAnd", "BitXor")
 
@@ -83,14 +82,14 @@ class Mutant:
         return f"{self.module} {self.where}", self.old, self.new
 
 
-def unseen(tree: ast.Module, lesson: bool) -> Iterator[tuple[Place, Place]]:
+def unseen(tree: ast.Module) -> Iterator[tuple[Place, Place]]:
     """The spans of a module, each from one place to another, in which nothing is changed."""
     for node in ast.walk(tree):
         spans = list[Any]()
         if isinstance(node, ast.arg | ast.AnnAssign):
             spans = [node.annotation]
         elif isinstance(node, ast.FunctionDef):
-            spans = [node if lesson and node.name in UNSEEN else node.returns]
+            spans = [node.returns]
         elif isinstance(node, ast.If) and ast.unparse(node.test).startswith(
             ("TYPE_CHECKING", "__name__")
         ):
@@ -123,7 +122,7 @@ def mutants(module: str, sample: int | None, rng: random.Random) -> list[Mutant]
     """All mutants of a module, or a random sample of them."""
     source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
     tree = ast.parse(source)
-    hidden = list(unseen(tree, module.startswith("tutorial")))
+    hidden = list(unseen(tree))
     nodes = list(ast_nodes(get_ast(source)))
     places = list[tuple[Any, int, int]]()
     for operator in operators():

@@ -166,11 +166,11 @@ def test_bank_is_in_order() -> None:
 # Changes that change no result, and have to survive.
 HARMLESS = [
     Mistake(
-        "minicfg.guidance",
+        "kernels.reference",
         "a sum in the other order, equal to the last bit",
         STUDENTS,
-        "return out_cond + w * (out_cond - out_null)",
-        "return w * (out_cond - out_null) + out_cond",
+        "1 + per_sample(w, out_cond)",
+        "per_sample(w, out_cond) + 1",
     ),
     Mistake(
         "step04_posterior",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+
+Item = TypeVar("Item")
 
 
 @runtime_checkable
@@ -36,3 +39,12 @@ class Normals(Protocol):
     def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
         """Independent standard normals of that shape."""
         ...
+
+
+def last(steps: Iterable[Item]) -> Item:
+    """The last item of `steps`. Only one item is kept in memory at a time."""
+    iterator = iter(steps)
+    item = next(iterator)
+    for later in iterator:
+        item = later
+    return item

@@ -46,9 +46,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-
-from tutorial.program import BLUE, ORANGE, Check, present
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -62,10 +59,12 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Refuse a table that is no schedule."""
-        if len(self.beta) < 2 or self.beta[0] != 0:
+        if len(self.beta) < 2 or self.beta[0] != 0:  # (0.9)
             raise ValueError(f"beta = {self.beta[:2]}: it must be 0 at t = 0, with a step after it")
-        if (wrong := ~((self.beta > 0) & (self.beta < 1))[1:]).any():
-            raise ValueError(f"beta[1:] has {self.beta[1:][wrong]}, outside (0, 1)")
+        steps = self.beta[1:]
+        wrong = ~((steps > 0) & (steps < 1))
+        if wrong.any():
+            raise ValueError(f"beta[1:] has {steps[wrong]}, outside (0, 1)")
 
     @classmethod
     def linear(cls, T: int) -> Schedule:
@@ -77,8 +76,11 @@ class Schedule:
     @classmethod
     def cosine(cls, T: int) -> Schedule:
         """Cosine in the amplitude (Nichol and Dhariwal 2021), `T` >= 1 steps."""
-        f = np.cos((np.arange(_steps(T) + 1) / T + 0.008) / 1.008 * np.pi / 2) ** 2  # (0.5)
-        return cls(np.concatenate([[0.0], np.minimum(1 - f[1:] / f[:-1], 0.999)]))
+        t = np.arange(_steps(T) + 1)
+        s = 0.008
+        f = np.cos((t / T + s) / (1 + s) * np.pi / 2) ** 2  # (0.5)
+        beta = 1 - f[1:] / f[:-1]
+        return cls(np.concatenate([[0.0], np.minimum(beta, 0.999)]))
 
     @property
     def T(self) -> int:
@@ -99,7 +101,7 @@ class Schedule:
     def log_snr(self) -> Float[np.ndarray, " T1"]:
         """Log of signal over noise; `+inf` at t = 0."""
         with np.errstate(divide="ignore"):
-            return np.log(self.alpha_bar / (1 - self.alpha_bar))  # (0.3) (0.9)
+            return np.log(self.alpha_bar / (1 - self.alpha_bar))  # (0.3)
 
     def check_t(self, t: int, first: int = 1) -> int:
         """Return `t` if it lies in first..T. A negative index would wrap and be silently wrong."""
@@ -128,10 +130,14 @@ class Gaussian:
 
 
 def product(g1: Gaussian, g2: Gaussian) -> Gaussian:
-    """The Gaussian proportional to the product of two densities of the same variable."""
-    both = g1.var + g2.var  # the fractions are cleared, so that one of the two may be a point
+    """The Gaussian proportional to the product of two densities of the same variable.
+
+    Both fractions are multiplied by the two variances, so that one of the two may be a point.
+    """
+    both = g1.var + g2.var
+    var = g1.var * g2.var / both  # (0.7)
     mean = (g2.var * g1.mean + g1.var * g2.mean) / both  # (0.8)
-    return Gaussian(mean, g1.var * g2.var / both)  # (0.7)
+    return Gaussian(mean, var)
 
 
 def _steps(T: int) -> int:
@@ -140,31 +146,7 @@ def _steps(T: int) -> int:
     return T
 
 
-def checks() -> list[Check]:
-    """Where the linear schedule ends at T = 1000; what a product leaves over, point by point."""
-    g1, g2, x = Gaussian(np.ones(1), 0.5), Gaussian(-np.ones(1), 2.0), np.linspace(-3, 3)[:, None]
-    left = g1.log_density(x) + g2.log_density(x) - product(g1, g2).log_density(x)
-    return [
-        Check("(0.2, 0.4) linear: alpha_bar at T", Schedule.linear(1000).alpha_bar[-1], 4e-5, 1e-6),
-        Check("(0.7, 0.8) what is left varies by", float(np.ptp(left)), 0, 1e-12),
-    ]
-
-
-def figure() -> Figure:
-    """The table itself, the signal and the log SNR over time, for both schedules."""
-    fig, t = Figure(figsize=(11, 3.4), layout="constrained"), np.arange(1, 1001)
-    noise, signal, ratio = fig.subplots(1, 3)
-    linear, cosine = Schedule.linear(1000), Schedule.cosine(1000)
-    for name, schedule, color in (("linear", linear, BLUE), ("cosine", cosine, ORANGE)):
-        noise.semilogy(t, schedule.beta[1:], color=color, label=name)
-        signal.plot(t, schedule.alpha_bar[1:], color=color)
-        ratio.plot(t, schedule.log_snr[1:], color=color)
-    noise.set(xlabel="t", ylabel=r"$\beta_t$", title="Noise added by one step (T = 1000)")
-    signal.set(xlabel="t", ylabel=r"$\bar\alpha_t$", title="Share of the variance that is data")
-    ratio.set(xlabel="t", ylabel=r"$\lambda_t$", title="Log signal-to-noise ratio")
-    noise.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step00_notation", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step00_notation")

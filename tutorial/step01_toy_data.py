@@ -39,10 +39,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-
-from tutorial.program import CLASS_COLORS, Check, present
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -59,7 +55,7 @@ class GaussianMixture:
     def __post_init__(self) -> None:
         """Refuse what is no mixture. (A Cholesky factor never reads the upper triangles.)"""
         K = len(self.weights)
-        if (self.means.shape, self.covs.shape) != ((K, 2), (K, 2, 2)):
+        if self.means.shape != (K, 2) or self.covs.shape != (K, 2, 2):
             raise ValueError(f"K = {K}, but means {self.means.shape}, covs {self.covs.shape}")
         if not ((self.weights > 0).all() and abs(self.weights.sum() - 1) < 1e-9):
             raise ValueError(f"weights = {self.weights}: they must be positive and add up to 1")
@@ -78,17 +74,19 @@ class GaussianMixture:
         """`n` points and their labels in 0..K-1."""
         y = rng.choice(self.num_classes, n, p=self.weights)
         z = rng.standard_normal((n, 2, 1))
-        return self.means[y] + (np.linalg.cholesky(self.covs)[y] @ z)[:, :, 0], y  # (1.1)
+        L = np.linalg.cholesky(self.covs)
+        x = self.means[y] + (L[y] @ z)[:, :, 0]  # (1.1)
+        return x, y
 
     def log_density(
         self, x: Float[np.ndarray, "n 2"], y: int | Int[np.ndarray, " n"] | None = None
     ) -> Float[np.ndarray, " n"]:
         """`log p(x | y)` for one label or one a row, each in 0..K-1; without `y`, `log p(x)`."""
         if y is None:
-            return _log_sum(self._log_joint(x))[:, 0]
+            return _log_sum(self._log_joint(x))[:, 0]  # (1.3)
         if np.any((np.asarray(y) < 0) | (np.asarray(y) >= self.num_classes)):
             raise ValueError(f"y = {y} is outside 0..{self.num_classes - 1}")
-        return (self._log_joint(x) - np.log(self.weights))[np.arange(len(x)), y]
+        return self._log_conditional(x)[np.arange(len(x)), y]
 
     def log_class_probability(self, x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n K"]:
         """`log p(y | x)`, a column a class."""
@@ -97,74 +95,66 @@ class GaussianMixture:
 
     def moments(self) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, "2 2"]]:
         """Mean and covariance of all points together."""
-        mean = self.weights @ self.means  # (1.5)
-        apart = (self.means - mean)[:, :, None]
-        covs = self.covs + apart * apart.transpose(0, 2, 1)
-        return mean, np.tensordot(self.weights, covs, 1)  # (1.6)
+        m = self.weights @ self.means  # (1.5)
+        apart = self.means - m
+        between = apart[:, :, None] * apart[:, None, :]
+        C = np.tensordot(self.weights, self.covs + between, 1)  # (1.6)
+        return m, C
+
+    def _log_conditional(self, x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n K"]:
+        """`log p(x | y)`, one column per class."""
+        L = np.linalg.cholesky(self.covs)
+        whiten = np.linalg.inv(L)
+        z = whiten @ x.T - whiten @ self.means[:, :, None]  # (K, 2, n)
+        squared = (z**2).sum(1).T
+        log_det_L = np.log(np.linalg.det(L))
+        return -squared / 2 - log_det_L - np.log(2 * np.pi)  # (1.2)
 
     def _log_joint(self, x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n K"]:
-        whiten = np.linalg.inv(np.linalg.cholesky(self.covs))
-        z = whiten @ x.T - whiten @ self.means[:, :, None]  # (K, 2, n)
-        scale = 2 * np.pi / np.linalg.det(whiten)
-        return np.log(self.weights / scale) - (z**2).sum(1).T / 2  # (1.2)
+        """`log (pi_y p(x | y))`, one column per class."""
+        return np.log(self.weights) + self._log_conditional(x)
 
 
 def _log_sum(log_p: Float[np.ndarray, "n K"]) -> Float[np.ndarray, "n 1"]:
+    """The log of the sum over each row. The largest term is taken out, to avoid underflow."""
     largest = log_p.max(1, keepdims=True)
-    return largest + np.log(np.exp(log_p - largest).sum(1, keepdims=True))  # (1.3)
+    return largest + np.log(np.exp(log_p - largest).sum(1, keepdims=True))
+
+
+def log_odds(
+    x: Float[np.ndarray, "n 2"],
+    mu_a: Float[np.ndarray, " 2"],
+    mu_b: Float[np.ndarray, " 2"],
+    pi_a: float,
+    pi_b: float,
+    v: float,
+) -> Float[np.ndarray, " n"]:
+    """`log p(a | x) - log p(b | x)` for two classes of the same covariance v I."""
+    middle = (mu_a + mu_b) / 2
+    return np.log(pi_a / pi_b) + (x - middle) @ (mu_a - mu_b) / v  # (1.7)
 
 
 def three_gaussians() -> GaussianMixture:
     """The guidance paper's toy: variance 1/4, on a circle of radius 1.5, class 0 at the top."""
     angle = np.pi / 2 + 2 * np.pi / 3 * np.arange(3)
     means = 1.5 * np.stack([np.cos(angle), np.sin(angle)], 1)
-    return GaussianMixture(means, np.tile(0.25 * np.eye(2), (3, 1, 1)), np.full(3, 1 / 3))
+    covs = np.tile(0.25 * np.eye(2), (3, 1, 1))
+    return GaussianMixture(means, covs, np.full(3, 1 / 3))
 
 
 def pinwheel(K: int = 5) -> GaussianMixture:
     """`K` >= 3 long, tilted classes; covariance I, of it 0.28 within them and 1.2^2 / 2 between."""
     if K < 3:
         raise ValueError(f"K = {K}: a pinwheel has at least 3 classes")
-    angle, tilt = 2 * np.pi / K * np.arange(K), np.pi / 4
+    angle = 2 * np.pi / K * np.arange(K)
+    tilt = np.pi / 4
     means = 1.2 * np.stack([np.cos(angle), np.sin(angle)], 1)
     along = np.stack([np.cos(angle + tilt), np.sin(angle + tilt)], 1)
     covs = 0.06 * np.eye(2) + 0.44 * along[:, :, None] * along[:, None, :]
     return GaussianMixture(means, covs, np.full(K, 1 / K))
 
 
-def checks() -> list[Check]:
-    """200,000 draws: how often Bayes' rule names their class, and how straight a border is."""
-    three, mixture, n = three_gaussians(), pinwheel(), 200_000
-    x, y = mixture.sample(n, np.random.default_rng(0))
-    p = np.exp(mixture.log_class_probability(x))
-    hits, error = float((p.argmax(1) == y).mean()), np.sqrt((p.max(1) * (1 - p.max(1))).mean() / n)
-    apart, middle = three.means[0] - three.means[1], (three.means[0] + three.means[1]) / 2
-    line = (x - middle) @ apart / 0.25  # (1.7)
-    beyond = three.log_class_probability(x) @ [1, -1, 0] - line
-    return [
-        Check("(1.4) best guess of y is right", hits, p.max(1).mean(), 4 * error),
-        Check("(1.7) odds beyond the formula", np.abs(beyond).max(), 0, 1e-11),
-    ]
-
-
-def figure() -> Figure:
-    """Both sets: labelled samples on the contours of p(x), and whose point each point would be."""
-    fig = Figure(figsize=(11, 3.1), layout="constrained")
-    panels, axis = fig.subplots(1, 4), np.linspace(-3.5, 3.5, 301)
-    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    sets = (("three_gaussians", three_gaussians()), ("pinwheel", pinwheel()))
-    for (name, mixture), (points, regions) in zip(sets, panels.reshape(2, 2), strict=True):
-        x, y = mixture.sample(800, np.random.default_rng(0))
-        colors = np.array([to_rgb(c) for c in CLASS_COLORS[: mixture.num_classes]])
-        density = np.exp(mixture.log_density(grid)).reshape(301, 301)
-        points.scatter(*x.T, s=3, c=colors[y])
-        points.contour(axis, axis, density, 6, colors="black", linewidths=0.6)
-        points.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"{name}: $p(x)$")
-        mix = (np.exp(mixture.log_class_probability(grid)) @ colors).reshape(301, 301, 3)
-        regions.imshow(mix, origin="lower", extent=(-3.5, 3.5, -3.5, 3.5))
-        regions.set(title="$p(y | x)$: colours mixed by it")
-    return fig
-
-
 if __name__ == "__main__":
-    present("step01_toy_data", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step01_toy_data")

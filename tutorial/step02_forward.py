@@ -44,11 +44,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
-from tutorial.step01_toy_data import pinwheel
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -62,7 +59,8 @@ def q_xt_given_xprev(xprev: Float[np.ndarray, "*n D"], t: int, schedule: Schedul
     (array([0.8, 0. ]), 0.36)
     """
     beta = float(schedule.beta[schedule.check_t(t)])
-    return Gaussian(np.sqrt(1 - beta) * xprev, beta)  # (2.1) (2.5) (2.6)
+    # beta = 0 would return xprev, and beta = 1 would return N(0, I) whatever xprev is (2.6).
+    return Gaussian(np.sqrt(1 - beta) * xprev, beta)  # (2.1)
 
 
 def forward_chain(
@@ -79,61 +77,18 @@ def moments_after(mean: float, var: float, t: int, schedule: Schedule) -> tuple[
     """Mean and variance of a coordinate of `x_t` from those of `x_{t-1}`, for `t` in 1..T."""
     beta = float(schedule.beta[schedule.check_t(t)])
     mean = np.sqrt(1 - beta) * mean  # (2.2)
-    return float(mean), (1 - beta) * var + beta  # (2.3) (2.4)
+    # The distance of the variance to 1 is multiplied by 1 - beta (2.4).
+    var = (1 - beta) * var + beta  # (2.3)
+    return float(mean), var
 
 
-def checks() -> list[Check]:
-    """A hundred thousand chains from two points: moments and memory after ten linear steps."""
-    schedule, rng, n = Schedule.linear(10), np.random.default_rng(0), 100_000
-    x0 = np.where(rng.random((n, 1)) < 0.25, 3.0, -1.0)  # mean 0, variance 3
-    chain = [x0, *forward_chain(x0, schedule, rng)]
-    mean, var = 0.0, 3.0
-    for t in range(1, 4):
-        mean, var = moments_after(mean, var, t, schedule)
-    unit = rng.standard_normal((n, 1))
-    after = q_xt_given_xprev(unit, 5, schedule).sample(rng)
-    correlation = np.corrcoef(unit[:, 0], after[:, 0])[0, 1]
-    kurtosis_error = 4 * np.sqrt(2 / n) * var  # 4 errors of a variance; the tails are not heavier
-    return [
-        Check("(2.2) mean of x_3", chain[3].mean(), mean, 4 * np.sqrt(var / n)),
-        Check("(2.3) variance of x_3, data of variance 3", chain[3].var(), var, kurtosis_error),
-        Check("(2.4) excess over 1 left at t = 3", (chain[3].var() - 1) / 2, (var - 1) / 2, 0.01),
-        Check(
-            "(2.5) correlation of neighbours at t = 5",
-            correlation,
-            np.sqrt(schedule.alpha[5]),
-            0.01,
-        ),
-    ]
-
-
-def figure() -> Figure:
-    """Labelled data dissolving; what becomes of the variance by three choices of coefficient."""
-    fig = Figure(figsize=(11, 3.2), layout="constrained")
-    *clouds, variance = fig.subplots(1, 5, width_ratios=[1, 1, 1, 1, 1.5])
-    schedule, rng = Schedule.linear(100), np.random.default_rng(0)
-    x0, y = pinwheel().sample(1500, rng)
-    chain = [x0, *forward_chain(x0, schedule, rng)]
-    colors = [CLASS_COLORS[int(label)] for label in y]
-    for axes, t in zip(clouds, (0, 10, 30, 100), strict=True):
-        axes.scatter(*chain[t].T, s=2, c=colors)
-        axes.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"t = {t}")
-        axes.set(xticks=[], yticks=[])
-    for start, color in ((4.0, RED), (1.0, BLUE), (0.1, ORANGE)):
-        var = [start]
-        for t in range(1, 101):
-            var.append(moments_after(0.0, var[-1], t, schedule)[1])
-        variance.plot(var, color=color, label=f"from {start:g}")
-    walk = 1 + np.cumsum(schedule.beta)
-    slip = [1.0]
-    for beta in schedule.beta[1:]:
-        slip.append((1 - beta) ** 2 * slip[-1] + beta)
-    variance.plot(walk[walk < 4.2], "--", color=GREY, label="coefficient 1")
-    variance.plot(slip, ":", color=GREY, label=r"coefficient $1 - \beta_t$")
-    variance.set(xlabel="t", title="Variance", ylim=(0, 4.2))
-    variance.legend(fontsize=7)
-    return fig
+def neighbour_correlation(t: int, schedule: Schedule) -> float:
+    """The correlation of `x_{t-1}` and `x_t` for data of unit variance, for `t` in 1..T."""
+    beta = float(schedule.beta[schedule.check_t(t)])
+    return float(np.sqrt(1 - beta))  # (2.5)
 
 
 if __name__ == "__main__":
-    present("step02_forward", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step02_forward")

@@ -54,9 +54,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, ORANGE, RED, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
 
 if TYPE_CHECKING:
@@ -71,7 +69,8 @@ def q_xt_given_x0(x0: Float[np.ndarray, "*n D"], t: int, schedule: Schedule) -> 
     """
     schedule.check_t(t, first=0)
     abar = schedule.alpha_bar[t]
-    return Gaussian(np.sqrt(abar) * x0, float(1 - abar))  # (3.1) (3.7)
+    # At t = 0, abar = 1: the mean is x_0 and the variance is 0 (3.7).
+    return Gaussian(np.sqrt(abar) * x0, float(1 - abar))  # (3.1)
 
 
 def xt_from_x0(
@@ -84,8 +83,9 @@ def xt_from_x0(
 
 def two_steps(alpha_1: float, alpha_2: float) -> tuple[float, float]:
     """What two steps in a row keep of the variance, and the variance of the noise they add."""
+    kept = alpha_1 * alpha_2
     noise = alpha_2 * (1 - alpha_1) + (1 - alpha_2)  # (3.3)
-    return alpha_1 * alpha_2, noise
+    return kept, noise
 
 
 def q_xt_given_xs(xs: Float[np.ndarray, "*n D"], s: int, t: int, schedule: Schedule) -> Gaussian:
@@ -94,7 +94,16 @@ def q_xt_given_xs(xs: Float[np.ndarray, "*n D"], s: int, t: int, schedule: Sched
     if not 0 <= s <= t:
         raise ValueError(f"s = {s} is outside 0..{t}: the forward process runs from s to t")
     alpha_ts = schedule.alpha_bar[t] / schedule.alpha_bar[s]  # (3.5)
-    return Gaussian(np.sqrt(alpha_ts) * xs, float(1 - alpha_ts))  # (3.4)
+    beta_ts = 1 - alpha_ts
+    return Gaussian(np.sqrt(alpha_ts) * xs, float(beta_ts))  # (3.4)
+
+
+def stride_var_by_log_snr(s: int, t: int, schedule: Schedule) -> float:
+    """The variance of `q(x_t | x_s)` from the log SNR of both times, `s` in 0..t, `t` in 0..T."""
+    schedule.check_t(t, first=0)
+    log_snr = schedule.log_snr
+    beta_ts = -np.expm1(log_snr[t] - log_snr[s]) * (1 - schedule.alpha_bar[t])  # (3.6)
+    return float(beta_ts)
 
 
 def kl_to_noise(
@@ -106,61 +115,7 @@ def kl_to_noise(
     return 0.5 * (abar * x0**2 - abar - np.log1p(-abar)).sum(-1)  # (3.8)
 
 
-def checks() -> list[Check]:
-    """A thousand steps merged, chains that ran, a stride, and how near the end is to noise."""
-    linear, rng = Schedule.linear(1000), np.random.default_rng(0)
-    kept, noise = 1.0, 0.0
-    for alpha in linear.alpha[1:]:
-        kept, noise = two_steps(kept, float(alpha))
-    short, n, one = Schedule.linear(10), 200_000, np.ones(1)
-    x = np.full(n, 1.0)
-    for s in range(1, 5):
-        x = np.sqrt(short.alpha[s]) * x + np.sqrt(short.beta[s]) * rng.standard_normal(n)
-    g, error = q_xt_given_x0(one, 4, short), x.std() / np.sqrt(n)
-    snr_ratio = np.exp(linear.log_snr[700] - linear.log_snr[300])
-    beta_ts = (1 - snr_ratio) * (1 - linear.alpha_bar[700])  # (3.6)
-    nats = float(kl_to_noise(one, 1000, linear))
-    return [
-        Check("(3.3) noise after 1000 merged steps", noise, 1 - linear.alpha_bar[-1], 1e-13),
-        Check("(3.1) mean at t = 4, by 200,000 chains", x.mean(), g.mean[0], 4 * error),
-        Check("(3.1) variance, the same chains", x.var(), g.var, 4 * g.var * np.sqrt(2 / n)),
-        Check("(3.6) stride 300 to 700", q_xt_given_xs(one, 300, 700, linear).var, beta_ts, 1e-13),
-        Check("(3.7) variance at t = 0", q_xt_given_x0(one, 0, linear).var, 0, 0),
-        Check("(3.8) nats at T, linear, first order", nats, linear.alpha_bar[-1] / 2, 1e-9),
-    ]
-
-
-def figure() -> Figure:
-    """Chains inside their marginal; the marginal at four times; its distance from pure noise."""
-    fig = Figure(figsize=(11, 3.4), layout="constrained")
-    chains, laws, distance = fig.subplots(1, 3)
-    schedule, rng, x0 = Schedule.linear(100), np.random.default_rng(1), np.array([2.0])
-    x = np.full((101, 12), x0[0])
-    for t in range(1, 101):
-        noise = np.sqrt(schedule.beta[t]) * rng.standard_normal(12)
-        x[t] = np.sqrt(schedule.alpha[t]) * x[t - 1] + noise
-    mean, band = np.sqrt(schedule.alpha_bar) * x0, 2 * np.sqrt(1 - schedule.alpha_bar)
-    chains.plot(x, color=GREY, lw=0.6)
-    chains.plot(mean, color=BLUE, label=r"$\sqrt{\bar\alpha_t}\, x_0$")
-    chains.fill_between(range(101), mean - band, mean + band, color=BLUE, alpha=0.15, lw=0)
-    chains.set(xlabel="t", ylabel="$x_t$", title="Twelve chains, mean and 2 deviations")
-    chains.legend(fontsize=8)
-    grid = np.linspace(-3.5, 3.5, 500)[:, None]
-    for t, color in ((5, BLUE), (20, ORANGE), (50, RED), (100, GREY)):
-        density = np.exp(q_xt_given_x0(x0, t, schedule).log_density(grid))
-        laws.plot(grid, density, color=color, label=f"t = {t}")
-    laws.set(xlabel="$x_t$", ylabel="density", title="$q(x_t | x_0 = 2)$, linear, T = 100")
-    laws.legend(fontsize=8)
-    for name, schedule, color in (
-        ("linear", Schedule.linear(1000), BLUE),
-        ("cosine", Schedule.cosine(1000), ORANGE),
-    ):
-        nats = [kl_to_noise(np.ones(1), t, schedule) for t in range(1, 1001)]
-        distance.semilogy(range(1, 1001), nats, color=color, label=name)
-    distance.set(xlabel="t", ylabel="nats", title="Distance from $N(0, 1)$, $x_0 = 1$")
-    distance.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step03_marginal", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step03_marginal")

@@ -35,9 +35,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, ORANGE, RED, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
 
 if TYPE_CHECKING:
@@ -47,11 +45,14 @@ if TYPE_CHECKING:
 def posterior_coefficients(t: int, schedule: Schedule) -> tuple[float, float, float]:
     """`c_0`, `c_t` and the variance `posterior_var` at time `t` in 1..T."""
     schedule.check_t(t)
-    beta, alpha = schedule.beta[t], schedule.alpha[t]
-    abar, abar_prev = schedule.alpha_bar[t], schedule.alpha_bar[t - 1]
-    c_0 = np.sqrt(abar_prev) * beta / (1 - abar)  # (4.1) (4.5)
-    c_t = np.sqrt(alpha) * (1 - abar_prev) / (1 - abar)  # (4.2) (4.5)
-    posterior_var = beta * (1 - abar_prev) / (1 - abar)  # (4.3) (4.4) (4.5)
+    beta = schedule.beta[t]
+    alpha = schedule.alpha[t]
+    abar = schedule.alpha_bar[t]
+    abar_prev = schedule.alpha_bar[t - 1]
+    # At t = 1, abar_prev = 1, so that c_0 = 1, c_t = 0 and the variance is 0 (4.5).
+    c_0 = np.sqrt(abar_prev) * beta / (1 - abar)  # (4.1)
+    c_t = np.sqrt(alpha) * (1 - abar_prev) / (1 - abar)  # (4.2)
+    posterior_var = beta * (1 - abar_prev) / (1 - abar)  # (4.3), the reciprocal of (4.4)
     return float(c_0), float(c_t), float(posterior_var)
 
 
@@ -65,57 +66,11 @@ def q_posterior(
     array([2., 1.])
     """
     c_0, c_t, posterior_var = posterior_coefficients(t, schedule)
-    return Gaussian(c_0 * x0 + c_t * xt, posterior_var)
-
-
-def checks() -> list[Check]:
-    """A million chains from one x_0, kept if they pass near one x_2: where were they at t = 1?"""
-    schedule, rng, n = Schedule.linear(10), np.random.default_rng(0), 1_000_000
-    x0, t, target, window = 1.0, 3, 0.2, 0.02
-    x = [np.full(n, x0)]
-    for s in range(1, t + 1):
-        z = rng.standard_normal(n)
-        x.append(np.sqrt(schedule.alpha[s]) * x[-1] + np.sqrt(schedule.beta[s]) * z)
-    kept = x[t - 1][np.abs(x[t] - target) < window]
-    posterior = q_posterior(np.array([x0]), np.array([target]), t, schedule)
-    error = kept.std() / np.sqrt(len(kept))
-    c_0, c_t, var = posterior_coefficients(1, schedule)
-    return [
-        Check("(4.1, 4.2) mean, by chains", kept.mean(), posterior.mean[0], 4 * error),
-        Check("(4.3) variance, the same chains", kept.var(), posterior.var, 0.02 * posterior.var),
-        Check("(4.5) at t = 1: weight of x_0", c_0, 1, 1e-15),
-        Check("(4.5) at t = 1: weight of x_1", c_t, 0, 0),
-        Check("(4.5) at t = 1: variance", var, 0, 0),
-    ]
-
-
-def figure() -> Figure:
-    """The two factors and their product at one t; then both weights and both variances over t."""
-    fig = Figure(figsize=(11, 3.4), layout="constrained")
-    bayes, weights, variances = fig.subplots(1, 3)
-    schedule, t, x0, xt = Schedule.linear(10), 3, np.array([1.0]), np.array([0.2])
-    x = np.linspace(-2, 3, 400)[:, None]
-    alpha, beta, abar_prev = schedule.alpha[t], schedule.beta[t], schedule.alpha_bar[t - 1]
-    for label, g, color in (
-        ("$q(x_t | x)$ in $x$", Gaussian(xt / np.sqrt(alpha), float(beta / alpha)), ORANGE),
-        ("$q(x | x_0)$", Gaussian(np.sqrt(abar_prev) * x0, float(1 - abar_prev)), BLUE),
-        ("posterior", q_posterior(x0, xt, t, schedule), RED),
-    ):
-        bayes.plot(x, np.exp(g.log_density(x)), color=color, label=label)
-    bayes.set(xlabel="$x_{t-1}$", ylabel="density", title="Bayes at t = 3 of 10")
-    bayes.legend(fontsize=8)
-    schedule = Schedule.linear(100)
-    table = np.array([posterior_coefficients(t, schedule) for t in range(1, 101)])
-    weights.plot(range(1, 101), table[:, 0], color=BLUE, label="$c_0$, of the data")
-    weights.plot(range(1, 101), table[:, 1], color=ORANGE, label="$c_t$, of the present")
-    weights.set(xlabel="t", title="What the mean listens to (T = 100)")
-    weights.legend(fontsize=8)
-    variances.semilogy(range(1, 101), schedule.beta[1:], color=GREY, label=r"$\beta_t$")
-    variances.semilogy(range(2, 101), table[1:, 2], color=RED, label=r"$\tilde\beta_t$, 0 at t = 1")
-    variances.set(xlabel="t", title="Its variance is not $\\beta_t$")
-    variances.legend(fontsize=8)
-    return fig
+    mean = c_0 * x0 + c_t * xt
+    return Gaussian(mean, posterior_var)
 
 
 if __name__ == "__main__":
-    present("step04_posterior", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step04_posterior")

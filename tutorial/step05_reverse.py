@@ -60,9 +60,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, ORANGE, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step04_posterior import posterior_coefficients, q_posterior
 
@@ -73,18 +71,27 @@ if TYPE_CHECKING:
 def x0_coefficients(t: int, schedule: Schedule, prediction: str = "eps") -> tuple[float, float]:
     """`(p, q)` of `x0hat = p x_t + q out` for `t` in 1..T; `prediction` is eps, x0 or v."""
     abar = float(schedule.alpha_bar[schedule.check_t(t)])
-    signal, noise = abar**0.5, (1 - abar) ** 0.5
-    # Of eps (5.3) (5.10), of x0, and of v: (x_t, v) is (x_0, eps) rotated; this turns it back.
-    table = {"eps": (1 / signal, -noise / signal), "x0": (0.0, 1.0), "v": (signal, -noise)}
+    signal = abar**0.5
+    noise = (1 - abar) ** 0.5
+    # For eps, |q| is the factor by which errors grow (5.10). The pair (x_t, v) is (x_0, eps)
+    # rotated by phi, and the entry for v is the first row of the inverse rotation.
+    table = {
+        "eps": (1 / signal, -noise / signal),  # (5.3)
+        "x0": (0.0, 1.0),
+        "v": (signal, -noise),
+    }
     if prediction not in table:
         raise ValueError(f"prediction = {prediction!r} is none of {', '.join(table)}")
     return table[prediction]
 
 
 def x0_from(
-    out: Float[np.ndarray, "*n D"], xt: Float[np.ndarray, "*n D"], t: int, schedule: Schedule,
+    out: Float[np.ndarray, "*n D"],
+    xt: Float[np.ndarray, "*n D"],
+    t: int,
+    schedule: Schedule,
     prediction: str = "eps",
-) -> Float[np.ndarray, "*n D"]:  # fmt: skip
+) -> Float[np.ndarray, "*n D"]:
     """What a network's output says about the data, not clipped."""
     p, q = x0_coefficients(t, schedule, prediction)
     return p * xt + q * out
@@ -98,6 +105,14 @@ def eps_from_x0(
     return (x0 - p * xt) / q
 
 
+def v_from(
+    x0: Float[np.ndarray, "*n D"], eps: Float[np.ndarray, "*n D"], t: int, schedule: Schedule
+) -> Float[np.ndarray, "*n D"]:
+    """The output v that goes with the data `x0` and the noise `eps`, for `t` in 1..T."""
+    abar = schedule.alpha_bar[schedule.check_t(t)]
+    return np.sqrt(abar) * eps - np.sqrt(1 - abar) * x0  # (5.5)
+
+
 def score_from_eps(
     eps: Float[np.ndarray, "*n D"], t: int, schedule: Schedule
 ) -> Float[np.ndarray, "*n D"]:
@@ -106,14 +121,29 @@ def score_from_eps(
 
 
 def p_xprev_given_xt(
-    xt: Float[np.ndarray, "*n D"], out: Float[np.ndarray, "*n D"], t: int, schedule: Schedule,
-    prediction: str = "eps", clip: float = np.inf,
-) -> Gaussian:  # fmt: skip
+    xt: Float[np.ndarray, "*n D"],
+    out: Float[np.ndarray, "*n D"],
+    t: int,
+    schedule: Schedule,
+    prediction: str = "eps",
+    clip: float = np.inf,
+) -> Gaussian:
     """The reverse step from a network's output `out`, for `t` in 1..T; `clip` > 0 bounds x0hat."""
     if not clip > 0:
         raise ValueError(f"clip = {clip} is not above 0 (inf: no clipping)")
-    x0hat = np.clip(x0_from(out, xt, t, schedule, prediction), -clip, clip)  # (5.7)
-    return q_posterior(x0hat, xt, t, schedule)  # (5.2) (5.9)
+    x0hat = x0_from(out, xt, t, schedule, prediction)
+    x0hat = np.clip(x0hat, -clip, clip)  # (5.7)
+    # At t = 1 the variance is 0 and the mean is x0hat (5.9).
+    return q_posterior(x0hat, xt, t, schedule)  # (5.2)
+
+
+def mean_from_eps(
+    eps: Float[np.ndarray, "*n D"], xt: Float[np.ndarray, "*n D"], t: int, schedule: Schedule
+) -> Float[np.ndarray, "*n D"]:
+    """The mean of the reverse step written with eps, without a clip, for `t` in 1..T."""
+    alpha = schedule.alpha[schedule.check_t(t)]
+    abar = schedule.alpha_bar[t]
+    return (xt - (1 - alpha) / np.sqrt(1 - abar) * eps) / np.sqrt(alpha)  # (5.4)
 
 
 def reverse_var(var_x0: float, t: int, schedule: Schedule) -> float:
@@ -128,43 +158,14 @@ def two_point_density(
     """The true `q(x_{t-1} | x_t)` on a line whose data are -1 and 1, for `t` in 2..T."""
     abar = schedule.alpha_bar[schedule.check_t(t, first=2)]
     up = (1 + np.tanh(np.sqrt(abar) * xt / (1 - abar))) / 2  # the chance of x_0 = 1, by Bayes
-    ends = (q_posterior(np.array([x0]), np.array([xt]), t, schedule) for x0 in (-1.0, 1.0))
-    low, high = (np.exp(g.log_density(x[:, None])) for g in ends)
+    from_low = q_posterior(np.array([-1.0]), np.array([xt]), t, schedule)
+    from_high = q_posterior(np.array([1.0]), np.array([xt]), t, schedule)
+    low = np.exp(from_low.log_density(x[:, None]))
+    high = np.exp(from_high.log_density(x[:, None]))
     return (1 - up) * low + up * high  # (5.1)
 
 
-def checks() -> list[Check]:
-    """The same mean from two units, the variance of data N(0, I), both ends."""
-    schedule, t = Schedule.cosine(1000), 400
-    x0, eps = np.random.default_rng(0).standard_normal((2, 100, 2))
-    alpha, abar, q = schedule.alpha[t], schedule.alpha_bar[t], x0_coefficients(1000, schedule)[1]
-    xt = np.sqrt(abar) * x0 + np.sqrt(1 - abar) * eps
-    v = np.sqrt(abar) * eps - np.sqrt(1 - abar) * x0  # (5.5)
-    mean = (xt - (1 - alpha) / np.sqrt(1 - abar) * eps) / np.sqrt(alpha)  # (5.4)
-    gap = np.abs(p_xprev_given_xt(xt, v, t, schedule, "v").mean - mean).max()
-    return [
-        Check("(5.4) mean from eps, mean from v", gap, 0, 1e-12),
-        Check("(5.8) data N(0, I)", reverse_var(1 - abar, t, schedule), schedule.beta[t], 1e-14),
-        Check("(5.9) variance at t = 1", p_xprev_given_xt(xt, eps, 1, schedule).var, 0, 0),
-        Check("(5.10) |q| at T", -q, np.exp(-schedule.log_snr[-1] / 2), 1e-6),
-    ]
-
-
-def figure() -> Figure:
-    """The true reverse step for data at -1 and 1 beside the Gaussian of its mean and variance."""
-    fig = Figure(figsize=(11, 3.2), layout="constrained")
-    for ax, T in zip(fig.subplots(1, 3), (4, 16, 1000), strict=True):
-        schedule, t = Schedule.cosine(T), T // 2
-        var = reverse_var(1.0, t, schedule)
-        x = np.sqrt(var) * np.linspace(-3.5, 3.5, 400)
-        gaussian = np.exp(Gaussian(np.zeros(1), var).log_density(x[:, None]))
-        ax.plot(x, two_point_density(x, 0.0, t, schedule), color=BLUE, label="true law")
-        ax.plot(x, gaussian, "--", color=ORANGE, label="Gaussian")
-        ax.set(xlabel="$x_{t-1}$, given $x_t = 0$", ylabel="density")
-        ax.set_title(rf"T = {T}, t = {t}, $\beta_t$ = {schedule.beta[t]:.2g}")
-        ax.legend(fontsize=8, loc="upper right")
-    return fig
-
-
 if __name__ == "__main__":
-    present("step05_reverse", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step05_reverse")

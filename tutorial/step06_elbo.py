@@ -48,11 +48,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREEN, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
-from tutorial.step02_forward import forward_chain
 from tutorial.step03_marginal import q_xt_given_x0, xt_from_x0
 from tutorial.step04_posterior import posterior_coefficients, q_posterior
 from tutorial.step05_reverse import p_xprev_given_xt
@@ -76,44 +73,71 @@ def sigma_squared(t: int, schedule: Schedule, choice: str = "posterior") -> floa
     """The variance of `p(x_{t-1} | x_t)`, `t` in 1..T; `choice` is posterior or beta."""
     if choice not in ("posterior", "beta"):
         raise ValueError(f"choice = {choice!r} is none of posterior, beta")
-    posterior_var = posterior_coefficients(t, schedule)[2]
-    return posterior_var if choice == "posterior" and t > 1 else float(schedule.beta[t])
+    schedule.check_t(t)
+    if t == 1:  # here the posterior is a point, which would give the data no density
+        return float(schedule.beta[1])
+    if choice == "beta":
+        return float(schedule.beta[t])
+    _, _, posterior_var = posterior_coefficients(t, schedule)
+    return posterior_var
 
 
 def reverse_step(
-    model: EpsModel, xt: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], t: int,
-    schedule: Schedule, choice: str = "posterior",
-) -> Gaussian:  # fmt: skip
+    model: EpsModel,
+    xt: Float[np.ndarray, "n D"],
+    y: Int[np.ndarray, " n"],
+    t: int,
+    schedule: Schedule,
+    choice: str = "posterior",
+) -> Gaussian:
     """`p(x_{t-1} | x_t)` as the bound needs it: step 5's mean, and a variance that is never 0."""
     mean = p_xprev_given_xt(xt, model(xt, t, y), t, schedule).mean
     return Gaussian(mean, sigma_squared(t, schedule, choice))
 
 
 def path_cost(
-    model: EpsModel, path: Float[np.ndarray, "T1 n D"], y: Int[np.ndarray, " n"],
-    schedule: Schedule, choice: str = "posterior",
-) -> Float[np.ndarray, " n"]:  # fmt: skip
+    model: EpsModel,
+    path: Float[np.ndarray, "T1 n D"],
+    y: Int[np.ndarray, " n"],
+    schedule: Schedule,
+    choice: str = "posterior",
+) -> Float[np.ndarray, " n"]:
     """`log q(x_{1:T} | x_0) - log p(x_{0:T})` of whole paths, `path[t]` being `x_t`."""
-    x0, xT, T = path[0], path[-1], schedule.T
-    cost = q_xt_given_x0(x0, T, schedule).log_density(xT) - Gaussian(0 * x0, 1.0).log_density(xT)
+    x0 = path[0]
+    xT = path[-1]
+    T = schedule.T
+    prior = Gaussian(0 * x0, 1.0)
+    cost = q_xt_given_x0(x0, T, schedule).log_density(xT) - prior.log_density(xT)
     for t in range(T, 0, -1):
-        cost -= reverse_step(model, path[t], y, t, schedule, choice).log_density(path[t - 1])
+        p = reverse_step(model, path[t], y, t, schedule, choice)
+        cost -= p.log_density(path[t - 1])
         if t > 1:  # the product over q ends where the data begin
-            cost += q_posterior(x0, path[t], t, schedule).log_density(path[t - 1])  # (6.2)
-    return np.asarray(cost)
+            q = q_posterior(x0, path[t], t, schedule)
+            cost += q.log_density(path[t - 1])  # (6.2)
+    return np.asarray(cost)  # its mean over paths is L (6.1)
 
 
 def elbo_terms(
-    model: EpsModel, x0: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"],
-    eps: Float[np.ndarray, "T1 n D"], schedule: Schedule, choice: str = "posterior",
-) -> Float[np.ndarray, "T1 n"]:  # fmt: skip
+    model: EpsModel,
+    x0: Float[np.ndarray, "n D"],
+    y: Int[np.ndarray, " n"],
+    eps: Float[np.ndarray, "T1 n D"],
+    schedule: Schedule,
+    choice: str = "posterior",
+) -> Float[np.ndarray, "T1 n"]:
     """`L_0 .. L_T`, one draw of each; `eps[t]` is the noise in `x_t` and `eps[0]` is not used."""
+    T = schedule.T
     terms = np.empty(eps.shape[:2])
-    terms[-1] = gaussian_kl(q_xt_given_x0(x0, schedule.T, schedule), Gaussian(0 * x0, 1.0))
-    for t in range(schedule.T, 0, -1):
+    prior = Gaussian(0 * x0, 1.0)
+    terms[T] = gaussian_kl(q_xt_given_x0(x0, T, schedule), prior)
+    for t in range(T, 0, -1):
         xt = xt_from_x0(x0, eps[t], t, schedule)
-        p, q = reverse_step(model, xt, y, t, schedule, choice), q_posterior(x0, xt, t, schedule)
-        terms[t - 1] = gaussian_kl(q, p) if t > 1 else -p.log_density(x0)  # (6.3)
+        p = reverse_step(model, xt, y, t, schedule, choice)
+        if t > 1:
+            q = q_posterior(x0, xt, t, schedule)
+            terms[t - 1] = gaussian_kl(q, p)  # (6.3)
+        else:
+            terms[0] = -p.log_density(x0)
     return terms
 
 
@@ -122,49 +146,12 @@ def exact_eps(schedule: Schedule) -> EpsModel:
     return lambda xt, t, y: np.sqrt(1 - schedule.alpha_bar[t]) * xt
 
 
-def checks() -> list[Check]:
-    """Data N(0, 1) and the exact denoiser, at x_0 = 0.7: by paths and by terms."""
-    schedule, rng, n = Schedule.cosine(10), np.random.default_rng(0), 20_000
-    x0, y, model = np.full((n, 1), 0.7), np.zeros(n, int), exact_eps(schedule)
-    path = np.stack([x0, *forward_chain(x0, schedule, rng)])
-    cost, tight = (path_cost(model, path, y, schedule, c) for c in ("posterior", "beta"))
-    likelihood = np.exp(-cost)  # (6.1) before the logarithm: its mean is p(x_0) itself
-    var, one = 1.0, np.ones((1, 1))  # the chain is linear: p(x_0) = N(0, var), by recursion
-    for t in range(10, 0, -1):
-        p = reverse_step(model, one, y[:1], t, schedule)
-        var = p.mean.item() ** 2 * var + p.var
-    exact = float(np.exp(Gaussian(np.zeros(1), var).log_density(x0[0])))
-    terms = elbo_terms(model, x0, y, rng.standard_normal(path.shape), schedule).sum(0)
-    off = np.abs(tight + Gaussian(0 * x0, 1.0).log_density(x0)).max()  # (6.12)
-    by_mean, by_both = (4 * np.sqrt(v / n) for v in (likelihood.var(), cost.var() + terms.var()))
-    return [
-        Check("(6.1) p(x_0) by 20,000 paths", likelihood.mean(), exact, by_mean),
-        Check("(6.3) L by terms, beside the paths", terms.mean(), cost.mean(), by_both),
-        Check("(6.12) tight: cost of the path furthest off", off, 0, 1e-12),
-    ]
-
-
-def figure() -> Figure:
-    """What the exact denoiser pays at x_0 = 0.7 with either variance: by paths, and by terms."""
-    fig = Figure(figsize=(9, 3.6), layout="constrained")
-    costs, parts = fig.subplots(1, 2)
-    schedule, rng, n = Schedule.cosine(10), np.random.default_rng(0), 20_000
-    x0, y, model = np.full((n, 1), 0.7), np.zeros(n, int), exact_eps(schedule)
-    path, eps = np.stack([x0, *forward_chain(x0, schedule, rng)]), rng.standard_normal((11, n, 1))
-    for choice, tex, color in (("posterior", r"\tilde\beta_t", BLUE), ("beta", r"\beta_t", GREEN)):
-        cost = path_cost(model, path, y, schedule, choice)
-        costs.hist(cost, np.linspace(-1, 8, 91), density=True, color=color, alpha=0.4)
-        log_p = np.log(np.exp(-cost).mean())
-        costs.axvline(-log_p, color=color, ls=":", label=rf"${tex}$: $-\log p(x_0)$ = {-log_p:.2f}")
-        costs.axvline(cost.mean(), color=color, label=f"${tex}$: mean cost L = {cost.mean():.2f}")
-        terms = elbo_terms(model, x0, y, eps, schedule, choice).mean(1)
-        parts.plot(terms, ".-", color=color, label=rf"$\sigma_t^2 = {tex}$, sum {terms.sum():.2f}")
-    costs.set(xlabel="cost in nats", ylabel="density", ylim=(0, 0.5), title="20,000 paths, T = 10")
-    parts.set(xlabel="k", ylabel="nats", title="The same L by terms: mean of $L_k$")
-    for ax in (costs, parts):
-        ax.legend(fontsize=8)
-    return fig
+def tight_cost(x0: Float[np.ndarray, "n D"]) -> Float[np.ndarray, " n"]:
+    """The cost of every path for data N(0, I), `exact_eps` and the variances beta_t."""
+    return -np.asarray(Gaussian(0 * x0, 1.0).log_density(x0))  # (6.12)
 
 
 if __name__ == "__main__":
-    present("step06_elbo", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step06_elbo")

@@ -57,12 +57,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREEN, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step03_marginal import xt_from_x0
-from tutorial.step06_elbo import EpsModel, elbo_terms, exact_eps, sigma_squared
+from tutorial.step06_elbo import EpsModel, sigma_squared
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -70,85 +68,60 @@ if TYPE_CHECKING:
 
 def eps_weight(t: int, schedule: Schedule, choice: str = "posterior") -> float:
     """What the bound charges for a squared error in eps at `t` in 1..T."""
-    sigma2, beta, alpha = sigma_squared(t, schedule, choice), schedule.beta[t], schedule.alpha[t]
-    return float(beta**2 / (2 * sigma2 * alpha * (1 - schedule.alpha_bar[t])))  # (6.5) (6.11)
+    sigma2 = sigma_squared(t, schedule, choice)
+    beta = schedule.beta[t]
+    alpha = schedule.alpha[t]
+    abar = schedule.alpha_bar[t]
+    # At t = 1, sigma2 = beta = 1 - abar, so that kappa = 1 / (2 alpha) (6.11).
+    kappa = beta**2 / (2 * sigma2 * alpha * (1 - abar))  # (6.5)
+    return float(kappa)
+
+
+def eps_weight_by_log_snr(t: int, schedule: Schedule) -> float:
+    """The same weight from the fall of the log SNR, `t` in 2..T, and the posterior's variance."""
+    fall = schedule.log_snr[schedule.check_t(t, first=2) - 1] - schedule.log_snr[t]
+    return float(np.expm1(fall) / 2)  # (6.8)
 
 
 def x0_weight(t: int, schedule: Schedule) -> float:
     """The same for a squared error in `x_0`, `t` in 2..T, and the posterior's variance."""
-    snr_prev, snr = np.exp(schedule.log_snr[[schedule.check_t(t, first=2) - 1, t]])
+    schedule.check_t(t, first=2)
+    snr_prev = np.exp(schedule.log_snr[t - 1])
+    snr = np.exp(schedule.log_snr[t])
     return float((snr_prev - snr) / 2)  # (6.7)
 
 
 def simple_loss(
-    model: EpsModel, x0: Float[np.ndarray, "n D"], y: Int[np.ndarray, " n"], t: int,
-    eps: Float[np.ndarray, "n D"], schedule: Schedule,
-) -> float:  # fmt: skip
+    model: EpsModel,
+    x0: Float[np.ndarray, "n D"],
+    y: Int[np.ndarray, " n"],
+    t: int,
+    eps: Float[np.ndarray, "n D"],
+    schedule: Schedule,
+) -> float:
     """Mean over the batch of the squared length of the error in eps, at one `t` in 1..T."""
-    error = eps - model(xt_from_x0(x0, eps, schedule.check_t(t), schedule), t, y)
+    xt = xt_from_x0(x0, eps, schedule.check_t(t), schedule)
+    error = eps - model(xt, t, y)
     return float((error**2).sum(-1).mean())  # (6.9)
+
+
+def bound_by_regression(
+    C: float, kappa: Float[np.ndarray, " T"], losses: Float[np.ndarray, " T"]
+) -> float:
+    """The bound L from the weights and the simple losses at t = 1..T."""
+    return float(C + kappa @ losses)  # (6.6)
 
 
 def shared_slope(weights: Float[np.ndarray, " T"], var_x0: float, schedule: Schedule) -> float:
     """The best `rho` for data of mean 0 and variance `var_x0`, with a weight for each t in 1..T."""
     abar = schedule.alpha_bar[1:]
     var_xt = abar * var_x0 + 1 - abar
-    return float((weights * np.sqrt(1 - abar)).sum() / (weights * var_xt).sum())  # (6.10)
-
-
-def checks() -> list[Check]:
-    """Data N(0, 1) and its best denoiser: the bound by regression, and what the weights do."""
-    schedule, rng, n = Schedule.cosine(10), np.random.default_rng(0), 20_000
-    x0, eps, y = rng.standard_normal((n, 1)), rng.standard_normal((11, n, 1)), np.zeros(n, int)
-    model, times = exact_eps(schedule), range(1, 11)
-    terms = elbo_terms(model, x0, y, eps, schedule).sum(0).mean()
-    knowing = elbo_terms(lambda xt, t, y: eps[t], x0, y, eps, schedule)  # that is C
-    kappa = np.array([eps_weight(t, schedule) for t in times])
-    losses = np.array([simple_loss(model, x0, y, t, eps[t], schedule) for t in times])
-    regression = knowing.sum(0).mean() + kappa @ losses  # (6.6)
-    snr, fall = np.exp(schedule.log_snr), np.expm1(schedule.log_snr[4] - schedule.log_snr[5])
-    by_x0 = sum(x0_weight(t, schedule) for t in range(2, 11))
-    left = np.sqrt(2 / n) * schedule.alpha_bar[5]  # error of a variance, the one that is left over
-    rho = shared_slope(kappa, 1.0, schedule)
-    xt = np.stack([xt_from_x0(x0, eps[t], t, schedule) for t in times])
-    pull = (kappa[:, None, None] * xt * (eps[1:] - rho * xt)).sum(0)  # derivative of (6.6)
-    return [
-        Check("(6.6) L by regression, beside terms", regression, terms, 1e-12),
-        Check("(6.7) weights in x_0, t = 2..10", by_x0, (snr[1] - snr[10]) / 2, 1e-9),
-        Check("(6.8) weight at t = 5 by log SNR", kappa[4], fall / 2, 1e-12),  # (6.8)
-        Check("(6.9) loss left at t = 5", losses[4], schedule.alpha_bar[5], 4 * left),
-        Check("(6.10) pull on the shared slope", pull.mean(), 0, 4 * pull.std() / np.sqrt(n)),
-        Check("(6.11) weight at t = 1", kappa[0], 0.5 / schedule.alpha[1], 1e-12),
-    ]
-
-
-def figure() -> Figure:
-    """The bound's weights beside constant ones of the same sum; the compromise of one slope."""
-    fig = Figure(figsize=(9, 3.6), layout="constrained")
-    weights, slopes = fig.subplots(1, 2)
-    schedule, t = Schedule.linear(1000), np.arange(1, 1001)
-    posterior, beta = (
-        np.array([eps_weight(s, schedule, choice) for s in range(1, 1001)])
-        for choice in ("posterior", "beta")
-    )
-    constant = np.full(1000, posterior.mean())
-    weights.loglog(t, posterior, color=BLUE, label=r"bound, $\sigma_t^2 = \tilde\beta_t$")
-    weights.loglog(t, beta, "--", color=GREEN, label=r"bound, $\sigma_t^2 = \beta_t$")
-    weights.loglog(t, constant, color=ORANGE, label="simple loss, same sum")
-    for raised, color, label in ((True, ORANGE, "raised"), (False, BLUE, "lowered")):
-        where = (constant > posterior) == raised
-        weights.fill_between(
-            t, posterior, constant, where=where, color=color, alpha=0.2, lw=0, label=label
-        )
-    weights.set(xlabel="t", ylabel=r"$\kappa_t$", title="Weight of the error in eps (linear)")
-    slopes.plot(t, np.sqrt(1 - schedule.alpha_bar[1:]), color=GREY, label="free at every t")
-    for label, weight, color in (("bound", posterior, BLUE), ("simple loss", constant, ORANGE)):
-        slopes.axhline(shared_slope(weight, 1.0, schedule), color=color, label=f"shared, {label}")
-    slopes.set(xlabel="t", ylabel=r"$\rho$", title=r"Best $\rho$ in $\rho x_t$, data $N(0, 1)$")
-    for ax in (weights, slopes):
-        ax.legend(fontsize=8)
-    return fig
+    covariance = (weights * np.sqrt(1 - abar)).sum()
+    variance = (weights * var_xt).sum()
+    return float(covariance / variance)  # (6.10)
 
 
 if __name__ == "__main__":
-    present("step06_loss", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step06_loss")

@@ -44,12 +44,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import GREY, RED, Check, present
 from tutorial.step00_notation import Schedule
-from tutorial.step01_toy_data import GaussianMixture, three_gaussians
-from tutorial.step03_marginal import xt_from_x0
+from tutorial.step01_toy_data import GaussianMixture
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -58,33 +55,45 @@ if TYPE_CHECKING:
 def noised(mixture: GaussianMixture, t: int, schedule: Schedule) -> GaussianMixture:
     """The law of `x_t` with its labels, for `t` in 0..T: a mixture again."""
     abar = schedule.alpha_bar[schedule.check_t(t, first=0)]
-    covs = abar * mixture.covs + (1 - abar) * np.eye(mixture.means.shape[1])
-    return GaussianMixture(np.sqrt(abar) * mixture.means, covs, mixture.weights)  # (7.1) (7.2)
+    means = np.sqrt(abar) * mixture.means
+    covs = abar * mixture.covs + (1 - abar) * np.eye(mixture.means.shape[1])  # (7.1)
+    return GaussianMixture(means, covs, mixture.weights)  # (7.2)
 
 
 def score(
-    xt: Float[np.ndarray, "n D"], t: int, y: Int[np.ndarray, " n"],
-    mixture: GaussianMixture, schedule: Schedule,
-) -> Float[np.ndarray, "n D"]:  # fmt: skip
+    xt: Float[np.ndarray, "n D"],
+    t: int,
+    y: Int[np.ndarray, " n"],
+    mixture: GaussianMixture,
+    schedule: Schedule,
+) -> Float[np.ndarray, "n D"]:
     """The gradient of `log p(x_t | y)`, each row with its own `y` in 0..K, for `t` in 0..T."""
-    K, law = mixture.num_classes, noised(mixture, t, schedule)
+    K = mixture.num_classes
+    law = noised(mixture, t, schedule)
     if len(y) and not (y.min() >= 0 and y.max() <= K):
         raise ValueError(f"y in {y.min()}..{y.max()} is outside 0..{K} ({K}: the null label)")
     share = (y[:, None] == np.arange(K)).astype(np.float64)  # (n, K)
     # In logarithms: far from all classes every p(x_t | y) is 0 in float64.
     share[y == K] = np.exp(law.log_class_probability(xt[y == K]))  # (7.3)
-    inverse = np.linalg.inv(law.covs)  # (7.4) is linear in x_t; its slope and its rest are summed
-    slope, rest = np.tensordot(share, inverse, 1), share @ (inverse @ law.means[..., None])[..., 0]
-    return rest - np.einsum("nij,nj->ni", slope, xt)  # (7.5)
+    inverse = np.linalg.inv(law.covs)
+    s = np.zeros(xt.shape)
+    for k in range(K):
+        s_k = -(xt - law.means[k]) @ inverse[k]  # (7.4), one row per sample
+        s += share[:, [k]] * s_k  # (7.5)
+    return s
 
 
 def mean_x0(
-    xt: Float[np.ndarray, "n D"], t: int, y: Int[np.ndarray, " n"],
-    mixture: GaussianMixture, schedule: Schedule,
-) -> Float[np.ndarray, "n D"]:  # fmt: skip
+    xt: Float[np.ndarray, "n D"],
+    t: int,
+    y: Int[np.ndarray, " n"],
+    mixture: GaussianMixture,
+    schedule: Schedule,
+) -> Float[np.ndarray, "n D"]:
     """`E[x_0 | x_t, y]` for `t` in 1..T: the best guess of the data."""
     abar = schedule.alpha_bar[schedule.check_t(t)]
-    return (xt + (1 - abar) * score(xt, t, y, mixture, schedule)) / np.sqrt(abar)  # (7.6) (7.10)
+    s = score(xt, t, y, mixture, schedule)
+    return (xt + (1 - abar) * s) / np.sqrt(abar)  # (7.6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +110,14 @@ class Oracle:
     ) -> Float[np.ndarray, "n D"]:
         """The mean of the noise in each row of `xt`, for `t` in 1..T and `y` in 0..K."""
         noise = np.sqrt(1 - self.schedule.alpha_bar[self.schedule.check_t(t)])
-        return -noise * score(xt, t, y, self.mixture, self.schedule)  # (7.7) (7.10)
+        # As abar goes to 0, C_y goes to I and this output goes to x_t (7.10).
+        return -noise * score(xt, t, y, self.mixture, self.schedule)  # (7.7)
 
 
 def oracle_eps(mixture: GaussianMixture, schedule: Schedule) -> Oracle:
     """The exact denoiser of a labelled Gaussian mixture.
 
+    >>> from tutorial.step01_toy_data import three_gaussians
     >>> model = oracle_eps(three_gaussians(), Schedule.cosine(10))
     >>> model(np.zeros((2, 2)), 5, np.array([0, model.num_classes])).shape
     (2, 2)
@@ -116,55 +127,19 @@ def oracle_eps(mixture: GaussianMixture, schedule: Schedule) -> Oracle:
 
 def lowest_loss(y: int, t: int, mixture: GaussianMixture, schedule: Schedule) -> float:
     """The eps-loss, summed over dimensions, that no network of class `y` in 0..K-1 can go below."""
-    inverse = np.linalg.inv(noised(mixture, schedule.check_t(t), schedule).covs)[y]
+    C = noised(mixture, schedule.check_t(t), schedule).covs
+    inverse = np.linalg.inv(C)[y]
     return float(schedule.alpha_bar[t] * np.trace(mixture.covs[y] @ inverse))  # (7.9)
 
 
-def checks() -> list[Check]:
-    """The slope of the log density; the loss of the oracle, and of one that is not; the end."""
-    mixture, schedule, rng = three_gaussians(), Schedule.cosine(100), np.random.default_rng(0)
-    x, null = np.array([[0.3, -0.2], [0.3 + 1e-5, -0.2], [0.3 - 1e-5, -0.2]]), np.full(3, 3)
-    _, above, below = noised(mixture, 50, schedule).log_density(x)
-    (x0, y), eps = mixture.sample(100_000, rng), rng.standard_normal((100_000, 2))
-    xt = xt_from_x0(x0, eps, 50, schedule)
-    best, wrong = oracle_eps(mixture, schedule)(xt, 50, y), 0.1 * np.sin(xt)
-    loss, cost = ((eps - best) ** 2).sum(1), (wrong**2).sum(1).mean()
-    more = ((eps - best - wrong) ** 2).sum(1) - loss  # (7.8)
-    floor = sum(lowest_loss(k, 50, mixture, schedule) for k in range(3)) / 3
-    end = oracle_eps(mixture, Schedule.cosine(1000))(x, 1000, null)[0, 0]
-    slope = score(x, 50, null, mixture, schedule)[0, 0]
-    allowed = [4 * a.std() / np.sqrt(len(a)) for a in (more, loss)]
-    return [
-        Check("(7.5) score, by a finite difference", slope, (above - below) / 2e-5, 1e-8),
-        Check("(7.8) what 0.1 sin(x_t) more costs", more.mean(), cost, allowed[0]),
-        Check("(7.9) loss of the oracle", loss.mean(), floor, allowed[1]),
-        Check("(7.10) eps at x_t = 0.3, t = T = 1000", end, x[0, 0], 1e-4),
-    ]
-
-
-def figure() -> Figure:
-    """The score with and without the label at one t, and the loss nobody can go below."""
-    fig = Figure(figsize=(11, 3.5), layout="constrained")
-    left, middle, right = fig.subplots(1, 3)
-    mixture, schedule, rng = three_gaussians(), Schedule.cosine(100), np.random.default_rng(0)
-    law, model, times = noised(mixture, 40, schedule), oracle_eps(mixture, schedule), range(1, 101)
-    fine, coarse = np.linspace(-3, 3, 121), np.linspace(-2.7, 2.7, 13)
-    grid, points = (np.stack(np.meshgrid(a, a), -1).reshape(-1, 2) for a in (fine, coarse))
-    all_p, share = np.exp(law.log_density(grid)), np.exp(law.log_class_probability(grid)[:, 0])
-    for ax, y, p, which in ((left, 3, all_p, "No label"), (middle, 0, all_p * share, "One class")):
-        s = score(points, 40, np.full(len(points), y), mixture, schedule)
-        ax.contourf(fine, fine, p.reshape(121, 121), levels=12, cmap="Blues")
-        ax.quiver(*points.T, *s.T, angles="xy", width=0.005)
-        ax.set(title=f"{which}: density and score", xlabel="t = 40 of 100", aspect="equal")
-    (x0, y), eps = mixture.sample(20_000, rng), rng.standard_normal((20_000, 2))
-    for name, label, color in (("no label", 0 * y + 3, GREY), ("the label", y, RED)):
-        best = [model(xt_from_x0(x0, eps, t, schedule), t, label) for t in times]
-        paid = [2 - (b**2).sum(1).mean() for b in best]  # (7.9), its mean over samples
-        right.plot(times, paid, color=color, label=f"knowing {name}")
-    right.set(xlabel="t", ylabel="loss", title="The lowest loss there can be")
-    right.legend(fontsize=8)
-    return fig
+def excess_loss(
+    f: Float[np.ndarray, "n D"], best: Float[np.ndarray, "n D"]
+) -> Float[np.ndarray, " n"]:
+    """By how much the mean loss of the outputs `f` exceeds that of `best`, one term per sample."""
+    return ((best - f) ** 2).sum(1)  # (7.8)
 
 
 if __name__ == "__main__":
-    present("step07_oracle", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step07_oracle")

@@ -51,21 +51,15 @@ $$ x_0 = \hat x_0(x_1) $$ (8.11)
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.contract import Denoiser, Normals
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE, Check, present
+from tutorial.contract import Denoiser, Normals, last
 from tutorial.step00_notation import Schedule
-from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_reverse import p_xprev_given_xt
-from tutorial.step07_oracle import oracle_eps
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -81,9 +75,12 @@ def ancestral_steps(
     for t in range(schedule.T, 0, -1):
         out = model(xt, t, y)
         if w != 0:
-            out = (1 + w) * out - w * model(xt, t, null)  # (8.3); step10_guidance.guide
+            out_null = model(xt, t, null)
+            out = (1 + w) * out - w * out_null  # (8.3); step10_guidance.guide
         law = p_xprev_given_xt(xt, out, t, schedule, model.prediction)
-        xt = law.mean + np.sqrt(law.var) * rng.standard_normal(xt.shape)  # (8.2) (8.11)
+        z = rng.standard_normal(xt.shape)
+        # At t = 1 the variance is 0, so that x_0 is the guess of the data (8.11).
+        xt = law.mean + np.sqrt(law.var) * z  # (8.2)
         yield t - 1, xt
 
 
@@ -92,28 +89,45 @@ def ancestral_sample(
 ) -> Float[np.ndarray, "n 2"]:
     """One sample of each label in `y`, in 0..K, with guidance weight `w`.
 
+    >>> from tutorial.step01_toy_data import three_gaussians
+    >>> from tutorial.step07_oracle import oracle_eps
     >>> model = oracle_eps(three_gaussians(), Schedule.cosine(10))
     >>> y, rng = np.array([0, 1, 2]), np.random.default_rng(0)
     >>> ancestral_sample(model, y, Schedule.cosine(10), 0.0, rng).shape
     (3, 2)
     """
-    return deque(ancestral_steps(model, y, schedule, w, rng), maxlen=1).pop()[1]
+    _, x0 = last(ancestral_steps(model, y, schedule, w, rng))
+    return x0
 
 
 def chain_law(
     mean: Float[np.ndarray, " D"], cov: Float[np.ndarray, "D D"], schedule: Schedule
 ) -> tuple[Float[np.ndarray, "T1 D"], Float[np.ndarray, "T1 D D"], Float[np.ndarray, "T1 D D"]]:
     """`m` and `V` of the sampler's `x_t` for t = 0..T, and `G`, if the data are N(mean, cov)."""
-    abar, eye = schedule.alpha_bar[:, None, None], np.eye(len(mean))
-    C, centre = abar * cov + (1 - abar) * eye, np.sqrt(abar[:, 0]) * mean
-    m, V, G, inverse = np.zeros_like(centre), np.zeros_like(C) + eye, C - eye, np.linalg.inv(C)
+    abar = schedule.alpha_bar
+    eye = np.eye(len(mean))
+    C = np.array([a * cov + (1 - a) * eye for a in abar])
+    centre = np.sqrt(abar)[:, None] * mean
+    m = np.zeros_like(centre)
+    V = np.zeros_like(C) + eye
+    G = C - eye
+    inverse = np.linalg.inv(C)
     for t in range(schedule.T, 0, -1):
         c_0, _, posterior_var = posterior_coefficients(t, schedule)
         A = np.sqrt(schedule.alpha[t]) * C[t - 1] @ inverse[t]  # (8.5)
-        m[t - 1] = centre[t - 1] + A @ (m[t] - centre[t])  # (8.4) (8.6) (8.8)
+        m[t - 1] = centre[t - 1] + A @ (m[t] - centre[t])  # (8.6), the mean of (8.4)
         V[t - 1] = A @ V[t] @ A + posterior_var * eye  # (8.7)
         G[t - 1] = A @ G[t] @ A + c_0**2 * (1 - abar[t]) * cov @ inverse[t]  # (8.9)
     return m, V, G
+
+
+def final_mean(
+    mean: Float[np.ndarray, " D"], cov: Float[np.ndarray, "D D"], schedule: Schedule
+) -> Float[np.ndarray, " D"]:
+    """The mean of the samples in closed form, if the data are N(mean, cov)."""
+    abar_T = schedule.alpha_bar[-1]
+    C_T: np.ndarray = abar_T * cov + (1 - abar_T) * np.eye(len(mean))
+    return mean - abar_T * cov @ np.linalg.inv(C_T) @ mean  # (8.8)
 
 
 def dkw_bound(n: int, rate: float) -> float:
@@ -121,50 +135,7 @@ def dkw_bound(n: int, rate: float) -> float:
     return float(np.sqrt(np.log(2 / rate) / (2 * n)))  # (8.10)
 
 
-def checks() -> list[Check]:
-    """The sampler against its own law, and against the data; what closes in with T, and how."""
-    mean, cov = np.array([1.0, -0.5]), np.array([[0.5, 0.2], [0.2, 0.3]])
-    schedule, n, rng = Schedule.linear(20), 20_000, np.random.default_rng(0)
-    model = oracle_eps(GaussianMixture(mean[None], cov[None], np.ones(1)), schedule)
-    x = ancestral_sample(model, np.zeros(n, dtype=int), schedule, 0.0, rng)[:, 0]
-    m, V, _ = (a[0] for a in chain_law(mean, cov, schedule))
-    lost = [chain_law(mean, cov, Schedule.linear(T))[2][0, 0, 0] for T in (500, 1000)]
-    laws = NormalDist(m[0], V[0, 0] ** 0.5), NormalDist(mean[0], cov[0, 0] ** 0.5)
-    F, F_n = np.array([[law.cdf(a) for a in np.sort(x)] for law in laws]), np.arange(n + 1) / n
-    own, data = np.maximum(F_n[1:] - F, F - F_n[:-1]).max(1)
-    return [
-        Check("(8.7) distance from its own law", own, 0, dkw_bound(n, 1e-6)),
-        Check("(8.10) farther than that from the data's", data > dkw_bound(n, 1e-6), 1, 0),
-        Check("(8.9) T = 1000 loses half of T = 500", lost[1] / lost[0], 0.5, 0.02),
-    ]
-
-
-def figure() -> Figure:
-    """Chains of three classes; the variance of the chain and of the data; the loss over T."""
-    fig = Figure(figsize=(11, 3.5), layout="constrained")
-    chains, spread, lost = fig.subplots(1, 3)
-    schedule, y, rng = Schedule.cosine(100), np.repeat([0, 1, 2], 200), np.random.default_rng(0)
-    model = oracle_eps(three_gaussians(), schedule)
-    path = np.array([x for _, x in ancestral_steps(model, y, schedule, 0.0, rng)])
-    for k, color in enumerate(CLASS_COLORS[:3]):
-        chains.scatter(*path[-1, y == k].T, s=4, color=color, alpha=0.5, label=f"y = {k}")
-        chains.plot(*path[:, 200 * k].T, color=color, lw=0.8)
-    chains.set(title="Samples, and a chain a class", xlabel="T = 100", aspect="equal")
-    mean, cov, Ts = np.zeros(1), np.array([[0.25]]), (10, 20, 50, 100, 200, 500, 1000)
-    for T, color in ((10, ORANGE), (30, BLUE)):
-        time, (_, V, G) = np.arange(T + 1) / T, chain_law(mean, cov, Schedule.linear(T))
-        spread.plot(time, V[:, 0, 0], color=color, label=f"T = {T}")
-        spread.plot(time, (V + G)[:, 0, 0], ":", color=color, label="noised data")
-    spread.set(xlabel="t / T", title="Variance of $x_t$, data of 0.25")
-    for kind, color in ((Schedule.linear, BLUE), (Schedule.cosine, ORANGE)):
-        gap = [chain_law(mean, cov, kind(T))[2][0, 0, 0] for T in Ts]
-        lost.loglog(Ts, gap, "o-", ms=4, color=color, label=kind.__name__)
-    lost.loglog(Ts, [1 / T for T in Ts], "--", color=GREY, label="1 / T")
-    lost.set(xlabel="T", title="0.25 less the variance of samples")
-    for ax in (chains, spread, lost):
-        ax.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step08_sampling", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step08_sampling")

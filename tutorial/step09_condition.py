@@ -40,15 +40,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tutorial.contract import Denoiser
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
-from tutorial.step01_toy_data import GaussianMixture, three_gaussians
-from tutorial.step02_forward import q_xt_given_xprev
-from tutorial.step03_marginal import xt_from_x0
-from tutorial.step05_reverse import eps_from_x0, p_xprev_given_xt
+from tutorial.step01_toy_data import GaussianMixture
+from tutorial.step05_reverse import p_xprev_given_xt
 from tutorial.step07_oracle import noised, oracle_eps
 
 if TYPE_CHECKING:
@@ -56,84 +52,46 @@ if TYPE_CHECKING:
 
 
 def p_xprev_given_xt_y(
-    model: Denoiser, xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"],
+    model: Denoiser,
+    xt: Float[np.ndarray, "n 2"],
+    t: int,
+    y: Int[np.ndarray, " n"],
     schedule: Schedule,
-) -> Gaussian:  # fmt: skip
+) -> Gaussian:
     """The reverse step of a model, each row with its own label in 0..K, for `t` in 1..T."""
-    return p_xprev_given_xt(xt, model(xt, t, y), t, schedule, model.prediction)  # (9.1) (9.2)
+    out = model(xt, t, y)
+    return p_xprev_given_xt(xt, out, t, schedule, model.prediction)  # (9.1), with the mean (9.2)
 
 
 def eps_of_all(
     xt: Float[np.ndarray, "n 2"], t: int, mixture: GaussianMixture, schedule: Schedule
 ) -> Float[np.ndarray, "n 2"]:
     """`E[eps | x_t]`, from what the oracle says of each class, for `t` in 1..T."""
+    schedule.check_t(t)
     model = oracle_eps(mixture, schedule)
-    each = [model(xt, t, np.full(len(xt), k)) for k in range(model.num_classes)]  # (K, n, 2)
     p = np.exp(noised(mixture, t, schedule).log_class_probability(xt))
-    return np.einsum("nk,kni->ni", p, np.array(each))  # (9.3)
+    eps_null = np.zeros(xt.shape)
+    for k in range(model.num_classes):
+        eps_k = model(xt, t, np.full(len(xt), k))
+        eps_null += p[:, [k]] * eps_k  # (9.3)
+    return eps_null
 
 
 def told_by_label(
-    xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"],
-    mixture: GaussianMixture, schedule: Schedule,
-) -> Float[np.ndarray, " n"]:  # fmt: skip
+    xt: Float[np.ndarray, "n 2"],
+    t: int,
+    y: Int[np.ndarray, " n"],
+    mixture: GaussianMixture,
+    schedule: Schedule,
+) -> Float[np.ndarray, " n"]:
     """The square of what a label changes in the oracle's eps, for `t` in 1..T and `y` in 0..K."""
     model = oracle_eps(mixture, schedule)
-    d = model(xt, t, y) - model(xt, t, np.full_like(y, model.num_classes))
+    null = np.full_like(y, model.num_classes)
+    d = model(xt, t, y) - model(xt, t, null)
     return (d**2).sum(1)  # (9.4)
 
 
-def checks() -> list[Check]:
-    """20,000 steps of a chain of labelled data: the mean given the label; two losses; one class."""
-    mixture, schedule, t, n = three_gaussians(), Schedule.cosine(100), 40, 20_000
-    model, rng = oracle_eps(mixture, schedule), np.random.default_rng(0)
-    (x0, y), null = mixture.sample(n, rng), np.full(n, 3)
-    xprev = xt_from_x0(x0, rng.standard_normal((n, 2)), t - 1, schedule)
-    xt = q_xt_given_xprev(xprev, t, schedule).sample(rng)
-    eps = eps_from_x0(x0, xt, t, schedule)
-    missed = (xt * (xprev - p_xprev_given_xt_y(model, xt, t, y, schedule).mean)).sum(1)
-    of_all = (xt * (eps - eps_of_all(xt, t, mixture, schedule))).sum(1)
-    paid, best = (((eps - model(xt, t, label)) ** 2).sum(1) for label in (null, y))
-    told = told_by_label(xt, t, y, mixture, schedule)
-    allowed = [4 * a.std() / n**0.5 for a in (missed, of_all, paid - best - told)]
-    end = told_by_label(xt, 100, y, mixture, schedule).max()
-    return [
-        Check("(9.2) what the mean misses, times x_t", missed.mean(), 0, allowed[0]),
-        Check("(9.3) what the null mean misses, times x_t", of_all.mean(), 0, allowed[1]),
-        Check("(9.4) loss without the label, more", (paid - best).mean(), told.mean(), allowed[2]),
-        Check("(9.4) what a label tells at T", end, 0, 1e-5),
-    ]
-
-
-def figure() -> Figure:
-    """The null output between those of classes, on a line; what a label tells at each t."""
-    fig = Figure(figsize=(11, 3.6), layout="constrained")
-    outputs, worth = fig.subplots(1, 2)
-    mixture, schedule, t, n = three_gaussians(), Schedule.cosine(100), 40, 5000
-    model, height = oracle_eps(mixture, schedule), np.linspace(-2, 2.5, 200)
-    line = np.stack([0 * height, height], 1)
-    p = np.exp(noised(mixture, t, schedule).log_class_probability(line)[:, 0])
-    outputs.fill_between(height, -4.2, 8 * p - 4.2, color=BLUE, alpha=0.12, lw=0)
-    for k, color, name in ((0, BLUE, "y = 0"), (1, ORANGE, "y = 1 or 2"), (3, GREY, "null label")):
-        up = model(line, t, np.full(200, k))[:, 1]
-        outputs.plot(height, up, color=color, label=name, lw=3 if k == 3 else 1.5)
-    outputs.set(title="$\\epsilon(x_t, y)$ upwards, on the line $x = 0$ (t = 40)", ylim=(-4.2, 3.8))
-    outputs.set(xlabel="height of $x_t$; shade: $p(y = 0 | x_t)$ from 0 to 1")
-    rng, times = np.random.default_rng(0), range(1, 101, 3)
-    (x0, y), null, eps = mixture.sample(n, rng), np.full(n, 3), rng.standard_normal((n, 2))
-    at = [(xt_from_x0(x0, eps, t, schedule), t) for t in times]
-    told = [told_by_label(xt, t, y, mixture, schedule).mean() for xt, t in at]
-    worth.plot(times, told, color=BLUE, label="$E|d|^2$")
-    paid, best = (
-        np.array([((eps - model(xt, t, label)) ** 2).sum(1).mean() for xt, t in at])
-        for label in (null, y)
-    )
-    worth.plot(times, paid - best, "+", color=GREY, label="difference of two losses")
-    worth.set(title="What a label tells of the noise", xlabel="t of 100")
-    for ax in (outputs, worth):
-        ax.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step09_condition", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step09_condition")

@@ -54,14 +54,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
-from tutorial.step01_toy_data import three_gaussians
-from tutorial.step03_marginal import xt_from_x0
-from tutorial.step05_reverse import score_from_eps, x0_from
-from tutorial.step07_oracle import noised, oracle_eps
+from tutorial.step05_reverse import x0_from
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -79,7 +74,9 @@ def guide(
         raise ValueError(f"w = {w} is not a finite number")
     if eps_cond.shape != eps_null.shape:
         raise ValueError(f"eps_null has shape {eps_null.shape}, eps_cond has {eps_cond.shape}")
-    return eps_cond + w * (eps_cond - eps_null)  # (10.1) (10.2)
+    # Equal to (10.1) on paper. In floating point only (10.2) is exact at w = 0 and, at any w, where
+    # both outputs agree.
+    return eps_cond + w * (eps_cond - eps_null)  # (10.2)
 
 
 def w_from_scale(scale: float) -> float:
@@ -88,14 +85,20 @@ def w_from_scale(scale: float) -> float:
 
 
 def guided_x0(
-    out_cond: Float[np.ndarray, "*n D"], out_null: Float[np.ndarray, "*n D"],
-    xt: Float[np.ndarray, "*n D"], t: int, schedule: Schedule, w: float,
-    prediction: str = "eps", clip: float = np.inf,
-) -> Float[np.ndarray, "*n D"]:  # fmt: skip
+    out_cond: Float[np.ndarray, "*n D"],
+    out_null: Float[np.ndarray, "*n D"],
+    xt: Float[np.ndarray, "*n D"],
+    t: int,
+    schedule: Schedule,
+    w: float,
+    prediction: str = "eps",
+    clip: float = np.inf,
+) -> Float[np.ndarray, "*n D"]:
     """What two raw outputs say about the data, for `t` in 1..T; `clip` > 0 bounds the answer."""
     if not clip > 0:
         raise ValueError(f"clip = {clip} is not above 0 (inf: no clipping)")
-    x0hat = x0_from(guide(out_cond, out_null, w), xt, t, schedule, prediction)  # (10.4)
+    out = guide(out_cond, out_null, w)
+    x0hat = x0_from(out, xt, t, schedule, prediction)  # (10.4)
     return np.clip(x0hat, -clip, clip)  # (10.5)
 
 
@@ -104,56 +107,7 @@ def farthest(w: float, clip: float) -> float:
     return (abs(1 + w) + abs(w)) * clip  # (10.6)
 
 
-def checks() -> list[Check]:
-    """One guided step in two units; the conventions; both orders of mixing and clipping."""
-    schedule, t, rng = Schedule.cosine(100), 40, np.random.default_rng(0)
-    model, (x0, y) = oracle_eps(three_gaussians(), schedule), three_gaussians().sample(1000, rng)
-    xt = xt_from_x0(x0, rng.standard_normal((1000, 2)), t, schedule)
-    eps = model(xt, t, y), model(xt, t, np.full_like(y, model.num_classes))
-    guesses = [x0_from(e, xt, t, schedule) for e in eps]
-    as_eps = guided_x0(eps[0], eps[1], xt, t, schedule, 3.0)
-    as_x0 = guided_x0(guesses[0], guesses[1], xt, t, schedule, 3.0, "x0")
-    other = eps[1] + 4.0 * (eps[0] - eps[1])  # (10.3)
-    cond, null, one, orders = np.array([0.5]), np.array([1.5]), np.ones(1), Schedule.cosine(4)
-    last = guided_x0(cond, null, one, 2, orders, 1.0, "x0", clip=1.0)[0]
-    first = guide(np.clip(cond, -1, 1), np.clip(null, -1, 1), 1.0)[0]
-    gap = np.abs(guide(*eps, w_from_scale(4.0)) - other).max()
-    return [
-        Check("(10.2) at w = 0: eps that changed", (guide(*eps, 0.0) != eps[0]).sum(), 0, 0),
-        Check("(10.3) scale 4, w = 3", gap, 0, 1e-13),
-        Check("(10.4) eps mixed, x0 mixed", np.abs(as_eps - as_x0).max(), 0, 1e-13),
-        Check("(10.5) clipped last", last, -0.5, 0),
-        Check("(10.5) clipped first", first, 0, 0),
-        Check("(10.6) clipped first, w = 3", guide(one, -one, 3.0)[0], farthest(3.0, 1.0), 0),
-    ]
-
-
-def figure() -> Figure:
-    """The field that is followed for three weights, and what the order of clipping does."""
-    fig = Figure(figsize=(14, 3.6), layout="constrained")
-    *fields, orders = fig.subplots(1, 4)
-    mixture, schedule, t = three_gaussians(), Schedule.cosine(100), 40
-    model, law = oracle_eps(mixture, schedule), noised(mixture, t, schedule)
-    fine, coarse = np.linspace(-3, 3, 121), np.linspace(-2.7, 2.7, 11)
-    grid, points = (np.stack(np.meshgrid(a, a), -1).reshape(-1, 2) for a in (fine, coarse))
-    eps = [model(points, t, np.full(len(points), y)) for y in (0, 3)]
-    for ax, w in zip(fields, (-1.0, 0.0, 3.0), strict=True):
-        s = score_from_eps(guide(eps[0], eps[1], w), t, schedule)
-        ax.contourf(fine, fine, np.exp(law.log_density(grid)).reshape(121, 121), 12, cmap="Blues")
-        ax.quiver(*points.T, *s.T, angles="xy", scale=90, width=0.005)
-        ax.set(title=f"w = {w:g}: the field followed", xlabel="t = 40 of 100", aspect="equal")
-    null = np.linspace(-3, 3, 301)[:, None]
-    cond, one = np.full_like(null, 0.5), Schedule.cosine(4)
-    for w, color in ((1.0, BLUE), (3.0, ORANGE)):
-        last = guided_x0(cond, null, null, 2, one, w, "x0", clip=1.0)
-        first = guide(np.clip(cond, -1, 1), np.clip(null, -1, 1), w)
-        orders.plot(null, last, color=color, label=f"w = {w:g}, clipped last")
-        orders.plot(null, first, "--", color=color, label=f"w = {w:g}, clipped first")
-    orders.axhspan(-1, 1, color=GREY, alpha=0.2, label="data")
-    orders.set(xlabel=r"null guess $\hat x_\phi$", title=r"Guided x0, $\hat x_y = 0.5$")
-    orders.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step10_guidance", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step10_guidance")

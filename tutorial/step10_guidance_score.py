@@ -51,11 +51,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, RED, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
-from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step05_reverse import score_from_eps
 from tutorial.step07_oracle import noised, oracle_eps
 from tutorial.step10_guidance import guide
@@ -65,22 +63,34 @@ if TYPE_CHECKING:
 
 
 def guided_score(
-    xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"], w: float,
-    mixture: GaussianMixture, schedule: Schedule,
-) -> Float[np.ndarray, "n 2"]:  # fmt: skip
+    xt: Float[np.ndarray, "n 2"],
+    t: int,
+    y: Int[np.ndarray, " n"],
+    w: float,
+    mixture: GaussianMixture,
+    schedule: Schedule,
+) -> Float[np.ndarray, "n 2"]:
     """What guidance follows if the model is the oracle, for `t` in 1..T and `y` in 0..K."""
     model = oracle_eps(mixture, schedule)
-    eps = guide(model(xt, t, y), model(xt, t, np.full_like(y, model.num_classes)), w)
+    null = np.full_like(y, model.num_classes)
+    eps_cond = model(xt, t, y)
+    eps_null = model(xt, t, null)
+    eps = guide(eps_cond, eps_null, w)
     return score_from_eps(eps, t, schedule)  # (10.7)
 
 
 def log_tilted(
-    xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"], w: float,
-    mixture: GaussianMixture, schedule: Schedule,
-) -> Float[np.ndarray, " n"]:  # fmt: skip
+    xt: Float[np.ndarray, "n 2"],
+    t: int,
+    y: Int[np.ndarray, " n"],
+    w: float,
+    mixture: GaussianMixture,
+    schedule: Schedule,
+) -> Float[np.ndarray, " n"]:
     """The log of the tilted density, not normalised, for `t` in 0..T and `y` in 0..K-1."""
     law = noised(mixture, t, schedule)
-    sure = law.log_class_probability(xt)[np.arange(len(y)), y] - np.log(law.weights[y])
+    log_p_y = law.log_class_probability(xt)[np.arange(len(y)), y]
+    sure = log_p_y - np.log(law.weights[y])  # log p(y | x_t) / pi_y
     return law.log_density(xt, y) + w * sure  # (10.8)
 
 
@@ -89,7 +99,9 @@ def tilt(given_y: Gaussian, var_all: float, w: float) -> Gaussian:
     R = (1 + w) * var_all - w * given_y.var
     if not R > 0:
         raise ValueError(f"w = {w} makes R = {R}, not above 0: no such density can be normalised")
-    return Gaussian((1 + w) * given_y.mean * var_all / R, given_y.var * var_all / R)  # (10.9)
+    mean = (1 + w) * given_y.mean * var_all / R
+    var = given_y.var * var_all / R
+    return Gaussian(mean, var)  # (10.9)
 
 
 def both_orders(
@@ -97,67 +109,32 @@ def both_orders(
 ) -> tuple[Gaussian, Gaussian]:
     """The tilt of the noised laws, which is guidance; the noised tilt of the data. `t` in 0..T."""
     abar = float(schedule.alpha_bar[schedule.check_t(t, first=0)])
-    noised_y, noised_tilt = (
-        Gaussian(abar**0.5 * law.mean, abar * law.var + 1 - abar)
-        for law in (given_y, tilt(given_y, var_all, w))
-    )
-    return tilt(noised_y, abar * var_all + 1 - abar, w), noised_tilt
+    aimed = tilt(_noise(given_y, abar), abar * var_all + 1 - abar, w)
+    noised_tilt = _noise(tilt(given_y, var_all, w), abar)
+    return aimed, noised_tilt
+
+
+def _noise(law: Gaussian, abar: float) -> Gaussian:
+    """The distribution of `x_t` if that of `x_0` is `law`."""
+    return Gaussian(abar**0.5 * law.mean, abar * law.var + 1 - abar)
 
 
 def gap(
     given_y: Gaussian, var_all: float, w: float, t: int, schedule: Schedule
 ) -> tuple[Float[np.ndarray, "*n D"], float]:
     """By how much mean and variance of the first of `both_orders` exceed the second's."""
-    abar, apart = float(schedule.alpha_bar[schedule.check_t(t, first=0)]), var_all - given_y.var
-    R = (1 + w) * var_all - w * given_y.var
-    common = w * (1 + w) * (1 - abar) * apart / (R * (abar * R + 1 - abar))
-    return common * abar**0.5 * given_y.mean, -common * abar * apart  # (10.11) (10.10)
-
-
-def checks() -> list[Check]:
-    """The slope of the tilted density at one point; the two laws of the example."""
-    mixture, schedule, h, y = three_gaussians(), Schedule.cosine(100), 1e-5, np.zeros(3, dtype=int)
-    x = np.array([[0.3, -0.2], [0.3, -0.2 + h], [0.3, -0.2 - h]])
-    _, above, below = log_tilted(x, 40, y, 3.0, mixture, schedule)
-    slope = guided_score(x, 40, y, 3.0, mixture, schedule)[0, 1]
-    half, given_y = Schedule(np.array([0, 0.5])), Gaussian(np.ones(1), 0.25)
-    aimed, wanted = both_orders(given_y, 1.0, 3.0, 1, half)
-    further, wider = gap(given_y, 1.0, 3.0, 1, half)
-    return [
-        Check("(10.7) score, by a finite difference", slope, (above - below) / (2 * h), 1e-7),
-        Check("(10.10) variance aimed at", aimed.var, wanted.var + wider, 1e-15),
-        Check("(10.10) variance of the noised tilted law", wanted.var, 0.538, 5e-4),
-        Check("(10.11) mean aimed at", aimed.mean[0], wanted.mean[0] + further[0], 1e-15),
-        Check("(10.11) mean of the noised tilted law", wanted.mean[0], 0.870, 5e-4),
-    ]
-
-
-def figure() -> Figure:
-    """The tilted density in the plane; the two laws at one t; both their moments over t."""
-    fig = Figure(figsize=(11, 3.5), layout="constrained")
-    laws, spread, place = fig.subplots(1, 3)
-    half, given_y = Schedule(np.array([0, 0.5])), Gaussian(np.ones(1), 0.25)
-    x = np.linspace(-2.5, 4, 400)[:, None]
-    for law, name, style, color in (
-        (both_orders(given_y, 1.0, 0.0, 1, half)[0], "the class, w = 0", "-", GREY),
-        (both_orders(given_y, 1.0, 3.0, 1, half)[0], "aimed at, w = 3", "-", RED),
-        (both_orders(given_y, 1.0, 3.0, 1, half)[1], "noised tilted law, w = 3", "--", RED),
-    ):
-        laws.plot(x, np.exp(law.log_density(x)), style, color=color, label=name)
-    laws.set(title=r"The two laws at $\bar\alpha_t$ = 1/2", xlabel="$x_t$", ylabel="density")
-    schedule, times = Schedule.cosine(100), range(101)
-    for w, color in ((0.0, GREY), (1.0, BLUE), (3.0, RED)):
-        pairs = [both_orders(given_y, 1.0, w, t, schedule) for t in times]
-        for order, name, style in ((0, "aimed at", "-"), (1, "noised tilted", "--")):
-            label = f"w = {w:g}, {name}"
-            spread.plot(times, [p[order].var for p in pairs], style, color=color, label=label)
-            place.plot(times, [p[order].mean[0] for p in pairs], style, color=color)
-    spread.set(title="Variance: too narrow for $t > 0$", xlabel="t of 100")
-    place.set(title="Mean: too far out for $t > 0$", xlabel="t of 100")
-    for ax in (laws, spread):
-        ax.legend(fontsize=7)
-    return fig
+    abar = float(schedule.alpha_bar[schedule.check_t(t, first=0)])
+    m = given_y.mean
+    S_y = given_y.var
+    S = var_all
+    R = (1 + w) * S - w * S_y
+    R_t = abar * R + 1 - abar
+    delta_V = -w * (1 + w) * abar * (1 - abar) * (S - S_y) ** 2 / (R * R_t)  # (10.10)
+    delta_M = w * (1 + w) * abar**0.5 * (1 - abar) * m * (S - S_y) / (R * R_t)  # (10.11)
+    return delta_M, delta_V
 
 
 if __name__ == "__main__":
-    present("step10_guidance_score", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step10_guidance_score")

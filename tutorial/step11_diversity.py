@@ -64,12 +64,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle
 from scipy.spatial import KDTree  # pyright: ignore[reportMissingTypeStubs]  # SciPy has none
-
-from tutorial.program import BLUE, GREY, ORANGE, RED, Check, present
-from tutorial.step01_toy_data import three_gaussians
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -94,6 +89,12 @@ class Estimate:
         return Estimate(self.value - other.value, self.parts - other.parts)
 
 
+def entropy_of_density(log_p: Float[np.ndarray, " n"]) -> Estimate:
+    """The entropy from the log of the exact density at the samples."""
+    parts = -log_p
+    return Estimate(float(parts.mean()), parts)  # (11.1)
+
+
 def neighbours(x: Float[np.ndarray, "n 2"], k: int) -> tuple[np.ndarray, np.ndarray]:
     """Distances to the `k` >= 2 nearest rows and their indices, (n, k); itself comes first."""
     return cast(Any, KDTree(x)).query(x, k)
@@ -109,62 +110,33 @@ def entropy(x: Float[np.ndarray, "n 2"], k: int = 5) -> Estimate:
         raise ValueError(f"{k + 1} rows of x agree: the entropy is -inf")
     mean_log_mass = -(1 / np.arange(k, n)).sum()  # (11.5)
     terms = np.log(np.pi * r[:, k] ** 2) - mean_log_mass
-    further = np.repeat(2 * np.log(r[:, k + 1] / r[:, k]), k)
-    lost = np.bincount(who[:, 1 : k + 1].ravel(), further, n)
-    return Estimate(float(terms.mean()), terms + 1 - lost)  # (11.6) (11.7)
+    h = float(terms.mean())  # (11.6)
+    # Without x_j, each point i that has it among its k nearest reaches to its next neighbour. The
+    # sum over these i is made by adding each i's term to all of its k nearest.
+    further = 2 * np.log(r[:, k + 1] / r[:, k])
+    lost = np.zeros(n)
+    for j in range(1, k + 1):
+        np.add.at(lost, who[:, j], further)
+    parts = terms + 1 - lost  # (11.7)
+    return Estimate(h, parts)
 
 
 def moment_entropy(x: Float[np.ndarray, "n 2"]) -> Estimate:
     """The entropy of the Gaussian with the covariance of `x`: the most that of `x` can be."""
-    away, V = x - x.mean(0), np.cov(x.T, ddof=0)
+    away = x - x.mean(0)
+    V = np.cov(x.T, ddof=0)
     if np.linalg.matrix_rank(V) < 2:
         raise ValueError("the rows of x are on one line: the entropy is -inf")
-    value = float(STANDARD + np.log(np.linalg.det(V)) / 2)  # (11.2) (11.3) (11.4)
+    # N(0, V) is the image of N(0, I) under a root of V, whose determinant enters by (11.2).
+    # By (11.4) no distribution of this covariance has more entropy.
+    h = float(STANDARD + np.log(np.linalg.det(V)) / 2)  # (11.3)
     z = np.linalg.inv(np.linalg.cholesky(V)) @ away.T
-    return Estimate(value, value + (z**2).sum(0) / 2 - 1)  # (11.9)
-
-
-def checks() -> list[Check]:
-    """A Gaussian and three clusters, by neighbours and by moments; a map."""
-    rng, mixture, n = np.random.default_rng(0), three_gaussians(), 4000
-    gauss, (three, _) = entropy(rng.standard_normal((n, 2))), mixture.sample(n, rng)
-    near, bound, true = entropy(three), moment_entropy(three), -mixture.log_density(three)  # (11.1)
-    room = STANDARD + np.log(np.linalg.det(mixture.moments()[1])) / 2
-    return [
-        Check("(11.2) twice as wide", (entropy(2 * three) - near).value, 2 * np.log(2), 1e-12),
-        Check("(11.3) a Gaussian", gauss.value, STANDARD - 0.008, 4 * gauss.error),
-        Check("(11.4) three clusters, by moments", bound.value, room, 4 * bound.error),
-        Check("(11.6) three clusters, by neighbours", near.value, true.mean(), 4 * near.error),
-    ]
-
-
-def figure() -> Figure:
-    """Circles to the fifth neighbour; the estimate over n; what clusters moved apart gain."""
-    fig = Figure(figsize=(11, 3.5), layout="constrained")
-    circles, over_n, moved = fig.subplots(1, 3)
-    rng, mu, apart = np.random.default_rng(0), three_gaussians().means, np.linspace(0, 3, 13)
-    x = 0.5 * rng.standard_normal((150, 2)) + np.tile(mu, (50, 1))
-    circles.plot(*x.T, ".", ms=4, color=BLUE)
-    for centre, radius in zip(x[:16], neighbours(x, 6)[0][:16, 5], strict=True):
-        circles.add_patch(Circle(tuple(centre), radius, fill=False, color=ORANGE))
-    circles.set(title="To the 5th neighbour, for 16 points", aspect="equal")
-    counts = 50 * 2 ** np.arange(8)
-    found = [entropy(rng.standard_normal((n, 2))) for n in counts]
-    value, error = np.array([(h.value, h.error) for h in found]).T
-    naive = value + np.log(counts / 5) - [(1 / np.arange(5, n)).sum() for n in counts]
-    over_n.plot(counts, naive, "x", color=GREY, label="naive: log for digamma")
-    over_n.errorbar(counts, value, error, fmt="o", ms=4, color=BLUE, label="k = 5, and its error")
-    over_n.axhline(STANDARD, ls=":", color=RED, label="exact")
-    over_n.set(xscale="log", xlabel="n", title="Entropy of N(0, I)")
-    sets = [0.5 * rng.standard_normal((3000, 2)) + np.tile(d / 1.5 * mu, (1000, 1)) for d in apart]
-    for name, f, color in (("determinant", moment_entropy, ORANGE), ("neighbours", entropy, BLUE)):
-        moved.plot(apart, [f(x).value for x in sets], "o-", ms=4, color=color, label=name)
-    moved.axhline(STANDARD + np.log(3 / 4), ls=":", color=RED, label="far apart, exact")
-    moved.set(xlabel="each from the middle", title="Entropy of three clusters")
-    for ax in (over_n, moved):
-        ax.legend(fontsize=8)
-    return fig
+    squared = (z**2).sum(0)
+    parts = h + (squared - 2) / 2  # (11.9)
+    return Estimate(h, parts)
 
 
 if __name__ == "__main__":
-    present("step11_diversity", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step11_diversity")

@@ -55,14 +55,11 @@ step 10's example one has $A_w < 0$ from $w = 8.1$ on, and $V_0$ rises from $w =
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREEN, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step04_posterior import posterior_coefficients
@@ -77,37 +74,58 @@ EXAMPLE = 1.0, 0.25, 1.0  # m, S_y and S of step 10
 
 
 def rises(
-    xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"], w: float,
-    mixture: GaussianMixture, schedule: Schedule,
-) -> Float[np.ndarray, "2 n"]:  # fmt: skip
+    xt: Float[np.ndarray, "n 2"],
+    t: int,
+    y: Int[np.ndarray, " n"],
+    w: float,
+    mixture: GaussianMixture,
+    schedule: Schedule,
+) -> Float[np.ndarray, "2 n"]:
     """What the next step adds to `p(y | x_t)` in the mean, and to its logarithm; `t` in 1..T."""
-    law, beta = noised(mixture, schedule.check_t(t), schedule), schedule.beta[t]
+    law = noised(mixture, schedule.check_t(t), schedule)
+    beta = schedule.beta[t]
     p = np.exp(law.log_class_probability(xt))[np.arange(len(y)), y]
-    squared = beta * (classifier_gradient(xt, t, y, mixture, schedule) ** 2).sum(1)
-    return np.stack([(1 + w) * p * squared, (0.5 + w) * squared])  # (11.10) (11.11) (11.12)
+    gradient = classifier_gradient(xt, t, y, mixture, schedule)
+    squared = beta * (gradient**2).sum(1)
+    # At w = -1 the first is 0, and not only to first order in beta (11.10).
+    rise_p = (1 + w) * p * squared  # (11.11)
+    rise_log_p = (0.5 + w) * squared  # (11.12)
+    return np.stack([rise_p, rise_log_p])
 
 
 def along(w: float, n: int, T: int) -> Iterator[Float[np.ndarray, "2 2 n"]]:
     """For t = T..0: `p(y | x_t)` and its log, and the same as start and all rises add up to."""
-    mixture, schedule, y = three_gaussians(), Schedule.cosine(T), np.zeros(n, int)
-    said, rng = np.zeros((2, n)), np.random.default_rng(0)
-    for t, xt in ancestral_steps(oracle_eps(mixture, schedule), y, schedule, w, rng):
-        log = noised(mixture, t, schedule).log_class_probability(xt)[:, 0]
-        found = np.stack([np.exp(log), log])
-        said = found if t == T else said
-        yield np.stack([found, said])
-        said = said + rises(xt, t, y, w, mixture, schedule) if t else said  # (11.13)
+    mixture = three_gaussians()
+    schedule = Schedule.cosine(T)
+    y = np.zeros(n, int)
+    model = oracle_eps(mixture, schedule)
+    rng = np.random.default_rng(0)
+    total = np.zeros((2, n))
+    for t, xt in ancestral_steps(model, y, schedule, w, rng):
+        log_p = noised(mixture, t, schedule).log_class_probability(xt)[:, 0]
+        found = np.stack([np.exp(log_p), log_p])
+        if t == T:
+            total = found
+        yield np.stack([found, total])
+        if t > 0:
+            total = total + rises(xt, t, y, w, mixture, schedule)  # (11.13)
 
 
 def pair_law(m: float, S_y: float, S: float, w: float, schedule: Schedule) -> np.ndarray:
     """Rows `M` and `V` of the guided `x_t`, t = 0..T, for a class N(m, S_y) in data N(0, S)."""
     abar = schedule.alpha_bar
-    C_y, C, M, V = abar * S_y + 1 - abar, abar * S + 1 - abar, 0 * abar, 0 * abar + 1
+    C_y = abar * S_y + 1 - abar
+    C = abar * S + 1 - abar
+    signal = abar**0.5
+    M = np.zeros(schedule.T + 1)
+    V = np.ones(schedule.T + 1)
     for t in range(schedule.T, 0, -1):
-        A_y, A_null = (schedule.alpha[t] ** 0.5 * c[t - 1] / c[t] for c in (C_y, C))
+        A_y = schedule.alpha[t] ** 0.5 * C_y[t - 1] / C_y[t]
+        A_null = schedule.alpha[t] ** 0.5 * C[t - 1] / C[t]
         A = (1 + w) * A_y - w * A_null  # (11.14)
-        M[t - 1] = A * M[t] + (1 + w) * (abar[t - 1] ** 0.5 - A_y * abar[t] ** 0.5) * m  # (11.15)
-        V[t - 1] = A**2 * V[t] + posterior_coefficients(t, schedule)[2]  # (11.16)
+        M[t - 1] = A * M[t] + (1 + w) * (signal[t - 1] - A_y * signal[t]) * m  # (11.15)
+        posterior_var = posterior_coefficients(t, schedule)[2]
+        V[t - 1] = A**2 * V[t] + posterior_var  # (11.16)
     return np.stack([M, V])
 
 
@@ -115,56 +133,28 @@ def pair_limit(m: float, S_y: float, S: float, w: float) -> tuple[float, float]:
     """`M_0` and `V_0` after endlessly many steps, for 0 < S_y < S."""
     if not 0 < S_y < S:
         raise ValueError(f"S_y = {S_y}, S = {S}: a class has to be narrower than all the data")
-    U, best, rho, a = S * S_y / (S - S_y), m * S / (S - S_y), S_y / S, 1 + 2 * w
-    integral = -np.expm1(a * np.log(rho)) / a if a else -np.log(rho)
-    return best * (1 - rho ** (1 + w)), U * integral  # (11.17) (11.18)
+    U = S * S_y / (S - S_y)
+    best = m * S / (S - S_y)
+    rho = S_y / S
+    M_0 = best * (1 - rho ** (1 + w))  # (11.17)
+    a = 1 + 2 * w
+    log_rho = np.log(rho)
+    # (1 - rho^a) / a, and its limit at a = 0.
+    integral = -np.expm1(a * log_rho) / a if a != 0 else -log_rho
+    V_0 = U * integral  # (11.18)
+    return M_0, V_0
 
 
 def pair_relevance(M: float, V: float, m: float, S_y: float, S: float, share: float) -> float:
     """The mean of `p(y | x)` over N(M, V), for a class that is `share` of the data."""
-    U, best = S * S_y / (S - S_y), m * S / (S - S_y)
+    U = S * S_y / (S - S_y)
+    best = m * S / (S - S_y)
     at_best = share * (S / S_y) ** 0.5 * np.exp(m**2 / (2 * (S - S_y)))
     fades = np.exp(-((M - best) ** 2) / (2 * (U + V)))
     return float(at_best * (U / (U + V)) ** 0.5 * fades)  # (11.19)
 
 
-def checks() -> list[Check]:
-    """Chains at three weights; a chain of the exact case, and its limit."""
-    fair, half, one = (deque(along(w, 1000, 200), maxlen=1).pop() for w in (-1.0, -0.5, 1.0))
-    errors = [4 * a.std() / 1000**0.5 for a in (fair[0, 0], half[0, 1])]
-    (M, V), limit = pair_law(*EXAMPLE, 2.0, Schedule.cosine(2000)), pair_limit(*EXAMPLE, 2.0)
-    return [
-        Check("(11.10) w = -1: p(y | x_0)", fair[0, 0].mean(), 1 / 3, errors[0]),
-        Check("(11.11) w = 1: beyond the sum", (one[0] - one[1])[0].mean(), 0, 0.1),
-        Check("(11.13) w = -1/2: log p(y | x_0)", half[0, 1].mean(), np.log(1 / 3), errors[1]),
-        Check("(11.17) M_0 of 2000 steps", M[0], limit[0], 1e-3),
-        Check("(11.18) V_0 of 2000 steps", V[0], limit[1], 1e-3),
-    ]
-
-
-def figure() -> Figure:
-    """The classifier's mean and mean log along chains; relevance against entropy, exactly."""
-    fig = Figure(figsize=(11, 3.6), layout="constrained")
-    mean, mean_log, exact = fig.subplots(1, 3)
-    for w, color in ((-1.0, GREY), (-0.5, ORANGE), (0.0, GREEN), (1.0, BLUE)):
-        path = np.mean(list(along(w, 600, 100)), 3).transpose(2, 1, 0)
-        for ax, (found, said) in zip((mean, mean_log), path, strict=True):
-            ax.plot(np.arange(101) / 100, found, color=color, label=f"w = {w:g}")
-            ax.plot(np.arange(101) / 100, said, ":", color=color)
-    mean.set(title="Mean of $p(y | x_t)$; dotted: the sum", xlabel="1 - t / T")
-    mean_log.set(title=r"Mean of $\log p(y | x_t)$", xlabel="1 - t / T", ylim=(-2.5, 0.1))
-    mean.legend(fontsize=8)
-    ws = np.linspace(-1, 8, 91)
-    few = [pair_law(*EXAMPLE, w, Schedule.cosine(20))[:, 0] for w in ws]
-    limit = [pair_limit(*EXAMPLE, w) for w in ws]
-    for laws, color, name in ((few, ORANGE, "20 steps"), (limit, BLUE, "limit")):
-        relevance = [pair_relevance(M, V, *EXAMPLE, 0.25) for M, V in laws]
-        spread = [np.log(2 * np.pi * np.e * V) / 2 for _, V in laws]
-        exact.plot(relevance, spread, "o-", ms=4, markevery=10, color=color, label=name)
-    exact.set(title="Exactly, w = -1, 0, ..., 8", xlabel="relevance", ylabel="entropy")
-    exact.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step11_relevance", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step11_relevance")

@@ -44,9 +44,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, CLASS_COLORS, GREY, Check, present
 from tutorial.step00_notation import Schedule
 
 if TYPE_CHECKING:
@@ -57,53 +55,85 @@ Arrays = dict[str, np.ndarray]
 
 def init(num_classes: int, width: int, rng: np.random.Generator) -> Arrays:
     """Weights that keep a layer's output at about the size of its input, and the last one small."""
-    K, H, draw = num_classes, width, rng.standard_normal
-    p = {"Wx": draw((2, H)) / 2**0.5, "Wt": draw((4, H)) / 2, "E": draw((K + 1, H)) / 2}
-    p |= {"W2": draw((H, H)) / H**0.5, "b2": np.zeros(H)}
-    return p | {"W3": 0.1 * draw((H, 2)) / H**0.5, "b3": np.zeros(2)}
+    K = num_classes
+    H = width
+    draw = rng.standard_normal
+    return {
+        "Wx": draw((2, H)) / 2**0.5,
+        "Wt": draw((4, H)) / 2,
+        "E": draw((K + 1, H)) / 2,
+        "W2": draw((H, H)) / H**0.5,
+        "b2": np.zeros(H),
+        "W3": 0.1 * draw((H, 2)) / H**0.5,
+        "b3": np.zeros(2),
+    }
 
 
 def angles(t: Int[np.ndarray, " n"], schedule: Schedule) -> Float[np.ndarray, "n 4"]:
     """The angle of each time `t` in 0..T, as four numbers."""
-    angle = np.arccos(np.sqrt(schedule.alpha_bar[t]))
-    return np.stack([f(k * angle) for k in (1, 2) for f in (np.cos, np.sin)], axis=1)  # (12.1)
+    theta = np.arccos(np.sqrt(schedule.alpha_bar[t]))
+    tau = [np.cos(theta), np.sin(theta), np.cos(2 * theta), np.sin(2 * theta)]  # (12.1)
+    return np.stack(tau, axis=1)
 
 
 def silu(a: Float[np.ndarray, "n H"]) -> tuple[Float[np.ndarray, "n H"], Float[np.ndarray, "n H"]]:
     """The function and its slope, entry by entry."""
-    gate = 0.5 * (1 + np.tanh(0.5 * a))  # 1 / (1 + e^-a), without its overflow
-    return a * gate, gate * (1 + a * (1 - gate))  # (12.4)
+    sigma = 0.5 * (1 + np.tanh(0.5 * a))  # 1 / (1 + e^-a), without its overflow
+    value = a * sigma  # (12.4)
+    slope = sigma * (1 + a * (1 - sigma))  # (12.4)
+    return value, slope
 
 
 def forward(
-    p: Arrays, xt: Float[np.ndarray, "n 2"], tau: Float[np.ndarray, "n 4"],
+    p: Arrays,
+    xt: Float[np.ndarray, "n 2"],
+    tau: Float[np.ndarray, "n 4"],
     y: Int[np.ndarray, " n"],
-) -> tuple[Float[np.ndarray, "n 2"], Arrays]:  # fmt: skip
+) -> tuple[Float[np.ndarray, "n 2"], Arrays]:
     """The output, and what `backward` needs to know of the way there."""
-    h1, slope1 = silu(xt @ p["Wx"] + tau @ p["Wt"] + p["E"][y])  # (12.2)
-    h2, slope2 = silu(h1 @ p["W2"] + p["b2"])  # (12.3)
+    a1 = xt @ p["Wx"] + tau @ p["Wt"] + p["E"][y]  # (12.2)
+    h1, slope1 = silu(a1)
+    a2 = h1 @ p["W2"] + p["b2"]  # (12.3)
+    h2, slope2 = silu(a2)
+    f = h2 @ p["W3"] + p["b3"]  # (12.3)
     one_hot = (y[:, None] == np.arange(len(p["E"]))).astype(np.float64)
-    passed = {"xt": xt, "tau": tau, "one_hot": one_hot, "h1": h1, "h2": h2}
-    return h2 @ p["W3"] + p["b3"], passed | {"slope1": slope1, "slope2": slope2}  # (12.3)
+    passed = {
+        "xt": xt,
+        "tau": tau,
+        "one_hot": one_hot,
+        "h1": h1,
+        "slope1": slope1,
+        "h2": h2,
+        "slope2": slope2,
+    }
+    return f, passed
 
 
 def squared_error(
     eps: Float[np.ndarray, "n 2"], f: Float[np.ndarray, "n 2"]
 ) -> tuple[float, Float[np.ndarray, "n 2"]]:
     """The loss, and its gradient in `f`."""
-    return float(((eps - f) ** 2).sum() / len(f)), 2 / len(f) * (f - eps)  # (12.5)
+    n = len(f)
+    L = ((eps - f) ** 2).sum() / n  # (12.5)
+    Gf = 2 / n * (f - eps)  # (12.5)
+    return float(L), Gf
 
 
 def backward(p: Arrays, Gf: Float[np.ndarray, "n 2"], passed: Arrays) -> Arrays:
     """The gradient in every parameter, from the one in the output."""
-    Ga2 = Gf @ p["W3"].T * passed["slope2"]  # (12.6) (12.7)
-    Ga1 = Ga2 @ p["W2"].T * passed["slope1"]  # (12.6) (12.7)
+    Gh2 = Gf @ p["W3"].T  # (12.6)
+    Ga2 = Gh2 * passed["slope2"]  # (12.7)
+    Gh1 = Ga2 @ p["W2"].T  # (12.6)
+    Ga1 = Gh1 * passed["slope1"]  # (12.7)
     return {
-        "Wx": passed["xt"].T @ Ga1, "Wt": passed["tau"].T @ Ga1,  # (12.6)
+        "Wx": passed["xt"].T @ Ga1,  # (12.6)
+        "Wt": passed["tau"].T @ Ga1,  # (12.6)
         "E": passed["one_hot"].T @ Ga1,  # (12.8)
-        "W2": passed["h1"].T @ Ga2, "b2": Ga2.sum(0),  # (12.6)
-        "W3": passed["h2"].T @ Gf, "b3": Gf.sum(0),  # (12.6)
-    }  # fmt: skip
+        "W2": passed["h1"].T @ Ga2,  # (12.6)
+        "b2": Ga2.sum(0),  # (12.6)
+        "W3": passed["h2"].T @ Gf,  # (12.6)
+        "b3": Gf.sum(0),  # (12.6)
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,52 +149,45 @@ class MLP:
         self, xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"]
     ) -> Float[np.ndarray, "n 2"]:
         """The noise in each row of `xt`, as learned, for `t` in 1..T and `y` in 0..K."""
-        K, tau = self.num_classes, angles(np.full(len(xt), self.schedule.check_t(t)), self.schedule)
+        K = self.num_classes
+        tau = angles(np.full(len(xt), self.schedule.check_t(t)), self.schedule)
         if len(y) and not (y.min() >= 0 and y.max() <= K):
             raise ValueError(f"y in {y.min()}..{y.max()} is outside 0..{K} ({K}: the null label)")
-        return forward(self.params, xt, tau, y)[0]
+        f, _ = forward(self.params, xt, tau, y)
+        return f
 
 
 def furthest(h: float) -> dict[str, float]:
     """How far `backward` is from a difference of losses at most, over all numbers of each array."""
     rng = np.random.default_rng(0)
-    p, (xt, eps) = init(3, 6, rng), rng.standard_normal((2, 6, 2))
-    y, tau = np.array([0, 1, 3, 3, 1, 0]), angles(rng.integers(1, 101, 6), Schedule.linear(100))
+    p = init(3, 6, rng)
+    xt, eps = rng.standard_normal((2, 6, 2))
+    y = np.array([0, 1, 3, 3, 1, 0])
+    tau = angles(rng.integers(1, 101, 6), Schedule.linear(100))
+
+    def loss_with(name: str, array: np.ndarray) -> float:
+        """The loss with `array` in the place of parameter `name`."""
+        f, _ = forward(p | {name: array}, xt, tau, y)
+        L, _ = squared_error(eps, f)
+        return L
+
     f, passed = forward(p, xt, tau, y)
-    off = {name: 0.0 for name in p}
-    for name, G in backward(p, squared_error(eps, f)[1], passed).items():
-        for i in np.ndindex(G.shape):
-            up, down = p[name].copy(), p[name].copy()
-            up[i], down[i] = up[i] + h, down[i] - h
-            at = [squared_error(eps, forward(p | {name: q}, xt, tau, y)[0])[0] for q in (up, down)]
-            off[name] = max(off[name], abs(float(G[i]) - (at[0] - at[1]) / (2 * h)))
+    _, Gf = squared_error(eps, f)
+    G = backward(p, Gf, passed)
+    off: dict[str, float] = {}
+    for name in p:
+        off[name] = 0.0
+        for i in np.ndindex(p[name].shape):
+            up = p[name].copy()
+            up[i] += h
+            down = p[name].copy()
+            down[i] -= h
+            difference = (loss_with(name, up) - loss_with(name, down)) / (2 * h)
+            off[name] = max(off[name], abs(float(G[name][i]) - difference))
     return off
 
 
-def checks() -> list[Check]:
-    """Every number of every gradient against a difference, whose own rounding is about 1e-11."""
-    return [
-        Check(f"({'12.8' if name == 'E' else '12.6'}) gradient in {name}, furthest", off, 0, 1e-9)
-        for name, off in furthest(1e-5).items()
-    ]
-
-
-def figure() -> Figure:
-    """What the network is told of time, and the check of its gradient over the step h."""
-    fig = Figure(figsize=(11, 3.6), layout="constrained")
-    (times, check), h = fig.subplots(1, 2), np.logspace(-11, 0, 23)
-    names = (r"$\cos \theta_t$", r"$\sin \theta_t$", r"$\cos 2\theta_t$", r"$\sin 2\theta_t$")
-    for k, tau in enumerate(angles(np.arange(101), Schedule.linear(100)).T):
-        times.plot(tau, color=CLASS_COLORS[k], label=names[k])
-    times.set(xlabel="t", title="Time as the network sees it (linear, T = 100)")
-    check.loglog(h, [max(furthest(x).values()) for x in h], color=BLUE, marker=".")
-    check.loglog(h[12:], 0.01 * h[12:] ** 2, color=GREY, ls="--", label="slope of $h^2$")
-    check.loglog(h[:14], 1e-16 / h[:14], color=GREY, ls=":", label="$10^{-16} / h$")
-    check.set(xlabel="h", title="By hand against central differences, furthest number")
-    times.legend(fontsize=8)
-    check.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step12_backprop", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step12_backprop")

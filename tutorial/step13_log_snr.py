@@ -44,25 +44,16 @@ arXiv:2102.09672, sec. 3.1 (between the two variances, in the logarithm).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.contract import Denoiser, Normals
-from tutorial.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED, Check, present
-from tutorial.step01_toy_data import three_gaussians
-from tutorial.step07_oracle import oracle_eps
-from tutorial.step08_sampling import ancestral_sample
+from tutorial.contract import Denoiser, Normals, last
 from tutorial.step10_guidance import guide
 from tutorial.step13_process import (
     forward_var,
-    log_snr_grid,
     q_posterior_log_snr,
-    schedule_from,
     signal_noise,
 )
 
@@ -74,83 +65,62 @@ def reverse_var(log_snr: float, log_snr_next: float, v: float) -> float:
     """The variance of the noise that Algorithm 2 adds, for `v` in 0..1."""
     if not 0 <= v <= 1:
         raise ValueError(f"v = {v} is outside 0..1")
-    zero, wide = np.zeros(1), forward_var(log_snr, log_snr_next)
+    zero = np.zeros(1)
+    wide = forward_var(log_snr, log_snr_next)
     narrow = q_posterior_log_snr(zero, zero, log_snr, log_snr_next).var
     return float(narrow ** (1 - v) * wide**v)  # (13.11)
 
 
 def algorithm_2_steps(
-    model: Denoiser, y: Int[np.ndarray, " n"], log_snr: Float[np.ndarray, " T"], w: float, v: float,
+    model: Denoiser,
+    y: Int[np.ndarray, " n"],
+    log_snr: Float[np.ndarray, " T"],
+    w: float,
+    v: float,
     rng: Normals,
-) -> Iterator[tuple[int, Float[np.ndarray, "n 2"]]]:  # fmt: skip
+) -> Iterator[tuple[int, Float[np.ndarray, "n 2"]]]:
     """Yield `(t, z)` for t = T..0, the times of `schedule_from(log_snr)`; `rng` draws T times.
 
     `model` predicts eps on that schedule. Labels in 0..K, `v` in 0..1; the last state is `x~`.
     """
     if model.prediction != "eps":
         raise ValueError(f"prediction = {model.prediction!r}: Algorithm 2 is written for eps")
-    null, T = np.full_like(y, model.num_classes), len(log_snr)
+    null = np.full_like(y, model.num_classes)
+    T = len(log_snr)
     z = rng.standard_normal((len(y), 2))
     yield T, z
     for t in range(T, 0, -1):
         here = float(log_snr[T - t])
-        eps, (a, sigma) = model(z, t, y), signal_noise(here)
+        a, sigma = signal_noise(here)
+        eps = model(z, t, y)
         if w != 0:
             eps = guide(eps, model(z, t, null), w)  # (13.9)
         x = (z - sigma * eps) / a  # (13.10)
-        if t > 1:
-            there = float(log_snr[T - t + 1])
-            noise = np.sqrt(reverse_var(here, there, v)) * rng.standard_normal(z.shape)
-            z = q_posterior_log_snr(x, z, here, there).mean + noise  # (13.12)
-        yield t - 1, z if t > 1 else x  # (13.13)
+        if t == 1:
+            yield 0, x  # (13.13)
+            return
+        there = float(log_snr[T - t + 1])
+        mean = q_posterior_log_snr(x, z, here, there).mean
+        sigma_of_step = np.sqrt(reverse_var(here, there, v))
+        n = rng.standard_normal(z.shape)
+        z = mean + sigma_of_step * n  # (13.12)
+        yield t - 1, z
 
 
 def algorithm_2(
-    model: Denoiser, y: Int[np.ndarray, " n"], log_snr: Float[np.ndarray, " T"], w: float, v: float,
+    model: Denoiser,
+    y: Int[np.ndarray, " n"],
+    log_snr: Float[np.ndarray, " T"],
+    w: float,
+    v: float,
     rng: Normals,
-) -> Float[np.ndarray, "n 2"]:  # fmt: skip
+) -> Float[np.ndarray, "n 2"]:
     """One sample of each label in `y`, with guidance weight `w`."""
-    return deque(algorithm_2_steps(model, y, log_snr, w, v, rng), maxlen=1).pop()[1]
-
-
-def checks() -> list[Check]:
-    """Step 8 on the same grid and noise; the variance across of the top class, w = 1, T = 16."""
-    grid, y = log_snr_grid(16), np.zeros(10_000, dtype=int)
-    model, schedule = oracle_eps(three_gaussians(), schedule_from(grid)), schedule_from(grid)
-    x = {v: algorithm_2(model, y, grid, 1.0, v, np.random.default_rng(0)) for v in (0.0, 0.3, 1.0)}
-    off = np.abs(x[0.0] - ancestral_sample(model, y, schedule, 1.0, np.random.default_rng(0)))
-    # The expected values are exact, by a sum over the plane; a variance errs by V sqrt(2 / n).
-    exact = {0.0: 0.1542, 0.3: 0.1755, 1.0: 0.2570}
-    return [Check("(13.12) v = 0 is step 8", float(off.max()), 0, 1e-9)] + [
-        Check(f"(13.11) variance across, v = {v}", float(x[v][:, 0].var()), V, 4 * V / 5000**0.5)
-        for v, V in exact.items()
-    ]
-
-
-def figure() -> Figure:
-    """The variance of each step for three v; chains of Algorithm 2 without and with guidance."""
-    fig = Figure(figsize=(11, 3.6), layout="constrained")
-    (steps, *chains), gaps = fig.subplots(1, 3), list(pairwise(log_snr_grid(16).tolist()))
-    wide, some, narrow = (np.array([reverse_var(*gap, v) for gap in gaps]) for v in (1.0, 0.3, 0.0))
-    for var, v, color in ((wide, 1, RED), (some, 0.3, ORANGE), (narrow, 0, BLUE)):
-        steps.semilogy(range(2, 17), var, "o-", ms=3, color=color, label=f"v = {v}")
-    steps.semilogy(range(2, 17), 0.7 * narrow + 0.3 * wide, ":", color=GREY, label="not in logs")
-    steps.set(title=r"Variance $\sigma^2$ of each step, T = 16", xticks=range(2, 17, 2))
-    steps.set(xlabel=r"k of the $\lambda_k$ where it ends")
-    y, grid = np.repeat([0, 1, 2], 200), log_snr_grid(64)
-    model = oracle_eps(three_gaussians(), schedule_from(grid))
-    for ax, w in zip(chains, (0.0, 3.0), strict=True):
-        run = algorithm_2_steps(model, y, grid, w, 0.3, np.random.default_rng(2))
-        path = np.array([z for _, z in run])
-        for k, color in enumerate(CLASS_COLORS[:3]):
-            ax.scatter(*path[-1, y == k].T, s=4, color=color, alpha=0.5, label=f"y = {k}")
-            ax.plot(*path[:, 200 * k].T, color=color, lw=0.8)
-        ax.set(title=f"Samples, and a chain a class: w = {w:g}", xlabel="v = 0.3, T = 64")
-        ax.set(aspect="equal", xlim=(-4, 4), ylim=(-3.5, 3.5))
-    for ax in (steps, chains[0]):
-        ax.legend(fontsize=8)
-    return fig
+    _, x = last(algorithm_2_steps(model, y, log_snr, w, v, rng))
+    return x
 
 
 if __name__ == "__main__":
-    present("step13_log_snr", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step13_log_snr")

@@ -50,11 +50,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Gaussian, Schedule
-from tutorial.step04_posterior import posterior_coefficients
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -65,7 +62,8 @@ def signal_noise(
 ) -> tuple[Float[np.ndarray, "*n"] | float, Float[np.ndarray, "*n"] | float]:
     """`a_lambda` and `sigma_lambda`, to rounding at any log SNR, also an infinite one."""
     # logaddexp(0, x) = log(1 + e^x), without overflow and without losing a small e^x beside 1.
-    a, sigma = (np.exp(-0.5 * np.logaddexp(0, sign * log_snr)) for sign in (-1, 1))  # (13.1)
+    a = np.exp(-0.5 * np.logaddexp(0, -log_snr))  # (13.1)
+    sigma = np.exp(-0.5 * np.logaddexp(0, log_snr))  # (13.1)
     return a, sigma
 
 
@@ -75,24 +73,32 @@ def forward_var(
     """The variance of `z` at `log_snr` given that at `log_snr_next`, less noisy, `inf` for data."""
     if not np.all(np.asarray(log_snr) < log_snr_next):
         raise ValueError(f"log_snr = {log_snr} is not below log_snr_next = {log_snr_next}")
-    return -np.expm1(log_snr - log_snr_next) * signal_noise(log_snr)[1] ** 2  # (13.2)
+    _, sigma = signal_noise(log_snr)
+    one_minus_r = -np.expm1(log_snr - log_snr_next)  # 1 - r, without a difference of near numbers
+    return one_minus_r * sigma**2  # (13.2)
 
 
 def q_posterior_log_snr(
     x0: Float[np.ndarray, "*n D"], z: Float[np.ndarray, "*n D"], log_snr: float, log_snr_next: float
 ) -> Gaussian:
     """The law of the less noisy state at `log_snr_next`, `inf` for data, given `z` and `x0`."""
-    (a, sigma), (a_next, sigma_next) = signal_noise(log_snr), signal_noise(log_snr_next)
-    new = forward_var(log_snr, log_snr_next) / sigma**2
-    mean = np.exp(log_snr - log_snr_next) * a_next / a * z + new * a_next * x0  # (13.3)
-    return Gaussian(mean, float(new * sigma_next**2))  # (13.4)
+    a, sigma = signal_noise(log_snr)
+    a_next, sigma_next = signal_noise(log_snr_next)
+    r = np.exp(log_snr - log_snr_next)
+    r_over_k = r * a_next / a
+    one_minus_r = forward_var(log_snr, log_snr_next) / sigma**2
+    mean = r_over_k * z + one_minus_r * a_next * x0  # (13.3)
+    var = one_minus_r * sigma_next**2  # (13.4)
+    return Gaussian(mean, float(var))
 
 
 def schedule_from(log_snr: Float[np.ndarray, " T"]) -> Schedule:
     """The chain of the other lessons on an increasing grid, whose first value is that of t = T."""
     if not len(log_snr) or not (np.diff(log_snr) > 0).all():
         raise ValueError(f"log_snr = {log_snr}: increasing values are needed, at least one")
-    beta = np.asarray(forward_var(log_snr, np.append(log_snr[1:], np.inf)))[::-1]  # (13.5)
+    log_snr_next = np.append(log_snr[1:], np.inf)
+    from_noise = np.asarray(forward_var(log_snr, log_snr_next))  # (13.5)
+    beta = from_noise[::-1]
     # 1 - (1 - beta): rounded as 1 - alpha_bar will be, or c_0 would not be 1 at t = 1.
     return Schedule(np.append(0.0, 1 - (1 - beta)))
 
@@ -102,7 +108,8 @@ def map_ends(low: float, high: float) -> tuple[float, float]:
     if not -np.inf < low < high < np.inf:
         raise ValueError(f"low = {low}, high = {high}: finite ends are needed, low below high")
     b = np.arctan(np.exp(-high / 2))
-    return float(np.arctan(np.exp(-low / 2)) - b), float(b)
+    a = np.arctan(np.exp(-low / 2)) - b
+    return float(a), float(b)
 
 
 def log_snr_of(
@@ -112,7 +119,8 @@ def log_snr_of(
     a, b = map_ends(low, high)
     if not np.all((np.asarray(u) >= 0) & (np.asarray(u) <= 1)):
         raise ValueError(f"u = {u} is outside 0..1")
-    return -2 * np.log(np.tan(a * u + b))  # (13.6) (13.7)
+    angle = a * u + b  # its cosine is the signal and its sine the noise: (13.7)
+    return -2 * np.log(np.tan(angle))  # (13.6)
 
 
 def log_snr_grid(T: int, low: float = -20.0, high: float = 20.0) -> Float[np.ndarray, " T"]:
@@ -126,45 +134,12 @@ def log_snr_density(
     log_snr: Float[np.ndarray, "*n"], low: float = -20.0, high: float = 20.0
 ) -> Float[np.ndarray, "*n"]:
     """The density of the log SNR if `u` is uniform; 0 outside `low`..`high`."""
-    a, inside = map_ends(low, high)[0], (low <= log_snr) & (log_snr <= high)
+    a, _ = map_ends(low, high)
+    inside = (low <= log_snr) & (log_snr <= high)
     return inside / (4 * a * np.cosh(log_snr / 2))  # (13.8)
 
 
-def checks() -> list[Check]:
-    """Step 4's coefficients beside those in log SNR; draws of the map."""
-    grid, (x0, z), n = log_snr_grid(16), np.eye(2), 100_000
-    schedule, law = schedule_from(grid), q_posterior_log_snr(x0, z, grid[7], grid[8])
-    gap = np.append(law.mean, law.var) - posterior_coefficients(9, schedule)
-    inner = float((np.abs(log_snr_of(np.random.default_rng(0).random(n))) < 1.763).mean())
-    return [
-        Check("(13.3, 13.4) step 4 at t = 9 of 16", float(np.abs(gap).max()), 0, 1e-12),
-        Check("(13.5) log SNR of the table, at t = T", schedule.log_snr[-1], -20, 1e-9),
-        Check("(13.8) share of draws within 1.763", inner, 0.5, 2 / n**0.5),
-    ]
-
-
-def figure() -> Figure:
-    """The angle and the log SNR of three schedules; where the paper's map puts its draws."""
-    fig = Figure(figsize=(11, 3.4), layout="constrained")
-    (angle, ratio, density), u = fig.subplots(1, 3), np.arange(1, 1001) / 1000
-    for name, log_snr, style, color in (
-        ("linear", Schedule.linear(1000).log_snr[1:], "-", GREY),
-        ("the paper's map", log_snr_of(u), "-", BLUE),
-        ("cosine", Schedule.cosine(1000).log_snr[1:], "--", ORANGE),
-    ):
-        angle.plot(u, np.arccos(signal_noise(log_snr)[0]), style, color=color, label=name)
-        ratio.plot(u, log_snr, style, color=color)
-    angle.set(title="Angle: its cosine is the signal", xlabel="u, or t / T")
-    ratio.set(title=r"Log SNR $\lambda$", xlabel="u, or t / T", ylim=(-21, 21))
-    draws, x = log_snr_of(np.random.default_rng(0).random(100_000)), np.linspace(-12, 12, 241)
-    density.hist(draws, x[::4], density=True, color=BLUE, alpha=0.3, label="100,000 draws")
-    density.plot(x, log_snr_density(x), color=BLUE, label="(13.8)")
-    density.axhline(1 / 40, ls="--", color=GREY, label="uniform on -20..20")
-    density.set(title=r"Density of $\lambda$", xlabel=r"$\lambda$", ylim=(0, 0.22))
-    for ax in (angle, density):
-        ax.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step13_process", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step13_process")

@@ -43,28 +43,26 @@ and Kingma and Gao 2023, arXiv:2303.00848 (a distribution of log SNR is a weight
 
 from __future__ import annotations
 
-import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
+from tutorial.contract import last
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
-from tutorial.step07_oracle import lowest_loss, oracle_eps
+from tutorial.step07_oracle import oracle_eps
 from tutorial.step09_label_dropout import drop_labels
 from tutorial.step12_backprop import MLP, Arrays, backward, forward, init, squared_error
 from tutorial.step12_learning import adam_step, excess
-from tutorial.step13_process import log_snr_grid, log_snr_of, schedule_from, signal_noise
+from tutorial.step13_process import log_snr_of, schedule_from, signal_noise
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-STEPS, MIXTURE = 3000, three_gaussians()
+STEPS = 3000
+MIXTURE = three_gaussians()
 Draw = Callable[[np.ndarray], np.ndarray | float]
 
 
@@ -75,31 +73,42 @@ def four_numbers(log_snr: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 4"]:
 
 
 def algorithm_1(
-    mixture: GaussianMixture, p_uncond: float, steps: int, rng: np.random.Generator,
-    draw: Draw = log_snr_of, width: int = 48, n: int = 112, rate: float = 0.01,
-) -> Iterator[tuple[int, float, Arrays]]:  # fmt: skip
+    mixture: GaussianMixture,
+    p_uncond: float,
+    steps: int,
+    rng: np.random.Generator,
+    draw: Draw = log_snr_of,
+    width: int = 48,
+    n: int = 112,
+    rate: float = 0.01,
+) -> Iterator[tuple[int, float, Arrays]]:
     """Yield (k, loss of the batch, parameters after it), k = 1..steps, the rate falling to 0.
 
     `draw` maps uniform numbers in 0..1 to log SNRs.
     """
     p = init(mixture.num_classes, width, rng)
-    mean = square = {name: np.zeros_like(value) for name, value in p.items()}
+    mean = {name: np.zeros_like(value) for name, value in p.items()}
+    square = {name: np.zeros_like(value) for name, value in p.items()}
     for k in range(1, steps + 1):
         x, y = mixture.sample(n, rng)
-        y, eps = drop_labels(y, p_uncond, mixture.num_classes, rng), rng.standard_normal(x.shape)
+        y = drop_labels(y, p_uncond, mixture.num_classes, rng)
+        eps = rng.standard_normal(x.shape)
         log_snr = np.asarray(draw(rng.random(n)))  # (13.20)
         a, sigma = signal_noise(log_snr[:, None])
-        f, passed = forward(p, a * x + sigma * eps, four_numbers(log_snr), y)
+        z = a * x + sigma * eps
+        f, passed = forward(p, z, four_numbers(log_snr), y)
         loss, Gf = squared_error(eps, f)
-        G, now = backward(p, Gf, passed), rate * (1 - (k - 1) / steps)
-        p, mean, square = adam_step(p, G, mean, square, k, now)
+        G = backward(p, Gf, passed)
+        r = rate * (1 - (k - 1) / steps)
+        p, mean, square = adam_step(p, G, mean, square, k, r)
         yield k, loss, p
 
 
 def floors(var: float, D: int, end: float = 20.0) -> tuple[float, float]:
     """The lowest loss on a class of variance `var`, in `D` dimensions; by a uniform log SNR."""
-    uniform = D * (0.5 + np.log(var) / (2 * end))  # (13.22)
-    return D * var**0.5 / (1 + var**0.5), float(uniform)  # (13.21)
+    L = D * var**0.5 / (1 + var**0.5)  # (13.21)
+    L_uniform = D * (0.5 + np.log(var) / (2 * end))  # (13.22)
+    return L, float(L_uniform)
 
 
 def uniform(u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -107,61 +116,29 @@ def uniform(u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     return 20 - 40 * u
 
 
-DRAWS: dict[Draw, tuple[str, str]] = {
-    log_snr_of: ("the paper's map", BLUE),
-    uniform: ("uniform", ORANGE),
-}
-
-
 @cache
 def trained(steps: int, draw: Draw = log_snr_of) -> Arrays:
     """The parameters after `steps` of Algorithm 1, p_uncond = 0.2."""
     run = algorithm_1(MIXTURE, 0.2, steps, np.random.default_rng(0), draw)
-    return deque(tqdm(run, DRAWS[draw][0], total=steps, disable=None), maxlen=1).pop()[2]
+    _, _, params = last(tqdm(run, "Algorithm 1", total=steps, disable=None))
+    return params
 
 
 def errors(params: Arrays, log_snr: Float[np.ndarray, " T"], null: bool) -> list[float]:
     """Mean square distance from the oracle at each log SNR, with labels or without."""
-    schedule, rng = schedule_from(log_snr), np.random.default_rng(2)
-    model, oracle = MLP(params, schedule, 3), oracle_eps(MIXTURE, schedule)
+    schedule = schedule_from(log_snr)
+    rng = np.random.default_rng(2)
+    model = MLP(params, schedule, 3)
+    oracle = oracle_eps(MIXTURE, schedule)
     times = range(len(log_snr), 0, -1)
-    return [float(excess(model, oracle, t, null, 500, rng)[1].mean()) for t in times]
-
-
-def checks(steps: int = STEPS) -> list[Check]:
-    """The floor of each distribution, by a sum; how near the network is, and if it is uniform."""
-    tables = [schedule_from(grid) for grid in (log_snr_grid(200), uniform(np.linspace(1, 0, 200)))]
-    each = [[lowest_loss(0, t, MIXTURE, table) for t in range(1, 201)] for table in tables]
-    (low, low_uniform), middle = np.mean(each, axis=1), np.linspace(-1.76, 1.76, 9)
-    cond, null = (np.mean(errors(trained(steps), log_snr_grid(50), y)) for y in (False, True))
-    ours, theirs = (np.mean(errors(trained(steps, draw), middle, False)) for draw in DRAWS)
-    return [
-        Check("(13.21) floor, mean over 200 t", low, floors(0.25, 2)[0], 0.005),
-        Check("(13.22) floor, 200 even lambdas", low_uniform, floors(0.25, 2)[1], 0.005),
-        Check("(13.20) conditional error, mean over u", float(cond), 0, 0.01),
-        Check("(13.20) null error, mean over u", float(null), 0, 0.03),
-        Check("(13.20) middle: uniform over the map", float(theirs / ours), 3.5, 1.5),
-    ]
-
-
-def figure(steps: int = STEPS) -> Figure:
-    """The lowest loss over lambda with both densities; the errors of both trainings."""
-    fig = Figure(figsize=(11, 3.6), layout="constrained")
-    (loss, *panels), x = fig.subplots(1, 3), np.linspace(-12, 12, 49)
-    least = [lowest_loss(0, t, MIXTURE, schedule_from(x)) for t in range(49, 0, -1)]
-    loss.plot(x, least, color=GREY, label=r"lowest $L(\lambda)$, one class")
-    loss.plot(x, 1 / np.cosh(x / 2), color=BLUE, label="weight: the paper's map")
-    loss.axhline(2 * np.pi / 40, color=ORANGE, label="weight: uniform")  # both times 2 pi
-    loss.set(title="The loss and its weight", xlabel=r"$\lambda$")
-    for ax, null, name in zip(panels, (False, True), ("with labels", "null label"), strict=True):
-        for draw, (which, color) in DRAWS.items():
-            ax.semilogy(x, errors(trained(steps, draw), x, null), color=color, label=which)
-        ax.set(title=f"Mean square error, {name}", xlabel=r"$\lambda$", ylim=(3e-4, 0.2))
-    for ax in (loss, panels[0]):
-        ax.legend(fontsize=8)
-    return fig
+    found: list[float] = []
+    for t in times:
+        _, square = excess(model, oracle, t, null, 500, rng)
+        found.append(float(square.mean()))
+    return found
 
 
 if __name__ == "__main__":
-    chosen = 8 * STEPS if "--full" in sys.argv else STEPS
-    present("step13_training", __doc__ or "", checks(chosen), figure(chosen))
+    from tutorial.figures.program import present
+
+    present("step13_training")

@@ -61,40 +61,44 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tutorial.contract import Denoiser, Normals
-from tutorial.program import BLUE, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps
 from tutorial.step10_guidance import guide
-from tutorial.step14_rows import Table, ddpm, run, run_steps, table_of, times
+from tutorial.step14_rows import Table, run, table_of, times
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 
 def ddim(
-    schedule: Schedule, steps: int | Sequence[int] | None = None, eta: float = 0.0,
+    schedule: Schedule,
+    steps: int | Sequence[int] | None = None,
+    eta: float = 0.0,
     prediction: str = "eps",
-) -> Table:  # fmt: skip
+) -> Table:
     """DDIM: `eta` = 1 is `ddpm`, `eta` = 0 a map without noise, and 0..1 is what lies between."""
     if not 0 <= eta <= 1:
         raise ValueError(f"eta = {eta} is outside 0..1")
     t, s = times(schedule, steps)
-    abar_t, abar_s = schedule.alpha_bar[t], schedule.alpha_bar[s]
-    alpha, r = abar_t / abar_s, (1 - abar_s) / (1 - abar_t)
-    b = np.sqrt((1 - eta**2) * r + eta**2 * alpha * r**2)  # (14.10) (14.12)
-    a = np.sqrt(abar_s) - b * np.sqrt(abar_t)  # (14.6) (14.7) (14.8) (14.11)
+    abar_t = schedule.alpha_bar[t]
+    abar_s = schedule.alpha_bar[s]
+    alpha = abar_t / abar_s
+    r = (1 - abar_s) / (1 - abar_t)
+    b = np.sqrt((1 - eta**2) * r + eta**2 * alpha * r**2)  # (14.12), which is (14.10)
+    a = np.sqrt(abar_s) - b * np.sqrt(abar_t)  # (14.11)
     c = eta * np.sqrt((1 - alpha) * r)  # (14.9)
+    # With x0 for its guess, a row draws from (14.6), by the noise of (14.7). So (14.8) holds.
     return table_of(schedule, t, s, prediction, a, b, c, 0.0, 0.0, 1.0)
 
 
 def chain_var(table: Table, schedule: Schedule, var: float) -> float:
     """The variance of samples along an axis where the data are Gaussian, of variance `var`."""
     cov = np.diag([1.0, 0.0])
-    for abar, (_, _, a, b, c, _, e, _) in zip(schedule.alpha_bar[table.t], table.rows, strict=True):
+    for t, (_, _, a, b, c, _, e, _) in zip(table.t, table.rows, strict=True):
+        abar = schedule.alpha_bar[t]
         k = np.sqrt(abar) * var / (abar * var + 1 - abar)
         M = np.array([[a * k + b, e], [k, 0]])
         cov = M @ cov @ M.T + np.diag([c**2, 0])  # (14.13)
@@ -102,14 +106,22 @@ def chain_var(table: Table, schedule: Schedule, var: float) -> float:
 
 
 def run_with_stale_eps(
-    model: Denoiser, y: Int[np.ndarray, " n"], table: Table, schedule: Schedule, w: float,
-    rng: Normals, clip: float,
-) -> Float[np.ndarray, "n 2"]:  # fmt: skip
+    model: Denoiser,
+    y: Int[np.ndarray, " n"],
+    table: Table,
+    schedule: Schedule,
+    w: float,
+    rng: Normals,
+    clip: float,
+) -> Float[np.ndarray, "n 2"]:
     """The mistake, to be seen: `run` for a table of `ddim` with eps that are not re-derived."""
-    xt, null = rng.standard_normal((len(y), 2)), np.full_like(y, model.num_classes)
+    xt = rng.standard_normal((len(y), 2))
+    null = np.full_like(y, model.num_classes)
     for t, (p, q, a, b, c, _, _, _) in zip(table.t, table.rows, strict=True):
-        x0hat = p * xt + q * guide(model(xt, int(t), y), model(xt, int(t), null), w)
-        clipped, z = np.clip(x0hat, -clip, clip), rng.standard_normal(xt.shape)
+        g = guide(model(xt, int(t), y), model(xt, int(t), null), w)
+        x0hat = p * xt + q * g
+        clipped = np.clip(x0hat, -clip, clip)
+        z = rng.standard_normal(xt.shape)
         jump = b * np.sqrt(schedule.alpha_bar[t]) * (clipped - x0hat)  # (14.14)
         xt = a * clipped + b * xt + c * z + jump
     return xt
@@ -117,52 +129,14 @@ def run_with_stale_eps(
 
 def heights(table: Table, schedule: Schedule) -> tuple[float, float]:
     """Where the top one of three classes ends, w = 1, clipped to [-2, 2]: rightly, and wrongly."""
-    model, y, rng = (
-        oracle_eps(three_gaussians(), schedule),
-        np.zeros(1000, int),
-        np.random.default_rng,
-    )
-    right = run(model, y, table, 1.0, rng(0), 2.0)
-    wrong = run_with_stale_eps(model, y, table, schedule, 1.0, rng(0), 2.0)
+    model = oracle_eps(three_gaussians(), schedule)
+    y = np.zeros(1000, int)
+    right = run(model, y, table, 1.0, np.random.default_rng(0), 2.0)
+    wrong = run_with_stale_eps(model, y, table, schedule, 1.0, np.random.default_rng(0), 2.0)
     return float(right[:, 1].mean()), float(wrong[:, 1].mean())
 
 
-def checks() -> list[Check]:
-    """eta = 1 is ancestral; what 10 rows leave, of all noise and of none; the mistake."""
-    schedule = Schedule.cosine(1000)
-    apart = ddim(schedule, 50, 1.0).rows - ddpm(schedule, 50).rows
-    noisy, still = (chain_var(ddim(schedule, 10, eta), schedule, 0.25) for eta in (1.0, 0.0))
-    right, wrong = heights(ddim(schedule, 250), schedule)
-    return [
-        Check("(14.12) eta = 1 and ancestral rows", np.abs(apart).max(), 0, 1e-12),
-        Check("(14.13) variance after 10 rows, eta = 1", noisy, 0.151, 5e-4),
-        Check("(14.13) variance after 10 rows, eta = 0", still, 0.182, 5e-4),
-        Check("(14.14) mean height, clipped", right, 1.67, 0.05),
-        Check("(14.14) mean height, eps not re-derived", wrong, -2, 0.01),
-    ]
-
-
-def figure() -> Figure:
-    """Chains of the same draws; the variance that few rows leave; where the mistake ends."""
-    fig, schedule = Figure(figsize=(11, 3.4), layout="constrained"), Schedule.cosine(1000)
-    (chains, spread, height), counts = fig.subplots(1, 3), (5, 10, 20, 50, 100, 250)
-    for eta, color in ((1.0, ORANGE), (0.0, BLUE)):
-        name, tables = rf"$\eta$ = {eta:g}", [ddim(schedule, n, eta) for n in counts]
-        model, rng = oracle_eps(three_gaussians(), schedule), np.random.default_rng(3)
-        path = np.array([x for _, x in run_steps(model, np.arange(3), tables[3], 0.0, rng)])
-        chains.plot(path[:, :, 0], path[:, :, 1], color=color, lw=0.8)
-        var = [chain_var(table, schedule, 0.25) for table in tables]
-        spread.semilogx(counts, var, "o-", ms=4, color=color, label=name)
-        right, wrong = np.array([heights(table, schedule) for table in tables]).T
-        height.semilogx(counts, right, "o-", ms=4, color=color, label=f"{name}, right")
-        height.semilogx(counts, wrong, "o--", ms=4, color=color, label=f"{name}, stale eps")
-    chains.set(title="Three chains of the same draws", aspect="equal")
-    spread.set(title="Variance left, of 0.25", xlabel="rows")
-    height.set(title="Mean height of the top class, clipped", xlabel="rows")
-    spread.legend(fontsize=8)
-    height.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step14_ddim", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step14_ddim")

@@ -58,14 +58,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps
-from tutorial.step14_ddim import chain_var, ddim
-from tutorial.step14_rows import Table, run_steps, table_of, times
+from tutorial.step14_ddim import chain_var
+from tutorial.step14_rows import Table, run, table_of, times
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -76,18 +74,24 @@ def dpmpp_2m(
 ) -> Table:
     """DPM-Solver++(2M): DDIM's first and last row, and between them rows that look back."""
     t, s = times(schedule, steps)
-    abar_t, abar_s, h = schedule.alpha_bar[t], schedule.alpha_bar[s], np.diff(schedule.log_snr[t])
+    abar_t = schedule.alpha_bar[t]
+    abar_s = schedule.alpha_bar[s]
+    h = np.diff(schedule.log_snr[t])
     b = np.sqrt((1 - abar_s) / (1 - abar_t))
-    a, back = np.sqrt(abar_s) - b * np.sqrt(abar_t), np.zeros(len(t))  # (14.15) (14.16)
-    back[1:-1] = h[1:] / (2 * h[:-1])  # 1 / (2 r) of (14.17)
-    a, e = a * (1 + back), -a * back  # (14.18)
+    a_0 = np.sqrt(abar_s) - b * np.sqrt(abar_t)  # (14.15), which is (14.16) with a constant guess
+    back = np.zeros(len(t))
+    back[1:-1] = h[1:] / (2 * h[:-1])  # the factor 1 / (2 r) of (14.17)
+    a = a_0 * (1 + back)  # (14.18)
+    e = -a_0 * back  # (14.18)
     return table_of(schedule, t, s, prediction, a, b, 0.0, 0.0, e, 1.0)
 
 
 def even_in_log_snr(n: int, first: float, last: float) -> Schedule:
     """A schedule of n rows of equal h, log SNR `first` at T to `last` at 1, and one to the data."""
-    abar = 1 / (1 + np.exp(-np.linspace(last, first, n + 1)))
-    return Schedule(np.concatenate([[0.0, 1 - abar[0]], 1 - abar[1:] / abar[:-1]]))
+    log_snr = np.linspace(last, first, n + 1)
+    abar = 1 / (1 + np.exp(-log_snr))
+    beta = np.concatenate([[0.0, 1 - abar[0]], 1 - abar[1:] / abar[:-1]])
+    return Schedule(beta)
 
 
 def before_last(table: Table) -> Table:
@@ -97,13 +101,23 @@ def before_last(table: Table) -> Table:
 
 def data_share(t: int, schedule: Schedule, var: float) -> float:
     """p at t in 0..T, where the data have variance `var`."""
-    return float(1 / (1 + np.exp(-schedule.log_snr[schedule.check_t(t, first=0)]) / var))
+    log_snr = schedule.log_snr[schedule.check_t(t, first=0)]
+    return float(1 / (1 + np.exp(-log_snr) / var))
 
 
 def flow_error(table: Table, schedule: Schedule, var: float) -> float:
     """delta, of a table without noise, at the s of its last row."""
-    C = schedule.alpha_bar * var + 1 - schedule.alpha_bar  # of x_t, and of the flow's (14.19)
-    return float(np.sqrt(chain_var(table, schedule, var) / C[table.s[-1]] * C[table.t[0]])) - 1
+    C = schedule.alpha_bar * var + 1 - schedule.alpha_bar  # the variance of x_t in (14.19)
+    start = C[table.t[0]]
+    end = C[table.s[-1]]
+    found = chain_var(table, schedule, var) * start  # chain_var starts from variance 1
+    return float(np.sqrt(found / end)) - 1
+
+
+def left_by_last_row(t: int, schedule: Schedule, var: float) -> float:
+    """The factor that is left of a deviation from the mean if the last row starts at t."""
+    p = data_share(t, schedule, var)
+    return p**0.5  # (14.22)
 
 
 def leading_error(order: int, h: float, p_first: float, p_last: float) -> float:
@@ -116,55 +130,14 @@ def leading_error(order: int, h: float, p_first: float, p_last: float) -> float:
 
 def guided(solver: Callable[[Schedule], Table], n: int) -> Float[np.ndarray, "n 2"]:
     """60 samples at t = 1 of step 1's classes, w = 2, after n rows; the same noise for every n."""
-    schedule, rng = even_in_log_snr(n, -8.0, 8.0), np.random.default_rng(0)
+    schedule = even_in_log_snr(n, -8.0, 8.0)
+    rng = np.random.default_rng(0)
     model = oracle_eps(three_gaussians(), schedule)
-    return dict(run_steps(model, np.arange(60) % 3, solver(schedule), 2.0, rng))[1]
-
-
-def checks() -> list[Check]:
-    """Both leading errors, and both orders, guided; what the last row alone leaves."""
-    schedule, var = even_in_log_snr(1024, -8.0, 8.0), 0.25
-    ends, exact = [data_share(t, schedule, var) for t in (1025, 1)], guided(dpmpp_2m, 1024)
-    found: list[Check] = []
-    for order, name, solver in ((1, "(14.20) DDIM", ddim), (2, "(14.21) 2M", dpmpp_2m)):
-        delta = flow_error(before_last(solver(schedule)), schedule, var)
-        ratio = delta / leading_error(order, 1 / 64, *ends)
-        coarse, fine = (np.abs(guided(solver, n) - exact).mean() for n in (64, 128))
-        found.append(Check(f"{name}: error over its leading term", ratio, 1, 2e-3))
-        found.append(Check(f"{name}: order, guided", np.log2(coarse / fine), order, 0.1))
-    last, short = 1 + flow_error(ddim(schedule, [1]), schedule, var), ends[1] ** 0.5  # (14.22)
-    return [*found, Check("(14.22) the last row alone", last, short, 1e-12)]
-
-
-def figure() -> Figure:
-    """Errors with rows even in log SNR, of one class and guided; with rows even in t."""
-    fig = Figure(figsize=(11, 3.6), layout="constrained")
-    (single, mixed, uneven), var = fig.subplots(1, 3), 0.25
-    exact, schedule = guided(dpmpp_2m, 1024), Schedule.cosine(2**14)
-    few, many = [2**k for k in range(3, 9)], [2**k for k in range(3, 13)]
-    for order, name, solver, color in ((1, "DDIM", ddim, ORANGE), (2, "2M", dpmpp_2m, BLUE)):
-        grids = [even_in_log_snr(n, -8.0, 8.0) for n in few]
-        delta = [abs(flow_error(before_last(solver(g)), g, var)) for g in grids]
-        single.loglog(few, delta, "o-", ms=4, color=color, label=name)
-        leading = [abs(leading_error(order, 16 / n, 0.0, 1.0)) for n in few]
-        single.loglog(few, leading, "--", color=color, label="leading term")
-        gap = [np.abs(guided(solver, n) - exact).mean() for n in few]
-        mixed.loglog(few, gap, "o-", ms=4, color=color, label=f"{name}, w = 2")
-        tables = [solver(schedule, n) for n in many]
-        total = [abs(flow_error(table, schedule, var)) for table in tables]
-        uneven.loglog(many, total, "o-", ms=4, color=color, label=name)
-        if order == 2:
-            parts = [abs(flow_error(before_last(table), schedule, var)) for table in tables]
-            last = [1 - data_share(int(table.t[-1]), schedule, var) ** 0.5 for table in tables]
-            uneven.loglog(many, parts, ":", color=BLUE, label="2M, before the last row")
-            uneven.loglog(many, last, "--", color=GREY, label="the last row alone")
-    single.set(title="Even in log SNR, one class", xlabel="rows", ylabel="relative error")
-    mixed.set(title="Even in log SNR, guided", xlabel="rows", ylabel="mean error")
-    uneven.set(title="Even in t, one class", xlabel="rows", ylabel="relative error")
-    for ax in (single, mixed, uneven):
-        ax.legend(fontsize=8)
-    return fig
+    y = np.arange(60) % 3
+    return run(model, y, before_last(solver(schedule)), 2.0, rng)
 
 
 if __name__ == "__main__":
-    present("step14_dpmpp", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step14_dpmpp")

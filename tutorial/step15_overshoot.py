@@ -46,27 +46,23 @@ arXiv:2409.13074 (proof, for mixtures, that guidance does not sample the tilted 
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps
-from tutorial.step13_log_snr import algorithm_2, log_snr_grid, schedule_from
+from tutorial.step13_log_snr import algorithm_2
+from tutorial.step13_process import log_snr_grid, schedule_from
 from tutorial.step14_ddim import ddim
 from tutorial.step14_rows import run
-from tutorial.step15_tilted import moments_on_grid, tilted_on_grid
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 CHUNK = 4000
-NAMES, COLORS = ("tilted", "Algorithm 2", "DDIM"), (GREY, BLUE, ORANGE)
 TABLE = {
     0.0: ((1.500, 0.250, 0.250), (1.500, 0.245, 0.245), (1.500, 0.247, 0.247)),
     1.0: ((1.515, 0.244, 0.235), (1.678, 0.224, 0.203), (1.914, 0.173, 0.126)),
@@ -79,68 +75,30 @@ def guided_samples(
     w: float, n: int = CHUNK, T: int = 256, seed: int = 0
 ) -> Float[np.ndarray, "2 n 2"]:
     """`n` of the top class by Algorithm 2, v = .3, and `n` by DDIM over the same `T` steps."""
-    log_snr, rng = log_snr_grid(T), np.random.default_rng(seed)
+    log_snr = log_snr_grid(T)
+    rng = np.random.default_rng(seed)
     schedule = schedule_from(log_snr)
-    model, table = oracle_eps(three_gaussians(), schedule), ddim(schedule)
-    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    model = oracle_eps(three_gaussians(), schedule)
+    table = ddim(schedule)
+    by_algorithm_2: list[np.ndarray] = []
+    by_ddim: list[np.ndarray] = []
     for start in tqdm(range(0, n, CHUNK), f"w = {w:g}", disable=None):
         y = np.zeros(min(CHUNK, n - start), dtype=int)
-        pairs.append((algorithm_2(model, y, log_snr, w, 0.3, rng), run(model, y, table, w, rng)))
-    return np.array([np.concatenate(samples) for samples in zip(*pairs, strict=True)])
+        by_algorithm_2.append(algorithm_2(model, y, log_snr, w, 0.3, rng))
+        by_ddim.append(run(model, y, table, w, rng))
+    return np.array([np.concatenate(by_algorithm_2), np.concatenate(by_ddim)])
 
 
 def summary(x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "3 2"]:
     """Height, variance across and variance along it, each with its standard error."""
     square = (x - x.mean(0)) ** 2
     each = np.stack([x[:, 1], square[:, 0], square[:, 1]])
-    return np.stack([each.mean(1), each.std(1) / len(x) ** 0.5], 1)  # (15.5) (15.6)
-
-
-def checks(n: int = CHUNK) -> list[Check]:
-    """The whole table, each figure of a sampler within 4 standard errors and the last digit."""
-    found: list[Check] = []
-    for w, (of_tilt, *of_chains) in TABLE.items():
-        mean, cov = moments_on_grid(*tilted_on_grid(three_gaussians(), 0, w))
-        rows = [("tilted", np.array([[mean[1], 0], [cov[0, 0], 0], [cov[1, 1], 0]]), of_tilt)]
-        rows += zip(NAMES[1:], map(summary, guided_samples(w, n)), of_chains, strict=True)
-        for name, values, table in rows:
-            for what, (value, error), right in zip(
-                ("(15.5) height", "(15.6) across", "(15.6) along"), values, table, strict=True
-            ):
-                found.append(Check(f"{what}, w = {w:g}, {name}", value, right, 4 * error + 5e-4))
-    return found
-
-
-def figure(n: int = CHUNK) -> Figure:
-    """Samples on the tilted density; the height and the variance over w."""
-    fig = Figure(figsize=(14, 3.9), layout="constrained")
-    *panels, height, spread = fig.subplots(1, 5)
-    three, axis = three_gaussians(), np.linspace(-4, 4, 401)
-    for ax, w in zip(panels, TABLE, strict=True):
-        for x, name, color in zip(guided_samples(w, n), NAMES[1:], COLORS[1:], strict=True):
-            ax.scatter(*x[:500].T, s=3, color=color, alpha=0.6, label=name)
-        p = tilted_on_grid(three, 0, w)[1]
-        ordered = np.sort(p)
-        levels = ordered[np.searchsorted(np.cumsum(ordered), [0.01, 0.1, 0.5])]
-        ax.contour(axis, axis, p.reshape(401, 401), levels, colors="black", linewidths=0.8)
-        ax.plot([], [], color="black", lw=0.8, label="tilted: 50, 90, 99%")
-        ax.set(title=f"w = {w:g}: the top class", xlim=(-1.9, 1.9), ylim=(-0.9, 3.4))
-        ax.set_aspect("equal")
-    weights = np.linspace(0, 3, 13)
-    laws = [moments_on_grid(*tilted_on_grid(three, 0, w)) for w in weights]
-    height.plot(weights, [mean[1] for mean, _ in laws], color=GREY, label="tilted")
-    spread.plot(weights, [cov[1, 1] for _, cov in laws], color=GREY)
-    for k in (1, 2):
-        rows = np.array([row[k] for row in TABLE.values()])
-        height.plot(list(TABLE), rows[:, 0], "o", color=COLORS[k], label=NAMES[k])
-        spread.plot(list(TABLE), rows[:, 2], "o", color=COLORS[k])
-    height.set(title="Height: overshoot", xlabel="w")
-    spread.set(title="Variance along it: shrinkage", xlabel="w", ylim=(0, None))
-    for ax in (panels[0], height):
-        ax.legend(fontsize=7)
-    return fig
+    values = each.mean(1)  # M of (15.5) and V of (15.6), across and along
+    errors = each.std(1) / len(x) ** 0.5
+    return np.stack([values, errors], 1)
 
 
 if __name__ == "__main__":
-    size = 10 * CHUNK if "--full" in sys.argv else CHUNK
-    present("step15_overshoot", __doc__ or "", checks(size), figure(size))
+    from tutorial.figures.program import present
+
+    present("step15_overshoot")

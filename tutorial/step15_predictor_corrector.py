@@ -41,19 +41,15 @@ arXiv:2011.13456, sec. 4.2 (predictor and corrector).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tutorial.contract import Normals
-from tutorial.program import BLUE, GREEN, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Gaussian
-from tutorial.step10_guidance_score import tilt
-from tutorial.step15_gaussian import EXAMPLE, ddpm_law, score_at
+from tutorial.step15_gaussian import score_at
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -64,88 +60,66 @@ def levels(steps: int, high: float = 1e4, low: float = 1e-4) -> Float[np.ndarray
     return np.geomspace(high, low, steps + 1)
 
 
+def split_score(
+    x: Float[np.ndarray, "n 2"],
+    tau: float,
+    a: float,
+    b: float,
+    given_y: Gaussian,
+    var_all: float,
+) -> Float[np.ndarray, "n 2"]:
+    """The guided score `s_w` of the mean weight, w = (a + b) / 2, from those of `a` and `b`."""
+    s_a = score_at(x, tau, a, given_y, var_all)
+    s_b = score_at(x, tau, b, given_y, var_all)
+    return (s_a + s_b) / 2  # (15.13)
+
+
 def predictor_corrector_steps(
-    x: Float[np.ndarray, "n 2"], taus: Float[np.ndarray, " levels"], a: float, b: float, n: int,
-    given_y: Gaussian, var_all: float, rng: Normals,
-) -> Iterator[Float[np.ndarray, "n 2"]]:  # fmt: skip
+    x: Float[np.ndarray, "n 2"],
+    taus: Float[np.ndarray, " levels"],
+    a: float,
+    b: float,
+    n: int,
+    given_y: Gaussian,
+    var_all: float,
+    rng: Normals,
+) -> Iterator[Float[np.ndarray, "n 2"]]:
     """Yield `x` at each of the falling `taus` but the first: DDIM of weight `a`, `n` correctors."""
     for tau, later in pairwise(map(float, taus)):
-        step = tau - later
-        x = x + step / 2 * score_at(x, tau, a, given_y, var_all)  # (15.14)
+        delta = tau - later
+        s_a = score_at(x, tau, a, given_y, var_all)
+        x = x + delta / 2 * s_a  # the first term of (15.14)
         for _ in range(n):
-            pull = step / 2 * score_at(x, later, b, given_y, var_all)
-            x = x + pull + step**0.5 * rng.standard_normal(x.shape)  # (15.14)
+            s_b = score_at(x, later, b, given_y, var_all)
+            z = rng.standard_normal(x.shape)
+            x = x + delta / 2 * s_b + delta**0.5 * z  # the other terms of (15.14)
         yield x
 
 
 def chain_variance(
-    taus: Float[np.ndarray, " levels"], a: float, b: float, n: int, given_y: Gaussian,
+    taus: Float[np.ndarray, " levels"],
+    a: float,
+    b: float,
+    n: int,
+    given_y: Gaussian,
     var_all: float,
-) -> float:  # fmt: skip
+) -> float:
     """The variance at the last of `taus`, if it is the first at the first."""
 
     def k(tau: float, w: float) -> float:
+        """The factor of -x in the score of weight `w`."""
         return (1 + w) / (given_y.var + tau) - w / (var_all + tau)
 
     var = float(taus[0])
     for tau, later in pairwise(map(float, taus)):
-        step = tau - later
-        var *= (1 - step / 2 * k(tau, a)) ** 2  # (15.15)
+        delta = tau - later
+        var = (1 - delta * k(tau, a) / 2) ** 2 * var  # (15.15)
         for _ in range(n):
-            var = (1 - step / 2 * k(later, b)) ** 2 * var + step  # (15.16)
+            var = (1 - delta * k(later, b) / 2) ** 2 * var + delta  # (15.16)
     return var
 
 
-def checks() -> list[Check]:
-    """The identity; simulated chains against their exact variance; what more correctors do."""
-    rng, w, taus, n = np.random.default_rng(0), 2.0, levels(400), 20_000
-    x = 3 * rng.standard_normal((100, 2))
-    s_w, s_a, s_b = (score_at(x, 0.7, weight, *EXAMPLE) for weight in (w, 0.0, 2 * w))
-    apart = np.abs(s_w - (s_a + s_b) / 2).max()  # (15.13)
-    found = [Check("(15.13) s_2 less (s_0 + s_4) / 2", apart, 0, 1e-13)]
-    limit, start = ddpm_law(*EXAMPLE, w).var, taus[0] ** 0.5 * rng.standard_normal((n, 2))
-    for a in (0.0, 2.0, 4.0):
-        b = 2 * w - a
-        x = deque(predictor_corrector_steps(start, taus, a, b, 1, *EXAMPLE, rng), maxlen=1).pop()
-        exact, of_levels = chain_variance(taus, a, b, 1, *EXAMPLE), f"a = {a:g}, b = {b:g}"
-        error = exact * (2 / x.size) ** 0.5  # of the variance of normal samples
-        found.append(Check(f"(15.14) sampled, {of_levels}", x.var(0).mean(), exact, 4 * error))
-        fine = chain_variance(levels(3200), a, b, 1, *EXAMPLE)
-        found.append(Check(f"(15.15) 3,200 levels, {of_levels}", fine, limit, 2e-3))  # 3 / levels
-    for b in (4.0, 2.0):
-        V = chain_variance(levels(400), 0.0, b, 200, *EXAMPLE)
-        found.append(Check(f"(15.16) n = 200, b = {b:g}", V, tilt(*EXAMPLE, b).var, 5e-3))
-    return found
-
-
-def figure() -> Figure:
-    """What more correctors a level do; and that one a level comes to DDPM for every split."""
-    fig = Figure(figsize=(11, 3.8), layout="constrained")
-    more, finer = fig.subplots(1, 2)
-    ns, counts, limit = (
-        (1, 2, 4, 8, 16, 32, 64),
-        (50, 100, 200, 400, 800),
-        ddpm_law(*EXAMPLE, 2.0).var,
-    )
-    for a, b, color in ((4.0, 0.0, GREEN), (2.0, 2.0, ORANGE), (0.0, 4.0, BLUE)):
-        label = f"a = {a:g}, b = {b:g}"
-        V = [chain_variance(levels(400), a, b, n, *EXAMPLE) for n in ns]
-        more.semilogx(ns, V, "o-", color=color, label=label)
-        more.axhline(tilt(*EXAMPLE, b).var, color=color, ls=":")
-        off = [abs(chain_variance(levels(k), a, b, 1, *EXAMPLE) - limit) for k in counts]
-        finer.loglog(counts, off, "o-", color=color, label=label)
-    more.set(title="Variance at w = 2 (dotted: the tilt of weight b)", ylim=(0.25, 1.05))
-    more.set(xlabel="correctors a level, n")
-    more.set_xticks(ns, [str(n) for n in ns])
-    more.minorticks_off()
-    finer.loglog(counts, [5 / k for k in counts], "--", color=GREY, label="5 / levels")
-    finer.set_xticks(counts, [str(k) for k in counts])
-    finer.minorticks_off()
-    finer.set(title="n = 1: how far from the limit of DDPM, 0.3875", xlabel="levels")
-    for ax in (more, finer):
-        ax.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step15_predictor_corrector", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step15_predictor_corrector")

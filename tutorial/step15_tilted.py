@@ -46,12 +46,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, ORANGE, RED, Check, present
-from tutorial.step00_notation import Schedule
-from tutorial.step01_toy_data import GaussianMixture, three_gaussians
-from tutorial.step10_guidance_score import log_tilted
+from tutorial.step01_toy_data import GaussianMixture
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -60,10 +56,12 @@ if TYPE_CHECKING:
 def _on_grid(
     mixture: GaussianMixture, y: int, w: float, half: float, n: int
 ) -> tuple[Float[np.ndarray, "nn 2"], Float[np.ndarray, " nn"]]:
+    """The points of a square grid, and the tilted density there, not normalised."""
     axis = np.linspace(-half, half, n)
     points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    any_schedule = Schedule.linear(1)  # they all agree on t = 0
-    return points, np.exp(log_tilted(points, 0, np.full(n * n, y), w, mixture, any_schedule))
+    log_of_class = mixture.log_density(points, y)
+    log_of_all = mixture.log_density(points)
+    return points, np.exp((1 + w) * log_of_class - w * log_of_all)
 
 
 def tilted_on_grid(
@@ -87,7 +85,9 @@ def tilted_mass(
     mixture: GaussianMixture, y: int, w: float, half: float = 4.0, n: int = 401
 ) -> float:
     """`Z` of class `y` in 0..K-1, by the same sum."""
-    return float(_on_grid(mixture, y, w, half, n)[1].sum() * (2 * half / (n - 1)) ** 2)  # (15.2)
+    _, density = _on_grid(mixture, y, w, half, n)
+    h = 2 * half / (n - 1)
+    return float(density.sum() * h**2)  # (15.2)
 
 
 def moments_on_grid(
@@ -96,72 +96,39 @@ def moments_on_grid(
     """Mean and covariance of points that have probabilities, or weights of any positive sum."""
     share = weights / weights.sum()
     mean = share @ points
-    return mean, (share[:, None] * (points - mean)).T @ (points - mean)
+    off = points - mean
+    cov = (share[:, None] * off).T @ off
+    return mean, cov
 
 
 def keep(
-    x: Float[np.ndarray, "n 2"], y: int, w: float, mixture: GaussianMixture,
+    x: Float[np.ndarray, "n 2"],
+    y: int,
+    w: float,
+    mixture: GaussianMixture,
     rng: np.random.Generator,
-) -> Bool[np.ndarray, " n"]:  # fmt: skip
+) -> Bool[np.ndarray, " n"]:
     """Which samples `x` of class `y` in 0..K-1 stay, so that they have the tilted law; `w` >= 0."""
     if not w >= 0:
         raise ValueError(f"w = {w} is below 0, where p(y | x)^w is no probability")
-    return rng.random(len(x)) < np.exp(w * mixture.log_class_probability(x)[:, y])  # (15.3)
+    chance = np.exp(w * mixture.log_class_probability(x)[:, y])
+    return rng.random(len(x)) < chance  # (15.3)
 
 
 def slope_in_w(
-    f: Float[np.ndarray, " n"], y: int, mixture: GaussianMixture,
-    points: Float[np.ndarray, "n 2"], probability: Float[np.ndarray, " n"],
-) -> float:  # fmt: skip
+    f: Float[np.ndarray, " n"],
+    y: int,
+    mixture: GaussianMixture,
+    points: Float[np.ndarray, "n 2"],
+    probability: Float[np.ndarray, " n"],
+) -> float:
     """How fast the tilted mean of `f`, given as its values at `points`, grows with `w`."""
-    sure = mixture.log_class_probability(points)[:, y]
-    return float(probability @ ((f - probability @ f) * sure))  # (15.4)
-
-
-def checks() -> list[Check]:
-    """The height of the tilted top class, by the grid and by hand; its mass; its slope in w."""
-    three, w, h, n = three_gaussians(), 3.0, 0.01, 400_000
-    points, p = tilted_on_grid(three, 0, w)
-    after, before = (
-        float(tilted_on_grid(three, 0, w + step)[1] @ points[:, 1]) for step in (h, -h)
-    )
-    rng = np.random.default_rng(0)
-    x = three.means[0] + 0.5 * rng.standard_normal((n, 2))
-    kept, mean = keep(x, 0, w, three, rng), moments_on_grid(points, p)[0][1]
-    share, height = tilted_mass(three, 0, w) / 3**w, x[kept, 1]
-    return [
-        Check("(15.1) height at w = 3, a sum", mean, 1.526, 5e-4),
-        Check("(15.3) the same, of those kept", height.mean(), mean, 4 * 0.5 / n**0.5),
-        Check("(15.2) share kept", kept.mean(), share, 4 * (share * (1 - share) / n) ** 0.5),
-        # h^2 / 6 times a third derivative far below 1
-        Check("(15.4) slope of the height", slope_in_w(points[:, 1], 0, three, points, p),
-              (after - before) / (2 * h), 1e-5),
-    ]  # fmt: skip
-
-
-def figure() -> Figure:
-    """The paper's figure 2; and who is kept of the top class."""
-    fig = Figure(figsize=(14, 3.9), layout="constrained")
-    *panels, chosen = fig.subplots(1, 4)
-    three, axis, rng = three_gaussians(), np.linspace(-4, 4, 401), np.random.default_rng(0)
-    for ax, w in zip(panels, (0.0, 1.0, 3.0), strict=True):
-        each = [tilted_on_grid(three, y, w)[1] / 0.02**2 for y in range(3)]
-        density = np.mean(each, axis=0).reshape(401, 401)
-        ax.contourf(axis, axis, density, np.geomspace(2e-4, 0.25, 12), cmap="Blues", norm="log")
-        ax.set(title=f"w = {w:g}: mean of $p_w(x | y)$ over y", aspect="equal")
-        ax.set(xlim=(-3.3, 3.3), ylim=(-2.8, 3.5), xlabel="a shade: a factor of 1.9")
-    x = three.means[0] + 0.5 * rng.standard_normal((3000, 2))
-    kept = keep(x, 0, 3.0, three, rng)
-    chosen.scatter(*x[kept].T, s=2, color=BLUE, alpha=0.4, label="kept, w = 3")
-    chosen.scatter(*x[~kept].T, s=8, color=RED, label="not kept")
-    sure = np.exp(three.log_class_probability(tilted_on_grid(three, 0, 0.0)[0])[:, 0])
-    chosen.contour(axis, axis, sure.reshape(401, 401), [0.5], colors=ORANGE)
-    chosen.plot([], [], color=ORANGE, label="$p(y | x)$ = 1/2")
-    chosen.set(title="The top class, asked one by one", aspect="equal")
-    chosen.set(xlim=(-3.3, 3.3), ylim=(-2.8, 3.5))
-    chosen.legend(fontsize=8)
-    return fig
+    log_p = mixture.log_class_probability(points)[:, y]
+    mean = probability @ f
+    return float(probability @ ((f - mean) * log_p))  # (15.4)
 
 
 if __name__ == "__main__":
-    present("step15_tilted", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step15_tilted")

@@ -46,24 +46,19 @@ arXiv:2408.09000, sec. 4; Du et al. 2023, arXiv:2302.11552 (more correctors for 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.contract import Normals
-from tutorial.program import BLUE, GREEN, GREY, ORANGE, Check, present
+from tutorial.contract import Normals, last
 from tutorial.step00_notation import Gaussian
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step10_guidance_score import tilt
-from tutorial.step15_gaussian import EXAMPLE
 from tutorial.step15_predictor_corrector import levels
-from tutorial.step15_tilted import moments_on_grid, tilted_on_grid
-from tutorial.step16_levels import Scores, langevin, mix, of_gaussians, of_mixture
+from tutorial.step16_levels import Scores, langevin, mix, of_mixture
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -75,96 +70,73 @@ def corrector_step(tau: float, w: float, var: float, rho: float) -> float:
 
 
 def corrected_steps(
-    x: Float[np.ndarray, "n 2"], taus: Float[np.ndarray, " levels"], w: float, n: int, rho: float,
-    var: float, scores: Scores, rng: Normals,
-) -> Iterator[Float[np.ndarray, "n 2"]]:  # fmt: skip
+    x: Float[np.ndarray, "n 2"],
+    taus: Float[np.ndarray, " levels"],
+    w: float,
+    n: int,
+    rho: float,
+    var: float,
+    scores: Scores,
+    rng: Normals,
+) -> Iterator[Float[np.ndarray, "n 2"]]:
     """Yield `x` at each of the falling `taus` but the first: guided DDIM, then `n` correctors."""
     for tau, later in pairwise(map(float, taus)):
-        x = x + (tau - (tau * later) ** 0.5) * mix(scores(x, tau), w)  # DDIM keeps eps: (15.11)
+        s_w = mix(scores(x, tau), w)
+        x = x + (tau - (tau * later) ** 0.5) * s_w  # DDIM keeps eps: (15.11)
+        delta = corrector_step(later, w, var, rho)
         for _ in range(n):
-            x = langevin(x, later, w, corrector_step(later, w, var, rho), scores, rng)
+            x = langevin(x, later, w, delta, scores, rng)
         yield x
 
 
 def settled(law: Gaussian, step: float) -> Gaussian:
     """Where correctors of that size end if `law` is the tilt of their level."""
     k = 1 / law.var
-    return Gaussian(law.mean, 1 / (k * (1 - step * k / 4)))  # (16.3)
+    V = 1 / (k * (1 - step * k / 4))  # (16.3)
+    return Gaussian(law.mean, V)
 
 
 def corrected(start: Gaussian, law: Gaussian, step: float, n: int) -> Gaussian:
     """The law after `n` correctors from `start`."""
-    end, left = settled(law, step), (1 - step / law.var / 2) ** n
-    mean = law.mean + left * (start.mean - law.mean)  # (16.4)
-    return Gaussian(mean, end.var + left**2 * (start.var - end.var))  # (16.5)
+    end = settled(law, step)
+    k = 1 / law.var
+    left = (1 - step * k / 2) ** n
+    M = law.mean + left * (start.mean - law.mean)  # (16.4)
+    V = end.var + left**2 * (start.var - end.var)  # (16.5)
+    return Gaussian(M, V)
 
 
 def chain_law(
-    taus: Float[np.ndarray, " levels"], w: float, n: int, rho: float, given_y: Gaussian,
+    taus: Float[np.ndarray, " levels"],
+    w: float,
+    n: int,
+    rho: float,
+    given_y: Gaussian,
     var_all: float,
-) -> Gaussian:  # fmt: skip
+) -> Gaussian:
     """The law `corrected_steps` end in, from N(0, taus[0])."""
     law = Gaussian(0 * given_y.mean, float(taus[0]))
     for tau, later in pairwise(map(float, taus)):
-        now, then = (
-            tilt(Gaussian(given_y.mean, given_y.var + t), var_all + t, w) for t in (tau, later)
-        )
+        now = tilt(Gaussian(given_y.mean, given_y.var + tau), var_all + tau, w)
+        then = tilt(Gaussian(given_y.mean, given_y.var + later), var_all + later, w)
         kept = 1 - (tau - (tau * later) ** 0.5) / now.var
         law = Gaussian(now.mean + kept * (law.mean - now.mean), kept**2 * law.var)
-        law = corrected(law, then, corrector_step(later, w, given_y.var, rho), n)
+        delta = corrector_step(later, w, given_y.var, rho)
+        law = corrected(law, then, delta, n)
     return law
 
 
 @cache
 def top_class(w: float, n: int) -> Float[np.ndarray, "samples 2"]:
     """3,000 samples of class 0 of `three_gaussians`, with `n` correctors a level."""
-    rng, taus = np.random.default_rng(0), levels(30, 1e4, 1e-3)
-    x, scores = 100 * rng.standard_normal((3000, 2)), of_mixture(three_gaussians(), 0)
-    return deque(corrected_steps(x, taus, w, n, 0.2, 0.25, scores, rng), maxlen=1).pop()
-
-
-def checks() -> list[Check]:
-    """Samples against the exact law of their chain, and of three classes against quadrature."""
-    rng, taus, w, size = np.random.default_rng(0), levels(40, 1e4, 1e-3), 2.0, 10_000
-    found: list[Check] = []
-    for n in (0, 4):
-        start = 100 * rng.standard_normal((size, 2))
-        chain = corrected_steps(start, taus, w, n, 0.2, 1.0, of_gaussians(*EXAMPLE), rng)
-        x, law = deque(chain, maxlen=1).pop(), chain_law(taus, w, n, 0.2, *EXAMPLE)
-        errors = (law.var / size) ** 0.5, law.var / size**0.5  # the second: two axes
-        found.append(Check(f"(16.4) mean, n = {n}", x[:, 0].mean(), law.mean[0], 5 * errors[0]))
-        found.append(Check(f"(16.5) variance, n = {n}", x.var(0).mean(), law.var, 5 * errors[1]))
-    points, p = tilted_on_grid(three_gaussians(), 0, 3.0)
-    x, (mean, cov) = top_class(3.0, 12), moments_on_grid(points, p)
-    error, wide = (cov[1, 1] / len(x)) ** 0.5, np.trace(cov) / 2
-    found.append(Check("(16.6) height, three classes", x[:, 1].mean(), mean[1], 5 * error))
-    allowed = wide * (0.2 / 3.8 + 5 / len(x) ** 0.5)  # too wide by rho / (4 - rho)
-    found.append(Check("(16.3) variance, three classes", x.var(0).mean(), wide, allowed))
-    return found
-
-
-def figure() -> Figure:
-    """Variance and mean over n, for three sizes of step; samples on the tilted law."""
-    fig = Figure(figsize=(12, 3.7), layout="constrained")
-    spread, place, *panels = fig.subplots(1, 4)
-    ns, taus, aim = (0, 1, 2, 4, 8, 16), levels(40, 1e4, 1e-3), tilt(*EXAMPLE, 2.0)
-    for rho, color in ((0.05, GREEN), (0.2, BLUE), (0.8, ORANGE)):
-        laws = [chain_law(taus, 2.0, n, rho, *EXAMPLE) for n in ns]
-        spread.plot(ns, [law.var for law in laws], "o-", color=color, label=rf"$\rho$ = {rho}")
-        place.plot(ns, [law.mean[0] for law in laws], "o-", color=color)
-    spread.axhline(aim.var, color=GREY, ls=":", label="tilted law")
-    place.axhline(aim.mean[0], color=GREY, ls=":")
-    spread.set(title="Variance, w = 2", xlabel="correctors a level, n")
-    place.set(title="Mean", xlabel="correctors a level, n")
-    spread.legend(fontsize=8)
-    density, axis = tilted_on_grid(three_gaussians(), 0, 3.0)[1].reshape(401, 401), (-4, 4)
-    for ax, n in zip(panels, (0, 12), strict=True):
-        ax.scatter(*top_class(3.0, n)[:1000].T, s=2, color=ORANGE)
-        ax.contour(density, 5, extent=axis * 2, colors=GREY, linewidths=0.8)
-        ax.set(title=f"Top class, w = 3, n = {n}", xlim=(-1.8, 1.8), ylim=(-0.3, 3.6))
-        ax.set(aspect="equal", xlabel="grey: the tilted law")
-    return fig
+    rng = np.random.default_rng(0)
+    taus = levels(30, 1e4, 1e-3)
+    x = 100 * rng.standard_normal((3000, 2))
+    scores = of_mixture(three_gaussians(), 0)
+    return last(corrected_steps(x, taus, w, n, 0.2, 0.25, scores, rng))
 
 
 if __name__ == "__main__":
-    present("step16_correctors", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step16_correctors")

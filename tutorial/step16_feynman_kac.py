@@ -50,17 +50,14 @@ here by 3 to 5% of $V$ at 400 levels: .650, .484 and .318, exactly.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
+from tutorial.contract import last
 from tutorial.step00_notation import Gaussian
-from tutorial.step10_guidance_score import tilt
 from tutorial.step15_predictor_corrector import levels
 from tutorial.step16_correctors import corrector_step
 from tutorial.step16_levels import Scores, added, langevin, mix, of_gaussians
@@ -79,92 +76,82 @@ def effective_share(log_weights: Float[np.ndarray, " n"]) -> float:
 
 def copies(log_weights: Float[np.ndarray, " n"], u: float) -> Int[np.ndarray, " n"]:
     """Whom to go on with, given one uniform number `u` in 0..1: `n` indices, with repeats."""
-    n, weights = len(log_weights), np.exp(log_weights - log_weights.max())
+    n = len(log_weights)
+    weights = np.exp(log_weights - log_weights.max())
     upto = np.cumsum(weights) / weights.sum()
     chosen = np.searchsorted(upto, (np.arange(n) + u) / n, side="right")  # (16.10)
     return np.minimum(chosen, n - 1)  # rounding may leave the last sum below 1
 
 
 def weighted_steps(
-    x: Float[np.ndarray, "n 2"], taus: Float[np.ndarray, " levels"], w: float, scores: Scores,
-    rng: np.random.Generator, below: float = 0.5, correctors: int = 0, var: float = 1.0,
-) -> Iterator[tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"]]]:  # fmt: skip
+    x: Float[np.ndarray, "n 2"],
+    taus: Float[np.ndarray, " levels"],
+    w: float,
+    scores: Scores,
+    rng: np.random.Generator,
+    below: float = 0.5,
+    correctors: int = 0,
+    var: float = 1.0,
+) -> Iterator[tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"]]]:
     """Yield `x` and log weights at each of the falling `taus` but the first.
 
     Resampled under an effective share of `below`; `correctors` of rho = .5, for a class of `var`.
     """
     log_weights = np.zeros(len(x))
     for tau, later in pairwise(map(float, taus)):
-        step, pair = tau - later, scores(x, tau)
+        step = tau - later
+        pair = scores(x, tau)
         log_weights = log_weights + step * added(pair, w)  # (16.7)
-        spread = (step * later / tau) ** 0.5  # of the posterior, step 15
-        x = x + step * mix(pair, w) + spread * rng.standard_normal(x.shape)
+        deviation = (step * later / tau) ** 0.5  # of step 4's posterior, as in step 15
+        z = rng.standard_normal(x.shape)
+        x = x + step * mix(pair, w) + deviation * z  # DDPM, (15.12)
         if effective_share(log_weights) < below:
             mean = np.logaddexp.reduce(log_weights) - np.log(len(x))  # so that (16.8) still holds
-            x, log_weights = x[copies(log_weights, rng.random())], np.full(len(x), mean)
+            chosen = copies(log_weights, rng.random())
+            x = x[chosen]
+            log_weights = np.full(len(x), mean)
+        delta = corrector_step(later, w, var, 0.5)
         for _ in range(correctors):
-            x = langevin(x, later, w, corrector_step(later, w, var, 0.5), scores, rng)
+            x = langevin(x, later, w, delta, scores, rng)
         yield x, log_weights
 
 
 def mean_of(f: Float[np.ndarray, "n *d"], log_weights: Float[np.ndarray, " n"]) -> np.ndarray:
     """The weighted mean of rows."""
-    return np.average(f, axis=0, weights=np.exp(log_weights - log_weights.max()))  # (16.8)
+    weights = np.exp(log_weights - log_weights.max())
+    return np.average(f, axis=0, weights=weights)  # (16.8)
 
 
 def exact(taus: Float[np.ndarray, " levels"], w: float, power: int) -> tuple[float, float]:
     """Mass and variance on an axis of `CENTRED`, weighted by `W^power`; the mass may be inf."""
-    (law, S), var, log_mass = CENTRED, float(taus[0]), 0.0
+    law, S = CENTRED
+    var = float(taus[0])
+    log_Z = 0.0
     for tau, later in pairwise(map(float, taus)):
-        step, k, k_all = tau - later, 1 / (law.var + tau), 1 / (S + tau)
-        left = 1 - power * step * w * (1 + w) * (k - k_all) ** 2 * var
+        step = tau - later
+        k = 1 / (law.var + tau)
+        k_all = 1 / (S + tau)
+        a = power * step * w * (1 + w) * (k - k_all) ** 2 / 2  # the weight is e^(a x^2)
+        left = 1 - 2 * a * var
         if not left > 0:
             return np.inf, np.nan
-        var, log_mass = var / left, log_mass - np.log(left) / 2  # (16.11)
-        var = (1 - step * ((1 + w) * k - w * k_all)) ** 2 * var + step * later / tau
-    return float(np.exp(log_mass)), var
+        var = var / left  # (16.11)
+        log_Z = log_Z - np.log(left) / 2  # (16.11)
+        k_w = (1 + w) * k - w * k_all
+        var = (1 - step * k_w) ** 2 * var + step * later / tau  # the step of DDPM
+    return float(np.exp(log_Z)), var
 
 
 def one_run(w: float, n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
     """Samples and log weights over 400 levels, not resampled."""
-    rng, taus, scores = np.random.default_rng(0), levels(400, 1e4, 1e-3), of_gaussians(*CENTRED)
+    rng = np.random.default_rng(0)
+    taus = levels(400, 1e4, 1e-3)
+    scores = of_gaussians(*CENTRED)
     x = 100 * rng.standard_normal((n, 2))
-    return deque(weighted_steps(x, taus, w, scores, rng, below=0.0), maxlen=1).pop()
-
-
-def checks() -> list[Check]:
-    """Weighted samples against the exact law of their chain, and that against the tilted law."""
-    found: list[Check] = []
-    for w in (1.0, 2.0):  # with more w, no standard error is finite
-        (x, log_weights), (mass, V) = one_run(w), exact(levels(400, 1e4, 1e-3), w, 1)
-        weights, square, what = np.exp(log_weights), (x**2).mean(1), f"w = {w:g}"
-        errors = [a.std() / len(x) ** 0.5 for a in (weights * (square - V) / mass**2, weights)]
-        var = mean_of(square[:, None], log_weights)[0]
-        found.append(Check(f"(16.8) variance of a run, {what}", var, V, 5 * errors[0]))
-        found.append(Check(f"(16.8) mass, {what}", weights.mean(), mass**2, 5 * errors[1]))
-    for w in (1.0, 2.0, 4.0):
-        fine = 2 * exact(levels(3200), w, 1)[1] - exact(levels(1600), w, 1)[1]
-        found.append(Check(f"(16.11) variance, w = {w:g}", fine, tilt(*CENTRED, w).var, 1e-3))
-    return found
-
-
-def figure() -> Figure:
-    """Variance with and without weights; and the effective share, over w."""
-    fig, ws = Figure(figsize=(9, 3.5), layout="constrained"), [w / 4 for w in range(17)]
-    spread, share = fig.subplots(1, 2)
-    laws = [[exact(levels(800), w, power) for w in ws] for power in (0, 1, 2)]
-    spread.plot(ws, [tilt(*CENTRED, w).var for w in ws], color=GREY, lw=5, label="tilted law")
-    spread.plot(ws, [V for _, V in laws[1]], color=BLUE, label="weighted")
-    spread.plot(ws, [V for _, V in laws[0]], color=ORANGE, label="all alike: DDPM")
-    spread.set(xlabel="w", title="Variance: weights undo the shrinkage", ylim=(0, 1.05))
-    shares = [once[0] ** 2 / twice[0] for once, twice in zip(laws[1], laws[2], strict=True)]
-    share.plot(ws, shares, "o-", color=BLUE, label="exact")
-    runs = [effective_share(one_run(w, 2000)[1]) ** 0.5 for w in ws[::4]]
-    share.plot(ws[::4], runs, "x", color=ORANGE, label="seen in runs of 2,000")
-    share.set(xlabel="w", title="$n_{eff} / n$ of an axis, not resampled")
-    _ = spread.legend(fontsize=8), share.legend(fontsize=8)
-    return fig
+    return last(weighted_steps(x, taus, w, scores, rng, below=0.0))
 
 
 if __name__ == "__main__":
-    present("step16_feynman_kac", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step16_feynman_kac")

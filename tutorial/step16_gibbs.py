@@ -44,23 +44,25 @@ the start here: the class itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tutorial.contract import Normals
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Gaussian
-from tutorial.step01_toy_data import GaussianMixture, three_gaussians
-from tutorial.step10_guidance_score import tilt
-from tutorial.step15_gaussian import EXAMPLE
+from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step15_tilted import tilted_on_grid
-from tutorial.step16_levels import Scores, mix, of_gaussians, of_mixture
+from tutorial.step16_levels import Scores, mix
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+
+def _normalised(log_p: np.ndarray) -> np.ndarray:
+    """The logarithms of probabilities that add up to 1."""
+    log_p = log_p - log_p.max()
+    return log_p - np.log(np.exp(log_p).sum())
 
 
 def missing(
@@ -69,9 +71,9 @@ def missing(
     """`w R` at one point, by a sum over the grid of step 15."""
     points, _ = tilted_on_grid(mixture, y, w)
     near = -((points - x) ** 2).sum(1) / (2 * tau)
-    logs = [mixture.log_density(points, label) + near for label in (y, None)]
-    log_P, log_Q = (a - a.max() - np.log(np.exp(a - a.max()).sum()) for a in logs)
-    return float(np.log(np.exp((1 + w) * log_P - w * log_Q).sum()))  # (16.12)
+    log_P = _normalised(mixture.log_density(points, y) + near)
+    log_Q = _normalised(mixture.log_density(points) + near)
+    return float(np.log(np.exp((1 + w) * log_P - w * log_Q).sum()))  # the last term of (16.12)
 
 
 def noised_tilt_score(
@@ -80,7 +82,8 @@ def noised_tilt_score(
     """The score of the tilted law seen through noise: by the mean of `x_0`, another sum."""
     points, p = tilted_on_grid(mixture, y, w)
     share = p * np.exp(-((points - x) ** 2).sum(1) / (2 * tau))
-    return (share @ points / share.sum() - x) / tau
+    mean_x0 = share @ points / share.sum()
+    return (mean_x0 - x) / tau
 
 
 def gibbs_rounds(
@@ -89,60 +92,26 @@ def gibbs_rounds(
     """Yield `x` after each round at level `tau`, of `steps` guided evaluations, without end."""
     taus = [float(a) for a in np.linspace(tau, 0, steps + 1)]
     while True:
-        x = x + tau**0.5 * rng.standard_normal(x.shape)  # (16.13)
+        z = rng.standard_normal(x.shape)
+        x = x + tau**0.5 * z
         for now, later in pairwise(taus):
-            x = x + (now - later) / 2 * mix(scores(x, now), w)  # (15.11)
+            s_w = mix(scores(x, now), w)
+            x = x + (now - later) / 2 * s_w  # (15.11)
         yield x
 
 
 def growth(tau: float, w: float, given_y: Gaussian, var_all: float) -> float:
-    """By what a round at `tau` divides variances."""
+    """`G`, by which a round at `tau` divides variances."""
     return (1 + tau / given_y.var) ** (1 + w) * (1 + tau / var_all) ** -w  # (16.13)
 
 
 def left_alone(tau: float, w: float, given_y: Gaussian, var_all: float) -> float:
     """The variance that rounds end in."""
-    return tau / (growth(tau, w, given_y, var_all) - 1)  # (16.14)
-
-
-def checks() -> list[Check]:
-    """What guidance leaves out, at a point; rounds on samples; small tau."""
-    three, x, tau, w, h = three_gaussians(), np.array([0.4, 0.3]), 0.5, 3.0, 1e-4
-    up, down = (missing(x + np.array([0, step]), tau, 0, w, three) for step in (h, -h))
-    guided = mix(of_mixture(three, 0)(x[None], tau), w)[0, 1]
-    exact = noised_tilt_score(x, tau, 0, w, three)[1]
-    rng, n, w = np.random.default_rng(0), 10_000, 2.0
-    samples = EXAMPLE[0].mean + rng.standard_normal((n, 2))
-    samples = next(islice(gibbs_rounds(samples, 0.5, w, 20, of_gaussians(*EXAMPLE), rng), 7, None))
-    V, allowed = left_alone(0.5, w, *EXAMPLE), 0.02 + 5 / n**0.5  # 20 steps: within 2%
-    near = 2 * left_alone(0.005, w, *EXAMPLE) - left_alone(0.01, w, *EXAMPLE)
-    return [
-        Check("(16.12) score of the noised tilt", guided + (up - down) / (2 * h), exact, 1e-6),
-        Check("(16.14) variance after 8 rounds, over it", samples.var(0).mean() / V, 1, allowed),
-        Check("(16.14) at small tau: the tilted law", near, tilt(*EXAMPLE, w).var, 1e-4),
-    ]
-
-
-def figure() -> Figure:
-    """Where rounds end, over tau; and the score that guidance has and should have."""
-    fig = Figure(figsize=(9, 3.5), layout="constrained")
-    ends, force = fig.subplots(1, 2)
-    taus = np.geomspace(1e-2, 1e2, 60)
-    ends.semilogx(taus, [left_alone(float(t), 2.0, *EXAMPLE) for t in taus], color=BLUE)
-    ends.axhline(0.5, color=GREY, ls=":", label="tilted law")
-    ends.axhline(0.25, color=ORANGE, ls=":", label="DDIM alone")
-    ends.set(xlabel=r"$\tau$ of a round", title="Variance that rounds end in, w = 2")
-    three, heights = three_gaussians(), np.linspace(-0.5, 2.5, 13)
-    for tau, color in ((0.1, BLUE), (1.0, ORANGE)):
-        x = np.stack([0 * heights, heights], 1)
-        right = [noised_tilt_score(row, tau, 0, 3.0, three)[1] for row in x]
-        force.plot(heights, right, color=color, label=rf"right, $\tau$ = {tau}")
-        force.plot(heights, mix(of_mixture(three, 0)(x, tau), 3.0)[:, 1], "--", color=color,
-                   label="guided")  # fmt: skip
-    force.set(xlabel="height", title="Pull upwards, three classes, w = 3")
-    _ = ends.legend(fontsize=8), force.legend(fontsize=8)
-    return fig
+    G = growth(tau, w, given_y, var_all)
+    return tau / (G - 1)  # (16.14)
 
 
 if __name__ == "__main__":
-    present("step16_gibbs", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step16_gibbs")

@@ -40,15 +40,13 @@ errors: all scores are exact.
 
 from __future__ import annotations
 
-from collections import deque
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREEN, GREY, ORANGE, PURPLE, Check, present
+from tutorial.contract import last
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step15_predictor_corrector import levels
 from tutorial.step15_tilted import keep
@@ -60,7 +58,8 @@ from tutorial.step16_levels import of_mixture
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-W, N = 3.0, 3000
+W = 3.0
+N = 3000
 Row = tuple[str, int, float]  # sampler, evaluations a sample, distance
 
 
@@ -69,90 +68,80 @@ def sliced_wasserstein(
 ) -> float:
     """The distance of two sets of samples, over evenly spread directions."""
     angle = np.pi * (np.arange(directions) + 0.5) / directions
-    u, at = np.stack([np.cos(angle), np.sin(angle)]), (np.arange(1000) + 0.5) / 1000
-    a, b = (np.quantile(each @ u, at, axis=0) for each in (x, other))
-    return float(((a - b) ** 2).mean() ** 0.5)  # (16.15)
+    u = np.stack([np.cos(angle), np.sin(angle)])
+    r = (np.arange(1000) + 0.5) / 1000
+    F_inverse = np.quantile(x @ u, r, axis=0)
+    G_inverse = np.quantile(other @ u, r, axis=0)
+    SW2 = ((F_inverse - G_inverse) ** 2).mean()  # (16.15)
+    return float(SW2**0.5)
 
 
 def exact_samples(n: int, seed: int) -> Float[np.ndarray, "kept 2"]:
     """The tilted law by hand: those kept of `n` of the class."""
-    three, rng = three_gaussians(), np.random.default_rng(seed)
+    three = three_gaussians()
+    rng = np.random.default_rng(seed)
     x = three.means[0] + 0.5 * rng.standard_normal((n, 2))
     return x[keep(x, 0, W, three, rng)]
 
 
 @cache
 def table() -> tuple[Row, ...]:
-    """Every sampler, what it costs, and how far it is from the tilted law."""
-    rng, scores, rows = np.random.default_rng(0), of_mixture(three_gaussians(), 0), list[Row]()
-    aim = exact_samples(100_000, 1)
-    own = aim  # until there are samples of the class
+    """Every sampler, its evaluations per sample, and its distance to the tilted law."""
+    rng = np.random.default_rng(0)
+    scores = of_mixture(three_gaussians(), 0)
 
-    def start(high: float) -> np.ndarray:
-        return high**0.5 * rng.standard_normal((N, 2))
-
-    def row(name: str, evaluations: int, x: np.ndarray) -> None:
-        rows.append((name, evaluations, sliced_wasserstein(x, aim)))
-
-    row("exact samples: the floor", 0, exact_samples(N, 2))
-    for steps, w, n in ((30, 0.0, 0), (30, W, 0), (360, W, 0), (30, W, 1), (30, W, 3), (30, W, 11)):
+    def corrected(steps: int, w: float, n: int) -> np.ndarray:
+        """DDIM of weight `w` with `n` correctors a level, as in part 2."""
+        x = 100 * rng.standard_normal((N, 2))
         taus = levels(steps, 1e4, 1e-3)
-        chain = corrected_steps(start(1e4), taus, w, n, 0.3, 0.25, scores, rng)
-        x = deque(chain, maxlen=1).pop()
-        name = f"corrected, n = {n}" if n else "guided DDIM" if w else "the class, no guidance"
-        row(name, steps * (1 + n) * (2 if w else 1), x)
-        if not w:
-            own = x
-    for steps, n, weighted in ((30, 0, False), (360, 0, False), (180, 0, True), (90, 1, True)):
-        taus, below = levels(steps, 400.0, 1e-3), 0.5 * weighted
-        chain = weighted_steps(start(400.0), taus, W, scores, rng, below, n, 0.25)
-        x, log_weights = deque(chain, maxlen=1).pop()
-        x = x[copies(log_weights, 0.5)] if weighted else x
-        name = f"weighted, {n} correctors" if weighted else "guided DDPM"
-        row(name, 2 * steps * (1 + n), x)
-    for tau, rounds in ((1.0, 5), (0.1, 10), (0.03, 40)):
-        x = deque(islice(gibbs_rounds(own, tau, W, 4, scores, rng), rounds), maxlen=1).pop()
-        row(f"rounds of tau = {tau:g}", 30 + 8 * rounds, x)
+        return last(corrected_steps(x, taus, w, n, 0.3, 0.25, scores, rng))
+
+    def unweighted(steps: int) -> np.ndarray:
+        """DDPM of weight `W`."""
+        x = 20 * rng.standard_normal((N, 2))
+        taus = levels(steps, 400.0, 1e-3)
+        x, _ = last(weighted_steps(x, taus, W, scores, rng, 0.0, 0, 0.25))
+        return x
+
+    def weighted(steps: int, n: int) -> np.ndarray:
+        """DDPM of weight `W` with the weights of part 3 and `n` correctors a level."""
+        x = 20 * rng.standard_normal((N, 2))
+        taus = levels(steps, 400.0, 1e-3)
+        x, log_weights = last(weighted_steps(x, taus, W, scores, rng, 0.5, n, 0.25))
+        return x[copies(log_weights, 0.5)]
+
+    def rounds(x: np.ndarray, tau: float, number: int) -> np.ndarray:
+        """Rounds of four steps, as in part 4, from the samples `x`."""
+        return last(islice(gibbs_rounds(x, tau, W, 4, scores, rng), number))
+
+    # A guided score takes two evaluations. The rounds start from `of_class`, which took 30.
+    of_class = corrected(30, 0.0, 0)
+    samples = [
+        ("exact samples: the floor", 0, exact_samples(N, 2)),
+        ("the class, no guidance", 30, of_class),
+        ("guided DDIM", 60, corrected(30, W, 0)),
+        ("guided DDIM", 720, corrected(360, W, 0)),
+        ("corrected, n = 1", 120, corrected(30, W, 1)),
+        ("corrected, n = 3", 240, corrected(30, W, 3)),
+        ("corrected, n = 11", 720, corrected(30, W, 11)),
+        ("guided DDPM", 60, unweighted(30)),
+        ("guided DDPM", 720, unweighted(360)),
+        ("weighted, 0 correctors", 360, weighted(180, 0)),
+        ("weighted, 1 correctors", 360, weighted(90, 1)),
+        ("rounds of tau = 1", 70, rounds(of_class, 1.0, 5)),
+        ("rounds of tau = 0.1", 110, rounds(of_class, 0.1, 10)),
+        ("rounds of tau = 0.03", 350, rounds(of_class, 0.03, 40)),
+    ]
+    aim = exact_samples(100_000, 1)
+    rows: list[Row] = []
+    for name, evaluations, x in samples:
+        rows.append((name, evaluations, sliced_wasserstein(x, aim)))
     return tuple(rows)
 
 
-def checks() -> list[Check]:
-    """Two points; two Gaussians; and in the table, who is near the floor and who is not."""
-    points = np.zeros((1, 2)), np.array([[3.0, 4.0]])
-    rng, n = np.random.default_rng(0), 20_000
-    x, y = rng.standard_normal((n, 2)), 2 * rng.standard_normal((n, 2))
-    far = {(name, cost): distance for name, cost, distance in table()}
-    return [
-        Check("(16.15) two points, 5 apart", sliced_wasserstein(*points), 12.5**0.5, 1e-12),
-        # the tails beyond 1,000 quantiles, and 5 standard errors of a deviation
-        Check("(16.15) deviations of 1 and 2", sliced_wasserstein(x, y), 1, 0.01 + 7.5 / n**0.5),
-        Check("(16.15) floor", far["exact samples: the floor", 0], 0, 0.04),
-        Check("(16.15) corrected", far["corrected, n = 11", 720], 0, 0.06),
-        Check("(16.15) DDIM is farther than .5", far["guided DDIM", 720] > 0.5, 1, 0),
-    ]
-
-
-def figure() -> Figure:
-    """The table, as a picture."""
-    fig = Figure(figsize=(7.5, 4), layout="constrained")
-    ((ax,),) = fig.subplots(1, 1, squeeze=False)
-    kinds = {"guided DDIM": ORANGE, "guided DDPM": "#8a5a00", "corrected": BLUE, "weighted": GREEN,
-             "rounds": PURPLE, "the class": "black"}  # fmt: skip
-    floor = next(distance for name, _, distance in table() if name.startswith("exact"))
-    for kind, color in kinds.items():
-        rows = [(cost, distance) for name, cost, distance in table() if name.startswith(kind)]
-        joined = "o" if kind in ("weighted", "rounds") else "o-"
-        ax.loglog(*zip(*rows, strict=True), joined, color=color, label=kind)
-    ax.axhline(floor, color=GREY, ls=":", label="exact samples")
-    ax.set_xticks((30, 60, 120, 240, 360, 720), ["30", "60", "120", "240", "360", "720"])
-    ax.minorticks_off()
-    ax.set(xlabel="network evaluations a sample", ylabel="sliced Wasserstein distance")
-    ax.set(title="Distance to the tilted law, w = 3", ylim=(0.01, 1))
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    return fig
-
-
 if __name__ == "__main__":
-    present("step16_table", __doc__ or "", checks(), figure())
-    print("\n  sampler                      evaluations, sliced Wasserstein distance")
-    print("\n".join(f"  {name:28} {cost:5} {distance:7.3f}" for name, cost, distance in table()))
+    from tutorial.figures.program import present
+    from tutorial.figures.step16_table import print_table
+
+    present("step16_table")
+    print_table()

@@ -60,14 +60,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, ORANGE, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step05_reverse import x0_coefficients
-from tutorial.step14_ddim import ddim
 from tutorial.step14_rows import Table, table_of, times
-from tutorial.step17_rules import top_class
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -77,8 +73,10 @@ def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> 
     """The table with guidance where `low <= log_snr < high` alone."""
     if not low <= high:
         raise ValueError(f"low = {low} is not at most high = {high}")
-    log_snr, rows = schedule.log_snr[table.t], table.rows.copy()
-    rows[:, 7] *= (low <= log_snr) & (log_snr < high)  # (17.15)
+    log_snr = schedule.log_snr[table.t]
+    m = (low <= log_snr) & (log_snr < high)  # (17.15)
+    rows = table.rows.copy()
+    rows[:, 7] *= m
     return Table(table.t, table.s, rows)
 
 
@@ -87,10 +85,13 @@ def cfgpp(
 ) -> Table:
     """CFG++, for `w` in -1..0: its own scale less 1."""
     t, s = times(schedule, steps)
-    signal, noise = np.sqrt(schedule.alpha_bar[s]), np.sqrt(1 - schedule.alpha_bar[s])
+    signal = np.sqrt(schedule.alpha_bar[s])
+    noise = np.sqrt(1 - schedule.alpha_bar[s])
     p, q = np.array([x0_coefficients(int(u), schedule, prediction) for u in t]).T
     p_eps, q_eps = np.array([x0_coefficients(int(u), schedule) for u in t]).T
-    b, d = noise * (p - p_eps) / q_eps, noise * q / q_eps  # (17.16)
+    # The eps of the null output g is (p x_t + q g - p_eps x_t) / q_eps.
+    b = noise * (p - p_eps) / q_eps  # (17.16)
+    d = noise * q / q_eps  # (17.16)
     return table_of(schedule, t, s, prediction, signal, b, 0.0, d, 0.0, 1.0)
 
 
@@ -103,56 +104,14 @@ def weights_of_ddim(w: float, schedule: Schedule, steps: int) -> Float[np.ndarra
 
 def as_ddim(table: Table, schedule: Schedule, scale: float) -> Table:
     """The table of `cfgpp` whose rows at w = 1 are those of `ddim` at this scale, 1 + its w."""
-    log_snr, rows = schedule.log_snr, table.rows.copy()
-    rows[:, 7] = -scale * np.expm1((log_snr[table.t] - log_snr[table.s]) / 2) - 1  # (17.18)
+    log_snr = schedule.log_snr
+    rows = table.rows.copy()
+    shorter = -np.expm1((log_snr[table.t] - log_snr[table.s]) / 2)  # 1 - sigma_s / sigma_t
+    rows[:, 7] = scale * shorter - 1  # (17.18)
     return Table(table.t, table.s, rows)
 
 
-def checks() -> list[Check]:
-    """Heights of the table above, within five standard errors; the two scales; a limit restored."""
-    schedule, linear = Schedule.cosine(1000), Schedule.linear(1000)
-    early, late = (
-        top_class(table=with_interval(ddim(schedule, 50), schedule, *ends))[:, 1].mean()
-        for ends in ((-np.inf, -2), (2, np.inf))
-    )
-    few, many = (1 + weights_of_ddim(-0.4, linear, n)[n // 2] for n in (50, 1000))
-    heights = [top_class(w=-0.4, table=cfgpp(schedule, n), n=1000)[:, 1].mean() for n in (10, 200)]
-    kept = top_class(w=1.0, table=as_ddim(cfgpp(schedule, 50), schedule, 4.0)) - top_class()
-    return [
-        Check("(17.15) height, log SNR < -2", early, 2.19, 0.035),
-        Check("(17.15) height, log SNR >= 2", late, 1.52, 0.04),
-        Check("(17.17) scale in 50 rows", few, 5.8, 0.05),
-        Check("(17.17) scale in 1000 rows", many, 110, 0.5),
-        Check("(17.16) height in 10 rows", heights[0], 1.75, 0.05),
-        Check("(17.16) height in 200 rows", heights[1], 3.39, 0.03),
-        Check("(17.18) scale 4 of DDIM", np.abs(kept).max(), 0, 1e-7),
-    ]
-
-
-def figure() -> Figure:
-    """Which scale a fixed one is, row by row; where ever more rows end; a window that moves."""
-    fig, schedule = Figure(figsize=(11, 3.3), layout="constrained"), Schedule.cosine(1000)
-    (scales, heights, window), counts = fig.subplots(1, 3), (5, 10, 20, 50, 100, 200)
-    for n, color in ((20, GREY), (50, BLUE), (200, ORANGE)):
-        t, _ = times(schedule, n)
-        scales.semilogy(t, 1 + weights_of_ddim(-0.4, schedule, n), color=color, label=f"{n} rows")
-    for w, color in ((-0.8, GREY), (-0.4, BLUE), (0.0, ORANGE)):
-        y = [top_class(w=w, table=cfgpp(schedule, n), n=500)[:, 1].mean() for n in counts]
-        heights.semilogx(counts, y, "o-", ms=4, color=color, label=f"CFG++, w = {w:g}")
-    y = [top_class(table=ddim(schedule, n), n=500)[:, 1].mean() for n in counts]
-    heights.semilogx(counts, y, "k--", label="DDIM, w = 3")
-    lows, table = range(-8, 6), ddim(schedule, 50)
-    y = [
-        top_class(table=with_interval(table, schedule, a, a + 2), n=500)[:, 1].mean() for a in lows
-    ]
-    window.plot([low + 1 for low in lows], y, "o-", ms=4, color=BLUE)
-    scales.set(title="CFG++, w = -0.4: the scale DDIM needs", xlabel="t")
-    heights.set(title="Mean height of the top class", xlabel="rows")
-    window.set(title="Mean height, w = 3 in a window of 2", xlabel="log SNR, middle of the window")
-    scales.legend(fontsize=8)
-    heights.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step17_cfgpp", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step17_cfgpp")

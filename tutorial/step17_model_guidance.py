@@ -37,9 +37,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from tutorial.program import BLUE, GREY, ORANGE, RED, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step03_marginal import xt_from_x0
@@ -51,17 +49,21 @@ if TYPE_CHECKING:
 
 
 def target(
-    eps: Float[np.ndarray, "n D"], now: Float[np.ndarray, "n D"], null: Float[np.ndarray, "n D"],
+    eps: Float[np.ndarray, "n D"],
+    now: Float[np.ndarray, "n D"],
+    null: Float[np.ndarray, "n D"],
     w: float,
-) -> Float[np.ndarray, "n D"]:  # fmt: skip
+) -> Float[np.ndarray, "n D"]:
     """What training asks of the labelled output, from the noise and the network's two outputs."""
     return eps + w * (now - null)  # (17.19)
 
 
 def next_round(
-    best: Float[np.ndarray, "n D"], now: Float[np.ndarray, "n D"], null: Float[np.ndarray, "n D"],
+    best: Float[np.ndarray, "n D"],
+    now: Float[np.ndarray, "n D"],
+    null: Float[np.ndarray, "n D"],
     w: float,
-) -> Float[np.ndarray, "n D"]:  # fmt: skip
+) -> Float[np.ndarray, "n D"]:
     """The labelled output that is best for the targets of `now`; `best` and `null` are means."""
     return best + w * (now - null)  # (17.21)
 
@@ -72,64 +74,32 @@ def settled(
     """Where the rounds end, for -1 < `w` < 1: guidance of a larger weight."""
     if not -1 < w < 1:
         raise ValueError(f"w = {w} is outside (-1, 1): the rounds do not settle")
-    return guide(best, null, w / (1 - w))  # (17.20) (17.22)
+    larger = w / (1 - w)
+    return guide(best, null, larger)  # (17.20), which rounds approach by (17.22)
 
 
 def learnt_weights(w: float, n: int, rounds: int) -> Float[np.ndarray, " 2"]:
     """What the two conditional means count in a linear regression on `n` draws, by rounds."""
-    mixture, schedule, t = three_gaussians(), Schedule.cosine(100), 40
-    rng, model = np.random.default_rng(0), oracle_eps(mixture, schedule)
-    (x0, y), eps = mixture.sample(n, rng), rng.standard_normal((n, 2))
+    mixture = three_gaussians()
+    schedule = Schedule.cosine(100)
+    t = 40
+    rng = np.random.default_rng(0)
+    model = oracle_eps(mixture, schedule)
+    x0, y = mixture.sample(n, rng)
+    eps = rng.standard_normal((n, 2))
     xt = xt_from_x0(x0, eps, t, schedule)
-    seen = np.stack([model(xt, t, y), model(xt, t, np.full(n, 3))])  # (2, n, D)
+    best = model(xt, t, y)
+    null = model(xt, t, np.full(n, 3))
+    seen = np.stack([best, null])  # (2, n, D)
     share = np.array([1.0, 0.0])  # begin with the plain conditional model
     for _ in range(rounds):
         now = np.tensordot(share, seen, 1)
-        wanted = target(eps, now, seen[1], w)
+        wanted = target(eps, now, null, w)
         share = np.linalg.lstsq(seen.reshape(2, -1).T, wanted.ravel())[0]
     return np.asarray(share)
 
 
-def checks() -> list[Check]:
-    """A regression by rounds; the fixed point; how fast it is neared."""
-    best, null = np.array([[1.0, -2.0]]), np.array([[0.5, 1.0]])
-    off = [best - settled(best, null, 0.8)]
-    now = best
-    for _ in range(10):
-        now = next_round(best, now, null, 0.8)
-    off.append(now - settled(best, null, 0.8))
-    share = learnt_weights(0.5, 40_000, 12)
-    stays = next_round(best, settled(best, null, 0.8), null, 0.8) - settled(best, null, 0.8)
-    return [
-        Check("(17.20) scale 1 / (1 - .5), learnt", share[0], 2.0, 0.05),
-        Check("(17.20) of the null output, learnt", share[1], -1.0, 0.05),
-        Check("(17.21) settled, one round more", float(np.abs(stays).max()), 0, 1e-14),
-        Check(
-            "(17.22) off after 10 rounds, w = .8", float((off[1] / off[0])[0, 0]), 0.8**10, 1e-12
-        ),
-    ]
-
-
-def figure() -> Figure:
-    """The scale over w; and how many rounds it takes."""
-    fig = Figure(figsize=(9, 3.6), layout="constrained")
-    scale, rounds = fig.subplots(1, 2)
-    w, k = np.linspace(-0.95, 0.85, 200), np.arange(31)
-    scale.plot(w, 1 / (1 - w), color=BLUE, label="settled")
-    scale.plot(w, 1 + w, "--", color=GREY, label="the same w in the sampler")
-    few = (-0.5, 0.25, 0.5, 0.75)
-    learnt = [learnt_weights(a, 4000, 30)[0] for a in few]
-    scale.plot(few, learnt, "o", color=ORANGE, label="learnt from 4,000 draws")
-    scale.set(xlabel="w of training", title="Scale of guidance")
-    for a, color in ((0.25, GREY), (0.5, BLUE), (0.8, RED)):
-        label = f"w = {a:g}: scale {1 / (1 - a):.3g}"
-        rounds.semilogy(k, a**k, ".-", color=color, label=label)
-    rounds.set(xlabel="round", ylabel="share of the gap left", title="Strong guidance takes longer")
-    rounds.set_ylim(1e-6, 2)
-    for ax in (scale, rounds):
-        ax.legend(fontsize=8)
-    return fig
-
-
 if __name__ == "__main__":
-    present("step17_model_guidance", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step17_model_guidance")

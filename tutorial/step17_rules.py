@@ -41,14 +41,11 @@ direction; at $P = 0$ it is the static one if the guess's smallest number is ins
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tutorial.contract import Denoiser, Normals
-from tutorial.program import BLUE, GREY, Check, present
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps
@@ -70,14 +67,19 @@ def plain(
 
 
 def rescale(
-    cond: Float[np.ndarray, "n *D"], null: Float[np.ndarray, "n *D"], w: float, *_: object,
+    cond: Float[np.ndarray, "n *D"],
+    null: Float[np.ndarray, "n *D"],
+    w: float,
+    *_: object,
     phi: float = 0.7,
-) -> Float[np.ndarray, "n *D"]:  # fmt: skip
+) -> Float[np.ndarray, "n *D"]:
     """The mix with its deviation brought back by the share `phi`, 0..1; 0 is plain guidance."""
     g = guide(cond, null, w)
-    of_cond, of_g = (a.std(tuple(range(1, a.ndim)), keepdims=True) for a in (cond, g))
+    numbers = tuple(range(1, g.ndim))
+    of_cond = cond.std(numbers, keepdims=True)
+    of_g = g.std(numbers, keepdims=True)
     ratio = np.divide(of_cond, of_g, out=np.ones_like(of_g), where=of_g > 0)
-    return (phi * ratio + 1 - phi) * g  # (17.1) (17.2)
+    return (phi * ratio + 1 - phi) * g  # (17.1), so that (17.2) holds
 
 
 def as_one_picture(
@@ -88,20 +90,35 @@ def as_one_picture(
 
 
 def as_one_picture_of_x0(
-    cond: Float[np.ndarray, "n *D"], null: Float[np.ndarray, "n *D"], w: float,
-    xt: Float[np.ndarray, "n *D"], p: float, q: float,
-) -> Float[np.ndarray, "n *D"]:  # fmt: skip
+    cond: Float[np.ndarray, "n *D"],
+    null: Float[np.ndarray, "n *D"],
+    w: float,
+    xt: Float[np.ndarray, "n *D"],
+    p: float,
+    q: float,
+) -> Float[np.ndarray, "n *D"]:
     """The same of the guesses of the data: rescaling depends on the unit."""
-    return (as_one_picture(p * xt + q * cond, p * xt + q * null, w) - p * xt) / q
+    x0_cond = p * xt + q * cond
+    x0_null = p * xt + q * null
+    x0hat = as_one_picture(x0_cond, x0_null, w)
+    return (x0hat - p * xt) / q
 
 
 def dynamic_threshold(
-    cond: Float[np.ndarray, "n *D"], null: Float[np.ndarray, "n *D"], w: float,
-    xt: Float[np.ndarray, "n *D"], p: float, q: float, *, P: float = 0.995, bound: float = 1.0,
-) -> Float[np.ndarray, "n *D"]:  # fmt: skip
+    cond: Float[np.ndarray, "n *D"],
+    null: Float[np.ndarray, "n *D"],
+    w: float,
+    xt: Float[np.ndarray, "n *D"],
+    p: float,
+    q: float,
+    *,
+    P: float = 0.995,
+    bound: float = 1.0,
+) -> Float[np.ndarray, "n *D"]:
     """The mix whose guess keeps to `bound` (inf is plain guidance); `P`, 0..1, says what is cut."""
     g = guide(cond, null, w)
-    guess, numbers = p * xt + q * g, tuple(range(1, xt.ndim))
+    guess = p * xt + q * g
+    numbers = tuple(range(1, xt.ndim))
     u = np.maximum(bound, np.quantile(np.abs(guess), P, axis=numbers, keepdims=True))  # (17.3)
     cut = np.clip(guess, -u, u)
     kept = cut if bound == np.inf else bound / u * cut  # (17.4)
@@ -109,62 +126,46 @@ def dynamic_threshold(
 
 
 def run_rule(
-    model: Denoiser, y: Int[np.ndarray, " n"], table: Table, w: float, rng: Normals,
-    rule: Rule = plain, clip: float = np.inf,
-) -> Float[np.ndarray, "n 2"]:  # fmt: skip
+    model: Denoiser,
+    y: Int[np.ndarray, " n"],
+    table: Table,
+    w: float,
+    rng: Normals,
+    rule: Rule = plain,
+    clip: float = np.inf,
+) -> Float[np.ndarray, "n 2"]:
     """Step 14's `run` with `rule` in the place of the mix, (14.1)."""
-    xt, null, x0prev = rng.standard_normal((len(y), 2)), np.full_like(y, model.num_classes), 0.0
+    xt = rng.standard_normal((len(y), 2))
+    null = np.full_like(y, model.num_classes)
+    x0prev = 0.0
     for t, (p, q, a, b, c, d, e, m) in zip(table.t, table.rows, strict=True):
-        of_y, of_null = model(xt, int(t), y), model(xt, int(t), null)
-        x0hat = np.clip(p * xt + q * rule(of_y, of_null, m * w, xt, p, q), -clip, clip)
+        of_y = model(xt, int(t), y)
+        of_null = model(xt, int(t), null)
+        g = rule(of_y, of_null, m * w, xt, p, q)
+        x0hat = np.clip(p * xt + q * g, -clip, clip)
         z = rng.standard_normal(xt.shape)
-        xt, x0prev = a * x0hat + b * xt + d * of_null + e * x0prev + c * z, x0hat
+        xt = a * x0hat + b * xt + d * of_null + e * x0prev + c * z
+        x0prev = x0hat
     return xt
 
 
 def top_class(
-    rule: Rule = plain, w: float = 3.0, table: Table | None = None, clip: float = np.inf,
+    rule: Rule = plain,
+    w: float = 3.0,
+    table: Table | None = None,
+    clip: float = np.inf,
     n: int = 4000,
-) -> Float[np.ndarray, "n 2"]:  # fmt: skip
+) -> Float[np.ndarray, "n 2"]:
     """Samples of step 1's top class as measured above."""
     schedule = Schedule.cosine(1000)
-    model, rng = oracle_eps(three_gaussians(), schedule), np.random.default_rng(0)
-    return run_rule(model, np.zeros(n, int), table or ddim(schedule, 50), w, rng, rule, clip)
-
-
-def checks() -> list[Check]:
-    """Mean heights of the table above, within five standard errors; half of the way of (17.2)."""
-    whole, one = partial(dynamic_threshold, P=1.0, bound=2.0), np.array([[1.0, 2.0, 4.0]])
-    half = rescale(one, 0 * one, 1.0, phi=0.5)
-    return [
-        Check("(17.2) std, half way", half.std(), 1.5 * one.std(), 1e-14),
-        Check("(17.2) height, in eps", top_class(as_one_picture)[:, 1].mean(), 2.38, 0.025),
-        Check("(17.2) height, in x0", top_class(as_one_picture_of_x0)[:, 1].mean(), 1.85, 0.025),
-        Check("(17.4) height, dynamic at 2", top_class(whole)[:, 1].mean(), 1.71, 0.025),
-    ]
-
-
-def side_by_side(panels: dict[str, Float[np.ndarray, "n 2"]]) -> Figure:
-    """The top class, grey, and what becomes of it."""
-    fig = Figure(figsize=(12, 3.2), layout="constrained")
-    for ax, (title, x) in zip(fig.subplots(1, 5, sharey=True), panels.items(), strict=True):
-        ax.scatter(*top_class(w=0.0, n=1000).T, s=3, color=GREY, alpha=0.4)
-        ax.scatter(*x.T, s=3, color=BLUE)
-        ax.set(title=title, xlim=(-2.5, 2.5), ylim=(-0.5, 4.5), aspect="equal")
-    return fig
-
-
-def figure() -> Figure:
-    """Five ways of w = 3."""
-    panels = {
-        "Plain, w = 3": top_class(n=1000),
-        r"Points rescaled, $\varphi = 0.7$": top_class(rescale, n=1000),
-        "All as one picture of x0": top_class(as_one_picture_of_x0, n=1000),
-        "Static, at 2": top_class(clip=2.0, n=1000),
-        "Dynamic, at 2": top_class(partial(dynamic_threshold, P=1.0, bound=2.0), n=1000),
-    }
-    return side_by_side(panels)
+    if table is None:
+        table = ddim(schedule, 50)
+    model = oracle_eps(three_gaussians(), schedule)
+    y = np.zeros(n, int)
+    return run_rule(model, y, table, w, np.random.default_rng(0), rule, clip)
 
 
 if __name__ == "__main__":
-    present("step17_rules", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step17_rules")

@@ -35,23 +35,20 @@ ones got wrong. The fourth is another model, and differs by its error, which $w$
 from __future__ import annotations
 
 import os
-from collections import deque
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from kernels import philox
 from minicfg import sample, solvers, train
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.metrics.classifier import threads
 from minicfg.schedule import Schedule as TorchSchedule
-from tutorial.contract import Denoiser
-from tutorial.program import CLASS_COLORS, Check, present
+from minicfg.threads import threads
+from tutorial.contract import Denoiser, last
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step07_oracle import oracle_eps
@@ -59,14 +56,21 @@ from tutorial.step14_rows import ddpm, run
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-T, STEPS, SEED, TOY = 40, 1000, 7, three_gaussians()
+
+T = 40
+STEPS = 1000
+SEED = 7
+TOY = three_gaussians()
 SMALL = GaussianMixture(TOY.means / 4, TOY.covs / 16, TOY.weights)  # inside a picture's -1..1
 
 
 def box_muller(u: Float[np.ndarray, " n"], v: Float[np.ndarray, " n"]) -> Float[np.ndarray, "2 n"]:
     """Two normals from two uniforms, `u` in (0, 1]."""
+    radius = np.sqrt(-2 * np.log(u))
     angle = 2 * np.pi * v
-    return np.sqrt(-2 * np.log(u)) * np.stack([np.cos(angle), np.sin(angle)])  # (18.1) (18.2)
+    z1 = radius * np.cos(angle)  # (18.1), whose Jacobian is (18.2)
+    z2 = radius * np.sin(angle)
+    return np.stack([z1, z2])
 
 
 @dataclass
@@ -92,7 +96,8 @@ class InTorch:
 
     def __call__(self, xt: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The output at `xt` (n, 2), `t` (n,) all alike, `y` (n,)."""
-        return torch.from_numpy(self.model(xt.double().numpy(), int(t[0]), y.numpy())).to(xt.dtype)
+        out = self.model(xt.double().numpy(), int(t[0]), y.numpy())
+        return torch.from_numpy(out).to(xt.dtype)
 
 
 ORACLE = InTorch(oracle_eps(SMALL, Schedule.linear(T)))
@@ -100,9 +105,11 @@ ORACLE = InTorch(oracle_eps(SMALL, Schedule.linear(T)))
 
 def in_minicfg(model: Any, w: float, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
     """`minicfg.sample`, of points or of pictures; sample i is asked for class i mod 3."""
-    table, shape = solvers.ddpm(TorchSchedule.linear(T)), (2,) if model is ORACLE else (2, 1, 1)
-    i, given = torch.from_numpy(ids), {"shape": shape, "w": w, "seed": SEED}
-    return sample(model, i % 3, table, sample_ids=i, **given).flatten(1).double().numpy()
+    table = solvers.ddpm(TorchSchedule.linear(T))
+    shape = (2,) if model is ORACLE else (2, 1, 1)
+    i = torch.from_numpy(ids)
+    x = sample(model, i % 3, table, shape=shape, w=w, seed=SEED, sample_ids=i)
+    return x.flatten(1).double().numpy()
 
 
 def by_the_kernel(w: float, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
@@ -111,7 +118,8 @@ def by_the_kernel(w: float, ids: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 
         os.environ.setdefault("TRITON_INTERPRET", "1")  # before the kernel is defined
     from kernels.triton_step import guided_step
 
-    table, sample_ids = solvers.ddpm(TorchSchedule.linear(T)), torch.from_numpy(ids)
+    table = solvers.ddpm(TorchSchedule.linear(T))
+    sample_ids = torch.from_numpy(ids)
     both = torch.cat([sample_ids % 3, torch.full_like(sample_ids, 3)])
     x = philox.normal(SEED, sample_ids, 0, (2,))
     for k, t in enumerate(table.t):
@@ -128,13 +136,15 @@ def trained(steps: int) -> Any:
     points = Dataset(pixels, torch.from_numpy(y), ("top", "left", "right"), "three Gaussians")
     config = TrainConfig(schedule="linear", T=T, steps=steps, batch=64, width=16, multipliers=(1,))
     with threads(1):  # so small a network gains nothing by a second
-        return deque(train(points, config), maxlen=1).pop().ema.module
+        state = last(train(points, config))
+    return state.ema.module
 
 
 @cache
 def swaps(w: float, n: int = 150) -> dict[str, Float[np.ndarray, "n 2"]]:
     """The same samples four times."""
-    ids, table = np.arange(n), ddpm(Schedule.linear(T))
+    ids = np.arange(n)
+    table = ddpm(Schedule.linear(T))
     return {
         "NumPy, oracle": run(ORACLE.model, ids % 3, table, w, Noise(ids)),
         "torch, oracle": in_minicfg(ORACLE, w, ids),
@@ -143,28 +153,7 @@ def swaps(w: float, n: int = 150) -> dict[str, Float[np.ndarray, "n 2"]]:
     }
 
 
-def checks() -> list[Check]:
-    """The three that agree and the one that does not; a few of them in another order."""
-    (exact, in_torch, fused, learned), few = swaps(2.0).values(), np.array([70, 3, 149])
-    moved = np.abs(in_minicfg(ORACLE, 2.0, few) - in_torch[few]).max()
-    return [
-        Check("(18.3) NumPy to torch, furthest", float(np.abs(in_torch - exact).max()), 0, 2e-6),
-        Check("(18.3) NumPy to the kernel, furthest", float(np.abs(fused - exact).max()), 0, 2e-6),
-        Check("(18.3) three of 150, in another order", float(moved), 0, 0),
-        Check("the UNet's are more than 0.001 away", np.abs(learned - exact).mean() > 1e-3, 1, 0),
-    ]
-
-
-def figure() -> Figure:
-    """The four swaps, at w = 2; lines lead to where the first has each sample."""
-    fig, exact = Figure(figsize=(12, 3.4), layout="constrained"), swaps(2.0)["NumPy, oracle"]
-    for ax, (name, x) in zip(fig.subplots(1, 4), swaps(2.0).items(), strict=True):
-        ax.plot(*np.stack([exact, x], 1).transpose(2, 1, 0), color="0.7", lw=0.6)
-        ax.scatter(*x.T, s=8, c=np.array(CLASS_COLORS[:3])[np.arange(150) % 3])
-        far = f"furthest from the first: {np.abs(x - exact).max():.1g}"
-        ax.set(title=f"{name}\n{far}", xlim=(-0.7, 0.7), ylim=(-0.5, 0.7), aspect="equal")
-    return fig
-
-
 if __name__ == "__main__":
-    present("step18_swap_in", __doc__ or "", checks(), figure())
+    from tutorial.figures.program import present
+
+    present("step18_swap_in")

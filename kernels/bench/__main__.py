@@ -1,4 +1,4 @@
-"""`python -m kernels.bench`."""
+"""Run `python -m kernels.bench`."""
 
 import sys
 

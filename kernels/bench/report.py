@@ -1,4 +1,4 @@
-"""What a benchmark says: the machine it ran on, a table, a roofline picture and a JSON file."""
+"""Report a benchmark: the machine, a table, a roofline picture and a JSON file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import torch
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds: the median, and between which four runs in five lie."""
+    """Milliseconds: the median, and the bounds between which four runs in five lie."""
 
     median: float
     low: float
@@ -27,17 +27,17 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One way to take a step, on one size."""
+    """The time of one way to compute a step, for one size and dtype."""
 
     dtype: str
     shape: tuple[int, ...]
     way: str
-    passes: int  # over x_t's size, reads and writes
+    passes: int  # reads and writes of tensors of x_t's size
     time: Timing
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What a measurement is worth nothing without: hardware, driver, versions, date."""
+    """The hardware, the driver, the versions and the date, without which times mean nothing."""
     about: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -66,7 +66,7 @@ def _nvidia_smi() -> dict[str, str]:
         ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return {}
-    lines = ran.stdout.splitlines()  # one a GPU; those of a machine are alike
+    lines = ran.stdout.splitlines()  # one line per GPU; those of one machine are equal
     return dict(zip(fields, map(str.strip, lines[0].split(",")), strict=False)) if lines else {}
 
 
@@ -101,9 +101,9 @@ CPU_HEAD = (
 
 
 def lines(found: Sequence[Measurement], first: bool) -> Iterator[str]:
-    """The table's lines for one size; a Markdown table, whose head the first size brings."""
+    """The lines of a Markdown table for one size; with `first`, its head comes before them."""
     if not found:
-        yield "skipped: no memory for this size and those above"
+        yield "skipped: no memory for this size and larger ones"
         return
     time = {m.way: m.time.median for m in found}
     cell = {m.way: _microseconds(m.time) for m in found}
@@ -153,7 +153,7 @@ def _bytes(m: Measurement) -> int:
 
 
 def write(out: Path, result: dict[str, Any], found: Sequence[Measurement]) -> list[str]:
-    """Write `result` under the device's name, and a picture where there is a GPU; says where."""
+    """Write `result` under the device's name, and a picture if there is a GPU; return the paths."""
     device = result["machine"].get("gpu") or result["machine"]["processor"] or "cpu"
     stem = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
     path = out / f"{stem}.json"
@@ -167,11 +167,14 @@ COLOURS = {"copy": "#888888", "eager": "#d95f02", "compiled": "#7570b3", "fused"
 
 
 def _draw(found: Sequence[Measurement], result: dict[str, Any], path: Path) -> str:
-    """Speed against size, and the fused step under its roofline; says where, or why not."""
+    """Draw speed against size, and the fused step below its roofline.
+
+    Returns the path, or the reason why there is no picture.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        return "no picture: matplotlib is not installed"
+        return "no picture, because matplotlib is not installed: pip install matplotlib"
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     figure.suptitle(f"One solver step on {result['machine']['gpu']}")
     sizes, roof = figure.subplots(1, 2)
@@ -189,14 +192,14 @@ def _draw_sizes(axes: Any, found: Sequence[Measurement]) -> None:
             y = [4 * _bytes(m) / m.time.median / 1e6 for m in chosen]
             axes.plot(x, y, style, marker="o", ms=3, color=colour, label=f"{way}, {dtype}")
     axes.set_xscale("log", base=2)
-    axes.set(xlabel="size of x_t, MiB", ylabel="GB/s of the four passes that are needed")
+    axes.set(xlabel="size of x_t, MiB", ylabel="GB/s, of four passes over x_t")
     axes.set_ylim(bottom=0)
     axes.set_title("Four passes over x_t, divided by the time", fontsize=10)
     axes.legend(fontsize=7)
 
 
 def _draw_roof(axes: Any, found: Sequence[Measurement], result: dict[str, Any]) -> None:
-    """Instructions a second against instructions a byte, at the largest size of each dtype."""
+    """Instructions per second against instructions per byte, for the largest size of a dtype."""
     copies = [m for m in found if m.way == "copy"]
     bandwidth = max(m.passes * _bytes(m) / m.time.median * 1e3 for m in copies)
     x = [0.5, 50.0]
@@ -217,6 +220,6 @@ def _draw_roof(axes: Any, found: Sequence[Measurement], result: dict[str, Any]) 
             axes.plot(intensity, rate, marker, color=COLOURS["fused"], mfc=fill, label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set(xlabel="instructions a byte (static count)", ylabel="lane-instructions a second")
+    axes.set(xlabel="instructions per byte (static count)", ylabel="lane-instructions per second")
     axes.set_title("The fused step under its two roofs", fontsize=10)
     axes.legend(fontsize=7)

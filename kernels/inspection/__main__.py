@@ -1,8 +1,8 @@
-"""`python -m kernels.inspection`."""
+"""Run `python -m kernels.inspection`."""
 
 import sys
 
-from kernels.inspection.inspect import main
+from kernels.inspection.compile import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,15 +1,16 @@
-"""Machine code, read: registers, spills, stack, access widths, and instructions an element.
+"""Read machine code: registers, spills, stack, widths of accesses, and instructions per element.
 
-How it is counted. In the listing of a kernel, every instruction counts one, whatever it does. Where
-no branch goes back and nothing is called, none of them runs twice, so their number bounds from
-above what a thread executes. Divided by the elements a thread moves, that is `an element`; `c = 0`
-leaves out the longest stretch that a branch can jump over, which is the noise of a row without any.
-A `+` marks a count that is no bound, because something is called or goes back.
+How instructions are counted. Every instruction in the listing of a kernel counts as one. If no
+branch goes backward and nothing is called, no instruction runs twice, so their number is an upper
+bound on what a thread executes. Divided by the number of elements that a thread computes, it is the
+column `an element`. The column `c = 0` leaves out the longest stretch that a branch can jump over,
+which is the noise: a row with c = 0 adds none. A `+` marks a count that is not a bound, because the
+code calls a function or branches backward.
 
-NVIDIA's registers, stack and shared memory are what cuobjdump says; spills are accesses to local
-memory. AMD's are what the assembly says of itself, spills included. Widths are those of a thread's
-accesses to global memory, in bits: `6 x 128` is six of them, and narrow ones are scalars, such as
-the row's coefficients (which AMD's scalar unit loads: they are not counted there).
+For NVIDIA, cuobjdump reports registers, stack and shared memory; spills are the accesses to local
+memory. For AMD, the assembly itself lists all of these. Widths are those of a thread's accesses to
+global memory, in bits: `6 x 128` means six accesses of 128 bits. Narrow ones are scalars, such as
+the row's coefficients (which AMD's scalar unit loads, so they are not counted there).
 """
 
 from __future__ import annotations
@@ -27,32 +28,32 @@ from triton import knobs
 
 @dataclass(frozen=True)
 class Report:
-    """What one thread needs and does; the module's docstring says how it is counted."""
+    """The resources and instructions of one thread, counted as the module's docstring explains."""
 
     registers: int
     spills: int
     stack: int
     shared: int
-    loads: Mapping[int, int]  # bits of an access: how many
+    loads: Mapping[int, int]  # from the width of an access in bits to their number
     stores: Mapping[int, int]
     instructions: int
     skippable: int
-    repeats: int  # backward branches and calls; 0, or `instructions` is no bound
+    repeats: int  # backward branches and calls; unless it is 0, `instructions` is not a bound
     elements: float
 
     @property
     def per_element(self) -> float:
-        """Instructions an element, at most."""
+        """An upper bound on the instructions per element."""
         return self.instructions / self.elements
 
     @property
     def per_element_without_noise(self) -> float:
-        """The same where the row's c is 0."""
+        """The same for a row whose c is 0."""
         return (self.instructions - self.skippable) / self.elements
 
 
 def read_nvidia(cubin: bytes, elements: float) -> Report:
-    """From what cuobjdump, which comes with Triton, says of a cubin."""
+    """A report from a cubin, through cuobjdump, which comes with Triton."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernel.cubin")
         path.write_bytes(cubin)
@@ -62,13 +63,13 @@ def read_nvidia(cubin: bytes, elements: float) -> Report:
 
 
 def read_sass(text: str, elements: float) -> Report:
-    """From cuobjdump's resource usage and listing."""
+    """A report from cuobjdump's resource usage and listing."""
     usage = {key: int(value) for key, value in re.findall(r"(REG|STACK|SHARED):(\d+)", text)}
     found = re.findall(r"/\*([0-9a-f]{4,})\*/\s+([^;]+?)\s*;", text)
     code = [(int(address, 16), instruction) for address, instruction in found]
     branch = re.compile(r"\bBRA\S* .*?(0x[0-9a-f]+)")
     targets = [(at, int(to[1], 16)) for at, i in code if (to := branch.search(i))]
-    # Behind the kernel and its subroutines comes a branch to itself, then padding.
+    # After the kernel and its subroutines there is a branch to itself, then padding.
     end = min((at for at, to in targets if at == to), default=code[-1][0] + 1)
     code = [(at, instruction) for at, instruction in code if at < end]
     targets = [(at, to) for at, to in targets if at < end]
@@ -95,11 +96,13 @@ def _bits(word: str) -> int:
 
 
 def read_amdgcn(text: str, elements: float) -> Report:
-    """From AMD's assembly, which ends with what it says of itself."""
+    """A report from AMD's assembly, which ends with a list of its own resources."""
     said = {key: int(value) for key, value in re.findall(r"\.(\w+): +(\d+)\n", text)}
     body = text[: text.index(".section")]
     lines = [line.split(";")[0].strip() for line in body.splitlines()]
-    places, words, jumps = dict[str, int](), list[str](), list[tuple[int, str]]()
+    places: dict[str, int] = {}
+    words: list[str] = []
+    jumps: list[tuple[int, str]] = []
     for line in lines:
         if re.fullmatch(r"\.L\w+:", line):
             places[line[:-1]] = len(words)

@@ -1,10 +1,10 @@
-"""The peers' networks, samplers and training loops, each as its own documentation writes them.
+"""Networks, samplers and training loops of other projects, as their own documentation writes them.
 
-- denoising-diffusion-pytorch: `Unet` and `GaussianDiffusion` of its `classifier_free_guidance`. The
-  documentation there ends with `loss.backward()`; optimiser, clipping and average are those of the
-  `Trainer` beside it.
+- denoising-diffusion-pytorch (by lucidrains): `Unet` and `GaussianDiffusion` of its module
+  `classifier_free_guidance`. Its documentation ends with `loss.backward()`. The optimiser, the
+  clipping and the average of the weights are those of the project's `Trainer`.
 - diffusers: `UNet2DModel` with class labels, `DDPMScheduler`, and the loop of its training example.
-  That example has no classes; the null class and its dropout are added here.
+  That example has no classes, so the null class and its dropout are added here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from minicfg.bench.measure import module_of, need, package
+from minicfg.bench.measure import import_package, load_file, require
 from minicfg.data import Dataset
+from minicfg.solvers import Prediction
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -28,15 +29,15 @@ P_UNCOND = 0.1
 
 
 def lucidrains() -> Any:
-    """Its module, without the progress bar, which would be timed as well."""
-    need("einops", "tqdm")
-    module: Any = module_of("denoising_diffusion_pytorch", "classifier_free_guidance")
+    """The module `classifier_free_guidance`, without its progress bar, which takes time."""
+    require("einops", "tqdm")
+    module: Any = load_file("denoising_diffusion_pytorch", "classifier_free_guidance")
     module.tqdm = lambda steps, **_: steps
     return module
 
 
 def lucidrains_unet(module: Any, dim: int, dim_mults: tuple[int, ...], K: int) -> nn.Module:
-    """Its network; a label is dropped as often as in ours, not half the time as is its default."""
+    """The network of lucidrains, which drops a label as often as ours, and not half the time."""
     return module.Unet(
         dim=dim, num_classes=K, cond_drop_prob=P_UNCOND, dim_mults=dim_mults, channels=1
     )
@@ -45,11 +46,12 @@ def lucidrains_unet(module: Any, dim: int, dim_mults: tuple[int, ...], K: int) -
 def lucidrains_sampler(
     module: Any, net: nn.Module, side: int, steps: int, device: str = "cpu"
 ) -> Callable[[Tensor, float], Tensor]:
-    """`draw(y, w)` by `GaussianDiffusion.sample`, its defaults kept, into -1..1.
+    """A function `draw(y, w)` that calls `GaussianDiffusion.sample`, with images in -1..1.
 
-    Its defaults are DDIM with eta = 1, no guidance along the conditional answer, and 0.7 of a
-    rescaled deviation. At a `cond_scale` of exactly 1 it fails, so w = 0 is 1e-6; at 2 or 5 steps
-    its samples are NaN, by the root of a difference that float32 rounds below 0.
+    The defaults stay: DDIM with eta = 1, guidance without the component parallel to the conditional
+    output, and a standard deviation rescaled by 0.7. The sampler fails at a `cond_scale` of exactly
+    1, so w = 0 is run as 1e-6. With 2 or 5 steps its samples are NaN, because float32 rounds the
+    argument of a square root to below 0.
     """
     process = module.GaussianDiffusion(net, image_size=side, sampling_timesteps=steps)
     process.to(device).eval()
@@ -57,8 +59,8 @@ def lucidrains_sampler(
 
 
 def diffusers_unet(side: int, blocks: tuple[int, ...], groups: int, K: int) -> nn.Module:
-    """Its network, convolutions alone at each level, as in ours; its middle attends."""
-    diffusers = package("diffusers")
+    """The network of diffusers: convolutions at each level, and attention in the middle."""
+    diffusers = import_package("diffusers")
     return diffusers.UNet2DModel(
         sample_size=side,
         in_channels=1,
@@ -75,8 +77,8 @@ def diffusers_unet(side: int, blocks: tuple[int, ...], groups: int, K: int) -> n
 def diffusers_sampler(
     net: Callable[..., Any], K: int, shape: tuple[int, int, int], steps: int, **config: Any
 ) -> Callable[[Tensor, float], Tensor]:
-    """`draw(y, w)`: its `DDPMScheduler` in the loop that its documentation writes, one batch."""
-    diffusers = package("diffusers")
+    """A function `draw(y, w)`: `DDPMScheduler` in the documented loop, both halves in one batch."""
+    diffusers = import_package("diffusers")
     scheduler = diffusers.DDPMScheduler(1000, **config)
     scheduler.set_timesteps(steps)
 
@@ -93,8 +95,33 @@ def diffusers_sampler(
 
 
 @dataclass(frozen=True)
+class LucidrainsUnet:
+    """The `Unet` of lucidrains as a denoiser; its null condition is a parameter of the network.
+
+    Their sampler evaluates it twice, mixes with `cond_scale` = 1 + w and, by default, keeps only
+    the component of the difference that is perpendicular to the conditional output. Here it is
+    evaluated once, with both halves in one batch, and mixed as in the paper.
+    """
+
+    net: Any
+    prediction: Prediction = "eps"
+
+    @property
+    def num_classes(self) -> int:
+        """K, which is also the null label."""
+        return self.net.classes_emb.num_embeddings
+
+    def __call__(
+        self, xt: Float[Tensor, "B C H W"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B C H W"]:
+        """The network's output, for `t` in 1..T and `y` in 0..K. Their index t - 1 is our t."""
+        keep = y < self.num_classes
+        return self.net(xt, t - 1, y.where(keep, 0), cond_keep_mask=keep)
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """What a loop trains with."""
+    """The settings of a training loop."""
 
     batch: int
     lr: float
@@ -106,7 +133,7 @@ DIFFUSERS = Recipe(batch=16, lr=1e-4, warmup=500)  # "Train a diffusion model", 
 
 
 def batches(data: Dataset, batch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffled batches without end, whole ones only, as a DataLoader's with `drop_last`."""
+    """Shuffled batches without end, all of them full, as from a DataLoader with `drop_last`."""
     rng = torch.Generator().manual_seed(seed)
     while True:
         order = torch.randperm(len(data), generator=rng)
@@ -120,17 +147,18 @@ def batches(data: Dataset, batch: int, seed: int) -> Iterator[tuple[Tensor, Tens
 def train_lucidrains(
     module: Any, net: nn.Module, data: Dataset, recipe: Recipe, seed: int
 ) -> Iterator[nn.Module]:
-    """Its loss, and a step of its Trainer: Adam, gradients of length 1, an average every 10 steps.
+    """Train with the loss of lucidrains and the steps of its Trainer; yield a network per step.
 
-    The average begins after 100 steps and keeps more of itself as it goes on, as ema-pytorch's.
+    A step is Adam with gradients clipped to norm 1. Every tenth step updates an average of the
+    weights, which begins after 100 steps and has a decay that grows, as in ema-pytorch.
     """
     torch.manual_seed(seed)
     device = next(net.parameters()).device
     process = module.GaussianDiffusion(net, image_size=data.shape[1]).to(device).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=recipe.lr, betas=(0.9, 0.99))
-    ema = AveragedModel(net, multi_avg_fn=warming)
+    ema = AveragedModel(net, multi_avg_fn=ema_pytorch_update)
     for step, (x, y) in enumerate(batches(data, recipe.batch, seed), start=1):
-        # It takes images in 0..1, and drops labels itself.
+        # `process` takes images in 0..1, and drops labels itself.
         process((x.to(device) + 1) / 2, classes=y.to(device)).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
@@ -140,8 +168,8 @@ def train_lucidrains(
         yield ema.module if step >= 100 else net
 
 
-def warming(averaged: Any, current: Any, n: Tensor | int) -> None:
-    """The n-th average of ema-pytorch with its Trainer's settings: it forgets the first weights."""
+def ema_pytorch_update(averaged: Any, current: Any, n: Tensor | int) -> None:
+    """The n-th update of ema-pytorch with the Trainer's settings, whose decay grows with n."""
     kept = min(0.995, 1 - (1 + 10 * int(n)) ** (-2 / 3))
     get_ema_multi_avg_fn(kept)(averaged, current, n)
 
@@ -149,9 +177,12 @@ def warming(averaged: Any, current: Any, n: Tensor | int) -> None:
 def train_diffusers(
     net: nn.Module, data: Dataset, recipe: Recipe, seed: int, steps: int
 ) -> Iterator[nn.Module]:
-    """The loop of its example: AdamW, warm-up, then half a cosine over `steps`; no average."""
-    diffusers = package("diffusers")
-    cosine = package("diffusers.optimization").get_cosine_schedule_with_warmup
+    """Train as the example of diffusers: AdamW, a warm-up, then half a cosine over `steps`.
+
+    There is no average of the weights. Yields the network after each step.
+    """
+    diffusers = import_package("diffusers")
+    cosine = import_package("diffusers.optimization").get_cosine_schedule_with_warmup
     torch.manual_seed(seed)
     noising = diffusers.DDPMScheduler(1000)
     optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.lr)
@@ -177,15 +208,16 @@ def train_diffusers(
         yield net
 
 
-def parameters(net: nn.Module) -> int:
-    """How many numbers are learnt."""
+def parameter_count(net: nn.Module) -> int:
+    """The number of parameters."""
     return sum(p.numel() for p in net.parameters())
 
 
 def flops(run: Callable[[], object]) -> int:
-    """Of the convolutions and matrix products in one call; a multiplication and an addition are 2.
+    """The floating-point operations of the convolutions and matrix products in one call.
 
-    Everything else, a few percent of the arithmetic and more of the time, is not counted.
+    A multiplication and an addition count as 2. All other operations, which are a few per cent of
+    the arithmetic and more of the time, are not counted.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -195,20 +227,20 @@ def flops(run: Callable[[], object]) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Still:
-    """A denoiser that does nothing, so that what is timed is the loop: ours, or diffusers' call."""
+class ConstantDenoiser:
+    """A denoiser that returns a constant tensor, so that only the loop around it takes time."""
 
     out: Float[Tensor, "B *D"]
     num_classes: int = 10
     prediction: str = "eps"
 
     def __call__(self, xt: Tensor, t: Tensor, y: Int[Tensor, " B"]) -> Tensor:
-        """The same numbers every time."""
+        """The same tensor at every call."""
         return self.out[: len(xt)]
 
 
-def still_lucidrains(module: Any, out: Tensor) -> nn.Module:
-    """The same as a network of its kind: two calls, each of half a batch, and its own mix."""
+def constant_lucidrains(module: Any, out: Tensor) -> nn.Module:
+    """The same as a network of lucidrains: its sampler calls it twice, with half a batch each."""
 
     class Net(module.Unet):
         def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""What `minicfg bench` does: time the kernel, then the sampler, recorded and not.
+"""`minicfg bench`: time the kernel, then the sampler with and without a recorded CUDA graph.
 
-`python -m minicfg.bench` does the same from a bare checkout, where no more is installed than torch,
+`python -m minicfg.bench` does the same from a checkout that is not installed, with only torch,
 triton, numpy and tqdm.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from kernels.bench import report as bench_report
+from kernels.bench import report
 from kernels.bench import run as kernel_bench
 from minicfg import solvers
 from minicfg.errors import MachineError
@@ -24,16 +24,16 @@ from minicfg.unet import UNet
 
 
 def bench(out: Path, *, cpu: bool) -> int:
-    """Print tables, write JSON and a picture into `out`; the exit code."""
+    """Print tables, write JSON and a picture into `out`, and return the exit code."""
     if why := kernel_bench.refusal(cpu):
         raise MachineError(why)
     out.mkdir(parents=True, exist_ok=True)
     result, measurements = kernel_bench.measure(cpu)
-    bench_report.write(out, result, measurements)  # whatever happens to what follows
+    report.write(out, result, measurements)  # now, in case timing the sampler fails
     if not cpu:
         result["sampler"] = time_sampler("cuda")
         print("\n".join(sampler_lines(result["sampler"])))
-    for path in bench_report.write(out, result, measurements):
+    for path in report.write(out, result, measurements):
         print(path)
     return 0
 
@@ -46,15 +46,16 @@ def time_sampler(
     steps: Sequence[int] = (50, 250),
     repeats: int = 5,
 ) -> dict[str, Any]:
-    """Seconds of whole calls of `sample`, by whether its step is recorded, and the time of a step.
+    """Seconds of whole calls of `sample`, with and without recording, and the time of one step.
 
-    A call pays for its recording, so a step's time is the slope between two numbers of steps.
-    Correctness first: the pictures must be the same, but for what 10-bit convolutions leave open.
+    The time of a call includes that of recording the graph. So the time of one step is the slope
+    between two numbers of steps. Nothing is timed unless both ways give the same images, up to the
+    rounding of convolutions that read 10 bits of their inputs.
     """
     torch.manual_seed(0)
     model = UNet(channels=shape[0], num_classes=10).to(device).eval()
     for parameter in model.parameters():
-        if not parameter.any():  # or the network would say 0, and any picture would be right
+        if not parameter.any():  # an output of 0 would make any two images agree
             torch.nn.init.normal_(parameter, std=0.02)
     y = torch.arange(batch, device=device) % 10
     tables = {n: solvers.ddpm(Schedule.cosine(1000), n) for n in steps}
@@ -82,7 +83,7 @@ def time_sampler(
 
 
 def sampler_lines(found: dict[str, Any]) -> list[str]:
-    """What `time_sampler` found, to read."""
+    """The lines to print for the result of `time_sampler`."""
     C, H, W = found["shape"]
     lines = [
         "",
@@ -95,7 +96,7 @@ def sampler_lines(found: dict[str, Any]) -> list[str]:
         )
     eager, recorded = found["eager, a step"], found["recorded, a step"]
     lines.append(
-        f"a step: eager {1e3 * eager:.3f} ms, recorded {1e3 * recorded:.3f} ms, "
+        f"one step: eager {1e3 * eager:.3f} ms, recorded {1e3 * recorded:.3f} ms, "
         f"{eager / recorded:.2f}x"
     )
     return lines

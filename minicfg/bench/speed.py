@@ -1,4 +1,4 @@
-"""Comparisons of whole samples: guided sampling with each one's network and sampler, and mixed."""
+"""Compare the speed of guided sampling with each project's network and sampler."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from minicfg import solvers
-from minicfg.adapters import DiffusersUNet, LucidrainsUnet
-from minicfg.bench.measure import Bar, Comparison, Sizes, interleaved, rates
+from minicfg.adapters import DiffusersUNet
+from minicfg.bench.measure import Comparison, Result, Sizes, interleaved, rates
 from minicfg.bench.networks import (
+    LucidrainsUnet,
     diffusers_sampler,
     diffusers_unet,
     flops,
     lucidrains,
     lucidrains_sampler,
     lucidrains_unet,
-    parameters,
+    parameter_count,
 )
 from minicfg.sampling import sample
 from minicfg.schedule import Schedule
@@ -31,24 +32,25 @@ MULTIPLIERS = (1, 2, 4)
 MIXED = "our sampler, their network"
 COSINE = {"beta_schedule": "squaredcos_cap_v2"}
 NOT_EQUAL_NETWORKS = (
-    "Networks are of about equal parameter count, not of equal design: lucidrains' attends at "
-    "every level (linearly) and in the middle, diffusers' in the middle, ours nowhere. What that "
-    "buys in quality, the comparison of quality says."
+    "Networks are of about equal parameter count, but not of equal design: lucidrains' has "
+    "(linear) attention at every level and in the middle, diffusers' in the middle, ours nowhere. "
+    "The comparison of quality shows what that gains."
 )
 NOISE = (
     "Ours makes its noise by Philox, a function of seed and sample, theirs by torch.randn, which "
-    "is four to five times cheaper on a CPU. Each does so inside the time."
+    "is four to five times cheaper on a CPU. The time includes the noise."
 )
 
 
 def networks(s: Sizes) -> tuple[UNet, nn.Module, nn.Module, Any]:
-    """Ours, lucidrains' and diffusers' for pictures of `s.side`, and lucidrains' module.
+    """Our network, those of lucidrains and diffusers for the same images, and lucidrains' module.
 
-    Widths are in the same proportion; at the default ones they have 1.61, 1.69 and 1.61 million
-    parameters.
+    Their widths are proportional to ours. At the default sizes they have 1.61, 1.69 and 1.61
+    million parameters.
     """
     torch.manual_seed(0)
-    module, u = lucidrains(), s.width // 8
+    module = lucidrains()
+    u = s.width // 8
     blocks = tuple(8 * max(1, n * u // 5) for n in (3, 6, 13))
     lucid = lucidrains_unet(module, max(8, 24 * u // 5), MULTIPLIERS, K)
     theirs = diffusers_unet(s.side, blocks, 8, K)
@@ -56,22 +58,22 @@ def networks(s: Sizes) -> tuple[UNet, nn.Module, nn.Module, Any]:
 
 
 def our_unet(s: Sizes) -> UNet:
-    """Ours."""
+    """Our network."""
     return UNet(1, K, width=s.width, multipliers=MULTIPLIERS).eval().to(s.device)
 
 
 def labels(s: Sizes, n: int) -> Tensor:
-    """Every class in turn."""
+    """`n` labels, every class in turn."""
     return torch.arange(n, device=s.device) % K
 
 
-def size(net: nn.Module) -> str:
-    """For a note."""
-    return f"{parameters(net) / 1e6:.2f} M parameters"
+def size_note(net: nn.Module) -> str:
+    """The number of parameters, as text."""
+    return f"{parameter_count(net) / 1e6:.2f} M parameters"
 
 
-def bfloat16(device: str) -> bool:
-    """Whether there are instructions for it; without them it is slower than float32."""
+def has_bfloat16(device: str) -> bool:
+    """Whether the device has instructions for bfloat16; without them it is slower than float32."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     try:
@@ -81,7 +83,7 @@ def bfloat16(device: str) -> bool:
 
 
 def our_ways(net: UNet, s: Sizes) -> dict[str, Callable[[], object]]:
-    """Ours, plain and at its best on this machine: 20 steps of guided DDPM from the same noise."""
+    """Guided DDPM with our network: at default settings, and at the best ones on this machine."""
     table = solvers.ddpm(Schedule.cosine(1000), s.steps)
     y, shape = labels(s, s.batch), (1, s.side, s.side)
 
@@ -94,7 +96,7 @@ def our_ways(net: UNet, s: Sizes) -> dict[str, Callable[[], object]]:
 def tuned(
     name: str, net: Any, draw: Callable[[Any], object], s: Sizes
 ) -> dict[str, Callable[[], object]]:
-    """`draw` with the network at what documentation has for speed: the same settings for all."""
+    """`draw` with the settings that documentation recommends for speed, the same for all."""
     if not s.compiled:
         return {}
     net = net.to(memory_format=torch.channels_last)
@@ -105,12 +107,12 @@ def tuned(
             return draw(net)
 
     ways: dict[str, Callable[[], object]] = {f"{name}, compiled": lambda: draw(net)}
-    return ways | ({f"{name}, compiled, bfloat16": half} if bfloat16(s.device) else {})
+    return ways | ({f"{name}, compiled, bfloat16": half} if has_bfloat16(s.device) else {})
 
 
 @contextmanager
 def tf32() -> Iterator[None]:
-    """Matrix products as cuDNN's convolutions are by default, of numbers with 10 bits."""
+    """Let matrix products round their inputs to 10 bits, as cuDNN's convolutions do by default."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
@@ -119,23 +121,23 @@ def tf32() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def bars(
+def rate_results(
     times: dict[str, tuple[float, ...]], amount: float | int, notes: dict[str, str]
-) -> list[Bar]:
-    """Rates; a way's name says whose it is, and after a comma how it is tuned."""
+) -> list[Result]:
+    """Results per second. A way whose name has a comma is tuned."""
     return [
-        Bar(way, whose(way), rates(amount, each), notes.get(way, ""), "," in way)
+        Result(way, owner_of(way), rates(amount, each), notes.get(way, ""), "," in way)
         for way, each in times.items()
     ]
 
 
-def whose(way: str) -> Any:
-    """Of a way to do a task, by its name."""
+def owner_of(way: str) -> Any:
+    """The owner of a way, read from its name."""
     return "ours" if way.startswith("our") else "theirs"
 
 
 def sampling_lucidrains(s: Sizes) -> Iterator[Comparison]:
-    """Guided sampling, whole: network and sampler, against denoising-diffusion-pytorch."""
+    """Guided sampling, network and sampler together, against denoising-diffusion-pytorch."""
     ours, theirs, _, module = networks(s)
     draw = lucidrains_sampler(module, theirs, s.side, s.steps, s.device)
     y = labels(s, s.batch)
@@ -153,14 +155,16 @@ def sampling_lucidrains(s: Sizes) -> Iterator[Comparison]:
         f"{s.batch} images of {s.side}x{s.side}x1, {s.steps} guided steps, w = {W:g}",
         "images/s",
         True,
-        tuple(bars(times, s.batch, {"ours": size(ours), "lucidrains": size(theirs)})),
+        tuple(
+            rate_results(times, s.batch, {"ours": size_note(ours), "lucidrains": size_note(theirs)})
+        ),
         "1.5, at best 3",
         (
             NOT_EQUAL_NETWORKS,
-            "lucidrains' runs as its documentation has it, float32 and not compiled: DDIM with "
-            "eta = 1, two passes a step, the part of the guidance along the conditional answer "
-            "taken out and the deviation rescaled. Ours: DDPM, one pass of both halves, mixed as "
-            "in the paper. Its progress bar is switched off.",
+            "lucidrains' runs as documented, in float32 and not compiled: DDIM with eta = 1, two "
+            "passes per step, guidance without its component parallel to the conditional output, "
+            "and a rescaled standard deviation. Ours is DDPM with one pass of both halves, mixed "
+            "as in the paper. The progress bar of lucidrains' is switched off.",
             NOISE,
         ),
     )
@@ -168,7 +172,7 @@ def sampling_lucidrains(s: Sizes) -> Iterator[Comparison]:
 
 
 def sampling_diffusers(s: Sizes) -> Iterator[Comparison]:
-    """The same against diffusers, and how far each network is from this machine's best product."""
+    """The same against diffusers, and each network's speed beside that of a matrix product."""
     ours, lucid, theirs, _ = networks(s)
     y, shape = labels(s, s.batch), (1, s.side, s.side)
     plain = diffusers_sampler(theirs, K, shape, s.steps, **COSINE)
@@ -190,26 +194,30 @@ def sampling_diffusers(s: Sizes) -> Iterator[Comparison]:
         f"{s.batch} images of {s.side}x{s.side}x1, {s.steps} guided steps, w = {W:g}",
         "images/s",
         True,
-        tuple(bars(times, s.batch, {"ours": size(ours), "diffusers": size(theirs)})),
+        tuple(
+            rate_results(times, s.batch, {"ours": size_note(ours), "diffusers": size_note(theirs)})
+        ),
         "1.2, at best 2",
         (
             NOT_EQUAL_NETWORKS,
             "diffusers' network has DownBlock2D and UpBlock2D at every level, one layer each, "
-            "its fastest choice; guidance is one batch of both halves, as in its pipelines. Its "
-            "best settings are its documentation's for speed, and then ours too: channels-last, "
-            "torch.compile, and bfloat16 where there are instructions for it.",
+            "its fastest choice. Guidance is one batch of both halves, as in its pipelines. The "
+            "tuned ways have the settings that its documentation recommends for speed, and ours "
+            "has them too: channels-last, torch.compile, and bfloat16 where the device has "
+            "instructions for it.",
             NOISE,
         ),
     )
     yield same_network("diffusers", s, mixed, times["diffusers"])
-    yield share_of_peak(s, ours, lucid, theirs)
+    yield fraction_of_peak(s, ours, lucid, theirs)
 
 
 @torch.no_grad()
-def share_of_peak(s: Sizes, ours: nn.Module, lucid: nn.Module, theirs: nn.Module) -> Comparison:
-    """One guided pass of each network in operations a second, beside a large matrix product."""
-    x, a = torch.randn(2 * s.batch, 1, s.side, s.side), torch.randn(s.product, s.product)
-    x, a, t = x.to(s.device), a.to(s.device), torch.full((2 * s.batch,), 500, device=s.device)
+def fraction_of_peak(s: Sizes, ours: nn.Module, lucid: nn.Module, theirs: nn.Module) -> Comparison:
+    """Operations per second of one guided pass of each network, and of a large matrix product."""
+    x = torch.randn(2 * s.batch, 1, s.side, s.side).to(s.device)
+    a = torch.randn(s.product, s.product).to(s.device)
+    t = torch.full((2 * s.batch,), 500, device=s.device)
     y = labels(s, 2 * s.batch)
     passes: dict[str, Callable[[], object]] = {
         "ours": lambda: ours(x, t, y),
@@ -221,11 +229,11 @@ def share_of_peak(s: Sizes, ours: nn.Module, lucid: nn.Module, theirs: nn.Module
     with tf32():
         times = interleaved(passes, s.repeats)
     found = [
-        Bar(
+        Result(
             way,
-            "bound" if way == "matrix product" else whose(way),
+            "bound" if way == "matrix product" else owner_of(way),
             rates(counts[way] / 1e9, each),
-            f"{counts[way] / 1e9:.3g} Gflop a call",
+            f"{counts[way] / 1e9:.3g} Gflop per call",
         )
         for way, each in times.items()
     ]
@@ -238,25 +246,26 @@ def share_of_peak(s: Sizes, ours: nn.Module, lucid: nn.Module, theirs: nn.Module
         tuple(found),
         "none",
         (
-            "Convolutions and matrix products are counted, 2 a multiplication and addition; time "
-            "is that of everything. On a GPU products are in TF32, as its convolutions are.",
+            "Only convolutions and matrix products are counted, 2 for a multiplication and an "
+            "addition; the time is that of everything. On a GPU products are in TF32, as its "
+            "convolutions are.",
         ),
-        ", ".join(f"{bar.way} {bar.median / peak:.0%} of the peak" for bar in found[:-1]),
+        ", ".join(f"{each.way} {each.median / peak:.0%} of the peak" for each in found[:-1]),
     )
 
 
 def same_network(
     name: str, s: Sizes, mixed: tuple[float, ...], whole: tuple[float, ...]
 ) -> Comparison:
-    """Their network under our sampler and theirs, of the same rounds: what differs is the loop."""
+    """Their network under our sampler and under theirs, in the same rounds."""
     return Comparison(
         f"same network, {name}",
         f"the network of {name} under both samplers, {s.batch} images, {s.steps} guided steps",
         "images/s",
         True,
         (
-            Bar("our sampler", "ours", rates(s.batch, mixed)),
-            Bar("their sampler", "theirs", rates(s.batch, whole)),
+            Result("our sampler", "ours", rates(s.batch, mixed)),
+            Result("their sampler", "theirs", rates(s.batch, whole)),
         ),
         "1",
         (NOISE,),

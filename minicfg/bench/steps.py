@@ -1,4 +1,4 @@
-"""Comparisons of single steps: the sampler's without its network, and of training."""
+"""Compare single steps: of the sampler without a network, and of training."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor
 from kernels import guided_step
 from minicfg import solvers
 from minicfg.adapters import schedule_from_diffusers
-from minicfg.bench.measure import Bar, Comparison, Sizes, interleaved, package
+from minicfg.bench.measure import Comparison, Result, Sizes, import_package, interleaved
 from minicfg.bench.networks import (
     DIFFUSERS,
     LUCIDRAINS,
-    Still,
+    ConstantDenoiser,
+    constant_lucidrains,
     diffusers_sampler,
     lucidrains,
     lucidrains_sampler,
-    still_lucidrains,
     train_diffusers,
     train_lucidrains,
 )
@@ -32,11 +32,11 @@ from minicfg.bench.speed import (
     NOT_EQUAL_NETWORKS,
     K,
     W,
-    bars,
     labels,
     networks,
-    size,
-    whose,
+    owner_of,
+    rate_results,
+    size_note,
 )
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
@@ -47,30 +47,32 @@ from minicfg.training import train
 
 
 def loop(s: Sizes) -> Iterator[Comparison]:
-    """Microseconds a step of a network that does nothing, guided."""
+    """Microseconds per guided step, with a network that returns a constant."""
     module = lucidrains()
     out = torch.randn(2 * s.batch, 1, s.side, s.side, device=s.device)
     y, shape = labels(s, s.batch), (1, s.side, s.side)
-    table, still = solvers.ddpm(Schedule.cosine(1000), s.steps), Still(out)
+    table = solvers.ddpm(Schedule.cosine(1000), s.steps)
+    constant = ConstantDenoiser(out)
 
     def called(x: Tensor, t: Tensor, class_labels: Tensor) -> Any:
         return Output(out)
 
-    draw = lucidrains_sampler(module, still_lucidrains(module, out), s.side, s.steps, s.device)
+    draw = lucidrains_sampler(module, constant_lucidrains(module, out), s.side, s.steps, s.device)
     drawn = diffusers_sampler(called, K, shape, s.steps, **COSINE)
     ways: dict[str, Callable[[], object]] = {
-        "ours": lambda: sample(still, y, table, shape=shape, w=W, clip=1.0),  # pyright: ignore
+        "ours": lambda: sample(constant, y, table, shape=shape, w=W, clip=1.0),  # pyright: ignore
         "diffusers": lambda: drawn(y, W),
         "lucidrains": lambda: draw(y, W),
     }
     times = interleaved(ways, s.repeats)
     found = [
-        Bar(way, whose(way), tuple(1e6 * t / s.steps for t in each)) for way, each in times.items()
+        Result(way, owner_of(way), tuple(1e6 * t / s.steps for t in each))
+        for way, each in times.items()
     ]
     yield Comparison(
         "the loop alone",
-        f"a step around a network that does nothing, batch {s.batch} of {s.side}x{s.side}x1",
-        "us a step",
+        f"one step with a network that returns a constant, batch {s.batch} of {s.side}x{s.side}x1",
+        "us per step",
         False,
         tuple(found),
         "none",
@@ -79,14 +81,14 @@ def loop(s: Sizes) -> Iterator[Comparison]:
 
 
 class Output:
-    """What diffusers' networks answer."""
+    """What the networks of diffusers return."""
 
     def __init__(self, sample: Tensor) -> None:
         self.sample = sample
 
 
 def training(s: Sizes) -> Iterator[Comparison]:
-    """Steps of training, equal batches and parameters, each by its own loop."""
+    """Steps of training by each project's own loop, with equal batches and parameter counts."""
     ours, lucid, theirs, module = networks(s)
     rng = torch.Generator().manual_seed(0)
     x = torch.rand(512, 1, s.side, s.side, generator=rng) * 2 - 1
@@ -100,39 +102,45 @@ def training(s: Sizes) -> Iterator[Comparison]:
     runs["diffusers"] = train_diffusers(theirs, data, their_recipe, 0, 2**31)
     runs["lucidrains"] = train_lucidrains(module, lucid, data, lucid_recipe, 0)
     ways = {way: lambda run=run: next(run) for way, run in runs.items()}
-    notes = {"ours": size(ours), "diffusers": size(theirs), "lucidrains": size(lucid)}
+    notes = {
+        "ours": size_note(ours),
+        "diffusers": size_note(theirs),
+        "lucidrains": size_note(lucid),
+    }
     yield Comparison(
         "training",
         f"batches of {s.train_batch} images of {s.side}x{s.side}x1, float32",
         "images/s",
         True,
-        tuple(bars(interleaved(ways, s.repeats, 1.0), s.train_batch, notes)),
+        tuple(rate_results(interleaved(ways, s.repeats, 1.0), s.train_batch, notes)),
         "2",
         (
             NOT_EQUAL_NETWORKS,
-            "Ours averages the weights after every step and makes noise, times and dropped labels "
-            "by Philox; lucidrains' averages after every tenth, as its Trainer, diffusers' example "
-            "does not. All clip gradients. Theirs are run without accelerate, which does nothing "
-            "on one device in float32.",
+            "Ours averages the weights after every step, and draws noise, times and dropped labels "
+            "by Philox. lucidrains' averages after every tenth step, as its Trainer does; "
+            "diffusers' example has no average. All clip gradients. Theirs run without accelerate, "
+            "which has no effect on one device in float32.",
         ),
     )
 
 
 def one_step(s: Sizes) -> Iterator[Comparison]:
-    """The guided step alone, noise given and noise of its own, against `DDPMScheduler.step`."""
-    scheduler = package("diffusers").DDPMScheduler(1000, **COSINE)
+    """One guided step with given noise, and with noise of its own, against `DDPMScheduler.step`."""
+    scheduler = import_package("diffusers").DDPMScheduler(1000, **COSINE)
     scheduler.set_timesteps(50)
     rng = torch.Generator().manual_seed(0)
-    shape = (s.still_batch, *s.still)
+    shape = (s.step_batch, *s.step_shape)
     x, z = (torch.randn(shape, generator=rng).to(s.device) for _ in range(2))
-    out = torch.randn(2 * s.still_batch, *s.still, generator=rng).to(s.device)
-    place, t = 25, scheduler.timesteps[25]
-    # Their times, of which the table is then made, and the row that lies in the middle.
+    out = torch.randn(2 * s.step_batch, *s.step_shape, generator=rng).to(s.device)
+    place = 25
+    t = scheduler.timesteps[place]
+    # The table is made for their times, and the row is the one in the middle.
     times = (scheduler.timesteps + 1).tolist()
     rows = solvers.ddpm(schedule_from_diffusers(scheduler.config), times).rows.to(s.device)
     given = rows[place : place + 1].clone()
-    given[:, 6], given[:, 4] = given[:, 4], 0.0  # noise in the place of the last guess
-    ids = torch.arange(s.still_batch, device=s.device)
+    given[:, 6] = given[:, 4]  # the coefficient of the noise multiplies x0prev, which is the noise
+    given[:, 4] = 0.0
+    ids = torch.arange(s.step_batch, device=s.device)
     module: Any = sys.modules[type(scheduler).__module__]
     drawn = module.randn_tensor
 
@@ -149,9 +157,12 @@ def one_step(s: Sizes) -> Iterator[Comparison]:
         finally:
             module.randn_tensor = drawn
 
-    off = float((ours(given, 0, z) - theirs(z)).abs().max())
-    if not off <= 1e-4:  # float32 tables of theirs: 1e-5 of values up to 10
-        raise MachineError(f"the two steps differ by {off:.3g}: not timed")
+    apart = float((ours(given, 0, z) - theirs(z)).abs().max())
+    if not apart <= 1e-4:  # float32 tables of theirs: 1e-5 of values up to 10
+        raise MachineError(
+            f"the two steps differ by {apart:.3g}: not timed; install the diffusers that "
+            "constraints.txt names"
+        )
     ways: dict[str, Callable[[], object]] = {
         "ours": lambda: ours(given, 0, z),
         "diffusers": lambda: theirs(z),
@@ -171,13 +182,13 @@ def one_step(s: Sizes) -> Iterator[Comparison]:
             "ms",
             False,
             tuple(
-                Bar(way, whose(way), tuple(1e3 * v for v in values))
+                Result(way, owner_of(way), tuple(1e3 * v for v in values))
                 for way, values in times_of.items()
             ),
             aim,
             (
-                f"Both give the same tensor, to {off:.0e}. diffusers' answer holds the guess of "
-                "x_0 as well, which ours is not asked for.",
+                f"Both give the same tensor, to {apart:.0e}. diffusers returns the guess of x_0 "
+                "as well, which ours leaves out.",
                 *((NOISE,) if each is own else ()),
             ),
         )

@@ -1,11 +1,11 @@
-"""The main job: from digits that come with scikit-learn to a page that shows what guidance does."""
+"""The command `minicfg demo`: from handwritten digits to a page that shows what guidance does."""
 
 from __future__ import annotations
 
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,138 +15,173 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minicfg import solvers
-from minicfg.cli.train import draw, held, run_training
+from minicfg.cli.run_folder import lock_run_folder
+from minicfg.cli.sample import draw
+from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.datasets.load import load_data
-from minicfg.io.atomic import write_whole
-from minicfg.io.checkpoint import Checkpoint, check_writable
-from minicfg.metrics.classifier import train_judge
+from minicfg.datasets import load_data
+from minicfg.io.atomic import check_writable, write_atomic
+from minicfg.io.checkpoint import Checkpoint
+from minicfg.metrics.classifier import train_classifier
 from minicfg.metrics.evaluate import Scores, evaluate
 from minicfg.sampling import sample_steps
 from minicfg.viz import plots
-from minicfg.viz.page import HEAD, Picture, print_table, score_row, write_report
+from minicfg.viz.page import SCORE_COLUMNS, Picture, print_table, score_row, write_report
 
 WS = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 4.0)
-GIF_W, GIF_STEPS = 1.0, 40
+ANIMATION_W = 1.0
+ANIMATION_STEPS = 40
+PICTURES_PER_CLASS = 8
 SENTENCES = (
-    "One network learnt to denoise digits with their label and, one time in ten, without it; w "
-    "says how far to go past the labelled answer, away from the unlabelled one.",
-    "Move the slider: only w changes, never the noise; watch doubtful digits become sure of their "
-    "class, and classes lose their variety.",
-    "In the table, a little w buys accuracy with spread, which is 1 for real digits; a large w "
-    "overdraws them, and the Frechet distance says how far from real digits that leads: its floor "
-    "is what real digits score against other real digits.",
+    "One network was trained to denoise digits with their label and, for one image in ten, without "
+    "it. The guidance weight w sets how far a step extrapolates from the unconditional output, "
+    "beyond the conditional one.",
+    "Move the slider: only w changes, the noise stays the same. As w grows, ambiguous digits "
+    "become clear members of their class, and each class loses variety.",
+    "In the table, a small w raises the accuracy and lowers the spread, which is 1 for real "
+    "digits. A large w exaggerates the digits, and the Frechet distance measures how far they are "
+    "from real ones; its floor is the distance between two sets of real digits.",
 )
 CAPTIONS = (
-    ("grid.png", "One row a class; along a row only w differs."),
+    ("grid.png", "One row per class; along a row only w differs."),
     ("trade_off.png", "Left: relevance against diversity. Right: distance to the real digits."),
     ("denoising.gif", "The reverse chain at w = 1: x_t above, the guess of x_0 below."),
 )
 
 
-def demo(out: Path, *, quick: bool, seed: int) -> int:
+def run_demo(out: Path, *, quick: bool, seed: int) -> int:
     """Train, sample every class at every w from the same noise, score, write `report.html`.
 
-    Returns the exit code: 0, or 130 and 143 where a signal stopped the training.
+    Returns the exit code: 0, or 130 or 143 where a signal stopped the training.
     """
     config = TrainConfig(seed=seed)
-    n, steps, judge_steps = 900, 50, 400
+    n = 900
+    steps = 50
+    classifier_steps = 400
     if quick:
-        config, n, steps, judge_steps = replace(config, steps=200), 200, 10, 150
+        config = replace(config, steps=200)
+        n = 200
+        steps = 10
+        classifier_steps = 150
     check_writable(out)
-    with held(out):
-        return _demo(out, config, n, steps, judge_steps)
+    with lock_run_folder(out):
+        return make_demo(out, config, n=n, steps=steps, classifier_steps=classifier_steps)
 
 
-def _demo(out: Path, config: TrainConfig, n: int, steps: int, judge_steps: int) -> int:
-    """What `demo` does into its folder: `n` samples at each w, in so many steps."""
-    seed = config.seed
+def make_demo(
+    out: Path,
+    config: TrainConfig,
+    *,
+    n: int,
+    steps: int,
+    classifier_steps: int,
+) -> int:
+    """Run all parts of the demo into `out`, with `n` samples at each w in `steps` steps."""
     seconds: dict[str, float] = {}
     began = time.perf_counter()
 
-    def lap(name: str) -> None:
+    def record_time(name: str) -> None:
         seconds[name] = round(time.perf_counter() - began - sum(seconds.values()), 1)
 
     data = load_data(config.data, config.size)
-    lap("data")
+    record_time("data")
     state, code = run_training(data, config, out)
     if code:
         return code
-    lap("training")
-    judge = train_judge(data, seed=seed, steps=judge_steps)
-    lap("judge")
+    record_time("training")
+    classifier = train_classifier(data, seed=config.seed, steps=classifier_steps)
+    record_time("classifier")
     trained = Checkpoint.of(state)
     table = solvers.ddpm(trained.schedule, steps, config.prediction)
-    # Sample i is of class i mod 10 and has noise i at every w: the first ten are the picture's.
+    # Sample i is of class i mod 10 and has noise i at every w. The first ten are in the picture.
     y = torch.arange(n) % data.num_classes
     samples: list[Tensor] = []
     scores: list[Scores] = []
     with tqdm(total=n * len(WS), desc="sampling", unit=" images", disable=None) as bar:
         for w in WS:
-            samples.append(draw(trained.model, y, table, data.shape, w=w, seed=seed, bar=bar))
-            scores.append(evaluate(samples[-1], y, judge, data))
-    lap("sampling and scoring")
-    cells = torch.stack([x[: data.num_classes] for x in samples], dim=1)
-    columns = [f"w = {w:g}" for w in WS]
-    title = "One row a class; along a row, only w differs"
-    plots.save_figure(plots.image_grid(cells, data.classes, columns, title), out / "grid.png")
-    plots.save_figure(plots.trade_off(WS, scores), out / "trade_off.png")
-    plots.denoising_gif(_chain(trained, seed), out / "denoising.gif", ["x_t", "guess of x_0"])
-    lap("pictures")
+            x = draw(trained.model, y, table, data.shape, w=w, seed=config.seed, bar=bar)
+            samples.append(x)
+            scores.append(evaluate(x, y, classifier, data))
+    record_time("sampling and scoring")
+    _save_pictures(out, data, trained, samples, scores)
+    record_time("pictures")
     metrics = {
-        "judge_held_out_accuracy": judge.held_out_accuracy,
+        "classifier_held_out_accuracy": classifier.held_out_accuracy,
         "scores": [{"w": w, **asdict(score)} for w, score in zip(WS, scores, strict=True)],
         "seconds": seconds,
         "config": asdict(config),
-        "sampling": {"steps": steps, "seed": seed, "samples": n},
+        "sampling": {"steps": steps, "seed": config.seed, "samples": n},
     }
-    write_whole(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
+    write_atomic(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
     rows = [score_row(f"{w:g}", score) for w, score in zip(WS, scores, strict=True)]
-    _page(out, data, samples, rows, metrics)
-    print_table(HEAD, rows)
-    print(f"The judge, on real digits it never saw: {judge.held_out_accuracy:.1%} right.")
+    _write_page(out, data, samples, rows, metrics)
+    print_table(SCORE_COLUMNS, rows)
+    print(f"Accuracy of the classifier on held-out real digits: {classifier.held_out_accuracy:.1%}")
     print(f"Report, in {sum(seconds.values()):.0f} s: {(out / 'report.html').resolve()}")
     return 0
 
 
-def _page(
+def _save_pictures(
     out: Path,
     data: Dataset,
-    samples: list[Tensor],
-    rows: list[list[str]],
-    metrics: dict[str, Any],
+    trained: Checkpoint,
+    samples: Sequence[Tensor],
+    scores: Sequence[Scores],
 ) -> None:
-    K, each = data.num_classes, 8
+    cells = torch.stack([x[: data.num_classes] for x in samples], dim=1)
+    columns = [f"w = {w:g}" for w in WS]
+    title = "One row per class; along a row, only w differs"
+    plots.save_figure(plots.image_grid(cells, data.classes, columns, title), out / "grid.png")
+    plots.save_figure(plots.trade_off(WS, scores), out / "trade_off.png")
+    plots.denoising_gif(_chain(trained), out / "denoising.gif", ["x_t", "guess of x_0"])
+
+
+def _chain(trained: Checkpoint) -> Iterator[tuple[int, Tensor]]:
+    """x_t and the guess of x_0 at every step of a short chain, one sample of each class."""
+    table = solvers.ddpm(trained.schedule, ANIMATION_STEPS, trained.config.prediction)
+    y = torch.arange(len(trained.classes))
+    states = sample_steps(
+        trained.model,
+        y,
+        table,
+        shape=trained.shape,
+        w=ANIMATION_W,
+        seed=trained.config.seed,
+        clip=1.0,
+    )
+    for state in states:
+        yield state.s, torch.stack([state.x, state.x0])
+
+
+def _write_page(
+    out: Path,
+    data: Dataset,
+    samples: Sequence[Tensor],
+    rows: Sequence[Sequence[str]],
+    metrics: Mapping[str, Any],
+) -> None:
+    K = data.num_classes
     stops: list[tuple[str, Picture]] = []
     for w, x in zip(WS, samples, strict=True):
-        cells = x[: each * K].unflatten(0, (each, K))
+        cells = x[: PICTURES_PER_CLASS * K].unflatten(0, (PICTURES_PER_CLASS, K))
         caption = f"w = {w:g}: eight samples of each class; the noise is the same at every w"
-        grid = plots.image_grid(cells, [""] * each, data.classes, caption)
-        stops.append((f"w = {w:g}", Picture(plots.png(grid), caption)))
+        grid = plots.image_grid(cells, [""] * PICTURES_PER_CLASS, data.classes, caption)
+        stops.append((f"w = {w:g}", Picture(plots.png_bytes(grid), caption)))
+    accuracy = metrics["classifier_held_out_accuracy"]
     write_report(
         out / "report.html",
         title="What guidance does to handwritten digits",
         sentences=SENTENCES,
         stops=stops,
-        head=HEAD,
+        head=SCORE_COLUMNS,
         rows=rows,
         pictures=[Picture((out / name).read_bytes(), caption) for name, caption in CAPTIONS],
         made={
-            "classifier": f"{metrics['judge_held_out_accuracy']:.1%} right on real digits held out",
+            "classifier": f"{accuracy:.1%} accuracy on held-out real digits",
             "seconds": ", ".join(f"{name} {s:g}" for name, s in metrics["seconds"].items()),
             "training": ", ".join(f"{name} {value}" for name, value in metrics["config"].items()),
             "sampling": ", ".join(f"{name} {value}" for name, value in metrics["sampling"].items()),
             "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
         },
     )
-
-
-def _chain(trained: Checkpoint, seed: int) -> Iterator[tuple[int, Tensor]]:
-    """x_t and the guess of x_0, one of each class, at every step of a short chain."""
-    table = solvers.ddpm(trained.schedule, GIF_STEPS, trained.config.prediction)
-    y = torch.arange(len(trained.classes))
-    for state in sample_steps(
-        trained.model, y, table, shape=trained.shape, w=GIF_W, seed=seed, clip=1.0
-    ):
-        yield state.s, torch.stack([state.x, state.x0])

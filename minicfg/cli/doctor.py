@@ -1,4 +1,4 @@
-"""What `minicfg doctor` says: versions, device, which way a step goes, memory and disk."""
+"""The command `minicfg doctor`: versions, device, implementation of a step, memory and disk."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import shutil
 from pathlib import Path
 
 
-def doctor() -> int:
-    """Print a line for each thing the package leans on, then what to do about what is missing."""
+def run_doctor() -> int:
+    """Print one line per dependency and resource, then how to install what is missing."""
     import torch
 
     import kernels
@@ -30,7 +30,9 @@ def doctor() -> int:
         if platform.system() == "Linux":
             advice.append("pip install -c constraints.txt triton    for the fused kernel on a GPU")
     else:
-        print("kernel      CUDA tensors take the Triton kernel, others the plain torch reference")
+        print(
+            "kernel      the Triton kernel for CUDA tensors, the plain torch reference for others"
+        )
     print(f"kernels     {Path(kernels.__file__).parent}")
     if hasattr(os, "sysconf"):
         pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,6 +1,8 @@
-"""The command line. Each command is a frozen dataclass; its fields are the flags.
+"""The command line. Each command is a frozen dataclass, and its fields are the flags.
 
-Exit codes: 0; 2 usage; 3 data or checkpoint; 4 the machine; 130 and 143 after Ctrl-C and SIGTERM.
+Exit codes: 0; 2 for wrong usage; 3 for bad data or a bad checkpoint; 4 for a problem of the
+machine; 130 after Ctrl-C and 143 after SIGTERM. An error is one line on standard error.
+
 torch and matplotlib are imported by the commands that need them, so that `--help` is quick.
 """
 
@@ -15,20 +17,22 @@ from typing import Annotated
 
 import tyro
 
-from minicfg.cli.options import How
+from minicfg.cli.options import SamplingOptions, SavingOptions
 from minicfg.cli.signals import Terminated, sigterm_is_raised
 from minicfg.config import TrainConfig
 from minicfg.errors import DataError, MachineError, UsageError
 
-# Flags of several commands, without a prefix.
-Shared = Annotated[How, tyro.conf.arg(name="")]
+# Groups of flags. An empty name leaves their flags without a prefix.
+TrainFlags = Annotated[TrainConfig, tyro.conf.arg(name="")]
+SavingFlags = Annotated[SavingOptions, tyro.conf.arg(name="")]
+SamplingFlags = Annotated[SamplingOptions, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
 class Demo:
-    """The main job: train on handwritten digits, sample over w, score, and write a report.
+    """Train on handwritten digits, sample at several guidance weights, score, and write a report.
 
-    Two to five minutes on two cores. Example:
+    This takes two to five minutes on two cores. Example:
 
         minicfg demo --out runs/demo
     """
@@ -36,82 +40,76 @@ class Demo:
     out: Path = Path("runs/demo")
     """Folder for the report, its pictures, the metrics and the model."""
     quick: bool = False
-    """All of it in half a minute, and worse for it."""
+    """Finish in half a minute, with less training and fewer samples, so with worse results."""
     seed: int = 0
     """Seed of training and sampling, 0..2^64-1."""
 
     def run(self) -> int:
         """Train, sample, score, report."""
-        from minicfg.cli.demo import demo
+        from minicfg.cli.demo import run_demo
 
-        return demo(self.out, quick=self.quick, seed=self.seed)
+        return run_demo(self.out, quick=self.quick, seed=self.seed)
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a class-conditional UNet with label dropout; Ctrl-C saves, --resume goes on.
+    """Train a class-conditional UNet with label dropout. Ctrl-C saves, and --resume continues.
 
     For example: minicfg train --data digits --steps 2000 --out runs/digits
     """
 
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     out: Path
-    """Folder for the model, model.safetensors, what --resume needs, and the page report.html."""
+    """Folder for model.safetensors, the state that --resume reads, and the page report.html."""
+    saving: SavingFlags
+    config: TrainFlags
     resume: bool = False
-    """Go on from what the folder holds, with the settings it was begun with."""
+    """Continue the run in the folder, with the settings it was started with."""
     device: str = "auto"
-    """auto (a GPU where there is one), cpu or cuda."""
-    save_every: int = 500
-    """Steps between saved states; a run that is killed outright loses no more. A save that fails on
-    the way is said, and training goes on; one that fails at the end is exit code 4."""
-    keep: int = 0
-    """Models to keep from the way, the latest ones, one at every saved state."""
-    sample_every: int = 0
-    """Steps between pictures of two samples a class; 0 for none."""
-    tensorboard: bool = False
-    """Log for TensorBoard as well as into log.jsonl (pip install tensorboard)."""
+    """auto (a GPU if there is one), cpu or cuda."""
 
     def run(self) -> int:
         """Train until done or stopped."""
-        from minicfg.cli.run_folder import Keeping
-        from minicfg.cli.train import train_into
+        from minicfg.cli.train import run_train
 
-        keeping = Keeping(self.save_every, self.keep, self.sample_every, self.tensorboard)
-        return train_into(
-            self.out, self.config, resume=self.resume, device=self.device, keeping=keeping
+        return run_train(
+            self.out,
+            self.config,
+            resume=self.resume,
+            device=self.device,
+            saving=self.saving,
         )
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Draw samples from a trained model into a picture or a NumPy file.
+    """Draw samples from a trained model into a picture, a NumPy file or an animation.
 
     For example: minicfg sample runs/demo/model --out x.png --labels 3 1 4 --w 2 --seed 7
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """What `minicfg train` or `demo` wrote: .../model, with or without its suffix."""
+    """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
     out: Path
     """FILE.png for a picture of all samples, .npz for arrays x and y, .gif for the chain."""
     labels: tuple[str, ...] = ()
-    """Class names or numbers, one sample each; every class once by default."""
+    """Class names or numbers; without this flag, every class once."""
     each: int = 1
     """Samples for each label."""
     w: float = 2.0
-    """Guidance weight of (1 + w) eps(x, y) - w eps(x, null); 0 is the plain conditional model."""
+    """Guidance weight w in (1 + w) eps(x, y) - w eps(x, null); 0 is the conditional model alone."""
     steps: int = 50
     """Solver steps, 1..T."""
     seed: int = 0
-    """Seed, 0..2^64-1. A picture depends on seed, place, label, w, steps, solver and rule alone."""
+    """Seed of the noise, 0..2^64-1. Sample i has the same noise at every label, w and rule."""
     device: str = "auto"
-    """auto (a GPU where there is one), cpu or cuda."""
-    how: Shared = field(default_factory=How)
+    """auto (a GPU if there is one), cpu or cuda."""
+    options: SamplingFlags = field(default_factory=SamplingOptions)
 
     def run(self) -> int:
         """Load, sample, write."""
-        from minicfg.cli.train import sample_into
+        from minicfg.cli.sample import run_sample
 
-        return sample_into(
+        return run_sample(
             self.out,
             self.checkpoint,
             labels=self.labels,
@@ -119,88 +117,90 @@ class Sample:
             w=self.w,
             steps=self.steps,
             seed=self.seed,
-            how=self.how,
+            options=self.options,
             device=self.device,
         )
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a trained model beside the real images it learnt from.
+    """Score samples of a trained model beside the real images that it was trained on.
 
     For example: minicfg evaluate runs/demo/model --w 0 1 --rule rescale --out runs/scores
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """What `minicfg train` or `demo` wrote: .../model, with or without its suffix."""
+    """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
     out: Path
-    """Folder for metrics.json and the judge, judge.safetensors."""
+    """Folder for metrics.json and the classifier that scores, classifier.safetensors."""
     w: tuple[float, ...] = (0.0, 0.3, 1.0)
     """Guidance weights."""
     steps: int = 50
     """Solver steps, 1..T."""
     n: int = 1000
-    """Samples at each w, at least 4 a class."""
+    """Samples at each w, at least 4 per class."""
     seed: int = 0
-    """Seed of the judge and of the samples, 0..2^64-1."""
+    """Seed of the classifier and of the samples, 0..2^64-1."""
     device: str = "auto"
-    """auto (a GPU where there is one), cpu or cuda."""
-    how: Shared = field(default_factory=How)
+    """auto (a GPU if there is one), cpu or cuda."""
+    options: SamplingFlags = field(default_factory=SamplingOptions)
 
     def run(self) -> int:
-        """Train a judge, sample, score."""
-        from minicfg.cli.sweep import evaluate_into
+        """Train a classifier, sample, score."""
+        from minicfg.cli.evaluate import run_evaluate
 
-        return evaluate_into(
+        return run_evaluate(
             self.out,
             self.checkpoint,
             ws=self.w,
             steps=self.steps,
             n=self.n,
             seed=self.seed,
-            how=self.how,
+            options=self.options,
             device=self.device,
         )
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Scores over w as in the paper's tables, for several numbers of steps or p_uncond, as a page.
+    """Score a model over many w, for several numbers of steps or p_uncond, and write a page.
 
-    For example: minicfg sweep runs/demo/model --w 0:4:0.1 --steps 16 64 256 --out runs/sweep
+    The table has the layout of the paper's. For example:
+
+        minicfg sweep runs/demo/model --w 0:4:0.1 --steps 16 64 256 --out runs/sweep
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """What `minicfg train` or `demo` wrote: .../model, with or without its suffix."""
+    """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
     out: Path
-    """Folder for report.html, its curves, sweep.json and what is trained for --p-uncond."""
+    """Folder for report.html, its curves, sweep.json and the models trained for --p-uncond."""
     w: str = "0:4:0.1"
-    """from:to:step, or weights with commas between: 0,0.3,1."""
+    """from:to:step, or weights separated by commas: 0,0.3,1."""
     steps: tuple[int, ...] = (50,)
-    """Solver steps, each 1..T: a column of the table for each."""
+    """Numbers of solver steps, each 1..T; the table has one column for each."""
     p_uncond: tuple[float, ...] = ()
-    """Shares of dropped labels: the run is trained again for each, once."""
+    """Probabilities of dropping a label. A model is trained for each, unless the folder has it."""
     n: int = 1000
-    """Samples at each w, at least 4 a class."""
+    """Samples at each w, at least 4 per class."""
     seed: int = 0
-    """Seed of the judge and of the samples, 0..2^64-1."""
+    """Seed of the classifier and of the samples, 0..2^64-1."""
     device: str = "auto"
-    """auto (a GPU where there is one), cpu or cuda."""
-    how: Shared = field(default_factory=How)
+    """auto (a GPU if there is one), cpu or cuda."""
+    options: SamplingFlags = field(default_factory=SamplingOptions)
 
     def run(self) -> int:
         """Train what is missing, sample, score, report."""
-        from minicfg.cli.sweep import parse_ws, sweep_into
+        from minicfg.cli.sweep import parse_weights, run_sweep
 
-        return sweep_into(
+        return run_sweep(
             self.out,
             self.checkpoint,
-            ws=parse_ws(self.w),
+            ws=parse_weights(self.w),
             steps=self.steps,
             p_uncond=self.p_uncond,
             n=self.n,
             seed=self.seed,
-            how=self.how,
+            options=self.options,
             device=self.device,
         )
 
@@ -209,7 +209,7 @@ class Sweep:
 class Bench:
     """Time the fused kernel beside eager and compiled torch, and the sampler, on this GPU.
 
-    With --peers: this package beside diffusers and others. For example:
+    With --peers, compare this package with diffusers and others. For example:
 
         minicfg bench --out runs/bench
     """
@@ -217,7 +217,7 @@ class Bench:
     out: Path = Path("runs/bench")
     """Folder for the times, as JSON under the device's name, and for a picture of them."""
     cpu: bool = False
-    """Stay on the CPU, with the plain torch reference, whether or not there is a GPU."""
+    """Use the CPU and the plain torch reference, even if there is a GPU."""
     peers: bool = False
     """Compare with other projects: speed on a GPU; on a CPU quality and cost too, 40 minutes."""
 
@@ -234,16 +234,16 @@ class Bench:
 
 @dataclass(frozen=True)
 class Doctor:
-    """Say what this machine has, what is missing, and what to install.
+    """Print what this machine has, what is missing, and how to install it.
 
     For example: minicfg doctor
     """
 
     def run(self) -> int:
         """Print versions, device, kernel path, memory and disk."""
-        from minicfg.cli.doctor import doctor
+        from minicfg.cli.doctor import run_doctor
 
-        return doctor()
+        return run_doctor()
 
 
 Command = Demo | Train | Sample | Evaluate | Sweep | Bench | Doctor
@@ -257,34 +257,42 @@ def main() -> None:
         with sigterm_is_raised():
             code = _parse(sys.argv[1:]).run()
     except UsageError as error:
-        code = _fail(error, 2)
+        code = _print_error(error, 2)
     except DataError as error:
-        code = _fail(error, 3)
+        code = _print_error(error, 3)
     except (MachineError, OSError) as error:
-        code = _fail(error, 4)
+        code = _print_error(error, 4)
     except (MemoryError, RuntimeError) as error:
-        if not _is_of_memory(error):
+        if not _is_lack_of_memory(error):
             raise
-        code = _fail(f"not enough memory: fewer images at once are needed ({error})", 4)
+        code = _print_error(
+            f"there is not enough memory ({error}); use fewer images at once or a smaller network.",
+            4,
+        )
     except KeyboardInterrupt as stop:
-        code = _fail("stopped", 143 if isinstance(stop, Terminated) else 130)
+        code = _print_error("stopped", 143 if isinstance(stop, Terminated) else 130)
     sys.exit(code)
 
 
-def _is_of_memory(error: Exception) -> bool:
-    """Python's, a GPU's, or a CPU's by torch, which has no class of its own."""
-    names, said = ("MemoryError", "OutOfMemoryError"), "can't allocate memory"
-    return type(error).__name__ in names or said in str(error)
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether Python, a GPU or torch on the CPU, which has no class for it, ran out of memory."""
+    if type(error).__name__ in ("MemoryError", "OutOfMemoryError"):
+        return True
+    return "can't allocate memory" in str(error)
 
 
 def _parse(arguments: list[str]) -> Command:
-    """Parse with tyro; its framed complaint becomes one line, less the flag's help."""
-    for a in arguments:
-        # Most often a shell's variable that is not set; and an empty path would be this folder.
-        if not a or (a.startswith("--") and a.endswith("=")):
-            raise UsageError(f"{a or 'an argument'} is empty: something is needed")
-        if "\0" in a:
-            raise UsageError(f"{a!r} holds a null character: a text without is needed")
+    """Parse with tyro; its framed complaint becomes one line, without the help of the flag."""
+    for argument in arguments:
+        # An empty argument is most often a shell variable that is not set, and as a path it would
+        # mean the current folder.
+        if not argument or (argument.startswith("--") and argument.endswith("=")):
+            raise UsageError(
+                f"{argument or 'an argument'} is empty; give it a value, and check that the shell "
+                "variables in the command are set."
+            )
+        if "\0" in argument:
+            raise UsageError(f"{argument!r} contains a null character; remove it.")
     frame = io.StringIO()
     try:
         with contextlib.redirect_stderr(frame):
@@ -299,11 +307,12 @@ def _parse(arguments: list[str]) -> Command:
         if not end.code:
             raise
         inside = [line.strip(" │|") for line in frame.getvalue().splitlines()[1:]]
-        said = " ".join(line for line in inside if line.strip("─╰╭╮╯-+"))
-        sys.exit(_fail(said.split("Argument helptext:")[0].strip(), 2))
+        message = " ".join(line for line in inside if line.strip("─╰╭╮╯-+"))
+        sys.exit(_print_error(message.split("Argument helptext:")[0].strip(), 2))
 
 
-def _fail(what: object, code: int) -> int:
+def _print_error(what: object, code: int) -> int:
+    """Print an error as one line on standard error, and return the exit code."""
     line = " ".join(str(what).split())
     print(f"minicfg: {line}", file=sys.stderr)
     return code

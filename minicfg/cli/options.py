@@ -1,16 +1,27 @@
-"""How samples are drawn: the flags that `minicfg sample`, `evaluate` and `sweep` have in common.
+"""The groups of flags that several commands share, and the checks of their combinations.
 
-torch is imported when a table or a rule is asked for, so that `--help` is quick.
+Nothing here imports torch before a table or a rule is built, so that `minicfg --help` is quick.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from minicfg.config import (
+    APG_ETA,
+    APG_R,
+    DDIM_ETA,
+    DDPM_V,
+    DYNAMIC_THRESHOLD_BOUND,
+    DYNAMIC_THRESHOLD_P,
+    RESCALE_PHI,
+    RuleName,
+    SolverName,
+)
 from minicfg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,110 +31,226 @@ if TYPE_CHECKING:
     from minicfg.schedule import Schedule
     from minicfg.solvers import Prediction, Table
 
-Own = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")]
+MAX_SAMPLES = 1_000_000  # samples per label, or samples to score
 
-# Whose a parameter is: a field here, its owner, and what the owner's function calls it.
-PARAMETERS = (
-    ("eta", "ddim", "eta"),
-    ("v", "ddpm", "v"),
-    ("phi", "rescale", "phi"),
-    ("P", "dynamic_threshold", "P"),
-    ("bound", "dynamic_threshold", "bound"),
-    ("apg_eta", "apg", "eta"),
-    ("apg_r", "apg", "r"),
-)
-
-
-MOST_W = 1e6  # beyond, some rule's float32 would overflow
+# Beyond this weight the float32 arithmetic of some rule overflows, although w itself is finite.
+MAX_W = 1e6
 
 
 @dataclass(frozen=True)
-class How:
-    """A solver, a rule, what belongs to each, and where in the chain guidance is on."""
+class SavingOptions:
+    """What a training run writes on its way, in addition to the files at its end."""
 
-    solver: Literal["ddpm", "ddim", "dpmpp_2m", "cfgpp"] = "ddpm"
-    """dpmpp_2m needs the fewest steps; cfgpp wants --w in -1..0."""
-    eta: Own = None
-    """Of ddim: the share of fresh noise, 0..1; 0 by default."""
-    v: Own = None
-    """Of ddpm: 0..1, between the two variances that the paper interpolates; 0 by default."""
-    rule: Literal["guide", "rescale", "dynamic_threshold", "apg"] = "guide"
-    """What mixes the two outputs: the paper's sum, or a rule that bends it."""
-    phi: Own = None
-    """Of rescale: how far the mix gets its deviation back, 0..1; 0.7 by default."""
-    P: Own = None
-    """Of dynamic_threshold: the quantile to cut at, 0..1; 0.995 by default."""
-    bound: Own = None
-    """Of dynamic_threshold: what to shrink into, above 0; 1 by default."""
-    apg_eta: Own = None
-    """Of apg: the share kept of what points along the guess, 0..1; 0 by default."""
-    apg_r: Own = None
-    """Of apg: the greatest length of the difference of the guesses, above 0; inf by default."""
-    interval: Annotated[
-        tuple[float, float] | None, tyro.conf.arg(metavar="LOW HIGH", help_behavior_hint="")
-    ] = None
-    """Guide where log SNR is in [LOW, HIGH) alone; everywhere by default."""
+    save_every: Annotated[
+        int,
+        tyro.conf.arg(
+            help="Optimiser steps between saved states. A run that is killed loses the steps since "
+            "its last saved state. If a save on the way fails, a line says so and training goes "
+            "on; if the save at the end fails, the exit code is 4."
+        ),
+    ] = 500
+    keep: int = 0
+    """Intermediate models to keep: one is saved with every state, and only the latest remain."""
+    sample_every: int = 0
+    """Optimiser steps between pictures with two samples per class; 0 for no pictures."""
+    tensorboard: bool = False
+    """Log loss and learning rate for TensorBoard too (pip install tensorboard)."""
 
     def __post_init__(self) -> None:
-        """Refuse a parameter of what is not chosen, and an interval that is none."""
-        for name, owner, _ in PARAMETERS:
-            value, kind = getattr(self, name), "solver" if name in ("eta", "v") else "rule"
-            if value is not None and getattr(self, kind) != owner:
-                flag = name.replace("_", "-")
+        """Refuse numbers out of range."""
+        if self.save_every < 1:
+            raise UsageError(f"--save-every {self.save_every} is below 1; choose 1 or more.")
+        if self.keep < 0:
+            raise UsageError(f"--keep {self.keep} is negative; choose 0 or more.")
+        if self.sample_every < 0:
+            raise UsageError(f"--sample-every {self.sample_every} is negative; choose 0 or more.")
+
+
+DEFAULT_SAVING = SavingOptions()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of one solver or rule.
+
+    Attributes:
+        name: its field in `SamplingOptions`; the flag has hyphens for underscores.
+        kind: whether it belongs to a solver or to a rule.
+        owner: the solver or rule that has it.
+        keyword: what the function of the owner calls it.
+    """
+
+    name: str
+    kind: Literal["solver", "rule"]
+    owner: str
+    keyword: str
+
+
+PARAMETERS = (
+    Parameter("eta", "solver", "ddim", "eta"),
+    Parameter("v", "solver", "ddpm", "v"),
+    Parameter("phi", "rule", "rescale", "phi"),
+    Parameter("P", "rule", "dynamic_threshold", "P"),
+    Parameter("bound", "rule", "dynamic_threshold", "bound"),
+    Parameter("apg_eta", "rule", "apg", "eta"),
+    Parameter("apg_r", "rule", "apg", "r"),
+)
+
+
+def _help(text: str, metavar: str = "FLOAT") -> Any:
+    """The help of a flag whose default depends on another flag, so that tyro must not print it."""
+    return tyro.conf.arg(help=text, metavar=metavar, help_behavior_hint="")
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """A solver, a guidance rule, their parameters, and the interval in which guidance acts."""
+
+    solver: SolverName = "ddpm"
+    """The solver. dpmpp_2m needs the fewest steps; cfgpp takes --w from -1 to 0."""
+    eta: Annotated[
+        float | None,
+        _help(
+            "With --solver ddim: standard deviation of the fresh noise relative to that of ddpm, "
+            f"from 0 to 1 (default {DDIM_ETA:g})."
+        ),
+    ] = None
+    v: Annotated[
+        float | None,
+        _help(
+            "With --solver ddpm: where the variance lies between the posterior's (0) and the "
+            f"forward step's (1), interpolated in the logarithm (default {DDPM_V:g})."
+        ),
+    ] = None
+    rule: Annotated[
+        RuleName,
+        tyro.conf.arg(
+            help="How the two outputs are combined. guide is the paper's (1 + w) eps(x, y) - w "
+            "eps(x, null); the other rules modify its result."
+        ),
+    ] = "guide"
+    phi: Annotated[
+        float | None,
+        _help(
+            "With --rule rescale: how far the standard deviation returns to that of the "
+            f"conditional output, from 0 (not at all) to 1 (default {RESCALE_PHI:g})."
+        ),
+    ] = None
+    P: Annotated[
+        float | None,
+        _help(
+            "With --rule dynamic_threshold: quantile at which the guess of x_0 is clipped, from 0 "
+            f"to 1 (default {DYNAMIC_THRESHOLD_P:g})."
+        ),
+    ] = None
+    bound: Annotated[
+        float | None,
+        _help(
+            "With --rule dynamic_threshold: largest absolute value of the guess of x_0 after "
+            f"scaling, above 0 (default {DYNAMIC_THRESHOLD_BOUND:g})."
+        ),
+    ] = None
+    apg_eta: Annotated[
+        float | None,
+        _help(
+            "With --rule apg: fraction of the parallel component to keep, from 0 to 1 "
+            f"(default {APG_ETA:g})."
+        ),
+    ] = None
+    apg_r: Annotated[
+        float | None,
+        _help(
+            "With --rule apg: largest norm of the difference of the two guesses of x_0, above 0 "
+            f"(default {APG_R:g})."
+        ),
+    ] = None
+    interval: Annotated[
+        tuple[float, float] | None,
+        _help(
+            "Apply guidance only where log SNR lies in [LOW, HIGH) (default: everywhere).",
+            metavar="LOW HIGH",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuse a parameter of a solver or rule that is not chosen, and an empty interval."""
+        for parameter in PARAMETERS:
+            value = getattr(self, parameter.name)
+            chosen = getattr(self, parameter.kind)
+            if value is not None and chosen != parameter.owner:
+                flag = parameter.name.replace("_", "-")
                 raise UsageError(
-                    f"--{flag} {value:g}: --{kind} {getattr(self, kind)} has no {flag}"
+                    f"--{flag} {value:g} works only with --{parameter.kind} {parameter.owner}; "
+                    f"the {parameter.kind} is {chosen}."
                 )
         if self.interval and not self.interval[0] <= self.interval[1]:
             low, high = self.interval
-            raise UsageError(f"--interval {low:g} {high:g}: LOW <= HIGH is needed")
+            raise UsageError(
+                f"--interval {low:g} {high:g} is not an interval; give two numbers LOW <= HIGH."
+            )
 
     def __str__(self) -> str:
         """In words, for titles and files."""
-        words = [self.solver, *self._named(self.solver)]
+        words = [self.solver, *self._parameters_in_words(self.solver)]
         if self.rule != "guide":
-            words += [self.rule, *self._named(self.rule)]
+            words += [self.rule, *self._parameters_in_words(self.rule)]
         if self.interval:
             words.append("log SNR in {:g}..{:g}".format(*self.interval))
         return ", ".join(words)
 
-    def check_ws(self, ws: Sequence[float]) -> None:
-        """Refuse weights that are no finite numbers, too large, or not this solver's."""
+    def check_weights(self, ws: Sequence[float]) -> None:
+        """Refuse weights that are not finite, too large, or outside the range of the solver."""
         from minicfg.guidance import check_w
 
         for w in ws:
             check_w(w)
-            if abs(w) > MOST_W:
-                raise UsageError(f"--w {w:g}: at most {MOST_W:g} either way is allowed")
+            if abs(w) > MAX_W:
+                raise UsageError(
+                    f"--w {w:g} is outside -{MAX_W:g}..{MAX_W:g}; choose a weight in this range."
+                )
             if self.solver == "cfgpp" and not -1 <= w <= 0:
-                raise UsageError(f"--w {w:g}: cfgpp wants a weight in -1..0, a scale 1 + w in 0..1")
+                raise UsageError(
+                    f"--w {w:g} is outside -1..0, the range of --solver cfgpp (a scale 1 + w from "
+                    "0 to 1); choose a weight in this range or another solver."
+                )
 
-    def table(self, schedule: Schedule, steps: int, prediction: Prediction) -> Table:
-        """The solver's table, with guidance off outside the interval."""
+    def make_table(self, schedule: Schedule, steps: int, prediction: Prediction) -> Table:
+        """Build the solver's table, with guidance off outside the interval."""
         from minicfg import solvers
 
         make = solvers.named(self.solver)
-        table = make(schedule, steps, prediction=prediction, **self._own(self.solver))
-        return solvers.with_interval(table, schedule, *self.interval) if self.interval else table
+        table = make(schedule, steps, prediction=prediction, **self._parameters(self.solver))
+        if self.interval is None:
+            return table
+        low, high = self.interval
+        return solvers.with_interval(table, schedule, low, high)
 
-    def mix(self) -> Rule | None:
-        """The rule with its parameters, which are refused here if they cannot be."""
+    def make_rule(self) -> Rule | None:
+        """Build the rule with its parameters; None for `guide`, which the sampler applies itself.
+
+        Raises:
+            UsageError: where a parameter is out of its range.
+        """
         if self.rule == "guide":
             return None
         import torch
 
         from minicfg import guidance
 
-        rule, one = partial(getattr(guidance, self.rule), **self._own(self.rule)), torch.ones(1, 1)
+        rule = partial(getattr(guidance, self.rule), **self._parameters(self.rule))
+        # A rule checks its parameters when it is called. One call on one number does that now,
+        # before a network is loaded.
+        one = torch.ones(1, 1)
         try:
             rule(one, one, 0.0, one, 1.0, 1.0)
         except UsageError as error:
             raise UsageError(f"--rule {self.rule}: {error}") from None
         return rule
 
-    def _own(self, owner: str) -> dict[str, float]:
-        """What was given of the parameters of `owner`, by its function's names."""
-        values = {own: getattr(self, name) for name, whose, own in PARAMETERS if whose == owner}
-        return {own: value for own, value in values.items() if value is not None}
+    def _parameters(self, owner: str) -> dict[str, float]:
+        """The keyword arguments of `owner` that the user gave."""
+        values = {p.keyword: getattr(self, p.name) for p in PARAMETERS if p.owner == owner}
+        return {keyword: value for keyword, value in values.items() if value is not None}
 
-    def _named(self, owner: str) -> list[str]:
-        return [f"{name} {value:g}" for name, value in self._own(owner).items()]
+    def _parameters_in_words(self, owner: str) -> list[str]:
+        return [f"{keyword} {value:g}" for keyword, value in self._parameters(owner).items()]

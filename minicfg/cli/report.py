@@ -1,4 +1,4 @@
-"""The page that `minicfg train` ends with: how the loss fell, what is drawn, what to do next."""
+"""The page at the end of `minicfg train`: the loss, samples at several weights, and next steps."""
 
 from __future__ import annotations
 
@@ -21,76 +21,91 @@ from minicfg.viz.page import Picture, write_report
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-ON_THE_WAY = 4  # pictures of the way at most, the last among them
+MAX_INTERMEDIATE_PICTURES = 4  # of samples during training, the last one among them
+MAX_CLASS_NAMES = 20
 
 
-def write_page(
+def write_training_report(
     out: Path,
     data: Dataset,
     state: TrainState,
-    drawn: Sequence[tuple[float, Float[Tensor, "n K C H W"]]],
-    how_drawn: str,
-    took: str,
+    samples: Sequence[tuple[float, Float[Tensor, "n K C H W"]]],
+    sampling: str,
+    duration: str,
 ) -> Path:
-    """Write `out / "report.html"` from a finished run's folder and from samples of its end.
+    """Write `out / "report.html"` from the folder of a finished run and from samples of its model.
 
     Args:
         out: the folder, with `loss.png` and, if there are any, `samples/*.png`.
-        data: what was learnt from.
-        state: the last one.
-        drawn: for each w, n samples of each of the first K classes, from the same noise.
-        how_drawn: the solver, its steps and the seed.
-        took: how long it all took, and where.
+        data: the training data.
+        state: the last state.
+        samples: for each w, n samples of each of the first K classes, from the same noise.
+        sampling: the solver, its steps and the seed, in words.
+        duration: how long training took, and on which device, in words.
     """
-    stops: list[tuple[str, Picture]] = []
-    for w, x in drawn:
-        n, shown = x.shape[:2]
-        caption = f"w = {w:g}: {n} samples of each class; the noise is the same at every w"
-        grid = plots.image_grid(x, [""] * n, data.classes[:shown], caption)
-        stops.append((f"w = {w:g}", Picture(plots.png(grid), caption)))
-    loss = Picture((out / "loss.png").read_bytes(), "The loss of every step, and its running mean.")
-    way = sorted((out / "samples").glob("step-*.png"))
-    way = [path for path in way if int(path.stem.removeprefix("step-")) <= state.step]
-    few = {int(i) for i in np.linspace(0, len(way) - 1, min(ON_THE_WAY, len(way)))}
-    pictures = [
-        Picture(way[i].read_bytes(), f"On the way, after step {int(way[i].stem[5:])}.")
-        for i in sorted(few)
-    ]
-    K, model = data.num_classes, shlex.quote(str(out / "model"))
+    K = data.num_classes
     size = " x ".join(map(str, data.shape))
-    names = ", ".join(data.classes[:20]) + (", ..." if K > 20 else "")
+    names = ", ".join(data.classes[:MAX_CLASS_NAMES]) + (", ..." if K > MAX_CLASS_NAMES else "")
+    weights = sum(p.numel() for p in state.model.parameters())
+    model = shlex.quote(str(out / "model"))
+    scores = shlex.quote(str(out / "scores"))
+    sweep = shlex.quote(str(out / "sweep"))
     write_report(
         out / "report.html",
-        title=f"What was learnt from {data.name}",
+        title=f"A model of {data.name}",
         sentences=[
-            f"After {state.step} steps the network draws what is below, given a label alone. "
-            "Move the slider: only w, the weight of guidance, changes; the noise is the same.",
-            "Nothing is scored here: evaluate and sweep, below, hold samples against real images.",
+            f"After {state.step} steps of training the network draws the samples below, given "
+            "only a label. Move the slider to change the guidance weight w; the noise is the same "
+            "at every w.",
+            "This page has no scores. The commands evaluate and sweep, below, compare samples with "
+            "real images.",
         ],
-        stops=stops,
-        pictures=[loss, *pictures],
+        stops=_sample_pictures(data, samples),
+        pictures=[
+            Picture(
+                (out / "loss.png").read_bytes(), "The loss at every step, and its running mean."
+            ),
+            *_intermediate_pictures(out, state.step),
+        ],
         commands=[
-            ("samples into a picture", f"minicfg sample {model} --w 2 --out samples.png"),
-            ("scores beside real images", f"minicfg evaluate {model} --out {_at(out, 'scores')}"),
-            ("scores over w", f"minicfg sweep {model} --w 0:4:0.5 --out {_at(out, 'sweep')}"),
+            ("save samples as a picture", f"minicfg sample {model} --w 2 --out samples.png"),
+            ("compare with real images", f"minicfg evaluate {model} --out {scores}"),
+            ("score over w", f"minicfg sweep {model} --w 0:4:0.5 --out {sweep}"),
         ],
         made={
-            "model": f"{out / 'model.safetensors'}, {_count(state)} weights, averaged",
+            "model": f"{out / 'model.safetensors'}, {weights:,} weights, averaged",
             "data": f"{data.name}: {len(data)} images of {size}, {K} classes: {names}",
             "training": ", ".join(
                 f"{name} {value}" for name, value in asdict(state.config).items()
             ),
-            "samples": how_drawn,
-            "time": took,
+            "samples": sampling,
+            "time": duration,
             "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
         },
     )
     return out / "report.html"
 
 
-def _at(out: Path, name: str) -> str:
-    return shlex.quote(str(out / name))
+def _sample_pictures(
+    data: Dataset,
+    samples: Sequence[tuple[float, Float[Tensor, "n K C H W"]]],
+) -> list[tuple[str, Picture]]:
+    """A grid of samples for each w, one column per class."""
+    stops: list[tuple[str, Picture]] = []
+    for w, x in samples:
+        n, K = x.shape[:2]
+        caption = f"w = {w:g}: {n} samples of each class; the noise is the same at every w"
+        grid = plots.image_grid(x, [""] * n, data.classes[:K], caption)
+        stops.append((f"w = {w:g}", Picture(plots.png_bytes(grid), caption)))
+    return stops
 
 
-def _count(state: TrainState) -> str:
-    return f"{sum(p.numel() for p in state.model.parameters()):,}"
+def _intermediate_pictures(out: Path, last_step: int) -> list[Picture]:
+    """Pictures saved during training: at most a few, evenly spaced, up to the last step."""
+    steps = {
+        int(path.stem.removeprefix("step-")): path for path in (out / "samples").glob("step-*.png")
+    }
+    saved = sorted(step for step in steps if step <= last_step)
+    count = min(MAX_INTERMEDIATE_PICTURES, len(saved))
+    chosen = [saved[int(i)] for i in np.linspace(0, len(saved) - 1, count)]
+    return [Picture(steps[step].read_bytes(), f"Samples after step {step}.") for step in chosen]

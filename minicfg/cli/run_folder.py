@@ -1,8 +1,8 @@
-"""What a training run leaves on its way: a log, states to go on from, models.
+"""The folder of a run: its lock, its log, and the states and models saved on the way.
 
-A save on the way that fails, the disk being full, is one line on standard error, and training goes
-on: what was saved before still stands, and the next save may succeed. A save at the end that fails
-is the run's failure, `MachineError`.
+If a save on the way fails, for example because the disk is full, one line on standard error says so
+and training continues: the files saved before are intact, and the next save may succeed. If the
+save at the end fails, the run fails with `MachineError`.
 """
 
 from __future__ import annotations
@@ -10,127 +10,130 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
+from minicfg.cli.options import SavingOptions
+from minicfg.distributed import SINGLE_PROCESS, Ranks
 from minicfg.errors import MachineError, UsageError
+from minicfg.io.atomic import lock_folder
 from minicfg.io.checkpoint import save, save_state
 from minicfg.training import TrainState, learning_rate
 
 LOG = "log.jsonl"
 
 
-@dataclass(frozen=True)
-class Keeping:
-    """What a run leaves on the way, besides its end."""
+@contextmanager
+def lock_run_folder(
+    out: Path,
+    group: Ranks = SINGLE_PROCESS,
+    device: torch.device | str = "cpu",
+) -> Iterator[None]:
+    """Keep every other process from writing into `out` within this context.
 
-    save_every: int = 500
-    """Steps between saved states; a run that is killed outright loses no more, but where a save
-    failed, which is said."""
-    keep: int = 0
-    """Models to keep from the way, the latest ones, one at every saved state."""
-    sample_every: int = 0
-    """Steps between pictures of two samples a class; 0 for none."""
-    tensorboard: bool = False
-    """Log loss and learning rate for TensorBoard as well (pip install tensorboard)."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        if self.save_every < 1:
-            raise UsageError(f"--save-every {self.save_every}: at least 1 is needed")
-        for name, value in (("keep", self.keep), ("sample-every", self.sample_every)):
-            if value < 0:
-                raise UsageError(f"--{name} {value}: 0 or more is needed")
-
-
-LITTLE = Keeping()
+    The first rank takes the lock. If another process holds it, all ranks raise `UsageError`.
+    """
+    with lock_folder(out) if group.first else nullcontext(True) as free:
+        if group.largest(int(not free), torch.device(device)):
+            raise UsageError(
+                f"--out {out}: another process is writing into this folder; wait until it ends, or "
+                "choose another folder."
+            )
+        yield
 
 
 @contextmanager
-def spared(step: int) -> Iterator[None]:
-    """What fails to be written in here is said, and training goes on."""
+def report_failed_write(step: int) -> Iterator[None]:
+    """Print a line if a write within this context fails, and let training continue."""
     try:
         yield
     except (MachineError, OSError) as error:
-        _say(step, error)
+        _print_failure(step, error)
 
 
-def _say(step: int, error: Exception) -> None:
+def _print_failure(step: int, error: Exception) -> None:
     line = " ".join(f"minicfg: step {step}: {error}; training goes on".split())
     tqdm.write(line, file=sys.stderr)  # above the progress bar, not into it
 
 
-def keep(out: Path, state: TrainState, keeping: Keeping) -> None:
-    """What is due after this step: the state, a model."""
+def save_on_the_way(out: Path, state: TrainState, saving: SavingOptions) -> None:
+    """Save the state, and a model if models are to be kept, where this step is due for it."""
     step = state.step
-    if step % keeping.save_every or step == state.config.steps:
+    if step % saving.save_every or step == state.config.steps:
         return
-    with spared(step):
+    with report_failed_write(step):
         save_state(out / "state", state)
-        if keeping.keep:
+        if saving.keep:
             (out / "kept").mkdir(exist_ok=True)
             save(out / f"kept/step-{step:07d}", state)
-            for old in sorted((out / "kept").glob("step-*.safetensors"))[: -keeping.keep]:
+            for old in sorted((out / "kept").glob("step-*.safetensors"))[: -saving.keep]:
                 old.unlink()
-                old.with_suffix(".json").unlink(missing_ok=True)
 
 
 @contextmanager
-def logged(out: Path, done: int, keeping: Keeping) -> Iterator[Callable[[TrainState], None]]:
-    """A line of JSON a step, added to those of the steps that are done and saved.
+def open_log(
+    out: Path,
+    done: int,
+    saving: SavingOptions,
+) -> Iterator[Callable[[TrainState], None]]:
+    """Yield a function that appends one line of JSON per step to the log.
 
-    Lines that cannot be written wait for the next step's, and so at most the last are lost.
+    Lines of steps after `done`, the last saved step, are removed first, because these steps are
+    repeated. A line that cannot be written is written together with that of the next step, so at
+    most the last lines are lost.
     """
-    board = _tensorboard(out, done) if keeping.tensorboard else None
-    # Without a buffer: each line is there for whoever looks on, and it is known what was written.
-    with (out / LOG).open("ab", buffering=0) as lines:
-        lines.truncate(sum(len(line) for line in _whole(out) if json.loads(line)["step"] <= done))
-        waiting, failed = b"", False
+    board = _open_tensorboard(out, done) if saving.tensorboard else None
+    # Without a buffer, each line is in the file at once, and `write` returns how much of it is.
+    with (out / LOG).open("ab", buffering=0) as file:
+        saved_lines = [line for line in _complete_lines(out) if json.loads(line)["step"] <= done]
+        file.truncate(sum(len(line) for line in saved_lines))
+        unwritten = b""
+        failed = False
 
         def log(state: TrainState) -> None:
-            nonlocal waiting, failed
+            nonlocal unwritten, failed
             rate = learning_rate(state.config, state.step)
-            told = {"step": state.step, "loss": state.loss, "lr": rate}
-            waiting += json.dumps(told).encode() + b"\n"
+            record = {"step": state.step, "loss": state.loss, "lr": rate}
+            unwritten += json.dumps(record).encode() + b"\n"
             try:
-                waiting = waiting[lines.write(waiting) :]
+                unwritten = unwritten[file.write(unwritten) :]
                 if board:
                     board.add_scalar("loss", state.loss, state.step)
                     board.add_scalar("lr", rate, state.step)
             except OSError as error:
                 if not failed:
-                    _say(
-                        state.step,
-                        MachineError(f"{out / LOG} cannot be written ({error.strerror})"),
-                    )
+                    failure = MachineError(f"{out / LOG} cannot be written ({error.strerror})")
+                    _print_failure(state.step, failure)
                 failed = True
             else:
                 failed = False
 
         yield log
     if board:
-        with spared(done):
+        with report_failed_write(done):
             board.close()
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
-    """The lines of the log that are whole."""
-    return [json.loads(line) for line in _whole(out)]
+    """Read the log; an incomplete last line is left out."""
+    return [json.loads(line) for line in _complete_lines(out)]
 
 
-def _whole(out: Path) -> list[bytes]:
+def _complete_lines(out: Path) -> list[bytes]:
     lines = (out / LOG).read_bytes().splitlines(keepends=True)
     return [line for line in lines if line.endswith(b"\n")]
 
 
-def _tensorboard(out: Path, done: int) -> Any:
+def _open_tensorboard(out: Path, done: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise MachineError("--tensorboard: pip install tensorboard, which is missing") from None
-    # What was logged beyond the saved state is taken back: it comes again.
+        raise MachineError(
+            "--tensorboard: the package tensorboard is not installed; run pip install tensorboard."
+        ) from None
+    # Events after the saved state are removed, because these steps are repeated.
     return SummaryWriter(out / "tensorboard", purge_step=done + 1 if done else None)

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM: asked about between steps where there is work to save, at once elsewhere."""
+"""How commands end on Ctrl-C and SIGTERM: at once, or after the current training step.
+
+Training has work to save, so `stop_between_steps` lets its loop finish the step. Everything else
+ends where it is, by an exception, which removes half-written files on its way.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,12 @@ from dataclasses import dataclass
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, as Ctrl-C is a KeyboardInterrupt: what is half-written is taken away on the way."""
+    """Raised on SIGTERM, as Python raises KeyboardInterrupt on Ctrl-C."""
 
 
 @contextmanager
 def sigterm_is_raised() -> Iterator[None]:
-    """Have SIGTERM end what runs in here by `Terminated`, not by ending the process on the spot."""
+    """Raise `Terminated` on SIGTERM within this context, instead of ending the process at once."""
 
     def end(_number: int, _frame: object) -> None:
         raise Terminated
@@ -28,27 +32,22 @@ def sigterm_is_raised() -> Iterator[None]:
 
 @dataclass
 class Stop:
-    """Whether a signal has asked the run to end; `exit_code` is 130 for Ctrl-C, 143 for SIGTERM."""
+    """The number of the signal that asked the run to end, or None."""
 
     signal: int | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """128 and the signal's number, as shells count."""
-        return 128 + (self.signal or 0)
 
 
 @contextmanager
 def stop_between_steps() -> Iterator[Stop]:
-    """Hold back the first Ctrl-C or SIGTERM for the loop to see; a second one ends the program."""
+    """Record the first Ctrl-C or SIGTERM for the loop to see; a second one ends the program."""
     stop = Stop()
 
-    def ask(number: int, _frame: object) -> None:
+    def record(number: int, _frame: object) -> None:
         stop.signal = number
         for n, handler in before.items():
             signal.signal(n, handler)
 
-    before = {n: signal.signal(n, ask) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, record) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

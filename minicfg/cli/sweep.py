@@ -1,8 +1,9 @@
-"""What `minicfg evaluate` and `sweep` do: a trained model scored, at a few w and over many.
+"""The command `minicfg sweep`: the scores of a model over many weights, with a page.
 
 A sweep reproduces in small the shape of the paper's tables 1 and 2 (Ho and Salimans 2022,
-arXiv:2207.12598): Frechet distance and Inception-style score over w, for several shares of dropped
-labels or numbers of steps. It says in words whether these images show what ImageNet showed.
+arXiv:2207.12598): Frechet distance and Inception-style score over w, for several fractions of
+dropped labels or several numbers of steps. It states whether these images show what ImageNet
+showed.
 """
 
 from __future__ import annotations
@@ -15,203 +16,118 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as to_bytes
-from tqdm import tqdm
 
-from minicfg.cli.options import How
-from minicfg.cli.train import MOST, draw, held, run_training
+from minicfg.cli.evaluate import (
+    ScoringPlan,
+    describe_classifier,
+    load_and_check,
+    score_at_each_weight,
+    score_rows,
+    train_and_save_classifier,
+)
+from minicfg.cli.options import SamplingOptions
+from minicfg.cli.run_folder import lock_run_folder
+from minicfg.cli.sample import draw
+from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
-from minicfg.data import Dataset, check_seed
-from minicfg.datasets.load import load_data
-from minicfg.distributed import Ranks
-from minicfg.errors import DataError, UsageError
-from minicfg.io.atomic import write_whole
-from minicfg.io.checkpoint import Checkpoint, check_writable, load
-from minicfg.metrics.classifier import Judge, check_images, train_judge
-from minicfg.metrics.evaluate import Scores, evaluate, evaluate_real
+from minicfg.data import Dataset
+from minicfg.errors import UsageError
+from minicfg.io.atomic import check_writable, write_atomic
+from minicfg.io.checkpoint import Checkpoint, load
+from minicfg.metrics.classifier import Classifier
+from minicfg.metrics.evaluate import Scores, evaluate_real
 from minicfg.viz import plots
-from minicfg.viz.page import HEAD, Picture, print_table, score_row, write_report
+from minicfg.viz.page import SCORE_COLUMNS, Picture, print_table, write_report
 
-EACH = 8  # samples of a class in the sweep's pictures
-MOST_WS = 1000
+PICTURES_PER_CLASS = 8  # samples of a class at each w, on the page
+MAX_WEIGHTS = 1000
 
 
-def parse_ws(text: str) -> tuple[float, ...]:
-    """`0:4:0.1` is 0, 0.1, ..., 4; `0,0.3,1` is these three. Finite, increasing.
+def parse_weights(text: str) -> tuple[float, ...]:
+    """Parse `0:4:0.1`, which is 0, 0.1, ..., 4, or `0,0.3,1`; finite and increasing.
 
-    >>> parse_ws("0:1:0.5"), parse_ws("-1,2")
+    >>> parse_weights("0:1:0.5"), parse_weights("-1,2")
     ((0.0, 0.5, 1.0), (-1.0, 2.0))
     """
-    needed = f"--w {text}: from:to:step with a step above 0, or increasing numbers like 0,0.3,1"
+    refused = UsageError(
+        f"--w {text} is not a range of weights; write from:to:step with a step above 0, such as "
+        "0:4:0.1, or increasing numbers, such as 0,0.3,1."
+    )
     try:
         numbers = [float(part) for part in text.replace(":", ",").split(",")]
     except ValueError:
-        raise UsageError(f"{needed}, is needed") from None
+        raise refused from None
     if not all(map(math.isfinite, numbers)):
-        raise UsageError(f"{needed}, is needed")
+        raise refused
     if ":" in text:
-        if text.count(":") != 2 or "," in text or numbers[2] <= 0 or numbers[1] < numbers[0]:
-            raise UsageError(f"{needed}, is needed")
+        if text.count(":") != 2 or "," in text:
+            raise refused
         low, high, step = numbers
-        if (high - low) / step >= MOST_WS:
-            raise UsageError(f"--w {text}: too many weights; at most {MOST_WS} are allowed")
+        if step <= 0 or high < low:
+            raise refused
+        if (high - low) / step >= MAX_WEIGHTS:
+            raise UsageError(
+                f"--w {text} has too many weights; at most {MAX_WEIGHTS} are allowed, so choose a "
+                "larger step."
+            )
         count = int((high - low) / step + 1e-9) + 1
         numbers = [round(low + i * step, 10) for i in range(count)]
     if any(later <= earlier for earlier, later in pairwise(numbers)):
-        raise UsageError(f"{needed}, is needed")
+        raise refused
     return tuple(numbers)
 
 
-def evaluate_into(
-    out: Path, path: Path, *, ws: Sequence[float], steps: int, n: int, seed: int, how: How,
+def run_sweep(
+    out: Path,
+    path: Path,
+    *,
+    ws: Sequence[float],
+    steps: Sequence[int],
+    p_uncond: Sequence[float],
+    n: int,
+    seed: int,
+    options: SamplingOptions,
     device: str = "cpu",
-) -> int:  # fmt: skip
-    """Score a model at each w beside real images; `metrics.json` and the judge go into `out`."""
-    trained, data = _prepared(out, path, ws, [steps], n, seed, how, device)
-    with held(out):
-        judge = _judge(out, data, trained.device, seed)
-        scores = _scores(trained, data, judge, ws, steps, n, seed, how)
-        real = evaluate_real(judge, data, n)
-        print_table(HEAD, _rows(ws, scores, real))
-        metrics = {
-            "real": asdict(real),
-            "scores": [{"w": w, **asdict(s)} for w, s in zip(ws, scores, strict=True)],
-            "sampling": {"how": str(how), "steps": steps, "seed": seed, "samples": n},
-            "judge": _about(judge, seed),
-        }
-        write_whole(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
-    print(out / "metrics.json")
-    return 0
+) -> int:
+    """Score over `ws` for each number of steps and each p_uncond; write tables, curves and a page.
 
-
-def sweep_into(
-    out: Path, path: Path, *, ws: Sequence[float], steps: Sequence[int],
-    p_uncond: Sequence[float], n: int, seed: int, how: How, device: str = "cpu",
-) -> int:  # fmt: skip
-    """Score over `ws` for each number of steps and each p_uncond; tables, curves and a page.
-
-    Returns the exit code: 0, or 130 and 143 where a signal stopped the training of a variant.
+    Returns the exit code: 0, or 130 or 143 where a signal stopped the training of a variant.
     """
-    steps = tuple(dict.fromkeys(steps))
     for p in p_uncond:
-        TrainConfig(p_uncond=p)  # refuses what is no share, before any work
-    trained, data = _prepared(out, path, ws, steps, n, seed, how, device)
-    with held(out):
-        judge = _judge(out, data, trained.device, seed)
-        models = {f"p_uncond = {trained.config.p_uncond:g}": trained}
-        if p_uncond:
-            models = {}
+        TrainConfig(p_uncond=p)  # refuses a number that is no probability, before any work
+    plan = ScoringPlan(ws, tuple(dict.fromkeys(steps)), n, seed, options)
+    trained, data = load_and_check(out, path, plan, device)
+    with lock_run_folder(out):
+        classifier = train_and_save_classifier(out, data, trained.device, seed)
+        if not p_uncond:
+            models = {f"p_uncond = {trained.config.p_uncond:g}": trained}
+        else:
+            models = dict[str, Checkpoint]()
             for p in dict.fromkeys(p_uncond):
-                model, code = _variant(trained, data, p, out / f"p_uncond-{p:g}")
+                model, code = _load_or_train_variant(trained, data, p, out / f"p_uncond-{p:g}")
                 if code or model is None:
                     return code
                 models[f"p_uncond = {p:g}"] = model
-        found: dict[str, list[Scores]] = {}
+        scores = dict[str, list[Scores]]()
         for name, model in models.items():
-            for count in steps:
-                key = name if len(steps) == 1 else f"{name}, {count} steps"
-                found[key] = _scores(model, data, judge, ws, count, n, seed, how)
-        _write(out, next(iter(models.values())), data, judge, ws, steps, found, n, seed, how)
+            for count in plan.steps:
+                variant = name if len(plan.steps) == 1 else f"{name}, {count} steps"
+                scores[variant] = score_at_each_weight(model, data, classifier, plan, count)
+        _write_results(out, next(iter(models.values())), data, classifier, plan, scores)
     return 0
 
 
-def findings(ws: Sequence[float], found: Mapping[str, Sequence[Scores]]) -> list[str]:
-    """What the paper found on ImageNet, said of these scores, their errors beside them."""
-    said: list[str] = []
-    for name, scores in found.items():
-        score = [s.inception_score for s in scores]
-        top = max(range(len(ws)), key=lambda i: score[i])
-        end = f"{score[-1]:.2f} +- {scores[-1].inception_score_se:.2f} at w = {ws[-1]:g}"
-        if top == len(ws) - 1:
-            said.append(f"{name}: the Inception-style score is highest at the largest w, {end}.")
-        else:
-            said.append(
-                f"{name}: the Inception-style score is highest at w = {ws[top]:g}, "
-                f"{score[top]:.2f} +- {scores[top].inception_score_se:.2f}, and {end}; on ImageNet "
-                "it rose throughout."
-            )
-        low = min(range(len(ws)), key=lambda i: scores[i].frechet)
-        lowest, first = scores[low], scores[0]
-        gap = first.frechet - lowest.frechet
-        bar = math.hypot(first.frechet_se, lowest.frechet_se)
-        where = f"lowest at w = {ws[low]:g}, {lowest.frechet:.3g} +- {lowest.frechet_se:.2g}"
-        told = f"{gap:.2g} below that of w = {ws[0]:g}"
-        if 0 < low < len(ws) - 1 and gap > 2 * bar:
-            said.append(f"{name}: the Frechet distance is {where}, {told}: as on ImageNet.")
-        else:
-            said.append(
-                f"{name}: the Frechet distance is {where}, {told}, whose error is {bar:.2g}: no "
-                "minimum at a small w above 0, as ImageNet showed, that can be told from chance."
-            )
-    return said
-
-
-def _prepared(
-    out: Path, path: Path, ws: Sequence[float], steps: Sequence[int], n: int, seed: int, how: How,
-    device: str,
-) -> tuple[Checkpoint, Dataset]:  # fmt: skip
-    """Refuse what cannot be before any work and before `out` is there; the model and its data."""
-    if not ws or not steps:
-        raise UsageError(f"--{'steps' if ws else 'w'} is empty: one or more are needed")
-    check_seed(seed)
-    how.check_ws(ws)
-    how.mix()
-    trained = load(path, Ranks().device(device))
-    for count in steps:
-        how.table(trained.schedule, count, trained.config.prediction)
-    data = load_data(trained.config.data, trained.config.size)
-    if data.classes != trained.classes or data.shape != trained.shape:
-        raise DataError(
-            f"{trained.config.data} has {data.num_classes} classes of {data.shape}: {path} was "
-            f"trained on {len(trained.classes)} of {trained.shape}, other data"
-        )
-    if not 4 * data.num_classes <= n <= MOST:
-        raise UsageError(
-            f"n = {n}: at least {4 * data.num_classes}, 4 a class, and at most {MOST} are needed"
-        )
-    check_images(data, 18)  # of which the judge's held-out fifth has 4, as `evaluate` needs
-    check_writable(out)
-    return trained, data
-
-
-def _judge(out: Path, data: Dataset, device: torch.device, seed: int) -> Judge:
-    """A judge of `data` on `device`; what it has learnt, on the CPU as ever, goes into `out`."""
-    judge = train_judge(data, seed=seed)
-    write_whole(out / "judge.safetensors", to_bytes(judge.state_dict()))
-    return judge.to(device)
-
-
-def _about(judge: Judge, seed: int) -> dict[str, object]:
-    return {
-        "file": "judge.safetensors",
-        "network": str(judge),
-        "images": judge.shape,
-        "seed": seed,
-        "held_out_accuracy": judge.held_out_accuracy,
-    }
-
-
-def _scores(
-    trained: Checkpoint, data: Dataset, judge: Judge, ws: Sequence[float], steps: int, n: int,
-    seed: int, how: How,
-) -> list[Scores]:  # fmt: skip
-    """The scores at each w, of `n` samples from the same noise."""
-    table, rule = how.table(trained.schedule, steps, trained.config.prediction), how.mix()
-    y = torch.arange(n, device=trained.device) % data.num_classes
-    scores = list[Scores]()
-    label = f"p_uncond = {trained.config.p_uncond:g}, {steps} steps"
-    with tqdm(total=n * len(ws), desc=label, unit=" images", disable=None) as bar:
-        for w in ws:
-            x = draw(trained.model, y, table, data.shape, w=w, seed=seed, rule=rule, bar=bar)
-            scores.append(evaluate(x, y, judge, data))
-    return scores
-
-
-def _variant(
-    trained: Checkpoint, data: Dataset, p: float, out: Path
+def _load_or_train_variant(
+    trained: Checkpoint,
+    data: Dataset,
+    p_uncond: float,
+    out: Path,
 ) -> tuple[Checkpoint | None, int]:
-    """The same run with another share of dropped labels: found in `out`, or trained into it."""
-    config = replace(trained.config, p_uncond=p)
+    """The same run with another fraction of dropped labels, from `out` or trained into it.
+
+    Returns the model, and the exit code of its training.
+    """
+    config = replace(trained.config, p_uncond=p_uncond)
     if config == trained.config:
         return trained, 0
     if (out / "model.safetensors").exists():
@@ -223,63 +139,141 @@ def _variant(
     return Checkpoint.of(state), code
 
 
-def _rows(ws: Sequence[float], scores: Sequence[Scores], real: Scores) -> list[list[str]]:
-    rows = [score_row(f"{w:g}", s) for w, s in zip(ws, scores, strict=True)]
-    return [*rows, score_row("real images", real)]
+def findings(ws: Sequence[float], scores: Mapping[str, Sequence[Scores]]) -> list[str]:
+    """Compare each variant's scores with what the paper found on ImageNet, in sentences."""
+    sentences: list[str] = []
+    for name, of_variant in scores.items():
+        sentences.append(_finding_on_inception_score(name, ws, of_variant))
+        sentences.append(_finding_on_frechet_distance(name, ws, of_variant))
+    return sentences
 
 
-def _write(
-    out: Path, trained: Checkpoint, data: Dataset, judge: Judge, ws: Sequence[float],
-    steps: Sequence[int], found: Mapping[str, Sequence[Scores]], n: int, seed: int, how: How,
-) -> None:  # fmt: skip
-    """`sweep.json`, the table in the paper's layout, `curves.png`, `trade_off.png`, the page."""
-    real, first = evaluate_real(judge, data, n), next(iter(found.values()))
-    head = ["w", *(f"Frechet, {name}" for name in found), *(f"score, {name}" for name in found)]
-    rows = [
-        [
-            f"{w:g}",
-            *(f"{s[i].frechet:.3f} +- {s[i].frechet_se:.3f}" for s in found.values()),
-            *(
-                f"{s[i].inception_score:.2f} +- {s[i].inception_score_se:.2f}"
-                for s in found.values()
-            ),
-        ]
-        for i, w in enumerate(ws)
-    ]
-    print_table(head, rows)
-    said = findings(ws, found)
-    print("\n".join(said))
-    every = {name: [asdict(s) for s in scores] for name, scores in found.items()}
-    about = {"ws": list(ws), "scores": every, "real": asdict(real), "findings": said}
-    about |= {"how": str(how), "samples": n, "seed": seed, "judge": _about(judge, seed)}
-    write_whole(out / "sweep.json", f"{json.dumps(about, indent=1)}\n".encode())
-    curves, trade_off = plots.sweep_curves(ws, found), plots.trade_off(ws, first, real)
+def _finding_on_inception_score(name: str, ws: Sequence[float], scores: Sequence[Scores]) -> str:
+    best = max(range(len(ws)), key=lambda i: scores[i].inception_score)
+    at_best = f"{scores[best].inception_score:.2f} +- {scores[best].inception_score_se:.2f}"
+    at_end = f"{scores[-1].inception_score:.2f} +- {scores[-1].inception_score_se:.2f}"
+    if best == len(ws) - 1:
+        return (
+            f"{name}: the Inception-style score is highest at the largest w, {at_end} at "
+            f"w = {ws[-1]:g}."
+        )
+    return (
+        f"{name}: the Inception-style score is highest at w = {ws[best]:g}, {at_best}, and "
+        f"{at_end} at w = {ws[-1]:g}; on ImageNet it rose throughout."
+    )
+
+
+def _finding_on_frechet_distance(name: str, ws: Sequence[float], scores: Sequence[Scores]) -> str:
+    best = min(range(len(ws)), key=lambda i: scores[i].frechet)
+    lowest = scores[best]
+    first = scores[0]
+    gap = first.frechet - lowest.frechet
+    standard_error = math.hypot(first.frechet_se, lowest.frechet_se)
+    comparison = (
+        f"{name}: the Frechet distance is lowest at w = {ws[best]:g}, "
+        f"{lowest.frechet:.3g} +- {lowest.frechet_se:.2g}, {gap:.2g} below that of w = {ws[0]:g}"
+    )
+    if 0 < best < len(ws) - 1 and gap > 2 * standard_error:
+        return f"{comparison}: as on ImageNet."
+    return (
+        f"{comparison} (standard error {standard_error:.2g}): no significant minimum at a small w "
+        "above 0, where ImageNet has one."
+    )
+
+
+def _write_results(
+    out: Path,
+    trained: Checkpoint,
+    data: Dataset,
+    classifier: Classifier,
+    plan: ScoringPlan,
+    scores: Mapping[str, Sequence[Scores]],
+) -> None:
+    """Print the table and the findings; write `sweep.json`, both pictures and the page."""
+    real = evaluate_real(classifier, data, plan.n)
+    _print_table_in_papers_layout(plan.ws, scores)
+    sentences = findings(plan.ws, scores)
+    print("\n".join(sentences))
+    results = {
+        "ws": list(plan.ws),
+        "scores": {name: [asdict(s) for s in values] for name, values in scores.items()},
+        "real": asdict(real),
+        "findings": sentences,
+        "options": str(plan.options),
+        "samples": plan.n,
+        "seed": plan.seed,
+        "classifier": describe_classifier(classifier, plan.seed),
+    }
+    write_atomic(out / "sweep.json", f"{json.dumps(results, indent=1)}\n".encode())
+    first_name, first_scores = next(iter(scores.items()))
+    curves = plots.sweep_curves(plan.ws, scores)
+    trade_off = plots.trade_off(plan.ws, first_scores, real)
     plots.save_figure(curves, out / "curves.png")
     plots.save_figure(trade_off, out / "trade_off.png")
-    K, stops = data.num_classes, list[tuple[str, Picture]]()
-    table, rule = how.table(trained.schedule, steps[0], trained.config.prediction), how.mix()
-    y = torch.arange(EACH * K, device=trained.device) % K
-    for w in ws:
-        x = draw(trained.model, y, table, data.shape, w=w, seed=seed, rule=rule)
-        caption = f"w = {w:g}: {EACH} samples of each class; the noise is the same at every w"
-        grid = plots.image_grid(x.unflatten(0, (EACH, K)), [""] * EACH, data.classes, caption)
-        stops.append((f"w = {w:g}", Picture(plots.png(grid), caption)))
+    steps = ", ".join(map(str, plan.steps))
     write_report(
         out / "report.html",
         title=f"Guidance over w: {data.name}",
-        sentences=said,
-        stops=stops,
-        head=HEAD,
-        rows=_rows(ws, first, real),
+        sentences=sentences,
+        stops=_draw_picture_at_each_weight(trained, data, plan),
+        head=SCORE_COLUMNS,
+        rows=score_rows(plan.ws, first_scores, real),
         pictures=[
-            Picture(plots.png(curves), "Over w, a curve a variant, as in the paper's tables."),
-            Picture(plots.png(trade_off), "Left: relevance against diversity. Right: distance."),
+            Picture(
+                plots.png_bytes(curves),
+                "Scores over w, one curve per variant, as in the paper's tables.",
+            ),
+            Picture(
+                plots.png_bytes(trade_off),
+                "Left: relevance against diversity. Right: distance to the real images.",
+            ),
         ],
         made={
-            "the table's variant": next(iter(found)),
-            "classifier": f"{judge.held_out_accuracy:.1%} right on real images held out",
-            "sampling": f"{how}, {n} samples, {', '.join(map(str, steps))} steps, seed {seed}",
+            "variant in the table": first_name,
+            "classifier": f"{classifier.held_out_accuracy:.1%} accuracy on held-out real images",
+            "sampling": f"{plan.options}, {plan.n} samples, {steps} steps, seed {plan.seed}",
             "training": ", ".join(f"{k} {v}" for k, v in asdict(trained.config).items()),
         },
     )
     print(f"Report: {(out / 'report.html').resolve()}")
+
+
+def _print_table_in_papers_layout(
+    ws: Sequence[float],
+    scores: Mapping[str, Sequence[Scores]],
+) -> None:
+    """Print one row per w, with the Frechet distances and then the scores of all variants."""
+    head = ["w"]
+    head += [f"Frechet, {name}" for name in scores]
+    head += [f"score, {name}" for name in scores]
+    rows: list[list[str]] = []
+    for i, w in enumerate(ws):
+        at_w = [values[i] for values in scores.values()]
+        row = [f"{w:g}"]
+        row += [f"{s.frechet:.3f} +- {s.frechet_se:.3f}" for s in at_w]
+        row += [f"{s.inception_score:.2f} +- {s.inception_score_se:.2f}" for s in at_w]
+        rows.append(row)
+    print_table(head, rows)
+
+
+def _draw_picture_at_each_weight(
+    trained: Checkpoint,
+    data: Dataset,
+    plan: ScoringPlan,
+) -> list[tuple[str, Picture]]:
+    """Draw samples of every class at each w, for the slider of the page."""
+    K = data.num_classes
+    table = plan.options.make_table(trained.schedule, plan.steps[0], trained.config.prediction)
+    rule = plan.options.make_rule()
+    y = torch.arange(PICTURES_PER_CLASS * K, device=trained.device) % K
+    stops: list[tuple[str, Picture]] = []
+    for w in plan.ws:
+        x = draw(trained.model, y, table, data.shape, w=w, seed=plan.seed, rule=rule)
+        cells = x.unflatten(0, (PICTURES_PER_CLASS, K))
+        caption = (
+            f"w = {w:g}: {PICTURES_PER_CLASS} samples of each class; the noise is the same at "
+            "every w"
+        )
+        grid = plots.image_grid(cells, [""] * PICTURES_PER_CLASS, data.classes, caption)
+        stops.append((f"w = {w:g}", Picture(plots.png_bytes(grid), caption)))
+    return stops

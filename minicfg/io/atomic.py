@@ -1,9 +1,10 @@
-"""Results that are whole or not there, and folders that one run at a time writes into."""
+"""Atomic file writes, a test that a folder can be written to, and a lock on a folder."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,57 +12,117 @@ from minicfg.errors import MachineError
 
 try:
     import fcntl
-except ImportError:  # Windows: two runs in one folder are then not told from one
+except ImportError:  # Windows has no such locks, so there every folder counts as free.
     fcntl = None
 
 
-def write_whole(path: str | Path, content: bytes) -> None:
-    """Put `content` into a new file beside `path` and rename it: a reader finds all or what was.
+def write_atomic(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path`, so that a reader finds the old file or the new one, never a part.
 
-    A link is followed, and the file it leads to replaced.
+    The content goes to a temporary file in the same folder, reaches the disk, and is then renamed
+    to `path`. If `path` is a symbolic link, the file that it points to is replaced.
 
     Raises:
-        MachineError: where the disk is full or the folder refuses, or where no file stands but a
-            folder or a device; what stood there still stands.
+        MachineError: if the disk is full, the folder cannot be written to, or `path` is a folder or
+            a device. The old file is then unchanged.
     """
     file = Path(os.path.realpath(path))
-    # Two processes that write the same never write into one; and the name is never too long.
+    # The process ID keeps two processes that write to the same path out of each other's temporary
+    # file. A name that does not contain the name of the file is never too long.
     temporary = file.with_name(f".minicfg-{os.getpid()}.tmp")
     try:
-        if file.exists() and not file.is_file():  # a rename would put a file in a device's place
-            raise MachineError(f"{path} is no file: another name is needed")
+        if file.exists() and not file.is_file():  # A rename could replace a device by a file.
+            raise MachineError(
+                f"{path} cannot be saved, because it is a folder or a device: choose another name"
+            )
+        _remove_leftovers(file.parent)
         with temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(file)
+        _fsync_folder(file.parent)
     except OSError as error:
         raise MachineError(
-            f"{path} cannot be saved ({error.strerror}): free space, or another folder, is needed"
+            f"{path} cannot be saved ({error.strerror}): free some space or choose another folder"
         ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def only_writer(folder: Path) -> Iterator[bool]:
-    """Hold `folder` for the time of a run; whether it was free.
+def check_writable(folder: str | Path) -> Path:
+    """Create `folder` if it does not exist and write to it, before any long work begins.
 
-    The hold is a lock on the folder itself, which the system takes back from a process however it
-    ends: none is ever left behind. Where a file system has no such locks every folder is free.
+    Raises:
+        MachineError: if that fails.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Where the system allows it, this file has no name. Several ranks can then test the same
+        # folder at once, and a process that is killed here leaves nothing behind.
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
+            probe.flush()
+    except OSError as error:
+        raise MachineError(
+            f"{folder} cannot be written to ({error.strerror}): choose another folder"
+        ) from error
+    return folder
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[bool]:
+    """Lock `folder` inside the `with` block; the value is False if another process holds the lock.
+
+    The lock is on the folder itself, and the system releases it when the process ends, however it
+    ends, so a stale lock cannot exist. On a file system without such locks the value is True.
     """
     if fcntl is None:
         yield True
         return
-    descriptor, free = os.open(folder, os.O_RDONLY), True
+    is_free = True
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            free = False
-        except OSError:  # no locks here
+            is_free = False
+        except OSError:  # This file system has no locks.
             pass
-        yield free
+        yield is_free
     finally:
-        os.close(descriptor)  # and the lock with it
+        os.close(descriptor)  # Closing it also releases the lock.
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of processes that were killed while they were writing."""
+    for leftover in folder.glob(".minicfg-*.tmp"):
+        process = leftover.stem.removeprefix(".minicfg-")
+        if process.isdecimal() and not _is_running(int(process)):
+            with contextlib.suppress(OSError):  # It may belong to another user.
+                leftover.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process has this ID. Only POSIX can tell without ending the process."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)  # Signal 0 is not sent; only the ID is checked.
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # The process belongs to another user.
+        pass
+    return True
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut. Only POSIX can open folders."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

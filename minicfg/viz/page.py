@@ -1,8 +1,12 @@
-"""One page that shows a run: self-contained, readable offline, on a phone and in the dark."""
+"""A self-contained HTML page with a slider over pictures, a table of scores, and further pictures.
+
+The page is one file. It loads nothing from elsewhere, so it can be read offline and sent by mail.
+"""
 
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,21 +15,36 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from minicfg.errors import UsageError
-from minicfg.io.atomic import write_whole
+from minicfg.io.atomic import write_atomic
 
 if TYPE_CHECKING:
     from minicfg.metrics.evaluate import Scores
 
-HEAD = (
-    "w", "class accuracy", "Frechet distance", "floor", "Inception-style score", "spread",
-    "precision", "recall",
-)  # fmt: skip
+SCORE_COLUMNS = (
+    "w",
+    "class accuracy",
+    "Frechet distance",
+    "floor",
+    "Inception-style score",
+    "spread",
+    "precision",
+    "recall",
+)
+MAX_TICK_LABELS = 9  # More labels below the slider would run into each other.
 
-HEADINGS = ("One w at a time", "Guidance weight:", "Scores", "Pictures")
+
+@dataclass(frozen=True)
+class Headings:
+    """The headings of a page."""
+
+    slider: str = "One w at a time"
+    label: str = "Guidance weight:"  # Beside the slider.
+    table: str = "Scores"
+    pictures: str = "Pictures"
 
 
 def score_row(name: str, s: Scores) -> list[str]:
-    """The cells of a table below `HEAD`."""
+    """Return one row of a table with the columns `SCORE_COLUMNS`, each score with its error."""
     return [
         name,
         f"{s.accuracy:.1%} +- {s.accuracy_se:.1%}",
@@ -39,22 +58,23 @@ def score_row(name: str, s: Scores) -> list[str]:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print right-aligned columns, a line a row."""
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    for row in (head, *rows):
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    """Print a table with right-aligned columns, one line per row."""
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file's bytes, PNG or GIF, and what it shows, which is also its alternative text."""
+    """The bytes of a PNG or GIF file, and a caption, which is also the alternative text."""
 
     content: bytes
     caption: str
 
     @property
     def source(self) -> str:
-        """As a `data:` address, so that the page needs no second file."""
+        """The picture as a `data:` URL, so that the page needs no second file."""
         kind = "gif" if self.content.startswith(b"GIF8") else "png"
         return f"data:image/{kind};base64,{base64.b64encode(self.content).decode()}"
 
@@ -70,55 +90,69 @@ def write_report(
     pictures: Sequence[Picture],
     commands: Sequence[tuple[str, str]] = (),
     made: Mapping[str, str],
-    headings: tuple[str, str, str, str] = HEADINGS,
+    headings: Headings = Headings(),
 ) -> None:
-    """Write the page, all or nothing; nothing in it comes from outside the file.
+    """Write the page atomically.
 
     Args:
-        path: of the `.html` file, replaced where it stands.
+        path: of the `.html` file. An existing file is replaced.
         title: of the page.
-        sentences: what to see.
-        stops: the slider's, each a label such as `w = 0.5` and its picture.
-        head: of the table; empty where there is none, and each stop reads out its own caption.
-        rows: of the table, as many cells in each: first one for each stop, in turn, which is read
-            out below the stop's picture; then any others.
-        pictures: shown in turn below it.
-        commands: what one may do next, each what for and what to type.
-        made: how the run was made, name and value.
-        headings: over the slider, beside it, over the table and over the pictures.
+        sentences: paragraphs below the title.
+        stops: the positions of the slider, each a label such as `w = 0.5` and its picture.
+        head: the columns of the table. If it is empty, there is no table.
+        rows: of the table. First comes one row for each stop, in the order of the stops, then any
+            others. The row of a stop is also shown as the caption of its picture; without a table
+            the picture keeps its own caption.
+        pictures: shown below the table.
+        commands: what a reader can do next, each a purpose and the command to type.
+        made: how the run was made, as names and values.
+        headings: of the page.
     """
     if not stops:
-        raise UsageError("stops is empty: the slider needs one picture at least")
+        raise UsageError("stops is empty: the slider needs at least one picture")
     if any(len(row) != len(head) for row in rows):
-        raise UsageError(f"rows must have {len(head)} cells each, as head has")
+        raise UsageError(f"rows must have {len(head)} cells each, as many as head has")
     if head and len(rows) < len(stops):
-        raise UsageError(f"rows are {len(rows)}: the first {len(stops)} belong to the stops")
-    every = -(-len(stops) // 9)  # more labels than nine under the slider would run into each other
-    read_out = [
-        ", ".join(f"{h} {cell}" for h, cell in zip(head[1:], row[1:], strict=True)) for row in rows
-    ] or [picture.caption for _, picture in stops]
+        raise UsageError(f"{len(rows)} rows for {len(stops)} stops: give one row for each stop")
     page = _PAGE.substitute(
         title=escape(title),
         sentences="".join(f"<p>{escape(s)}</p>" for s in sentences),
         last=len(stops) - 1,
         first=escape(stops[0][0]),
-        ticks="".join(
-            f"<span>{'' if i % every else escape(label)}</span>"
-            for i, (label, _) in enumerate(stops)
-        ),
-        stops="".join(
-            _figure(picture, said, f'data-label="{escape(label)}"{" hidden" if i else ""}')
-            for i, ((label, picture), said) in enumerate(zip(stops, read_out, strict=False))
-        ),
-        scores=_scores(headings[2], head, rows) if head else "",
-        next=_next(commands) if commands else "",
+        ticks=_ticks([label for label, _ in stops]),
+        stops=_stops(stops, head, rows),
+        scores=_table(headings.table, head, rows) if head else "",
+        next=_commands(commands) if commands else "",
         pictures="".join(_figure(picture, picture.caption) for picture in pictures),
-        one=escape(headings[0]),
-        label=escape(headings[1]),
-        shown=f"<h2>{escape(headings[3])}</h2>" if pictures else "",
+        one=escape(headings.slider),
+        label=escape(headings.label),
+        shown=f"<h2>{escape(headings.pictures)}</h2>" if pictures else "",
         made="".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in made.items()),
     )
-    write_whole(path, page.encode(errors="backslashreplace"))  # names of files need not be text
+    # The name of a file may contain bytes that are not UTF-8.
+    write_atomic(path, page.encode(errors="backslashreplace"))
+
+
+def _ticks(labels: Sequence[str]) -> str:
+    """Return the ticks below the slider, of which at most `MAX_TICK_LABELS` are labelled."""
+    every = math.ceil(len(labels) / MAX_TICK_LABELS)
+    shown = [label if i % every == 0 else "" for i, label in enumerate(labels)]
+    return "".join(f"<span>{escape(label)}</span>" for label in shown)
+
+
+def _stops(
+    stops: Sequence[tuple[str, Picture]], head: Sequence[str], rows: Sequence[Sequence[str]]
+) -> str:
+    """Return one figure for each stop, all but the first hidden."""
+    figures = list[str]()
+    for i, (label, picture) in enumerate(stops):
+        caption = picture.caption
+        if head:
+            cells = zip(head[1:], rows[i][1:], strict=True)
+            caption = ", ".join(f"{column} {cell}" for column, cell in cells)
+        hidden = " hidden" if i else ""
+        figures.append(_figure(picture, caption, f'data-label="{escape(label)}"{hidden}'))
+    return "".join(figures)
 
 
 def _figure(picture: Picture, caption: str, attributes: str = "") -> str:
@@ -126,23 +160,25 @@ def _figure(picture: Picture, caption: str, attributes: str = "") -> str:
     return f"<figure {attributes}>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _scores(heading: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top, body = _row("th scope=col", head), "".join(_row("td", row) for row in rows)
+def _table(heading: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    top = _row("th scope=col", head)
+    body = "".join(_row("td", row) for row in rows)
     table = f'<table><thead>{top}</thead><tbody id="scores">{body}</tbody></table>'
     return f'<h2>{escape(heading)}</h2>\n<div class="scroll">{table}</div>'
 
 
-def _next(commands: Sequence[tuple[str, str]]) -> str:
-    lines = (f"<dt>{escape(a)}</dt><dd><code>{escape(b)}</code></dd>" for a, b in commands)
-    return f"<h2>What to do next</h2>\n<dl>{''.join(lines)}</dl>"
-
-
 def _row(cell: str, texts: Sequence[str]) -> str:
+    """Return a row of the table; `cell` is the tag of a cell with its attributes."""
     tag = cell.split()[0]
     return "<tr>" + "".join(f"<{cell}>{escape(text)}</{tag}>" for text in texts) + "</tr>"
 
 
-# The policy in the head has the browser refuse whatever is not in the page.
+def _commands(commands: Sequence[tuple[str, str]]) -> str:
+    lines = (f"<dt>{escape(a)}</dt><dd><code>{escape(b)}</code></dd>" for a, b in commands)
+    return f"<h2>What to do next</h2>\n<dl>{''.join(lines)}</dl>"
+
+
+# Because of the policy in the head, a browser refuses to load anything that is not in the page.
 _PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import io
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+from minicfg.io.atomic import write_atomic
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("tutorial", "minicfg", "kernels")
@@ -41,18 +44,17 @@ def made_from(module: str) -> set[Path]:
 def fingerprint(lesson: str) -> str:
     """A name for the figure as it is now: it changes with any file that the lesson needs."""
     digest = hashlib.sha256()
-    for path in sorted(made_from(f"tutorial.{lesson}")):
+    for path in sorted(made_from(f"tutorial.figures.{lesson}")):
         digest.update(path.read_bytes())
     return f"{lesson}-{digest.hexdigest()[:16]}.png"
 
 
 def draw(lesson: str, path: str) -> str:
     """Draw one lesson's figure into `path`."""
-    unfinished = Path(path).with_suffix(".tmp")
-    importlib.import_module(f"tutorial.{lesson}").figure().savefig(
-        unfinished, dpi=130, format="png"
-    )
-    unfinished.replace(path)
+    drawn = io.BytesIO()
+    figure = importlib.import_module(f"tutorial.figures.{lesson}").figure()
+    figure.savefig(drawn, dpi=130, format="png")
+    write_atomic(path, drawn.getvalue())
     return lesson
 
 

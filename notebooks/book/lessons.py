@@ -27,6 +27,8 @@ class Lesson:
     """The docstring after the title."""
     code: str
     """The module after the docstring."""
+    drawing: str
+    """The module in tutorial/figures with its figure and its checks."""
     caption: str
     """What its figure shows."""
     claim: str
@@ -90,7 +92,9 @@ def read(path: Path, row: list[str]) -> Lesson:
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     title, _, derivation = (ast.get_docstring(tree) or "").partition("\n")
-    figure = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "figure")
+    drawing = (ROOT / "tutorial/figures" / path.name).read_text(encoding="utf-8")
+    functions = [n for n in ast.parse(drawing).body if isinstance(n, ast.FunctionDef)]
+    figure = next(function for function in functions if function.name == "figure")
     docstring_ends = tree.body[0].end_lineno or 0
     tests = (ROOT / "tests/tutorial" / f"test_{path.stem}.py").read_text(encoding="utf-8")
     return Lesson(
@@ -98,6 +102,7 @@ def read(path: Path, row: list[str]) -> Lesson:
         title=title,
         derivation=derivation.strip(),
         code="\n".join(source.splitlines()[docstring_ends:]).strip() + "\n",
+        drawing=drawing,
         caption=" ".join((ast.get_docstring(figure) or "").split()),
         claim=row[1],
         twin=row[4],

@@ -27,6 +27,7 @@ from notebooks.book.papers import PAPERS
 
 HERE = Path(__file__).parent
 FROM_README = re.compile(r"^<!-- README: (#+ .+) -->$", re.MULTILINE)
+PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 LAYERS = ("minicfg", "kernels", "tutorial")
 PRIVATE = {"minicfg.editable_only"}
 
@@ -92,7 +93,9 @@ def routes_table(lesson: Lesson) -> str:
 
 def lesson_page(lesson: Lesson, targets: Targets) -> str:
     """One lesson: derivation, figure, code, tests."""
-    path, tests = f"tutorial/{lesson.name}.py", f"tests/tutorial/test_{lesson.name}.py"
+    path = f"tutorial/{lesson.name}.py"
+    drawing = f"tutorial/figures/{lesson.name}.py"
+    tests = f"tests/tutorial/test_{lesson.name}.py"
     marker = lesson.name[:6]
     return "\n".join(
         [
@@ -109,6 +112,9 @@ def lesson_page(lesson: Lesson, targets: Targets) -> str:
             f"(code-{lesson.name})=",
             "## The code\n",
             code_block(lesson.code),
+            f"<details><summary><code>{drawing}</code></summary>\n",
+            code_block(lesson.drawing),
+            "</details>\n",
             f"(tests-{lesson.name})=",
             "## The tests\n",
             routes_table(lesson) + "\n",
@@ -181,8 +187,7 @@ def api_page(layer: str, targets: Targets) -> str:
         else:
             tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
             parts.append(with_tokens_linked(ast.get_docstring(tree) or "", targets) + "\n")
-        parts += ["```{eval-rst}", f".. automodule:: {module}", "   :members:"]
-        parts += ["   :exclude-members: checks, figure", "```\n"]
+        parts += ["```{eval-rst}", f".. automodule:: {module}", "   :members:", "```\n"]
     return "\n".join(parts)
 
 
@@ -265,3 +270,6 @@ def write(out: Path) -> None:
         text = json.dumps(notebook(path, targets))
         (out / "notebooks" / path.name).write_text(text, encoding="utf-8")
     shutil.copy(ROOT / ".github/cover.png", out)
+    for name in PICTURE.findall((ROOT / "kernels/README.md").read_text(encoding="utf-8")):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "kernels" / name, out / name)

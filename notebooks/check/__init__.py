@@ -1,14 +1,33 @@
-"""The exercises of the notebooks: `check.ex_2_1(answer)` says right, or wrong and probably why."""
+"""The exercises of the notebooks: `check.ex_2_1(answer)` says right, or wrong and probably why.
 
-from . import ex_01, ex_02, ex_03, ex_04, ex_05, ex_06, ex_07, ex_08, ex_09
+The exercises of a sitting are imported when the first of them is used. Those of sittings 8 and 9
+import torch, so sittings 1 to 7 run where torch is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+
 from .exercise import Exercise, NotRightError
 
-EXERCISES = tuple(
-    found
-    for sitting in (ex_01, ex_02, ex_03, ex_04, ex_05, ex_06, ex_07, ex_08, ex_09)
-    for found in vars(sitting).values()
-    if isinstance(found, Exercise)
-)
-globals().update({f"ex_{e.number.replace('.', '_')}": e for e in EXERCISES})
+SITTINGS = range(1, 10)
 
-__all__ = ["EXERCISES", "NotRightError"]
+__all__ = ["SITTINGS", "NotRightError", "exercises"]
+
+
+def exercises(sitting: int) -> tuple[Exercise, ...]:
+    """The exercises of one sitting, in their order."""
+    module = importlib.import_module(f".ex_{sitting:02}", __name__)
+    return tuple(found for found in vars(module).values() if isinstance(found, Exercise))
+
+
+def __getattr__(name: str) -> Exercise:
+    """Find `ex_2_1` among the exercises of sitting 2."""
+    if found := re.fullmatch(r"ex_(\d)_(\d)", name):
+        sitting = int(found[1])
+        if sitting in SITTINGS:
+            for exercise in exercises(sitting):
+                if exercise.number == f"{found[1]}.{found[2]}":
+                    return exercise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -38,20 +38,26 @@ def main(path: str, name: str) -> None:
     """Print what was found as JSON."""
     import torch
 
-    from kernels.inspection.inspect import TARGETS, Launch, Variant, empty, inspect
+    from kernels.inspection.compile import (
+        TARGETS,
+        Launch,
+        Variant,
+        compile_launch,
+        meta_tensor,
+    )
 
     spec = importlib.util.spec_from_file_location("my_kernel", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    xt, out, xs = (empty(torch.float32, n) for n in (N, 2 * N, N))
-    args = xt, out, xs, empty(torch.float32, 8), 2.0, 1.0, N
+    xt, out, xs = (meta_tensor(torch.float32, n) for n in (N, 2 * N, N))
+    args = xt, out, xs, meta_tensor(torch.float32, 8), 2.0, 1.0, N
     yours = Launch(getattr(module, name), (N // BLOCK,), args, {"BLOCK": BLOCK}, N)
     launches = {
         "yours": yours,
         "the course's": Variant().launch(),
         "the course's, bfloat16": Variant(torch.bfloat16).launch(),
     }
-    reports = {what: inspect(launch, TARGETS[TARGET]) for what, launch in launches.items()}
+    reports = {what: compile_launch(launch, TARGETS[TARGET]) for what, launch in launches.items()}
     found = {
         what: {
             "instructions": r.per_element,

@@ -31,15 +31,15 @@ def without_solutions(source: str) -> str:
 
 
 def student_notebook(notebook: dict) -> dict:
-    """The same notebook, unsolved and not yet run."""
+    """The same notebook, unsolved, not yet run, and not paired with a script."""
     cells = []
     for cell in notebook["cells"]:
         cell = {**cell, "source": without_solutions("".join(cell["source"]))}
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
         cells.append(cell)
-    kept = {key: value for key, value in notebook["metadata"].items() if key != "widgets"}
-    return {**notebook, "metadata": kept, "cells": cells}
+    metadata = {k: v for k, v in notebook["metadata"].items() if k not in ("widgets", "jupytext")}
+    return {**notebook, "metadata": metadata, "cells": cells}
 
 
 def write_student_edition(out: Path) -> list[Path]:

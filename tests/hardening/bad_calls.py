@@ -15,18 +15,15 @@ from minicfg import editing, guidance, sampling, solvers
 from minicfg.adapters import Autoguided, schedule_from_diffusers
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, split
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.errors import DataError, MachineError, UsageError
-from minicfg.io.atomic import write_whole
+from minicfg.io.atomic import check_writable, write_atomic
 from minicfg.io.checkpoint import Checkpoint, load, save
-from minicfg.io.format import check_writable
-from minicfg.metrics.classifier import train_judge
-from minicfg.metrics.evaluate import (
-    frechet_distance,
-    inception_score,
-    precision_recall,
-    within_class_spread,
-)
+from minicfg.metrics.classifier import train_classifier
+from minicfg.metrics.frechet import frechet_distance
+from minicfg.metrics.inception_score import inception_score
+from minicfg.metrics.precision_recall import precision_recall
+from minicfg.metrics.spread import within_class_spread
 from minicfg.schedule import Schedule
 from minicfg.training import train
 from minicfg.unet import UNet
@@ -118,7 +115,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "a float": (lambda: drawn(seed=7.0), "seed = 7.0 is not"),
         "yes": (lambda: drawn(seed=True), "seed = True is not"),
         "of a split": (lambda: split(DATA, 0.5, seed=-1), "seed = -1 is not"),
-        "of a run": (lambda: TrainConfig(seed=True), "seed = True: an integer"),
+        "of a run": (lambda: TrainConfig(seed=True), "seed = True .* an integer"),
         "of noise": (ValueError, lambda: philox.normal(2**64, Y, 1, (1,)), "seed = 18446744073709"),
     },
     "tables": {
@@ -138,7 +135,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "of no steps": (lambda: Schedule.linear(0), "T = 0"),
         "of half a step": (lambda: Schedule.cosine(2.5), "T = 2.5"),  # pyright: ignore
         "of no name": (lambda: Schedule.named("square", 10), "schedule = 'square'"),
-        "that do not rise": (lambda: Schedule.from_log_snr(torch.ones(3)), "increasing values"),
+        "that do not rise": (lambda: Schedule.from_log_snr(torch.ones(3)), "does not increase"),
         "beyond float64": (lambda: Schedule.from_log_snr(Y[:2] * 99.0), "not within -36..36"),
         "without data at T = 1": (lambda: Schedule.cosine(1).zero_terminal_snr(), "T = 1"),
     },
@@ -147,19 +144,19 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "infinite": (DataError, lambda: data(x=at(-math.inf)), "finite values in -1..1"),
         "beyond 1": (DataError, lambda: data(x=at(1.01)), "x holds 0..1.01"),
         "bytes": (DataError, lambda: data(x=X.byte()), "x is torch.uint8"),
-        "flat": (DataError, lambda: data(x=X[:, 0]), r"\(4, 8, 8\): float32 \(N, C, H, W\)"),
+        "flat": (DataError, lambda: data(x=X[:, 0]), r"\(4, 8, 8\): pass float32 \(N, C"),
         "none": (DataError, lambda: data(x=X[:0], y=Y[:0]), r"\(0, 1, 8, 8\)"),
     },
     "a data set's labels": {
         "beyond the classes": (DataError, lambda: data(y=Y + 1), "y holds 1..3"),
         "too few": (DataError, lambda: data(y=Y[:3]), r"int64 \(4,\)"),
         "floats": (DataError, lambda: data(y=Y.float()), "y is torch.float32"),
-        "classes twice": (DataError, lambda: data(classes=("a", "a", "b")), "all different"),
-        "no classes": (DataError, lambda: data(classes=()), "one or more"),
+        "classes twice": (DataError, lambda: data(classes=("a", "a", "b")), "all names different"),
+        "no classes": (DataError, lambda: data(classes=()), "has no name: pass one"),
         "a size": (lambda: load_data("folder:x", 0), "size = 0 is outside"),
     },
     "settings as objects": {
-        "a float for an integer": (lambda: replace(CONFIG, steps=2.0), "steps = 2.0: an integer"),
+        "a float for an integer": (lambda: replace(CONFIG, steps=2.0), "steps = 2.0 .* integer"),
         "text": (lambda: replace(CONFIG, lr="fast"), "lr = 'fast'"),
         "yes": (lambda: replace(CONFIG, ema=True), "ema = True"),
         "a schedule": (lambda: replace(CONFIG, schedule="square"), "schedule = 'square'"),
@@ -173,14 +170,20 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         ),
         "a resumed run with other settings": (
             lambda: train(DATA, replace(CONFIG, lr=0.1), resume=next(iter(train(DATA, CONFIG)))),
-            "lr = 0.1, but the run to resume was begun with 0.003",
+            "lr = 0.1, but the run to resume was started with 0.003",
         ),
         "a resumed run on other images": (
             lambda: train(data(x=X + 1), CONFIG, resume=next(iter(train(DATA, CONFIG)))),
-            "begun on other images",
+            "started on other images",
         ),
-        "a judge of small images": (lambda: train_judge(data(x=X[..., :4])), "8x8 or more"),
-        "a judge of few images": (lambda: train_judge(DATA), "data has 1 of class 1: 2 or more"),
+        "a classifier of small images": (
+            lambda: train_classifier(data(x=X[..., :4])),
+            "8x8 or more",
+        ),
+        "a classifier of few images": (
+            lambda: train_classifier(DATA),
+            "data has 1 of class 1: 2 or more",
+        ),
     },
     "pictures to edit": {
         "bytes": (lambda: edited(x0=X.byte()), "x0 is torch.uint8"),
@@ -195,7 +198,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "what is scored": {
         "one row": (lambda: frechet_distance(ROWS[:1], ROWS), "a has 1 rows"),
-        "nan": (lambda: frechet_distance(ROWS, ROWS * np.nan), "two or more finite ones"),
+        "nan": (lambda: frechet_distance(ROWS, ROWS * np.nan), "b has 4 rows, not all finite"),
         "unlike": (lambda: frechet_distance(ROWS, ROWS[:, :1]), r"b \(4, 1\)"),
         "no probabilities": (lambda: inception_score(ROWS), "adding up to 1"),
         "one of a class": (lambda: within_class_spread(ROWS, Y.numpy()), "fewer than 2"),
@@ -217,7 +220,10 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "steps": (lambda: schedule_from_diffusers({"num_train_timesteps": 0}), "timesteps = 0"),
     },
     "pictures and pages": {
-        "five channels": (lambda: plots.mosaic(X[None].repeat(1, 1, 5, 1, 1)), r"1\.\.4, H, W"),
+        "five channels": (
+            lambda: plots.mosaic(X[None].repeat(1, 1, 5, 1, 1)),
+            r"with 1\.\.4 channels",
+        ),
         "labels": (lambda: plots.image_grid(X[None], ["a"], ["b"], ""), "1 column_labels"),
         "no frames": (lambda: plots.denoising_gif([], "x.gif"), "frames is empty"),  # pyright: ignore
         "no stops": (page, "stops is empty"),
@@ -225,7 +231,11 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     "places": {
         "a checkpoint with a null": (DataError, lambda: load("a\0b"), "is not there"),
         "a checkpoint of a folder": (DataError, lambda: load("."), "is not there"),
-        "a device to write": (MachineError, lambda: write_whole("/dev/null", b""), "is no file"),
+        "a device to write": (
+            MachineError,
+            lambda: write_atomic("/dev/null", b""),
+            "a folder or a device",
+        ),
         "a folder of a file": (
             MachineError,
             lambda: check_writable("/dev/null/run"),
@@ -233,7 +243,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         ),
         "a checkpoint that could not be read": (
             lambda: save("x", Checkpoint(NET, replace(CONFIG, width=16), ("a",), (1, 8, 8), 1)),
-            "if it were saved",
+            "is not saved, because it has",
         ),
     },
 }

@@ -1,4 +1,4 @@
-"""Bad files by kind, each with what is said of it; and a folder with all of them."""
+"""Bad files by kind, each with the expected message, and a function that writes them all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ rng = np.random.default_rng(0)
 X, Y = rng.random((6, 8, 8)).astype(np.float32), np.array([0, 1] * 3)
 GREY = np.zeros((9, 9), np.uint8)
 
-Make = Callable[[Path], object]  # puts the file, or the folder, where it is told
+Make = Callable[[Path], object]  # It creates a file or a folder at that path.
 
 
 def npz(**arrays: Any) -> Make:
@@ -148,14 +148,20 @@ def not_text(path: Path) -> None:
 
 FRAMES = [Image.fromarray(np.full((9, 9), 50 * i, np.uint8)) for i in range(3)]
 NOISE, JPEG = (picture(rng.integers(0, 255, (40, 40, 3), np.uint8), f) for f in ("PNG", "JPEG"))
-OBJECTS = "holds Python objects"
+OBJECTS = "contains Python objects"
 
 # What --data names, how it is made, and what is said of it.
 FILES: dict[str, dict[str, tuple[Make, str]]] = {
     "IDX files with lying sizes": {
         "idx:huge": (idx(images(2**32 - 1, 2**32 - 1, 9, 0), labels(2)), "more than 8 GiB"),
-        "idx:fewer": (idx(images(2, 8, 8, 5), labels(2)), r"\(2, 8, 8\): it holds more or fewer"),
-        "idx:more": (idx(images(2, 8, 8, 500), labels(2)), r"\(2, 8, 8\): it holds more or fewer"),
+        "idx:fewer": (
+            idx(images(2, 8, 8, 5), labels(2)),
+            r"more or fewer bytes than its shape \(2, 8, 8\)",
+        ),
+        "idx:more": (
+            idx(images(2, 8, 8, 500), labels(2)),
+            r"more or fewer bytes than its shape \(2, 8, 8\)",
+        ),
         "idx:unlike": (idx(images(2, 8, 8), labels(3)), "2 images and 3 labels"),
         "idx:flat": (idx(images(2, 0, 0), labels(2)), r"\(2, 1, 0, 0\)"),
     },
@@ -163,7 +169,7 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
         "idx:alone": (idx(images(2, 8, 8), None), "train-labels-idx1-ubyte is not there"),
         "idx:blank": (idx(b"", labels(2)), "does not begin as an IDX file"),
         "idx:floats": (idx(b"\0\0\x0d\3" + images(2, 8, 8)[4:], labels(2)), "does not begin as"),
-        "idx:swapped": (idx(images(2, 8, 8), images(2, 8, 8)), "of bytes in 1 dims"),
+        "idx:swapped": (idx(images(2, 8, 8), images(2, 8, 8)), "of bytes in 1 dimensions"),
         "idx:plain": (idx(images(2, 8, 8), labels(2), ".gz"), "is damaged .Not a gzipped"),
         "idx:torn": (idx(gzip.compress(images(2, 8, 8))[:30], b"", ".gz"), "is damaged"),
     },
@@ -176,18 +182,18 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
     "arrays with lying headers": {
         "npz:huge.npz": (header("'<f4'", "(1000000000, 1000)"), "more than 8 GiB"),
         "npz:absurd.npz": (header("'<f4'", "(99999999999999999999, 8)"), "more than 8 GiB"),
-        "npz:less.npz": (header("'<f4'", "(6, 8, 8)"), "it holds fewer bytes"),
+        "npz:less.npz": (header("'<f4'", "(6, 8, 8)"), "has fewer bytes than its shape"),
         "npz:negative.npz": (header("'<f4'", "(-1, 8, 8)"), "x.npy"),
         "npz:spam.npz": (header("'spam'", "(6, 8, 8)"), "not a valid dtype"),
-        "npz:open.npz": (zipped({"x.npy": headed("((((")}), "cannot be read .*a plain .npz"),
+        "npz:open.npz": (zipped({"x.npy": headed("((((")}), "cannot be read .*save it again"),
     },
     "archives": {
-        "npz:empty.npz": (zipped({}), "holds nothing: x and y"),
-        "npz:none_inside.npz": (npz(y=None), "holds x: x and y"),
+        "npz:empty.npz": (zipped({}), "contains nothing: save the arrays under the names x and y"),
+        "npz:none_inside.npz": (npz(y=None), "contains x: save the arrays under the names x and y"),
         "npz:cut.npz": (zipped(WHOLE, lambda b: b.__delitem__(slice(200, None))), "is damaged"),
-        "npz:locked.npz": (zipped(WHOLE, flag(6, 8, 1)), "encrypted.*a plain .npz"),
-        "npz:packed.npz": (zipped(WHOLE, flag(8, 10, 99)), "compression.*a plain .npz"),
-        "npz:twice.npz": (twice, "holds an array twice"),
+        "npz:locked.npz": (zipped(WHOLE, flag(6, 8, 1)), "encrypted.*save it again"),
+        "npz:packed.npz": (zipped(WHOLE, flag(8, 10, 99)), "compression.*save it again"),
+        "npz:twice.npz": (twice, "contains an array twice"),
         "npz:text.npz": (lambda path: path.write_text("no archive"), "not a zip file"),
     },
     "arrays of the wrong shape or type": {
@@ -195,28 +201,28 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
         "npz:int32.npz": (npz(x=X.astype(np.int32)), "x is int32"),
         "npz:uint16.npz": (npz(x=X.astype(np.uint16)), "x is uint16"),
         "npz:complex.npz": (npz(x=X * 1j), "x is complex"),
-        "npz:channels.npz": (npz(x=X[:, None].repeat(5, 1)), "5 channels: 1 to 4"),
+        "npz:channels.npz": (npz(x=X[:, None].repeat(5, 1)), "5 channels: .* with 1 to 4"),
         "npz:records.npz": (npz(x=np.zeros(6, [("a", "f4")])), "x is "),
     },
     "values that are not finite, or out of range": {
-        "npz:nan.npz": (npz(x=X * np.nan), "x holds nan..nan: finite values in -1..1"),
-        "npz:inf.npz": (npz(x=X + np.inf), "inf: finite values"),
+        "npz:nan.npz": (npz(x=X * np.nan), "x holds nan..nan: .*finite values in -1..1"),
+        "npz:inf.npz": (npz(x=X + np.inf), "inf: .*finite values"),
         "npz:bytes.npz": (npz(x=X * 255), "finite values in -1..1"),
-        "npz:float64.npz": (npz(x=X * np.float64(1e300)), "inf: finite values"),
+        "npz:float64.npz": (npz(x=X * np.float64(1e300)), "inf: .*finite values"),
     },
     "labels of images": {
         "npz:minus.npz": (npz(y=-Y), "y holds -1..0: labels are 0..0"),
         "npz:real.npz": (npz(y=Y * 1.0), "y is float64"),
-        "npz:far.npz": (npz(y=Y * 10**6), "y goes up to 1000000: labels are 0..9999"),
+        "npz:far.npz": (npz(y=Y * 10**6), "y goes up to 1000000: .* at most 9999"),
         "npz:wrapped.npz": (npz(y=np.full(6, 2**64 - 1, np.uint64)), "y goes up to -1"),
         "npz:short.npz": (npz(y=Y[:3]), r"y is torch.int64 \(3,\)"),
     },
     "names of classes": {
         "npz:few.npz": (npz(classes=["a"]), "y holds 0..1: labels are 0..0"),
-        "npz:same.npz": (npz(classes=["a", "a"]), "all different"),
+        "npz:same.npz": (npz(classes=["a", "a"]), "all names different"),
         "npz:numbers.npz": (npz(classes=[1, 2]), "classes is int64"),
-        "npz:surrogate.npz": (npz(classes=["a\udcff", "b"]), "is no text: rename it"),
-        "folder:not_text": (not_text, "is no text: rename it"),
+        "npz:surrogate.npz": (npz(classes=["a\udcff", "b"]), "is not valid UTF-8 text: rename it"),
+        "folder:not_text": (not_text, "is not valid UTF-8 text: rename it"),
     },
     "no images, or none of a class": {
         "npz:nothing.npz": (npz(x=X[:0], y=Y[:0]), r"y is int64 \(0,\)"),
@@ -247,7 +253,10 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
     },
     "pictures that are bombs": {
         "folder:bomb": (beside("x.png", png(60000, 60000, bytes(1000))), "x.png cannot be read"),
-        "folder:big": (beside("x.png", png(9000, 9000, bytes(1000))), "9000x9000 pixels: at most"),
+        "folder:big": (
+            beside("x.png", png(9000, 9000, bytes(1000))),
+            "9000x9000 pixels, and at most",
+        ),
         "folder:hollow_bomb": (beside("x.png", png(8000, 8000, bytes(9))), "truncated"),
         "folder:text": (
             beside("x.png", png(9, 9, bytes(90), b"a\0\0" + zlib.compress(bytes(2**24)))),

@@ -34,7 +34,7 @@ TYPED = {
         2 | train --data EMPTY --out new                        | an argument is empty
     """,
     "a null character": """
-        2 | train --out aNULb                                   | 'a.x00b' holds a null character
+        2 | train --out aNULb                                   | 'a.x00b' contains a null charact
         2 | sample model --out aNULb.png                        | null character
         2 | sample aNULb --out new/x.png                        | null character
     """,
@@ -45,7 +45,7 @@ TYPED = {
         2 | evaluate model --out new --w heavy                  | --w.*'heavy'
     """,
     "a seed": """
-        2 | train --out new --seed -1                           | seed = -1: an integer in 0..
+        2 | train --out new --seed -1                           | seed = -1 .* an integer in 0..
         2 | train --out new --seed 18446744073709551616         | seed = 18446744073709551616
         2 | train --out new --seed 1.5                          | --seed: .*'1.5'
         2 | train --out new --seed today                        | --seed: .*'today'
@@ -56,7 +56,7 @@ TYPED = {
         2 | sweep model --out new --seed -1                     | seed = -1
     """,
     "steps of training": """
-        2 | train --out new --steps 0                           | steps = 0: an integer in 1
+        2 | train --out new --steps 0                           | steps = 0 .* an integer in 1
         2 | train --out new --steps -5                          | steps = -5
         2 | train --out new --steps 99999999999999999999        | steps = 99999999999999999999
     """,
@@ -82,18 +82,18 @@ TYPED = {
         2 | train --out new --min-snr -1                        | min_snr = -1.0
     """,
     "a share of dropped labels": """
-        2 | train --out new --p-uncond 1.5                      | p_uncond = 1.5: a number 0..1
+        2 | train --out new --p-uncond 1.5                      | p_uncond = 1.5 .* number in 0..1
         2 | train --out new --p-uncond -0.1                     | p_uncond = -0.1
         2 | train --out new --p-uncond nan                      | p_uncond = nan
         2 | sweep model --out new --p-uncond 0.1 2              | p_uncond = 2.0
     """,
     "an average": """
-        2 | train --out new --ema 1                             | ema = 1.0: a number in .0, 1
+        2 | train --out new --ema 1                             | ema = 1.0 .* a number in .0, 1
         2 | train --out new --ema -0.1                          | ema = -0.1
         2 | train --out new --ema nan                           | ema = nan
     """,
     "a network": """
-        2 | train --out new --width 12                          | width = 12: a multiple of 8
+        2 | train --out new --width 12                          | width = 12 .* use a multiple of 8
         2 | train --out new --width 0                           | width = 0
         2 | train --out new --multipliers 0                     | multipliers = 0
         2 | train --out new --multipliers 1 1 1 1 1 1 1         | 1..6 levels
@@ -102,47 +102,47 @@ TYPED = {
         2 | train --out new --dropout 1                         | dropout = 1.0
     """,
     "a size of pictures": """
-        2 | train --out new --data folder:good --size 0         | size = 0: an integer in 1..1024
+        2 | train --out new --data folder:good --size 0         | size = 0 .* an integer in 1..1024
         2 | train --out new --data folder:good --size 2000      | size = 2000
         2 | train --out new --data folder:good --size 30        | 30x30: 3 levels .* divisible by 4
         2 | train --out new --data npz:odd.npz                  | 7x7: 3 levels .* divisible by 4
     """,
     "what is kept on the way": """
-        2 | train --out new --save-every 0                      | --save-every 0: at least 1
-        2 | train --out new --keep -1                           | --keep -1: 0 or more
-        2 | train --out new --sample-every -1                   | --sample-every -1: 0 or more
+        2 | train --out new --save-every 0                      | --save-every 0 is below 1; choose
+        2 | train --out new --keep -1                           | --keep -1 is negative; choose 0
+        2 | train --out new --sample-every -1                   | --sample-every -1 is negative; ch
     """,
     "a label": """
-        2 | sample model --out new/x.png --labels cat           | --labels cat: one of 0, 1
-        2 | sample model --out new/x.png --labels 3 10          | --labels 10: .* 0..9
+        2 | sample model --out new/x.png --labels cat           | --labels cat is not .* from 0, 1,
+        2 | sample model --out new/x.png --labels 3 10          | --labels 10 is not .* 0..9
         2 | sample model --out new/x.png --labels -1            | -1
-        2 | sample model --out new/x.png --labels 1.5           | --labels 1.5
+        2 | sample model --out new/x.png --labels 1.5           | --labels 1.5 is not a class
     """,
     "how many": """
-        2 | sample model --out new/x.png --each 0               | --each 0: at least 1
-        2 | sample model --out new/x.png --each -4              | --each -4
-        2 | sample model --out new/x.npz --each 1000000000000   | --each 1000000000000: .* at most
-        2 | sample model --out new/x.png --each 100000          | 100000 of each: more than a
-        2 | sample model --out new/x.gif --each 400             | 400 of each: more than a picture
-        2 | evaluate model --out new --n 39                     | n = 39: at least 40
-        2 | evaluate model --out new --n 100000000000           | n = 100000000000: .* at most
+        2 | sample model --out new/x.png --each 0               | --each 0 is outside 1..1000000;
+        2 | sample model --out new/x.png --each -4              | --each -4 is outside
+        2 | sample model --out new/x.npz --each 1000000000000   | --each 1000000000000 is outside
+        2 | sample model --out new/x.png --each 100000          | 100000 samples .* do not fit
+        2 | sample model --out new/x.gif --each 400             | 400 samples of each do not fit
+        2 | evaluate model --out new --n 39                     | --n 39 is outside 40..1000000; ch
+        2 | evaluate model --out new --n 100000000000           | --n 100000000000 is outside 40..1
     """,
     "a weight": """
         2 | sample model --out new/x.png --w nan                | w = nan is not a finite
         2 | sample model --out new/x.png --w -inf               | w = -inf is not a finite
-        2 | sample model --out new/x.png --w 1e38               | --w 1e\\+38: at most 1e\\+06
-        2 | sample model --out new/x.gif --solver cfgpp         | --w 2: cfgpp wants
+        2 | sample model --out new/x.png --w 1e38               | --w 1e\\+38 is outside .*; choose
+        2 | sample model --out new/x.gif --solver cfgpp         | --w 2 is outside -1..0, .* cfgpp
         2 | evaluate model --out new --w 0 inf                  | w = inf is not a finite
     """,
     "a range of weights": """
-        2 | sweep model --out new --w 4:0:1                     | --w 4:0:1: from:to:step
-        2 | sweep model --out new --w 0:1                       | --w 0:1: from:to:step
-        2 | sweep model --out new --w 0:1:0                     | --w 0:1:0: from:to:step
-        2 | sweep model --out new --w 1,1                       | --w 1,1: from:to:step
-        2 | sweep model --out new --w nan:1:1                   | --w nan:1:1: from:to:step
-        2 | sweep model --out new --w ,                         | --w ,: from:to:step
+        2 | sweep model --out new --w 4:0:1                     | --w 4:0:1 is not .* from:to:step
+        2 | sweep model --out new --w 0:1                       | --w 0:1 is not .* from:to:step
+        2 | sweep model --out new --w 0:1:0                     | --w 0:1:0 is not .* from:to:step
+        2 | sweep model --out new --w 1,1                       | --w 1,1 is not .* from:to:step
+        2 | sweep model --out new --w nan:1:1                   | --w nan:1:1 is not .* from:to:step
+        2 | sweep model --out new --w ,                         | --w , is not .* from:to:step
         2 | sweep model --out new --w 0:1:1e-320                | too many weights
-        2 | sweep model --out new --solver cfgpp                | --w 0.1: cfgpp wants
+        2 | sweep model --out new --solver cfgpp                | --w 0.1 is outside -1..0, .* cfgpp
     """,
     "steps of sampling": """
         2 | sample model --out new/x.png --steps 0              | steps = 0 is outside 1..1000
@@ -153,35 +153,35 @@ TYPED = {
     "a solver's own": """
         2 | sample model --out new/x.png --solver ddim --eta 7  | eta = 7.0 is outside 0..1
         2 | sample model --out new/x.png --v 2                  | v = 2.0 is outside 0..1
-        2 | sample model --out new/x.png --eta 1                | --eta 1: --solver ddpm has no eta
+        2 | sample model --out new/x.png --eta 1                | --eta 1 works .* the solver is ddp
     """,
     "a rule's own": """
-        2 | sample model --out new/x.png --phi 0.5              | --phi 0.5: --rule guide has no phi
+        2 | sample model --out new/x.png --phi 0.5              | --phi 0.5 works .* the rule is gui
         2 | sample model --out new/x.png --rule rescale --phi 2 | --rule rescale: phi = 2.0
         2 | sample model --out new/x.png --rule dynamic_threshold --P 99 | P = 99
         2 | evaluate model --out new --rule apg --apg-r nan     | --rule apg: r = nan
     """,
     "an interval": """
-        2 | sample model --out new/x.png --interval 2 -2        | --interval 2 -2: LOW <= HIGH
-        2 | sample model --out new/x.png --interval nan 2       | --interval nan 2: LOW <= HIGH
+        2 | sample model --out new/x.png --interval 2 -2        | --interval 2 -2 is not .* LOW <= H
+        2 | sample model --out new/x.png --interval nan 2       | --interval nan 2 is not .* LOW <=
         2 | sweep model --out new --interval 2                  | --interval
     """,
     "a device": """
-        2 | train --out new --device tpu                        | --device tpu: auto, cpu or cuda
-        2 | sample model --out new/x.png --device meta          | --device meta: auto, cpu
-        2 | evaluate model --out new --device cuda:-1           | --device cuda:-1: auto, cpu
-        2 | sweep model --out new --device mps                  | --device mps: auto, cpu
+        2 | train --out new --device tpu                        | --device tpu .* auto, cpu or cuda
+        2 | sample model --out new/x.png --device meta          | --device meta .* auto, cpu
+        2 | evaluate model --out new --device cuda:-1           | --device cuda:-1 .* auto, cpu
+        2 | sweep model --out new --device mps                  | --device mps .* auto, cpu
     """,
     "what a picture is called": """
-        2 | sample model --out new/x.jpg                        | x.jpg: .* .png, .npz or .gif
+        2 | sample model --out new/x.jpg                        | x.jpg has .* .png, .npz or .gif
         2 | sample model --out new/x                            | .png, .npz or .gif
         2 | sample model --out new/x.PNG                        | .png, .npz or .gif
         4 | sample model --out LONG.png                         | File name too long
     """,
     "no file where a file goes": """
-        2 | sample model --out folder.png                       | folder.png: a folder or a device
-        2 | sample model --out fifo.png                         | fifo.png: a folder or a device
-        2 | sample model --out zero.png                         | zero.png: a folder or a device
+        2 | sample model --out folder.png                       | folder.png is a folder or a device
+        2 | sample model --out fifo.png                         | fifo.png is a folder or a device
+        2 | sample model --out zero.png                         | zero.png is a folder or a device
     """,
     "no folder where a folder goes": """
         4 | train --out file                                    | file .*another folder
@@ -207,17 +207,17 @@ TYPED = {
     "a checkpoint that is damaged": """
         3 | sample half --out new/x.png                         | half.safetensors is damaged
         3 | sample flipped --out new/x.png                      | flipped.safetensors .* SHA-256
-        3 | evaluate state --out new                            | holds a 'state': a 'model'
+        3 | evaluate state --out new                            | contains a 'state', not a 'model'
         3 | sweep text --out new                                | text.safetensors
     """,
     "a run to go on with": """
-        2 | train --out new --resume                            | --resume: new holds no run
-        2 | train --out file --resume                           | --resume: file holds no run
-        2 | train --out . --steps 2                             | holds a run: --resume goes on
+        2 | train --out new --resume                            | --resume: new contains no state
+        2 | train --out file --resume                           | --resume: file contains no state
+        2 | train --out . --steps 2                             | already contains a run; add --r
         3 | train --out broken --resume                         | state.safetensors is damaged
     """,
     "data that have no such name": """
-        2 | train --out new --data mnist                        | data = 'mnist': one of digits
+        2 | train --out new --data mnist                        | data = 'mnist' is .* one of digits
         2 | train --out new --data idx:                         | data = 'idx:'
         2 | train --out new --data toy:moons                    | data = 'toy:moons'
         2 | train --out new --data http://x                     | data = 'http://x'

@@ -1,10 +1,10 @@
-"""Load files of bad intent, each in a process of its own, and tell what that took.
+"""Load hostile files, each in a process of its own, and measure time and memory.
 
     python -m tests.hardening.hostile FOLDER
 
-prints a line of JSON a file: the error, seconds of CPU, and MiB by which memory grew. All come
-after a good checkpoint was loaded, so that what torch imports on the way is not counted.
-`test_hostile.py` judges them.
+prints one line of JSON per file: the error, seconds of CPU, and MiB by which memory grew. A valid
+checkpoint is loaded first, so that the modules that torch imports on the way are not counted.
+`test_hostile.py` compares the results with its limits.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ import torch
 from safetensors.torch import save as to_bytes
 
 from minicfg.config import TrainConfig
-from minicfg.io import format as storage
 from minicfg.io.checkpoint import load, load_state
+from minicfg.io.format import digest
 from tests.hardening.fuzz_loader import Good, good
 
-MEMORY = 2**34  # bytes, that a process may map besides what it had: for the machine's sake
-LONGEST = 60  # seconds, after which it hangs; others may be at work on the machine
-# Were it unpickled, it would touch a file.
+MEMORY = 2**34  # Bytes that a process may map besides those that it had, to protect the machine.
+LONGEST = 60  # Seconds after which a process counts as hanging, on a busy machine too.
+# If it were unpickled, it would touch a file.
 PICKLE = b"cposix\nsystem\n(S'touch ran'\ntR."
 
 
 def _header(edit: Callable[[dict[str, Any]], Any], more: bytes = b"") -> Callable[[Good], None]:
-    """The good checkpoint with its header edited."""
+    """Return a writer of the valid checkpoint with an edited header."""
 
     def write(good: Good) -> None:
         header = json.loads(good.header)
@@ -48,13 +48,13 @@ def _header(edit: Callable[[dict[str, Any]], Any], more: bytes = b"") -> Callabl
 
 
 def _words(edit: Callable[[dict[str, Any]], Any]) -> Callable[[Good], None]:
-    """What the good checkpoint says, edited, with a digest that fits: an enemy can write one."""
+    """Return a writer of edited metadata with a matching digest, which an attacker can compute."""
 
     def write(good: Good) -> None:
-        about = json.loads(json.dumps(good.about))
-        edit(about)
-        about["sha256"] = storage.digest(about, good.tensors)
-        good.file.write_bytes(to_bytes(good.tensors, {"minicfg": json.dumps(about)}))
+        metadata = json.loads(json.dumps(good.metadata))
+        edit(metadata)
+        metadata["sha256"] = digest(metadata, good.tensors)
+        good.file.write_bytes(to_bytes(good.tensors, {"minicfg": json.dumps(metadata)}))
 
     return write
 
@@ -64,8 +64,8 @@ def _text(text: str) -> Callable[[Good], Any]:
 
 
 def _raw(header: bytes, length: int | None = None) -> Callable[[Good], Any]:
-    told = (len(header) if length is None else length).to_bytes(8, "little")
-    return lambda good: good.file.write_bytes(told + header)
+    stated = (len(header) if length is None else length).to_bytes(8, "little")
+    return lambda good: good.file.write_bytes(stated + header)
 
 
 def _zip(good: Good) -> None:
@@ -74,10 +74,10 @@ def _zip(good: Good) -> None:
 
 
 def _sparse(size: int) -> Callable[[Good], None]:
-    """So many bytes of nothing, and a header that they bear out, though the settings do not."""
+    """Return a writer of a sparse file whose header matches its size but not its config."""
 
     def write(good: Good) -> None:
-        header: dict[str, Any] = {"__metadata__": {"minicfg": json.dumps(good.about)}}
+        header: dict[str, Any] = {"__metadata__": {"minicfg": json.dumps(good.metadata)}}
         header["w"] = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
         _raw(json.dumps(header).encode())(good)
         os.truncate(good.file, good.file.stat().st_size + size)
@@ -86,7 +86,7 @@ def _sparse(size: int) -> Callable[[Good], None]:
 
 
 def _twice(good: Good) -> None:
-    """The first tensor twice, the second time of another shape over the same bytes."""
+    """Write the first tensor twice, the second time with another shape over the same bytes."""
     header = json.loads(good.header)
     name = "head.bias" if good.kind == "model" else "model.head.bias"
     again = json.dumps({name: header[name] | {"shape": [1, 1, 1]}}).encode()
@@ -95,7 +95,7 @@ def _twice(good: Good) -> None:
 
 
 def _words_twice(good: Good) -> None:
-    text = json.dumps(good.about).replace('"T": 2', '"T": 2, "T": 2')
+    text = json.dumps(good.metadata).replace('"T": 2', '"T": 2, "T": 2')
     _text(text)(good)
 
 
@@ -109,23 +109,12 @@ def _all(header: dict[str, Any], **changed: Any) -> None:
         header[name].update(changed)
 
 
-def _beside(write: Callable[[Path], Any]) -> Callable[[Good], Any]:
-    """A good checkpoint, but for what lies beside."""
-    return lambda good: (good.file.write_bytes(good.whole), write(good.beside))
-
-
 def _loop(file: Path) -> None:
     """Two links, each to the other."""
     other = file.with_name("loop")
     other.unlink(missing_ok=True)
     other.symlink_to(file)
     file.symlink_to(other)
-
-
-def _endless(file: Path) -> None:
-    """A terabyte of nothing."""
-    file.touch()
-    os.truncate(file, 2**40)
 
 
 GIANT = {"width": 1024, "multipliers": [16] * 6, "blocks": 16, "attention": [0, 1, 2, 3, 4, 5]}
@@ -219,23 +208,13 @@ KINDS: dict[str, dict[str, Callable[[Good], Any]]] = {
         "a link to nothing": lambda good: good.file.symlink_to("/nowhere"),
         "nothing": lambda good: None,
     },
-    "no text beside": {
-        "a pipe": _beside(os.mkfifo),
-        "a folder": _beside(Path.mkdir),
-        "a device": _beside(lambda file: file.symlink_to("/dev/zero")),
-        "links in a loop": _beside(_loop),
-        "a terabyte": _beside(_endless),
-        "nested": _beside(lambda file: file.write_bytes(b"[" * 1_000_000)),
-        "no UTF-8": _beside(lambda file: file.write_bytes(b'{"\xff": 1}')),
-    },
 }  # fmt: skip
 
 
 def _clear(good: Good) -> None:
-    for file in (good.file, good.beside):
-        if file.is_dir() and not file.is_symlink():
-            file.rmdir()
-        file.unlink(missing_ok=True)
+    if good.file.is_dir() and not good.file.is_symlink():
+        good.file.rmdir()
+    good.file.unlink(missing_ok=True)
 
 
 def _resident() -> int:
@@ -243,7 +222,7 @@ def _resident() -> int:
 
 
 def _try(good: Good, answer: int) -> None:
-    """In a child: load it, and write what came of that to the descriptor `answer`."""
+    """In a child: load the file, and write the outcome to the descriptor `answer`."""
     read = load if good.kind == "model" else load_state
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + 2 * MEMORY,) * 2)
@@ -252,9 +231,9 @@ def _try(good: Good, answer: int) -> None:
     error = None
     try:
         read(good.path)
-    except BaseException as caught:  # whatever it is, the judge wants to know
+    except BaseException as caught:  # Every outcome is reported.
         error = caught
-    told = {
+    outcome = {
         "error": type(error).__name__,
         "said": ascii(str(error)),
         "lines": str(error).count("\n") + 1,
@@ -262,11 +241,11 @@ def _try(good: Good, answer: int) -> None:
         "seconds": time.process_time() - began,
         "MiB": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20,
     }
-    os.write(answer, json.dumps(told).encode())
+    os.write(answer, json.dumps(outcome).encode())
 
 
 def main() -> None:
-    """Write each file, load it, and print what came of it."""
+    """Write each file, load it, and print the outcome."""
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
     os.chdir(folder)
@@ -286,9 +265,9 @@ def main() -> None:
                 os.close(answer)
                 _, status = os.waitpid(child, 0)
                 with os.fdopen(receive, "rb") as stream:
-                    told = json.loads(stream.read() or "{}")
+                    outcome = json.loads(stream.read() or "{}")
                 about = {"kind": kind, "hostile": name, "way": way, "status": status}
-                print(json.dumps(about | told), flush=True)
+                print(json.dumps(about | outcome), flush=True)
         _clear(one)
 
 

@@ -22,11 +22,12 @@ from unittest import mock
 import numpy as np
 import torch
 
-from minicfg.cli import train as runs
-from minicfg.cli.run_folder import LOG, Keeping
+from minicfg.cli import train as command
+from minicfg.cli.options import SavingOptions
+from minicfg.cli.run_folder import LOG
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.io.checkpoint import load_state
 from tests.hardening.kill_save import forked
 
@@ -36,7 +37,7 @@ CONFIG = TrainConfig(
     data="toy:dots", width=8, multipliers=(1,), steps=20, batch=8, T=20, dropout=0.2, seed=3
 )
 CONFIGS = (CONFIG, replace(CONFIG, precision="float16"))  # the second has a scaler
-KEEPING = Keeping(save_every=3)
+SAVING = SavingOptions(save_every=3)
 COMPARED = ("state.safetensors", "model.safetensors", LOG)
 
 
@@ -50,8 +51,11 @@ def run(data: Dataset, config: TrainConfig, out: Path) -> None:
     """Begin, or go on, as `minicfg train` does; no picture of the loss, which takes longest."""
     state = out / "state.safetensors"
     begun = load_state(state) if state.exists() else None
-    with mock.patch.object(runs.plots, "save_figure"), mock.patch.object(runs.plots, "loss_curve"):
-        _, code = runs.run_training(data, config, out, begun, keeping=KEEPING)
+    with (
+        mock.patch.object(command.plots, "save_figure"),
+        mock.patch.object(command.plots, "loss_curve"),
+    ):
+        _, code = command.run_training(data, config, out, begun, saving=SAVING)
     assert code == 0
 
 
@@ -68,6 +72,18 @@ def finished(child: int) -> None:
     assert status == 0, f"the run ended with {status}"
 
 
+def wait_for_step(out: Path, step: int, child: int) -> None:
+    """Wait until a state is saved and the log has come to `step`, or until the child has ended."""
+    while True:
+        # WNOWAIT leaves the child to be waited for again.
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
+        saved = (out / "state.safetensors").exists()
+        if saved and (out / LOG).read_bytes().count(b"\n") >= step:
+            return
+        time.sleep(0.002)
+
+
 def trial(
     data: Dataset, config: TrainConfig, whole: Path, seconds: float, rng: np.random.Generator
 ) -> list[int]:
@@ -77,9 +93,10 @@ def trial(
         out = Path(folder)
         for _ in range(int(rng.integers(1, 3))):
             child = in_child(data, config, out)
-            while not (out / "state.safetensors").exists():
-                time.sleep(0.002)
-            time.sleep(rng.uniform(0, seconds))
+            # By what it has logged and not by the clock: on a busy machine the clock would kill all
+            # runs near their first steps.
+            wait_for_step(out, int(rng.integers(SAVING.save_every, config.steps)), child)
+            time.sleep(rng.uniform(0, seconds / config.steps))
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
             if os.WIFSIGNALED(status):
@@ -112,7 +129,7 @@ def main() -> None:
             seconds = time.perf_counter() - begun
         while len(killed) < given.n:
             k = len(killed) % len(CONFIGS)
-            steps = trial(data, CONFIGS[k], wholes[k], 0.6 * seconds, rng)
+            steps = trial(data, CONFIGS[k], wholes[k], seconds, rng)
             if steps:  # else it was done before it could be killed
                 killed.append(steps)
     print(json.dumps({"killed": killed, "seconds": round(time.monotonic() - began, 1)}))

@@ -2,8 +2,8 @@
 
     python -m tests.hardening.kill_save --n 200
 
-A parent forks a child for each kill, and after it looks at what is there: a whole checkpoint, no
-older than the last save that had returned; and the next save leaves nothing of the half one.
+A parent forks a child for each kill. Afterwards the checkpoint must be complete and no older than
+the last save that had returned, and the next save must remove the temporary file.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ from typing import Any
 import numpy as np
 import torch
 
-from minicfg.io import format as storage
 from minicfg.io.checkpoint import load, save
+from minicfg.io.format import open_checkpoint_file
 from minicfg.training import TrainState, start
 from tests.hardening.fuzz_loader import SMALLEST, quick_networks
 
-PIECES = 3  # in which a file is written where each step is the last
+PIECES = 3  # A file is written in three pieces, so that a kill can come between them.
 
 
 def save_step(path: Path, state: TrainState, step: int) -> None:
-    """A checkpoint whose words and numbers both say `step`."""
+    """Save a checkpoint whose metadata and tensors both contain `step`."""
     with torch.no_grad():
         state.ema.module.get_parameter("stem.bias").fill_(step)
     save(path, replace(state, step=step))
 
 
 def step_of(path: Path) -> int:
-    """Of the checkpoint that is there, whole."""
-    with storage.opened(path) as stored:
-        step, numbers = stored.about["step"], stored.tensors()["stem.bias"]
-    assert bool((numbers == step).all()), f"words of step {step}, numbers of {numbers[0]}"
+    """The step of the checkpoint at `path`, which must be complete."""
+    with open_checkpoint_file(path) as opened:
+        step = opened.metadata["step"]
+        bias = opened.read_tensors()["stem.bias"]
+    assert bool((bias == step).all()), f"metadata of step {step}, tensors of step {bias[0]}"
     return step
 
 
 def steps_end_at(last: int) -> Callable[[], int]:
-    """Make the step `last` of a save, 0, 1, ..., kill this process; returns how many there were."""
+    """Kill this process before step `last` (0, 1, ...) of a save; return a counter of the steps."""
     taken = 0
 
     def take() -> None:
@@ -66,7 +67,7 @@ def steps_end_at(last: int) -> Callable[[], int]:
         return step
 
     @contextlib.contextmanager
-    def opened(path: Path, mode: str) -> Iterator[Any]:
+    def open_in_pieces(path: Path, mode: str) -> Iterator[Any]:
         with open(path, mode, buffering=0) as stream:
 
             class Pieces:
@@ -80,14 +81,14 @@ def steps_end_at(last: int) -> Callable[[], int]:
             yield Pieces()
 
     os.fsync = counted(os.fsync)
-    Path.open = counted(opened)
+    Path.open = counted(open_in_pieces)
     for name in ("replace", "unlink"):
         setattr(Path, name, counted(getattr(Path, name)))
     return lambda: taken
 
 
 def forked(work: Callable[[int], None]) -> tuple[int, int]:
-    """A child that does `work`, given where to answer: its number, and where its answer is."""
+    """Fork a child that runs `work`; return its process ID and the descriptor of its answer."""
     receive, answer = os.pipe()
     if not (child := os.fork()):
         try:
@@ -100,8 +101,9 @@ def forked(work: Callable[[int], None]) -> tuple[int, int]:
 
 
 def killed_at_every_step(path: Path, state: TrainState) -> list[tuple[int, bool]]:
-    """`(files half written, whether the new one is there)` after a kill at each step."""
-    outcomes, step = list[tuple[int, bool]](), step_of(path)
+    """`(temporary files left, whether the new checkpoint is in place)` for a kill at each step."""
+    outcomes = list[tuple[int, bool]]()
+    step = step_of(path)
     for last in itertools.count():
 
         def work(answer: int, last: int = last, new: int = step + 1) -> None:
@@ -121,7 +123,7 @@ def killed_at_every_step(path: Path, state: TrainState) -> list[tuple[int, bool]
 
 
 def killed_at_random(path: Path, state: TrainState, n: int, seed: int) -> Counter[str]:
-    """`n` children that save without end, each killed within about a save's time."""
+    """Kill `n` children, which save in a loop, each after about the time of one save."""
     rng, counts = np.random.default_rng(seed), Counter[str]()
     duration = _seconds_of_a_save(path, state)
     for _ in range(n):
@@ -133,7 +135,7 @@ def killed_at_random(path: Path, state: TrainState, n: int, seed: int) -> Counte
                 os.write(answer, step.to_bytes(8, "little"))
 
         child, receive = forked(work)
-        first = os.read(receive, 8)  # it is under way
+        first = os.read(receive, 8)  # The child has begun.
         time.sleep(rng.uniform(0, 2 * duration))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
@@ -141,7 +143,7 @@ def killed_at_random(path: Path, state: TrainState, n: int, seed: int) -> Counte
         with os.fdopen(receive, "rb") as stream:
             returned = int.from_bytes((first + stream.read())[-8:], "little")
         found = step_of(path)
-        # The save of the next one may have been whole when it had no time to say so.
+        # The next save may have been complete before the child could report it.
         assert found in (returned, returned + 1), f"lost: {returned} was saved, {found} is there"
         half = _swept(path, state, found + 1)
         counts["kills"] += 1
@@ -158,16 +160,16 @@ def _seconds_of_a_save(path: Path, state: TrainState) -> float:
 
 
 def _swept(path: Path, state: TrainState, step: int) -> int:
-    """Save again; how many temporary files that swept."""
+    """Save again, and return how many temporary files that removed."""
     stale = len(list(path.parent.glob("*.tmp")))
     save_step(path, state, step)
     names = sorted(file.name for file in path.parent.iterdir())
-    assert names == ["model.json", "model.safetensors"] and step_of(path) == step
+    assert names == ["model.safetensors"] and step_of(path) == step
     return stale
 
 
 def main() -> None:
-    """Kill, and print what came of it as JSON."""
+    """Kill, and print the outcomes as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=200, help="kills in all")
     parser.add_argument("--seed", type=int, default=0)
@@ -179,11 +181,13 @@ def main() -> None:
         save_step(path, state, 1)
         steps = killed_at_every_step(path, state)
         counts = killed_at_random(path, state, given.n - len(steps), given.seed)
-    with tempfile.TemporaryDirectory() as folder:  # as users load, once
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # Once more as users load, without the cached network.
         save_step(Path(folder) / "model", state, 1)
         assert load(Path(folder) / "model").step == 1
-    told = {"steps": steps, "random": counts, "seconds": round(time.monotonic() - began, 1)}
-    print(json.dumps(told))
+    outcome = {"steps": steps, "random": counts, "seconds": round(time.monotonic() - began, 1)}
+    print(json.dumps(outcome))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results are whole or not there, on a disk that is full too; one run at a time in a folder."""
+"""A file is written completely or not at all, also on a full disk; one run at a time per folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
 from minicfg.errors import MachineError
-from minicfg.io import atomic as whole
-from minicfg.io.atomic import only_writer, write_whole
+from minicfg.io import atomic
+from minicfg.io.atomic import lock_folder, write_atomic
 from minicfg.viz import plots
 from minicfg.viz.page import Picture, write_report
 from tests.minicfg.forked import Child, forked
@@ -31,9 +31,9 @@ ROOT = Path(__file__).parents[2]
 TINY = ["--steps", "2", "--batch", "8", "--width", "8", "--multipliers", "1", "2"]
 IMAGES = torch.zeros(1, 1, 1, 8, 8)
 GRID = plots.image_grid(IMAGES, ["a"], ["b"], "c")
-STOPS = [("w = 0", Picture(plots.png(GRID), ""))]
+STOPS = [("w = 0", Picture(plots.png_bytes(GRID), ""))]
 WRITERS: dict[str, Callable[[Path], object]] = {
-    "bytes": lambda path: write_whole(path, bytes(10_000)),
+    "bytes": lambda path: write_atomic(path, bytes(10_000)),
     "a picture": lambda path: plots.save_figure(GRID, path),
     "a film": lambda path: plots.denoising_gif([(1, IMAGES)] * 2, path),
     "a page": lambda path: write_report(
@@ -44,7 +44,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 
 @contextmanager
 def full() -> Iterator[None]:
-    """No file may grow beyond 300 bytes: a write fails in its middle, as on a full disk."""
+    """Limit files to 300 bytes, so that a write fails in its middle, as on a full disk."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -93,27 +93,44 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "x").symlink_to("there/y")
     for content in (b"one", b"two"):
-        write_whole(tmp_path / "x", content)
+        write_atomic(tmp_path / "x", content)
         assert (tmp_path / "there/y").read_bytes() == content
     assert (tmp_path / "x").is_symlink() and len(list(tmp_path.rglob("*"))) == 3
 
 
 def test_a_device_stays_one() -> None:
-    """Whoever may do everything could put a file in the place of /dev/null."""
+    """Root could replace /dev/null by a file."""
     before = os.stat(os.devnull)
-    with pytest.raises(MachineError, match="is no file: another name is needed"):
-        write_whole(os.devnull, b"x")
+    with pytest.raises(MachineError, match="is a folder or a device: choose another name"):
+        write_atomic(os.devnull, b"x")
     assert os.stat(os.devnull).st_mode == before.st_mode
 
 
 def test_the_longest_name_is_no_longer_on_the_way(tmp_path: Path) -> None:
-    write_whole(tmp_path / ("a" * 255), b"x")
+    write_atomic(tmp_path / ("a" * 255), b"x")
     assert len(list(tmp_path.iterdir())) == 1
 
 
-# What else writes a file: the helper; saves; the log, line by line, and TensorBoard's own; and what
-# sets a high-water mark back in /proc.
-ELSEWHERE = {"atomic.py", "format.py", "run_folder.py", "costs.py"}
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX can tell whether a process runs")
+def test_leftovers_of_processes_that_have_ended_are_removed(tmp_path: Path) -> None:
+    """A temporary file of a process that runs may be half written by it, so it must stay."""
+    with forked(lambda child: 0) as ended:
+        assert ended.code() == 0
+    stale = tmp_path / f".minicfg-{ended.pid}.tmp"
+    running = tmp_path / f".minicfg-{os.getppid()}.tmp"
+    other = tmp_path / ".minicfg-notes.tmp"
+    for file in (stale, running, other):
+        file.write_bytes(b"half")
+    write_atomic(tmp_path / "x", b"x")
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        [running.name, other.name, "x"]
+    )
+    assert running.read_bytes() == b"half"
+
+
+# The other modules that open a file to write: write_atomic itself; the log, line by line, and
+# TensorBoard's own; and a file in /proc that resets the high-water mark of memory.
+ELSEWHERE = {"atomic.py", "run_folder.py", "costs.py"}
 
 
 def test_nothing_is_written_otherwise() -> None:
@@ -145,7 +162,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def holds(folder: Path) -> Callable[[Child], int]:
     def work(child: Child) -> int:
-        with only_writer(folder) as free:
+        with lock_folder(folder) as free:
             child.say(f"{free}")
             time.sleep(60)
         return 0
@@ -169,19 +186,21 @@ def test_a_folder_that_is_written_is_not_written_twice(
         with pytest.raises(SystemExit, match="2"):
             main()
     err = capsys.readouterr().err
-    assert err == f"minicfg: --out {tmp_path}: another process is writing there; wait, or name "\
-        "another\n"  # fmt: skip
+    assert err == (
+        f"minicfg: --out {tmp_path}: another process is writing into this folder; "
+        "wait until it ends, or choose another folder.\n"
+    )
     assert not list(tmp_path.iterdir())
 
 
 def test_what_a_killed_run_held_is_free(tmp_path: Path) -> None:
     with forked(holds(tmp_path)) as child:
         child.wait_for("True")
-        with only_writer(tmp_path) as free:
+        with lock_folder(tmp_path) as free:
             assert not free
         child.send(signal.SIGKILL)
         assert child.code() == -signal.SIGKILL
-        with only_writer(tmp_path) as free, only_writer(tmp_path) as again:
+        with lock_folder(tmp_path) as free, lock_folder(tmp_path) as again:
             assert (free, again) == (True, False)
     assert not list(tmp_path.iterdir())
 
@@ -192,24 +211,26 @@ def test_without_locks_every_folder_is_free(
     def none(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    with only_writer(tmp_path):
+    with lock_folder(tmp_path):
         monkeypatch.setattr("fcntl.flock", none)
-        with only_writer(tmp_path) as free:
+        with lock_folder(tmp_path) as free:
             assert free
-        monkeypatch.setattr(whole, "fcntl", None)
-        with only_writer(tmp_path) as free:
+        monkeypatch.setattr(atomic, "fcntl", None)
+        with lock_folder(tmp_path) as free:
             assert free
 
 
+@pytest.mark.usefixtures("trained")  # It imports what a run needs before the processes are forked.
 def test_of_two_that_start_at_once_one_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither sees a run when it looks; then both want the folder.
+    """Neither finds a run when it looks, and then both try to take the folder.
 
-    The other is refused by the lock or, where it comes when the first has ended, by what it left.
+    The second one is refused by the lock. If it comes after the first one has ended, it is refused
+    because of the run that the first one left.
     """
     out = tmp_path / "run"
-    monkeypatch.setattr(runs, "_page", lambda *_: "")
+    monkeypatch.setattr(runs, "_write_report", lambda *_: "")
 
     def run(child: Child) -> int:
         load = runs.load_data
@@ -231,8 +252,9 @@ def test_of_two_that_start_at_once_one_runs(
         other.go()
         codes = sorted((one.code(), other.code()))
     assert codes == [0, 2], one.said() + other.said()
+    # Removed before the two are forked, because they look for it as soon as they start.
+    (out / "state.safetensors").unlink()
     with forked(run) as late, forked(run) as first:
-        (out / "state.safetensors").unlink()
         for child in (late, first):
             child.wait_for("looked")
         first.go()

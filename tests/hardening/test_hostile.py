@@ -43,8 +43,8 @@ def test_the_pickle_of_these_tests_would_run() -> None:
     """It is one: read by what reads pickles, it calls `os.system` with the words that it holds."""
     import pickletools
 
-    told = [(op.name, argument) for op, argument, _ in pickletools.genops(PICKLE)]
-    assert told[0] == ("GLOBAL", "posix system") and told[-2][0] == "REDUCE"
+    operations = [(op.name, argument) for op, argument, _ in pickletools.genops(PICKLE)]
+    assert operations[0] == ("GLOBAL", "posix system") and operations[-2][0] == "REDUCE"
 
 
 # Nothing in the tree could run it either

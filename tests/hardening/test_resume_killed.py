@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hardening.kill_resume import CONFIG, IMAGES, KEEPING
+from tests.hardening.kill_resume import CONFIG, IMAGES, SAVING
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,4 +35,4 @@ def test_12_runs_that_were_killed_end_as_the_one_that_was_not() -> None:
     after = {step for steps in killed for step in steps}
     assert len(after) > 3
     epoch = IMAGES // CONFIG.batch
-    assert any(step % epoch and step % KEEPING.save_every for step in after)
+    assert any(step % epoch and step % SAVING.save_every for step in after)

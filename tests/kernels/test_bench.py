@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,11 +20,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels import reference
-from kernels.bench import report as bench_report
+from kernels.bench import contenders, report
 from kernels.bench import run as bench
-from kernels.bench import ways as bench_ways
 from kernels.bench.report import Measurement, Timing
-from minicfg.bench import sampler as package_bench
+from minicfg.bench import sampler
 from minicfg.errors import MachineError
 from minicfg.unet import UNet
 
@@ -53,13 +53,13 @@ class Traffic(TorchDispatchMode):
 @pytest.mark.slow  # the first dispatch mode of a process imports 900 modules of torch's
 def test_the_nine_operations_move_what_they_say() -> None:
     """13 reads and 9 writes; the kernel's 3 and 1 are 2/11 of that, 5.5 times less."""
-    p = bench_ways.Problem.of((4, 25), torch.float32, "cpu")
+    p = contenders.Problem.of((4, 25), torch.float32, "cpu")
     with Traffic(100) as own:
-        bench_ways.plain_step_own(p.xt, p.out)
+        contenders.plain_step_own(p.xt, p.out)
     assert (own.operations, own.reads, own.writes) == (9, 13, 9)
     with Traffic(100) as given:
-        bench_ways.plain_step(p.xt, p.out, p.z)
-    ways = bench_ways.contenders(p)
+        contenders.plain_step(p.xt, p.out, p.z)
+    ways = contenders.contenders(p)
     assert ways["eager"][0] == own.reads + own.writes
     assert ways["eager, given"][0] == given.reads + given.writes
     assert (own.reads + own.writes) / ways["fused"][0] == 5.5
@@ -71,14 +71,14 @@ def test_the_row_is_a_ddpm_step() -> None:
     With x_0 = 1: E x_t = sqrt(abar_t), and x_s = a x_0 + b x_t + c z must be of mean sqrt(abar_s)
     and variance 1 - abar_s.
     """
-    p, q, a, b, c, d, e, m = bench_ways.ROW
+    p, q, a, b, c, d, e, m = contenders.ROW
     abar_t, abar_s = 0.5, 0.6
     assert p * math.sqrt(abar_t) == pytest.approx(1)
     assert q == pytest.approx(-math.sqrt(1 - abar_t) * p)
     assert a + b * math.sqrt(abar_t) == pytest.approx(math.sqrt(abar_s))
     assert b**2 * (1 - abar_t) + c**2 == pytest.approx(1 - abar_s)
     assert (d, e, m) == (0, 0, 1)
-    assert bench_ways.GIVEN_ROW[4:7] == (0, 0, c)
+    assert contenders.GIVEN_ROW[4:7] == (0, 0, c)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 4, 4), (3, 2, 5, 7)])
@@ -88,10 +88,10 @@ def test_all_ways_take_the_same_step(
     """Given the noise, to float32; with their own, in law: so only that it is a step of noise."""
     monkeypatch.setattr(torch, "compile", lambda f, **_: f)
     monkeypatch.setattr(torch.compiler, "reset", lambda: None)
-    p = bench_ways.Problem.of(shape, torch.float32, "cpu")
-    ways = {way: run() for way, (_, run) in bench_ways.contenders(p).items()}
+    p = contenders.Problem.of(shape, torch.float32, "cpu")
+    ways = {way: run() for way, (_, run) in contenders.contenders(p).items()}
     assert torch.equal(ways.pop("copy"), p.out)
-    row = torch.tensor([bench_ways.GIVEN_ROW], dtype=torch.float64)
+    row = torch.tensor([contenders.GIVEN_ROW], dtype=torch.float64)
     exact, _ = reference.guided_step(
         p.xt.double(), p.out.double(), row, 0, 2.0, seed=0, sample_ids=p.ids, x0prev=p.z.double(),
         clip=1.0,
@@ -101,35 +101,35 @@ def test_all_ways_take_the_same_step(
             # A dozen roundings of terms up to 20.
             torch.testing.assert_close(xs.double(), exact, rtol=0, atol=12 * 2**-24 * 20)
         else:
-            noise = (xs - exact + bench_ways.ROW[4] * p.z) / bench_ways.ROW[4]
+            noise = (xs - exact + contenders.ROW[4] * p.z) / contenders.ROW[4]
             assert 0 < noise.abs().max() < 6.77  # no normal of Philox is larger
 
 
 @pytest.mark.slow
 def test_the_nine_operations_trace_without_a_break() -> None:
     """`fullgraph=True` raises where there is one; torch's eager backend needs no C compiler."""
-    p = bench_ways.Problem.of((2, 2, 4, 4), torch.float32, "cpu")
-    compiled = torch.compile(bench_ways.plain_step, fullgraph=True, dynamic=False, backend="eager")
-    assert torch.equal(compiled(p.xt, p.out, p.z), bench_ways.plain_step(p.xt, p.out, p.z))
+    p = contenders.Problem.of((2, 2, 4, 4), torch.float32, "cpu")
+    compiled = torch.compile(contenders.plain_step, fullgraph=True, dynamic=False, backend="eager")
+    assert torch.equal(compiled(p.xt, p.out, p.z), contenders.plain_step(p.xt, p.out, p.z))
 
 
 def test_a_right_step_passes_and_a_wrong_one_is_not_timed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    worst = bench_ways.check("cpu")
+    worst = contenders.check("cpu")
     assert len(worst) == 6
     assert all(0 < error < 1 for error in worst.values())
-    right = bench_ways.guided_step
+    right = contenders.guided_step
 
     def wrong(*args: Any, **more: Any) -> tuple[Tensor, None]:
         return right(*args, **more)[0] * (1 + 1e-5), None
 
-    monkeypatch.setattr(bench_ways, "guided_step", wrong)
+    monkeypatch.setattr(contenders, "guided_step", wrong)
     with pytest.raises(SystemExit, match=r"not timed.*float32, own noise"):
-        bench_ways.check("cpu")
-    monkeypatch.setattr(bench_ways, "guided_step", lambda *a, **_: (a[0] * math.nan, None))
+        contenders.check("cpu")
+    monkeypatch.setattr(contenders, "guided_step", lambda *a, **_: (a[0] * math.nan, None))
     with pytest.raises(SystemExit, match="nan"):
-        bench_ways.check("cpu")
+        contenders.check("cpu")
 
 
 def test_sizes() -> None:
@@ -153,7 +153,7 @@ def cpu_for_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything of a run on a GPU but its clock: tensors on the CPU, and times made up."""
     monkeypatch.setattr(torch, "compile", lambda f, **_: f)
     monkeypatch.setattr(torch.compiler, "reset", lambda: None)  # imports more than it resets
-    of = bench_ways.Problem.of
+    of = contenders.Problem.of
     monkeypatch.setattr(bench.Problem, "of", lambda shape, dtype, _: of(shape, dtype, "cpu"))
 
     def made_up(run: Callable[[], object], device: str, record: bool) -> Timing:
@@ -192,14 +192,14 @@ def test_what_does_not_run_is_left_out(
     (found, _) = bench.time_gpu(sizes=(2**12,))
     assert [m.way for m in found] == ["copy", "eager", "fused", "eager, given", "fused, given"]
     assert "no compiler here" in capsys.readouterr().err
-    assert next(bench_report.lines(found, first=False)).count("did not run") == 2
+    assert next(report.lines(found, first=False)).count("did not run") == 2
 
     def short(*_: object) -> Iterator[None]:
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(bench, "contenders", short)
     assert list(bench.time_gpu(sizes=(2**12,))) == [[], []]
-    assert "no memory" in next(bench_report.lines([], first=False))
+    assert "no memory" in next(report.lines([], first=False))
 
 
 @pytest.mark.slow
@@ -209,13 +209,13 @@ def test_the_command_on_a_gpu_but_for_its_clock(
 ) -> None:
     """From refusal to files; and what cannot be counted costs nothing but the count."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(bench_report, "machine", lambda device: GPU | {"device": device})
+    monkeypatch.setattr(report, "machine", lambda device: GPU | {"device": device})
     monkeypatch.setattr(bench, "check", lambda device: {device: 0.5})
     monkeypatch.setattr(bench, "SIZES", (2**12, 2**16))
     found = {"eager": [3.0], "recorded": [1.0], "steps": [50], "batch": 2, "apart": 0.0}
     found |= {"shape": (3, 32, 32), "eager, a step": 0.06, "recorded, a step": 0.02}
-    monkeypatch.setattr(package_bench, "time_sampler", lambda device: found)
-    assert package_bench.bench(tmp_path, cpu=False) == 0
+    monkeypatch.setattr(sampler, "time_sampler", lambda device: found)
+    assert sampler.bench(tmp_path, cpu=False) == 0
     assert {path.name for path in tmp_path.iterdir()} == {
         f"a-gpu-of-no-make.{x}" for x in ("json", "png")
     }
@@ -226,7 +226,7 @@ def test_the_command_on_a_gpu_but_for_its_clock(
     assert "instructions" not in read
     out = capsys.readouterr().out
     assert "instructions were not counted" in out
-    assert "a step: eager 60.000 ms, recorded 20.000 ms, 3.00x" in out
+    assert "one step: eager 60.000 ms, recorded 20.000 ms, 3.00x" in out
     assert out.count("| bfloat16 2x4x64x64") == 1
 
 
@@ -250,7 +250,7 @@ def test_the_table_divides_times() -> None:
     found = [replace(m, time=Timing(1.0, 1.0, 1.0)) for m in made_up_run()[:7]]
     found[0] = replace(found[0], time=Timing(0.9, 0.9, 0.9))  # copy
     found[1] = replace(found[1], time=Timing(5.0, 4.0, 6.0))  # eager
-    said, head, rule, line = bench_report.lines(found, first=True)
+    said, head, rule, line = report.lines(found, first=True)
     assert "median" in said
     assert len({len(head), len(rule), len(line)}) == 1
     cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -272,17 +272,17 @@ def test_the_file_and_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for g, n in (("", 58.0), (", given", 20.0))
     }
     result = {"machine": GPU, "instructions": counts, "measurements": [asdict(m) for m in found]}
-    written = [Path(path) for path in bench_report.write(tmp_path, result, found)]
+    written = [Path(path) for path in report.write(tmp_path, result, found)]
     assert [path.name for path in written] == ["a-gpu-of-no-make.json", "a-gpu-of-no-make.png"]
     read = json.loads(written[0].read_text())
     assert read["measurements"][0]["time"]["median"] == found[0].time.median
     assert written[1].stat().st_size > 20_000
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert "matplotlib is not installed" in bench_report.write(tmp_path, result, found)[1]
+    assert "matplotlib is not installed" in report.write(tmp_path, result, found)[1]
 
 
 def test_the_machine_is_named() -> None:
-    about = bench_report.machine("cpu")
+    about = report.machine("cpu")
     assert about["torch"] == torch.__version__
     assert about["processor"] and about["threads"] == 1
     assert about["date"].startswith("20")
@@ -292,13 +292,13 @@ def test_nvidia_smi_is_asked_and_may_be_missing(monkeypatch: pytest.MonkeyPatch)
     said = subprocess.CompletedProcess([], 0, "580.1, 1980 MHz, 700.00 W\n580.1, 1980 MHz, 1 W\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: said)
     expected = {"driver_version": "580.1", "clocks.max.sm": "1980 MHz", "power.limit": "700.00 W"}
-    assert bench_report._nvidia_smi() == expected
+    assert report._nvidia_smi() == expected
 
     def missing(*_: object, **__: object) -> None:
         raise FileNotFoundError
 
     monkeypatch.setattr(subprocess, "run", missing)
-    assert bench_report._nvidia_smi() == {}
+    assert report._nvidia_smi() == {}
 
 
 @pytest.mark.slow
@@ -307,7 +307,7 @@ def test_the_cpu_is_timed_and_written(
 ) -> None:
     monkeypatch.setattr(bench, "CPU_SHAPES", ((2, 1, 4, 4),))
     monkeypatch.setattr(bench.time, "perf_counter", itertools.count(0.0).__next__)
-    assert package_bench.bench(tmp_path, cpu=True) == 0
+    assert sampler.bench(tmp_path, cpu=True) == 0
     (path,) = tmp_path.iterdir()
     read = json.loads(path.read_text())
     ways = {m["way"] for m in read["measurements"]}
@@ -323,13 +323,32 @@ def test_on_the_cpu_a_step_is_a_small_part_of_sampling() -> None:
     The fastest of each, because other work on the machine only ever adds.
     """
     model, B = UNet(channels=1, num_classes=10).eval(), 16
-    p = bench_ways.Problem.of((B, 1, 8, 8), torch.float32, "cpu")
-    row = torch.tensor([bench_ways.ROW], dtype=torch.float64)
+    p = contenders.Problem.of((B, 1, 8, 8), torch.float32, "cpu")
+    row = torch.tensor([contenders.ROW], dtype=torch.float64)
     t, y = torch.full((2 * B,), 500), torch.arange(2 * B) % 10
     with torch.no_grad():
         network = bench.timed(lambda: model(torch.cat([p.xt, p.xt]), t, y), "cpu")
         step = bench.timed(lambda: p.step(row), "cpu")
     assert step.low < 0.1 * network.low
+
+
+@pytest.mark.parametrize("program", ["kernels.bench", "minicfg.bench", "kernels.inspection"])
+def test_each_command_shows_its_own_name(
+    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its help and, for the benchmarks, in its errors."""
+    monkeypatch.setattr(sys, "argv", [program, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module(program, run_name="__main__")
+    help_text = capsys.readouterr().out
+    assert help_text.startswith(f"usage: python -m {program} ")
+    assert f"example: python -m {program} " in help_text
+    if program.endswith("bench"):
+        monkeypatch.setattr(bench, "refusal", lambda cpu: "no place")
+        monkeypatch.setattr(sys, "argv", [program])
+        with pytest.raises(SystemExit, match="4"):
+            runpy.run_module(program, run_name="__main__")
+        assert capsys.readouterr().err == f"{program}: no place\n"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: nothing is refused")
@@ -340,7 +359,7 @@ def test_without_a_gpu_it_says_so_and_ends_with_4(
     assert bench.main() == 4
     assert capsys.readouterr().err == f"kernels.bench: {bench.NO_GPU}\n"
     with pytest.raises(MachineError, match="--cpu times"):
-        package_bench.bench(tmp_path / "out", cpu=False)
+        sampler.bench(tmp_path / "out", cpu=False)
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(sys, "argv", ["bench", "--cpu", "--out", str(tmp_path / "file" / "out")])
@@ -356,15 +375,15 @@ def test_the_sampler_is_timed_by_its_slope(monkeypatch: pytest.MonkeyPatch) -> N
         clock[0] += len(table) * (1 if capture else 3)
         return torch.zeros(len(y))
 
-    monkeypatch.setattr(package_bench, "sample", sample)
-    monkeypatch.setattr(package_bench.time, "perf_counter", lambda: clock[0])
-    found = package_bench.time_sampler("cpu", shape=(1, 4, 4), batch=2, steps=(2, 6), repeats=3)
+    monkeypatch.setattr(sampler, "sample", sample)
+    monkeypatch.setattr(sampler.time, "perf_counter", lambda: clock[0])
+    found = sampler.time_sampler("cpu", shape=(1, 4, 4), batch=2, steps=(2, 6), repeats=3)
     assert (found["eager"], found["recorded"]) == ([6, 18], [2, 6])
     assert (found["eager, a step"], found["recorded, a step"]) == (3, 1)
-    assert "3.00x" in package_bench.sampler_lines(found)[-1]
-    monkeypatch.setattr(package_bench, "sample", lambda *a, capture, **_: torch.ones(1) * capture)
+    assert "3.00x" in sampler.sampler_lines(found)[-1]
+    monkeypatch.setattr(sampler, "sample", lambda *a, capture, **_: torch.ones(1) * capture)
     with pytest.raises(SystemExit, match="differ by 1: not timed"):
-        package_bench.time_sampler("cpu", shape=(1, 4, 4), batch=2)
+        sampler.time_sampler("cpu", shape=(1, 4, 4), batch=2)
 
 
 # What a bare machine has: torch and what it requires, triton, numpy and tqdm.
@@ -379,7 +398,7 @@ from minicfg import Schedule, UNet, sample, solvers
 model = UNet(channels=1, num_classes=3, width=8, multipliers=(1,))
 y, table = torch.arange(3), solvers.ddpm(Schedule.cosine(10), 3)
 print(sample(model, y, table, shape=(1, 4, 4), w=1.0, seed=1).shape)
-import kernels.inspection.inspect, minicfg.bench.sampler
+import kernels.inspection.compile, minicfg.bench.sampler
 from kernels.bench import run as bench
 bench.CPU_SHAPES = ((2, 1, 4, 4),)
 sys.exit(bench.main(minicfg.bench.sampler.bench))

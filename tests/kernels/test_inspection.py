@@ -19,9 +19,9 @@ import torch
 import triton
 
 from kernels import triton_step
-from kernels.inspection import inspect as inspection
-from kernels.inspection import machine_code as listing
-from kernels.inspection.inspect import Noising, Variant
+from kernels.inspection import compile as inspection
+from kernels.inspection import machine_code
+from kernels.inspection.compile import Noising, Variant
 
 ROOT = Path(__file__).parents[2]
 BF16 = torch.bfloat16
@@ -36,7 +36,7 @@ STEPS = [
     Variant(BF16, w="each", history="used"),
     Variant(k_on_device=True),
 ]
-SHOWN = list(inspection.SHOWN)
+SHOWN = list(inspection.README_VARIANTS)
 ON = {
     "sm_80": SHOWN,
     "sm_90": SHOWN + [v for v in STEPS if v not in SHOWN] + [Noising(BF16, "v")],
@@ -49,13 +49,13 @@ from dataclasses import asdict
 import torch
 from torch import bfloat16, float16, float32
 from triton.runtime.jit import create_function_from_signature
-from kernels.inspection.inspect import *
-from kernels.inspection.inspect import source
+from kernels.inspection.compile import *
+from kernels.inspection.compile import source
 
 found = {}
 for target, variant in json.loads(sys.argv[1]):
     launch = eval(variant).launch()
-    found[target + variant] = asdict(inspect(launch, TARGETS[target]))
+    found[target + variant] = asdict(compile_launch(launch, TARGETS[target]))
 
     # What Triton would compile for this launch, by the code that its own launches go through.
     backend, kernel, given = make_backend(TARGETS[target]), launch.kernel, dict(launch.options)
@@ -71,10 +71,12 @@ for target, variant in json.loads(sys.argv[1]):
 
 # What the benchmark counts on a GPU: its own launch, of tensors with data, recorded.
 from kernels.bench import run as bench
-from kernels.bench import ways as bench_ways
-bench_ways.guided_step = triton_step.guided_step
+from kernels.bench import contenders
+contenders.guided_step = triton_step.guided_step
 problem = bench.Problem.of((64, 4, 64, 64), float32, "cpu")
-found["timed"] = [bench.counted(problem, given, TARGETS["sm_90"]) for given in (False, True)]
+found["timed"] = [
+    bench.instructions_per_element(problem, given, TARGETS["sm_90"]) for given in (False, True)
+]
 print(json.dumps(found))
 """
 
@@ -98,12 +100,12 @@ def reports() -> dict[str, Any]:
     return json.loads(ran.stdout)
 
 
-def report(reports: dict[str, Any], target: str, variant: Variant | Noising) -> listing.Report:
+def report(reports: dict[str, Any], target: str, variant: Variant | Noising) -> machine_code.Report:
     """As it was, its keys integers again."""
     said = reports[target + repr(variant)]
     for way in ("loads", "stores"):
         said[way] = {int(bits): n for bits, n in said[way].items()}
-    return listing.Report(**said)
+    return machine_code.Report(**said)
 
 
 @pytest.mark.slow
@@ -185,7 +187,7 @@ def test_the_recorder_launches_nothing_and_is_put_away() -> None:
     assert launch.elements == 64 * 4 * 64 * 64
     assert launch.args[0].device.type == "meta"
     with pytest.raises(ZeroDivisionError):
-        inspection.recorded(triton_step, "step_kernel", lambda: 1 / 0, 1)
+        inspection.record_launch(triton_step, "step_kernel", lambda: 1 / 0, 1)
     assert triton_step.step_kernel is kernel
 
 
@@ -201,8 +203,10 @@ def lines_of(target: str, reports: dict[str, Any], monkeypatch: pytest.MonkeyPat
     """The lines of a table, made of what the other process found."""
     monkeypatch.setattr(Variant, "launch", lambda variant: variant)
     monkeypatch.setattr(Noising, "launch", lambda variant: variant)
-    monkeypatch.setattr(inspection, "inspect", lambda variant, _: report(reports, target, variant))
-    return list(inspection.table(target, inspection.SHOWN))
+    monkeypatch.setattr(
+        inspection, "compile_launch", lambda variant, _: report(reports, target, variant)
+    )
+    return list(inspection.table(target, inspection.README_VARIANTS))
 
 
 @pytest.mark.slow
@@ -225,8 +229,8 @@ def test_the_lecture_shows_what_the_compiler_makes(
 def test_the_program_prints_a_table_for_each_target(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = listing.Report(40, 1, 2, 0, {128: 6, 32: 8}, {128: 2}, 461, 307, 1, 8.0)
-    monkeypatch.setattr(inspection, "inspect", lambda launch, target: found)
+    found = machine_code.Report(40, 1, 2, 0, {128: 6, 32: 8}, {128: 2}, 461, 307, 1, 8.0)
+    monkeypatch.setattr(inspection, "compile_launch", lambda launch, target: found)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(sys, "argv", ["inspection", "--few"])
     assert inspection.main() == 0
@@ -246,7 +250,7 @@ def test_where_there_is_only_the_interpreter_it_says_so(
     monkeypatch.setattr(sys, "argv", ["inspection", "sm_99"])
     with pytest.raises(SystemExit, match="2"):
         inspection.main()
-    assert "sm_99: sm_80, sm_90, gfx942 are known" in capsys.readouterr().err
+    assert "sm_99 is unknown: choose from sm_80, sm_90, gfx942" in capsys.readouterr().err
 
 
 AMD = """
@@ -270,7 +274,7 @@ kernel:
 
 
 def test_amds_assembly_is_read() -> None:
-    r = listing.read_amdgcn(AMD, 2.0)
+    r = machine_code.read_amdgcn(AMD, 2.0)
     assert (r.registers, r.spills, r.stack, r.shared) == (28, 3, 24, 128)
     assert (r.loads, r.stores) == ({128: 1, 64: 1, 16: 1}, {64: 1})
     assert (r.instructions, r.skippable, r.repeats) == (8, 3, 1)
@@ -298,7 +302,7 @@ def test_nvidias_listing_is_read() -> None:
     """A backward branch, a call, a stack and a spill are seen; padding is not counted."""
     text = SASS.replace("BRA 0x80", "BRA 0x30")
     text += "        /*0090*/  BRA 0x20 ;\n        /*00a0*/  BRA 0xa0;\n        /*00b0*/  NOP;\n"
-    r = listing.read_sass(text, 2.0)
+    r = machine_code.read_sass(text, 2.0)
     assert (r.registers, r.spills, r.stack, r.shared) == (40, 1, 24, 16)
     assert (r.loads, r.stores) == ({128: 1, 16: 1}, {32: 1})
     assert (r.instructions, r.skippable) == (10, 3)

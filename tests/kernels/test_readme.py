@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels import philox, triton_step
-from kernels.bench import report as bench_report
+from kernels.bench import report
 from kernels.bench.report import Measurement, Timing
-from kernels.inspection import inspect as inspection
+from kernels.inspection.compile import TARGETS, Variant, compile_launch
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "kernels/README.md").read_text()
@@ -44,7 +44,7 @@ def rows(text: str, first: str) -> list[list[str]]:
 
 def test_the_code_is_the_code() -> None:
     """Every line shown stands in a source, in this order within its block."""
-    source = triton_step_source() + (ROOT / "kernels/bench/ways.py").read_text()
+    source = triton_step_source() + (ROOT / "kernels/bench/contenders.py").read_text()
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 6
     for block in blocks:
@@ -87,7 +87,7 @@ def test_times_are_those_of_the_results() -> None:
             for m in result["measurements"]
         ]
         for _, size in groupby(found, key=lambda m: (m.dtype, m.shape)):
-            line = list(bench_report.lines(list(size), first=False))[-1]
+            line = list(report.lines(list(size), first=False))[-1]
             assert line in README + folder, path
         assert (about.get("gpu") or about["processor"]) in README, path
         assert f"({path.name})" in folder
@@ -164,7 +164,7 @@ def normals_by_randn(seed, step, sample_id, block, STREAM: tl.constexpr):
 def inspect_randn() -> dict[str, Any]:
     """What the compiler makes of it; to be called where kernels are not interpreted."""
     triton_step.normals = normals_by_randn
-    found = inspection.inspect(inspection.Variant().launch(), inspection.TARGETS["sm_90"])
+    found = compile_launch(Variant().launch(), TARGETS["sm_90"])
     return dict(
         per_element=found.per_element,
         quiet=found.per_element_without_noise,

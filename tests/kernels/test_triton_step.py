@@ -298,7 +298,7 @@ def test_nan_and_infinity(
 
 CLIPPED = """
 import triton
-from kernels.inspection.inspect import TARGETS, Variant, source
+from kernels.inspection.compile import TARGETS, Variant, source
 
 target = TARGETS["sm_90"]
 print(triton.compile(source(Variant().launch(), target), target=target).asm["ptx"])

@@ -21,47 +21,44 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minicfg.bench import costs as peers_costs
-from minicfg.bench import peers
-from minicfg.bench import quality as peers_quality
-from minicfg.bench import speed as peers_speed
-from minicfg.bench import steps as peers_steps
+from minicfg.bench import costs, peers, quality, speed, steps
 from minicfg.bench.measure import (
-    Bar,
     Comparison,
+    Result,
     Sizes,
+    fit_line,
+    import_package,
+    installed_version,
     interleaved,
-    line,
-    module_of,
-    need,
-    package,
+    load_file,
     rates,
     ratio,
-    version,
+    require,
 )
 from minicfg.bench.networks import (
     Recipe,
     batches,
+    constant_lucidrains,
     diffusers_unet,
+    ema_pytorch_update,
     lucidrains,
     lucidrains_sampler,
     lucidrains_unet,
-    parameters,
-    still_lucidrains,
+    parameter_count,
     train_lucidrains,
-    warming,
 )
 from minicfg.cli.main import Bench
+from minicfg.data import Dataset
 from minicfg.errors import MachineError, UsageError
 from minicfg.unet import UNet
 
 TINY = Sizes(
     side=8, batch=4, steps=3, train_batch=4, width=8, repeats=2, compiled=False,
-    still=(3, 8, 8), still_batch=2, points=500, drawn=20, product=64, seconds=0.1, seeds=1,
-    samples=80, chain=3, judge_steps=5, ws=(0.0, 1.0), train_steps=6, long_chain=4, few=(2, 3),
+    step_shape=(3, 8, 8), step_batch=2, points=500, drawn=20, product=64, seconds=0.1, seeds=1,
+    samples=80, chain=3, classifier_steps=5, ws=(0.0, 1.0), train_steps=6, long_chain=4, few=(2, 3),
     grow_steps=(2, 3, 4), grow_batch=(1, 2, 3), grow_side=(8, 12, 16), grow_chain=(10, 20, 40),
 )  # fmt: skip
-OURS, THEIRS = Bar("ours", "ours", (2.0, 9.0, 6.0)), Bar("theirs", "theirs", (1.0, 3.0, 4.0))
+OURS, THEIRS = Result("ours", "ours", (2.0, 9.0, 6.0)), Result("theirs", "theirs", (1.0, 3.0, 4.0))
 theirs_warn = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
@@ -72,32 +69,34 @@ def test_a_ratio_is_that_of_each_round_and_not_of_two_medians() -> None:
     less = ratio(OURS, replace(THEIRS, values=(1.0, 3.0, 24.0)), more_is_better=False)
     assert (less.median, less.least, less.most) == (0.5, 1 / 3, 4.0)  # medians': 0.5 as well
     uneven = ratio(
-        Bar("a", "ours", (1.0, 10.0, 100.0)), Bar("b", "theirs", (100.0, 1.0, 10.0)), True
+        Result("a", "ours", (1.0, 10.0, 100.0)), Result("b", "theirs", (100.0, 1.0, 10.0)), True
     )
     assert uneven.median == 10.0  # the medians' ratio is 1
-    assert ratio(Bar("a", "ours", (0.0,)), Bar("b", "theirs", (1.0,)), False).median == math.inf
-    assert ratio(Bar("a", "ours", (0.0,)), Bar("b", "theirs", (0.0,)), False).median == 1.0
+    assert (
+        ratio(Result("a", "ours", (0.0,)), Result("b", "theirs", (1.0,)), False).median == math.inf
+    )
+    assert ratio(Result("a", "ours", (0.0,)), Result("b", "theirs", (0.0,)), False).median == 1.0
     with pytest.raises(UsageError, match="'ours' has 3 rounds and 'b' 1"):
-        ratio(OURS, Bar("b", "theirs", (1.0,)), True)
+        ratio(OURS, Result("b", "theirs", (1.0,)), True)
 
 
 def test_ratios_are_plain_to_plain_and_best_to_best() -> None:
-    fast = Bar("ours, compiled", "ours", (20.0, 20.0, 20.0), tuned=True)
-    slow = Bar("theirs, compiled", "theirs", (0.1, 0.1, 0.1), tuned=True)
-    bound = Bar("bound", "bound", (99.0, 99.0, 99.0))
+    fast = Result("ours, compiled", "ours", (20.0, 20.0, 20.0), tuned=True)
+    slow = Result("theirs, compiled", "theirs", (0.1, 0.1, 0.1), tuned=True)
+    bound = Result("bound", "bound", (99.0, 99.0, 99.0))
     c = Comparison("task", "what", "images/s", True, (OURS, fast, bound, THEIRS, slow))
     assert [(r.ours, r.theirs) for r in c.ratios()] == [
         ("ours", "theirs"),
         ("ours, compiled", "theirs, compiled"),
         ("ours, compiled", "theirs"),  # the best of theirs: their tuned way is slower
     ]
-    plain = replace(c, bars=(OURS, THEIRS, Bar("other", "theirs", (7.0, 7.0, 7.0))))
+    plain = replace(c, results=(OURS, THEIRS, Result("other", "theirs", (7.0, 7.0, 7.0))))
     assert [r.theirs for r in plain.ratios()] == ["theirs", "other"]
     head = dict(zip(peers.HEAD, peers.row(plain), strict=True))
     assert head["theirs"] == "other 7" and head["at best"] == "-"  # the hardest one
     less = replace(plain, more_is_better=False)
     assert dict(zip(peers.HEAD, peers.row(less), strict=True))["theirs"] == "theirs 3"
-    assert replace(c, bars=(OURS,)).ratios() == []
+    assert replace(c, results=(OURS,)).ratios() == []
 
 
 def test_ways_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,11 +112,11 @@ def test_ways_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return run
 
-    found = interleaved({"a": way("a", 1.0), "b": way("b", 2.0)}, 2, least=0.01)
+    found = interleaved({"a": way("a", 1.0), "b": way("b", 2.0)}, 2, min_seconds=0.01)
     assert "".join(calls) == "ab" + "abab"  # one call each to begin with, for they are slow
     assert found == {"a": (1.0, 2.0), "b": (2.0, 4.0)}
     calls.clear()
-    quick = interleaved({"a": way("a", 0.0001)}, 3, least=0.001)
+    quick = interleaved({"a": way("a", 0.0001)}, 3, min_seconds=0.001)
     assert len(calls) > 2 + 3 * 4 and len(quick["a"]) == 3  # several calls a round
     assert rates(32, (2.0, 4.0)) == (16.0, 8.0)
     with pytest.raises(UsageError, match="repeats = 0"):
@@ -125,25 +124,26 @@ def test_ways_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_line_is_found_and_a_bend_is_told() -> None:
-    a, b, off = line([1.0, 2.0, 4.0], [5.0, 7.0, 11.0])
+    a, b, off = fit_line([1.0, 2.0, 4.0], [5.0, 7.0, 11.0])
     assert (a, b) == pytest.approx((3, 2)) and off < 1e-12  # float64 algebra
     x = [1.0, 2.0, 4.0, 8.0]
-    _, _, bent = line(x, [v**2 for v in x])
+    _, _, bent = fit_line(x, [v**2 for v in x])
     assert bent > 0.3
-    a, b, _ = line(x, [1.1, 1.9, 4.2, 7.9])
+    a, b, _ = fit_line(x, [1.1, 1.9, 4.2, 7.9])
     design = np.stack([np.ones(4), x], 1) / np.array([1.1, 1.9, 4.2, 7.9])[:, None]
     assert (a, b) == pytest.approx(tuple(np.linalg.lstsq(design, np.ones(4), rcond=None)[0]))
-    with pytest.raises(UsageError, match="3 or more"):
-        line([1.0, 2.0], [1.0, 2.0])
+    with pytest.raises(UsageError, match="the same number, 3 or more"):
+        fit_line([1.0, 2.0], [1.0, 2.0])
 
 
 def test_what_is_not_installed_is_a_reason(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(MachineError, match="no_such_package is not installed: run 'make'"):
-        need("no_such_package")
+    said = r"no_such_package is not installed: run 'make \.venv/peers'"
+    with pytest.raises(MachineError, match=said):
+        require("no_such_package")
     with pytest.raises(MachineError, match=r"has no nothing\.py"):
-        module_of("minicfg", "nothing")
-    assert version("no-such-package") == "not installed"
-    assert package("json").dumps([]) == "[]"
+        load_file("minicfg", "nothing")
+    assert installed_version("no-such-package") == "not installed"
+    assert import_package("json").dumps([]) == "[]"
 
 
 def stand_in(s: Sizes) -> Iterator[Comparison]:
@@ -160,7 +160,7 @@ def stand_in(s: Sizes) -> Iterator[Comparison]:
 
 
 def lacking(s: Sizes) -> Iterator[Comparison]:
-    need("no_such_package")
+    require("no_such_package")
     yield from ()
 
 
@@ -180,7 +180,7 @@ def test_results_are_kept_as_json_and_as_a_page(
     assert skipped[1] == skipped[3] == ""
     assert "no_such_package is not installed" in skipped[0]
     assert skipped[2] == "failed: AttributeError: of a newer version"
-    assert said["comparisons"][3]["bars"][0]["values"] == [2.0, 9.0, 6.0]
+    assert said["comparisons"][3]["results"][0]["values"] == [2.0, 9.0, 6.0]
     assert said["comparisons"][3]["ratios"][0]["median"] == 2.0
     assert said["sizes"]["batch"] == TINY.batch
     assert {"processor", "threads", "torch", "diffusers", "load"} <= set(said["machine"])
@@ -189,7 +189,7 @@ def test_results_are_kept_as_json_and_as_a_page(
     assert "&lt;not&gt; equal" in page and page.count("<figure") == 2
     out = capsys.readouterr().out
     assert re.search(r"ours against theirs: 2\.00 \(1\.50\.\.3\.00\) times better", out)
-    with pytest.raises(UsageError, match="task = 'walk': one of lacks, breaks"):
+    with pytest.raises(UsageError, match="task = 'walk' is unknown: choose one of lacks, breaks"):
         peers.bench_peers(tmp_path, ("walk",))
 
 
@@ -219,7 +219,7 @@ def test_a_gpu_is_taken_where_there_is_one(
 
 def test_bars_go_from_the_least_to_the_most() -> None:
     c = next(stand_in(TINY))
-    axes = peers.bars(c).axes[0]
+    axes = peers.bar_chart(c).axes[0]
     assert [patch.get_width() for patch in axes.patches] == [6.0, 3.0]  # pyright: ignore
     whiskers = [segment[:, 0].tolist() for segment in axes.collections[0].get_segments()]  # pyright: ignore
     assert whiskers == [[2.0, 9.0]]
@@ -227,7 +227,7 @@ def test_bars_go_from_the_least_to_the_most() -> None:
 
 def test_batches_are_whole_epochs() -> None:
     x = torch.arange(10.0).reshape(10, 1, 1, 1) / 10
-    data = peers_steps.Dataset(x, torch.arange(10), tuple("abcdefghij"), "ten")
+    data = Dataset(x, torch.arange(10), tuple("abcdefghij"), "ten")
     run = batches(data, 5, seed=0)
     first = torch.cat([next(run)[1], next(run)[1]])
     assert sorted(first.tolist()) == list(range(10))
@@ -237,7 +237,7 @@ def test_batches_are_whole_epochs() -> None:
 def test_a_run_is_paced_and_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps of 10 ms by a clock of their own, which take twice as long once the trial is over."""
     now, runs = [0.0], list[int]()
-    monkeypatch.setattr(peers_quality.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(quality.time, "perf_counter", lambda: now[0])
 
     def start(steps: int) -> Iterator[int]:
         runs.append(steps)
@@ -245,7 +245,7 @@ def test_a_run_is_paced_and_cut(monkeypatch: pytest.MonkeyPatch) -> None:
             now[0] += 0.01 * len(runs)
             yield step
 
-    last, steps, seconds = peers_quality.paced(start, 1.0)
+    last, steps, seconds = quality.train_for(1.0, start)
     assert runs == [10_000, pytest.approx(100, abs=1)]
     assert steps == last + 1 and seconds == pytest.approx(1.1, abs=0.03)  # cut
 
@@ -265,19 +265,19 @@ def lucid() -> Any:
 def test_networks_are_of_equal_size(lucid: Any) -> None:
     """Within 10 % of ours, at the sizes that are published: 28x28, then digits."""
     pytest.importorskip("diffusers", reason="the extra peers is not installed")
-    ours, theirs, other, _ = peers_speed.networks(Sizes())
+    ours, theirs, other, _ = speed.networks(Sizes())
     for net in (theirs, other):
-        assert parameters(net) == pytest.approx(parameters(ours), rel=0.1)
+        assert parameter_count(net) == pytest.approx(parameter_count(ours), rel=0.1)
     small = UNet(1, 10)
     for net in (lucidrains_unet(lucid, 12, (1, 2, 2), 10), diffusers_unet(8, (16, 32, 36), 4, 10)):
-        assert parameters(net) == pytest.approx(parameters(small), rel=0.1)
+        assert parameter_count(net) == pytest.approx(parameter_count(small), rel=0.1)
 
 
 @pytest.mark.peers
 def test_a_still_network_is_asked_twice_and_mixed(lucid: Any) -> None:
     """The stand-in under lucidrains' own mix gives what its two halves give by hand."""
     out = torch.randn(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    net: Any = still_lucidrains(lucid, out)
+    net: Any = constant_lucidrains(lucid, out)
     x, t, y = torch.zeros(3, 1, 4, 4), torch.zeros(3).long(), torch.zeros(3).long()
     mixed, null = net.forward_with_cond_scale(
         x, t, y, cond_scale=3.0, remove_parallel_component=False
@@ -297,7 +297,9 @@ def test_lucidrains_w_of_zero_is_its_conditional_model(lucid: Any) -> None:
         out = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
         out[2:] = null
         torch.manual_seed(5)
-        return lucidrains_sampler(lucid, still_lucidrains(lucid, out), 4, 3)(torch.arange(2), 0.0)
+        return lucidrains_sampler(lucid, constant_lucidrains(lucid, out), 4, 3)(
+            torch.arange(2), 0.0
+        )
 
     assert float(draw(0.0).abs().max()) <= 1
     torch.testing.assert_close(draw(0.0), draw(1.0), rtol=0, atol=1e-4)
@@ -311,7 +313,7 @@ def test_peaks_are_those_of_the_case_whatever_came_before() -> None:
     sizes = [replace(TINY, width=32, batch=batch, side=28, steps=2) for batch in (1, 64, 1)]
     cases = {f"{i}, {s.batch} images": (s, 1000) for i, s in enumerate(sizes)}
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        found = pool.submit(peers_costs.peaks, cases).result()
+        found = pool.submit(costs.peak_memory, cases).result()
     del held
     first, most, last = (int(text.split()[0]) for text in found.values())
     assert first < 30 < 60 < most < 1000 and last < 30
@@ -324,7 +326,7 @@ def test_lucidrains_loop_learns(lucid: Any) -> None:
     torch.manual_seed(0)
     net = lucidrains_unet(lucid, 8, (1,), 2)
     x = torch.full((8, 1, 4, 4), 0.5)
-    data = peers_steps.Dataset(x, torch.arange(8) % 2, ("a", "b"), "flat")
+    data = Dataset(x, torch.arange(8) % 2, ("a", "b"), "flat")
     before = nn.utils.parameters_to_vector(net.parameters()).detach().clone()
     run = train_lucidrains(lucid, net, data, Recipe(8, 1e-2), 0)
     assert [next(run) for _ in range(99)][-1] is net
@@ -341,7 +343,7 @@ def test_the_peers_average_forgets_its_beginning_as_ema_pytorchs() -> None:
     """Its update at step 100 + 10 n keeps 1 - (1 + 10 n)^(-2/3), at most .995."""
     for n, kept in ((1, 0.797820), (10, 0.953891), (1000, 0.995)):
         averaged, current = [torch.ones(2)], [torch.zeros(2)]
-        warming(averaged, current, torch.tensor(n))
+        ema_pytorch_update(averaged, current, torch.tensor(n))
         torch.testing.assert_close(averaged[0], torch.full((2,), kept), rtol=0, atol=1e-5)
 
 
@@ -357,26 +359,26 @@ def test_every_task_runs(task: str, lucid: Any) -> None:
     assert found
     for c in found:
         assert not c.skipped and c.what and c.unit and c.aim
-        assert c.plain("ours") and len({len(bar.values) for bar in c.bars}) == 1
-        assert all(v >= 0 and math.isfinite(v) for bar in c.bars for v in bar.values)
+        assert c.untuned("ours") and len({len(result.values) for result in c.results}) == 1
+        assert all(v >= 0 and math.isfinite(v) for result in c.results for v in result.values)
         assert c.differs or task == "growth"  # a comparison of two that owns to no difference lies
         if c.task == "share of the peak":  # 2 operations for each of 64^3 multiplications
-            assert c.bars[-1].note == f"{2 * 64**3 / 1e9:.3g} Gflop a call"
+            assert c.results[-1].note == f"{2 * 64**3 / 1e9:.3g} Gflop per call"
         list(peers.lines(c))
         assert len(peers.row(c)) == len(peers.HEAD)
 
 
 def test_a_start_is_a_process_that_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     """With programs of no weight, in the place of the heavy ones."""
-    monkeypatch.setattr(peers_costs, "need", lambda *_: None)
-    light = {way: ["-c", "pass"] for way in peers_costs.PROGRAMS}
-    monkeypatch.setattr(peers_costs, "PROGRAMS", light)
-    names, network = peers_costs.start(TINY)
-    assert [bar.whose for bar in names.bars] == ["ours", "ours", "theirs", "bound"]
-    assert [bar.whose for bar in network.bars] == ["ours", "theirs", "bound", "bound"]
+    monkeypatch.setattr(costs, "require", lambda *_: None)
+    light = {way: ["-c", "pass"] for way in costs.PROGRAMS}
+    monkeypatch.setattr(costs, "PROGRAMS", light)
+    names, network = costs.start(TINY)
+    assert [result.owner for result in names.results] == ["ours", "ours", "theirs", "bound"]
+    assert [result.owner for result in network.results] == ["ours", "theirs", "bound", "bound"]
     monkeypatch.setitem(light, "import minicfg", ["-c", "import no_such_package"])
-    with pytest.raises(MachineError, match=r"fails: (.|\n)*no_such_package"):
-        list(peers_costs.start(TINY))
+    with pytest.raises(MachineError, match=r"fails, so it is not timed: (.|\n)*no_such"):
+        list(costs.start(TINY))
 
 
 def test_steps_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,9 +387,9 @@ def test_steps_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> Non
     def wrong(x: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
         return x, None
 
-    monkeypatch.setattr(peers_steps, "guided_step", wrong)
+    monkeypatch.setattr(steps, "guided_step", wrong)
     with pytest.raises(MachineError, match=r"the two steps differ by .*: not timed"):
-        list(peers_steps.one_step(TINY))
+        list(steps.one_step(TINY))
     module = sys.modules["diffusers.schedulers.scheduling_ddpm"]
     assert module.randn_tensor.__name__ == "randn_tensor"  # theirs is put back
 
@@ -418,7 +420,7 @@ def test_a_table_is_what_was_measured(text: str, head: str, measured: str, n: in
     ratios, figures = set[str](), set[str]()
     for c in told["comparisons"]:
         ratios |= {f"{r['median']:.2f} ({r['least']:.2f}..{r['most']:.2f})" for r in c["ratios"]}
-        figures |= {f"{np.median(bar['values']):.3g}" for bar in c["bars"]}
+        figures |= {f"{np.median(bar['values']):.3g}" for bar in c["results"]}
     section = (root / text).read_text().split(head)[1].split("\n## ")[0]
     for name in ("diffusers", "denoising-diffusion-pytorch", "smalldiffusion"):
         named = re.search(rf"`{name}`\s{told['machine'][name]}", section)

@@ -20,8 +20,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels import philox, reference
-from minicfg import Schedule, sampling, solvers
+from kernels import dispatch, graph, philox, reference
+from minicfg import Schedule, solvers
 from minicfg.sampling import sample, sample_steps
 from minicfg.solvers import Table
 
@@ -93,7 +93,7 @@ def test_steps_in_place_are_steps(table: Table, w: float | Tensor, clip: float) 
 def test_a_first_row_that_looks_back_is_refused() -> None:
     rows = TABLES["ddpm"].rows.clone()
     rows[0, 6] = 0.1
-    with pytest.raises(ValueError, match="its first looks back"):
+    with pytest.raises(ValueError, match="looks back to a step that does not exist"):
         sample(Curved(), Y, Table(TABLES["ddpm"].t, TABLES["ddpm"].s, rows), shape=(2,))
 
 
@@ -137,7 +137,8 @@ class Cuda:
 @pytest.fixture
 def as_if_on_cuda(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
-    monkeypatch.setattr(sampling, "_FAILED", [])
+    monkeypatch.setattr(dispatch, "_fused", lambda x: False)  # steps still run on the CPU
+    monkeypatch.setattr(graph, "_FAILED", [])
     return monkeypatch
 
 
@@ -156,12 +157,12 @@ def test_what_cannot_be_recorded_runs_as_it_is(
     wanted = sample(Curved(), Y, TABLES["ddpm"], shape=(2, 3), w=1.5, capture=False)
     model = Curved()
     stand_in = Cuda(model, **cuda)
-    as_if_on_cuda.setattr(sampling.torch, "cuda", stand_in)
+    as_if_on_cuda.setattr(graph.torch, "cuda", stand_in)
     with pytest.warns(RuntimeWarning, match=rf"not be recorded as a CUDA graph \({reason}") as told:
         found = sample(model, Y, TABLES["ddpm"], shape=(2, 3), w=1.5)
     assert len(told) == 1 and "\n" not in str(told[0].message)
     assert torch.equal(found, wanted)
-    assert stand_in.current == "default" and stand_in.reset == 1 and len(sampling._FAILED) == 1
+    assert stand_in.current == "default" and stand_in.reset == 1 and len(graph._FAILED) == 1
     assert model.calls == len(TABLES["ddpm"]) + ("refusal" in cuda)
 
 
@@ -172,12 +173,12 @@ def test_the_second_step_is_recorded_and_stands_for_the_rest(
     recorded, replays = list[int](), list[int]()
     model = Curved()
 
-    def record(step: Any, device: torch.device) -> Any:
+    def replay_of(run: Any, device: torch.device) -> Any:
         assert device == Y.device
         recorded.append(model.calls)
-        return lambda: (replays.append(model.calls), step())
+        return lambda: (replays.append(model.calls), run())
 
-    as_if_on_cuda.setattr(sampling, "_recorded", record)
+    as_if_on_cuda.setattr(graph, "_replay_of", replay_of)
     found = sample(model, Y, table, shape=(2, 3), w=1.5, seed=7, sample_ids=IDS)
     assert torch.equal(found, plain(Curved(), table, 1.5, math.inf)[-1][0])
     assert recorded == [1] * (len(table) > 1)
@@ -188,16 +189,17 @@ def test_a_step_that_was_recorded_is_replayed(as_if_on_cuda: pytest.MonkeyPatch)
     ran = list[str]()
 
     @contextmanager
-    def graph(graph: object, stream: str) -> Iterator[None]:
+    def capture(graph: object, stream: str) -> Iterator[None]:
         yield
 
     stand_in = Cuda(Curved())
-    stand_in.graph = graph
+    stand_in.graph = capture
     stand_in.CUDAGraph = lambda: SimpleNamespace(replay=lambda: ran.append("replayed"))
-    as_if_on_cuda.setattr(sampling.torch, "cuda", stand_in)
-    run = sampling._recorded(lambda: ran.append("stepped"), torch.device("cpu"))
-    run()
-    assert ran == ["stepped", "replayed"] and not sampling._FAILED
+    as_if_on_cuda.setattr(graph.torch, "cuda", stand_in)
+    replay = graph._replay_of(lambda: ran.append("stepped"), torch.device("cpu"))
+    assert replay is not None
+    replay()
+    assert ran == ["stepped", "replayed"] and not graph._FAILED
 
 
 @pytest.mark.parametrize("y_is_there", [True, False])
@@ -205,7 +207,8 @@ def test_nothing_is_recorded_elsewhere_or_unasked(
     y_is_there: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.Tensor, "is_cuda", y_is_there)
-    monkeypatch.setattr(sampling, "_recorded", None)
+    monkeypatch.setattr(dispatch, "_fused", lambda x: False)
+    monkeypatch.setattr(graph, "record", None)
     sample(Curved(), Y, TABLES["ddpm"], shape=(2, 3), w=1.5, capture=not y_is_there)
 
 

@@ -28,7 +28,7 @@ def whole(net):
 torch.compile = whole
 
 from minicfg.config import TrainConfig
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.training import train
 
 config = TrainConfig(width=8, multipliers=(1, 2), attention=(1,), batch=8, steps=4)

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from minicfg.data import Dataset, permutation, split
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.errors import DataError, UsageError
 
 X, Y, CLASSES = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 1, 0]), ("a", "b")
@@ -48,19 +48,22 @@ def test_ends_of_the_range_are_within() -> None:
     ("changed", "complaint"),
     [
         ({"x": at(math.nan)}, "finite values in -1..1"),
-        ({"x": at(math.inf)}, "inf: finite values"),
-        ({"x": at(1.001)}, "x holds 0..1.001: finite values in -1..1"),
+        ({"x": at(math.inf)}, "inf: scale the images to finite values"),
+        ({"x": at(1.001)}, "x holds 0..1.001: .*finite values in -1..1"),
         ({"x": at(-16.0)}, "x holds -16..0:"),
         ({"x": X.double()}, "x is torch.float64"),
-        ({"x": X[:, 0]}, r"\(4, 2, 2\): float32 \(N, C, H, W\)"),
+        ({"x": X[:, 0]}, r"\(4, 2, 2\): pass float32 \(N, C, H, W\)"),
         ({"x": X[:0], "y": Y[:0]}, r"\(0, 1, 2, 2\)"),
         ({"x": X[:, :0]}, r"\(4, 0, 2, 2\)"),
-        ({"y": Y.int()}, r"y is torch.int32 \(4,\): int64 \(4,\)"),
-        ({"y": Y[:3]}, r"y is torch.int64 \(3,\): int64 \(4,\)"),
+        ({"y": Y.int()}, r"y is torch.int32 \(4,\): pass int64 \(4,\)"),
+        ({"y": Y[:3]}, r"y is torch.int64 \(3,\): pass int64 \(4,\)"),
         ({"y": Y + 1}, r"y holds 1..2: labels are 0..1"),
         ({"y": Y - 1}, r"y holds -1..0: labels are 0..1"),
-        ({"classes": ()}, r"classes = \(\): one or more"),
-        ({"classes": ("a", "a")}, r"classes = \('a', 'a'\): one or more, all different"),
+        ({"classes": ()}, r"classes = \(\) has no name: pass one"),
+        (
+            {"classes": ("a", "a")},
+            r"classes = \('a', 'a'\) has a name twice: make all names different",
+        ),
     ],
     ids=lambda value: "" if isinstance(value, str) else "-".join(value),
 )
@@ -71,7 +74,7 @@ def test_what_would_train_wrongly_is_refused(changed: dict[str, Any], complaint:
 
 @pytest.mark.parametrize("spec", ["mnist", "", "Digits", "digits:"])
 def test_unknown_data_are_refused_with_what_there_is(spec: str) -> None:
-    with pytest.raises(UsageError, match=f"data = '{spec}': .* digits"):
+    with pytest.raises(UsageError, match=f"data = '{spec}' is not a data set: .* digits"):
         load_data(spec)
 
 

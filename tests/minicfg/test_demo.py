@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minicfg.cli.demo import WS, _demo
+from minicfg.cli.demo import WS, make_demo
 from minicfg.config import TrainConfig
 from minicfg.io.checkpoint import load
 
@@ -19,9 +19,12 @@ TINY = TrainConfig(steps=3, batch=8, width=8, multipliers=(1,), seed=3)
 def test_the_demo_leaves_a_model_pictures_figures_and_a_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _demo(tmp_path, TINY, n=80, steps=2, judge_steps=5) == 0
+    assert make_demo(tmp_path, TINY, n=80, steps=2, classifier_steps=5) == 0
     said = capsys.readouterr().out
-    assert str(tmp_path / "report.html") in said and "The judge, on real digits" in said
+    assert (
+        str(tmp_path / "report.html") in said
+        and "Accuracy of the classifier on held-out real digits" in said
+    )
     for name in ("grid.png", "trade_off.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "denoising.gif").read_bytes().startswith(b"GIF89a")

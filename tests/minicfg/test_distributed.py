@@ -1,12 +1,11 @@
 """One run by 1, 2 or 4 processes: the same weights to float64's rounding, and what a death leaves.
 
-The processes are forked here and meet over gloo by `minicfg.distributed.ranks` itself, as
+The processes are forked here and meet over gloo by `minicfg.distributed.process_group` itself, as
 torchrun's do; `test_run_folder.py` has torchrun's own.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -23,13 +22,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.distributed import TCPStore
 
-from minicfg.cli.train import train_into
+from minicfg.cli.train import run_train
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.distributed import Ranks, ranks
+from minicfg.distributed import Ranks, process_group
 from minicfg.errors import MachineError
 from minicfg.io.checkpoint import load_state
 from minicfg.training import TrainState, train
+from tests.minicfg.headers import metadata_of
 
 TINY = TrainConfig(width=8, multipliers=(1, 2), steps=12, batch=6, T=20, seed=5)
 
@@ -94,6 +94,14 @@ def start_rank(rank: int, world: int, run: Callable[[], int], environment: dict[
         os._exit(code)
 
 
+def last(states: Iterator[TrainState]) -> TrainState:
+    """The last state of a run, which takes every step of it."""
+    state = next(states)
+    for following in states:
+        state = following
+    return state
+
+
 def images(n: int = 20) -> Dataset:
     x = torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
     return Dataset(x, torch.arange(n) % 2, ("a", "b"), "noise")
@@ -104,8 +112,8 @@ def train_in_float64(out: Path) -> int:
     data = images()
     torch.set_default_dtype(torch.float64)
     object.__setattr__(data, "x", data.x.double())  # a data set is float32, this one excepted
-    with ranks() as group:
-        *_, state = train(data, TINY, ranks=group)
+    with process_group() as group:
+        state = last(train(data, TINY, ranks=group))
         found = {f"model.{n}": p for n, p in state.model.state_dict().items()}
         found |= {f"ema.{n}": p for n, p in state.ema.state_dict().items()}
         found["loss"] = torch.tensor(state.loss)
@@ -137,7 +145,7 @@ def test_one_two_and_four_ranks_are_one_run_to_float64(tmp_path: Path):
 def test_shares_are_whole_and_even_to_one():
     for world in (1, 2, 3, 4, 7):
         for n in (world, 10, 128):
-            shares = [range(n)[Ranks(rank, world).share(n)] for rank in range(world)]
+            shares = [range(n)[Ranks(rank, world).local_slice(n)] for rank in range(world)]
             assert [i for share in shares for i in share] == list(range(n))
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -150,12 +158,12 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
     config = TrainConfig(
         data="toy:dots", width=8, multipliers=(1, 2), steps=40, batch=6, T=20, seed=5
     )
-    from minicfg.cli.run_folder import Keeping
+    from minicfg.cli.options import SavingOptions
 
-    often = Keeping(save_every=5)
+    often = SavingOptions(save_every=5)
 
     def run(out: Path, *, resume: bool = False) -> Callable[[], int]:
-        return lambda: train_into(out, config, resume=resume, keeping=often)
+        return lambda: run_train(out, config, resume=resume, saving=often)
 
     def run_that_breaks() -> int:
         """Rank 1 kills itself after step 17, so that a quick machine and a slow one do the same."""
@@ -176,7 +184,7 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
     assert exit_codes(2, run_that_breaks) == [4, -signal.SIGKILL]
     assert time.time() - (tmp_path / "killed").stat().st_mtime < 30
     assert "another rank is gone" in capfd.readouterr().err
-    assert json.loads((broken / "state.json").read_text())["step"] == 15
+    assert metadata_of(broken / "state.safetensors")["step"] == 15
     assert exit_codes(2, run(broken, resume=True)) == [0, 0]
     ours, theirs = load_state(broken / "state"), load_state(whole / "state")
     for name, p in theirs.model.state_dict().items():
@@ -188,7 +196,7 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
 
 LATE = """
 import os, time, torch
-from minicfg.distributed import ranks
+from minicfg.distributed import process_group
 
 def threads_of_gloo():
     found = []
@@ -202,7 +210,7 @@ def threads_of_gloo():
             found.append(name)
     return found
 
-with ranks() as group:
+with process_group() as group:
     import torch._dynamo  # an optimiser's first use imports it too
     assert group.sum(torch.ones(3)).tolist() == [2, 2, 2]
     assert threads_of_gloo()

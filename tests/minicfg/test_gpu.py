@@ -20,7 +20,7 @@ import torch
 
 import minicfg
 from minicfg.config import TrainConfig
-from minicfg.datasets.load import load_data
+from minicfg.datasets import load_data
 from minicfg.training import train
 
 ROOT = Path(__file__).parents[2]

@@ -125,7 +125,7 @@ def tables(name: str, prediction: Prediction) -> tuple[Best, Table]:
         "interval": lambda: solvers.with_interval(
             solvers.ddpm(COSINE, 8, prediction), COSINE, LOW, HIGH
         ),
-        "algorithm 2": lambda: solvers.ancestral_log_snr(40, 0.3, prediction=prediction),
+        "algorithm 2": lambda: solvers.ddpm(PAPERS, prediction=prediction, v=0.3),
         "ddim": lambda: solvers.ddim(COSINE, 8, 0.0, prediction),
         "ddim, eta 0.7": lambda: solvers.ddim(COSINE, 8, 0.7, prediction),
         "ddim, eta 1": lambda: solvers.ddim(COSINE, 8, 1.0, prediction),

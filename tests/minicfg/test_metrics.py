@@ -1,4 +1,4 @@
-"""Scores against closed forms, scipy, and draws whose scatter is known; a judge that learns."""
+"""Scores against closed forms, scipy, and draws of known scatter; a classifier that learns."""
 
 from __future__ import annotations
 
@@ -16,30 +16,26 @@ from torch import Tensor
 from minicfg.data import Dataset, split
 from minicfg.datasets.load import load_data
 from minicfg.errors import UsageError
-from minicfg.metrics import classifier as judge_module
-from minicfg.metrics import evaluate as evaluation
-from minicfg.metrics.classifier import Judge, train_judge
-from minicfg.metrics.evaluate import (
-    Scores,
-    evaluate,
-    evaluate_real,
-    frechet_distance,
-    inception_score,
-    precision_recall,
-    within_class_spread,
-)
+from minicfg.metrics import classifier as classifier_module
+from minicfg.metrics import evaluate as evaluate_module
+from minicfg.metrics.classifier import Classifier, train_classifier
+from minicfg.metrics.evaluate import Scores, evaluate, evaluate_real
+from minicfg.metrics.frechet import frechet_distance
+from minicfg.metrics.inception_score import inception_score
+from minicfg.metrics.precision_recall import precision_recall
+from minicfg.metrics.spread import within_class_spread
 
 DIGITS = load_data("digits")
 K = 10
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def classifier() -> Classifier:
     """Trained for a quarter of the usual time: good enough to tell better from worse."""
-    return train_judge(DIGITS, steps=100)
+    return train_classifier(DIGITS, steps=100)
 
 
-class KnownLaw(Judge):
+class KnownLaw(Classifier):
     """3x3 images of two classes, Gaussian around -0.3 and 0.3; pixels are the features.
 
     What is asked of a sample, in expectation, is then known in closed form.
@@ -49,12 +45,9 @@ class KnownLaw(Judge):
         super().__init__((1, 3, 3), 2)
         self.eval()
 
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def features_and_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean = x.mean((1, 2, 3))
-        return torch.stack([-1000 * mean, 1000 * mean], dim=1)
+        return x.flatten(1), torch.stack([-1000 * mean, 1000 * mean], dim=1)
 
     @staticmethod
     def draw(n: int, seed: int, sd: float = 0.05, shift: float = 0.0) -> Dataset:
@@ -199,60 +192,75 @@ def test_precision_refuses_too_few(n: int, k: int) -> None:
         precision_recall(np.zeros((n, 2)), np.zeros((300, 2)), k)
 
 
-# The judge.
+# The classifier.
 
 
-def test_judge_knows_digits_it_never_saw(judge: Judge) -> None:
+def test_classifier_knows_digits_it_never_saw(classifier: Classifier) -> None:
     """About 94 % after 100 steps; 88 % of 359 would be five standard errors off."""
-    assert judge.held_out_accuracy > 0.88
-    x, y = judge.held_out.x, judge.held_out.y
-    right = (judge(x).argmax(1) == y).double().mean()
-    assert judge.held_out_accuracy == pytest.approx(float(right))
+    assert classifier.held_out_accuracy > 0.88
+    x, y = classifier.held_out.x, classifier.held_out.y
+    right = (classifier(x).argmax(1) == y).double().mean()
+    assert classifier.held_out_accuracy == pytest.approx(float(right))
 
 
 @pytest.mark.slow
-def test_judge_knows_99_percent_of_digits() -> None:
+def test_classifier_knows_99_percent_of_digits() -> None:
     """4 of 359 wrong (2 to 5 by seed); 10 would be three standard errors more."""
-    assert train_judge(DIGITS).held_out_accuracy > 0.973
+    assert train_classifier(DIGITS).held_out_accuracy > 0.973
 
 
-def test_judge_sees_the_training_part_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classifier_sees_the_training_part_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained on 0..4 and held to 5..9 it is never right; had it seen all, it would be often."""
     low, high = (
         Dataset(DIGITS.x[part], DIGITS.y[part], DIGITS.classes, "part")
         for part in (DIGITS.y < 5, DIGITS.y >= 5)
     )
-    monkeypatch.setattr(judge_module, "split", lambda *_: (low, high))
-    judge = train_judge(DIGITS, steps=40)
-    assert judge.held_out is high
-    assert judge.held_out_accuracy == 0
+    monkeypatch.setattr(classifier_module, "split", lambda *_: (low, high))
+    classifier = train_classifier(DIGITS, steps=40)
+    assert classifier.held_out is high
+    assert classifier.held_out_accuracy == 0
 
 
-def test_judge_features_have_mean_variance_one_where_it_was_trained(judge: Judge) -> None:
+def test_classifier_features_have_mean_variance_one_where_it_was_trained(
+    classifier: Classifier,
+) -> None:
     train, _ = split(DIGITS, 0.2, 0)
-    assert float(judge.features(train.x).var(0).mean()) == pytest.approx(1, rel=0.01)
+    assert float(classifier.features(train.x).var(0).mean()) == pytest.approx(1, rel=0.01)
 
 
-def test_judge_is_a_function_of_its_seed_and_leaves_the_generator() -> None:
+def test_features_and_log_probabilities_run_the_network_once(classifier: Classifier) -> None:
+    """Both are those of `features` and `forward`, from a single pass through the body."""
+    x = DIGITS.x[:20]
+    expected = classifier.features(x).double(), classifier(x).double().log_softmax(1)
+    sizes = list[int]()
+    hook = classifier.body.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
+    features, log_p = classifier_module.features_and_log_probabilities(classifier, x)
+    hook.remove()
+    assert sizes == [20]
+    np.testing.assert_array_equal(features, expected[0])
+    np.testing.assert_array_equal(log_p, expected[1])
+
+
+def test_classifier_is_a_function_of_its_seed_and_leaves_the_generator() -> None:
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    few = [train_judge(DIGITS, seed=seed, steps=3) for seed in (0, 0, 1)]
+    few = [train_classifier(DIGITS, seed=seed, steps=3) for seed in (0, 0, 1)]
     assert torch.equal(state, torch.get_rng_state())
     assert torch.get_num_threads() == threads
     torch.manual_seed(5)
-    few.append(train_judge(DIGITS, steps=3))
+    few.append(train_classifier(DIGITS, steps=3))
     x = DIGITS.x[:4]
-    first, same, other, also_same = (judge.features(x) for judge in few)
+    first, same, other, also_same = (classifier.features(x) for classifier in few)
     assert torch.equal(first, same)
     assert torch.equal(first, also_same)
     assert not torch.allclose(first, other)
 
 
-def test_judge_takes_other_shapes_and_colours() -> None:
+def test_classifier_takes_other_shapes_and_colours() -> None:
     x = torch.rand(40, 3, 9, 17, generator=torch.Generator().manual_seed(0)) * 2 - 1
     data = Dataset(x, torch.arange(40) % 4, tuple("abcd"), "colours")
-    judge = train_judge(data, steps=2)
-    assert judge(x).shape == (40, 4)
-    assert judge.features(x).shape == (40, 48)
+    classifier = train_classifier(data, steps=2)
+    assert classifier(x).shape == (40, 4)
+    assert classifier.features(x).shape == (40, 48)
 
 
 # evaluate, by laws that are known. REAL's own sampling errors are about 1/sqrt(2000) of a figure.
@@ -326,39 +334,42 @@ def test_values_beyond_one_are_clipped() -> None:
     assert scores == clipped
 
 
-def test_what_real_digits_score(judge: Judge) -> None:
-    scores = evaluate_real(judge, DIGITS, 400)
-    assert scores.accuracy == judge.held_out_accuracy
+def test_what_real_digits_score(classifier: Classifier) -> None:
+    scores = evaluate_real(classifier, DIGITS, 400)
+    assert scores.accuracy == classifier.held_out_accuracy
     assert scores.frechet == scores.frechet_floor > 0
-    assert scores.n == len(judge.held_out)
-    ours = evaluate(DIGITS.x[:400], DIGITS.y[:400], judge, DIGITS)
+    assert scores.n == len(classifier.held_out)
+    ours = evaluate(DIGITS.x[:400], DIGITS.y[:400], classifier, DIGITS)
     assert scores.frechet_floor == ours.frechet_floor  # of the same halvings
 
 
-def test_real_images_are_looked_at_once(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the number of weights; but other images, or another judge, are others."""
-    looked, look = list[int](), judge_module.look
+def test_features_of_real_images_are_computed_once(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the number of weights; but other images, or another classifier, are others."""
+    sizes = list[int]()
+    run = classifier_module.features_and_log_probabilities
 
-    def counted(judge: Judge, x: Tensor) -> object:
-        looked.append(len(x))
-        return look(judge, x)
+    def counted(classifier: Classifier, x: Tensor) -> object:
+        sizes.append(len(x))
+        return run(classifier, x)
 
-    monkeypatch.setattr(evaluation, "look", counted)
-    evaluation._looked_at.cache_clear()
+    monkeypatch.setattr(evaluate_module, "features_and_log_probabilities", counted)
+    evaluate_module._real_features.cache_clear()
     x, y = DIGITS.x[:300], DIGITS.y[:300]
-    first, second = (evaluate(x, y, judge, DIGITS) for _ in range(2))
+    first, second = (evaluate(x, y, classifier, DIGITS) for _ in range(2))
     assert first == second
-    assert looked == [300, len(DIGITS), 300]
+    assert sizes == [300, len(DIGITS), 300]
     few = replace(DIGITS, x=DIGITS.x[:900], y=DIGITS.y[:900])
-    assert evaluate(x, y, judge, few) != first
-    assert looked[3:] == [300, 900]
+    assert evaluate(x, y, classifier, few) != first
+    assert sizes[3:] == [300, 900]
 
 
-def test_worse_digits_score_worse(judge: Judge) -> None:
+def test_worse_digits_score_worse(classifier: Classifier) -> None:
     """Noise added to half of the real digits is felt by every figure but the spread."""
     x, y = DIGITS.x[::2], DIGITS.y[::2]
     noisy = x + 0.7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    good, bad = (evaluate(pictures, y, judge, DIGITS) for pictures in (x, noisy))
+    good, bad = (evaluate(pictures, y, classifier, DIGITS) for pictures in (x, noisy))
     assert good.accuracy > bad.accuracy + 0.05
     assert good.inception_score > bad.inception_score + 0.5
     assert good.frechet < good.frechet_floor  # real images, partly the very same: learnt by heart
@@ -392,9 +403,9 @@ def test_evaluate_refuses(x: torch.Tensor, y: torch.Tensor, message: str) -> Non
         evaluate(x, y, KnownLaw(), REAL)
 
 
-def test_evaluate_refuses_another_data_sets_judge() -> None:
+def test_evaluate_refuses_another_data_sets_classifier() -> None:
     with pytest.raises(
-        UsageError, match=r"judge knows 2 classes of \(1, 3, 3\), and digits has 10"
+        UsageError, match=r"classifier knows 2 classes of \(1, 3, 3\), but digits has 10"
     ):
         evaluate(DIGITS.x, DIGITS.y, KnownLaw(), DIGITS)
 
@@ -410,10 +421,10 @@ def test_evaluate_refuses_another_data_sets_judge() -> None:
         (lambda: inception_score(np.zeros((0, 2))), r"log_probabilities, \(0, 2\)"),
         (lambda: within_class_spread(np.zeros((3, 2)), np.zeros(2, int)), r"y, \(2,\)"),
         (lambda: within_class_spread(np.zeros((3, 2)), np.array([0, 0, 1])), "fewer than 2"),
-        (lambda: train_judge(REAL), "8x8 or more is needed"),
-        (lambda: train_judge(DIGITS, steps=0), "steps = 0"),
+        (lambda: train_classifier(REAL), "8x8 or more"),
+        (lambda: train_classifier(DIGITS, steps=0), "steps = 0"),
         (
-            lambda: train_judge(Dataset(DIGITS.x[:9], DIGITS.y[:9], DIGITS.classes, "few")),
+            lambda: train_classifier(Dataset(DIGITS.x[:9], DIGITS.y[:9], DIGITS.classes, "few")),
             "data has 0 of class 9: 2 or more",
         ),
     ],

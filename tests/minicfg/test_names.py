@@ -27,6 +27,32 @@ def test_import_takes_nothing_heavy_with_it() -> None:
     assert ran.stdout.strip() == "[]", ran.stderr
 
 
+SENTENCE = (
+    "{user} imports {package}, which is not installed: in the checkout, run make, or "
+    "pip install -c constraints.txt -e '.[torch]'"
+)
+
+
+@pytest.mark.parametrize("name", minicfg.__all__)
+def test_without_torch_the_first_use_of_a_name_says_what_to_install(name: str) -> None:
+    program = f"import sys; sys.modules['torch'] = None; import minicfg; minicfg.{name}"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    said = ran.stderr.splitlines()[-1]
+    expected = SENTENCE.format(user=f"minicfg.{name}", package="torch")
+    assert said == f"ModuleNotFoundError: {expected}"
+
+
+def test_without_the_extra_the_command_says_what_to_install_in_one_line() -> None:
+    program = (
+        "import sys; sys.modules['tyro'] = None; from minicfg.__main__ import main; "
+        "sys.argv = ['minicfg', 'demo']; main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 4
+    expected = SENTENCE.format(user="the command line", package="tyro")
+    assert ran.stderr == f"minicfg: {expected}\n"
+
+
 def test_somebody_elses_kernels_is_named_and_not_used(tmp_path: Path) -> None:
     """A package of that name that comes first on the path, as an installed one may."""
     (tmp_path / "kernels").mkdir()

@@ -135,7 +135,7 @@ def test_refuses_a_slider_without_stops_and_a_ragged_table(tmp_path: Path) -> No
         write_report(tmp_path / "x.html", stops=[], rows=[], **given)  # pyright: ignore
     with pytest.raises(UsageError, match="rows must have 2 cells"):
         write_report(tmp_path / "x.html", stops=one, rows=[["1"]], **given)  # pyright: ignore
-    with pytest.raises(UsageError, match="rows are 0: the first 1 belong to the stops"):
+    with pytest.raises(UsageError, match="0 rows for 1 stops: give one row for each stop"):
         write_report(tmp_path / "x.html", stops=one, rows=[], **given)  # pyright: ignore
     assert list(tmp_path.iterdir()) == []
 

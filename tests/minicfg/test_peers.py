@@ -1,7 +1,7 @@
 """Held against other projects: their schedulers step by step, their networks, their scores.
 
-Each test is skipped where the other project is not installed (`pip install -e '.[peers]'`; `make`
-does). denoising-diffusion-pytorch is installed without its dependencies and loaded by its path.
+Each test is skipped where the other project is not installed; `make .venv/peers` installs them all.
+denoising-diffusion-pytorch is installed without its dependencies and loaded by its path.
 """
 
 from __future__ import annotations
@@ -19,14 +19,10 @@ import torch
 from torch import Tensor
 
 from minicfg import Schedule, sample, solvers
-from minicfg.adapters import (
-    DiffusersUNet,
-    LucidrainsUnet,
-    schedule_from_betas,
-    schedule_from_diffusers,
-)
+from minicfg.adapters import DiffusersUNet, schedule_from_diffusers
+from minicfg.bench.networks import LucidrainsUnet
 from minicfg.errors import UsageError
-from minicfg.metrics.evaluate import frechet_distance
+from minicfg.metrics.frechet import frechet_distance
 
 pytestmark = pytest.mark.peers
 T, K, W = 1000, 3, 2.0
@@ -215,7 +211,8 @@ def test_a_lucidrains_network_is_a_denoiser(lucidrains: Any) -> None:
     torch.testing.assert_close(mixed, theirs, rtol=0, atol=1e-5)
     assert model.num_classes == K
     process = lucidrains.GaussianDiffusion(net, image_size=8, timesteps=20)
-    schedule = schedule_from_betas(process.betas)
+    beta = process.betas.double()
+    schedule = Schedule(torch.cat([beta.new_zeros(1), beta]))
     torch.testing.assert_close(schedule.alpha_bar, Schedule.cosine(20).alpha_bar, rtol=1e-4, atol=0)
 
 

@@ -74,7 +74,7 @@ def test_mosaic_keeps_colours() -> None:
 
 def cells_of(fig: plots.Figure) -> np.ndarray:
     """The pixels of a saved figure inside its only axes."""
-    drawn = np.asarray(Image.open(io.BytesIO(plots.png(fig))).convert("RGB"))
+    drawn = np.asarray(Image.open(io.BytesIO(plots.png_bytes(fig))).convert("RGB"))
     box = fig.axes[0].get_window_extent()
     left, bottom, right, top = np.rint(box.extents).astype(int)
     np.testing.assert_allclose(box.extents, [left, bottom, right, top], atol=1e-6)
@@ -178,7 +178,7 @@ def test_trade_off_of_many_ws_labels_a_few() -> None:
     texts = [text.get_text() for text in fig.axes[0].texts]
     assert len(texts) == 9
     assert (texts[0], texts[-1]) == ("w = 0", "w = 4")
-    assert len(plots.png(fig)) > 10_000
+    assert len(plots.png_bytes(fig)) > 10_000
 
 
 @pytest.mark.parametrize("ws", [[0.0], [-1.0, 0.0, 8.0]])
@@ -187,7 +187,7 @@ def test_trade_off_of_any_ws_is_drawn(ws: list[float]) -> None:
     low, high = fig.axes[1].get_xlim()
     assert low < min(ws)
     assert high > max(ws)
-    assert len(plots.png(fig)) > 10_000
+    assert len(plots.png_bytes(fig)) > 10_000
 
 
 def test_denoising_gif_plays_every_frame_and_loops(tmp_path: Path) -> None:
@@ -248,7 +248,9 @@ def test_refusals(tmp_path: Path) -> None:
         plots.mosaic(torch.zeros(2, 2, 1, 8))
     with pytest.raises(UsageError, match=r"x has shape \(2, 2, 5, 8, 8\): .* 1\.\.4"):
         plots.mosaic(torch.zeros(2, 2, 5, 8, 8))
-    with pytest.raises(UsageError, match="3 row_labels and 2 column_labels: x has 2 rows and 2"):
+    with pytest.raises(
+        UsageError, match="3 row_labels and 2 column_labels for 2 rows and 2 columns"
+    ):
         plots.image_grid(torch.zeros(2, 2, 1, 8, 8), ["a"] * 3, ["b"] * 2, "")
     with pytest.raises(UsageError, match="2 ws and 1 scores"):
         plots.trade_off([0, 1], SCORES[:1])

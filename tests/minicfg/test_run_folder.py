@@ -22,16 +22,18 @@ import torch
 from PIL import Image
 
 from minicfg import load
-from minicfg.cli import train as runs
+from minicfg.cli import train as command
 from minicfg.cli.main import Evaluate, Sample, Sweep, _parse
-from minicfg.cli.run_folder import Keeping, logged, read_log
-from minicfg.cli.train import run_training, train_into
+from minicfg.cli.options import SavingOptions
+from minicfg.cli.run_folder import open_log, read_log
+from minicfg.cli.train import run_train, run_training
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
 from minicfg.distributed import Ranks
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.checkpoint import load_state, save_state
 from minicfg.training import TrainState, start, train
+from tests.minicfg.headers import metadata_of
 
 # Sums, and so last bits, depend on the number of threads; here it is 1, as in the tests.
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -47,7 +49,7 @@ def lines(out: Path) -> list[dict[str, float]]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of twelve steps that kept what it could."""
     out = tmp_path_factory.mktemp("whole")
-    assert train_into(out, TINY, resume=False, keeping=Keeping(3, 2, 5)) == 0
+    assert run_train(out, TINY, resume=False, saving=SavingOptions(3, 2, 5)) == 0
     return out
 
 
@@ -57,7 +59,7 @@ def test_a_run_leaves_its_log_models_and_pictures(whole: Path) -> None:
     assert all(line["loss"] > 0 and 0 < line["lr"] <= TINY.lr for line in log)
     kept = sorted(path.name for path in (whole / "kept").iterdir())
     names = [f"step-{step:07d}" for step in (6, 9)]  # the last two before the end
-    assert kept == [f"{name}{suffix}" for name in names for suffix in (".json", ".safetensors")]
+    assert kept == [f"{name}.safetensors" for name in names]
     assert load(whole / "kept/step-0000009").step == 9
     pictures = sorted(path.name for path in (whole / "samples").iterdir())
     assert pictures == [f"step-{step:07d}.png" for step in (5, 10, 12)]
@@ -69,21 +71,21 @@ def test_a_run_killed_outright_goes_on_with_its_log(whole: Path, tmp_path: Path)
     """Killed after step 8, saved at 6: the lines of steps 7 and 8 are written again, the same."""
     out = tmp_path / "killed"
     program = (
-        "import os, sys\nfrom minicfg.cli import train as runs\n"
-        "train = runs.train\n"
+        "import os, sys\nfrom minicfg.cli import train as command\n"
+        "train = command.train\n"
         "def dying(*args, **kwargs):\n"
         "    for state in train(*args, **kwargs):\n"
         "        yield state\n"
         "        if state.step == 8: os.kill(os.getpid(), 9)\n"
-        "runs.train = dying\n"
+        "command.train = dying\n"
         "from minicfg.cli.main import main\nmain()\n"
     )
     given = ["train", "--out", str(out), *FLAGS, "--save-every", "3"]
     died = subprocess.run([sys.executable, "-c", program, *given], capture_output=True, env=ENV)
     assert died.returncode == -signal.SIGKILL
     assert len(lines(out)) == 8
-    assert json.loads((out / "state.json").read_text())["step"] == 6
-    assert train_into(out, TINY, resume=True) == 0
+    assert metadata_of(out / "state.safetensors")["step"] == 6
+    assert run_train(out, TINY, resume=True) == 0
     assert lines(out) == lines(whole)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
@@ -93,7 +95,7 @@ def test_a_run_killed_outright_goes_on_with_its_log(whole: Path, tmp_path: Path)
 )
 def test_what_cannot_be_kept_is_refused(given: dict[str, int]) -> None:
     with pytest.raises(UsageError, match=f"--{next(iter(given)).replace('_', '-')} "):
-        Keeping(**given)
+        SavingOptions(**given)
 
 
 def test_tensorboard_that_is_missing_is_said(
@@ -101,7 +103,7 @@ def test_tensorboard_that_is_missing_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MachineError, match="pip install tensorboard"):
-        train_into(tmp_path, TINY, resume=False, keeping=Keeping(tensorboard=True))
+        run_train(tmp_path, TINY, resume=False, saving=SavingOptions(tensorboard=True))
 
 
 def test_tensorboard_holds_what_the_log_holds_once(tmp_path: Path) -> None:
@@ -110,13 +112,14 @@ def test_tensorboard_holds_what_the_log_holds_once(tmp_path: Path) -> None:
         "tensorboard.backend.event_processing.event_accumulator",
         reason="pip install tensorboard, which is missing",
     )
-    data, out, held = load_data("digits"), tmp_path / "run", Keeping(tensorboard=True)
+    data, out = load_data("digits"), tmp_path / "run"
+    saving = SavingOptions(tensorboard=True)
     out.mkdir()
     for state in train(data, TINY):
         if state.step == 5:
             save_state(tmp_path / "state", state)
-    run_training(data, TINY, out, keeping=held)
-    run_training(data, TINY, out, load_state(tmp_path / "state"), keeping=held)
+    run_training(data, TINY, out, saving=saving)
+    run_training(data, TINY, out, load_state(tmp_path / "state"), saving=saving)
     board = reader.EventAccumulator(str(out / "tensorboard"))
     board.Reload()
     assert board.Tags()["scalars"] == ["loss", "lr"]
@@ -134,7 +137,7 @@ def test_tensorboard_holds_what_the_log_holds_once(tmp_path: Path) -> None:
 def test_a_run_that_is_done_leaves_its_page(whole: Path) -> None:
     text = (whole / "report.html").read_text(encoding="utf-8")
     for said in (
-        *("What was learnt from digits", "After 12 steps", "1797 images of 1 x 8 x 8, 10 classes"),
+        *("A model of digits", "After 12 steps", "1797 images of 1 x 8 x 8, 10 classes"),
         *("w = 0", "w = 4", "3 samples of each class", "ddpm, 25 steps, seed 3", "steps 1 to 12"),
         *("after step 5.", "after step 12.", "batch 10", str(whole / "model.safetensors")),
     ):
@@ -155,8 +158,8 @@ def test_a_run_that_was_stopped_leaves_no_page(
             os.kill(os.getpid(), signal.SIGTERM)
             yield state
 
-    monkeypatch.setattr(runs, "train", stopping)
-    assert train_into(tmp_path, TINY, resume=False) == 143
+    monkeypatch.setattr(command, "train", stopping)
+    assert run_train(tmp_path, TINY, resume=False) == 143
     assert (tmp_path / "model.safetensors").exists()
     assert not (tmp_path / "report.html").exists()
 
@@ -179,12 +182,12 @@ def test_a_save_that_fails_on_the_way_is_said_and_training_goes_on(
             monkeypatch.setattr(os, "fsync", full if state.step == 6 else fsync)
             yield state
             if state.step == 6:
-                stands.append(json.loads((out / "state.json").read_text())["step"])
+                stands.append(metadata_of(out / "state.safetensors")["step"])
 
-    monkeypatch.setattr(runs, "train", watched)
+    monkeypatch.setattr(command, "train", watched)
     out.mkdir()
-    kept_ones = Keeping(3, 2)
-    _, code = run_training(load_data("digits"), TINY, out, keeping=kept_ones)
+    saving = SavingOptions(3, 2)
+    _, code = run_training(load_data("digits"), TINY, out, saving=saving)
     assert (code, stands) == (0, [3])
     said = [line for line in capfd.readouterr().err.splitlines() if "No space" in line]
     assert len(said) == 1
@@ -212,9 +215,9 @@ def test_a_save_that_fails_at_the_end_is_the_runs_failure(
     def full(path: Path, state: TrainState) -> Path:
         raise MachineError("No space left on device")
 
-    monkeypatch.setattr(runs, "save_state", full)
+    monkeypatch.setattr(command, "save_state", full)
     with pytest.raises(MachineError, match="No space"):
-        train_into(tmp_path, replace(TINY, steps=1), resume=False)
+        run_train(tmp_path, replace(TINY, steps=1), resume=False)
     assert load(tmp_path / "model").step == 1  # the smaller one, for which there was room
 
 
@@ -231,7 +234,7 @@ def test_lines_that_cannot_be_written_wait(
     state, seen = start(TINY, (1, 8, 8), tuple("0123456789")), dict[int, int]()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with logged(tmp_path, 0, Keeping()) as log:
+        with open_log(tmp_path, 0, SavingOptions()) as log:
             for step in range(1, 63):
                 if step == 50:
                     room = (tmp_path / "log.jsonl").stat().st_size + 20
@@ -254,20 +257,20 @@ def test_lines_that_cannot_be_written_wait(
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 @pytest.mark.parametrize("n", [0, 1, 6, 7, 100])
 def test_shares_are_even_and_cover_all_places_once(n: int, world: int) -> None:
-    shares = [np.arange(n)[Ranks(rank, world).share(n)] for rank in range(world)]
+    shares = [np.arange(n)[Ranks(rank, world).local_slice(n)] for rank in range(world)]
     assert np.concatenate(shares).tolist() == list(range(n))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 @pytest.mark.parametrize("asked", ["gpu", "tpu", "mps:x"])
 def test_devices_that_are_none_are_refused(asked: str) -> None:
-    with pytest.raises(UsageError, match=f"--device {asked}: auto, cpu or cuda"):
+    with pytest.raises(UsageError, match=f"--device {asked} .*: use auto, cpu or cuda"):
         Ranks().device(asked)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_said() -> None:
-    with pytest.raises(MachineError, match="no CUDA device here"):
+    with pytest.raises(MachineError, match="no CUDA device on this machine; use --device cpu"):
         Ranks().device("cuda")
     assert Ranks().device("auto") == torch.device("cpu")
 
@@ -325,10 +328,10 @@ def test_sigterm_ends_all_ranks_after_the_same_step(tmp_path: Path) -> None:
         said = group.communicate()[1]
     assert time.monotonic() - began < 30
     assert "to go on: minicfg train --out" in said
-    step = json.loads((out / "state.json").read_text())["step"]
+    step = metadata_of(out / "state.safetensors")["step"]
     assert step == lines(out)[-1]["step"] and load(out / "model").step == step
 
 
 def test_more_processes_than_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="batch = 1: 2 processes need an image each"):
+    with pytest.raises(UsageError, match="batch = 1 is smaller than the 2 processes"):
         run_training(load_data("digits"), replace(TINY, batch=1), tmp_path, group=Ranks(1, 2))

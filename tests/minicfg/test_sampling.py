@@ -270,15 +270,15 @@ def test_steps_end_at_the_data() -> None:
     ("arguments", "message"),
     [
         ({"w": math.nan}, "w = nan is not a finite number"),
-        ({"w": torch.tensor([1.0, math.inf])}, "w has shape .* 2 finite weights are needed"),
-        ({"w": torch.ones(3)}, "w has shape .*3.* 2 finite weights"),
-        ({"w": torch.ones(1)}, "w has shape .*1.* 2 finite weights"),
-        ({"y": torch.tensor([0, 4])}, r"y holds 0..4: labels are 0..2, or 3 for none"),
+        ({"w": torch.tensor([1.0, math.inf])}, "w has shape .*finite number, or 2 of them"),
+        ({"w": torch.ones(3)}, "w has shape .*3.* finite number, or 2 of them"),
+        ({"w": torch.ones(1)}, "w has shape .*1.* finite number, or 2 of them"),
+        ({"y": torch.tensor([0, 4])}, r"y holds 0..4; labels are 0..2, and 3 is the null label"),
         ({"y": torch.tensor([-1, 0])}, r"y holds -1..0"),
         ({"y": torch.tensor([], dtype=torch.int64)}, "B >= 1"),
-        ({"y": torch.tensor([0, 1], dtype=torch.int32)}, "int64 labels are needed"),
-        ({"y": torch.zeros(2, 2, dtype=torch.int64)}, "y is .*int64 labels are needed"),
-        ({"y": torch.tensor(1)}, "y is .*int64 labels are needed"),
+        ({"y": torch.tensor([0, 1], dtype=torch.int32)}, "pass int64 labels"),
+        ({"y": torch.zeros(2, 2, dtype=torch.int64)}, "y is .*pass int64 labels"),
+        ({"y": torch.tensor(1)}, "y is .*pass int64 labels"),
         ({"sample_ids": torch.tensor([0])}, "sample_ids is .*int64"),
         ({"sample_ids": torch.arange(3)}, "sample_ids is .*int64"),
         (
@@ -287,14 +287,14 @@ def test_steps_end_at_the_data() -> None:
         ),
         ({"sample_ids": torch.tensor([0, -1])}, "sample_ids must lie in"),
         ({"seed": -1}, "seed = -1 is not an integer in 0"),
-        ({"clip": 0.0}, "clip = 0.0: a positive number"),
-        ({"clip": math.nan}, "clip = nan: a positive number"),
-        ({"shape": (4, 0)}, r"shape = \(4, 0\): integers of at least 1"),
-        ({"shape": (-1,)}, r"shape = \(-1,\): integers of at least 1"),
-        ({"shape": (2.0,)}, r"shape = \(2.0,\): integers of at least 1"),
+        ({"clip": 0.0}, "clip = 0.0; pass a positive number"),
+        ({"clip": math.nan}, "clip = nan; pass a positive number"),
+        ({"shape": (4, 0)}, r"shape = \(4, 0\); pass the sizes of one sample"),
+        ({"shape": (-1,)}, r"shape = \(-1,\); pass the sizes of one sample"),
+        ({"shape": (2.0,)}, r"shape = \(2.0,\); pass the sizes of one sample"),
         (
             {"table": solvers.ddpm(Schedule.cosine(100), 10, "v")},
-            "table is for prediction = 'v': the model's is 'eps'",
+            "table is for prediction = 'v', and the model's is 'eps'",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -322,7 +322,7 @@ def test_refusals_are_usage_errors() -> None:
 def test_a_first_row_that_looks_back_is_refused(e: float) -> None:
     rows = TABLE.rows.clone()
     rows[0, 6] = e
-    with pytest.raises(UsageError, match="its first looks back"):
+    with pytest.raises(UsageError, match="its first row has e != 0 and looks back"):
         sample(Linear(), torch.tensor([0]), replace(TABLE, rows=rows), shape=(4,))
 
 

@@ -48,7 +48,7 @@ def test_posterior_var_equals_the_lectures() -> None:
 @pytest.mark.parametrize("T", [0, -3, 2.0, True])
 @pytest.mark.usefixtures("unchecked")
 def test_T_is_refused(T: object) -> None:
-    with pytest.raises(UsageError, match=f"T = {T}: a schedule needs an integer number"):
+    with pytest.raises(UsageError, match=f"T = {T} is not a number of steps: use an integer"):
         Schedule.linear(T)  # pyright: ignore[reportArgumentType]
 
 
@@ -77,7 +77,7 @@ def test_table_that_is_no_schedule_is_refused(beta: torch.Tensor) -> None:
 
 def test_unknown_name_is_refused() -> None:
     with pytest.raises(
-        UsageError, match="'sigmoidal': linear, cosine, sigmoid or log_snr is needed"
+        UsageError, match="'sigmoidal' is unknown: use cosine, linear, sigmoid or log_snr"
     ):
         Schedule.named("sigmoidal", 10)
 
@@ -137,7 +137,7 @@ def test_log_snr_of_a_schedule_comes_back() -> None:
 
 @pytest.mark.parametrize("grid", [[], [1.0, 0.0], [0.0, 0.0], [0.0, float("nan")]])
 def test_log_snrs_that_do_not_rise_are_refused(grid: list[float]) -> None:
-    with pytest.raises(UsageError, match=r"log_snr = \[.*: increasing values are needed"):
+    with pytest.raises(UsageError, match=r"log_snr = \[.* does not increase: pass one or more"):
         Schedule.from_log_snr(torch.tensor(grid, dtype=torch.float64))
 
 
@@ -156,14 +156,18 @@ def test_log_snrs_up_to_its_limits_are_not_refused() -> None:
     ("low", "high"), [(-36.5, 0.0), (0.0, 36.5), (1.0, 1.0), (2.0, 1.0), (math.nan, 1.0)]
 )
 def test_ends_of_a_grid_are_refused(low: float, high: float) -> None:
-    with pytest.raises(UsageError, match=f"log_snr_min = {low}, log_snr_max = {high}: two values"):
+    with pytest.raises(
+        UsageError, match=f"log_snr_min = {low}, log_snr_max = {high}: use two values"
+    ):
         log_snr_grid(3, low, high)
 
 
 @pytest.mark.parametrize("steps", [0, -1, True, 2.0])
 @pytest.mark.usefixtures("unchecked")
 def test_steps_of_a_grid_are_refused(steps: int) -> None:
-    with pytest.raises(UsageError, match=f"steps = {steps}: an integer of at least 1 is needed"):
+    with pytest.raises(
+        UsageError, match=f"steps = {steps} is not a number of steps: use an integer of at least 1"
+    ):
         log_snr_grid(steps)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from minicfg.cli import sweep
-from minicfg.cli.options import How
-from minicfg.cli.sweep import evaluate_into, findings, parse_ws, sweep_into
+from minicfg.cli import evaluate
+from minicfg.cli.evaluate import run_evaluate
+from minicfg.cli.options import SamplingOptions
+from minicfg.cli.sweep import findings, parse_weights, run_sweep
 from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
@@ -29,9 +30,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    train = sweep.train_judge
-    monkeypatch.setattr(sweep, "train_judge", lambda data, seed: train(data, seed=seed, steps=3))
+def quick_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = evaluate.train_classifier
+    monkeypatch.setattr(
+        evaluate, "train_classifier", lambda data, seed: train(data, seed=seed, steps=3)
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,7 @@ def quick_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_weights_are_what_the_text_says(text: str, ws: tuple[float, ...]) -> None:
-    assert parse_ws(text) == ws
+    assert parse_weights(text) == ws
 
 
 BAD_WS = ["", "a", "0:4", "0:4:0", "4:0:1", "0:4:-1", "0:1:1,2", "1,1", "2,1", "nan", "0,inf"]
@@ -55,20 +58,31 @@ BAD_WS = ["", "a", "0:4", "0:4:0", "4:0:1", "0:4:-1", "0:1:1,2", "1,1", "2,1", "
 @pytest.mark.parametrize("text", BAD_WS)
 def test_text_that_means_no_weights_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="from:to:step with a step above 0"):
-        parse_ws(text)
+        parse_weights(text)
 
 
 def test_too_many_weights_are_refused() -> None:
     with pytest.raises(UsageError, match="at most 1000"):
-        parse_ws("0:4:0.001")
+        parse_weights("0:4:0.001")
 
 
 def scores(frechet: float, score: float) -> Scores:
     return Scores(
-        accuracy=0.9, frechet=frechet, frechet_floor=0.1, inception_score=score, spread=0.5,
-        precision=0.8, recall=0.7, n=100, accuracy_se=0.01, frechet_se=0.01,
-        inception_score_se=0.03, spread_se=0.04, precision_se=0.02, recall_se=0.03,
-    )  # fmt: skip
+        accuracy=0.9,
+        frechet=frechet,
+        frechet_floor=0.1,
+        inception_score=score,
+        spread=0.5,
+        precision=0.8,
+        recall=0.7,
+        n=100,
+        accuracy_se=0.01,
+        frechet_se=0.01,
+        inception_score_se=0.03,
+        spread_se=0.04,
+        precision_se=0.02,
+        recall_se=0.03,
+    )
 
 
 WS = (0.0, 0.3, 1.0, 4.0)
@@ -90,15 +104,17 @@ def test_findings_say_what_was_not_shown() -> None:
     ]
     rises, dips = findings(WS, {"ours": otherwise})
     assert "highest at w = 1, 9.50 +- 0.03, and 9.00 +- 0.03 at w = 4; on ImageNet it rose" in rises
-    assert "0.01 below that of w = 0, whose error is 0.014: no minimum" in dips
+    assert "0.01 below that of w = 0 (standard error 0.014): no significant minimum" in dips
 
 
 @pytest.mark.slow
 def test_a_sweep_writes_all_that_it_promises(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = dict(ws=(0.0, 2.0), steps=(2, 4), p_uncond=(0.1, 0.5), n=80, seed=3, how=How())
-    assert sweep_into(tmp_path, trained, **arguments) == 0  # pyright: ignore[reportArgumentType]
+    arguments = dict(
+        ws=(0.0, 2.0), steps=(2, 4), p_uncond=(0.1, 0.5), n=80, seed=3, options=SamplingOptions()
+    )
+    assert run_sweep(tmp_path, trained, **arguments) == 0  # pyright: ignore[reportArgumentType]
     printed = capsys.readouterr().out
     about = json.loads((tmp_path / "sweep.json").read_text())
     names = [f"p_uncond = {p}, {steps} steps" for p in (0.1, 0.5) for steps in (2, 4)]
@@ -106,8 +122,8 @@ def test_a_sweep_writes_all_that_it_promises(
     assert all(f"Frechet, {name}" in printed and f"score, {name}" in printed for name in names)
     assert all(len(s) == 2 and s[0]["n"] == 80 for s in about["scores"].values())
     assert about["scores"][names[0]] != about["scores"][names[2]]  # another model
-    assert about["judge"]["held_out_accuracy"] > 0
-    for name in ("report.html", "curves.png", "trade_off.png", "judge.safetensors"):
+    assert about["classifier"]["held_out_accuracy"] > 0
+    for name in ("report.html", "curves.png", "trade_off.png", "classifier.safetensors"):
         assert (tmp_path / name).stat().st_size > 1000
     page = (tmp_path / "report.html").read_text()
     assert all(sentence.split(":")[0] in page for sentence in about["findings"])
@@ -115,7 +131,7 @@ def test_a_sweep_writes_all_that_it_promises(
     assert not (tmp_path / "p_uncond-0.1").exists()
     file = tmp_path / "p_uncond-0.5/model.safetensors"
     written = file.stat().st_mtime_ns
-    assert sweep_into(tmp_path, trained, **arguments) == 0  # pyright: ignore[reportArgumentType]
+    assert run_sweep(tmp_path, trained, **arguments) == 0  # pyright: ignore[reportArgumentType]
     assert file.stat().st_mtime_ns == written
     assert json.loads((tmp_path / "sweep.json").read_text()) == about
 
@@ -123,12 +139,14 @@ def test_a_sweep_writes_all_that_it_promises(
 def test_evaluate_scores_at_each_w_beside_real_images(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    how = How(rule="rescale", phi=0.5, interval=(-3.0, 4.0))
-    assert evaluate_into(tmp_path, trained, ws=(0.0, 1.0), steps=2, n=60, seed=0, how=how) == 0
+    options = SamplingOptions(rule="rescale", phi=0.5, interval=(-3.0, 4.0))
+    assert (
+        run_evaluate(tmp_path, trained, ws=(0.0, 1.0), steps=2, n=60, seed=0, options=options) == 0
+    )
     about = json.loads((tmp_path / "metrics.json").read_text())
     assert [s["w"] for s in about["scores"]] == [0, 1]
     assert about["real"]["frechet"] == about["scores"][0]["frechet_floor"]
-    assert about["sampling"]["how"] == "ddpm, rescale, phi 0.5, log SNR in -3..4"
+    assert about["sampling"]["options"] == "ddpm, rescale, phi 0.5, log SNR in -3..4"
     figures = {name for name in about["real"] if f"{name}_se" in about["real"]}
     assert figures == about["real"].keys() - {"n", "frechet_floor"} - {f"{f}_se" for f in figures}
     lines = capsys.readouterr().out.splitlines()
@@ -142,20 +160,32 @@ def test_evaluate_scores_at_each_w_beside_real_images(
         ({"ws": (float("nan"),)}, "w = nan"),
         ({"steps": 21}, "steps = 21 is outside 1..20"),
         ({"steps": 0}, "steps = 0"),
-        ({"n": 39}, "n = 39: at least 40"),
-        ({"n": 10**20}, "at most 1000000 are needed"),
+        ({"n": 39}, r"--n 39 is outside 40\.\.1000000; choose at least 4"),
+        ({"n": 10**20}, r"--n 1\d+ is outside 40\.\.1000000;"),
         ({"seed": -1}, "seed = -1"),
-        ({"how": How("cfgpp"), "ws": (0.5,)}, "--w 0.5: cfgpp wants"),
-        ({"how": How("ddim", eta=2.0)}, "eta = 2.0 is outside"),
-        ({"how": How(rule="rescale", phi=2.0)}, "--rule rescale: phi = 2.0: a number"),
+        (
+            {"options": SamplingOptions("cfgpp"), "ws": (0.5,)},
+            r"--w 0.5 is outside -1\.\.0, .* cfgpp",
+        ),
+        ({"options": SamplingOptions("ddim", eta=2.0)}, "eta = 2.0 is outside"),
+        (
+            {"options": SamplingOptions(rule="rescale", phi=2.0)},
+            "--rule rescale: phi = 2.0: a number",
+        ),
     ],
 )
 def test_refusals_come_before_the_work(
     changed: dict, said: str, trained: Path, tmp_path: Path
 ) -> None:
-    arguments = {"ws": (0.0,), "steps": 2, "n": 80, "seed": 0, "how": How()} | changed
+    arguments = {
+        "ws": (0.0,),
+        "steps": 2,
+        "n": 80,
+        "seed": 0,
+        "options": SamplingOptions(),
+    } | changed
     with pytest.raises((UsageError, ValueError), match=said):
-        evaluate_into(tmp_path / "out", trained, **arguments)
+        run_evaluate(tmp_path / "out", trained, **arguments)
     assert not (tmp_path / "out/metrics.json").exists()
 
 
@@ -169,11 +199,16 @@ def test_a_rule_a_solver_and_an_interval_reach_the_samples(
         seen.append(x)
         return scores(0.5, 9.0)
 
-    monkeypatch.setattr(sweep, "evaluate", look)
-    monkeypatch.setattr(sweep, "evaluate_real", lambda *_: scores(0.1, 9.5))
-    for how in (How(), How("dpmpp_2m"), How(rule="rescale"), How(interval=(0.0, 0.0))):
-        given = {"ws": (0.0, 2.0), "steps": 4, "n": 40, "seed": 0, "how": how}
-        assert evaluate_into(tmp_path, trained, **given) == 0
+    monkeypatch.setattr(evaluate, "evaluate", look)
+    monkeypatch.setattr(evaluate, "evaluate_real", lambda *_: scores(0.1, 9.5))
+    for options in (
+        SamplingOptions(),
+        SamplingOptions("dpmpp_2m"),
+        SamplingOptions(rule="rescale"),
+        SamplingOptions(interval=(0.0, 0.0)),
+    ):
+        given = {"ws": (0.0, 2.0), "steps": 4, "n": 40, "seed": 0, "options": options}
+        assert run_evaluate(tmp_path, trained, **given) == 0
     plain_0, plain, solver_0, _, rule_0, rule, never_0, never = seen
     assert torch.equal(plain_0, never_0) and torch.equal(never_0, never)  # guided nowhere
     torch.testing.assert_close(plain_0, rule_0, rtol=0, atol=1e-4)  # at 0 there is nothing to bend
@@ -185,9 +220,9 @@ def test_a_rule_a_solver_and_an_interval_reach_the_samples(
 def test_shares_that_are_none_are_refused_before_the_work(
     p: float, trained: Path, tmp_path: Path
 ) -> None:
-    given = {"ws": (0.0,), "steps": (2,), "n": 80, "seed": 0, "how": How()}
+    given = {"ws": (0.0,), "steps": (2,), "n": 80, "seed": 0, "options": SamplingOptions()}
     with pytest.raises(UsageError, match=f"p_uncond = {p}"):
-        sweep_into(tmp_path / "out", trained, p_uncond=(0.1, p), **given)
+        run_sweep(tmp_path / "out", trained, p_uncond=(0.1, p), **given)
     assert not (tmp_path / "out").exists()
 
 
@@ -198,6 +233,6 @@ def test_a_model_of_other_data_is_refused(
     half = replace(
         digits, x=digits.x[digits.y < 5], y=digits.y[digits.y < 5], classes=tuple("abcde")
     )
-    monkeypatch.setattr(sweep, "load_data", lambda *_: half)
+    monkeypatch.setattr(evaluate, "load_data", lambda *_: half)
     with pytest.raises(DataError, match="digits has 5 classes of"):
-        evaluate_into(tmp_path, trained, ws=(0.0,), steps=2, n=60, seed=0, how=How())
+        run_evaluate(tmp_path, trained, ws=(0.0,), steps=2, n=60, seed=0, options=SamplingOptions())

@@ -6,18 +6,20 @@ from tests.mistakes.mistake import PUBLIC, STUDENTS, Mistake
 
 LECTURE_16 = [
     Mistake("step16_levels", "noise of variance step^2", STUDENTS,
-            "+ step**0.5 * rng", "+ step * rng"),
+            "+ step**0.5 * z", "+ step * z"),
     Mistake("step16_levels", "Langevin's drift without its half", PUBLIC,
-            "x + step / 2 * mix", "x + step * mix"),
+            "x + step / 2 * s_w", "x + step * s_w"),
     Mistake("step16_levels", "w for w (1 + w)", STUDENTS,
-            "w * (1 + w) / 2 * ((pair", "w / 2 * ((pair"),
+            "w * (1 + w) / 2 * square", "w / 2 * square"),
     Mistake("step16_levels", "gamma (gamma - 1) with w put in for gamma", STUDENTS,
-            "w * (1 + w) / 2 * ((pair", "w * (w - 1) / 2 * ((pair"),
+            "w * (1 + w) / 2 * square", "w * (w - 1) / 2 * square"),
     Mistake("step16_correctors", "a step that does not shrink with the level", PUBLIC,
             "rho * (var + tau) / (1 + w)  # (16.6)", "rho * var / (1 + w)  # (16.6)"),
     Mistake("step16_correctors", "correctors at the level before", STUDENTS,
-            "langevin(x, later, w, corrector_step(later,",
-            "langevin(x, tau, w, corrector_step(tau,"),
+            "delta = corrector_step(later, w, var, rho)\n        for _ in range(n):\n"
+            "            x = langevin(x, later,",
+            "delta = corrector_step(tau, w, var, rho)\n        for _ in range(n):\n"
+            "            x = langevin(x, tau,"),
     Mistake("step16_correctors", "variances forget as slowly as means", STUDENTS,
             "end.var + left**2 *", "end.var + left *"),
     Mistake("step16_feynman_kac", "weights of the wrong sign", STUDENTS,
@@ -31,9 +33,13 @@ LECTURE_16 = [
     Mistake("step16_feynman_kac", "the same u for all copies, not spread", STUDENTS,
             "(np.arange(n) + u) / n", "np.full(n, u)"),
     Mistake("step16_gibbs", "noise of deviation tau", STUDENTS,
-            "x + tau**0.5 * rng", "x + tau * rng"),
+            "x + tau**0.5 * z", "x + tau * z",
+            by="test_16_13"),
     Mistake("step16_gibbs", "Renyi's order with its two laws swapped", STUDENTS,
             "(1 + w) * log_P - w * log_Q", "(1 + w) * log_Q - w * log_P"),
     Mistake("step16_table", "samples paired as they come, not sorted", STUDENTS,
-            "np.quantile(each @ u, at, axis=0)", "(each @ u)[(at * len(each)).astype(int)]"),
+            "F_inverse = np.quantile(x @ u, r, axis=0)\n"
+            "    G_inverse = np.quantile(other @ u, r, axis=0)",
+            "F_inverse = (x @ u)[(r * len(x)).astype(int)]\n"
+            "    G_inverse = (other @ u)[(r * len(other)).astype(int)]"),
 ]  # fmt: skip

@@ -32,7 +32,8 @@ def test_every_lesson_has_a_page_in_the_order_of_reading(made: dict[str, str]):
         assert f"\n{name}\n" in made["lessons/index.md"]  # in the table of contents
     for lesson in lessons:
         page = made[f"lessons/{lesson.name}.md"]
-        assert lesson.code.strip() in page and lesson.caption and "def figure" in lesson.code
+        assert lesson.code.strip() in page and lesson.drawing.strip() in page
+        assert lesson.caption and "def figure" in lesson.drawing
         assert "**Source.**" not in lesson.code  # the docstring is not there twice
 
 
@@ -98,10 +99,25 @@ def test_links_to_files_lead_to_their_place_in_the_book_or_to_none():
 
 
 def test_a_figure_is_drawn_again_when_what_it_is_made_from_changes():
-    files = {path.name for path in figures.made_from("tutorial.step04_posterior")}
+    files = {path.name for path in figures.made_from("tutorial.figures.step04_posterior")}
     assert {"step04_posterior.py", "step00_notation.py", "program.py"} <= files
     assert "step05_reverse.py" not in files
-    assert "triton_step.py" in {p.name for p in figures.made_from("tutorial.step18_swap_in")}
+    meeting = figures.made_from("tutorial.figures.step18_swap_in")
+    assert "triton_step.py" in {path.name for path in meeting}
+
+
+def test_the_pictures_of_the_pages_are_there(tmp_path: Path):
+    """All but the figures of the lessons, which are drawn later."""
+    pages.write(tmp_path)
+    shown = [
+        (path.parent / name).resolve()
+        for path in tmp_path.rglob("*.md")
+        for name in pages.PICTURE.findall(path.read_text(encoding="utf-8"))
+    ]
+    figures_of_lessons = tmp_path.resolve() / "figures"
+    others = [path for path in shown if figures_of_lessons not in path.parents]
+    assert {path.name for path in others} >= {"cover.png", "nvidia-h100-80gb-hbm3.png"}
+    assert [path for path in others if not path.is_file()] == []
 
 
 @pytest.mark.parametrize(

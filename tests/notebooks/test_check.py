@@ -9,6 +9,8 @@ import ast
 import json
 import linecache
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ from notebooks.publish import student
 from tests.notebooks.wrong import WRONG
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("0*.ipynb"))
-EXERCISES = {exercise.number: exercise for exercise in check.EXERCISES}
+ALL = [exercise for sitting in check.SITTINGS for exercise in check.exercises(sitting)]
+EXERCISES = {exercise.number: exercise for exercise in ALL}
 
 
 def answers(path: Path, unsolved: bool) -> dict[str, Any]:
@@ -54,7 +57,7 @@ def answers(path: Path, unsolved: bool) -> dict[str, Any]:
 def test_every_exercise_is_in_a_notebook_and_none_twice():
     numbers = [number for path in NOTEBOOKS for number in answers(path, unsolved=False)]
     assert numbers == list(EXERCISES)
-    assert len(set(numbers)) == len(check.EXERCISES)
+    assert len(set(numbers)) == len(ALL)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -84,7 +87,7 @@ def test_a_wrong_answer_gets_the_hint_meant_for_it_and_no_other(case: int):
 
 def test_every_hint_is_met():
     met = {(number, EXERCISES[number].hint(answer)) for number, answer, _ in WRONG}
-    assert met == {(e.number, hint) for e in check.EXERCISES for _, hint in e.mistakes}
+    assert met == {(e.number, hint) for e in ALL for _, hint in e.mistakes}
     readme = (NOTEBOOKS[0].parent / "README.md").read_text(encoding="utf-8")
     assert f"with {len(met)} wrong answers" in readme
 
@@ -114,11 +117,36 @@ def test_right_numbers_in_another_shape_are_not_right():
 
 
 def test_a_lesson_named_in_a_hint_exists():
-    for exercise in check.EXERCISES:
+    for exercise in ALL:
         path, equations = exercise.lesson.split(", ", 1)
         text = (Path(__file__).parents[2] / path).read_text(encoding="utf-8")
         for equation in re.findall(r"\(\d+\.\d+\)", equations):
             assert f"$$ {equation}\n" in text
+
+
+def test_sittings_1_to_7_run_without_torch():
+    """All that they import, and their exercises, in a process where torch cannot be imported."""
+    lines = ["import sys", "sys.modules['torch'] = None", "import check"]
+    for path in NOTEBOOKS[:7]:
+        script = path.with_suffix(".py").read_text(encoding="utf-8")
+        lines += [
+            ast.unparse(node)
+            for node in ast.walk(ast.parse(script))
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+        ]
+    lines += [f"assert check.exercises({sitting})" for sitting in range(1, 8)]
+    ran = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        cwd=NOTEBOOKS[0].parent,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_an_exercise_that_does_not_exist_is_an_attribute_error():
+    for name in ("ex_0_1", "ex_1_9", "ex_10_1", "solution"):
+        assert not hasattr(check, name)
 
 
 def test_jupyter_shows_the_hint_and_no_traceback():

@@ -51,6 +51,15 @@ def test_script_and_notebook_say_the_same(script: Path, tmp_path: Path):
 
 
 @by_notebook
+def test_jupyter_saves_both_of_a_pair(script: Path):
+    """jupytext writes the script whenever the notebook is saved, where both name the formats."""
+    header = script.read_text(encoding="utf-8").split("# ---\n")[1]
+    assert "#   jupytext:\n#     formats: ipynb,py:percent\n" in header
+    notebook = json.loads(script.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    assert notebook["metadata"]["jupytext"]["formats"] == "ipynb,py:percent"
+
+
+@by_notebook
 def test_outputs_are_of_a_clean_run_in_order(script: Path):
     ran = code(script.with_suffix(".ipynb"))
     assert [cell["execution_count"] for cell in ran] == list(range(1, len(ran) + 1))
@@ -113,6 +122,7 @@ def test_the_student_edition_has_no_solution_and_no_output(tmp_path: Path):
     for path, script in zip(written, SCRIPTS, strict=True):
         text = path.read_text(encoding="utf-8")
         assert "SOLUTION" not in text
+        assert "jupytext" not in json.loads(text)["metadata"]  # a save writes one file
         assert not any(cell["outputs"] for cell in code(path))
         solutions = script.read_text(encoding="utf-8").count("### BEGIN SOLUTION")
         assert text.count("# YOUR CODE HERE") == solutions

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.supply.hashes
 
-`make locked` installs from it. `parts.cdx.json` says the same as a CycloneDX list of parts. A hash
-is of one file, so the list is of one platform: the one that this was run on, which its first line
-names. torch's is that of the build without CUDA.
+`make locked` installs from it. `parts.cdx.json` is the same list in CycloneDX's format. A hash
+belongs to one file, so the list is valid for one platform: the one that this program was run on,
+which the first line names. The hash of torch is that of its build without CUDA.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ HASHES = Path(__file__).parent / "hashes.txt"
 PARTS = Path(__file__).parent / "parts.cdx.json"
 
 
-def installed() -> list[tuple[str, str, str]]:
-    """Ask pip what it would install: name, version and SHA-256 of each, by name."""
-    ask = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps"]
-    ask += ["--quiet", "--report", "-", "--requirement", str(ROOT / "constraints.txt")]
-    told = subprocess.run(ask, check=True, capture_output=True, text=True).stdout
-    found = [
+def pinned_files() -> list[tuple[str, str, str]]:
+    """Name, version and SHA-256 of each file that pip would install, sorted by name."""
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"]
+    command += ["--no-deps", "--quiet", "--report", "-"]
+    command += ["--requirement", str(ROOT / "constraints.txt")]
+    report = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    files = [
         (
             part["metadata"]["name"],
             part["metadata"]["version"],
             part["download_info"]["archive_info"]["hashes"]["sha256"],
         )
-        for part in json.loads(told)["install"]
+        for part in json.loads(report)["install"]
     ]
-    return sorted(found, key=lambda part: part[0].lower())
+    return sorted(files, key=lambda part: part[0].lower())
 
 
 def main() -> None:
     """Write both lists."""
-    parts = installed()
+    parts = pinned_files()
     lines = [f"# {platform.system()} {platform.machine()}, Python {sys.version.split()[0]}"]
     lines += [f"{name}=={version} --hash=sha256:{sha256}" for name, version, sha256 in parts]
     HASHES.write_text("\n".join(lines) + "\n")

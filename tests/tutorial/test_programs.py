@@ -1,4 +1,4 @@
-"""Every lesson is a program: it prints its title, its checks hold, and it leaves its figure."""
+"""Every lesson is a program: it prints its title, its checks hold, and it saves its figure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,26 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "tutorial").glob("step*.py"))
+
+
+def test_every_lesson_has_a_module_with_its_figure_and_checks() -> None:
+    modules = sorted((ROOT / "tutorial/figures").glob("step*.py"))
+    assert [path.stem for path in modules] == [path.stem for path in LESSONS]
+    for path in modules:
+        tree = ast.parse(path.read_text())
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert {"checks", "figure"} <= functions, path
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_draws_nothing_itself(lesson: Path) -> None:
+    """A lesson imports its figure, and with it matplotlib, only when it runs as a program."""
+    tree = ast.parse(lesson.read_text())
+    main = tree.body.pop()
+    assert isinstance(main, ast.If) and ast.unparse(main.test) == "__name__ == '__main__'"
+    imports = [n for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))]
+    source = "\n".join(ast.unparse(node) for node in imports)
+    assert "matplotlib" not in source and "tutorial.figures" not in source
 
 
 @pytest.mark.slow

@@ -27,7 +27,8 @@ N_CHAINS = 400_000
 @pytest.fixture(scope="module")
 def chains() -> tuple[np.ndarray, np.ndarray]:
     """`(x_0, x_4)` of 400,000 chains on `linear(10)`; x_0 is a fair +-1, of variance 1 (seed 0)."""
-    schedule, rng = Schedule.linear(10), np.random.default_rng(0)
+    schedule = Schedule.linear(10)
+    rng = np.random.default_rng(0)
     x0 = rng.choice([-1.0, 1.0], N_CHAINS)
     x = x0
     for t in range(1, 5):
@@ -54,7 +55,8 @@ def test_0_1_by_ratio_of_what_is_left(make: Callable[[int], Schedule]) -> None:
 @BOTH
 def test_0_2_by_exact_product(make: Callable[[int], Schedule]) -> None:
     """The product over the same float64 table, in rational arithmetic."""
-    schedule, kept = make(100), Fraction(1)
+    schedule = make(100)
+    kept = Fraction(1)
     for t in range(1, 101):
         kept *= 1 - Fraction(float(schedule.beta[t]))
         assert schedule.alpha_bar[t] == pytest.approx(float(kept), rel=ITERATED)
@@ -65,7 +67,8 @@ def test_0_2_by_variance_of_chains(chains: tuple[np.ndarray, np.ndarray]) -> Non
     x0, x = chains
     slope = (x0 @ x) / (x0 @ x0)
     error = np.std(x - slope * x0) / np.sqrt(N_CHAINS)
-    abar, noise = Schedule.linear(10).alpha_bar[4], np.var(x - slope * x0)
+    abar = Schedule.linear(10).alpha_bar[4]
+    noise = np.var(x - slope * x0)
     assert abs(slope - np.sqrt(abar)) < 4.5 * error
     assert abs(noise - (1 - abar)) < 4.5 * (1 - abar) * np.sqrt(2 / N_CHAINS)
 
@@ -117,7 +120,8 @@ def test_0_4_by_published_ends() -> None:
 def test_0_4_by_published_prior_loss() -> None:
     """The same section: about 1e-5 bits a dimension are left at T, for data scaled to [-1, 1]."""
     abar = Schedule.linear(1000).alpha_bar[1000]
-    noise, end = Gaussian(np.zeros(1), 1.0), Gaussian(np.sqrt(abar) * np.array([0.5]), 1 - abar)
+    noise = Gaussian(np.zeros(1), 1.0)
+    end = Gaussian(np.sqrt(abar) * np.array([0.5]), 1 - abar)
 
     def integrand(x: float) -> float:
         at = np.array([x])
@@ -186,7 +190,8 @@ def test_0_6_by_quadrature() -> None:
 
     Sums of a Gaussian over a grid of a third of a deviation are exact to rounding.
     """
-    mean, var = np.array([0.4, -1.0]), 0.09
+    mean = np.array([0.4, -1.0])
+    var = 0.09
     axis = np.linspace(-3, 3, 61)
     x = mean + np.stack(np.meshgrid(axis, axis, indexing="ij"), -1)
     density = np.exp(Gaussian(np.broadcast_to(mean, x.shape), var).log_density(x))
@@ -197,7 +202,8 @@ def test_0_6_by_quadrature() -> None:
 
 def test_0_6_by_entropy_of_samples() -> None:
     """Minus the mean log density of 200,000 draws in 2-D is the law's entropy (seed 6)."""
-    n, var = 200_000, 0.6
+    n = 200_000
+    var = 0.6
     g = Gaussian(np.tile([3.0, -2.0], (n, 1)), var)
     x = g.sample(np.random.default_rng(6))
     # The square over v is chi-squared with 2 degrees: its half has variance 1.
@@ -224,7 +230,8 @@ def completed_square() -> tuple[sympy.Expr, sympy.Expr]:
     return (-1 / sympy.diff(exponent, x, 2)).subs(at), mean.subs(at)
 
 
-G1, G2 = Gaussian(np.array([1.3]), 0.5), Gaussian(np.array([-0.7]), 2.5)
+G1 = Gaussian(np.array([1.3]), 0.5)
+G2 = Gaussian(np.array([-0.7]), 2.5)
 
 
 def product_moment(power: int, about: float = 0.0) -> float:
@@ -256,7 +263,8 @@ def test_0_8_by_quadrature() -> None:
 def test_0_8_by_constant_difference_of_log_densities() -> None:
     """Pointwise in 2-D: the sum of two log densities differs from the third by one number."""
     rng = np.random.default_rng(2)
-    g1, g2 = Gaussian(np.array([0.3, -1.0]), 0.2), Gaussian(np.array([1.5, 0.4]), 0.7)
+    g1 = Gaussian(np.array([0.3, -1.0]), 0.2)
+    g2 = Gaussian(np.array([1.5, 0.4]), 0.7)
     x = 2 * rng.standard_normal((50, 2))
     both = product(g1, g2).log_density(x)
     difference = np.asarray(g1.log_density(x) + g2.log_density(x) - both)

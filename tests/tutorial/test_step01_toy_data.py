@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from tutorial.step01_toy_data import GaussianMixture, pinwheel, three_gaussians
+from tutorial.step01_toy_data import GaussianMixture, log_odds, pinwheel, three_gaussians
 
 # Unequal shares, full and different covariances: no symmetry to hide a swapped or transposed index.
 MIXTURE = GaussianMixture(
@@ -15,7 +15,8 @@ MIXTURE = GaussianMixture(
     np.array([[[0.5, 0.3], [0.3, 0.4]], [[0.2, -0.1], [-0.1, 0.9]], [[0.3, 0.05], [0.05, 0.1]]]),
     np.array([0.5, 0.2, 0.3]),
 )
-K, N = 3, 200_000
+K = 3
+N = 200_000
 ALGEBRA = 1e-12  # float64, a few dozen operations of order one to a hundred
 STEP = 0.05
 AXIS = np.arange(-7, 7, STEP)
@@ -45,8 +46,10 @@ def test_1_1_by_moments_of_each_class(draws: tuple[np.ndarray, np.ndarray]) -> N
     error = np.sqrt(MIXTURE.weights * (1 - MIXTURE.weights) / N)
     assert (np.abs(shares - MIXTURE.weights) < 4.5 * error).all()
     for k in range(K):
-        of_class, cov = x[y == k], MIXTURE.covs[k]
-        n, var = len(of_class), np.diag(cov)
+        of_class = x[y == k]
+        cov = MIXTURE.covs[k]
+        n = len(of_class)
+        var = np.diag(cov)
         assert (np.abs(of_class.mean(0) - MIXTURE.means[k]) < 4.5 * np.sqrt(var / n)).all()
         # The sampling variance of a covariance of Gaussians (Wishart).
         error = np.sqrt((cov**2 + np.outer(var, var)) / n)
@@ -124,7 +127,8 @@ def test_1_3_by_fifty_digits_far_away() -> None:
         for x, found in zip(far, MIXTURE.log_density(far), strict=True):
             total = mpmath.mpf(0)
             for m, c, w in zip(MIXTURE.means, MIXTURE.covs, MIXTURE.weights, strict=True):
-                apart, cov = mpmath.matrix(x - m), mpmath.matrix(c.tolist())
+                apart = mpmath.matrix(x - m)
+                cov = mpmath.matrix(c.tolist())
                 squared = (apart.T * cov**-1 * apart)[0]
                 size = 2 * mpmath.pi * mpmath.sqrt(mpmath.det(cov))
                 total += mpmath.mpf(float(w)) * mpmath.exp(-squared / 2) / size
@@ -206,11 +210,16 @@ def test_1_6_by_draws(draws: tuple[np.ndarray, np.ndarray]) -> None:
 
 def test_1_7_by_linear_discriminant() -> None:
     """Unequal shares, shared covariance v I; the line by the two squares written out."""
-    pi, v, (a, b) = np.array([0.8, 0.2]), 0.3, np.array([[1.0, 0.2], [-0.5, 0.9]])
+    pi = np.array([0.8, 0.2])
+    v = 0.3
+    a = np.array([1.0, 0.2])
+    b = np.array([-0.5, 0.9])
     two = GaussianMixture(np.stack([a, b]), np.tile(v * np.eye(2), (2, 1, 1)), pi)
     log_p = two.log_class_probability(POINTS)
     line = np.log(pi[0] / pi[1]) + (POINTS - (a + b) / 2) @ (a - b) / v
     np.testing.assert_allclose(log_p[:, 0] - log_p[:, 1], line, atol=1e-11)
+    found = log_odds(POINTS, a, b, pi[0], pi[1], v)
+    np.testing.assert_allclose(found, line, atol=1e-11)
 
 
 def test_1_7_by_second_differences() -> None:

@@ -8,7 +8,12 @@ import sympy
 from scipy.stats import kstest, norm
 
 from tutorial.step00_notation import Schedule
-from tutorial.step02_forward import forward_chain, moments_after, q_xt_given_xprev
+from tutorial.step02_forward import (
+    forward_chain,
+    moments_after,
+    neighbour_correlation,
+    q_xt_given_xprev,
+)
 
 SCHEDULE = Schedule.linear(10)
 ALGEBRA = 1e-12  # float64, a handful of operations of order one: a thousand roundings of room
@@ -43,8 +48,10 @@ def test_2_1_by_the_draws_own_law(t: int) -> None:
 @pytest.mark.parametrize("t", [1, 5, 10])
 def test_2_1_by_log_density(t: int) -> None:
     """The written Gaussian: its log density at a point, term by term, from alpha alone."""
-    xprev, xt = np.array([0.4, -1.1]), np.array([0.1, 0.2])
-    alpha, law = SCHEDULE.alpha[t], q_xt_given_xprev(xprev, t, SCHEDULE)
+    xprev = np.array([0.4, -1.1])
+    xt = np.array([0.1, 0.2])
+    alpha = SCHEDULE.alpha[t]
+    law = q_xt_given_xprev(xprev, t, SCHEDULE)
     squared = ((xt - alpha**0.5 * xprev) ** 2).sum() / (1 - alpha)
     expected = -0.5 * squared - np.log(2 * np.pi * (1 - alpha))  # two coordinates: 2 x log / 2
     assert law.log_density(xt) == pytest.approx(expected, abs=ALGEBRA)
@@ -59,7 +66,8 @@ def test_2_2_by_quadrature(t: int) -> None:
 
 def test_2_2_by_simulation() -> None:
     """The chain itself from a point at 2: three steps, N chains, 5 standard errors."""
-    mean, var = 2.0, 0.0
+    mean = 2.0
+    var = 0.0
     chain = forward_chain(np.full((N, 1), 2.0), SCHEDULE, np.random.default_rng(22))
     for t, x in zip((1, 2, 3), chain, strict=False):
         mean, var = moments_after(mean, var, t, SCHEDULE)
@@ -75,7 +83,8 @@ def test_2_3_by_quadrature(t: int) -> None:
 
 def test_2_3_by_simulation() -> None:
     """The same chain: a Gaussian's sample variance has standard error sqrt(2 / N) of itself."""
-    mean, var = 2.0, 0.0
+    mean = 2.0
+    var = 0.0
     chain = forward_chain(np.full((N, 1), 2.0), SCHEDULE, np.random.default_rng(23))
     for t, x in zip((1, 2, 3), chain, strict=False):
         mean, var = moments_after(mean, var, t, SCHEDULE)
@@ -114,6 +123,7 @@ def test_2_5_by_joint_covariance(t: int) -> None:
     slope = float(at[1].mean[0] - at[0].mean[0])
     total = slope**2 + at[0].var  # Var(x_t) for Var(x_{t-1}) = 1
     assert slope / np.sqrt(total) == pytest.approx(np.sqrt(SCHEDULE.alpha[t]), abs=ALGEBRA)
+    assert neighbour_correlation(t, SCHEDULE) == pytest.approx(slope, abs=ALGEBRA)
 
 
 def test_2_6_by_a_step_too_small_to_see() -> None:

@@ -14,6 +14,7 @@ from tutorial.step03_marginal import (
     kl_to_noise,
     q_xt_given_x0,
     q_xt_given_xs,
+    stride_var_by_log_snr,
     two_steps,
     xt_from_x0,
 )
@@ -27,9 +28,11 @@ ITERATED = 1e-12
 
 def chain_moments(schedule: Schedule, s: int, t: int) -> tuple[float, float]:
     """Mean and variance of x_t from x_s = 1, one forward step at a time."""
-    mean, var = 1.0, 0.0
+    mean = 1.0
+    var = 0.0
     for u in range(s + 1, t + 1):
-        mean, var = np.sqrt(1 - schedule.beta[u]) * mean, (1 - schedule.beta[u]) * var
+        mean = np.sqrt(1 - schedule.beta[u]) * mean
+        var = (1 - schedule.beta[u]) * var
         var += schedule.beta[u]
     return mean, var
 
@@ -52,7 +55,8 @@ def test_3_1_by_iteration(schedule: Schedule, t: int) -> None:
 
 def test_3_1_by_simulation() -> None:
     """200,000 chains from three x_0 at once (seed 3), in standard errors of mean and variance."""
-    n, x0 = 200_000, np.array([-1.5, 0.0, 2.0])
+    n = 200_000
+    x0 = np.array([-1.5, 0.0, 2.0])
     x = run_chain(np.tile(x0, (n, 1)), 0, 3, np.random.default_rng(3))
     g = q_xt_given_x0(x0, 3, SCHEDULE)
     np.testing.assert_array_less(np.abs(x.mean(0) - g.mean), 4.5 * np.sqrt(g.var / n))
@@ -61,8 +65,10 @@ def test_3_1_by_simulation() -> None:
 
 def test_3_2_by_moments_of_chains() -> None:
     """Jumped and walked to t = 3 from the same x_0, 200,000 draws each (seed 5)."""
-    n, rng = 200_000, np.random.default_rng(5)
-    eps, end = rng.standard_normal((n, 1)), run_chain(np.full((n, 1), 1.3), 0, 3, rng)
+    n = 200_000
+    rng = np.random.default_rng(5)
+    eps = rng.standard_normal((n, 1))
+    end = run_chain(np.full((n, 1), 1.3), 0, 3, rng)
     xt = xt_from_x0(np.full((n, 1), 1.3), eps, 3, SCHEDULE)
     # Two samples of the same law: their means differ by two standard errors in quadrature.
     assert abs(xt.mean() - end.mean()) < 4.5 * np.sqrt((xt.var() + end.var()) / n)
@@ -73,8 +79,10 @@ def test_3_2_by_moments_of_chains() -> None:
 def test_3_2_by_weighted_noises_of_the_chain(t: int) -> None:
     """Run a chain on known noises; their mix, by products of sqrt(alpha), is the eps of (3.2)."""
     rng = np.random.default_rng(1)
-    steps, x0 = rng.standard_normal((t, 3)), rng.standard_normal(3)
-    x, mix = x0, np.zeros(3)
+    steps = rng.standard_normal((t, 3))
+    x0 = rng.standard_normal(3)
+    x = x0
+    mix = np.zeros(3)
     for u in range(1, t + 1):
         x = np.sqrt(SCHEDULE.alpha[u]) * x + np.sqrt(SCHEDULE.beta[u]) * steps[u - 1]
         later = np.prod(SCHEDULE.alpha[u + 1 : t + 1])
@@ -100,7 +108,8 @@ def test_3_3_by_sympy_induction() -> None:
 
 def test_3_3_by_convolution() -> None:
     """The density of the sum of both noises, integrated, has the merged variance."""
-    alpha_1, alpha_2 = 0.6, 0.7
+    alpha_1 = 0.6
+    alpha_2 = 0.7
     early = Gaussian(np.zeros(1), alpha_2 * (1 - alpha_1))
     x = np.linspace(-9, 9, 1801)[:, None]  # sums of a Gaussian on a fine grid: exact to rounding
     late = [Gaussian(u, 1 - alpha_2).log_density(x) for u in x]
@@ -128,7 +137,8 @@ def test_3_4_by_chapman_kolmogorov(s: int, u: int, t: int) -> None:
 
 
 def test_3_4_by_simulation() -> None:
-    n, xs = 200_000, np.array([1.7])  # seed 8
+    n = 200_000
+    xs = np.array([1.7])  # seed 8
     x = run_chain(np.tile(xs, (n, 1)), 2, 4, np.random.default_rng(8))
     g = q_xt_given_xs(xs, 2, 4, SCHEDULE)
     assert abs(x.mean() - g.mean[0]) < 4.5 * np.sqrt(g.var / n)
@@ -146,7 +156,8 @@ def test_3_5_by_iteration(schedule: Schedule, s: int, t: int) -> None:
 
 def test_3_5_by_visited_times_as_a_schedule() -> None:
     """A chain that stops at four times only is a schedule of its own, with the same marginals."""
-    visited, long = [0, 130, 400, 720, 1000], LONG[1]
+    visited = [0, 130, 400, 720, 1000]
+    long = LONG[1]
     strides = [q_xt_given_xs(ONE, s, t, long).var for s, t in pairwise(visited)]
     short = Schedule(np.array([0.0, *strides]))
     np.testing.assert_allclose(short.alpha_bar, long.alpha_bar[visited], atol=ITERATED)
@@ -155,9 +166,11 @@ def test_3_5_by_visited_times_as_a_schedule() -> None:
 @pytest.mark.parametrize(("s", "t"), [(0, 5), (4, 5), (2, 10)])
 def test_3_6_by_log_snr(s: int, t: int) -> None:
     """The paper's form, from the two log SNRs alone; at s = 0 the first is infinite."""
-    early, late = SCHEDULE.log_snr[s], SCHEDULE.log_snr[t]
+    early = SCHEDULE.log_snr[s]
+    late = SCHEDULE.log_snr[t]
     noise = (1 - np.exp(late - early)) / (1 + np.exp(late))
     assert q_xt_given_xs(ONE, s, t, SCHEDULE).var == pytest.approx(noise, abs=ITERATED)
+    assert stride_var_by_log_snr(s, t, SCHEDULE) == pytest.approx(noise, abs=ITERATED)
 
 
 def test_3_6_by_sympy() -> None:
@@ -175,14 +188,16 @@ def test_3_7_by_table() -> None:
 
 
 def test_3_7_by_drawing_at_time_zero() -> None:
-    x0, rng = np.array([[0.3, -2.0]] * 5), np.random.default_rng(0)
+    x0 = np.array([[0.3, -2.0]] * 5)
+    rng = np.random.default_rng(0)
     np.testing.assert_array_equal(q_xt_given_x0(x0, 0, SCHEDULE).sample(rng), x0)
     np.testing.assert_array_equal(xt_from_x0(x0, rng.standard_normal((5, 2)), 0, SCHEDULE), x0)
 
 
 @pytest.mark.parametrize("t", [1, 5, 10])
 def test_3_8_by_quadrature(t: int) -> None:
-    g, noise = q_xt_given_x0(np.array([1.4]), t, SCHEDULE), Gaussian(np.zeros(1), 1.0)
+    g = q_xt_given_x0(np.array([1.4]), t, SCHEDULE)
+    noise = Gaussian(np.zeros(1), 1.0)
 
     def integrand(x: float) -> float:
         log_q = g.log_density(np.array([x]))
@@ -195,7 +210,8 @@ def test_3_8_by_quadrature(t: int) -> None:
 
 def test_3_8_by_mean_log_ratio_of_draws() -> None:
     """KL is a mean under q: 200,000 draws in three dimensions (seed 6), in standard errors."""
-    x0, n = np.array([0.5, -1.0, 2.0]), 200_000
+    x0 = np.array([0.5, -1.0, 2.0])
+    n = 200_000
     g = q_xt_given_x0(x0, 4, SCHEDULE)
     x = Gaussian(np.tile(g.mean, (n, 1)), g.var).sample(np.random.default_rng(6))
     ratio = g.log_density(x) - Gaussian(np.zeros(3), 1.0).log_density(x)

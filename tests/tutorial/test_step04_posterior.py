@@ -17,7 +17,8 @@ ALGEBRA = 1e-12  # float64, a handful of operations of order one: a thousand rou
 def completed_square() -> tuple[float, float, float]:
     """`c_0`, `c_t`, variance at t = 4, read off the exponent of Bayes' product by sympy."""
     x, x0, xt, alpha, abar_prev = sympy.symbols("x x0 xt alpha abar_prev", positive=True)
-    step, marginal = (xt - sympy.sqrt(alpha) * x) ** 2, (x - sympy.sqrt(abar_prev) * x0) ** 2
+    step = (xt - sympy.sqrt(alpha) * x) ** 2
+    marginal = (x - sympy.sqrt(abar_prev) * x0) ** 2
     exponent = sympy.expand(-step / (2 * (1 - alpha)) - marginal / (2 * (1 - abar_prev)))
     precision = -2 * exponent.coeff(x, 2)
     mean = sympy.expand(exponent.coeff(x, 1) / precision)
@@ -28,7 +29,8 @@ def completed_square() -> tuple[float, float, float]:
 
 def bayes_moments(x0: float, xt: float, t: int) -> tuple[float, float]:
     """Mean and variance of `q(x_t | x) q(x | x_0)` normalised by quadrature over x = x_{t-1}."""
-    alpha, abar_prev = SCHEDULE.alpha[t], SCHEDULE.alpha_bar[t - 1]
+    alpha = SCHEDULE.alpha[t]
+    abar_prev = SCHEDULE.alpha_bar[t - 1]
 
     def density(x: float) -> float:
         step = (xt - np.sqrt(alpha) * x) ** 2 / (1 - alpha)
@@ -108,8 +110,10 @@ def test_4_3_by_residuals_of_chains(pairs: tuple[np.ndarray, np.ndarray]) -> Non
 @pytest.mark.parametrize("t", range(2, 11))
 def test_4_4_by_product_of_gaussians(t: int) -> None:
     """The lesson's derivation run as code: step 0's product of step 2's and step 3's laws."""
-    x0, xt = np.array([0.7, -1.2]), np.array([-0.4, 0.1])
-    alpha, abar_prev = SCHEDULE.alpha[t], SCHEDULE.alpha_bar[t - 1]
+    x0 = np.array([0.7, -1.2])
+    xt = np.array([-0.4, 0.1])
+    alpha = SCHEDULE.alpha[t]
+    abar_prev = SCHEDULE.alpha_bar[t - 1]
     step = Gaussian(xt / np.sqrt(alpha), float((1 - alpha) / alpha))
     both = product(step, Gaussian(np.sqrt(abar_prev) * x0, float(1 - abar_prev)))
     posterior = q_posterior(x0, xt, t, SCHEDULE)
@@ -119,7 +123,9 @@ def test_4_4_by_product_of_gaussians(t: int) -> None:
 
 def test_4_4_by_curvature_of_log_density() -> None:
     """Minus the second difference of the log of Bayes' product is its precision, at any x."""
-    alpha, abar_prev, h = SCHEDULE.alpha[4], SCHEDULE.alpha_bar[3], 1e-3
+    alpha = SCHEDULE.alpha[4]
+    abar_prev = SCHEDULE.alpha_bar[3]
+    h = 1e-3
 
     def log_bayes(x: float) -> float:
         forward = Gaussian(np.sqrt(alpha) * np.array([x]), float(1 - alpha))
@@ -138,7 +144,8 @@ def test_4_5_by_table() -> None:
 
 
 def test_4_5_by_sampling_the_last_step() -> None:
-    x0, rng = np.array([[0.3, -2.0]] * 5), np.random.default_rng(0)
+    x0 = np.array([[0.3, -2.0]] * 5)
+    rng = np.random.default_rng(0)
     drawn = q_posterior(x0, rng.standard_normal((5, 2)), 1, SCHEDULE).sample(rng)
     np.testing.assert_allclose(drawn, x0, atol=ALGEBRA)
 

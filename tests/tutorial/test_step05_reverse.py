@@ -10,10 +10,12 @@ from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step04_posterior import posterior_coefficients, q_posterior
 from tutorial.step05_reverse import (
     eps_from_x0,
+    mean_from_eps,
     p_xprev_given_xt,
     reverse_var,
     score_from_eps,
     two_point_density,
+    v_from,
     x0_coefficients,
     x0_from,
 )
@@ -55,9 +57,12 @@ def moment(density: np.ndarray, k: int) -> float:
 
 def run_chain(x0: np.ndarray, t: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`(x_{t-1}, x_t, eps)` of chains from x0; eps is their mixed noise, by products of alpha."""
-    rng, x, mix = np.random.default_rng(seed), x0, np.zeros_like(x0)
+    rng = np.random.default_rng(seed)
+    x = x0
+    mix = np.zeros_like(x0)
     for s in range(1, t + 1):
-        noise, x_prev = rng.standard_normal(x0.shape), x
+        noise = rng.standard_normal(x0.shape)
+        x_prev = x
         x = np.sqrt(SCHEDULE.alpha[s]) * x + np.sqrt(SCHEDULE.beta[s]) * noise
         mix = np.sqrt(SCHEDULE.alpha[s]) * mix + np.sqrt(SCHEDULE.beta[s]) * noise
     return x_prev, x, mix / np.sqrt(1 - np.prod(SCHEDULE.alpha[1 : t + 1]))
@@ -73,7 +78,8 @@ def test_5_1_by_chains_that_passed_by() -> None:
     """2,000,000 chains from -1 and 1 (seed 1), kept if x_2 is within 0.01 of 0.3: their law."""
     x0 = np.repeat([-1.0, 1.0], 1_000_000)
     x_prev, x, _ = run_chain(x0, 2, 1)
-    kept, law = x_prev[np.abs(x - 0.3) < 0.01], two_point_density(GRID, 0.3, 2, SCHEDULE)
+    kept = x_prev[np.abs(x - 0.3) < 0.01]
+    law = two_point_density(GRID, 0.3, 2, SCHEDULE)
     for k in (1, 2, 4):
         error = np.sqrt((moment(law, 2 * k) - moment(law, k) ** 2) / len(kept))
         assert abs((kept**k).mean() - moment(law, k)) < 4.5 * error
@@ -81,7 +87,8 @@ def test_5_1_by_chains_that_passed_by() -> None:
 
 @pytest.mark.parametrize(("T", "said"), [(4, -1.35), (1000, -0.00007)])
 def test_5_1_by_kurtosis_in_the_text(T: int, said: float) -> None:
-    schedule, x = Schedule.cosine(T), np.linspace(-8, 8, 40_001)
+    schedule = Schedule.cosine(T)
+    x = np.linspace(-8, 8, 40_001)
     law = two_point_density(x, 0.0, T // 2, schedule)
     second, fourth = ((x**k * law).sum() / law.sum() for k in (2, 4))
     c_0, _, var = posterior_coefficients(T // 2, schedule)
@@ -124,7 +131,8 @@ def test_5_3_by_noises_of_a_chain(t: int) -> None:
 @pytest.mark.parametrize("xt", [-0.7, 0.2, 1.5])
 def test_5_3_by_slope_of_log_density(xt: float) -> None:
     """Tweedie: E[eps | x_t] is minus the noise's size times a score; it gives E[x_0 | x_t]."""
-    h, t = 1e-5, 2
+    h = 1e-5
+    t = 2
     slope = (np.log(two_points(xt + h, t)) - np.log(two_points(xt - h, t))) / (2 * h)
     eps = np.array([-np.sqrt(1 - SCHEDULE.alpha_bar[t]) * slope])
     # A central difference: h^2 of truncation, 1e-16 / h of rounding.
@@ -133,7 +141,8 @@ def test_5_3_by_slope_of_log_density(xt: float) -> None:
 
 def mean_coefficients(t: int) -> list[float]:
     """Factors of x_t and of eps in the mean of the reverse step."""
-    one, nothing = np.ones(1), np.zeros(1)
+    one = np.ones(1)
+    nothing = np.zeros(1)
     pairs = ((one, nothing), (nothing, one))
     return [float(p_xprev_given_xt(xt, eps, t, SCHEDULE).mean[0]) for xt, eps in pairs]
 
@@ -149,6 +158,11 @@ def test_5_4_by_sympy() -> None:
     at = {alpha: SCHEDULE.alpha[3], before: SCHEDULE.alpha_bar[2]}
     factors = [float(sympy.expand(claimed).coeff(s).subs(at)) for s in (xt, eps)]
     assert mean_coefficients(3) == pytest.approx(factors, abs=ALGEBRA)
+    one = np.ones(1)
+    zero = np.zeros(1)
+    of_xt = mean_from_eps(zero, one, 3, SCHEDULE).item()
+    of_eps = mean_from_eps(one, zero, 3, SCHEDULE).item()
+    assert [of_xt, of_eps] == pytest.approx(factors, abs=ALGEBRA)
 
 
 @pytest.mark.parametrize("t", [2, 3])
@@ -165,18 +179,23 @@ def test_5_4_by_regression_on_chains(t: int) -> None:
 
 def test_5_5_by_derivative_along_the_arc() -> None:
     """v as the speed of x_t = x_0 cos(phi) + eps sin(phi), by central difference."""
-    x0, eps, h = np.array([[0.3, -1.1]]), np.array([[1.2, 0.4]]), 1e-5
+    x0 = np.array([[0.3, -1.1]])
+    eps = np.array([[1.2, 0.4]])
+    h = 1e-5
     phi = np.arccos(np.sqrt(SCHEDULE.alpha_bar[2]))
     back, here, ahead = (x0 * np.cos(a) + eps * np.sin(a) for a in (phi - h, phi, phi + h))
     # h^2 of truncation, 1e-16 / h of rounding.
-    x0_back = x0_from((ahead - back) / (2 * h), here, 2, SCHEDULE, "v")
+    speed = (ahead - back) / (2 * h)
+    x0_back = x0_from(speed, here, 2, SCHEDULE, "v")
     np.testing.assert_allclose(x0_back, x0, atol=1e-9)
+    np.testing.assert_allclose(v_from(x0, eps, 2, SCHEDULE), speed, atol=1e-9)
 
 
 def test_5_5_by_sympy() -> None:
     """(3.2) and (5.5) solved for the data: what multiplies x_t and what multiplies v."""
     x0, eps, xt, v, abar = sympy.symbols("x0 eps xt v abar", positive=True)
-    signal, noise = sympy.sqrt(abar), sympy.sqrt(1 - abar)
+    signal = sympy.sqrt(abar)
+    noise = sympy.sqrt(1 - abar)
     both = sympy.solve([signal * x0 + noise * eps - xt, signal * eps - noise * x0 - v], [x0, eps])
     data = sympy.expand(sympy.simplify(both[x0]))
     for t in (1, 2, 4):
@@ -186,7 +205,8 @@ def test_5_5_by_sympy() -> None:
 
 @pytest.mark.parametrize("t", [1, 2, 4])
 def test_5_6_by_finite_difference(t: int) -> None:
-    x0, h = np.array([0.7]), 1e-4
+    x0 = np.array([0.7])
+    h = 1e-4
     _, xt, eps = run_chain(x0, t, 6)
     abar = SCHEDULE.alpha_bar[t]
     law = Gaussian(np.sqrt(abar) * x0, float(1 - abar))
@@ -219,7 +239,8 @@ def test_5_7_by_solving_for_the_row(prediction: str, t: int) -> None:
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 def test_5_7_by_clip_that_reaches_the_mean(prediction: str) -> None:
     """Where x0hat is cut to 1, the step is that of a network that had said 1."""
-    xt, out = np.array([[2.0, -2.5, 0.1]]), np.array([[-3.0, 4.0, 0.05]])
+    xt = np.array([[2.0, -2.5, 0.1]])
+    out = np.array([[-3.0, 4.0, 0.05]])
     if prediction == "x0":
         out = -out
     x0hat = np.array([[1.0, -1.0, x0_from(out, xt, 2, SCHEDULE, prediction)[0, 2]]])
@@ -256,7 +277,8 @@ def test_5_8_by_conditioning_a_joint_gaussian(s: float, t: int) -> None:
 def test_5_8_by_average_between_the_extremes() -> None:
     """Data -1 and 1 have variance 1: between on average, above beta where the bumps are even."""
     for t in (2, 3, 4):
-        low, high = posterior_coefficients(t, SCHEDULE)[2], SCHEDULE.beta[t]
+        low = posterior_coefficients(t, SCHEDULE)[2]
+        high = SCHEDULE.beta[t]
         of_xt = [reverse_var(1 - guess(x, t) ** 2, t, SCHEDULE) for x in GRID[::10]]
         average = (np.array(of_xt) * two_points(GRID[::10], t)).sum() * STEP * 10
         assert low < average < high < reverse_var(1.0, t, SCHEDULE)
@@ -264,7 +286,8 @@ def test_5_8_by_average_between_the_extremes() -> None:
 
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 def test_5_9_by_point_at_the_last_step(prediction: str) -> None:
-    xt, out = np.array([[0.2, -0.9]]), np.array([[0.5, 0.1]])
+    xt = np.array([[0.2, -0.9]])
+    out = np.array([[0.5, 0.1]])
     p = p_xprev_given_xt(xt, out, 1, SCHEDULE, prediction)
     assert p.var == 0
     np.testing.assert_allclose(p.mean, x0_from(out, xt, 1, SCHEDULE, prediction), atol=ALGEBRA)
@@ -290,8 +313,11 @@ def test_5_10_by_closed_form_of_the_cosine() -> None:
 
 def test_5_10_by_an_error_in_the_output() -> None:
     """One per cent of error in eps at T: what x0hat and the mean make of it, with and without."""
-    cosine, xt, error = Schedule.cosine(1000), np.full(1, 0.3), 0.01
-    right, wrong = np.full(1, 0.3), np.full(1, 0.3 + error)
+    cosine = Schedule.cosine(1000)
+    xt = np.full(1, 0.3)
+    error = 0.01
+    right = np.full(1, 0.3)
+    wrong = np.full(1, 0.3 + error)
     of_x0 = np.diff([x0_from(out, xt, 1000, cosine)[0] for out in (right, wrong)])[0]
     assert abs(of_x0) / error == pytest.approx(np.exp(-cosine.log_snr[1000] / 2), rel=1e-9)
 

@@ -16,12 +16,14 @@ from scipy.stats import norm
 
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step03_marginal import kl_to_noise
-from tutorial.step06_elbo import elbo_terms, exact_eps, gaussian_kl, path_cost
+from tutorial.step06_elbo import elbo_terms, exact_eps, gaussian_kl, path_cost, tight_cost
 
 # Short, and with data left at T (alpha_bar = 0.15), so that every term of the bound is of order 1.
 SCHEDULE = Schedule(np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5]))
-T, X0 = 5, 0.7
-BETA, ABAR = SCHEDULE.beta, np.exp(np.cumsum(np.log(1 - SCHEDULE.beta)))
+T = 5
+X0 = 0.7
+BETA = SCHEDULE.beta
+ABAR = np.exp(np.cumsum(np.log(1 - SCHEDULE.beta)))
 RHO = np.array([np.nan, 0.5, 0.3, 0.8, 0.4, 0.7])  # eps = RHO x_t + SHIFT: no model is this wrong
 SHIFT = np.array([np.nan, 0.1, -0.2, 0.3, 0.0, -0.4])
 CHOICES = ("posterior", "beta")
@@ -47,13 +49,15 @@ def model_var(t: int, choice: str) -> float:
 def joint_q(x0: float) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of `x_1 .. x_T` given `x_0`."""
     a = ABAR[1:]
-    early, late = np.maximum.outer(a, a), np.minimum.outer(a, a)
+    early = np.maximum.outer(a, a)
+    late = np.minimum.outer(a, a)
     return np.sqrt(a) * x0, np.sqrt(late / early) * (1 - early)
 
 
 def joint_p(choice: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of `x_0 .. x_T` under the model: x = m + A z, filled from T down."""
-    m, A = np.zeros(T + 1), np.zeros((T + 1, T + 1))
+    m = np.zeros(T + 1)
+    A = np.zeros((T + 1, T + 1))
     A[T, T] = 1
     for t in range(T, 0, -1):
         pull = BETA[t] / np.sqrt(1 - ABAR[t])
@@ -66,9 +70,11 @@ def joint_p(choice: str) -> tuple[np.ndarray, np.ndarray]:
 
 def bound_by_matrices(choice: str) -> tuple[float, float]:
     """`-log p(x_0)` and `KL(q(x_{1:T} | x_0), p(x_{1:T} | x_0))` at X0."""
-    (mq, Cq), (m, C) = joint_q(X0), joint_p(choice)
+    mq, Cq = joint_q(X0)
+    m, C = joint_p(choice)
     gain = C[1:, 0] / C[0, 0]
-    mp, Cp = m[1:] + gain * (X0 - m[0]), C[1:, 1:] - np.outer(gain, C[0, 1:])
+    mp = m[1:] + gain * (X0 - m[0])
+    Cp = C[1:, 1:] - np.outer(gain, C[0, 1:])
     inverse = np.linalg.inv(Cp)
     logs = np.linalg.slogdet(Cp)[1] - np.linalg.slogdet(Cq)[1]
     kl = 0.5 * (np.trace(inverse @ Cq) - T + (mp - mq) @ inverse @ (mp - mq) + logs)
@@ -83,7 +89,8 @@ def expected_terms(choice: str, model: Model | None = None) -> np.ndarray:
 
 def chains(n: int, x0: np.ndarray, schedule: Schedule = SCHEDULE, seed: int = 6) -> np.ndarray:
     """Paths (T + 1, n, D) of the forward chain, one step at a time."""
-    rng, path = np.random.default_rng(seed), [np.tile(x0, (n, 1))]
+    rng = np.random.default_rng(seed)
+    path = [np.tile(x0, (n, 1))]
     for beta in schedule.beta[1:]:
         z = rng.standard_normal(path[0].shape)
         path.append(np.sqrt(1 - beta) * path[-1] + np.sqrt(beta) * z)
@@ -111,8 +118,10 @@ def test_6_1_by_averaged_likelihood() -> None:
 
     The model's steps are narrower than the true ones, so the averaged weights are bounded.
     """
-    n, schedule = 40_000, Schedule.cosine(8)
-    abar, var = schedule.alpha_bar, 1.0
+    n = 40_000
+    schedule = Schedule.cosine(8)
+    abar = schedule.alpha_bar
+    var = 1.0
     for t in range(8, 0, -1):  # the model's chain is x_{t-1} = sqrt(alpha_t) x_t + noise
         own = schedule.beta[t] * ((1 - abar[t - 1]) / (1 - abar[t]) if t > 1 else 1)
         var = schedule.alpha[t] * var + own
@@ -159,7 +168,8 @@ def test_6_3_by_log_ratios(choice: str) -> None:
     for t in range(1, T + 1):
         xt = m[t - 1] + np.sqrt(C[t - 1, t - 1]) * NODES[:, None]
         pull = BETA[t] / np.sqrt(1 - ABAR[t]) * (RHO[t] * xt + SHIFT[t])
-        mean, sd = (xt - pull) / np.sqrt(1 - BETA[t]), np.sqrt(model_var(t, choice))
+        mean = (xt - pull) / np.sqrt(1 - BETA[t])
+        sd = np.sqrt(model_var(t, choice))
         if t == 1:
             ratio = -norm.logpdf(X0, mean, sd)
         else:
@@ -176,7 +186,9 @@ def test_6_3_by_log_ratios(choice: str) -> None:
 
 def test_6_3_by_simulated_paths() -> None:
     """In 2-D, from many x_0: terms and paths have one mean. N = 40,000, 4.5 standard errors."""
-    n, rng, y = 40_000, np.random.default_rng(7), np.zeros(40_000, int)
+    n = 40_000
+    rng = np.random.default_rng(7)
+    y = np.zeros(40_000, int)
     path = chains(n, np.array([X0, -1.5]))
     terms = elbo_terms(affine(), path[0], y, rng.standard_normal((T + 1, n, 2)), SCHEDULE).sum(0)
     cost = path_cost(affine(), path, y, SCHEDULE)
@@ -186,7 +198,8 @@ def test_6_3_by_simulated_paths() -> None:
 
 def test_6_3_by_prior_term() -> None:
     """`L_T` is step 3's distance from noise, and no model moves it."""
-    x0, eps = np.array([[0.7, -1.5]]), np.ones((T + 1, 1, 2))
+    x0 = np.array([[0.7, -1.5]])
+    eps = np.ones((T + 1, 1, 2))
     for model in (affine(), exact_eps(SCHEDULE)):
         prior = elbo_terms(model, x0, np.zeros(1, int), eps, SCHEDULE)[T]
         np.testing.assert_allclose(prior, kl_to_noise(x0, T, SCHEDULE), atol=ALGEBRA)
@@ -194,10 +207,13 @@ def test_6_3_by_prior_term() -> None:
 
 def test_6_3_by_labels_that_arrive() -> None:
     """Labels are given throughout: each sample is charged under its own."""
-    y, eps = np.array([0, 2, 1]), np.ones((T + 1, 3, 1))
-    x0, path = np.full((3, 1), X0), np.tile(any_path()[:, None, None], (1, 3, 1))
+    y = np.array([0, 2, 1])
+    eps = np.ones((T + 1, 3, 1))
+    x0 = np.full((3, 1), X0)
+    path = np.tile(any_path()[:, None, None], (1, 3, 1))
     by_label: Model = lambda xt, t, y: y[:, None] + 0 * xt  # noqa: E731
-    terms, cost = elbo_terms(by_label, x0, y, eps, SCHEDULE), path_cost(by_label, path, y, SCHEDULE)
+    terms = elbo_terms(by_label, x0, y, eps, SCHEDULE)
+    cost = path_cost(by_label, path, y, SCHEDULE)
     for i, label in enumerate(y):
         alone = affine(np.zeros(T + 1), np.full(T + 1, float(label)))
         np.testing.assert_array_equal(terms[:, i], elbo_terms(alone, x0, y, eps, SCHEDULE)[:, i])
@@ -206,7 +222,8 @@ def test_6_3_by_labels_that_arrive() -> None:
 
 def kl_by_quadrature(m1: float, v1: float, m2: float, v2: float) -> float:
     def integrand(x: float) -> float:
-        own, other = norm.logpdf(x, m1, np.sqrt(v1)), norm.logpdf(x, m2, np.sqrt(v2))
+        own = norm.logpdf(x, m1, np.sqrt(v1))
+        other = norm.logpdf(x, m2, np.sqrt(v2))
         return float(np.exp(own) * (own - other))
 
     reach = 12 * np.sqrt(v1)
@@ -248,6 +265,7 @@ def test_6_12_by_every_path() -> None:
     path = np.concatenate([path, path[::-1] - 0.5], axis=-1)  # 2-D
     cost = path_cost(exact_eps(SCHEDULE), path, Y3, SCHEDULE, "beta")
     np.testing.assert_allclose(cost, -norm.logpdf(path[0]).sum(-1), atol=ALGEBRA)
+    np.testing.assert_allclose(tight_cost(path[0]), cost, atol=ALGEBRA)
 
 
 def test_6_12_by_mean_of_terms() -> None:

@@ -16,12 +16,21 @@ from scipy.stats import norm
 from tutorial.step00_notation import Schedule
 from tutorial.step04_posterior import q_posterior
 from tutorial.step06_elbo import elbo_terms, exact_eps, gaussian_kl, reverse_step, sigma_squared
-from tutorial.step06_loss import eps_weight, shared_slope, simple_loss, x0_weight
+from tutorial.step06_loss import (
+    bound_by_regression,
+    eps_weight,
+    eps_weight_by_log_snr,
+    shared_slope,
+    simple_loss,
+    x0_weight,
+)
 
 # Short, and with data left at T (alpha_bar = 0.15), so that every term of the bound is of order 1.
 SCHEDULE = Schedule(np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5]))
-T, X0 = 5, 0.7
-BETA, ABAR = SCHEDULE.beta, np.exp(np.cumsum(np.log(1 - SCHEDULE.beta)))
+T = 5
+X0 = 0.7
+BETA = SCHEDULE.beta
+ABAR = np.exp(np.cumsum(np.log(1 - SCHEDULE.beta)))
 RHO = np.array([np.nan, 0.5, 0.3, 0.8, 0.4, 0.7])  # eps = RHO x_t + SHIFT: no model is this wrong
 SHIFT = np.array([np.nan, 0.1, -0.2, 0.3, 0.0, -0.4])
 CHOICES = ("posterior", "beta")
@@ -48,7 +57,10 @@ def difference_weight(t: int, choice: str) -> float:
 
     The charge is quadratic in eps: no truncation error, and rounding of about 1e-15 at a step of 1.
     """
-    x0, xt, eps, y = np.array([[X0]]), np.array([[0.4]]), 0.3, np.zeros(1, int)
+    x0 = np.array([[X0]])
+    xt = np.array([[0.4]])
+    eps = 0.3
+    y = np.zeros(1, int)
 
     def charge(off: float) -> float:
         p = reverse_step(lambda xt, t, y: 0 * xt + eps + off, xt, y, t, SCHEDULE, choice)
@@ -61,7 +73,8 @@ def difference_weight(t: int, choice: str) -> float:
 
 def kl_by_quadrature(m1: float, v1: float, m2: float, v2: float) -> float:
     def integrand(x: float) -> float:
-        own, other = norm.logpdf(x, m1, np.sqrt(v1)), norm.logpdf(x, m2, np.sqrt(v2))
+        own = norm.logpdf(x, m1, np.sqrt(v1))
+        other = norm.logpdf(x, m2, np.sqrt(v2))
         return float(np.exp(own) * (own - other))
 
     reach = 12 * np.sqrt(v1)
@@ -104,13 +117,18 @@ def test_6_5_by_refusal_of_wrong_choice() -> None:
 @pytest.mark.parametrize("choice", CHOICES)
 def test_6_6_by_draw(choice: str) -> None:
     """Noise by noise: what a model costs above one that knows the noise is the weighted loss."""
-    rng, y, x0 = np.random.default_rng(1), np.zeros(1, int), np.array([[0.7, -1.5]])
+    rng = np.random.default_rng(1)
+    y = np.zeros(1, int)
+    x0 = np.array([[0.7, -1.5]])
     eps = rng.standard_normal((T + 1, 1, 2))
     knowing = elbo_terms(lambda xt, t, y: eps[t], x0, y, eps, SCHEDULE, choice)
     terms = elbo_terms(affine(), x0, y, eps, SCHEDULE, choice)
     loss = [simple_loss(affine(), x0, y, t, eps[t], SCHEDULE) for t in range(1, T + 1)]
     weight = [difference_weight(t, choice) for t in range(1, T + 1)]
     np.testing.assert_allclose((terms - knowing)[:T, 0], np.multiply(weight, loss), atol=ALGEBRA)
+    C = knowing.sum()
+    bound = bound_by_regression(C, np.array(weight), np.array(loss))
+    assert bound == pytest.approx(terms.sum(), abs=ALGEBRA)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -120,10 +138,13 @@ def test_6_6_by_gradient(choice: str) -> None:
     One slope a time. d loss / d rho_t = 2 E[x_t (rho x_t + shift - eps)], closed form at X0;
     L is quadratic in rho, so a central difference has no truncation error.
     """
-    by_bound, by_loss = np.empty(T), np.empty(T)
+    by_bound = np.empty(T)
+    by_loss = np.empty(T)
     for t in range(1, T + 1):
-        up, down = RHO.copy(), RHO.copy()
-        up[t], down[t] = RHO[t] + 0.5, RHO[t] - 0.5
+        up = RHO.copy()
+        down = RHO.copy()
+        up[t] = RHO[t] + 0.5
+        down[t] = RHO[t] - 0.5
         sides = [expected_terms(choice, affine(rho)).sum() for rho in (up, down)]
         by_bound[t - 1] = sides[0] - sides[1]
         mean = np.sqrt(ABAR[t]) * X0
@@ -139,7 +160,8 @@ def test_6_6_by_gradient(choice: str) -> None:
 @pytest.mark.parametrize("t", range(2, T + 1))
 def test_6_7_by_quadrature(t: int) -> None:
     """KL of two posteriors whose data differ by 0.6, integrated."""
-    xt, off = np.array([0.4]), 0.6
+    xt = np.array([0.4])
+    off = 0.6
     g1, g2 = (q_posterior(np.array([x0]), xt, t, SCHEDULE) for x0 in (X0, X0 + off))
     kl = kl_by_quadrature(g1.mean[0], g1.var, g2.mean[0], g2.var)
     assert x0_weight(t, SCHEDULE) * off**2 == pytest.approx(kl, abs=1e-8)  # quad's own
@@ -147,7 +169,8 @@ def test_6_7_by_quadrature(t: int) -> None:
 
 def test_6_7_by_telescoping() -> None:
     """Differences of SNR add up to what the first state knows and the last does not."""
-    first, last = ABAR[1] / (1 - ABAR[1]), ABAR[T] / (1 - ABAR[T])
+    first = ABAR[1] / (1 - ABAR[1])
+    last = ABAR[T] / (1 - ABAR[T])
     total = sum(x0_weight(t, SCHEDULE) for t in range(2, T + 1))
     assert total == pytest.approx((first - last) / 2, rel=ALGEBRA)
 
@@ -172,6 +195,7 @@ def test_6_8_by_telescoping() -> None:
 def test_6_8_by_log_snr(t: int) -> None:
     fall = SCHEDULE.log_snr[t - 1] - SCHEDULE.log_snr[t]
     assert 2 * eps_weight(t, SCHEDULE) == pytest.approx(np.expm1(fall), rel=ALGEBRA)
+    assert eps_weight_by_log_snr(t, SCHEDULE) == pytest.approx(eps_weight(t, SCHEDULE), rel=ALGEBRA)
 
 
 def test_6_8_by_small_steps() -> None:
@@ -182,7 +206,8 @@ def test_6_8_by_small_steps() -> None:
 
 
 def test_6_9_by_loop() -> None:
-    rng, y = np.random.default_rng(2), np.array([0, 1, 2, 1])
+    rng = np.random.default_rng(2)
+    y = np.array([0, 1, 2, 1])
     x0, eps = rng.standard_normal((2, 4, 2))
     total = 0.0
     for i in range(4):
@@ -232,8 +257,10 @@ def test_6_10_by_parabola(kept: bool) -> None:
 @pytest.mark.parametrize("t", range(1, T + 1))
 def test_6_10_by_regression_at_one_t(t: int) -> None:
     """Free at every t, a model finds the slope of eps on x_t, whatever that t's weight."""
-    rng, n = np.random.default_rng(t), 100_000
-    eps, x0 = rng.standard_normal(n), np.sqrt(0.3) * rng.standard_normal(n)
+    rng = np.random.default_rng(t)
+    n = 100_000
+    eps = rng.standard_normal(n)
+    x0 = np.sqrt(0.3) * rng.standard_normal(n)
     xt = np.sqrt(ABAR[t]) * x0 + np.sqrt(1 - ABAR[t]) * eps
     slope = (eps @ xt) / (xt @ xt)
     error = np.std(eps - slope * xt) / np.sqrt(xt @ xt)
@@ -263,7 +290,8 @@ def test_6_11_by_second_difference(choice: str) -> None:
 
 def test_6_11_by_spread_of_the_data() -> None:
     """beta_1 is what data N(0, 1) leave open: residuals of x_0 on x_1 (N = 200,000, 4.5 errors)."""
-    rng, n = np.random.default_rng(3), 200_000
+    rng = np.random.default_rng(3)
+    n = 200_000
     x0 = rng.standard_normal(n)
     x1 = np.sqrt(0.9) * x0 + np.sqrt(0.1) * rng.standard_normal(n)
     left = (x0 - (x0 @ x1) / (x1 @ x1) * x1).var()

@@ -12,24 +12,35 @@ from scipy.stats import multivariate_normal
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step05_reverse import x0_from
-from tutorial.step07_oracle import Oracle, lowest_loss, mean_x0, noised, oracle_eps, score
+from tutorial.step07_oracle import (
+    Oracle,
+    excess_loss,
+    lowest_loss,
+    mean_x0,
+    noised,
+    oracle_eps,
+    score,
+)
 
-SCHEDULE, K = Schedule.linear(20), 3
+SCHEDULE = Schedule.linear(20)
+K = 3
 ALGEBRA = 1e-11  # float64, a few dozen operations of order one to a hundred
 # Full covariances, unequal shares, no symmetry that could hide a transposed or swapped index.
 MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
+)
 POINTS = np.array([[0.2, -0.3], [-1.4, 0.9], [0.5, 1.1], [2.5, -2.0]])
 MODEL = oracle_eps(MIXTURE, SCHEDULE)
-N, WIDE = 100_000, np.linspace(-6, 6, 240)
+N = 100_000
+WIDE = np.linspace(-6, 6, 240)
 
 
 def law(k: int, t: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of `x_t` in class `k`, by running the chain's moments step by step."""
-    mean, cov = MIXTURE.means[k], MIXTURE.covs[k]
+    mean = MIXTURE.means[k]
+    cov = MIXTURE.covs[k]
     for s in range(1, t + 1):
         mean = np.sqrt(SCHEDULE.alpha[s]) * mean
         cov = SCHEDULE.alpha[s] * cov + SCHEDULE.beta[s] * np.eye(2)
@@ -54,7 +65,8 @@ def by_quadrature(xt: np.ndarray, t: int, y: int) -> tuple[float, np.ndarray]:
     smooth and vanishes at the border, where such a sum is exact to rounding: a step is at most
     0.05, the narrowest deviation in the data 0.33.
     """
-    signal, noise = np.sqrt(SCHEDULE.alpha_bar[t]), np.sqrt(1 - SCHEDULE.alpha_bar[t])
+    signal = np.sqrt(SCHEDULE.alpha_bar[t])
+    noise = np.sqrt(1 - SCHEDULE.alpha_bar[t])
     reach = 9 * noise / signal
     line, middle = (np.linspace(-reach, reach, 240), xt / signal) if reach < 6 else (WIDE, 0)
     x0 = middle + np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
@@ -137,7 +149,8 @@ def test_7_3_by_calibration_on_chains(chains: tuple[np.ndarray, ...]) -> None:
 @pytest.mark.parametrize("y", range(K))
 def test_7_4_by_finite_difference(y: int, t: int) -> None:
     """Of SciPy's log density: a quadratic, so the only error is rounding, about 1e-14 / h."""
-    h, found = 1e-4, score(POINTS, t, labels(y), MIXTURE, SCHEDULE)
+    h = 1e-4
+    found = score(POINTS, t, labels(y), MIXTURE, SCHEDULE)
     for i, step in enumerate(h * np.eye(2)):
         slope = (log_p(POINTS + step, t, y) - log_p(POINTS - step, t, y)) / (2 * h)
         np.testing.assert_allclose(found[:, i], slope, atol=1e-8)
@@ -147,7 +160,8 @@ def test_7_4_by_stein_on_chains(chains: tuple[np.ndarray, ...]) -> None:
     """`E[g s + dg] = 0` for the score of the law that `x_t` has, by parts; here g = tanh."""
     _, y, xt, _ = chains
     for k in range(K):
-        x, s = xt[y == k], score(xt[y == k], 8, y[y == k], MIXTURE, SCHEDULE)
+        x = xt[y == k]
+        s = score(xt[y == k], 8, y[y == k], MIXTURE, SCHEDULE)
         assert_mean_is_zero(np.tanh(x) * s + 1 - np.tanh(x) ** 2)
         assert_mean_is_zero(np.tanh(x[:, ::-1]) * s)  # g of the other axis: dg = 0
 
@@ -155,7 +169,8 @@ def test_7_4_by_stein_on_chains(chains: tuple[np.ndarray, ...]) -> None:
 @pytest.mark.parametrize("t", [0, 1, 8, 20])
 def test_7_5_by_finite_difference(t: int) -> None:
     """Truncation is h^2 / 6 times a third derivative of some hundreds, rounding 1e-14 / h."""
-    h, found = 1e-5, score(POINTS, t, labels(K), MIXTURE, SCHEDULE)
+    h = 1e-5
+    found = score(POINTS, t, labels(K), MIXTURE, SCHEDULE)
     for i, step in enumerate(h * np.eye(2)):
         slope = (log_p(POINTS + step, t, K) - log_p(POINTS - step, t, K)) / (2 * h)
         np.testing.assert_allclose(found[:, i], slope, atol=1e-6)
@@ -171,7 +186,8 @@ def test_7_5_by_stein_on_chains(chains: tuple[np.ndarray, ...]) -> None:
 def test_7_5_by_labels_mixed_in_one_batch() -> None:
     """Each row gets its own label, null rows between class rows, in any order."""
     rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((50, 2)), rng.integers(0, K + 1, 50)
+    x = rng.standard_normal((50, 2))
+    y = rng.integers(0, K + 1, 50)
     together = MODEL(x, 8, y)
     for i in range(50):
         alone = MODEL(x[i : i + 1], 8, y[i : i + 1])
@@ -200,7 +216,9 @@ def test_7_5_by_stopwatch() -> None:
     eight = GaussianMixture(
         rng.standard_normal((8, 2)), np.tile(np.eye(2), (8, 1, 1)), np.ones(8) / 8
     )
-    model, x, y = oracle_eps(eight, SCHEDULE), rng.standard_normal((100_000, 2)), labels(8, 100_000)
+    model = oracle_eps(eight, SCHEDULE)
+    x = rng.standard_normal((100_000, 2))
+    y = labels(8, 100_000)
     took = []
     for _ in range(2):
         start = time.process_time()
@@ -277,6 +295,7 @@ def test_7_8_by_perturbation(null: bool, chains: tuple[np.ndarray, ...]) -> None
             more = ((eps - best - sign * change) ** 2 - (eps - best) ** 2).sum(1)
             assert more.mean() > 5 * more.std() / np.sqrt(N)
             assert_mean_is_zero(more - (change**2).sum(1))
+            assert_mean_is_zero(more - excess_loss(best + sign * change, best))
 
 
 @pytest.mark.parametrize("null", [False, True])

@@ -19,23 +19,31 @@ from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_reverse import p_xprev_given_xt, x0_from
 from tutorial.step07_oracle import Oracle, mean_x0, oracle_eps
-from tutorial.step08_sampling import ancestral_sample, ancestral_steps, chain_law, dkw_bound
+from tutorial.step08_sampling import (
+    ancestral_sample,
+    ancestral_steps,
+    chain_law,
+    dkw_bound,
+    final_mean,
+)
 
 Steps = Callable[[Denoiser, np.ndarray, Schedule, float, Normals], Iterator[tuple[int, np.ndarray]]]
 
 # Three schedules: abar_T = 0.5, so that the start shows in the end; everyday; and long.
-SHORT, SCHEDULE, LONG = (
-    Schedule(np.array([0, 0.1, 0.2, 0.3])),
-    Schedule.linear(20),
-    Schedule.linear(50),
-)
+SHORT = Schedule(np.array([0, 0.1, 0.2, 0.3]))
+SCHEDULE = Schedule.linear(20)
+LONG = Schedule.linear(50)
 MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
-K, MEAN, COV = 3, MIXTURE.means[1], MIXTURE.covs[1]
-N, ALARM, MISS = 20_000, 1e-6, 0.01
+)
+K = 3
+MEAN = MIXTURE.means[1]
+COV = MIXTURE.covs[1]
+N = 20_000
+ALARM = 1e-6
+MISS = 0.01
 DIRECTIONS = np.array([[1, 0], [0, 1], [0.6, 0.8], [0.8, -0.6]])
 ALGEBRA = 1e-10  # float64, some dozens of steps of operations of order one to ten
 
@@ -96,7 +104,8 @@ def planted(mistake: str) -> Steps:
         yield schedule.T, xt
         for t in range(schedule.T, int(mistake == "last step skipped"), -1):
             c_0, c_t, var = posterior_coefficients(t, schedule)
-            beta, late = schedule.beta[t], t > 1
+            beta = schedule.beta[t]
+            late = t > 1
             std = {
                 "beta for its posterior": late * beta**0.5,
                 "no square root": var,
@@ -116,9 +125,13 @@ def planted(mistake: str) -> Steps:
 
 
 IN_SAMPLES = [
-    "beta for its posterior", "no square root", "no noise", "time off by one", "weights swapped",
+    "beta for its posterior",
+    "no square root",
+    "no noise",
+    "time off by one",
+    "weights swapped",
     "no x_t in the mean",
-]  # fmt: skip
+]
 AT_THE_END = ["noise at the end", "last step skipped"]
 
 
@@ -133,7 +146,8 @@ def rate_of_misses(
     n: int, law: tuple[np.ndarray, np.ndarray], true: tuple[np.ndarray, np.ndarray]
 ) -> float:
     """A bound, by (8.10), on how often samples of `law` are taken for samples of `true`."""
-    x, misses = np.linspace(-8, 8, 20_001), 1.0
+    x = np.linspace(-8, 8, 20_001)
+    misses = 1.0
     for u in DIRECTIONS:
         a, b = (norm.cdf(x, u @ mean, max(u @ cov @ u, 1e-12) ** 0.5) for mean, cov in (law, true))
         room = np.abs(a - b).max() - dkw_bound(n, ALARM)
@@ -143,17 +157,20 @@ def rate_of_misses(
 
 def first_and_last_step_are_right(steps: Steps) -> bool:
     """One chain whose last draw is enormous: it starts at a draw, and ends at the guess of x_0."""
-    start, loud = np.array([[0.3, -0.7]]), np.array([[1e6, -1e6]])
+    start = np.array([[0.3, -0.7]])
+    loud = np.array([[1e6, -1e6]])
     y = np.array([1])
     path = list(steps(oracle_eps(MIXTURE, LONG), y, LONG, 0.0, Given({0: start, 50: loud})))
-    before, (t, x0) = path[-2][1], path[-1]
+    before = path[-2][1]
+    t, x0 = path[-1]
     right = mean_x0(before, 1, y, MIXTURE, LONG)
     return path[0][1] is start and t == 0 and bool(np.allclose(x0, right, rtol=0, atol=ALGEBRA))
 
 
 def A_and_b(t: int, schedule: Schedule, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """The reverse step of class `k` as `A x + b`, read off the sampler's mean at three points."""
-    x, y = np.vstack([np.zeros((1, 2)), np.eye(2)]), np.full(3, k)
+    x = np.vstack([np.zeros((1, 2)), np.eye(2)])
+    y = np.full(3, k)
     mean = p_xprev_given_xt(x, oracle_eps(MIXTURE, schedule)(x, t, y), t, schedule).mean
     return (mean[1:] - mean[0]).T, mean[0]
 
@@ -165,7 +182,8 @@ def C(t: int, schedule: Schedule) -> np.ndarray:
 @pytest.fixture(scope="module")
 def sampled() -> dict[int, np.ndarray]:
     """All times of 20,000 chains of class 1, T = 20 (seed 8)."""
-    y, rng = np.full(N, 1), np.random.default_rng(8)
+    y = np.full(N, 1)
+    rng = np.random.default_rng(8)
     return dict(ancestral_steps(oracle_eps(MIXTURE, SCHEDULE), y, SCHEDULE, 0.0, rng))
 
 
@@ -186,12 +204,16 @@ def test_8_1_by_samples(sampled: dict[int, np.ndarray]) -> None:
 @pytest.mark.parametrize("w", [0.0, 1.5])
 def test_8_2_by_mean_from_eps(w: float) -> None:
     """Without noise the chain is known: step 5's mean written with eps, (5.4), not with x0."""
-    start, y, null = np.array([[0.5, -1.0], [1.5, 0.2]]), np.array([2, 0]), np.array([K, K])
-    model, x = oracle_eps(MIXTURE, SCHEDULE), start
+    start = np.array([[0.5, -1.0], [1.5, 0.2]])
+    y = np.array([2, 0])
+    null = np.array([K, K])
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    x = start
     for t, found in ancestral_steps(model, y, SCHEDULE, w, Given({0: start})):
         np.testing.assert_allclose(found, x, atol=ALGEBRA)
         if t > 0:
-            alpha, noise = SCHEDULE.alpha[t], np.sqrt(1 - SCHEDULE.alpha_bar[t])
+            alpha = SCHEDULE.alpha[t]
+            noise = np.sqrt(1 - SCHEDULE.alpha_bar[t])
             eps = model(x, t, y) + w * (model(x, t, y) - model(x, t, null))
             x = (x - (1 - alpha) / noise * eps) / np.sqrt(alpha)
 
@@ -208,7 +230,8 @@ def test_8_2_by_impulses_of_one_draw() -> None:
                 oracle_eps(MIXTURE, SCHEDULE), np.ones(3, int), SCHEDULE, 0.0, Given(draw)
             )
         )
-        moved, alpha = path[t - 1] - path[t - 1][2], SCHEDULE.alpha[t]
+        moved = path[t - 1] - path[t - 1][2]
+        alpha = SCHEDULE.alpha[t]
         var = 1 / (alpha / (1 - alpha) + 1 / (1 - SCHEDULE.alpha_bar[t - 1]))
         expected = np.sqrt(var) * draw[SCHEDULE.T + 1 - t]
         np.testing.assert_allclose(moved, expected, atol=ALGEBRA)
@@ -222,9 +245,14 @@ def test_8_2_by_transfer_on_a_grid() -> None:
     step to x_0 has no density. Sums over a grid of step 0.02, the narrowest kernel's deviation
     being 0.06: exact to 1e-6.
     """
-    schedule, mu, var, share = Schedule.cosine(10), np.array([-1.5, 1.0]), 0.1, np.array([0.7, 0.3])
-    means, covs = np.stack([mu, np.zeros(2)], 1), np.tile(np.diag([var, 1.0]), (2, 1, 1))
-    x, p = np.arange(-6, 6, 0.02), norm.pdf(np.arange(-6, 6, 0.02))
+    schedule = Schedule.cosine(10)
+    mu = np.array([-1.5, 1.0])
+    var = 0.1
+    share = np.array([0.7, 0.3])
+    means = np.stack([mu, np.zeros(2)], 1)
+    covs = np.tile(np.diag([var, 1.0]), (2, 1, 1))
+    x = np.arange(-6, 6, 0.02)
+    p = norm.pdf(np.arange(-6, 6, 0.02))
     for t in range(10, 1, -1):
         c_0, c_t, posterior_var = posterior_coefficients(t, schedule)
         abar = schedule.alpha_bar[t]
@@ -242,7 +270,8 @@ def test_8_2_by_transfer_on_a_grid() -> None:
 
 def test_8_2_by_rows_alone_and_together() -> None:
     """Labels of all kinds in one batch, the null label among them: a row sees only its own."""
-    rng, y = np.random.default_rng(3), np.array([0, K, 2, 1, K])
+    rng = np.random.default_rng(3)
+    y = np.array([0, K, 2, 1, K])
     draws = {k: rng.standard_normal((5, 2)) for k in range(21)}
     model = oracle_eps(MIXTURE, SCHEDULE)
     together = end_of(ancestral_steps(model, y, SCHEDULE, 0.7, Given(draws)))
@@ -263,7 +292,8 @@ def test_8_3_by_calls() -> None:
 
 def test_8_3_by_null_chain() -> None:
     """w = -1 is the chain of the null label; and a null row is the same for every w."""
-    model, y = oracle_eps(MIXTURE, SCHEDULE), np.array([0, 1, 2])
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    y = np.array([0, 1, 2])
     null = ancestral_sample(model, 0 * y + K, SCHEDULE, 0.0, np.random.default_rng(1))
     for label, w in ((y, -1.0), (0 * y + K, 3.0)):
         x = ancestral_sample(model, label, SCHEDULE, w, np.random.default_rng(1))
@@ -273,11 +303,15 @@ def test_8_3_by_null_chain() -> None:
 @pytest.mark.parametrize("w", [-0.5, 1.0])
 def test_8_3_by_guided_law(w: float) -> None:
     """Two Gaussians guide to a third, whose law is a recursion in the mixed A and b."""
-    m, V = np.zeros(2), np.eye(2)
+    m = np.zeros(2)
+    V = np.eye(2)
     for t in range(SCHEDULE.T, 0, -1):
-        (A, b), (A_null, b_null) = A_and_b(t, SCHEDULE, 1), A_and_b(t, SCHEDULE, 2)
-        A, b = A + w * (A - A_null), b + w * (b - b_null)
-        m, V = A @ m + b, A @ V @ A.T + posterior_coefficients(t, SCHEDULE)[2] * np.eye(2)
+        A, b = A_and_b(t, SCHEDULE, 1)
+        A_null, b_null = A_and_b(t, SCHEDULE, 2)
+        A = A + w * (A - A_null)
+        b = b + w * (b - b_null)
+        m = A @ m + b
+        V = A @ V @ A.T + posterior_coefficients(t, SCHEDULE)[2] * np.eye(2)
     found = exact_law(ancestral_steps, TwoGaussians(SCHEDULE), 0, SCHEDULE, w)[0]
     np.testing.assert_allclose(found[0], m, atol=ALGEBRA)
     np.testing.assert_allclose(found[1], V, atol=ALGEBRA)
@@ -292,20 +326,20 @@ def test_8_3_by_guided_law(w: float) -> None:
 def test_8_4_by_read_off(schedule: Schedule) -> None:
     """The step maps the noised centre to the noised centre: `A centre_t + b = centre_{t-1}`."""
     for t in range(1, schedule.T + 1):
-        (A, b), signal = A_and_b(t, schedule), np.sqrt(schedule.alpha_bar)
+        A, b = A_and_b(t, schedule)
+        signal = np.sqrt(schedule.alpha_bar)
         np.testing.assert_allclose(A @ (signal[t] * MEAN) + b, signal[t - 1] * MEAN, atol=ALGEBRA)
 
 
 def test_8_4_by_regression_on_forward_chains() -> None:
     """Run forwards, regress x_2 on x_3: the slopes and intercept of the sampler's step."""
-    rng, n = np.random.default_rng(4), 200_000
+    rng = np.random.default_rng(4)
+    n = 200_000
     x = MEAN + rng.standard_normal((n, 2)) @ np.linalg.cholesky(COV).T
     x_prev = x
     for t in range(1, 4):
-        x_prev, x = (
-            x,
-            np.sqrt(SHORT.alpha[t]) * x + np.sqrt(SHORT.beta[t]) * rng.standard_normal((n, 2)),
-        )
+        x_prev = x
+        x = np.sqrt(SHORT.alpha[t]) * x + np.sqrt(SHORT.beta[t]) * rng.standard_normal((n, 2))
     features = np.column_stack([x, np.ones(n)])
     weights, residual, *_ = np.linalg.lstsq(features, x_prev)
     errors = np.sqrt(np.diag(np.linalg.inv(features.T @ features))[:, None] * residual / n)
@@ -390,6 +424,7 @@ def test_8_8_by_chain_without_noise(schedule: Schedule) -> None:
     found = ancestral_sample(oracle_eps(MIXTURE, schedule), np.array([1]), schedule, 0.0, Given())
     np.testing.assert_allclose(found[0], expected, atol=ALGEBRA)
     np.testing.assert_allclose(chain_law(MEAN, COV, schedule)[0][0], expected, atol=ALGEBRA)
+    np.testing.assert_allclose(final_mean(MEAN, COV, schedule), found[0], atol=ALGEBRA)
 
 
 def test_8_8_by_start_from_the_right_law() -> None:
@@ -436,7 +471,8 @@ def test_8_10_by_false_alarms() -> None:
     Down to 0.09, too: for 200 samples the exact rate is 0.094, as a bound may be.
     """
     x = np.sort(np.random.default_rng(0).standard_normal((4000, 200)))
-    F, steps = norm.cdf(x), np.arange(201) / 200
+    F = norm.cdf(x)
+    steps = np.arange(201) / 200
     far = np.maximum(steps[1:] - F, F - steps[:-1]).max(1)
     error = np.sqrt(0.1 * 0.9 / 4000)
     assert 0.09 - 5 * error < (far > dkw_bound(200, 0.1)).mean() < 0.1 + 5 * error
@@ -455,7 +491,8 @@ def test_8_10_by_planted_mistakes(mistake: str) -> None:
 
 def test_8_10_by_nothing_planted() -> None:
     """The bench itself, without a mistake in it, is the sampler: same draws, same samples."""
-    model, y = oracle_eps(MIXTURE, SCHEDULE), np.full(N, 1)
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    y = np.full(N, 1)
     x = end_of(planted("nothing")(model, y, SCHEDULE, 0.0, np.random.default_rng(8)))
     np.testing.assert_allclose(
         x, ancestral_sample(model, y, SCHEDULE, 0.0, np.random.default_rng(8)), atol=ALGEBRA
@@ -480,7 +517,9 @@ def test_8_11_by_loud_last_draw() -> None:
 
 def test_8_11_by_counting() -> None:
     """T + 1 draws, T + 1 states, from T down to 0, and the sample is the last of them."""
-    model, rng, y = oracle_eps(MIXTURE, SCHEDULE), Given(), np.array([1, K])
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    rng = Given()
+    y = np.array([1, K])
     path = list(ancestral_steps(model, y, SCHEDULE, 0.0, rng))
     assert [t for t, _ in path] == list(range(20, -1, -1))
     assert rng.asked == 21
@@ -489,7 +528,9 @@ def test_8_11_by_counting() -> None:
 
 def test_8_11_by_chain_of_one_step() -> None:
     """T = 1: the sample is the guess at the start."""
-    schedule, start, y = Schedule(np.array([0.0, 0.6])), np.array([[0.4, -0.9]]), np.array([K])
+    schedule = Schedule(np.array([0.0, 0.6]))
+    start = np.array([[0.4, -0.9]])
+    y = np.array([K])
     found = ancestral_sample(oracle_eps(MIXTURE, schedule), y, schedule, 0.0, Given({0: start}))
     np.testing.assert_allclose(found, mean_x0(start, 1, y, MIXTURE, schedule), atol=ALGEBRA)
 
@@ -506,7 +547,8 @@ def test_8_2_by_other_units() -> None:
         def __call__(self, xt: np.ndarray, t: int, y: np.ndarray, /) -> np.ndarray:
             return mean_x0(xt, t, y, self.oracle.mixture, self.oracle.schedule)
 
-    model, y = oracle_eps(MIXTURE, SCHEDULE), np.array([0, 1, 2, K])
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    y = np.array([0, 1, 2, K])
     a, b = (
         ancestral_sample(each, y, SCHEDULE, 1.5, np.random.default_rng(6))
         for each in (model, AsX0(model))

@@ -13,15 +13,18 @@ from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step07_oracle import oracle_eps
 from tutorial.step09_classifier import (
+    classifier_free_eps,
     classifier_gradient,
     classifier_guided_eps,
     late_gradient,
+    mean_gradient,
     mean_shift,
 )
 from tutorial.step09_condition import p_xprev_given_xt_y
 from tutorial.step10_guidance import guide
 
-SCHEDULE, K = Schedule.linear(20), 3
+SCHEDULE = Schedule.linear(20)
+K = 3
 ALGEBRA = 1e-11  # float64, a few dozen operations of order one to a hundred
 WEIGHTS = [-1.0, -0.4, 0.0, 1.0, 3.0]
 # Full covariances, unequal shares: no symmetry that could hide a swap.
@@ -29,7 +32,7 @@ MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
+)
 MODEL = oracle_eps(MIXTURE, SCHEDULE)
 POINTS = np.array([[0.2, -0.3], [-1.4, 0.9], [0.5, 1.1], [2.5, -2.0]])
 Y = np.array([2, 0, 1, 0])
@@ -45,7 +48,8 @@ def abar(t: int) -> float:
 
 def law(k: int, t: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of `x_t` in class `k`, by running the chain's moments step by step."""
-    mean, cov = MIXTURE.means[k], MIXTURE.covs[k]
+    mean = MIXTURE.means[k]
+    cov = MIXTURE.covs[k]
     for s in range(1, t + 1):
         mean = np.sqrt(SCHEDULE.alpha[s]) * mean
         cov = SCHEDULE.alpha[s] * cov + SCHEDULE.beta[s] * np.eye(2)
@@ -72,7 +76,8 @@ def exact_slope(x: np.ndarray, t: int, y: int, w: float, v: float) -> np.ndarray
     def log_p(*at: mpmath.mpf) -> mpmath.mpf:
         each = []
         for mean, cov in laws:
-            d, P = [a - m for a, m in zip(at, mean, strict=True)], mpmath.matrix(cov.tolist()) ** -1
+            d = [a - m for a, m in zip(at, mean, strict=True)]
+            P = mpmath.matrix(cov.tolist()) ** -1
             squared = sum(d[i] * P[i, j] * d[j] for i in range(2) for j in range(2))
             each.append(mpmath.exp(-squared / 2) * mpmath.sqrt(mpmath.det(P)))
         every = sum(float(s) * p for s, p in zip(MIXTURE.weights, each, strict=True))
@@ -84,7 +89,8 @@ def exact_slope(x: np.ndarray, t: int, y: int, w: float, v: float) -> np.ndarray
 @pytest.fixture(scope="module")
 def chains() -> tuple[np.ndarray, np.ndarray]:
     """Label and `x_8` of 100,000 chains run step by step (seed 16)."""
-    rng, n = np.random.default_rng(16), 100_000
+    rng = np.random.default_rng(16)
+    n = 100_000
     y = rng.choice(K, size=n, p=MIXTURE.weights)
     roots = np.linalg.cholesky(MIXTURE.covs)
     x = MIXTURE.means[y] + np.einsum("nij,nj->ni", roots[y], rng.standard_normal((n, 2)))
@@ -103,7 +109,8 @@ def assert_mean_is_zero(values: np.ndarray) -> None:
 @pytest.mark.parametrize("y", range(K))
 def test_9_9_by_finite_difference(y: int, t: int) -> None:
     """Of the log probability that SciPy's densities give the class."""
-    h, found = 1e-5, classifier_gradient(POINTS, t, labels(y), MIXTURE, SCHEDULE)
+    h = 1e-5
+    found = classifier_gradient(POINTS, t, labels(y), MIXTURE, SCHEDULE)
     for i, step in enumerate(h * np.eye(2)):
         above, below = (log_classifier(POINTS + s * step, t)[y] for s in (1, -1))
         # h^2 / 6 times third derivatives of some hundreds, and 1e-14 / h of rounding
@@ -115,7 +122,8 @@ def test_9_9_by_logistic_curve() -> None:
 
     Of that curve the gradient of log p is known: 1 - p times the line's slope.
     """
-    S, share = MIXTURE.covs[0], np.array([0.7, 0.3])
+    S = MIXTURE.covs[0]
+    share = np.array([0.7, 0.3])
     two = GaussianMixture(MIXTURE.means[:2], np.array([S, S]), share)
     for t in (0, 1, 8, 14):
         C = abar(t) * S + (1 - abar(t)) * np.eye(2)
@@ -132,11 +140,16 @@ def test_9_9_by_a_trained_classifier() -> None:
 
     The errors of its weights are those of the inverse Hessian; J carries them to the gradient.
     """
-    S, rng, t, n = MIXTURE.covs[0], np.random.default_rng(17), 8, 50_000
+    S = MIXTURE.covs[0]
+    rng = np.random.default_rng(17)
+    t = 8
+    n = 50_000
     two = GaussianMixture(MIXTURE.means[:2], np.array([S, S]), np.array([0.7, 0.3]))
     x0, y = two.sample(n, rng)
     xt = np.sqrt(abar(t)) * x0 + np.sqrt(1 - abar(t)) * rng.standard_normal((n, 2))
-    features, weights, hessian = np.column_stack([xt, np.ones(n)]), np.zeros(3), np.eye(3)
+    features = np.column_stack([xt, np.ones(n)])
+    weights = np.zeros(3)
+    hessian = np.eye(3)
     for _ in range(8):
         p = expit(features @ weights)  # of class 0
         hessian = (features.T * (p * (1 - p))) @ features
@@ -164,6 +177,7 @@ def test_9_10_by_probabilities_of_scipy(t: int) -> None:
     p = np.exp(log_classifier(POINTS, t))
     each = [classifier_gradient(POINTS, t, labels(k), MIXTURE, SCHEDULE) for k in range(K)]
     np.testing.assert_allclose(np.einsum("kn,kni->ni", p, each), 0, atol=ALGEBRA)
+    np.testing.assert_allclose(mean_gradient(p.T, np.array(each)), 0, atol=ALGEBRA)
     assert np.abs(each).max() > 1e4 * ALGEBRA
 
 
@@ -181,7 +195,8 @@ def test_9_11_by_finite_difference(t: int, gamma: float) -> None:
     """The noise times the slope of log p(x_t) + gamma log p(y | x_t), of SciPy's densities."""
     gradient = classifier_gradient(POINTS, t, Y, MIXTURE, SCHEDULE)
     found = classifier_guided_eps(MODEL(POINTS, t, labels(K)), gradient, gamma, t, SCHEDULE)
-    h, rows = 1e-5, np.arange(len(POINTS))
+    h = 1e-5
+    rows = np.arange(len(POINTS))
     for i, step in enumerate(h * np.eye(2)):
         up, down = (
             np.log(np.exp(log_shares(x, t)).sum(0)) + gamma * log_classifier(x, t)[Y, rows]
@@ -194,10 +209,8 @@ def test_9_11_by_finite_difference(t: int, gamma: float) -> None:
 @pytest.mark.parametrize("t", [1, 8, 14])
 def test_9_11_by_the_conditional_model(t: int) -> None:
     """gamma = 1 is E[eps | x_t, y], here the regression of the noise on x_t in one class."""
-    gradient, null = (
-        classifier_gradient(POINTS, t, Y, MIXTURE, SCHEDULE),
-        MODEL(POINTS, t, Y * 0 + K),
-    )
+    gradient = classifier_gradient(POINTS, t, Y, MIXTURE, SCHEDULE)
+    null = MODEL(POINTS, t, Y * 0 + K)
     found = classifier_guided_eps(null, gradient, 1.0, t, SCHEDULE)
     for i, k in enumerate(Y):
         mean, cov = law(k, t)
@@ -211,13 +224,14 @@ def test_9_11_by_the_conditional_model(t: int) -> None:
 @pytest.mark.parametrize("t", [1, 14])
 def test_9_12_by_forty_digits(t: int, w: float) -> None:
     """Both guidances are the slope of (1 + w) log p(x | y) - w log p(x), times the noise."""
-    null, cond = MODEL(POINTS, t, labels(K)), MODEL(POINTS, t, Y)
+    null = MODEL(POINTS, t, labels(K))
+    cond = MODEL(POINTS, t, Y)
     gradient = classifier_gradient(POINTS, t, Y, MIXTURE, SCHEDULE)
     with_one = classifier_guided_eps(null, gradient, 1 + w, t, SCHEDULE)
     without = guide(cond, null, w)
     for i in range(3):
         slope = exact_slope(POINTS[i], t, int(Y[i]), 1 + w, -w)
-        for found in (with_one, without):
+        for found in (with_one, without, classifier_free_eps(cond, null, w)):
             np.testing.assert_allclose(found[i], -np.sqrt(1 - abar(t)) * slope, atol=ALGEBRA)
 
 
@@ -225,10 +239,12 @@ def test_9_12_by_forty_digits(t: int, w: float) -> None:
 @pytest.mark.parametrize("t", [1, 8, 14])
 def test_9_12_by_weights_on_either_model(t: int, w: float) -> None:
     """1 + w on the unconditional model is w on the conditional one; the gradient is SciPy's."""
-    h, rows = 1e-5, np.arange(len(POINTS))
+    h = 1e-5
+    rows = np.arange(len(POINTS))
     ends = [[log_classifier(POINTS + s * a, t)[Y, rows] for s in (h, -h)] for a in np.eye(2)]
     gradient = np.array([up - down for up, down in ends]).T / (2 * h)
-    null, cond = MODEL(POINTS, t, labels(K)), MODEL(POINTS, t, Y)
+    null = MODEL(POINTS, t, labels(K))
+    cond = MODEL(POINTS, t, Y)
     on_null = classifier_guided_eps(null, gradient, 1 + w, t, SCHEDULE)
     on_cond = classifier_guided_eps(cond, gradient, w, t, SCHEDULE)
     # as in the finite differences above, times 1 + w
@@ -238,7 +254,8 @@ def test_9_12_by_weights_on_either_model(t: int, w: float) -> None:
 
 def test_9_12_by_the_unit_between_them() -> None:
     """The same weight on both models is off by one whole gradient, d = eps of y less eps of all."""
-    null, cond = MODEL(POINTS, 8, labels(K)), MODEL(POINTS, 8, Y)
+    null = MODEL(POINTS, 8, labels(K))
+    cond = MODEL(POINTS, 8, Y)
     gradient = classifier_gradient(POINTS, 8, Y, MIXTURE, SCHEDULE)
     for w in WEIGHTS:
         pair = [classifier_guided_eps(e, gradient, w, 8, SCHEDULE) for e in (cond, null)]
@@ -262,7 +279,8 @@ def test_9_13_by_means_of_the_state_before(t: int) -> None:
     """E[x_{t-1} | x_t, y] less its mean over classes; regression of two Gaussians a class."""
     each = []
     for k in range(K):
-        (m_prev, C_prev), (m, C) = law(k, t - 1), law(k, t)
+        m_prev, C_prev = law(k, t - 1)
+        m, C = law(k, t)
         gain = np.sqrt(SCHEDULE.alpha[t]) * C_prev @ np.linalg.inv(C)
         each.append(m_prev + (POINTS - m) @ gain.T)
     of_all = np.einsum("kn,kni->ni", np.exp(log_classifier(POINTS, t)), each)
@@ -280,7 +298,8 @@ def test_9_13_by_another_algorithm(schedule: Schedule) -> None:
     moved = [mean_shift(one, t, schedule)[0, 0] for t in range(1, 1000)]
     ratio = np.array([var for _, _, var in rows]) / moved
     np.testing.assert_allclose(ratio, [c_t for _, c_t, _ in rows], atol=ALGEBRA)
-    beta, rest = schedule.beta[1:1000], 1 - schedule.alpha_bar[1:1000]
+    beta = schedule.beta[1:1000]
+    rest = 1 - schedule.alpha_bar[1:1000]
     assert ratio[0] == 0 and 0.4 < ratio[1] < 0.5
     # c_t is the root of 1 - beta times 1 - abar_{t-1} beta / (1 - abar_t): each is at least this.
     assert (ratio[1:] >= (1 - beta / rest)[1:] ** 1.5).all()
@@ -314,7 +333,8 @@ def test_9_14_by_rate_of_the_error() -> None:
 
 def test_9_14_by_means_of_samples() -> None:
     """The limit's mean over labels is 0; a class's is what its 100,000 samples (seed 18) say."""
-    t, n = 15, 100_000
+    t = 15
+    n = 100_000
     x, y = MIXTURE.sample(n, np.random.default_rng(18))
     limit = late_gradient(t, MIXTURE, SCHEDULE)
     np.testing.assert_allclose(MIXTURE.weights @ limit, 0, atol=ALGEBRA)

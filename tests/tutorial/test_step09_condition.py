@@ -14,14 +14,15 @@ from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step07_oracle import lowest_loss, oracle_eps, score
 from tutorial.step09_condition import eps_of_all, p_xprev_given_xt_y, told_by_label
 
-SCHEDULE, K = Schedule.linear(20), 3
+SCHEDULE = Schedule.linear(20)
+K = 3
 ALGEBRA = 1e-11  # float64, a few dozen operations of order one to a hundred
 # Full covariances, unequal shares: no symmetry that could hide a swap.
 MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
+)
 MODEL = oracle_eps(MIXTURE, SCHEDULE)
 POINTS = np.array([[0.2, -0.3], [-1.4, 0.9], [0.5, 1.1], [2.5, -2.0]])
 N = 100_000
@@ -33,7 +34,8 @@ def abar(t: int) -> float:
 
 def law(k: int, t: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of `x_t` in class `k`, by running the chain's moments step by step."""
-    mean, cov = MIXTURE.means[k], MIXTURE.covs[k]
+    mean = MIXTURE.means[k]
+    cov = MIXTURE.covs[k]
     for s in range(1, t + 1):
         mean = np.sqrt(SCHEDULE.alpha[s]) * mean
         cov = SCHEDULE.alpha[s] * cov + SCHEDULE.beta[s] * np.eye(2)
@@ -65,7 +67,9 @@ class InOtherUnits:
     num_classes: int = K
 
     def __call__(self, xt: np.ndarray, t: int, y: np.ndarray, /) -> np.ndarray:
-        eps, signal, noise = MODEL(xt, t, y), np.sqrt(abar(t)), np.sqrt(1 - abar(t))
+        eps = MODEL(xt, t, y)
+        signal = np.sqrt(abar(t))
+        noise = np.sqrt(1 - abar(t))
         x0 = (xt - noise * eps) / signal
         return x0 if self.prediction == "x0" else signal * eps - noise * x0
 
@@ -90,7 +94,8 @@ def chains() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     x0 = MIXTURE.means[y] + np.einsum("nij,nj->ni", roots[y], rng.standard_normal((N, 2)))
     xprev = x = x0
     for s in range(1, 9):
-        z, xprev = rng.standard_normal((N, 2)), x
+        z = rng.standard_normal((N, 2))
+        xprev = x
         x = np.sqrt(SCHEDULE.alpha[s]) * xprev + np.sqrt(SCHEDULE.beta[s]) * z
     return y, xprev, x, (x - np.sqrt(abar(8)) * x0) / np.sqrt(1 - abar(8))
 
@@ -108,8 +113,10 @@ def test_9_1_by_bayes_on_data_that_are_points(t: int) -> None:
     Its log density is that of the step there, of the state before, and of the state after.
     """
     points = GaussianMixture(MIXTURE.means, np.tile(1e-12 * np.eye(2), (K, 1, 1)), MIXTURE.weights)
-    rng, y = np.random.default_rng(1), np.array([0, 1, 2, 0])
-    xprev, alpha = rng.standard_normal((4, 2)), SCHEDULE.alpha[t]
+    rng = np.random.default_rng(1)
+    y = np.array([0, 1, 2, 0])
+    xprev = rng.standard_normal((4, 2))
+    alpha = SCHEDULE.alpha[t]
     found = p_xprev_given_xt_y(oracle_eps(points, SCHEDULE), POINTS, t, y, SCHEDULE)
     there = norm.logpdf(POINTS, np.sqrt(alpha) * xprev, np.sqrt(1 - alpha))
     before, after = (
@@ -124,10 +131,12 @@ def test_9_1_by_spread_of_chains(chains: tuple[np.ndarray, ...]) -> None:
     """Around the mean, chains have its variance and that which the data still have, (5.8)."""
     y, xprev, xt, _ = chains
     p = p_xprev_given_xt_y(MODEL, xt, 8, y, SCHEDULE)
-    alpha, a_prev = SCHEDULE.alpha[8], abar(7)
+    alpha = SCHEDULE.alpha[8]
+    a_prev = abar(7)
     c_0 = np.sqrt(a_prev) / (1 - a_prev) / (alpha / (1 - alpha) + 1 / (1 - a_prev))
     for k in range(K):
-        S, C = MIXTURE.covs[k], law(k, 8)[1]
+        S = MIXTURE.covs[k]
+        C = law(k, 8)[1]
         var_x0 = S - abar(8) * S @ np.linalg.inv(C) @ S  # of two joint Gaussians
         left = (xprev - p.mean)[y == k]
         expected = p.var * np.eye(2) + c_0**2 * var_x0
@@ -148,7 +157,8 @@ def test_9_1_by_point_at_t_1(y: int) -> None:
 @pytest.mark.parametrize("t", [1, 8, 20])
 def test_9_1_by_three_units(t: int, unit: str) -> None:
     """What the model says of its unit is heeded; labels of all kinds in one batch."""
-    model, y = InOtherUnits(unit), np.array([2, K, 0, 1])
+    model = InOtherUnits(unit)
+    y = np.array([2, K, 0, 1])
     assert isinstance(model, Denoiser)
     found, expected = (p_xprev_given_xt_y(m, POINTS, t, y, SCHEDULE) for m in (model, MODEL))
     np.testing.assert_allclose(found.mean, expected.mean, atol=ALGEBRA)
@@ -161,7 +171,8 @@ def test_9_2_by_regression_of_two_gaussians(t: int) -> None:
     y = np.array([2, 0, 1, 0])
     found = p_xprev_given_xt_y(MODEL, POINTS, t, y, SCHEDULE).mean
     for i, k in enumerate(y):
-        (m_prev, C_prev), (m, C) = law(k, t - 1), law(k, t)
+        m_prev, C_prev = law(k, t - 1)
+        m, C = law(k, t)
         gain = np.sqrt(SCHEDULE.alpha[t]) * C_prev @ np.linalg.inv(C)
         np.testing.assert_allclose(found[i], m_prev + gain @ (POINTS[i] - m), atol=ALGEBRA)
 
@@ -271,7 +282,8 @@ def test_9_4_by_floors_on_a_grid(t: int) -> None:
     x = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
     p = shares(x, t) * 0.05**2
     some = p.sum(0) > 1e-25  # elsewhere SciPy's density may be 0 and has no logarithm
-    x, p = x[some], p[:, some]
+    x = x[some]
+    p = p[:, some]
     told = [told_by_label(x, t, labels(k, len(x)), MIXTURE, SCHEDULE) for k in range(K)]
     without = 2 - (1 - abar(t)) * (p.sum(0) @ (slope(x, t) ** 2).sum(1))
     with_y = sum(MIXTURE.weights[k] * lowest_loss(k, t, MIXTURE, SCHEDULE) for k in range(K))
@@ -283,9 +295,11 @@ def test_9_4_by_ends_of_the_chain() -> None:
 
     Near the data the two scores differ by something finite, that of the data: here |.|^2 < 40.
     """
-    mixture, rng = three_gaussians(), np.random.default_rng(2)
+    mixture = three_gaussians()
+    rng = np.random.default_rng(2)
     x, y = mixture.sample(2000, rng)
-    end, start = Schedule.cosine(1000), Schedule.linear(1000)
+    end = Schedule.cosine(1000)
+    start = Schedule.linear(1000)
     noise = rng.standard_normal(x.shape)
     assert 0 < told_by_label(noise, 1000, y, mixture, end).max() < 1e-7
     gap = [score(x, 0, label, mixture, start) for label in (y, 0 * y + 3)]
@@ -294,8 +308,9 @@ def test_9_4_by_ends_of_the_chain() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4 * 0.1)
     rest = [
         told_by_label(np.sqrt(a) * x + np.sqrt(1 - a) * noise, t, y, mixture, start).mean()
-        for t, a in enumerate(start.alpha_bar) if t % 50 == 1
-    ]  # fmt: skip
+        for t, a in enumerate(start.alpha_bar)
+        if t % 50 == 1
+    ]
     assert 3 < np.argmax(rest) < 10 and max(rest) > 0.5 and max(rest[0], rest[-1]) < 0.02
 
 

@@ -14,19 +14,22 @@ from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step07_oracle import oracle_eps
 from tutorial.step09_label_dropout import (
     drop_labels,
+    dropped_var,
     joint_fit,
     joint_loss,
     one_copy_each,
 )
 
-SCHEDULE, K, N = Schedule.linear(20), 3, 100_000
+SCHEDULE = Schedule.linear(20)
+K = 3
+N = 100_000
 ALGEBRA = 1e-12  # float64, sums of some dozen terms of order one
 # Full covariances, unequal shares: no symmetry that could hide a swap.
 MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
+)
 SHARES = [1e-3, 0.1, 0.5, 0.9, 1 - 1e-3]  # of labels dropped
 
 
@@ -49,7 +52,8 @@ def chains() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray
     y = rng.choice(K, size=N, p=MIXTURE.weights)
     roots = np.linalg.cholesky(MIXTURE.covs)
     x0 = MIXTURE.means[y] + np.einsum("nij,nj->ni", roots[y], rng.standard_normal((N, 2)))
-    x, abar = x0, np.prod(1 - SCHEDULE.beta[1:9])
+    x = x0
+    abar = np.prod(1 - SCHEDULE.beta[1:9])
     for s in range(1, 9):
         x = np.sqrt(SCHEDULE.alpha[s]) * x + np.sqrt(SCHEDULE.beta[s]) * rng.standard_normal((N, 2))
     eps = (x - np.sqrt(abar) * x0) / np.sqrt(1 - abar)
@@ -65,7 +69,8 @@ def assert_mean_is_zero(values: np.ndarray) -> None:
 
 def test_9_5_by_given_coins() -> None:
     """A label goes where its coin, in [0, 1), is below p: never at p = 0, always at p = 1."""
-    y, last = np.array([2, 0, 1, 1, 0]), 1 - 2**-53
+    y = np.array([2, 0, 1, 1, 0])
+    last = 1 - 2**-53
     coins = [0.0, 0.3, 0.29, last, 0.31]
     for p, expected in ((0.3, [7, 0, 7, 1, 0]), (0.0, [2, 0, 1, 1, 0]), (1.0, [7] * 5)):
         np.testing.assert_array_equal(drop_labels(y, p, 7, Given(coins)), expected)
@@ -73,7 +78,8 @@ def test_9_5_by_given_coins() -> None:
 
 def test_9_5_by_what_is_kept() -> None:
     """A label either stays or becomes the null label; the labels given stay what they were."""
-    rng, y = np.random.default_rng(0), np.arange(300) % 3
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 3
     before = y.copy()
     seen = drop_labels(y, 0.5, 3, rng)
     assert set(seen) == {0, 1, 2, 3} and seen.dtype == y.dtype
@@ -95,9 +101,12 @@ def test_9_5_by_independence_of_everything(chains: tuple[np.ndarray, ...]) -> No
 
 def test_9_6_by_all_coins() -> None:
     """Six samples, all 64 ways their coins can fall, each at its probability: no simulation."""
-    rng, n, p = np.random.default_rng(2), 6, 0.3
+    rng = np.random.default_rng(2)
+    n = 6
+    p = 0.3
     eps, f_y, f_null = rng.standard_normal((3, n, 2))
-    found, total = joint_loss(eps, f_y, f_null, p), np.zeros(n)
+    found = joint_loss(eps, f_y, f_null, p)
+    total = np.zeros(n)
     for coins in product((False, True), repeat=n):
         gone = np.array(coins)
         shown = np.where(gone[:, None], f_null, f_y)
@@ -133,8 +142,10 @@ def test_9_6_by_ends() -> None:
 def test_9_7_by_perturbation(p: float, chains: tuple[np.ndarray, ...]) -> None:
     """Every change of the pair costs its mean square in its own label's weight; both signs do."""
     _, x, eps, best_y, best_null = chains
-    least, zero = joint_loss(eps, best_y, best_null, p), np.zeros_like(x)
-    bend, shift = 0.1 * np.sin(3 * x), np.full_like(x, 0.1)
+    least = joint_loss(eps, best_y, best_null, p)
+    zero = np.zeros_like(x)
+    bend = 0.1 * np.sin(3 * x)
+    shift = np.full_like(x, 0.1)
     for in_y, in_null in ((bend, zero), (zero, bend), (bend, shift), (0.1 * x[:, ::-1], -shift)):
         for sign in (1, -1):
             more = joint_loss(eps, best_y + sign * in_y, best_null + sign * in_null, p) - least
@@ -178,7 +189,8 @@ def test_9_7_by_tossed_coins(p: float) -> None:
 
     That is the least loss of a table. 60,000 draws (seed 6), within 5 standard errors.
     """
-    (cell, y, eps), rng = population(), np.random.default_rng(6)
+    cell, y, eps = population()
+    rng = np.random.default_rng(6)
     pick = rng.integers(len(y), size=60_000)
     shown = drop_labels(y[pick], p, K, rng)
     table = fit_of_cells(cell, y, eps, p)
@@ -193,7 +205,9 @@ def test_9_7_by_a_general_minimiser(p: float) -> None:
     There, and only there, the share matters: the pair of weights at p is not that at p / 2.
     """
     rng = np.random.default_rng(7)
-    with_y, without, eps = rng.random((40, 4)), rng.random((40, 4)), rng.random((40, 1))
+    with_y = rng.random((40, 4))
+    without = rng.random((40, 4))
+    eps = rng.random((40, 1))
 
     def loss(W: np.ndarray) -> float:
         return float(joint_loss(eps, with_y @ W[:, None], without @ W[:, None], p).mean())
@@ -231,7 +245,8 @@ def test_9_7_by_oracle_among_features(p: float, chains: tuple[np.ndarray, ...]) 
 def test_9_7_by_labels_that_nothing_is_said_of(p: float, silent: list[int]) -> None:
     """At p = 0 the null label's numbers are left at 0, at p = 1 all others; the rest is right."""
     cell, y, eps = population()
-    table, means = fit_of_cells(cell, y, eps, p), counted(cell, y, eps)
+    table = fit_of_cells(cell, y, eps, p)
+    means = counted(cell, y, eps)
     for k in range(K + 1):
         expected = 0 * means[k] if k in silent else means[k]
         np.testing.assert_allclose(table[k], expected, atol=ALGEBRA)
@@ -253,12 +268,14 @@ def test_9_7_by_a_number_shared_with_a_class() -> None:
     them are asked without label, the nearer to all images and the farther from the class.
     """
     cell, y, eps = population()
-    means, counts = counted(cell, y, eps), np.array([(cell == c).sum() for c in range(4)])
+    means = counted(cell, y, eps)
+    counts = np.array([(cell == c).sum() for c in range(4)])
     of_class = np.array([((cell == c) & (y == 0)).sum() for c in range(4)])
     paths = []
     for p in SHARES:
         shared = fit_of_cells(cell, y, eps, p, null=0)
-        a, b = ((1 - p) * of_class)[:, None], (p * counts)[:, None]
+        a = ((1 - p) * of_class)[:, None]
+        b = (p * counts)[:, None]
         np.testing.assert_allclose(shared[0], (a * means[0] + b * means[K]) / (a + b), atol=ALGEBRA)
         np.testing.assert_allclose(shared[1], means[1], atol=ALGEBRA)
         paths.append([((shared[0] - means[k]) ** 2).sum() for k in (0, K)])
@@ -276,7 +293,8 @@ def test_9_7_by_columns_of_a_label() -> None:
 
 def count(p: float, n: int, batches: int, seed: int) -> np.ndarray:
     """How many labels each of many batches loses."""
-    rng, y = np.random.default_rng(seed), np.arange(n) % K
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % K
     return np.array([(drop_labels(y, p, K, rng) == K).sum() for _ in range(batches)])
 
 
@@ -290,6 +308,7 @@ def test_9_8_by_variance_of_batches(p: float) -> None:
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
 def test_9_8_by_binomial_law(p: float) -> None:
     """The whole law: chi square on 5000 batches of 12 (seed 12), tails pooled, alarm at 1e-6."""
+    assert dropped_var(12, p) == pytest.approx(binom.var(12, p), rel=1e-12)
     found = np.bincount(count(p, 12, 5000, 12), minlength=13)
     expected = 5000 * binom.pmf(np.arange(13), 12, p)
     many = expected > 20
@@ -299,7 +318,9 @@ def test_9_8_by_binomial_law(p: float) -> None:
 
 def test_9_8_by_pairs_of_places() -> None:
     """A variance of a sum is that of each term, and twice what each pair shares: nothing."""
-    rng, p, y = np.random.default_rng(13), 0.3, np.zeros(10, int)
+    rng = np.random.default_rng(13)
+    p = 0.3
+    y = np.zeros(10, int)
     gone = np.array([drop_labels(y, p, 1, rng) for _ in range(20_000)]) - p
     shared = (gone[:, :, None] * gone[:, None]).mean(0)
     # The square of one coin deviates by |1 - 2 p| of the coin's own deviation.
@@ -322,7 +343,8 @@ def test_9_8_by_one_coin_for_the_batch() -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
 def test_9_5_by_refusal_of_p(p: float) -> None:
-    one, y = np.ones((1, 1)), np.zeros(1, dtype=int)
+    one = np.ones((1, 1))
+    y = np.zeros(1, dtype=int)
     for call in (
         lambda: drop_labels(y, p, 3, np.random.default_rng(0)),
         lambda: joint_loss(one, one, one, p),

@@ -16,7 +16,8 @@ from tutorial.step05_reverse import p_xprev_given_xt, x0_from
 from tutorial.step07_oracle import noised, oracle_eps
 from tutorial.step10_guidance import farthest, guide, guided_x0, w_from_scale
 
-SCHEDULE, K = Schedule.linear(20), 3
+SCHEDULE = Schedule.linear(20)
+K = 3
 WEIGHTS = [-2.5, -1.0, -0.4, 0.0, 0.3, 1.0, 4.0]
 ALGEBRA = 1e-11  # float64, a few dozen operations of order one to a hundred
 # Full covariances and unequal shares: no symmetry that could hide a swap.
@@ -24,7 +25,7 @@ MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
+)
 COND, NULL = np.random.default_rng(0).standard_normal((2, 50, 2))
 
 
@@ -39,9 +40,13 @@ def test_10_1_by_fractions(w: float) -> None:
 @pytest.mark.parametrize("t", [1, 8, 20])
 def test_10_1_by_a_classifier(t: int) -> None:
     """The unconditional eps, pushed by 1 + w gradients of log p(y | x_t), finite differences."""
-    rng, h, w = np.random.default_rng(1), 1e-5, 2.0
-    x, y = rng.standard_normal((30, 2)), rng.integers(0, K, 30)
-    law, model = noised(MIXTURE, t, SCHEDULE), oracle_eps(MIXTURE, SCHEDULE)
+    rng = np.random.default_rng(1)
+    h = 1e-5
+    w = 2.0
+    x = rng.standard_normal((30, 2))
+    y = rng.integers(0, K, 30)
+    law = noised(MIXTURE, t, SCHEDULE)
+    model = oracle_eps(MIXTURE, SCHEDULE)
     p = [
         [law.log_class_probability(x + s * a)[np.arange(30), y] for s in (h, -h)] for a in np.eye(2)
     ]
@@ -54,7 +59,8 @@ def test_10_1_by_a_classifier(t: int) -> None:
 
 def test_10_1_by_impulses() -> None:
     """One answer is 1 and the other 0: what each counts, and which of the two is which."""
-    one, none = np.ones((1, 2)), np.zeros((1, 2))
+    one = np.ones((1, 2))
+    none = np.zeros((1, 2))
     for w in WEIGHTS:
         np.testing.assert_allclose(guide(one, none, w), 1 + w, atol=1e-15)
         np.testing.assert_allclose(guide(none, one, w), -w, atol=1e-15)
@@ -112,7 +118,8 @@ def answers(t: int, prediction: str) -> tuple[np.ndarray, np.ndarray, np.ndarray
     The change of unit is done from (3.2): the data from the noise, v from both, no table of rows.
     """
     xt = 2 * np.random.default_rng(t).standard_normal(COND.shape)
-    signal, noise = np.sqrt(SCHEDULE.alpha_bar[t]), np.sqrt(1 - SCHEDULE.alpha_bar[t])
+    signal = np.sqrt(SCHEDULE.alpha_bar[t])
+    noise = np.sqrt(1 - SCHEDULE.alpha_bar[t])
     x0 = [(xt - noise * eps) / signal for eps in (COND, NULL)]
     v = [signal * eps - noise * x for eps, x in zip((COND, NULL), x0, strict=True)]
     cond, null = {"eps": (COND, NULL), "x0": x0, "v": v}[prediction]
@@ -165,8 +172,10 @@ def test_10_5_by_where_they_agree() -> None:
     """Nothing was cut, neither guesses nor mix: no difference. A guess was, the mix not: always."""
     last, first = both_clips(COND, NULL, 1.5)
     mix = 2.5 * COND - 1.5 * NULL
-    uncut, inside = np.maximum(np.abs(COND), np.abs(NULL)) < 1, np.abs(mix) < 1
-    both, some = uncut & inside, ~uncut & inside
+    uncut = np.maximum(np.abs(COND), np.abs(NULL)) < 1
+    inside = np.abs(mix) < 1
+    both = uncut & inside
+    some = ~uncut & inside
     assert both.sum() > 5 and some.sum() > 5
     np.testing.assert_allclose(last[both], first[both], atol=1e-15)
     assert (np.abs(last - first)[some] > 1e-3).all()

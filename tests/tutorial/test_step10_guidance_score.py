@@ -11,17 +11,19 @@ from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step10_guidance_score import both_orders, gap, guided_score, log_tilted, tilt
 
-SCHEDULE, K = Schedule.linear(20), 3
+SCHEDULE = Schedule.linear(20)
+K = 3
 MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
+)
 POINTS = np.array([[0.2, -0.3], [-1.4, 0.9], [0.5, 1.1], [2.5, -2.0]])
 WEIGHTS = [-1.0, -0.4, 0.0, 1.0, 3.0]
 LINE = np.linspace(-9, 9, 901)  # sums of smooth, decaying functions: exact to rounding
 STEP = 0.02
-GIVEN_Y, ALL = Gaussian(np.array([0.9]), 0.3), 1.1
+GIVEN_Y = Gaussian(np.array([0.9]), 0.3)
+ALL = 1.1
 
 
 def scipy_log_p(x: np.ndarray, t: int) -> np.ndarray:
@@ -44,7 +46,8 @@ def labels(y: int, n: int = len(POINTS)) -> np.ndarray:
 @pytest.mark.parametrize("y", range(K))
 def test_10_7_by_finite_difference(y: int, w: float, t: int) -> None:
     """Of the powers of SciPy's densities."""
-    h, found = 1e-5, guided_score(POINTS, t, labels(y), w, MIXTURE, SCHEDULE)
+    h = 1e-5
+    found = guided_score(POINTS, t, labels(y), w, MIXTURE, SCHEDULE)
     for i, step in enumerate(h * np.eye(2)):
         above, below = (scipy_log_p(POINTS + s * step, t) for s in (1, -1))
         slope = ((1 + w) * (above - below)[y] - w * (above - below)[K]) / (2 * h)
@@ -86,7 +89,8 @@ def test_10_8_by_weighted_samples(y: int) -> None:
     The classifier is SciPy's. The mean weight is the mass of the tilted density times pi_y^w, and
     weighted means are its means: both by sums of the lesson's density over a grid.
     """
-    n, w = 100_000, 2.0
+    n = 100_000
+    w = 2.0
     x = np.random.default_rng(5).multivariate_normal(MIXTURE.means[y], MIXTURE.covs[y], n)
     log_p = scipy_log_p(x, 0)
     sure = (MIXTURE.weights[y] * np.exp(log_p[y] - log_p[K])) ** w
@@ -141,7 +145,8 @@ def test_10_9_by_refusal_of_no_mass(w: float) -> None:
 def grids(w: float, t: int) -> tuple[tuple[float, float], tuple[float, float]]:
     """Mean and variance of both orders at t, with powers and noise done on the grid of x."""
     abar = SCHEDULE.alpha_bar[t]
-    signal, noise = np.sqrt(abar), np.sqrt(1 - abar)
+    signal = np.sqrt(abar)
+    noise = np.sqrt(1 - abar)
     start = [norm.pdf(LINE, 0.9, 0.3**0.5), norm.pdf(LINE, 0, ALL**0.5)]
     kernel = norm.pdf(LINE[:, None], signal * LINE, noise)  # (x_t, x_0)
     aimed = powers(*(np.log(kernel @ p * STEP) for p in start), w)
@@ -178,15 +183,18 @@ def symbolic_gaps() -> tuple[sympy.Expr, sympy.Expr, dict[str, sympy.Symbol]]:
         return (1 + w) * m / S_y * var, var
 
     C_y, C = (abar * V + 1 - abar for V in (S_y, S))
-    aimed, start = tilted(sympy.sqrt(abar) * m, C_y, C), tilted(m, S_y, S)
-    mean, var = aimed[0] - sympy.sqrt(abar) * start[0], aimed[1] - abar * start[1] - 1 + abar
+    aimed = tilted(sympy.sqrt(abar) * m, C_y, C)
+    start = tilted(m, S_y, S)
+    mean = aimed[0] - sympy.sqrt(abar) * start[0]
+    var = aimed[1] - abar * start[1] - 1 + abar
     return mean, var, {str(s): s for s in names}
 
 
 def test_10_10_by_sympy() -> None:
     _, var, s = symbolic_gaps()
     R = (1 + s["w"]) * s["S"] - s["w"] * s["S_y"]
-    R_t, a = s["abar"] * R + 1 - s["abar"], s["abar"]
+    R_t = s["abar"] * R + 1 - s["abar"]
+    a = s["abar"]
     said = -s["w"] * (1 + s["w"]) * a * (1 - a) * (s["S"] - s["S_y"]) ** 2 / (R * R_t)
     assert sympy.simplify(var - said) == 0
     at = {"m": 0.9, "S_y": 0.3, "S": 1.1, "w": 2.0, "abar": SCHEDULE.alpha_bar[8]}
@@ -197,7 +205,8 @@ def test_10_10_by_sympy() -> None:
 def test_10_11_by_sympy() -> None:
     mean, _, s = symbolic_gaps()
     R = (1 + s["w"]) * s["S"] - s["w"] * s["S_y"]
-    R_t, a = s["abar"] * R + 1 - s["abar"], s["abar"]
+    R_t = s["abar"] * R + 1 - s["abar"]
+    a = s["abar"]
     said = s["w"] * (1 + s["w"]) * sympy.sqrt(a) * (1 - a) * s["m"] * (s["S"] - s["S_y"])
     assert sympy.simplify(mean - said / (R * R_t)) == 0
     at = {"m": 0.9, "S_y": 0.3, "S": 1.1, "w": 2.0, "abar": SCHEDULE.alpha_bar[8]}
@@ -207,7 +216,8 @@ def test_10_11_by_sympy() -> None:
 
 def test_10_10_by_numbers_in_the_text() -> None:
     """The printed example, and that a class of a quarter, but not of 0.26, fits into the data."""
-    half, given_y = Schedule(np.array([0, 0.5])), Gaussian(np.ones(1), 0.25)
+    half = Schedule(np.array([0, 0.5]))
+    given_y = Gaussian(np.ones(1), 0.25)
     laws = both_orders(given_y, 1.0, 3.0, 1, half)
     printed = [(1.331, 0.294), (0.870, 0.538)]
     for law, said in zip(laws, printed, strict=True):

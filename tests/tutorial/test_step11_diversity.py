@@ -17,15 +17,23 @@ from scipy.stats import beta, kstest, multivariate_normal, ncx2
 
 import tutorial.step11_diversity as lesson
 from tutorial.step01_toy_data import GaussianMixture, pinwheel, three_gaussians
-from tutorial.step11_diversity import STANDARD, Estimate, entropy, moment_entropy, neighbours
+from tutorial.step11_diversity import (
+    STANDARD,
+    Estimate,
+    entropy,
+    entropy_of_density,
+    moment_entropy,
+    neighbours,
+)
 
-N, ALGEBRA = 4000, 1e-10  # float64, sums of some thousand logarithms
+N = 4000
+ALGEBRA = 1e-10  # float64, sums of some thousand logarithms
 B = np.array([[1.3, -0.4], [0.7, 0.6]])
 MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
+)
 SETS = {"three": three_gaussians(), "pinwheel": pinwheel(), "skew": MIXTURE}
 
 
@@ -58,8 +66,9 @@ def on_grid(mixture: GaussianMixture) -> tuple[np.ndarray, np.ndarray, float]:
 @pytest.mark.parametrize("name", SETS)
 def test_11_1_by_grid(name: str) -> None:
     _, p, cell = on_grid(SETS[name])
-    found = entropy(SETS[name].sample(N, np.random.default_rng(1))[0])
-    assert abs(found.value + (p * np.log(p + 1e-300)).sum() * cell) < 5 * found.error
+    x, _ = SETS[name].sample(N, np.random.default_rng(1))
+    for found in (entropy(x), entropy_of_density(SETS[name].log_density(x))):
+        assert abs(found.value + (p * np.log(p + 1e-300)).sum() * cell) < 5 * found.error
 
 
 def test_11_1_by_area() -> None:
@@ -73,7 +82,8 @@ def test_11_2_by_maps() -> None:
     x = MIXTURE.sample(500, np.random.default_rng(3))[0]
     turned = 2.5 * np.array([[0.6, -0.8], [-0.8, -0.6]])  # and mirrored
     for f, root in ((moment_entropy, B), (moment_entropy, turned), (entropy, turned)):
-        before, after = f(x), f(x @ root.T + [5, -7])
+        before = f(x)
+        after = f(x @ root.T + [5, -7])
         gained = np.log(abs(np.linalg.det(root)))
         assert after.value - before.value == pytest.approx(gained, abs=ALGEBRA)
         np.testing.assert_allclose(after.parts - before.parts, gained, atol=1e-8)
@@ -105,7 +115,8 @@ def test_11_3_by_neighbours() -> None:
 
 def test_11_3_by_law_of_the_determinant() -> None:
     """n det(V) of n normal points is a product of two chi-squares: 3000 sets of 10 points."""
-    n, found = 10, [moment_entropy(x).value for x in normal(30_000, 7).reshape(-1, 10, 2)]
+    n = 10
+    found = [moment_entropy(x).value for x in normal(30_000, 7).reshape(-1, 10, 2)]
     log_det = digamma((n - 1) / 2) + digamma((n - 2) / 2) + 2 * np.log(2 / n)
     error = np.std(found) / np.sqrt(len(found))
     assert abs(np.mean(found) - STANDARD - log_det / 2) < 5 * error
@@ -127,7 +138,8 @@ def test_11_4_by_divergence_on_a_grid(name: str) -> None:
 def test_11_4_by_a_disc() -> None:
     """Even over the unit disc: entropy log(pi), each variance 1/4. 0.02 for the edge."""
     rng = np.random.default_rng(9)
-    radius, angle = np.sqrt(rng.random(N)), 2 * np.pi * rng.random(N)
+    radius = np.sqrt(rng.random(N))
+    angle = 2 * np.pi * rng.random(N)
     x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
     room = moment_entropy(x) - entropy(x)
     expected = 1 + np.log(2 * np.pi) - np.log(4) - np.log(np.pi)
@@ -189,7 +201,8 @@ def test_11_6_by_all_distances(k: int) -> None:
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_11_7_by_leaving_out(k: int) -> None:
     """Each point is really taken away."""
-    x, n = MIXTURE.sample(60, np.random.default_rng(14))[0], 60
+    x = MIXTURE.sample(60, np.random.default_rng(14))[0]
+    n = 60
     whole = entropy(x, k)
     left = [n * whole.value - (n - 1) * entropy(np.delete(x, j, 0), k).value for j in range(n)]
     np.testing.assert_allclose(whole.parts, left, atol=1e-9)
@@ -198,7 +211,8 @@ def test_11_7_by_leaving_out(k: int) -> None:
 def test_11_7_by_hand() -> None:
     """Four points in a row, at 0, 1, 3, 7: who is whose nearest, and how far the next one is."""
     x = np.array([[0.0, 0], [1, 0], [3, 0], [7, 0]])
-    first, second = np.array([1.0, 1, 2, 4]), np.array([3.0, 2, 3, 6])
+    first = np.array([1.0, 1, 2, 4])
+    second = np.array([3.0, 2, 3, 6])
     lost = 2 * np.log([second[1] / 1, second[0] / 1 * second[2] / 2, second[3] / 4, 1])
     common = 1 + 1 / 2 + 1 / 3 + 1  # digamma(4) - digamma(1), and 1
     expected = common + np.log(np.pi * first**2) - lost
@@ -206,7 +220,8 @@ def test_11_7_by_hand() -> None:
 
 
 def test_11_8_by_hand() -> None:
-    a, b = Estimate(2.5, np.array([1.0, 2, 3, 4])), Estimate(0.5, np.array([1.0, 1, 1, 1]))
+    a = Estimate(2.5, np.array([1.0, 2, 3, 4]))
+    b = Estimate(0.5, np.array([1.0, 1, 1, 1]))
     assert a.error == pytest.approx(np.sqrt(5 / 3) / 2, abs=1e-15)
     assert ((a - b).value, (a - b).error) == (2.0, a.error)
 
@@ -240,7 +255,8 @@ def test_11_8_by_the_same_noise() -> None:
 
 def test_11_9_by_weights() -> None:
     """The slope of the entropy in the weight of each point, by a finite difference."""
-    x, h = MIXTURE.sample(200, np.random.default_rng(18))[0], 1e-6
+    x = MIXTURE.sample(200, np.random.default_rng(18))[0]
+    h = 1e-6
 
     def value(weights: np.ndarray) -> float:
         V = np.cov(x.T, aweights=weights, ddof=0)
@@ -256,7 +272,8 @@ def test_11_9_by_weights() -> None:
 
 def test_11_9_by_leaving_out() -> None:
     """To first order: what is left out is of order |z|^4 / n, here some hundredths."""
-    x, n = normal(2000, 19), 2000
+    x = normal(2000, 19)
+    n = 2000
     whole = moment_entropy(x)
     for j in range(0, n, 100):
         left = n * whole.value - (n - 1) * moment_entropy(np.delete(x, j, 0)).value

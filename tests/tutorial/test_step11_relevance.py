@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import multivariate_normal, norm
 
 import tutorial.step11_relevance as lesson
+from tutorial.contract import last
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import q_xt_given_xprev
@@ -29,7 +29,7 @@ MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
+)
 POINTS = np.array([[0.2, -0.3], [-0.9, 0.6], [0.5, 1.1], [0.1, 0.4]])
 PAIRS = [EXAMPLE, (-0.7, 0.5, 0.8), (2.0, 0.1, 3.0)]
 WEIGHTS = (-1.0, -0.5, 0.0, 0.8, 4.0)
@@ -64,11 +64,14 @@ def test_11_10_by_bayes_on_a_grid(t: int) -> None:
 
 def test_11_10_by_noised_data() -> None:
     """Whatever one bets, here x or p itself: the gain times the stake is 0 in the mean."""
-    rng, n, t = np.random.default_rng(1), 100_000, 8
+    rng = np.random.default_rng(1)
+    n = 100_000
+    t = 8
     x0, _ = MIXTURE.sample(n, rng)
     before = xt_from_x0(x0, rng.standard_normal((n, 2)), t - 1, SCHEDULE)
     x = q_xt_given_xprev(before, t, SCHEDULE).sample(rng)
-    p, p_before = p_of_y(x, t, SCHEDULE)[:, 0], p_of_y(before, t - 1, SCHEDULE)[:, 0]
+    p = p_of_y(x, t, SCHEDULE)[:, 0]
+    p_before = p_of_y(before, t - 1, SCHEDULE)[:, 0]
     said = rises(x, t, np.zeros(n, int), -1.0, MIXTURE, SCHEDULE)[0]
     for stake in (np.ones(n), p, np.sin(x[:, 0]), x[:, 1] > 0):
         off = (p_before - p - said) * stake
@@ -80,7 +83,8 @@ def one_step(w: float, y: int, beta: float) -> tuple[np.ndarray, np.ndarray]:
 
     The schedule has abar_1 = 0.5 and then one step of beta. The mean over it is a quadrature.
     """
-    schedule, labels = Schedule(np.array([0, 0.5, beta])), np.full(len(POINTS), y)
+    schedule = Schedule(np.array([0, 0.5, beta]))
+    labels = np.full(len(POINTS), y)
     model = oracle_eps(MIXTURE, schedule)
     eps = guide(model(POINTS, 2, labels), model(POINTS, 2, np.full_like(labels, 3)), w)
     law = p_xprev_given_xt(POINTS, eps, 2, schedule)
@@ -95,7 +99,8 @@ def one_step(w: float, y: int, beta: float) -> tuple[np.ndarray, np.ndarray]:
 
 def missed(w: float, y: int) -> tuple[np.ndarray, np.ndarray]:
     """How far what is said of p and of log p is off at beta = 2e-4, and extrapolated to 0."""
-    (found, said), (found_2, said_2) = one_step(w, y, 2e-4), one_step(w, y, 1e-4)
+    found, said = one_step(w, y, 2e-4)
+    found_2, said_2 = one_step(w, y, 1e-4)
     return found - said, 2 * (found_2 - said_2) - (found - said)
 
 
@@ -118,7 +123,7 @@ def test_11_12_by_one_small_step(w: float, y: int) -> None:
 
 def end_of(w: float, n: int, T: int) -> tuple[np.ndarray, np.ndarray]:
     """`p` and `log p` of the samples, and as the sums of the lesson have them; each (2, n)."""
-    found, said = deque(along(w, n, T), maxlen=1).pop()
+    found, said = last(along(w, n, T))
     return found, said
 
 
@@ -140,8 +145,12 @@ def test_11_11_by_slope_of_relevance() -> None:
 
     A central difference of 0.1, from the same noise; of order 0.1^2 and 1 / T is missed.
     """
-    mixture, schedule, y = three_gaussians(), Schedule.cosine(100), np.zeros(3000, int)
-    model, ends, total = oracle_eps(mixture, schedule), {}, np.zeros(3000)
+    mixture = three_gaussians()
+    schedule = Schedule.cosine(100)
+    y = np.zeros(3000, int)
+    model = oracle_eps(mixture, schedule)
+    ends = {}
+    total = np.zeros(3000)
     for w in (-0.9, -1.1):
         x = ancestral_sample(model, y, schedule, w, np.random.default_rng(3))
         ends[w] = np.exp(mixture.log_class_probability(x)[:, 0])
@@ -207,7 +216,8 @@ class Given:
 def line(pair: tuple[float, float, float], schedule: Schedule) -> Oracle:
     """The exact denoiser of a pair along axis 0: its null label, 1, is all the data."""
     m, S_y, S = pair
-    means, covs = np.array([[m, 0], [0, 0]]), np.array([np.diag([S_y, 1]), np.diag([S, 1])])
+    means = np.array([[m, 0], [0, 0]])
+    covs = np.array([np.diag([S_y, 1]), np.diag([S, 1])])
     return Oracle(GaussianMixture(means, covs, np.array([0.5, 0.5])), schedule, num_classes=1)
 
 
@@ -221,7 +231,8 @@ def by_impulses(pair: tuple[float, float, float], w: float, schedule: Schedule) 
 
 def slopes(pair: tuple[float, float, float], w: float, schedule: Schedule) -> np.ndarray:
     """How far one step of the sampler moves what is moved by 1, for t = 1..T."""
-    model, x = line(pair, schedule), np.array([[0.0, 0], [1, 0]])
+    model = line(pair, schedule)
+    x = np.array([[0.0, 0], [1, 0]])
     A = []
     for t in range(1, schedule.T + 1):
         eps = guide(model(x, t, np.zeros(2, int)), model(x, t, np.ones(2, int)), w)
@@ -248,7 +259,8 @@ def test_11_14_by_powers_in_small_steps() -> None:
 
     To second order the mix is w (1 + w) / 2 times the square of their difference below it.
     """
-    schedule, w = Schedule.cosine(2000), 2.0
+    schedule = Schedule.cosine(2000)
+    w = 2.0
     A_y, A_null, A = (slopes_of_law(EXAMPLE, v, schedule)[:1500] for v in (0.0, -1.0, w))
     below = A_y ** (1 + w) * A_null**-w - A
     expected = 3 * np.log(A_y / A_null) ** 2

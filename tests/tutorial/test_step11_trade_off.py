@@ -15,6 +15,7 @@ from PIL import Image
 from scipy.stats import multivariate_normal
 
 import tutorial.step11_trade_off as lesson
+from tutorial.figures.step11_trade_off import animate, clouds
 from tutorial.step01_toy_data import GaussianMixture, pinwheel, three_gaussians
 from tutorial.step07_oracle import oracle_eps
 from tutorial.step08_sampling import ancestral_sample, chain_law
@@ -22,19 +23,17 @@ from tutorial.step11_diversity import Estimate
 from tutorial.step11_trade_off import (
     SCHEDULE,
     WEIGHTS,
-    animate,
     chains,
-    clouds,
     errors_of_change,
     measure,
     sweep,
-)  # fmt: skip
+)
 
 MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
+)
 
 
 def joint(x: np.ndarray, mixture: GaussianMixture) -> np.ndarray:
@@ -89,7 +88,8 @@ def test_11_21_by_law_of_the_plain_chain(y: int) -> None:
 
 def test_11_21_by_nearest_mean() -> None:
     """Classes of one round covariance and equal shares: the surest class is the nearest mean."""
-    x, three = 2 * np.random.default_rng(3).standard_normal((500, 2)), three_gaussians()
+    x = 2 * np.random.default_rng(3).standard_normal((500, 2))
+    three = three_gaussians()
     nearest = np.linalg.norm(x[:, None] - three.means, axis=2).argmin(1)
     for y in range(3):
         assert measure(x, y, three)[1].value == (nearest == y).mean()
@@ -117,12 +117,14 @@ def test_11_22_by_turning_the_noise() -> None:
 
     class Turned:
         def __init__(self, by: np.ndarray) -> None:
-            self.by, self.rng = by, np.random.default_rng(4)
+            self.by = by
+            self.rng = np.random.default_rng(4)
 
         def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
             return self.rng.standard_normal(size) @ self.by.T
 
-    model, y = oracle_eps(pinwheel(), SCHEDULE), np.zeros(50, int)
+    model = oracle_eps(pinwheel(), SCHEDULE)
+    y = np.zeros(50, int)
     for w in (-1.0, 2.0):
         x = ancestral_sample(model, y, SCHEDULE, w, Turned(np.eye(2)))
         turned = ancestral_sample(model, y + 1, SCHEDULE, w, Turned(turn))

@@ -25,7 +25,8 @@ from tutorial.step12_backprop import (
 
 SCHEDULE = Schedule.linear(100)
 ALGEBRA = 1e-12  # float64, sums of a few dozen terms of order one
-K, WIDTH = 3, 5
+K = 3
+WIDTH = 5
 Y = np.array([0, 3, 1, 3, 0, 3, 0])  # the null label among them, label 2 not
 
 
@@ -44,7 +45,8 @@ def gradient(p: Arrays, xt: np.ndarray, tau: np.ndarray, eps: np.ndarray, y: np.
 
 def in_torch(p: Arrays, xt: np.ndarray, tau: np.ndarray) -> dict[str, torch.Tensor]:
     """Every array on the way from the parameters `p` to the output, with gradients kept."""
-    F, z = torch.nn.functional, {k: torch.tensor(v, requires_grad=True) for k, v in p.items()}
+    F = torch.nn.functional
+    z = {k: torch.tensor(v, requires_grad=True) for k, v in p.items()}
     rows = F.embedding(torch.tensor(Y), z["E"])
     x = torch.tensor(np.hstack([xt, tau]))
     z["a1"] = F.linear(x, torch.cat([z["Wx"], z["Wt"]]).T) + rows
@@ -83,8 +85,9 @@ def test_12_1_by_log_snr(schedule: Schedule) -> None:
     """Noise over signal is the angle's tangent, so the log SNR alone gives the angle."""
     t = np.array([1, 2, 30, 99, 100])
     angle = np.arctan(np.exp(-schedule.log_snr[t] / 2))
-    expected = np.imag([1j * np.exp(-1j * angle), np.exp(1j * angle),
-                        1j * np.exp(-2j * angle), np.exp(2j * angle)]).T  # fmt: skip
+    expected = np.imag(
+        [1j * np.exp(-1j * angle), np.exp(1j * angle), 1j * np.exp(-2j * angle), np.exp(2j * angle)]
+    ).T
     np.testing.assert_allclose(angles(t, schedule), expected, atol=ALGEBRA)
 
 
@@ -96,7 +99,8 @@ def test_12_1_by_its_two_ends() -> None:
 
 def by_loops(p: Arrays, xt: np.ndarray, tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`h1` and the output, one sample and one unit at a time."""
-    h1, f = np.zeros((len(Y), WIDTH)), np.zeros((len(Y), 2))
+    h1 = np.zeros((len(Y), WIDTH))
+    f = np.zeros((len(Y), 2))
     for i in range(len(Y)):
         for j in range(WIDTH):
             a = sum(xt[i, d] * p["Wx"][d, j] for d in range(2)) + p["E"][Y[i], j]
@@ -126,8 +130,15 @@ def test_12_2_by_sizes_at_the_start() -> None:
     H = 2000  # the variance of so many has a standard error of sqrt(2 / 2000), 3.2 percent: five
     p = init(K, H, np.random.default_rng(0))
     shapes = {name: a.shape for name, a in p.items()}
-    assert shapes == {"Wx": (2, H), "Wt": (4, H), "E": (4, H), "W2": (H, H), "b2": (H,),
-                      "W3": (H, 2), "b3": (2,)}  # fmt: skip
+    assert shapes == {
+        "Wx": (2, H),
+        "Wt": (4, H),
+        "E": (4, H),
+        "W2": (H, H),
+        "b2": (H,),
+        "W3": (H, 2),
+        "b3": (2,),
+    }
     tau = angles(np.array([50]), SCHEDULE)
     assert (np.ones(2) @ p["Wx"]).var() == pytest.approx(1, rel=0.16)
     assert (tau @ p["Wt"]).var() == pytest.approx(0.5, rel=0.16)
@@ -231,7 +242,8 @@ def test_12_5_by_torch() -> None:
 def differences(names: tuple[str, ...]) -> None:
     """Every number of the named gradients against a central difference of losses."""
     p, xt, tau, eps = problem()
-    G, h = gradient(p, xt, tau, eps, Y), 1e-5
+    G = gradient(p, xt, tau, eps, Y)
+    h = 1e-5
     for name in names:
         assert G[name].shape == p[name].shape
         for i in np.ndindex(p[name].shape):
@@ -272,7 +284,8 @@ def test_12_7_by_torch() -> None:
 def test_12_7_by_difference_at_one_sample() -> None:
     """Of one sample, the gradient in `b2` is that in `a_2`, entry by entry; `E`'s is `a_1`'s."""
     p, xt, tau, eps = problem()
-    G, h = gradient(p, xt[:1], tau[:1], eps[:1], Y[:1]), 1e-5
+    G = gradient(p, xt[:1], tau[:1], eps[:1], Y[:1])
+    h = 1e-5
     for j in range(WIDTH):
         for name, at, found in (("b2", j, G["b2"][j]), ("E", (Y[0], j), G["E"][Y[0], j])):
             ends = []

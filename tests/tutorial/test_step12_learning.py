@@ -28,9 +28,12 @@ def gradients() -> list[Arrays]:
     """Twelve gradients of two arrays, from tiny to large, of either sign."""
     rng = np.random.default_rng(0)
     return [
-        {"a": rng.standard_normal((3, 2)) * 10.0 ** rng.integers(-3, 3, (3, 2)),
-         "b": rng.standard_normal(4)} for _ in range(12)
-    ]  # fmt: skip
+        {
+            "a": rng.standard_normal((3, 2)) * 10.0 ** rng.integers(-3, 3, (3, 2)),
+            "b": rng.standard_normal(4),
+        }
+        for _ in range(12)
+    ]
 
 
 def adam_states(G: list[Arrays]) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
@@ -44,14 +47,30 @@ def adam_states(G: list[Arrays]) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
 
 def torch_adam(G: list[Arrays]) -> Iterator[tuple[Arrays, Arrays, Arrays]]:
     """The same by torch's own update. (`torch.optim.Adam` around it takes seconds to import.)"""
-    names, shapes = list(G[0]), [a.shape for a in G[0].values()]
-    p, mean, square = ([start(s, dtype=torch.float64) for s in shapes]
-                       for start in (torch.ones, torch.zeros, torch.zeros))  # fmt: skip
+    names = list(G[0])
+    shapes = [a.shape for a in G[0].values()]
+    p, mean, square = (
+        [start(s, dtype=torch.float64) for s in shapes]
+        for start in (torch.ones, torch.zeros, torch.zeros)
+    )
     counts = [torch.zeros(()) for _ in names]
     for now, rate in zip(G, RATES, strict=True):
-        adam(p, [torch.tensor(now[name]) for name in names], mean, square, [], counts,
-             foreach=False, amsgrad=False, beta1=0.9, beta2=0.999, lr=float(rate),
-             weight_decay=0.0, eps=1e-8, maximize=False)  # fmt: skip
+        adam(
+            p,
+            [torch.tensor(now[name]) for name in names],
+            mean,
+            square,
+            [],
+            counts,
+            foreach=False,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=float(rate),
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
         a, b, c = (
             {name: x.numpy().copy() for name, x in zip(names, xs, strict=True)}
             for xs in (p, mean, square)
@@ -127,7 +146,8 @@ def test_12_11_by_signs() -> None:
 
 def test_12_11_by_the_size_of_a_small_gradient() -> None:
     """Where the gradient is itself 1e-8 the step is half as long: the 1e-8 is outside the root."""
-    zero, G = {"a": np.zeros(1)}, {"a": np.array([1e-8])}
+    zero = {"a": np.zeros(1)}
+    G = {"a": np.array([1e-8])}
     assert adam_step(zero, G, zero, zero, 1, 0.01)[0]["a"] == pytest.approx(-0.005, rel=1e-9)
 
 
@@ -160,7 +180,8 @@ def gradients_shown(
 
 def test_12_12_by_all_coins(monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch of five, all 32 ways its labels can be hidden, each at its probability."""
-    p, total = 0.3, 0.0
+    p = 0.3
+    total = 0.0
     with_y, without = (gradients_shown(monkeypatch, q, 1, 5)[0] for q in (0.0, 1.0))
     for coins in product((False, True), repeat=5):
         gone = np.array(coins)
@@ -242,9 +263,16 @@ def test_12_13_by_no_excess_of_the_oracle() -> None:
 def both_excesses(model: MLP) -> list[float]:
     """With labels and without, the mean over twelve times from 1 to T."""
     return [
-        float(np.mean([excess(model, ORACLE, t, null, 400, np.random.default_rng(t))[1].mean()
-                       for t in range(1, 101, 9)])) for null in (False, True)
-    ]  # fmt: skip
+        float(
+            np.mean(
+                [
+                    excess(model, ORACLE, t, null, 400, np.random.default_rng(t))[1].mean()
+                    for t in range(1, 101, 9)
+                ]
+            )
+        )
+        for null in (False, True)
+    ]
 
 
 @pytest.mark.slow
@@ -267,9 +295,12 @@ def test_12_13_by_what_training_shows(monkeypatch: pytest.MonkeyPatch) -> None:
 
     6720 times in 1..5, seed 0: 5 standard errors of a count.
     """
-    schedule, shown, asked = Schedule.linear(5), [], []
+    schedule = Schedule.linear(5)
+    shown = []
+    asked = []
     origin = GaussianMixture(np.zeros((1, 2)), 1e-30 * np.eye(2)[None], np.ones(1))
-    forward, squared_error = lesson.forward, lesson.squared_error
+    forward = lesson.forward
+    squared_error = lesson.squared_error
 
     def watched_forward(p: Arrays, xt: np.ndarray, tau: np.ndarray, y: np.ndarray) -> object:
         shown.append((xt, tau, y))

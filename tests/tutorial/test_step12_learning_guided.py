@@ -21,7 +21,7 @@ from tutorial.step12_learning_guided import (
     guided_error,
     parabola,
     same_noise,
-)  # fmt: skip
+)
 
 SCHEDULE = ORACLE.schedule
 ALGEBRA = 1e-12  # float64, a few dozen terms of order one
@@ -41,7 +41,8 @@ class Wrong:
     prediction: str = "eps"
 
     def __call__(self, xt: np.ndarray, t: int, y: np.ndarray) -> np.ndarray:
-        e_y, e_null = np.array([0.1, 0.2]) * xt, np.array([0.0, 0.3])
+        e_y = np.array([0.1, 0.2]) * xt
+        e_null = np.array([0.0, 0.3])
         return ORACLE(xt, t, y) + np.where((y == 3)[:, None], e_null, e_y)
 
 
@@ -59,7 +60,8 @@ def test_12_14_by_a_known_error(t: int, w: float) -> None:
 
 def test_12_14_by_a_straight_line_through_its_ends() -> None:
     """The errors of both outputs, at w = 0 and -1, and a line through them; d is its slope."""
-    model, (xt, t, y) = network(), at(30)
+    model = network()
+    xt, t, y = at(30)
     at_0 = model(xt, t, y) - ORACLE(xt, t, y)
     at_minus_1 = model(xt, t, np.full(len(y), 3)) - ORACLE(xt, t, np.full(len(y), 3))
     for w in WEIGHTS:
@@ -97,7 +99,8 @@ def test_12_14_by_the_same_noise() -> None:
         def __call__(self, xt: np.ndarray, t: int, y: np.ndarray) -> np.ndarray:
             return ORACLE(xt, t, y) + np.where((y == 3)[:, None], 0.0, self.size)
 
-    small, double = apart(Off(0.01), 0.0), apart(Off(0.02), 0.0)
+    small = apart(Off(0.01), 0.0)
+    double = apart(Off(0.02), 0.0)
     assert 0.005 < small < 0.1
     assert double == pytest.approx(2 * small, rel=0.02)
     assert (
@@ -137,18 +140,18 @@ def test_12_16_by_fields_of_known_curl() -> None:
 
 def circulation(model: Denoiser, centre: np.ndarray, t: int, w: float) -> float:
     """The guided field of class 1 along a small circle, over the circle's area (Stokes)."""
-    n, radius = 64, 1e-2
+    n = 64
+    radius = 1e-2
     angle = 2 * np.pi * np.arange(n) / n
-    out, along = (
-        np.stack([np.cos(angle), np.sin(angle)], 1),
-        np.stack([-np.sin(angle), np.cos(angle)], 1),
-    )
+    out = np.stack([np.cos(angle), np.sin(angle)], 1)
+    along = np.stack([-np.sin(angle), np.cos(angle)], 1)
     g = guided_eps(model, centre + radius * out, t, np.ones(n, int), w)
     return float((g * along).sum() * (2 * np.pi * radius / n) / (np.pi * radius**2))
 
 
 def test_12_16_by_circulation() -> None:
-    model, x = network(), np.random.default_rng(1).standard_normal((10, 2))
+    model = network()
+    x = np.random.default_rng(1).standard_normal((10, 2))
     found = guided_curl(model, x, 30, np.ones(10, int), 2.0)
     assert np.abs(found).min() > 1e-3
     # A circle of radius r averages the curl over it: off by r^2 / 8 of its Laplacian, 1e-5 of it.
@@ -167,7 +170,8 @@ def test_12_16_by_the_oracle_that_has_none(t: int, w: float) -> None:
 def torch_curls(model: MLP, xt: np.ndarray, t: int, y: np.ndarray) -> np.ndarray:
     """The curl of the plain output by automatic differentiation."""
     p = {name: torch.tensor(a) for name, a in model.params.items()}
-    x, silu = torch.tensor(xt, requires_grad=True), torch.nn.functional.silu
+    x = torch.tensor(xt, requires_grad=True)
+    silu = torch.nn.functional.silu
     tau = torch.tensor(angles(np.full(len(xt), t), SCHEDULE))
     h1 = silu(x @ p["Wx"] + tau @ p["Wt"] + p["E"][torch.tensor(y)])
     f = silu(h1 @ p["W2"] + p["b2"]) @ p["W3"] + p["b3"]
@@ -176,7 +180,8 @@ def torch_curls(model: MLP, xt: np.ndarray, t: int, y: np.ndarray) -> np.ndarray
 
 
 def test_12_17_by_torch() -> None:
-    model, (xt, t, y) = network(), at(30)
+    model = network()
+    xt, t, y = at(30)
     of_y, of_null = (torch_curls(model, xt, t, labels) for labels in (y, np.full(len(y), 3)))
     for w in WEIGHTS:
         found = guided_curl(model, xt, t, y, w)
@@ -184,8 +189,10 @@ def test_12_17_by_torch() -> None:
 
 
 def test_12_17_by_circulation_of_both_outputs() -> None:
-    model, centre = network(1), np.array([0.4, -0.7])
-    of_y, of_null = circulation(model, centre, 30, 0.0), circulation(model, centre, 30, -1.0)
+    model = network(1)
+    centre = np.array([0.4, -0.7])
+    of_y = circulation(model, centre, 30, 0.0)
+    of_null = circulation(model, centre, 30, -1.0)
     found = guided_curl(model, centre[None], 30, np.array([1]), 3.0)[0]
     assert abs(of_y) > 1e-3 and abs(of_y - of_null) > 1e-3
     assert found == pytest.approx(4 * of_y - 3 * of_null, abs=1e-3)  # seven times that of a circle

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from tutorial.contract import Denoiser
+from tutorial.contract import Denoiser, last
+from tutorial.figures.step13_grids import apart
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step07_oracle import Oracle, oracle_eps
-from tutorial.step13_grids import all_factors, apart, factor_of_step, factors, first_factor
+from tutorial.step13_grids import all_factors, factor_of_step, factors, first_factor
 from tutorial.step13_log_snr import algorithm_2_steps
 from tutorial.step13_process import log_snr_grid, q_posterior_log_snr, schedule_from, signal_noise
 from tutorial.step13_training import algorithm_1
@@ -37,7 +37,8 @@ class Nudged:
 
 
 def path(model: Denoiser, grid: np.ndarray) -> dict[int, np.ndarray]:
-    y, rng = np.zeros(4, int), np.random.default_rng(0)
+    y = np.zeros(4, int)
+    rng = np.random.default_rng(0)
     return dict(algorithm_2_steps(model, y, grid, 0.0, 0.3, rng))
 
 
@@ -45,7 +46,8 @@ def effect(grid: np.ndarray, k: int) -> dict[int, np.ndarray]:
     """By how much each state is lower if eps was too large by 1e-3 at the k-th value, in units."""
     one = GaussianMixture(np.array([[1.0, -2.0]]), VAR * np.eye(2)[None], np.ones(1))
     model = Nudged(oracle_eps(one, schedule_from(grid)), len(grid) - k, 0.0)
-    right, wrong = path(model, grid), path(replace(model, e=1e-3), grid)
+    right = path(model, grid)
+    wrong = path(replace(model, e=1e-3), grid)
     return {t: (right[t] - wrong[t]) / 1e-3 for t in right}
 
 
@@ -53,7 +55,8 @@ def effect(grid: np.ndarray, k: int) -> dict[int, np.ndarray]:
 def test_13_23_by_a_nudge(grid: np.ndarray) -> None:
     """The chain is affine: the next state, on all rows and axes, is lower by this; not before."""
     for k in range(len(grid) - 1):
-        moved, t = effect(grid, k), len(grid) - k
+        moved = effect(grid, k)
+        t = len(grid) - k
         np.testing.assert_array_equal(moved[t], 0)
         wanted = factor_of_step(float(grid[k]), float(grid[k + 1]))
         np.testing.assert_allclose(moved[t - 1], wanted, rtol=1e-6, atol=1e-9)
@@ -63,7 +66,8 @@ def test_13_23_by_a_nudge(grid: np.ndarray) -> None:
 def test_13_23_by_the_posterior(grid: np.ndarray) -> None:
     """A guess that is too small by sigma / a, in the mean of part 1."""
     for here, there in zip(grid, [*grid[1:], np.inf], strict=True):
-        low, zero = np.array([-np.exp(-here / 2)]), np.zeros(1)
+        low = np.array([-np.exp(-here / 2)])
+        zero = np.zeros(1)
         moved = q_posterior_log_snr(low, zero, float(here), float(there)).mean
         assert factor_of_step(float(here), float(there)) == pytest.approx(-moved[0], rel=1e-10)
 
@@ -143,7 +147,7 @@ def test_13_25_by_a_network() -> None:
     Labels, noise and grid are the same for both.
     """
     run = algorithm_1(three_gaussians(), 0.2, 1000, np.random.default_rng(0))
-    params = deque(run, maxlen=1).pop()[2]
+    _, _, params = last(run)
     assert apart(params, 16, -8.0) < 0.1
     assert apart(params, 64, -8.0) < 0.1
     assert apart(params, 16, -20.0) > 1

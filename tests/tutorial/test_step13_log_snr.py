@@ -37,8 +37,9 @@ MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
-K, GRID = 3, log_snr_grid(6, -7.0, 5.0)
+)
+K = 3
+GRID = log_snr_grid(6, -7.0, 5.0)
 SCHEDULE = schedule_from(GRID)
 MODEL = oracle_eps(MIXTURE, SCHEDULE)
 PAIRS = [(-20.0, -4.0), (-1.0, 1.0), (2.0, 2.1), (4.5, 20.0)]
@@ -84,8 +85,10 @@ def planted(mistake: str) -> Steps:
     def steps(
         model: Denoiser, y: np.ndarray, log_snr: np.ndarray, w: float, v: float, rng: Normals
     ) -> Iterator[tuple[int, np.ndarray]]:
-        T, null = len(log_snr), np.full_like(y, model.num_classes)
-        a, sigma = 1 / np.sqrt(1 + np.exp(-log_snr)), 1 / np.sqrt(1 + np.exp(log_snr))
+        T = len(log_snr)
+        null = np.full_like(y, model.num_classes)
+        a = 1 / np.sqrt(1 + np.exp(-log_snr))
+        sigma = 1 / np.sqrt(1 + np.exp(log_snr))
         z = rng.standard_normal((len(y), 2))
         yield T, z
         for i in range(T):
@@ -100,7 +103,8 @@ def planted(mistake: str) -> Steps:
                 yield 0, z if mistake == "z returned" else loud
                 return
             r = np.exp(log_snr[i] - log_snr[i + 1])
-            narrow, wide = (1 - r) * sigma[i + 1] ** 2, (1 - r) * sigma[i] ** 2
+            narrow = (1 - r) * sigma[i + 1] ** 2
+            wide = (1 - r) * sigma[i] ** 2
             var = {
                 "v ignored": narrow,
                 "v between the variances": (1 - v) * narrow + v * wide,
@@ -117,10 +121,21 @@ def planted(mistake: str) -> Steps:
 
 
 MISTAKES = [
-    "v ignored", "v between the variances", "v and 1 - v exchanged", "v of deviations",
-    "no square root", "z as noise", "no x term", "no z term", "r twice", "clipped", "s for w",
-    "weight on the wrong answer", "noise on the last guess", "z returned",
-]  # fmt: skip
+    "v ignored",
+    "v between the variances",
+    "v and 1 - v exchanged",
+    "v of deviations",
+    "no square root",
+    "z as noise",
+    "no x term",
+    "no z term",
+    "r twice",
+    "clipped",
+    "s for w",
+    "weight on the wrong answer",
+    "noise on the last guess",
+    "z returned",
+]
 
 
 def every_step_is_right(steps: Steps, w: float = 0.7, v: float = 0.4) -> bool:
@@ -128,7 +143,8 @@ def every_step_is_right(steps: Steps, w: float = 0.7, v: float = 0.4) -> bool:
 
     The draws are given, so each step is compared with what it should have made of its own start.
     """
-    rng, y = np.random.default_rng(5), np.array([0, 1, 2, 0, 1])
+    rng = np.random.default_rng(5)
+    y = np.array([0, 1, 2, 0, 1])
     draws = {k: 3 * rng.standard_normal((5, 2)) for k in range(len(GRID) + 1)}
     path = list(steps(MODEL, y, GRID, w, v, Given(draws)))
     if [t for t, _ in path] != list(range(len(GRID), -1, -1)) or (path[0][1] != draws[0]).any():
@@ -141,7 +157,8 @@ def every_step_is_right(steps: Steps, w: float = 0.7, v: float = 0.4) -> bool:
             logs = (1 - v) * np.log(there) + v * np.log(here)
             var = (1 - np.exp(SCHEDULE.log_snr[t] - SCHEDULE.log_snr[t - 1])) * np.exp(logs)
             # The mean as the line from the noise in z: a' x + sigma'^2 / sigma^2 k (z - a x).
-            signal, noise = np.sqrt(SCHEDULE.alpha_bar), 1 - SCHEDULE.alpha_bar
+            signal = np.sqrt(SCHEDULE.alpha_bar)
+            noise = 1 - SCHEDULE.alpha_bar
             slope = noise[t - 1] / noise[t] * signal[t] / signal[t - 1]
             mean = signal[t - 1] * wanted + slope * (z - signal[t] * wanted)
             wanted = mean + np.sqrt(var) * draws[k + 1]
@@ -152,7 +169,8 @@ def every_step_is_right(steps: Steps, w: float = 0.7, v: float = 0.4) -> bool:
 
 def spread(steps: Steps, n: int, seed: int, grid: np.ndarray, v: float = 0.3) -> np.ndarray:
     """Variances, across and upwards, of samples of the top of three Gaussians, w = 1."""
-    model, rng = oracle_eps(three_gaussians(), schedule_from(grid)), np.random.default_rng(seed)
+    model = oracle_eps(three_gaussians(), schedule_from(grid))
+    rng = np.random.default_rng(seed)
     return end_of(steps(model, np.zeros(n, int), grid, 1.0, v, rng)).var(0)
 
 
@@ -164,12 +182,14 @@ def over_the_plane(T: int, v: float, w: float, h: float) -> np.ndarray:
     the narrowest kernel's deviation, 0.09.) The last kernel, and the last guess, by Hermite's
     quadrature with four nodes an axis.
     """
-    log_snr, axis = log_snr_grid(T), np.arange(-5, 5 + h / 2, h)
+    log_snr = log_snr_grid(T)
+    axis = np.arange(-5, 5 + h / 2, h)
     model = oracle_eps(three_gaussians(), schedule_from(log_snr))
     points = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
 
     def guess(z: np.ndarray, t: int) -> np.ndarray:
-        y, (a, sigma) = np.zeros(len(z), int), signal_noise(float(log_snr[T - t]))
+        y = np.zeros(len(z), int)
+        a, sigma = signal_noise(float(log_snr[T - t]))
         eps = (1 + w) * model(z, t, y) - w * model(z, t, y + 3)
         return (z - sigma * eps) / a
 
@@ -193,7 +213,8 @@ def over_the_plane(T: int, v: float, w: float, h: float) -> np.ndarray:
     for i, j in np.ndindex(4, 4):
         x = guess(mean + std * nodes[[i, j]], 1)
         share = h**2 * p * weights[i] * weights[j] / weights.sum() ** 2
-        first, second = first + share @ x, second + share @ x**2
+        first = first + share @ x
+        second = second + share @ x**2
     return second - first**2
 
 
@@ -219,7 +240,8 @@ def test_13_9_by_calls() -> None:
 
 def test_13_9_by_null_chain() -> None:
     """w = -1 is the chain of the null label; and a null row is the same for every w."""
-    y, rng = np.array([0, 1, 2]), np.random.default_rng
+    y = np.array([0, 1, 2])
+    rng = np.random.default_rng
     null = algorithm_2(MODEL, 0 * y + K, GRID, 0.0, 0.3, rng(1))
     for label, w in ((y, -1.0), (0 * y + K, 3.0)):
         x = algorithm_2(MODEL, label, GRID, w, 0.3, rng(1))
@@ -229,7 +251,8 @@ def test_13_9_by_null_chain() -> None:
 @pytest.mark.parametrize("t", [1, 3, 6])
 def test_13_10_by_best_guess_of_step_7(t: int) -> None:
     """From the oracle's eps, the mean of the data given z (a chain of the last step alone)."""
-    z, y = 2 * np.random.default_rng(t).standard_normal((6, 2)), np.array([0, 1, 2, K, 0, K])
+    z = 2 * np.random.default_rng(t).standard_normal((6, 2))
+    y = np.array([0, 1, 2, K, 0, K])
     lam = GRID[6 - t : 7 - t]
     model = oracle_eps(MIXTURE, schedule_from(lam))
     found = end_of(algorithm_2_steps(model, y, lam, 0.0, 0.3, Given({0: z})))
@@ -315,7 +338,8 @@ def test_13_12_by_step_8(T: int, w: float) -> None:
     From -20 the two find 1 / a_lambda by different roads, each exact to 1e-9 of it; but of a right
     eps the error is as small there as a_lambda is.
     """
-    grid, y = log_snr_grid(T), np.array([0, 1, 2, K, 1])
+    grid = log_snr_grid(T)
+    y = np.array([0, 1, 2, K, 1])
     schedule = schedule_from(grid)
     model = oracle_eps(MIXTURE, schedule)
     runs = (
@@ -328,7 +352,8 @@ def test_13_12_by_step_8(T: int, w: float) -> None:
 
 
 def test_13_12_by_rows_alone_and_together() -> None:
-    rng, y = np.random.default_rng(3), np.array([0, K, 2, 1])
+    rng = np.random.default_rng(3)
+    y = np.array([0, K, 2, 1])
     draws = {k: rng.standard_normal((4, 2)) for k in range(6)}
     together = end_of(algorithm_2_steps(MODEL, y, GRID, 0.7, 0.3, Given(draws)))
     for i in range(4):
@@ -361,7 +386,8 @@ def test_13_12_by_the_lessons_table(mistake: str, variance: float) -> None:
 
 def test_13_13_by_a_loud_last_draw() -> None:
     """T draws are asked for and no more; the sample is the best guess from the last state."""
-    y, noise = np.array([1, 2]), Given({k: np.full((2, 2), 1e6) for k in (6, 7)})
+    y = np.array([1, 2])
+    noise = Given({k: np.full((2, 2), 1e6) for k in (6, 7)})
     path = list(algorithm_2_steps(MODEL, y, GRID, 0.0, 1.0, noise))
     assert noise.asked == len(GRID)
     (s, z), (t, x) = path[-2:]
@@ -403,5 +429,11 @@ def test_13_10_by_refusal_of_another_output() -> None:
 def test_13_12_by_refusal_of_no_schedule() -> None:
     """(The schedule that models are asked on is part 1's, which refuses for both.)"""
     with pytest.raises(ValueError, match="outside"):
-        algorithm_2(oracle_eps(MIXTURE, Schedule.linear(3)), np.zeros(2, int), GRID, 0.0, 0.3,
-                    np.random.default_rng(0))  # fmt: skip
+        algorithm_2(
+            oracle_eps(MIXTURE, Schedule.linear(3)),
+            np.zeros(2, int),
+            GRID,
+            0.0,
+            0.3,
+            np.random.default_rng(0),
+        )

@@ -57,7 +57,8 @@ def test_13_1_by_both_ends() -> None:
 @pytest.mark.parametrize(("here", "there"), PAIRS)
 def test_13_2_by_small_steps(here: float, there: float) -> None:
     """A thousand small steps, variances added as in step 2, are the one step."""
-    path, var = np.linspace(there, here, 1001), 0.0
+    path = np.linspace(there, here, 1001)
+    var = 0.0
     for late, early in pairwise(path):
         k = signal_noise(early)[0] / signal_noise(late)[0]
         var = float(k**2 * var + forward_var(early, late))
@@ -69,7 +70,8 @@ def test_13_2_by_step_3(here: float, there: float) -> None:
     """The same two noise levels as t = 1 and 2 of a schedule, and its stride between them."""
     beta = [0, 1 / (1 + np.exp(there)), 1 - (1 + np.exp(-there)) / (1 + np.exp(-here))]
     law = q_xt_given_xs(np.ones(2), 1, 2, Schedule(np.array(beta)))
-    (a, _), (a_next, _) = signal_noise(here), signal_noise(there)
+    a, _ = signal_noise(here)
+    a_next, _ = signal_noise(there)
     np.testing.assert_allclose(law.mean, a / a_next, rtol=1e-7, atol=1e-9)  # 1 - beta loses digits
     np.testing.assert_allclose(law.var, forward_var(here, there), atol=ALGEBRA)
 
@@ -79,9 +81,11 @@ def test_13_2_by_simulation() -> None:
 
     200,000 draws (seed 0), 5 standard errors.
     """
-    rng, n = np.random.default_rng(0), 200_000
+    rng = np.random.default_rng(0)
+    n = 200_000
     x, eps, new = rng.standard_normal((3, n))
-    (a, sigma), (a_next, sigma_next) = signal_noise(-2.0), signal_noise(-1.0)
+    a, sigma = signal_noise(-2.0)
+    a_next, sigma_next = signal_noise(-1.0)
     k = a / a_next
     z = k * (a_next * x + sigma_next * eps) + np.sqrt(forward_var(-2.0, -1.0)) * new
     assert abs(np.mean(x * z) - a) < 5 * (x * z).std() / n**0.5
@@ -96,7 +100,8 @@ def x0_and_z() -> np.ndarray:
 def by_bayes(here: float, there: float) -> Gaussian:
     """(13.2), read in `z'`, times the marginal of `z'`: a product of step 0."""
     x0, z = x0_and_z()
-    (a, _), (a_next, sigma_next) = signal_noise(here), signal_noise(there)
+    a, _ = signal_noise(here)
+    a_next, sigma_next = signal_noise(there)
     k = a / a_next
     back = Gaussian(z / k, float(forward_var(here, there) / k**2))
     return product(back, Gaussian(a_next * x0, float(sigma_next**2)))
@@ -105,7 +110,8 @@ def by_bayes(here: float, there: float) -> Gaussian:
 def by_regression(here: float, there: float) -> Gaussian:
     """Given x, `z` and `z'` are jointly Gaussian, of covariance `k sigma'^2`: regress."""
     x0, z = x0_and_z()
-    (a, sigma), (a_next, sigma_next) = signal_noise(here), signal_noise(there)
+    a, sigma = signal_noise(here)
+    a_next, sigma_next = signal_noise(there)
     slope = a / a_next * sigma_next**2 / sigma**2
     var = sigma_next**2 - slope * a / a_next * sigma_next**2
     return Gaussian(a_next * x0 + slope * (z - a * x0), float(var))
@@ -153,7 +159,8 @@ def test_13_5_by_coefficients_of_step_4(T: int, ends: tuple[float, float]) -> No
     (Step 4 divides by 1 - alpha_bar, of which 1e-16 is lost: 1e-12 is reached where that is above
     1e-4, which is everywhere but at t = 1, and there they are exact.)
     """
-    grid, (x0, z) = log_snr_grid(T, *ends), np.eye(2)
+    grid = log_snr_grid(T, *ends)
+    x0, z = np.eye(2)
     schedule = schedule_from(grid)
     assert schedule.T == T
     for t in range(2, T + 1):
@@ -228,7 +235,8 @@ def test_13_7_by_a_rotation(ends: tuple[float, float]) -> None:
 
     The error is h^2 and 1e-16 / h, about 1e-10.
     """
-    u, h = U[1:-1], 1e-5
+    u = U[1:-1]
+    h = 1e-5
     up, down = (signal_noise(log_snr_of(u + s, *ends)) for s in (h, -h))
     signal, noise = signal_noise(log_snr_of(u, *ends))
     whole = np.subtract(*np.arctan(np.exp(-np.array(ends) / 2)))
@@ -262,7 +270,8 @@ def test_13_8_by_quadrature(ends: tuple[float, float]) -> None:
 @pytest.mark.parametrize("ends", ENDS)
 def test_13_8_by_slope_of_the_map(ends: tuple[float, float]) -> None:
     """Draws lie thick where the map is flat: the density is 1 over its slope (h = 1e-6)."""
-    u, h = U[1:-1], 1e-6
+    u = U[1:-1]
+    h = 1e-6
     above, here, below = (np.asarray(log_snr_of(u + s, *ends)) for s in (h, 0.0, -h))
     # h^2 times a third derivative of up to 1e5, near the ends; 1e-15 / h
     np.testing.assert_allclose(
@@ -275,7 +284,8 @@ def test_13_8_by_draws() -> None:
 
     A uniform lambda, or one of the logistic density that a uniform alpha_bar has, is refused.
     """
-    n, rng = 50_000, np.random.default_rng(0)
+    n = 50_000
+    rng = np.random.default_rng(0)
     x = np.linspace(-20, 20, 8001)
     density = log_snr_density(x)
     cdf = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(x))])
@@ -289,8 +299,9 @@ def test_13_8_by_draws() -> None:
     assert strays(np.log(u / (1 - u))) > 4 * dkw_bound(n, 1e-6)
     half = 2 * np.log(1 + np.sqrt(2))
     assert quad(lambda v: log_snr_density(np.array([v]))[0], -half, half)[0] == pytest.approx(
-        0.5, abs=1e-4  # the ends cut 6e-5 of the angle off
-    )  # fmt: skip
+        0.5,
+        abs=1e-4,  # the ends cut 6e-5 of the angle off
+    )
 
 
 @pytest.mark.parametrize(("here", "there"), [(1.0, 1.0), (2.0, -1.0), (np.inf, np.inf)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import kstest
 
 import tutorial.step13_training as lesson
+from tutorial.contract import last
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step07_oracle import lowest_loss
 from tutorial.step08_sampling import dkw_bound
@@ -40,7 +40,9 @@ class Shown:
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
-    seen, forward, squared_error = Shown(), lesson.forward, lesson.squared_error
+    seen = Shown()
+    forward = lesson.forward
+    squared_error = lesson.squared_error
 
     def watched_forward(p: Arrays, z: np.ndarray, tau: np.ndarray, y: np.ndarray) -> object:
         seen.z.append(z)
@@ -57,10 +59,11 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     return seen
 
 
-def last(steps: int, draw: Callable[..., np.ndarray] = log_snr_of, seed: int = 0) -> Arrays:
+def learned(steps: int, draw: Callable[..., np.ndarray] = log_snr_of, seed: int = 0) -> Arrays:
     rng = np.random.default_rng(seed)
     run = algorithm_1(three_gaussians(), 0.2, steps, rng, draw)  # pyright: ignore[reportArgumentType]
-    return deque(run, maxlen=1).pop()[2]
+    _, _, params = last(run)
+    return params
 
 
 @pytest.mark.parametrize("T", [3, 50])
@@ -149,7 +152,7 @@ def test_13_20_by_learning() -> None:
 
     a mean square error of .0031...0058, and a uniform log SNR 1.7..3.8 times that.
     """
-    ours, theirs = (last(1000, draw) for draw in (log_snr_of, uniform))
+    ours, theirs = (learned(1000, draw) for draw in (log_snr_of, uniform))
     near, far = (np.mean(errors(p, MIDDLE, False)) for p in (ours, theirs))
     assert near < 0.009
     assert far > 1.2 * near

@@ -17,7 +17,9 @@ from tutorial.step13_log_snr import algorithm_2, algorithm_2_steps, reverse_var
 from tutorial.step13_process import log_snr_grid, schedule_from, signal_noise
 from tutorial.step13_variance import law_of_samples, limit_var, right_v, spread, step_of_z
 
-MEAN, VAR, ALL = 0.8, 0.25, 1.0
+MEAN = 0.8
+VAR = 0.25
+ALL = 1.0
 GRID = log_snr_grid(12, -9.0, 7.0)
 SETTINGS = [(0.0, 0.0), (1.0, 0.3), (3.0, 1.0), (-1.0, 0.5)]  # w and v
 ALGEBRA = 1e-10  # float64, some dozens of operations of order one to a hundred
@@ -124,9 +126,12 @@ def test_13_15_by_data_at_a_point() -> None:
 @pytest.mark.parametrize("tau", [0.01, 0.5, 4.0])
 def test_13_16_by_one_small_step(w: float, tau: float) -> None:
     """One step of the recursion, from any V, moves the variance of z / a at this speed; any v."""
-    V, small = 0.37, 1e-6
-    here, there = float(-np.log(tau)), float(-np.log(tau - small))
-    (a, _), (a_next, _) = signal_noise(here), signal_noise(there)
+    V = 0.37
+    small = 1e-6
+    here = float(-np.log(tau))
+    there = float(-np.log(tau - small))
+    a, _ = signal_noise(here)
+    a_next, _ = signal_noise(there)
     A, _ = step_of_z(MEAN, VAR, ALL, here, there, w)
     speed = 2 * V * ((1 + w) / (VAR + tau) - w / (ALL + tau)) - 1
     for v in (0.0, 1.0):
@@ -158,7 +163,8 @@ def test_13_17_by_quadrature(var: float, var_all: float, w: float) -> None:
     def H(tau: float) -> float:
         return (var + tau) ** (2 + 2 * w) * (var_all + tau) ** (-2 * w)
 
-    near, far = quad(lambda tau: 1 / H(tau), 0, 1), quad(lambda q: 1 / H(1 / q) / q**2, 0, 1)
+    near = quad(lambda tau: 1 / H(tau), 0, 1)
+    far = quad(lambda q: 1 / H(1 / q) / q**2, 0, 1)
     assert limit_var(var, var_all, w) == pytest.approx(H(0) * (near[0] + far[0]), rel=1e-8)
 
 
@@ -207,8 +213,10 @@ def test_13_18_by_step_5(var: float) -> None:
 
 def test_13_18_by_the_best_constant() -> None:
     """Between two near log SNRs, from a z of the right law, only this v keeps the law right."""
-    here, there = -0.5, -0.499
-    (a, sigma), (a_next, sigma_next) = signal_noise(here), signal_noise(there)
+    here = -0.5
+    there = -0.499
+    a, sigma = signal_noise(here)
+    a_next, sigma_next = signal_noise(there)
     A, _ = step_of_z(0.0, VAR, ALL, here, there, 0.0)
     wanted = (a_next**2 * VAR + sigma_next**2) - A**2 * (a**2 * VAR + sigma**2)
     v = float(right_v(VAR, np.array([here]))[0])

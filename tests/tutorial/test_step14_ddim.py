@@ -24,11 +24,13 @@ from tutorial.step14_ddim import chain_var, ddim, heights, run_with_stale_eps
 from tutorial.step14_dpmpp import dpmpp_2m
 from tutorial.step14_rows import Table, ddpm, run, run_steps
 
-SCHEDULE, COSINE = Schedule.linear(20), Schedule.cosine(1000)
+SCHEDULE = Schedule.linear(20)
+COSINE = Schedule.cosine(1000)
 ETAS = [0.0, 0.3, 0.5, 1.0]
 X0 = np.array([1.5, -0.7])
 ALGEBRA = 1e-11  # float64, some dozens of steps of operations of order one to a hundred
-N, ALARM = 20_000, 1e-6
+N = 20_000
+ALARM = 1e-6
 
 
 @dataclass
@@ -90,7 +92,8 @@ def impulses(n: int) -> dict[int, np.ndarray]:
 @pytest.mark.parametrize("steps", [20, 6, 1])
 def test_14_6_by_noise_that_is_known(eta: float, steps: int) -> None:
     """x_t is made of X0 and a known eps; the row has to find that eps, and put in fresh z."""
-    table, rng = ddim(SCHEDULE, steps, eta, "x0"), np.random.default_rng(0)
+    table = ddim(SCHEDULE, steps, eta, "x0")
+    rng = np.random.default_rng(0)
     abar_t, abar_s = abars(table, SCHEDULE)
     for k, row in enumerate(table.rows):
         eps, z = rng.standard_normal((2, 5, 2))
@@ -126,12 +129,15 @@ def test_14_6_by_regression() -> None:
 @pytest.mark.parametrize("eta", ETAS)
 def test_14_7_by_the_networks_own_eps(eta: float) -> None:
     """Unclipped, the noise left by the guess is what an eps-network said: the paper's eq. 12."""
-    model, y = oracle_eps(three_gaussians(), SCHEDULE), np.array([0, 1, 2, 3])
-    table, rng = ddim(SCHEDULE, 7, eta), np.random.default_rng(2)
+    model = oracle_eps(three_gaussians(), SCHEDULE)
+    y = np.array([0, 1, 2, 3])
+    table = ddim(SCHEDULE, 7, eta)
+    rng = np.random.default_rng(2)
     xt = rng.standard_normal((4, 2))
     draws = {0: xt}
     for k, (abar_t, abar_s) in enumerate(zip(*abars(table, SCHEDULE), strict=True)):
-        eps, z = model(xt, int(table.t[k]), y), rng.standard_normal((4, 2))
+        eps = model(xt, int(table.t[k]), y)
+        z = rng.standard_normal((4, 2))
         c = table.rows[k, 4]
         x0 = (xt - np.sqrt(1 - abar_t) * eps) / np.sqrt(abar_t)
         xt = np.sqrt(abar_s) * x0 + np.sqrt(max(1 - abar_s - c**2, 0)) * eps + c * z
@@ -156,7 +162,8 @@ def test_14_7_by_laws_of_what_is_left(eta: float) -> None:
 @pytest.mark.parametrize("steps", [20, 6])
 def test_14_8_by_impulses(eta: float, steps: int) -> None:
     """Each draw's response, squared and summed: at every t the variance is 1 - abar_t, exactly."""
-    table, draws = ddim(SCHEDULE, steps, eta, "x0"), impulses(steps)
+    table = ddim(SCHEDULE, steps, eta, "x0")
+    draws = impulses(steps)
     start = SCHEDULE.alpha_bar[-1]
     draws[0] = np.sqrt(start) * X0 + np.sqrt(1 - start) * draws[0]
     for t, x in run_steps(Truth(), np.zeros(steps + 2, int), table, 0.0, Given(draws)):
@@ -171,7 +178,8 @@ def test_14_8_by_laws_of_two_times(eta: float) -> None:
 
     Both times' own laws being right, that is all there is to a Markov chain from x_0 to x_s to x_t.
     """
-    table, draws = ddim(SCHEDULE, [13, 6], eta, "x0"), impulses(2)
+    table = ddim(SCHEDULE, [13, 6], eta, "x0")
+    draws = impulses(2)
     abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
     draws[0] = np.sqrt(1 - abar_t) * draws[0]
     path = dict(run_steps(Truth(), np.zeros(4, int), table, 0.0, Given(draws)))
@@ -186,14 +194,17 @@ def test_14_8_by_simulation() -> None:
     The wrong ones: fresh noise on top of all the old (b of eta = 0), and a variance for a c.
     """
     right = ddim(SCHEDULE, 4, 0.7, "x0")
-    on_top, squared = right.rows.copy(), right.rows.copy()
+    on_top = right.rows.copy()
+    squared = right.rows.copy()
     on_top[:, 2:4] = ddim(SCHEDULE, 4, 0.0, "x0").rows[:, 2:4]
     squared[:, 4] **= 2
     for rows, wrong in ((right.rows, False), (on_top, True), (squared, True)):
-        table, noise = Table(right.t, right.s, rows), Marginal(SCHEDULE, np.random.default_rng(4))
+        table = Table(right.t, right.s, rows)
+        noise = Marginal(SCHEDULE, np.random.default_rng(4))
         refused = False
         for t, x in run_steps(Truth(), np.zeros(N, int), table, 0.0, noise):
-            abar, along = SCHEDULE.alpha_bar[t], np.array([0.6, 0.8])
+            abar = SCHEDULE.alpha_bar[t]
+            along = np.array([0.6, 0.8])
             if t > 0:
                 law = (np.sqrt(abar) * X0 @ along, np.sqrt(1 - abar))
                 refused |= kstest(x @ along, "norm", law).statistic > dkw_bound(N, ALARM)
@@ -204,7 +215,8 @@ def test_14_8_by_quadrature() -> None:
     """The density of x_s, as a sum over x_t of (14.6) times (3.1), on a grid of step 0.01."""
     _, _, a, b, c, *_ = ddim(SCHEDULE, [13, 6], 0.6).rows[0]
     abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
-    grid, x0 = np.arange(-8, 8, 0.01), 1.5
+    grid = np.arange(-8, 8, 0.01)
+    x0 = 1.5
 
     def normal(x: np.ndarray, m: np.ndarray | float, v: float) -> np.ndarray:
         return np.exp(-((x - m) ** 2) / (2 * v)) / np.sqrt(2 * np.pi * v)
@@ -249,7 +261,8 @@ def test_14_10_by_fractions(eta: float) -> None:
 @pytest.mark.parametrize("eta", ETAS)
 def test_14_10_by_response_to_the_start(eta: float) -> None:
     """With the true x_0, a unit of x_t becomes b units of x_s; so b^2 of its variance, and c^2."""
-    table, draws = ddim(SCHEDULE, [13, 6], eta, "x0"), impulses(2)
+    table = ddim(SCHEDULE, [13, 6], eta, "x0")
+    draws = impulses(2)
     path = dict(run_steps(Truth(), np.zeros(4, int), table, 0.0, Given(draws)))
     of_start, of_fresh = (path[6][1:3] - path[6][0])[:, 0]
     abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
@@ -301,7 +314,8 @@ def test_14_12_by_what_cancels_in_the_other_form() -> None:
 
 def test_14_12_by_later_draws() -> None:
     """eta = 0: a sample is a function of its first noise. eta > 0: it is not."""
-    model, y = oracle_eps(three_gaussians(), SCHEDULE), np.array([0, 1, 2])
+    model = oracle_eps(three_gaussians(), SCHEDULE)
+    y = np.array([0, 1, 2])
     start = np.random.default_rng(5).standard_normal((3, 2))
     loud = {0: start} | {k: np.full((3, 2), 1e3) for k in range(1, 8)}
     for eta in ETAS:
@@ -331,7 +345,8 @@ def test_14_9_by_refusal_of_eta(eta: float) -> None:
 @pytest.mark.parametrize("var", [0.1, 1.7])
 def test_14_13_by_impulses(table: Table, var: float) -> None:
     """Every draw's response in the loop with the oracle, which is affine; 2M looks back a row."""
-    n, model = len(table.t), oracle_eps(one_class(var), SCHEDULE)
+    n = len(table.t)
+    model = oracle_eps(one_class(var), SCHEDULE)
     x = run(model, np.zeros(n + 2, int), table, 0.0, Given(impulses(n)))
     responses = ((x[1:] - x[0]) ** 2).sum(0)
     np.testing.assert_allclose(responses, chain_var(table, SCHEDULE, var), atol=ALGEBRA)
@@ -340,7 +355,8 @@ def test_14_13_by_impulses(table: Table, var: float) -> None:
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_14_13_by_simulation(eta: float) -> None:
     """The sample variance of 20,000 chains of two axes, seed 6, within 5 standard errors."""
-    table, model = ddim(SCHEDULE, 6, eta), oracle_eps(one_class(0.25), SCHEDULE)
+    table = ddim(SCHEDULE, 6, eta)
+    model = oracle_eps(one_class(0.25), SCHEDULE)
     x = run(model, np.zeros(N, int), table, 0.0, np.random.default_rng(6))
     var = chain_var(table, SCHEDULE, 0.25)
     error = var * np.sqrt(2 / N)
@@ -349,9 +365,11 @@ def test_14_13_by_simulation(eta: float) -> None:
 
 def test_14_13_by_what_a_mean_lacks() -> None:
     """Start from the true law, take one row: what it lacks is a^2 Var(x_0 | x_t), (5.8)."""
-    var, table = 0.25, ddim(SCHEDULE, [13, 6], 0.5)
+    var = 0.25
+    table = ddim(SCHEDULE, [13, 6], 0.5)
     abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
-    C_t, C_s = abar_t * var + 1 - abar_t, abar_s * var + 1 - abar_s
+    C_t = abar_t * var + 1 - abar_t
+    C_s = abar_s * var + 1 - abar_s
     start = np.sqrt(abar_t) * np.array([0.8, -0.4]) + np.sqrt(C_t) * impulses(1)[0]
     draws = {0: start, 1: impulses(1)[1]}
     model = oracle_eps(one_class(var), SCHEDULE)
@@ -379,9 +397,11 @@ def stale(
     table: Table, schedule: Schedule, y: np.ndarray, w: float, draws: dict[int, np.ndarray]
 ) -> np.ndarray:
     """The mistake as it is written in programs: clip the guess, go on with the network's eps."""
-    model, xt = oracle_eps(three_gaussians(), schedule), draws[0]
+    model = oracle_eps(three_gaussians(), schedule)
+    xt = draws[0]
     for k, (abar_t, abar_s) in enumerate(zip(*abars(table, schedule), strict=True)):
-        t, c = int(table.t[k]), table.rows[k, 4]
+        t = int(table.t[k])
+        c = table.rows[k, 4]
         eps = guide(model(xt, t, y), model(xt, t, np.full_like(y, 3)), w)
         x0 = np.clip((xt - np.sqrt(1 - abar_t) * eps) / np.sqrt(abar_t), -1, 1)
         xt = np.sqrt(abar_s) * x0 + np.sqrt(max(1 - abar_s - c**2, 0)) * eps + c * draws[k + 1]
@@ -391,8 +411,10 @@ def stale(
 @pytest.mark.parametrize("eta", ETAS)
 def test_14_14_by_the_mistake_written_out(eta: float) -> None:
     """Beside it the right chain, which differs; and where nothing is clipped, all are one."""
-    model, y = oracle_eps(three_gaussians(), SCHEDULE), np.arange(30) % 3
-    rng, table = np.random.default_rng(7), ddim(SCHEDULE, 7, eta)
+    model = oracle_eps(three_gaussians(), SCHEDULE)
+    y = np.arange(30) % 3
+    rng = np.random.default_rng(7)
+    table = ddim(SCHEDULE, 7, eta)
     draws = {k: rng.standard_normal((30, 2)) for k in range(8)}
     wrong = run_with_stale_eps(model, y, table, SCHEDULE, 1.5, Given(draws), 1.0)
     np.testing.assert_allclose(wrong, stale(table, SCHEDULE, y, 1.5, draws), atol=ALGEBRA)
@@ -405,8 +427,10 @@ def test_14_14_by_the_mistake_written_out(eta: float) -> None:
 def test_14_14_by_a_step_of_no_length() -> None:
     """Two times that are all but one: the right row stays where it is, the wrong one jumps."""
     schedule = Schedule(np.array([0.0, 0.5, 1e-12]))
-    model, x = oracle_eps(three_gaussians(), schedule), np.array([[0.0, 4.0]])
-    table, y = ddim(schedule), np.zeros(1, int)
+    model = oracle_eps(three_gaussians(), schedule)
+    x = np.array([[0.0, 4.0]])
+    table = ddim(schedule)
+    y = np.zeros(1, int)
     eps = model(x, 2, y)
     guess = (x - np.sqrt(0.5) * eps) / np.sqrt(0.5)
     assert guess[0, 1] > 2

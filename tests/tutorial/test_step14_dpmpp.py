@@ -24,11 +24,13 @@ from tutorial.step14_dpmpp import (
     flow_error,
     guided,
     leading_error,
+    left_by_last_row,
 )
 from tutorial.step14_rows import Table, run, run_steps
 
 SCHEDULE = Schedule.linear(20)
-MEAN, VARS = 0.8, (0.1, 0.25, 1.7)
+MEAN = 0.8
+VARS = (0.1, 0.25, 1.7)
 SOLVERS: list[tuple[int, Callable[[Schedule], Table]]] = [(1, ddim), (2, dpmpp_2m)]
 
 
@@ -86,12 +88,14 @@ def exact(t: int, schedule: Schedule, var: float, xi: float) -> float:
 
 def test_14_15_by_chain_of_the_oracle() -> None:
     """u and the guess of every state of a DDIM chain, the guess asked of the oracle anew."""
-    data, y = three_gaussians(), np.array([0, 1, 2, 3])
+    data = three_gaussians()
+    y = np.array([0, 1, 2, 3])
     path = list(
         run_steps(oracle_eps(data, SCHEDULE), y, ddim(SCHEDULE, 7), 1.5, np.random.default_rng(0))
     )
     for (t, x), (s, x_s) in pairwise(path[:-1]):
-        u, u_s = x / np.sqrt(1 - SCHEDULE.alpha_bar[t]), x_s / np.sqrt(1 - SCHEDULE.alpha_bar[s])
+        u = x / np.sqrt(1 - SCHEDULE.alpha_bar[t])
+        u_s = x_s / np.sqrt(1 - SCHEDULE.alpha_bar[s])
         step = (kappa(s, SCHEDULE) - kappa(t, SCHEDULE)) * guess(
             x, float(SCHEDULE.log_snr[t]), y, 1.5, data
         )
@@ -102,7 +106,8 @@ def test_14_15_by_chain_of_the_oracle() -> None:
 def test_14_15_by_exponentials(steps: int) -> None:
     """The row in powers of e, as the papers have it: a = sqrt(abar_s) (1 - e^{-h / 2})."""
     table = ddim(SCHEDULE, steps)
-    t, s = table.t[:-1], table.s[:-1]
+    t = table.t[:-1]
+    s = table.s[:-1]
     h = SCHEDULE.log_snr[s] - SCHEDULE.log_snr[t]
     a = -np.sqrt(SCHEDULE.alpha_bar[s]) * np.expm1(-h / 2)
     np.testing.assert_allclose(table.rows[:-1, 2], a, atol=1e-14)
@@ -131,7 +136,9 @@ def test_14_16_by_quadrature(var: float) -> None:
 
 def test_14_16_by_many_short_rows() -> None:
     """DDIM of three classes, guided, nears the solution by SciPy, as Euler's method does."""
-    data, y, w = three_gaussians(), np.array([0, 1, 2, 3]), 1.5
+    data = three_gaussians()
+    y = np.array([0, 1, 2, 3])
+    w = 1.5
     start = np.random.default_rng(1).standard_normal((4, 2))
 
     def slope(k: float, u: np.ndarray) -> np.ndarray:
@@ -170,7 +177,8 @@ UNEVEN = Schedule(np.array([0.0, 0.05, 0.2, 0.1, 0.4, 0.3, 0.6]))
 
 def test_14_17_by_guess_on_a_line() -> None:
     """A guess that is linear in log SNR: from row 2 on, its value half way to the row's end."""
-    found, log_snr = run_rows(lambda v: 0.7 - 0.3 * v, UNEVEN), UNEVEN.log_snr
+    found = run_rows(lambda v: 0.7 - 0.3 * v, UNEVEN)
+    log_snr = UNEVEN.log_snr
     for k, t in enumerate(range(6, 0, -1)):
         inner = 0 < k < 5
         where = (log_snr[t] + log_snr[t - 1]) / 2 if inner else log_snr[t]
@@ -195,11 +203,16 @@ def test_14_17_by_error_of_one_row() -> None:
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 def test_14_18_by_the_papers_algorithm(prediction: str) -> None:
     """Algorithm 2 as printed: its lambda is half of ours, its sigma and alpha deviations."""
-    model, rng = oracle_eps(three_gaussians(), UNEVEN), np.random.default_rng(3)
-    y, x = np.array([0, 1, 2, 3]), rng.standard_normal((4, 2))
-    alpha, sigma = np.sqrt(UNEVEN.alpha_bar), np.sqrt(1 - UNEVEN.alpha_bar)
+    model = oracle_eps(three_gaussians(), UNEVEN)
+    rng = np.random.default_rng(3)
+    y = np.array([0, 1, 2, 3])
+    x = rng.standard_normal((4, 2))
+    alpha = np.sqrt(UNEVEN.alpha_bar)
+    sigma = np.sqrt(1 - UNEVEN.alpha_bar)
     lam = np.log(alpha[1:] / sigma[1:])
-    wanted, h_before, x0_before = x, 0.0, x
+    wanted = x
+    h_before = 0.0
+    x0_before = x
     for t in range(6, 0, -1):
         x0 = (wanted - sigma[t] * model(wanted, t, y)) / alpha[t]
         if t == 1:
@@ -209,7 +222,8 @@ def test_14_18_by_the_papers_algorithm(prediction: str) -> None:
         r = h_before / h
         D = x0 if t == 6 else (1 + 1 / (2 * r)) * x0 - 1 / (2 * r) * x0_before
         wanted = sigma[t - 1] / sigma[t] * wanted - alpha[t - 1] * (np.exp(-h) - 1) * D
-        h_before, x0_before = h, x0
+        h_before = h
+        x0_before = x0
 
     @dataclass
     class InUnit:
@@ -229,7 +243,8 @@ def test_14_18_by_the_papers_algorithm(prediction: str) -> None:
 def test_14_18_by_rows_of_ddim() -> None:
     """a + e is DDIM's a, b is DDIM's; the first row and the last are; no noise, no null answer."""
     for schedule, steps in ((SCHEDULE, 7), (Schedule.cosine(1000), 50), (SCHEDULE, None)):
-        two, one = dpmpp_2m(schedule, steps).rows, ddim(schedule, steps).rows
+        two = dpmpp_2m(schedule, steps).rows
+        one = ddim(schedule, steps).rows
         np.testing.assert_allclose(two[:, 2] + two[:, 6], one[:, 2], atol=1e-14)
         np.testing.assert_allclose(two[:, 3], one[:, 3], atol=1e-14)
         np.testing.assert_allclose(two[[0, -1]], one[[0, -1]], atol=1e-14)
@@ -243,7 +258,8 @@ def test_14_19_by_the_flow_in_time() -> None:
 
     Its beta(t) is -d log(abar) / dt, for abar = cos(pi t / 2)^2: pi tan(pi t / 2).
     """
-    var, x = 0.25, np.array([[1.4, -0.6]])
+    var = 0.25
+    x = np.array([[1.4, -0.6]])
 
     def abar(t: float) -> float:
         return float(np.cos(np.pi * t / 2) ** 2)
@@ -254,7 +270,8 @@ def test_14_19_by_the_flow_in_time() -> None:
         return -np.pi * np.tan(np.pi * t / 2) * (x + s) / 2
 
     solved = solve_ivp(slope, (0.9, 0.1), x[0], rtol=1e-10, atol=1e-12).y[:, -1]
-    first, last = abar(0.9), abar(0.1)
+    first = abar(0.9)
+    last = abar(0.1)
     xi = (x[0] - np.sqrt(first) * MEAN) / np.sqrt(first * var + 1 - first)
     wanted = np.sqrt(last) * MEAN + np.sqrt(last * var + 1 - last) * xi
     np.testing.assert_allclose(solved, wanted, atol=1e-8)
@@ -276,8 +293,11 @@ def test_14_19_by_differences(var: float) -> None:
 
 def test_14_19_by_fine_chain() -> None:
     """2M in 400 rows ends where (14.19) says, to 2e-6: its (14.21), h = 0.03."""
-    var, schedule, start = 0.25, even_in_log_snr(400, -8.0, 4.0), np.array([[1.4, -0.6]])
-    model, T = oracle_eps(one_class(var), schedule), schedule.T
+    var = 0.25
+    schedule = even_in_log_snr(400, -8.0, 4.0)
+    start = np.array([[1.4, -0.6]])
+    model = oracle_eps(one_class(var), schedule)
+    T = schedule.T
     x = dict(run_steps(model, np.zeros(1, int), dpmpp_2m(schedule), 0.0, Given({0: start})))[1]
     abar = schedule.alpha_bar[T]
     xi = (start[0] - np.sqrt(abar) * MEAN) / np.sqrt(abar * var + 1 - abar)
@@ -351,8 +371,10 @@ def test_14_21_by_limit(way: tuple[float, float, float]) -> None:
 @cache
 def end(solver: Callable[[Schedule], Table], n: int, label: int, w: float) -> np.ndarray:
     """40 samples of a label of step 1's three classes at t = 1, after n rows."""
-    schedule, rng = even_in_log_snr(n, -6.0, 4.0), np.random.default_rng(4)
-    model, y = oracle_eps(three_gaussians(), schedule), np.full(40, label)
+    schedule = even_in_log_snr(n, -6.0, 4.0)
+    rng = np.random.default_rng(4)
+    model = oracle_eps(three_gaussians(), schedule)
+    y = np.full(40, label)
     return dict(run_steps(model, y, solver(schedule), w, rng))[1]
 
 
@@ -394,16 +416,20 @@ def test_14_22_by_the_last_row(solver: Callable[..., Table], var: float) -> None
         last = Table(table.t[-1:], table.s[-1:], table.rows[-1:])
         start = Given({0: np.full((1, 2), exact(t, SCHEDULE, var, 1.3))})
         found = run(oracle_eps(one_class(var), SCHEDULE), np.zeros(1, int), last, 0.0, start)
-        short = np.sqrt(data_share(t, SCHEDULE, var)) * (exact(0, SCHEDULE, var, 1.3) - MEAN)
+        short = left_by_last_row(t, SCHEDULE, var) * (exact(0, SCHEDULE, var, 1.3) - MEAN)
         np.testing.assert_allclose(found, MEAN + short, atol=1e-12)
 
 
 def test_14_22_by_regression_of_the_data() -> None:
     """sqrt(p) is the correlation of x_0 and x_t: 200,000 pairs, seed 5, 5 standard errors."""
-    rng, n, var = np.random.default_rng(5), 200_000, 0.25
+    rng = np.random.default_rng(5)
+    n = 200_000
+    var = 0.25
     for t in (2, 8):
-        abar, p = SCHEDULE.alpha_bar[t], data_share(t, SCHEDULE, var)
-        x0, eps = np.sqrt(var) * rng.standard_normal(n), rng.standard_normal(n)
+        abar = SCHEDULE.alpha_bar[t]
+        p = data_share(t, SCHEDULE, var)
+        x0 = np.sqrt(var) * rng.standard_normal(n)
+        eps = rng.standard_normal(n)
         found = np.corrcoef(x0, np.sqrt(abar) * x0 + np.sqrt(1 - abar) * eps)[0, 1]
         assert found == pytest.approx(np.sqrt(p), abs=5 * (1 - p) / np.sqrt(n))
 
@@ -411,8 +437,11 @@ def test_14_22_by_regression_of_the_data() -> None:
 @pytest.mark.parametrize("kind", [Schedule.linear, Schedule.cosine])
 def test_14_22_by_times_even_in_t(kind: Callable[[int], Schedule]) -> None:
     """Two errors of 2M, of opposite signs, both first order at last: halved, not quartered."""
-    schedule, var = kind(2**14), 0.25
-    whole, before, last = [], [], []
+    schedule = kind(2**14)
+    var = 0.25
+    whole = []
+    before = []
+    last = []
     for n in (128, 256, 4096, 8192):
         table = dpmpp_2m(schedule, n)
         whole.append(flow_error(table, schedule, var))

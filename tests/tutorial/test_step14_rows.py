@@ -19,12 +19,13 @@ from tutorial.step08_sampling import ancestral_sample
 from tutorial.step10_guidance import guided_x0
 from tutorial.step14_rows import Table, ddpm, run, run_steps, table_of, times
 
-SCHEDULE, K = Schedule.linear(20), 3
+SCHEDULE = Schedule.linear(20)
+K = 3
 MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
+)
 ALGEBRA = 1e-11  # float64, some dozens of steps of operations of order one to a hundred
 
 
@@ -63,7 +64,8 @@ class InUnit:
     num_classes: int = K
 
     def __call__(self, xt: np.ndarray, t: int, y: np.ndarray, /) -> np.ndarray:
-        signal, noise = self.schedule.alpha_bar[t] ** 0.5, (1 - self.schedule.alpha_bar[t]) ** 0.5
+        signal = self.schedule.alpha_bar[t] ** 0.5
+        noise = (1 - self.schedule.alpha_bar[t]) ** 0.5
         eps = oracle_eps(MIXTURE, self.schedule)(xt, t, y)
         x0 = (xt - noise * eps) / signal
         return {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}[self.prediction]
@@ -89,7 +91,9 @@ def test_14_1_by_impulses_of_the_two_answers(m: float) -> None:
 
 def test_14_1_by_guidance_that_is_switched() -> None:
     """m = 0 in some rows: those are rows of the conditional chain, the others of the guided one."""
-    model, y, table = oracle_eps(MIXTURE, SCHEDULE), np.array([0, 1, 2]), ddpm(SCHEDULE)
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    y = np.array([0, 1, 2])
+    table = ddpm(SCHEDULE)
     on = np.where((table.t > 5) & (table.t <= 15), 1.0, 0.0)
     rows = np.column_stack([table.rows[:, :7], on])
     path = dict(run_steps(model, y, Table(table.t, table.s, rows), 2.0, Given()))
@@ -101,7 +105,9 @@ def test_14_1_by_guidance_that_is_switched() -> None:
 
 def test_14_1_by_weights_that_multiply() -> None:
     """m = 2 with w = 1.5 is m = 1 with w = 3, and both differ from w = 1.5."""
-    model, y, table = oracle_eps(MIXTURE, SCHEDULE), np.array([0, 1, 2]), ddpm(SCHEDULE)
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    y = np.array([0, 1, 2])
+    table = ddpm(SCHEDULE)
     twice = Table(table.t, table.s, table.rows * [1, 1, 1, 1, 1, 1, 1, 2])
     x, same, less = (
         run(model, y, each, w, np.random.default_rng(0))
@@ -134,17 +140,22 @@ def test_14_2_by_three_units(prediction: str, steps: int) -> None:
     y = np.array([0, 1, 2, K])
     x, as_eps = (
         run(
-            InUnit(unit, SCHEDULE), y, ddpm(SCHEDULE, steps, unit), 1.5,
-            np.random.default_rng(1), clip=1.0,
+            InUnit(unit, SCHEDULE),
+            y,
+            ddpm(SCHEDULE, steps, unit),
+            1.5,
+            np.random.default_rng(1),
+            clip=1.0,
         )
         for unit in (prediction, "eps")
-    )  # fmt: skip
+    )
     np.testing.assert_allclose(x, as_eps, atol=ALGEBRA)
 
 
 def test_14_2_by_one_guess_of_step_10() -> None:
     """A single row to t = 0 is step 10's guess, mixed first and clipped last; inf clips nothing."""
-    model, y = oracle_eps(MIXTURE, SCHEDULE), np.arange(50) % 3
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    y = np.arange(50) % 3
     x = 2 * np.random.default_rng(2).standard_normal((50, 2))
     answers = model(x, 8, y), model(x, 8, np.full(50, K))
     for clip in (1.0, np.inf):
@@ -196,7 +207,8 @@ def test_14_3_by_impulses_of_each_column() -> None:
 @pytest.mark.parametrize("w", [-1.0, 0.0, 1.5])
 def test_14_3_by_the_loop_of_step_8(schedule: Schedule, w: float) -> None:
     """The ancestral table is the chain of step 8, draw by draw."""
-    model, y = oracle_eps(MIXTURE, schedule), np.array([0, 1, 2, K])
+    model = oracle_eps(MIXTURE, schedule)
+    y = np.array([0, 1, 2, K])
     x = run(model, y, ddpm(schedule), w, np.random.default_rng(3))
     wanted = ancestral_sample(model, y, schedule, w, np.random.default_rng(3))
     # A cosine chain starts at p = 1 / sqrt(abar_T) of some hundreds, times 1e-16.
@@ -205,10 +217,13 @@ def test_14_3_by_the_loop_of_step_8(schedule: Schedule, w: float) -> None:
 
 def test_14_3_by_states_and_draws() -> None:
     """A state a time, from the first draw on; a draw a row, used or not; no label sees another."""
-    model, y, table = oracle_eps(MIXTURE, SCHEDULE), np.array([0, K, 2]), ddpm(SCHEDULE, 7)
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    y = np.array([0, K, 2])
+    table = ddpm(SCHEDULE, 7)
     still = Table(table.t, table.s, table.rows * [1, 1, 1, 1, 0, 1, 1, 1])
     for each in (table, still):
-        noise, start = Given({0: np.full((3, 2), 0.5)}), np.full((3, 2), 0.5)
+        noise = Given({0: np.full((3, 2), 0.5)})
+        start = np.full((3, 2), 0.5)
         path = list(run_steps(model, y, each, 0.7, noise))
         assert [t for t, _ in path] == [*table.t, 0] and noise.asked == 8
         np.testing.assert_array_equal(path[0][1], start)
@@ -233,13 +248,18 @@ def test_14_3_by_a_loud_last_draw(steps: int) -> None:
 @pytest.mark.parametrize(("t", "s"), [(20, 13), (13, 12), (12, 1), (7, 2)])
 def test_14_4_by_bayes_on_iterated_noise(t: int, s: int) -> None:
     """(2.1) step by step from s to t, as a Gaussian in x_s, times q(x_s | x_0): the posterior."""
-    x0, xt, scale, var = np.array([1.3]), np.array([-0.4]), 1.0, 0.0
+    x0 = np.array([1.3])
+    xt = np.array([-0.4])
+    scale = 1.0
+    var = 0.0
     for u in range(s + 1, t + 1):
         keep = 1 - SCHEDULE.beta[u]
-        scale, var = np.sqrt(keep) * scale, keep * var + SCHEDULE.beta[u]
+        scale = np.sqrt(keep) * scale
+        var = keep * var + SCHEDULE.beta[u]
     from_xt = Gaussian(xt / scale, float(var / scale**2))
     from_x0 = Gaussian(np.sqrt(SCHEDULE.alpha_bar[s]) * x0, float(1 - SCHEDULE.alpha_bar[s]))
-    law, row = product(from_xt, from_x0), ddpm(SCHEDULE, [t, s]).rows[0]
+    law = product(from_xt, from_x0)
+    row = ddpm(SCHEDULE, [t, s]).rows[0]
     np.testing.assert_allclose(row[2] * x0 + row[3] * xt, law.mean, atol=1e-13)
     assert row[4] ** 2 == pytest.approx(law.var, abs=1e-14)
 
@@ -249,7 +269,8 @@ def test_14_4_by_a_shorter_schedule() -> None:
     schedule = Schedule.linear(100)
     kept = schedule.alpha_bar[::5]
     shorter = Schedule(np.concatenate([[0.0], 1 - kept[1:] / kept[:-1]]))
-    strided, full = ddpm(schedule, 20), ddpm(shorter)
+    strided = ddpm(schedule, 20)
+    full = ddpm(shorter)
     np.testing.assert_array_equal(strided.t, 5 * full.t)
     np.testing.assert_allclose(strided.rows, full.rows, rtol=1e-12, atol=1e-13)
 
@@ -259,7 +280,9 @@ def test_14_4_by_regression_on_chains() -> None:
 
     100,000 chains, seed 5; 5 standard errors each, a false alarm in a million or so.
     """
-    rng, n, x = np.random.default_rng(5), 100_000, np.zeros(100_000)
+    rng = np.random.default_rng(5)
+    n = 100_000
+    x = np.zeros(100_000)
     early = x
     for u in range(1, 7):
         x = np.sqrt(1 - SCHEDULE.beta[u]) * x + np.sqrt(SCHEDULE.beta[u]) * rng.standard_normal(n)
@@ -307,7 +330,8 @@ def test_14_3_by_columns_of_table_of() -> None:
     """Numbers stand for whole columns, and p, q are of the network's unit at each t."""
     t, s = times(SCHEDULE, 4)
     table = table_of(SCHEDULE, t, s, "v", np.arange(4.0), 2.0, 0.0, 0.5, -1.0, 1.0)
-    signal, noise = np.sqrt(SCHEDULE.alpha_bar[t]), np.sqrt(1 - SCHEDULE.alpha_bar[t])
+    signal = np.sqrt(SCHEDULE.alpha_bar[t])
+    noise = np.sqrt(1 - SCHEDULE.alpha_bar[t])
     ones = np.ones(4)
     wanted = [signal, -noise, np.arange(4.0), 2 * ones, 0 * ones, 0.5 * ones, -ones, ones]
     np.testing.assert_allclose(table.rows, np.stack(wanted, 1), atol=1e-15)

@@ -20,7 +20,8 @@ from tutorial.contract import Denoiser
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step08_sampling import ancestral_steps
 from tutorial.step10_guidance_score import tilt
-from tutorial.step13_log_snr import algorithm_2, log_snr_grid, schedule_from
+from tutorial.step13_log_snr import algorithm_2
+from tutorial.step13_process import log_snr_grid, schedule_from
 from tutorial.step14_ddim import ddim
 from tutorial.step14_rows import run, run_steps
 from tutorial.step15_gaussian import EXAMPLE, TwoGaussians, ddim_law, ddpm_law, sampled, score_at
@@ -47,8 +48,10 @@ class Impulses:
 @cache
 def finite_law(pair: str, w: float, kind: str, T: int) -> tuple[np.ndarray, float]:
     """Mean and variance of what T steps of a sampler end in, exactly."""
-    log_snr, y = log_snr_grid(T), np.zeros(T + 3, dtype=int)
-    schedule, rng = schedule_from(log_snr), Impulses()
+    log_snr = log_snr_grid(T)
+    y = np.zeros(T + 3, dtype=int)
+    schedule = schedule_from(log_snr)
+    rng = Impulses()
     model = TwoGaussians(*PAIRS[pair], schedule)
     if kind == "DDIM":
         x = run(model, y, ddim(schedule), w, rng)
@@ -75,7 +78,8 @@ def moments_by_ode(pair: str, w: float, noise: bool) -> tuple[np.ndarray, float]
     given_y, var_all = PAIRS[pair]
 
     def slope(log_tau: float, state: np.ndarray) -> np.ndarray:
-        tau, (*M, V) = np.exp(log_tau), state
+        tau = np.exp(log_tau)
+        *M, V = state
         k = (1 + w) / (given_y.var + tau) - w / (var_all + tau)
         c = (1 + w) * given_y.mean / (given_y.var + tau)
         half = 1.0 if noise else 0.5
@@ -283,7 +287,8 @@ def transport(w: float, share: float, noise: float) -> tuple[np.ndarray, np.ndar
     A chain dx = -share s dtau and noise of variance `noise` |dtau|, run towards smaller tau, moves
     a density p by dp / dtau = share (s p)' - noise p'' / 2.
     """
-    h, x = 1e-3, np.linspace(-3, 3, 13)
+    h = 1e-3
+    x = np.linspace(-3, 3, 13)
 
     def flow(x: np.ndarray) -> np.ndarray:
         both = np.stack([x, x], 1)

@@ -16,7 +16,7 @@ from scipy.ndimage import map_coordinates
 
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps
-from tutorial.step13_log_snr import log_snr_grid, schedule_from
+from tutorial.step13_process import log_snr_grid, schedule_from
 from tutorial.step14_ddim import ddim
 from tutorial.step14_rows import run
 from tutorial.step15_overshoot import TABLE, guided_samples, summary
@@ -63,7 +63,8 @@ def of_ddim(w: float, T: int = 256) -> tuple[float, float, float]:
     """Height and variances of DDIM's x_0: the map on a grid of step 0.25, to 5 deviations."""
     start, p = square(5.0, 41)
     schedule = schedule_from(log_snr_grid(T))
-    model, y = oracle_eps(THREE, schedule), np.zeros(len(p), dtype=int)
+    model = oracle_eps(THREE, schedule)
+    y = np.zeros(len(p), dtype=int)
     mean, cov = moments_on_grid(run(model, y, ddim(schedule), w, Start(start)), p)
     return mean[1], cov[0, 0], cov[1, 1]
 
@@ -99,7 +100,8 @@ def of_algorithm_2(w: float, T: int = 256, v: float = 0.3) -> tuple[float, float
         x0 = (z - sigma[k] * eps_of_top(z, grid[k], w)) / a[k]
         kept = np.exp(grid[k] - grid[k + 1])
         mean = kept * a[k + 1] / a[k] * z + (1 - kept) * a[k + 1] * x0
-        narrow, wide = (1 - kept) * sigma[k + 1] ** 2, (1 - kept) * sigma[k] ** 2
+        narrow = (1 - kept) * sigma[k + 1] ** 2
+        wide = (1 - kept) * sigma[k] ** 2
         noise = np.sqrt(narrow ** (1 - v) * wide**v)
         seen = spline(np.clip(axis[:, None] + noise * nodes, -6, 6))  # (61, 9, 61)
         smooth = np.einsum("iqj,q->ij", seen, shares / shares.sum())

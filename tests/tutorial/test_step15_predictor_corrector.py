@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 from scipy.stats import norm
 
+from tutorial.contract import last
 from tutorial.step00_notation import Gaussian, Schedule
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step07_oracle import oracle_eps
@@ -19,9 +18,11 @@ from tutorial.step15_predictor_corrector import (
     chain_variance,
     levels,
     predictor_corrector_steps,
+    split_score,
 )
 
-THREE, OTHER = three_gaussians(), (Gaussian(np.array([0.9, -1.3]), 0.3), 1.1)
+THREE = three_gaussians()
+OTHER = (Gaussian(np.array([0.9, -1.3]), 0.3), 1.1)
 POINTS = np.array([[0.2, -0.3], [-1.4, 0.9], [0.5, 1.1], [2.5, -2.0]])
 SPLITS = [(0.0, 4.0), (2.0, 2.0), (4.0, 0.0), (1.0, 3.0)]  # all of weight 2
 
@@ -52,7 +53,8 @@ class Given:
 @pytest.mark.parametrize(("a", "b"), SPLITS)
 def test_15_13_by_scores_of_a_mixture(a: float, b: float) -> None:
     """No Gaussian is needed: the guided score of three classes, at three times."""
-    schedule, y = Schedule.cosine(50), np.array([0, 1, 2, 0])
+    schedule = Schedule.cosine(50)
+    y = np.array([0, 1, 2, 0])
     for t in (1, 20, 50):
         s_w, s_a, s_b = (
             guided_score(POINTS, t, y, w, THREE, schedule) for w in ((a + b) / 2, a, b)
@@ -64,11 +66,14 @@ def test_15_13_by_scores_of_a_mixture(a: float, b: float) -> None:
 @pytest.mark.parametrize(("a", "b"), SPLITS)
 def test_15_13_by_densities(a: float, b: float) -> None:
     """The tilt of weight w is the geometric mean of those of a and b; SciPy's slope of it."""
-    schedule, y, t = Schedule.cosine(50), np.array([0, 1, 2, 0]), 20
+    schedule = Schedule.cosine(50)
+    y = np.array([0, 1, 2, 0])
+    t = 20
     log_w, log_a, log_b = (log_tilted(POINTS, t, y, w, THREE, schedule) for w in (2.0, a, b))
     np.testing.assert_allclose(log_w, (log_a + log_b) / 2, atol=1e-11)
     given_y, var_all = OTHER
-    h, tau = 1e-5, 0.6
+    h = 1e-5
+    tau = 0.6
 
     def log_p(x: np.ndarray, w: float) -> np.ndarray:
         of_y = norm.logpdf(x, given_y.mean, (given_y.var + tau) ** 0.5)
@@ -76,6 +81,7 @@ def test_15_13_by_densities(a: float, b: float) -> None:
 
     slope = sum(log_p(POINTS + h, w) - log_p(POINTS - h, w) for w in (a, b)) / (4 * h)
     np.testing.assert_allclose(score_at(POINTS, tau, 2.0, *OTHER), slope, atol=1e-8)
+    np.testing.assert_allclose(split_score(POINTS, tau, a, b, *OTHER), slope, atol=1e-8)
 
 
 @pytest.mark.parametrize(("a", "b"), SPLITS)
@@ -85,11 +91,9 @@ def test_15_14_by_small_steps_of_the_reverse_chain(a: float, b: float) -> None:
     In x = x_t / sqrt(abar). The same z in both: they differ by the square of the step, 1% of it
     at a step 10 times smaller, and by z times a power 3/2.
     """
-    y, z, tau = (
-        np.array([0, 1, 2, 0]),
-        np.array([[0.3, -1.0], [1.2, 0.1], [-0.4, 0.8], [0.0, 0.5]]),
-        0.4,
-    )
+    y = np.array([0, 1, 2, 0])
+    z = np.array([[0.3, -1.0], [1.2, 0.1], [-0.4, 0.8], [0.0, 0.5]])
+    tau = 0.4
     gaps = []
     for step in (1e-3, 1e-4):
         abar = 1 / (1 + np.array([tau - step, tau]))
@@ -121,10 +125,11 @@ def test_15_14_by_chains_of_one_noise(a: float, b: float) -> None:
     apart = []
     for count in (400, 800):
         rng = np.random.default_rng(14)
-        start, taus = 100 * rng.standard_normal((200, 2)), levels(count)
+        start = 100 * rng.standard_normal((200, 2))
+        taus = levels(count)
         z = rng.standard_normal((count, 200, 2))
         ends = [
-            deque(predictor_corrector_steps(start, taus, *split, 1, *EXAMPLE, Given(*z)), 1).pop()
+            last(predictor_corrector_steps(start, taus, *split, 1, *EXAMPLE, Given(*z)))
             for split in ((0.0, 4.0), (a, b))
         ]
         apart.append(np.sqrt(((ends[0] - ends[1]) ** 2).mean()))
@@ -149,7 +154,7 @@ def exact_law(
     draws = n * (len(taus) - 1)
     start = np.zeros((draws + 2, 2))
     start[-1] = taus[0] ** 0.5
-    x = deque(predictor_corrector_steps(start, taus, a, b, n, *pair, Impulses()), 1).pop()
+    x = last(predictor_corrector_steps(start, taus, a, b, n, *pair, Impulses()))
     return x[0], float(((x[1:] - x[0]) ** 2).sum(0)[0])
 
 
@@ -211,9 +216,10 @@ def test_15_16_by_numbers_in_the_text(a: float, b: float, n: int, said: float) -
 
 def test_15_16_by_simulation() -> None:
     """10,000 chains, two correctors a level: 5 standard errors of a normal variance (seed 16)."""
-    rng, taus = np.random.default_rng(16), levels(60, high=30.0, low=0.01)
+    rng = np.random.default_rng(16)
+    taus = levels(60, high=30.0, low=0.01)
     start = 30.0**0.5 * rng.standard_normal((10_000, 2))
-    x = deque(predictor_corrector_steps(start, taus, 0.0, 2.0, 2, *OTHER, rng), 1).pop()
+    x = last(predictor_corrector_steps(start, taus, 0.0, 2.0, 2, *OTHER, rng))
     V = chain_variance(taus, 0.0, 2.0, 2, *OTHER)
     assert abs(x.var(0).mean() - V) < 5 * V * (2 / x.size) ** 0.5
 

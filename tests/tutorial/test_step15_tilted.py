@@ -11,13 +11,15 @@ from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step08_sampling import dkw_bound
 from tutorial.step15_tilted import keep, moments_on_grid, slope_in_w, tilted_mass, tilted_on_grid
 
-THREE, K = three_gaussians(), 3
+THREE = three_gaussians()
+K = 3
 MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
     np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
     np.array([0.5, 0.3, 0.2]),
-)  # fmt: skip
-HALF, SIDE = 6.0, 151  # what MIXTURE needs; a step of 0.08 against deviations of 0.35 and more
+)
+HALF = 6.0
+SIDE = 151  # what MIXTURE needs; a step of 0.08 against deviations of 0.35 and more
 WEIGHTS = [-0.6, 0.0, 1.0, 3.0]
 
 
@@ -122,7 +124,8 @@ def test_15_2_by_gauss_hermite(y: int, w: float) -> None:
 @pytest.mark.parametrize("w", [-0.6, 1.0, 3.0])
 def test_15_2_by_integral_on_a_line(w: float) -> None:
     """Two classes that differ along one axis: there Z is one integral, done by `quad`."""
-    means, share = np.array([[1.0, 0.3], [-1.0, 0.3]]), np.array([0.3, 0.7])
+    means = np.array([[1.0, 0.3], [-1.0, 0.3]])
+    share = np.array([0.3, 0.7])
     mixture = GaussianMixture(means, np.tile(0.4 * np.eye(2), (2, 1, 1)), share)
 
     def integrand(x: float) -> float:
@@ -153,7 +156,8 @@ def test_15_3_by_law_of_those_kept(asked: tuple[np.ndarray, np.ndarray]) -> None
     """Both coordinates against the grid's distribution, (8.10) at 1e-6; the class itself fails."""
     x, kept = asked
     _, p = tilted_on_grid(MIXTURE, 1, 2.0, HALF, 301)
-    mass, bound = p.reshape(301, 301), dkw_bound(int(kept.sum()), 1e-6)
+    mass = p.reshape(301, 301)
+    bound = dkw_bound(int(kept.sum()), 1e-6)
     axis = np.linspace(-HALF, HALF, 301)
     for i in (0, 1):
         of_axis = mass.sum(i)  # the sum over rows leaves the first coordinate
@@ -205,7 +209,8 @@ def test_15_3_by_refusal_of_negative_w() -> None:
 @pytest.mark.parametrize("y", range(K))
 def test_15_4_by_finite_difference(y: int, w: float) -> None:
     """Of the means of three functions in w; by Gauss-Hermite for the coordinates."""
-    h, (points, p) = 1e-3, tilted_on_grid(MIXTURE, y, w, HALF, SIDE)
+    h = 1e-3
+    points, p = tilted_on_grid(MIXTURE, y, w, HALF, SIDE)
     (_, after, _), (_, before, _) = (by_hermite(y, w + step) for step in (h, -h))
     found = [slope_in_w(points[:, i], y, MIXTURE, points, p) for i in (0, 1)]
     # h^2 / 6 times a third derivative of order 1, and 1e-6 of the quadrature over 2 h
@@ -231,7 +236,8 @@ def test_15_4_by_kept_samples(y: int, w: float) -> None:
 def test_15_4_by_growing_relevance() -> None:
     """The mean of log p(y | x) grows with w: by its variance, added up over w (Gauss, 10 nodes)."""
     nodes, shares = np.polynomial.legendre.leggauss(10)
-    values, slopes = [], []
+    values = []
+    slopes = []
     for w in (0.0, *(1.5 + 1.5 * nodes), 3.0):
         points, p = tilted_on_grid(MIXTURE, 0, float(w), HALF, SIDE)
         sure = MIXTURE.log_class_probability(points)[:, 0]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 import pytest
 import sympy
 
+from tutorial.contract import last
 from tutorial.step00_notation import Gaussian
 from tutorial.step10_guidance_score import tilt
 from tutorial.step15_gaussian import EXAMPLE, score_at
@@ -45,7 +44,8 @@ def level(w: float, tau: float) -> Gaussian:
 
 def after(w: float, tau: float, step: float, n: int, start: Gaussian) -> tuple[np.ndarray, float]:
     """Mean and variance after n of the lesson's steps, exactly."""
-    x, rng = np.tile(start.mean, (n + 2, 1)), Impulses()
+    x = np.tile(start.mean, (n + 2, 1))
+    rng = Impulses()
     x[-1] += start.var**0.5
     for _ in range(n):
         x = langevin(x, tau, w, step, of_gaussians(*OTHER), rng)
@@ -87,14 +87,16 @@ def test_16_5_by_impulses(w: float, tau: float, step: float) -> None:
 
 def test_16_4_by_differential_equation() -> None:
     """Small steps: what is off decays as e^(-k r / 2), at the rate of the step."""
-    law, r = level(2.0, 0.3), 0.7
+    law = level(2.0, 0.3)
+    r = 0.7
     fine = [corrected(START, law, r / n, n).mean for n in (1000, 2000)]
     exact = law.mean + np.exp(-r / law.var / 2) * (START.mean - law.mean)
     np.testing.assert_allclose(2 * fine[1] - fine[0], exact, atol=1e-5)
 
 
 def test_16_5_by_differential_equation() -> None:
-    law, r = level(2.0, 0.3), 0.7
+    law = level(2.0, 0.3)
+    r = 0.7
     fine = [corrected(START, law, r / n, n).var for n in (1000, 2000)]
     exact = law.var + np.exp(-r / law.var) * (START.var - law.var)
     assert 2 * fine[1] - fine[0] == pytest.approx(exact, abs=1e-5)
@@ -102,11 +104,13 @@ def test_16_5_by_differential_equation() -> None:
 
 def test_16_5_by_simulation_of_a_chain() -> None:
     """10,000 chains of all levels; 5 standard errors of mean and variance (seed 5)."""
-    rng, taus = np.random.default_rng(5), levels(12, 1e3, 0.1)
+    rng = np.random.default_rng(5)
+    taus = levels(12, 1e3, 0.1)
     for w, n, rho in ((2.0, 0, 0.2), (2.0, 2, 0.5)):
         start = 1e3**0.5 * rng.standard_normal((10_000, 2))
         chain = corrected_steps(start, taus, w, n, rho, 0.3, of_gaussians(*OTHER), rng)
-        x, law = deque(chain, maxlen=1).pop(), chain_law(taus, w, n, rho, *OTHER)
+        x = last(chain)
+        law = chain_law(taus, w, n, rho, *OTHER)
         assert (np.abs(x.mean(0) - law.mean) < 5 * (law.var / len(x)) ** 0.5).all()
         assert abs(x.var(0).mean() / law.var - 1) < 5 / len(x) ** 0.5
 
@@ -146,6 +150,7 @@ def test_16_6_by_how_much_too_wide() -> None:
 
 def test_16_6_by_three_classes() -> None:
     """12 correctors bring the top class to where quadrature has it, DDIM does not (step 15)."""
-    x, error = top_class(3.0, 12), (0.226 / 3000) ** 0.5
+    x = top_class(3.0, 12)
+    error = (0.226 / 3000) ** 0.5
     assert abs(x[:, 1].mean() - 1.526) < 5 * error
     assert top_class(3.0, 0)[:, 1].mean() > 2.2

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
 from scipy.stats import norm
 
+from tutorial.contract import last
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step10_guidance_score import tilt
 from tutorial.step15_gaussian import EXAMPLE, ddpm_law
@@ -29,14 +28,18 @@ from tutorial.step16_levels import of_gaussians, of_mixture
 @pytest.mark.parametrize("w", [-0.5, 1.0, 3.0])
 def test_16_7_by_slopes_of_densities(w: float) -> None:
     """One step; gamma (gamma - 1) / 2 and scores by differences of SciPy's log densities."""
-    x, h, gamma, total = np.array([[0.3, -2.0], [1.4, 0.2]]), 1e-5, 1 + w, 0.0
+    x = np.array([[0.3, -2.0], [1.4, 0.2]])
+    h = 1e-5
+    gamma = 1 + w
+    total = 0.0
     for i, mean in enumerate(EXAMPLE[0].mean):
 
         def ratio(a: np.ndarray, mean: float = mean) -> np.ndarray:
             return norm.logpdf(a, mean, 1.6**0.5) - norm.logpdf(a, 0, 2.6**0.5)
 
         total = total + ((ratio(x[:, i] + h) - ratio(x[:, i] - h)) / (2 * h)) ** 2
-    rng, taus = np.random.default_rng(0), np.array([0.6, 0.55])
+    rng = np.random.default_rng(0)
+    taus = np.array([0.6, 0.55])
     (_, log_weights), *_ = weighted_steps(x, taus, w, of_gaussians(*EXAMPLE), rng, below=0.0)
     expected = 0.05 * gamma * (gamma - 1) / 2 * total
     np.testing.assert_allclose(log_weights, expected, rtol=1e-6)
@@ -45,11 +48,13 @@ def test_16_7_by_slopes_of_densities(w: float) -> None:
 @pytest.mark.parametrize("correctors", [0, 1])
 def test_16_7_by_mass_of_three_classes(correctors: int) -> None:
     """The mean weight is a mass of step 15, correctors or not: 200 levels (seed 7)."""
-    rng, taus, three = np.random.default_rng(7), levels(200, 400.0, 1e-3), three_gaussians()
+    rng = np.random.default_rng(7)
+    taus = levels(200, 400.0, 1e-3)
+    three = three_gaussians()
     start = 20 * rng.standard_normal((3000, 2))
-    _, log_weights = deque(
-        weighted_steps(start, taus, 0.5, of_mixture(three, 0), rng, 0.0, correctors, 0.25), 1
-    ).pop()
+    scores = of_mixture(three, 0)
+    chain = weighted_steps(start, taus, 0.5, scores, rng, 0.0, correctors, 0.25)
+    _, log_weights = last(chain)
     weights = np.exp(log_weights)
     error = weights.std() / len(weights) ** 0.5
     mass = tilted_mass(three, 0, 0.5)
@@ -59,11 +64,14 @@ def test_16_7_by_mass_of_three_classes(correctors: int) -> None:
 
 def test_16_8_by_tilt_of_a_class_moved_from_the_middle() -> None:
     """Mean and variance of EXAMPLE, resampled; DDPM's own are far away (seed 8)."""
-    rng, w, n = np.random.default_rng(8), 2.0, 6000
+    rng = np.random.default_rng(8)
+    w = 2.0
+    n = 6000
     start = 100 * rng.standard_normal((n, 2))
     chain = weighted_steps(start, levels(400, 1e4, 1e-3), w, of_gaussians(*EXAMPLE), rng)
-    x, log_weights = deque(chain, maxlen=1).pop()
-    law, mean = tilt(*EXAMPLE, w), mean_of(x, log_weights)
+    x, log_weights = last(chain)
+    law = tilt(*EXAMPLE, w)
+    mean = mean_of(x, log_weights)
     var = mean_of((x - mean) ** 2, log_weights).mean()
     # As good as n / 2 at least, times two for those drawn twice; 4% for the finite steps.
     error = (law.var * 4 / n) ** 0.5
@@ -82,11 +90,9 @@ def test_16_8_by_quadrature_of_the_mass(w: float) -> None:
 
 def test_16_8_by_resampling_one_step() -> None:
     """All weights become their mean, so that the mass goes on with them."""
-    x, taus, scores = (
-        np.array([[3.0, 0.0], [0.0, 1.0]]),
-        np.array([2.0, 1.0]),
-        of_gaussians(*EXAMPLE),
-    )
+    x = np.array([[3.0, 0.0], [0.0, 1.0]])
+    taus = np.array([2.0, 1.0])
+    scores = of_gaussians(*EXAMPLE)
     before, after = (
         next(weighted_steps(x, taus, 2.0, scores, np.random.default_rng(0), below))[1]
         for below in (0.0, 2.0)
@@ -97,8 +103,10 @@ def test_16_8_by_resampling_one_step() -> None:
 
 def test_16_8_by_exact_law_of_a_run() -> None:
     """Samples against the recursion for the same levels: 5 standard errors."""
-    (x, log_weights), (mass, V) = one_run(1.0, 5000), exact(levels(400, 1e4, 1e-3), 1.0, 1)
-    weights, square = np.exp(log_weights), (x**2).mean(1)
+    x, log_weights = one_run(1.0, 5000)
+    mass, V = exact(levels(400, 1e4, 1e-3), 1.0, 1)
+    weights = np.exp(log_weights)
+    square = (x**2).mean(1)
     n = len(x) ** 0.5
     assert abs(weights.mean() - mass**2) < 5 * weights.std() / n
     error = (weights * (square - V)).std() / weights.mean() / n
@@ -145,7 +153,8 @@ def test_16_10_by_walking() -> None:
     for u in (0.0, 0.3, 0.99):
         chosen = []
         for j in range(4):
-            point, i = (j + u) * weights.mean(), 0
+            point = (j + u) * weights.mean()
+            i = 0
             while weights[: i + 1].sum() <= point:
                 i += 1
             chosen.append(i)
@@ -155,8 +164,10 @@ def test_16_10_by_walking() -> None:
 @pytest.mark.parametrize("power", [1, 2])
 def test_16_11_by_quadrature(power: int) -> None:
     """One step that ends at tau = 0 and adds no noise: e^(a x^2) over N(0, tau), by SciPy."""
-    w, tau = 2.0, 0.3
-    k, k_all = 1 / (1 + tau), 1 / (2 + tau)
+    w = 2.0
+    tau = 0.3
+    k = 1 / (1 + tau)
+    k_all = 1 / (2 + tau)
 
     def integral(degree: int) -> float:
         def f(x: float) -> float:
@@ -176,8 +187,10 @@ def test_16_11_by_differential_equation(w: float, power: int) -> None:
     law, S = CENTRED
 
     def slope(log_tau: float, state: np.ndarray) -> np.ndarray:
-        tau, V = np.exp(log_tau), state[0]
-        k, k_all = 1 / (law.var + tau), 1 / (S + tau)
+        tau = np.exp(log_tau)
+        V = state[0]
+        k = 1 / (law.var + tau)
+        k_all = 1 / (S + tau)
         a = power * w * (1 + w) / 2 * (k - k_all) ** 2
         return -tau * np.array([1 - 2 * ((1 + w) * k - w * k_all) * V + 2 * a * V * V, a * V])
 

@@ -39,7 +39,8 @@ def slope(x: np.ndarray, tau: float, w: float, mixture: GaussianMixture) -> np.n
 def test_16_12_by_mean_of_the_data(tau: float, w: float) -> None:
     """The score of the noised tilt from the mean of x_0: 1e-6 of the difference over 2 h."""
     for x in (np.array([0.4, 0.3]), np.array([-0.8, 1.2])):
-        guided, missed = mix(of_mixture(THREE, 0)(x[None], tau), w)[0], slope(x, tau, w, THREE)
+        guided = mix(of_mixture(THREE, 0)(x[None], tau), w)[0]
+        missed = slope(x, tau, w, THREE)
         np.testing.assert_allclose(
             guided + missed, noised_tilt_score(x, tau, 0, w, THREE), atol=1e-6
         )
@@ -48,7 +49,9 @@ def test_16_12_by_mean_of_the_data(tau: float, w: float) -> None:
 
 def test_16_12_by_density_of_the_noised_tilt() -> None:
     """log of q_bar less log q, by a sum of densities: the same but for one constant."""
-    tau, w, axis = 0.5, 3.0, np.linspace(-5, 5, 501)
+    tau = 0.5
+    w = 3.0
+    axis = np.linspace(-5, 5, 501)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     q_0 = np.exp(log_level(grid, 0.0, 0, w, THREE))
     points = np.array([[0.4, 0.3], [-0.8, 1.2], [0.0, 2.0]])

@@ -42,12 +42,15 @@ def test_16_1_by_finite_difference(w: float) -> None:
 
 def test_16_1_by_waiting_samples() -> None:
     """Exact samples of the tilted law stay so; with the score of all data they leave (seed 16)."""
-    rng, w, step = np.random.default_rng(16), 3.0, 0.02
+    rng = np.random.default_rng(16)
+    w = 3.0
+    step = 0.02
     start = THREE.means[0] + 0.5 * rng.standard_normal((6000, 2))
     start = start[keep(start, 0, w, THREE, rng)]
     mean, cov = moments_on_grid(*tilted_on_grid(THREE, 0, w))
     error = (np.diag(cov) / len(start)) ** 0.5
-    x, other = start, start
+    x = start
+    other = start
     for _ in range(60):
         x = langevin(x, 0.0, w, step, of_mixture(THREE, 0), rng)
         other = langevin(other, 0.0, -1.0, step, of_mixture(THREE, 0), rng)

@@ -17,8 +17,10 @@ from tutorial.step17_apg import apg, moved, project, remembering, run_apg
 from tutorial.step17_rules import plain, run_rule, top_class
 
 COND, NULL, XT = np.random.default_rng(0).standard_normal((3, 40, 3, 5))
-P, Q = 1.6, -1.3
-GUESS, D = P * XT + Q * COND, Q * (COND - NULL)
+P = 1.6
+Q = -1.3
+GUESS = P * XT + Q * COND
+D = Q * (COND - NULL)
 ALGEBRA = 1e-12  # float64, dozens of operations on numbers of order ten
 
 
@@ -63,7 +65,8 @@ def test_17_6_by_moving_the_data() -> None:
     still = top_class(n=500)
     # The start is not moved: it lacks sqrt(abar_T) v, 5e-5 of 6.
     np.testing.assert_allclose(moved((6.0, 0.0), plain, 500), still, atol=3e-4)
-    aside, here = moved((6.0, 0.0), apg, 2000), top_class(apg, n=2000)
+    aside = moved((6.0, 0.0), apg, 2000)
+    here = top_class(apg, n=2000)
     assert aside[:, 1].mean() == pytest.approx(2.34, abs=5 * (0.08 / 2000) ** 0.5)
     assert here[:, 1].mean() == pytest.approx(1.52, abs=5 * (0.24 / 2000) ** 0.5)
     assert here[:, 0].var() < 0.06 < 0.2 < aside[:, 0].var()  # .043 and .244, within a sixth
@@ -98,10 +101,12 @@ def test_17_7_by_samples() -> None:
 class Constant:
     """An eps-network whose difference between the labels is `d` everywhere."""
 
-    num_classes, prediction = 1, "eps"
+    num_classes = 1
+    prediction = "eps"
 
     def __init__(self, schedule: Schedule, d: float) -> None:
-        self.schedule, self.d = schedule, d
+        self.schedule = schedule
+        self.d = d
 
     def __call__(self, xt: np.ndarray, t: int, y: np.ndarray) -> np.ndarray:
         abar = self.schedule.alpha_bar[t]  # the guess of the data is d with a label, and else 0
@@ -110,15 +115,23 @@ class Constant:
 
 def test_17_8_by_geometric_series() -> None:
     """A constant difference: the last row's guess is d + w d (1 - beta^n) / (1 - beta)."""
-    schedule, y, n, beta, w, d = Schedule.cosine(50), np.zeros(2, int), 5, -0.5, 3.0, 0.7
-    model, rng = Constant(schedule, d), np.random.default_rng(0)
+    schedule = Schedule.cosine(50)
+    y = np.zeros(2, int)
+    n = 5
+    beta = -0.5
+    w = 3.0
+    d = 0.7
+    model = Constant(schedule, d)
+    rng = np.random.default_rng(0)
     x = run_apg(model, y, ddim(schedule, n), w, rng, eta=1.0, beta=beta)
     np.testing.assert_allclose(x, d + w * d * (1 - beta**n) / (1 - beta), atol=1e-10)
 
 
 def test_17_8_by_neutral_momentum() -> None:
-    schedule, y = Schedule.cosine(40), np.arange(9) % 3
-    model, table = oracle_eps(three_gaussians(), schedule), ddpm(schedule, 12)
+    schedule = Schedule.cosine(40)
+    y = np.arange(9) % 3
+    model = oracle_eps(three_gaussians(), schedule)
+    table = ddpm(schedule, 12)
     a = run_apg(model, y, table, 2.0, np.random.default_rng(0), eta=1.0, beta=0.0)
     np.testing.assert_allclose(a, run(model, y, table, 2.0, np.random.default_rng(0)), atol=1e-11)
     # Without memory it is the rule of (17.7), whatever of the difference that keeps.
@@ -146,7 +159,8 @@ def test_17_9_by_pythagoras(w: float) -> None:
 
 def test_17_9_by_two_dimensions() -> None:
     """In the plane: a guess straight up, D at 30 degrees from it. Across is sin, along is cos."""
-    up, angle = np.array([[0.0, 2.0]]), np.pi / 6
+    up = np.array([[0.0, 2.0]])
+    angle = np.pi / 6
     d = np.array([[np.sin(angle), np.cos(angle)]])
     x0 = apg(up, up - d, 3.0, up, 0.0, 1.0, eta=0.0)
     np.testing.assert_allclose(x0, [[1.5, 2.0]], atol=1e-15)

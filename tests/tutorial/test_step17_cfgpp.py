@@ -15,7 +15,8 @@ from tutorial.step14_rows import Table, ddpm, run
 from tutorial.step17_cfgpp import as_ddim, cfgpp, weights_of_ddim, with_interval
 from tutorial.step17_rules import top_class
 
-SCHEDULE, Y = Schedule.cosine(40), np.arange(30) % 3
+SCHEDULE = Schedule.cosine(40)
+Y = np.arange(30) % 3
 MODEL = oracle_eps(three_gaussians(), SCHEDULE)
 ALGEBRA = 1e-10  # float64, dozens of rows, and 1 / sqrt(abar_T) = 5e2
 
@@ -75,7 +76,8 @@ class InUnit:
     num_classes: int = 3
 
     def __call__(self, xt: np.ndarray, t: int, y: np.ndarray) -> np.ndarray:
-        signal, noise = SCHEDULE.alpha_bar[t] ** 0.5, (1 - SCHEDULE.alpha_bar[t]) ** 0.5
+        signal = SCHEDULE.alpha_bar[t] ** 0.5
+        noise = (1 - SCHEDULE.alpha_bar[t]) ** 0.5
         eps = MODEL(xt, t, y)
         x0 = (xt - noise * eps) / signal
         return {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}[self.prediction]
@@ -85,9 +87,11 @@ class InUnit:
 @pytest.mark.parametrize("scale", [0.0, 0.6, 1.0])
 def test_17_16_by_the_papers_algorithm(scale: float, prediction: str) -> None:
     """Guess with the mix of this scale, renoise with the null eps, from the oracle's eps alone."""
-    x, null = np.random.default_rng(0).standard_normal((30, 2)), np.full(30, 3)
+    x = np.random.default_rng(0).standard_normal((30, 2))
+    null = np.full(30, 3)
     for t, s in zip(range(40, 0, -4), range(36, -1, -4), strict=True):
-        eps_null, eps_y = MODEL(x, t, null), MODEL(x, t, Y)
+        eps_null = MODEL(x, t, null)
+        eps_y = MODEL(x, t, Y)
         mix = eps_null + scale * (eps_y - eps_null)
         abar_t, abar_s = SCHEDULE.alpha_bar[[t, s]]
         x0 = (x - np.sqrt(1 - abar_t) * mix) / np.sqrt(abar_t)

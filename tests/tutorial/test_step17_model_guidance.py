@@ -32,11 +32,19 @@ def test_17_19_by_the_mean_of_targets() -> None:
 
     Tested against functions of x_t: the residual must be uncorrelated with each.
     """
-    mixture, schedule, t, n, w = three_gaussians(), Schedule.cosine(100), 40, 40_000, 0.6
-    rng, model = np.random.default_rng(1), oracle_eps(mixture, schedule)
-    (x0, y), eps = mixture.sample(n, rng), rng.standard_normal((n, 2))
+    mixture = three_gaussians()
+    schedule = Schedule.cosine(100)
+    t = 40
+    n = 40_000
+    w = 0.6
+    rng = np.random.default_rng(1)
+    model = oracle_eps(mixture, schedule)
+    x0, y = mixture.sample(n, rng)
+    eps = rng.standard_normal((n, 2))
     xt = xt_from_x0(x0, eps, t, schedule)
-    best, null, now = model(xt, t, y), model(xt, t, np.full(n, 3)), np.sin(2 * xt)
+    best = model(xt, t, y)
+    null = model(xt, t, np.full(n, 3))
+    now = np.sin(2 * xt)
     residual = target(eps, now, null, w) - next_round(best, now, null, w)
     for f in (np.ones_like(xt), xt, np.cos(3 * xt), np.where(y[:, None] == 1, xt, 0)):
         product = (residual * f).sum(1)
@@ -81,7 +89,8 @@ def test_17_21_by_the_plain_start() -> None:
 def test_17_21_by_least_squares() -> None:
     """One label, one x_t: the constant that is nearest to many targets is their mean."""
     eps = np.random.default_rng(2).standard_normal((10_000, 1)) + 0.3
-    now, null = np.full_like(eps, 2.0), np.full_like(eps, -1.0)
+    now = np.full_like(eps, 2.0)
+    null = np.full_like(eps, -1.0)
     nearest = np.linalg.lstsq(np.ones_like(eps), target(eps, now, null, 0.4))[0][0, 0]
     wanted = next_round(eps.mean(0)[None], now[:1], null[:1], 0.4)[0, 0]
     assert nearest == pytest.approx(wanted, abs=1e-10)
@@ -89,7 +98,8 @@ def test_17_21_by_least_squares() -> None:
 
 @pytest.mark.parametrize("w", WS)
 def test_17_22_by_rounds(w: float) -> None:
-    end, now = settled(BEST, NULL, w), NOW
+    end = settled(BEST, NULL, w)
+    now = NOW
     for _ in range(7):
         now = next_round(BEST, now, NULL, w)
     np.testing.assert_allclose(now - end, w**7 * (NOW - end), rtol=0, atol=1e-12)

@@ -25,15 +25,18 @@ from tutorial.step17_null import (
 )
 from tutorial.step17_rules import run_rule, top_class
 
-SCHEDULE, DATA = Schedule.cosine(40), three_gaussians()
-MODEL, Y = oracle_eps(DATA, SCHEDULE), np.arange(30) % 3
+SCHEDULE = Schedule.cosine(40)
+DATA = three_gaussians()
+MODEL = oracle_eps(DATA, SCHEDULE)
+Y = np.arange(30) % 3
 COND, NULL = np.random.default_rng(0).standard_normal((2, 40, 2))
 
 
 class Unlabelled:
     """The good model without its label, whatever label it is asked for."""
 
-    num_classes, prediction = 3, "eps"
+    num_classes = 3
+    prediction = "eps"
 
     def __call__(self, xt: np.ndarray, t: int, y: np.ndarray) -> np.ndarray:
         return MODEL(xt, t, np.full_like(y, 3))
@@ -55,7 +58,8 @@ def test_17_10_by_one_row() -> None:
     """One row from T to 0 is the guess of the mix, here of two constants."""
 
     class Says:
-        num_classes, prediction = 3, "x0"
+        num_classes = 3
+        prediction = "x0"
 
         def __init__(self, of_label: float) -> None:
             self.of_label = of_label
@@ -103,7 +107,9 @@ def test_17_12_by_neutral_ratio(w: float) -> None:
 
 
 def test_17_12_by_impulses_of_each_coordinate() -> None:
-    one, none, rho = np.ones((1, 2)), np.zeros((1, 2)), np.array([0.5, 0.25])
+    one = np.ones((1, 2))
+    none = np.zeros((1, 2))
+    rho = np.array([0.5, 0.25])
     np.testing.assert_allclose(recfg(one, none, 2.0, rho=rho), [[3, 3]])
     np.testing.assert_allclose(recfg(none, one, 2.0, rho=rho), [[-1, -0.5]])
 
@@ -116,7 +122,8 @@ def test_17_12_by_samples() -> None:
 
 def test_17_13_by_mean_that_is_kept() -> None:
     """Outputs with means 2 and 0.8, 0.5 and -1: the rectified mix has the first's mean."""
-    cond, null = COND + np.array([2.0, 0.5]), NULL + np.array([0.8, -1.0])
+    cond = COND + np.array([2.0, 0.5])
+    null = NULL + np.array([0.8, -1.0])
     g = recfg(cond, null, 3.0, rho=ratio(cond, null))
     # E[(1 + w) c - w rho n] = (1 + w) E[c] - w E[c].
     np.testing.assert_allclose(g.mean(0), cond.mean(0), atol=1e-13)
@@ -125,8 +132,10 @@ def test_17_13_by_mean_that_is_kept() -> None:
 
 def test_17_13_by_quadrature() -> None:
     """With exact outputs, on a grid: E[eps_y] = 0, and E[eps_null] is not."""
-    t, half = 20, 8.0
-    law, axis = noised(DATA, t, SCHEDULE), np.linspace(-half, half, 201)
+    t = 20
+    half = 8.0
+    law = noised(DATA, t, SCHEDULE)
+    axis = np.linspace(-half, half, 201)
     points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     zero = np.zeros(len(points), int)
     weight = np.exp(law.log_density(points, zero)) * (axis[1] - axis[0]) ** 2
@@ -152,7 +161,8 @@ def test_17_14_by_chain() -> None:
     """200 rows of a chain that leaves some signal; 500 samples tell the variance to a third."""
     schedule = Schedule(np.concatenate([[0], np.full(1000, 0.003)]))  # tau = 19
     tau = 1 / schedule.alpha_bar[-1] - 1
-    model, rng = oracle_eps(DATA, schedule), np.random.default_rng(0)
+    model = oracle_eps(DATA, schedule)
+    rng = np.random.default_rng(0)
     x = run_rule(model, np.zeros(500, int), ddim(schedule, 200), 0.5, rng, partial(recfg, rho=0.0))
     assert x[:, 0].var() == pytest.approx(recfg_var(0.25, tau, 0.5), rel=5 * (2 / 500) ** 0.5)
 

@@ -26,7 +26,8 @@ from tutorial.step17_rules import (
 )
 
 COND, NULL, XT = np.random.default_rng(0).standard_normal((3, 40, 3, 5))
-P, Q = 1.6, -1.3
+P = 1.6
+Q = -1.3
 ROUNDING = 1e-13  # float64, some operations on numbers below a hundred
 N = 4000
 
@@ -51,7 +52,8 @@ def test_17_1_by_one_sample_and_the_standard_library() -> None:
 
 def test_17_1_by_mix_without_deviation() -> None:
     """Equal numbers have no deviation: the factor would be 1 / 0, and 0 / 0 where cond has none."""
-    cond, null = np.array([[1.0, 2.0], [2.0, 2.0]]), np.array([[0.0, 2.0], [1.0, 1.0]])
+    cond = np.array([[1.0, 2.0], [2.0, 2.0]])
+    null = np.array([[0.0, 2.0], [1.0, 1.0]])
     g = guide(cond, null, 1.0)
     np.testing.assert_array_equal(g[:, 0], g[:, 1])
     for phi in (0.5, 1.0):
@@ -67,7 +69,8 @@ def test_17_2_by_deviations(phi: float) -> None:
 
 def test_17_2_by_ratio_of_ranges() -> None:
     """Of a scaled sample every other spread scales alike, and the mean as well."""
-    g, found = guide(COND, NULL, 2.0), of(rescale, phi=0.7)
+    g = guide(COND, NULL, 2.0)
+    found = of(rescale, phi=0.7)
     ratio = np.ptp(found, axis=(1, 2)) / np.ptp(g, axis=(1, 2))
     np.testing.assert_allclose(ratio, found.mean((1, 2)) / g.mean((1, 2)), rtol=1e-9)
     share = 0.7 * COND.std((1, 2)) / g.std((1, 2)) + 0.3
@@ -84,8 +87,10 @@ def test_17_2_by_ratio_of_ranges() -> None:
 )
 def test_17_2_by_table_in_the_text(rule, height: float, var_x: float, var_y: float) -> None:
     """Another seed: two samples of 4,000, so five standard errors times the root of 2."""
-    schedule, y = Schedule.cosine(1000), np.zeros(N, int)
-    model, rng = oracle_eps(three_gaussians(), schedule), np.random.default_rng(1)
+    schedule = Schedule.cosine(1000)
+    y = np.zeros(N, int)
+    model = oracle_eps(three_gaussians(), schedule)
+    rng = np.random.default_rng(1)
     x = run_rule(model, y, ddim(schedule, 50), 3.0, rng, rule)
     error = 5 * np.sqrt(2 / N)
     assert x[:, 1].mean() == pytest.approx(height, abs=error * var_y**0.5 + 0.005)
@@ -141,7 +146,8 @@ def test_17_4_by_both_ends_of_the_quantile() -> None:
 
 def test_17_4_by_samples() -> None:
     """The top class ends below 2, at the height of the table and wider than with the static one."""
-    x, static = top_class(partial(dynamic_threshold, P=1.0, bound=2.0), n=2000), top_class(clip=2.0)
+    x = top_class(partial(dynamic_threshold, P=1.0, bound=2.0), n=2000)
+    static = top_class(clip=2.0)
     assert max(np.abs(x).max(), np.abs(static).max()) <= 2 + 1e-12
     assert x[:, 1].mean() == pytest.approx(1.71, abs=5 * (0.073 / 2000) ** 0.5)
     assert x[:, 0].var() > 1.3 * static[:, 0].var()  # .101 and .069, each within a twentieth
@@ -150,8 +156,10 @@ def test_17_4_by_samples() -> None:
 @pytest.mark.parametrize("table", [ddpm, dpmpp_2m])
 def test_17_1_by_the_loop_of_step_14(table) -> None:
     """Without a rule the loop is `run`, noise, rows that look back and clip included."""
-    schedule, y = Schedule.cosine(40), np.arange(9) % 3
-    model, rows = oracle_eps(three_gaussians(), schedule), table(schedule, 12)
+    schedule = Schedule.cosine(40)
+    y = np.arange(9) % 3
+    model = oracle_eps(three_gaussians(), schedule)
+    rows = table(schedule, 12)
     rows.rows[:, 7] = np.linspace(0, 2, 12)  # a weight over time
     a, b = (
         loop(model, y, rows, 2.0, np.random.default_rng(0), clip=2.0) for loop in (run_rule, run)

@@ -54,12 +54,17 @@ def test_18_2_by_sympy() -> None:
 
 def test_18_2_by_finite_difference() -> None:
     """Areas, by central differences of the code: h = 1e-6 errs by h^2 and by 1e-16 / h."""
-    u, v, h = 0.3, 0.17, 1e-6
+    u = 0.3
+    v = 0.17
+    h = 1e-6
     along_u, along_v = (
-        (box_muller(*(np.array([a + h * s]) for a, s in zip((u, v), step, strict=True)))
-        - box_muller(*(np.array([a - h * s]) for a, s in zip((u, v), step, strict=True)))) / (2 * h)
+        (
+            box_muller(*(np.array([a + h * s]) for a, s in zip((u, v), step, strict=True)))
+            - box_muller(*(np.array([a - h * s]) for a, s in zip((u, v), step, strict=True)))
+        )
+        / (2 * h)
         for step in ((1, 0), (0, 1))
-    )  # fmt: skip
+    )
     area = abs(float((along_u[0] * along_v[1] - along_u[1] * along_v[0])[0]))
     assert area == pytest.approx(2 * np.pi / u, rel=1e-8)
 
@@ -67,7 +72,8 @@ def test_18_2_by_finite_difference() -> None:
 def test_18_2_by_the_share_of_a_square() -> None:
     """Its inverse is the density: points in a square against the product of normal laws."""
     u, v = np.random.default_rng(2).random((2, 200_000))
-    z, p = box_muller(1 - u, v), stats.norm.cdf(1.0) - stats.norm.cdf(0.2)
+    z = box_muller(1 - u, v)
+    p = stats.norm.cdf(1.0) - stats.norm.cdf(0.2)
     inside = ((z > 0.2) & (z < 1)).all(0).mean()
     assert abs(inside - p**2) < 5 * np.sqrt(p**2 * (1 - p**2) / 200_000)
 
@@ -96,7 +102,8 @@ def test_18_3_by_another_batch() -> None:
 
 def test_18_3_by_what_it_depends_on() -> None:
     """Another seed, id, w or row, and another sample comes out."""
-    table, y = solvers.ddpm(TorchSchedule.linear(T)), torch.tensor([1])
+    table = solvers.ddpm(TorchSchedule.linear(T))
+    y = torch.tensor([1])
     given = {"shape": (2,), "w": 2.0, "seed": SEED, "sample_ids": torch.tensor([4])}
     first = sample(ORACLE, y, table, **given)
     for changed in ({"seed": SEED + 1}, {"sample_ids": torch.tensor([5])}, {"w": 2.5}):
@@ -114,7 +121,8 @@ def test_18_3_by_a_trained_network() -> None:
     The means of the classes are 0.65 apart and a class has the standard deviation 0.125.
     """
     ids = np.arange(60)
-    x, exact = in_minicfg(lesson.trained(600), 0.0, ids), in_minicfg(ORACLE, 0.0, ids)
+    x = in_minicfg(lesson.trained(600), 0.0, ids)
+    exact = in_minicfg(ORACLE, 0.0, ids)
     assert np.abs(x - exact).mean() > 1e-3
     means = np.array([x[ids % 3 == k].mean(0) for k in range(3)])
     np.testing.assert_allclose(means, lesson.SMALL.means, rtol=0, atol=0.15)

@@ -1,13 +1,13 @@
-"""What the compiler makes of the kernel, seen without a GPU: `python -m kernels.inspection`.
+"""Compile the kernels for GPUs that are not here: `python -m kernels.inspection`.
 
-Triton brings its own assembler and disassembler, so a kernel can be compiled for a chip that is not
-there, and the machine code says much of what a profiler would: how many registers a thread needs,
-whether any of them spill to memory, how wide each access is, and how many instructions there are.
+Triton contains an assembler and a disassembler, so it can compile a kernel for an absent chip. The
+machine code shows much of what a profiler would show: how many registers a thread uses, whether
+registers spill to memory, how wide each access to memory is, and how many instructions there are.
 
-The launcher runs on tensors of torch's meta device, which have shapes and no data. A recorder in
-the kernel's place keeps what it is handed, and that is compiled as a launch would compile it. What
-the columns mean, and how they are counted, is said in
-`kernels.inspection.machine_code`, which reads the code.
+The launcher runs on tensors of torch's meta device, which have shapes and no data. A recorder
+replaces the kernel and keeps the arguments of the launch. The kernel is then compiled for these
+arguments, as a launch would compile it. `kernels.inspection.machine_code` reads the result, and
+explains the columns of the table and how they are counted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Launch:
-    """What a launcher hands a kernel, which moves `elements` in all."""
+    """The arguments of a launch, and the number of elements that all its threads compute."""
 
     kernel: Any
     grid: tuple[int, ...]
@@ -59,14 +59,14 @@ class Launch:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to call the step: whatever makes Triton compile another kernel."""
+    """One way to call the step; Triton compiles a different kernel for each."""
 
     dtype: torch.dtype = torch.float32
-    w: str = "one"  # "one" weight for all, "each" its own, "none"
-    history: str = "none"  # "kept": x0hat is written; "used": x0prev is read, too
-    channels_last: bool = False  # the network's output
+    w: str = "one"  # "one" weight for all samples, "each" its own, or "none"
+    history: str = "none"  # "kept": the kernel writes x0hat; "used": it also reads x0prev
+    channels_last: bool = False  # layout of the network's output
     odd: bool = False  # a size that vectors of 128 bits do not divide
-    k_on_device: bool = False  # as a replayed CUDA graph has it
+    k_on_device: bool = False  # the row's number is a tensor, as in a replayed CUDA graph
 
     def __str__(self) -> str:
         parts = [str(self.dtype).removeprefix("torch.")]
@@ -79,19 +79,19 @@ class Variant:
     def launch(self) -> Launch:
         """Call the launcher on tensors without data."""
         B, *D = shape = (64, 3, 31, 33) if self.odd else (64, 4, 64, 64)
-        out = empty(self.dtype, B if self.w == "none" else 2 * B, *D)
-        return recorded(
+        out = meta_tensor(self.dtype, B if self.w == "none" else 2 * B, *D)
+        return record_launch(
             triton_step,
             "step_kernel",
             lambda: triton_step.guided_step(
-                empty(self.dtype, *shape),
+                meta_tensor(self.dtype, *shape),
                 out.to(memory_format=torch.channels_last) if self.channels_last else out,
-                empty(torch.float32, 50, 8),
-                empty(torch.int64) if self.k_on_device else 7,
-                {"one": 2.0, "each": empty(torch.float32, B), "none": None}[self.w],
+                meta_tensor(torch.float32, 50, 8),
+                meta_tensor(torch.int64) if self.k_on_device else 7,
+                {"one": 2.0, "each": meta_tensor(torch.float32, B), "none": None}[self.w],
                 seed=2**63,
-                sample_ids=empty(torch.int64, B),
-                x0prev=empty(self.dtype, *shape) if self.history == "used" else None,
+                sample_ids=meta_tensor(torch.int64, B),
+                x0prev=meta_tensor(self.dtype, *shape) if self.history == "used" else None,
                 want_x0=self.history != "none",
             ),
             math.prod(shape),
@@ -111,31 +111,31 @@ class Noising:
     def launch(self) -> Launch:
         """Call the launcher on tensors without data."""
         B, *_ = shape = (64, 4, 64, 64)
-        return recorded(
+        return record_launch(
             triton_noising,
             "noising_kernel",
             lambda: triton_noising.noised_batch(
-                empty(self.dtype, *shape),
-                empty(torch.int64, B),
-                empty(torch.float64, 1001),
+                meta_tensor(self.dtype, *shape),
+                meta_tensor(torch.int64, B),
+                meta_tensor(torch.float64, 1001),
                 null=10,
                 p_uncond=0.1,
                 prediction=self.prediction,
                 seed=2**63,
                 step=7,
-                sample_ids=empty(torch.int64, B),
+                sample_ids=meta_tensor(torch.int64, B),
             ),
             math.prod(shape),
         )
 
 
-def empty(dtype: torch.dtype, *shape: int) -> Tensor:
+def meta_tensor(dtype: torch.dtype, *shape: int) -> Tensor:
     """A tensor without data."""
     return torch.empty(shape, dtype=dtype, device="meta")
 
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-SHOWN = (  # in README.md
+README_VARIANTS = (  # those that kernels/README.md shows
     Variant(),
     Variant(history="used"),
     Variant(torch.bfloat16),
@@ -146,7 +146,7 @@ SHOWN = (  # in README.md
 
 
 def variants() -> Iterator[Variant | Noising]:
-    """Every step by dtype, w, history, layout and size; k on the device, alone; every noising."""
+    """Every step by dtype, w, history, layout and size, one with k on the device, every noising."""
     flags = (False, True)
     for each in product(DTYPES, ("one", "each", "none"), ("none", "kept", "used"), flags, flags):
         yield Variant(*each)
@@ -156,6 +156,8 @@ def variants() -> Iterator[Variant | Noising]:
 
 
 class _Recorder:
+    """Replaces a kernel, and keeps the arguments of each launch instead of launching it."""
+
     def __init__(self) -> None:
         self.calls: list[tuple[tuple[int, ...], tuple[Any, ...], dict[str, Any]]] = []
 
@@ -163,9 +165,12 @@ class _Recorder:
         return lambda *args, **options: self.calls.append((grid, args, options))
 
 
-def recorded(module: ModuleType, name: str, call: Callable[[], object], elements: int) -> Launch:
-    """The one launch of the kernel `module.name` that `call()` makes; it is not carried out."""
-    kernel, recorder = getattr(module, name), _Recorder()
+def record_launch(
+    module: ModuleType, name: str, call: Callable[[], object], elements: int
+) -> Launch:
+    """The one launch of the kernel `module.name` that `call()` makes, recorded and not executed."""
+    kernel = getattr(module, name)
+    recorder = _Recorder()
     setattr(module, name, recorder)
     try:
         call()
@@ -176,18 +181,23 @@ def recorded(module: ModuleType, name: str, call: Callable[[], object], elements
 
 
 def source(launch: Launch, target: GPUTarget) -> ASTSource:
-    """The kernel with its arguments' types, constants and hints, as a launch would have them."""
+    """The kernel with the types, constants and hints that a launch would derive."""
     backend = make_backend(target)
     parameters = launch.kernel.params
     names = [parameter.name for parameter in parameters]
     given = dict(zip(names, launch.args, strict=False)) | dict(launch.options)
-    signature, constants, hints = dict[str, str](), dict[str, Any](), dict[tuple[int], Any]()
+    signature: dict[str, str] = {}
+    constants: dict[str, Any] = {}
+    hints: dict[tuple[int], Any] = {}
     for i, parameter in enumerate(parameters):
-        name, value = parameter.name, given[parameter.name]
-        fixed, hint = parameter.do_not_specialize, ""
-        one = isinstance(value, int) and value == 1 and not fixed  # compiled in, as Triton does
+        name = parameter.name
+        value = given[name]
+        fixed = parameter.do_not_specialize
+        hint = ""
+        one = isinstance(value, int) and value == 1 and not fixed  # Triton compiles a 1 in
         if parameter.is_constexpr or value is None or one:
-            signature[name], constants[name] = "constexpr", value
+            signature[name] = "constexpr"
+            constants[name] = value
         elif isinstance(value, Tensor):
             signature[name] = TYPES[value.dtype]
             hint = "" if fixed else backend.get_tensor_specialization(value, align=True)
@@ -202,8 +212,8 @@ def source(launch: Launch, target: GPUTarget) -> ASTSource:
     return ASTSource(launch.kernel, signature, constants, hints)
 
 
-def inspect(launch: Launch, target: GPUTarget) -> Report:
-    """Compile for `target`, which need not be here, and read the result."""
+def compile_launch(launch: Launch, target: GPUTarget) -> Report:
+    """Compile a launch for `target`, which need not be here, and read the machine code."""
     names = {parameter.name for parameter in launch.kernel.params}
     options = {name: value for name, value in launch.options.items() if name not in names}
     compiled = triton.compile(source(launch, target), target=target, options=options)
@@ -217,8 +227,8 @@ def inspect(launch: Launch, target: GPUTarget) -> Report:
 HEAD = ("", "registers", "spills", "stack", "shared", "loads", "stores", "an element", "c = 0")
 
 
-def cells(variant: Variant | Noising, report: Report) -> tuple[str, ...]:
-    """A row of the table."""
+def table_row(variant: Variant | Noising, report: Report) -> tuple[str, ...]:
+    """One row of the table."""
 
     def counts(widths: Mapping[int, int]) -> str:
         return ", ".join(f"{n} x {bits}" for bits, n in sorted(widths.items(), reverse=True))
@@ -231,7 +241,7 @@ def cells(variant: Variant | Noising, report: Report) -> tuple[str, ...]:
 
 
 def table(target: str, chosen: Iterable[Variant | Noising]) -> Iterator[str]:
-    """The lines of a Markdown table, as the compiler gets done, and one that sums them up."""
+    """The lines of a Markdown table, each as soon as its kernel is compiled, and a summary."""
     launches = {variant: variant.launch() for variant in chosen}
     widths = [max(map(len, map(str, launches))), *map(len, HEAD[1:])]
     widths[5] = widths[6] = 23
@@ -243,33 +253,43 @@ def table(target: str, chosen: Iterable[Variant | Noising]) -> Iterator[str]:
     yield line(["-" * width for width in widths])
     reports: list[Report] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        compiled = pool.map(lambda launch: inspect(launch, TARGETS[target]), launches.values())
+        compiled = pool.map(
+            lambda launch: compile_launch(launch, TARGETS[target]), launches.values()
+        )
         for variant, report in zip(launches, compiled, strict=True):
             reports.append(report)
-            yield line(cells(variant, report))
+            yield line(table_row(variant, report))
     most = max(r.registers for r in reports)
     memory = sum(r.spills + r.stack for r in reports)
     yield f"\n{len(reports)} kernels: at most {most} registers; {memory} spills and bytes of stack"
 
 
 def main() -> int:
-    """Print a table for each target; the exit code, 4 where nothing can be compiled."""
+    """Print a table for each target; return the exit code, 4 if nothing can be compiled."""
     parser = argparse.ArgumentParser(
         prog="python -m kernels.inspection",
-        description="Compile every variant of the kernel for GPUs that need not be here.",
+        description="Compile the kernels in every variant for GPUs that need not be here, and show "
+        "what is in the machine code.",
         epilog="example: python -m kernels.inspection sm_90",
     )
-    parser.add_argument("target", nargs="*", help=f"of {', '.join(TARGETS)}; all by default")
-    parser.add_argument("--few", action="store_true", help="the variants that README.md shows")
+    parser.add_argument(
+        "target", nargs="*", help=f"one or more of {', '.join(TARGETS)} (default: all)"
+    )
+    parser.add_argument(
+        "--few", action="store_true", help="only the variants that kernels/README.md shows"
+    )
     given = parser.parse_args()
     if unknown := set(given.target) - set(TARGETS):
-        parser.error(f"target {', '.join(unknown)}: {', '.join(TARGETS)} are known")
+        parser.error(f"target {', '.join(unknown)} is unknown: choose from {', '.join(TARGETS)}")
     if os.environ.get("TRITON_INTERPRET") == "1":
-        print("TRITON_INTERPRET=1 leaves nothing to compile: unset it", file=sys.stderr)
+        print(
+            "TRITON_INTERPRET = 1 makes Triton interpret kernels, not compile them: unset it",
+            file=sys.stderr,
+        )
         return 4
     print(f"triton {triton.__version__}")
     for target in given.target or TARGETS:
         print()
-        for line in table(target, SHOWN if given.few else variants()):
+        for line in table(target, README_VARIANTS if given.few else variants()):
             print(line, flush=True)
     return 0

@@ -1,12 +1,12 @@
-"""The ways to take one solver step that `kernels.bench.run` compares, and whether they are right.
+"""The ways to compute one solver step that `kernels.bench.run` times, and a check of the fused one.
 
     copy        a device-to-device copy of as many bytes as the fused step moves: the memory's speed
     eager       the step in nine operations of torch, its coefficients plain numbers
     compiled    the same function under torch.compile, its coefficients compiled in
     fused       `kernels.guided_step`, its coefficients a row on the device
 
-each but the copy twice: with noise of its own, and with noise given in a tensor. For the kernel,
-given noise is a row with c = 0 and e = c, and the noise as `x0prev`.
+Each but the copy runs twice: with noise of its own, and with noise given in a tensor. For the
+kernel, given noise is a row with c = 0 and e = c, and `x0prev` is the noise.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ QUIET_ROW = (*ROW[:4], 0.0, 0.0, 0.0, 1.0)
 
 
 def plain_step(xt: Tensor, out: Tensor, z: Tensor) -> Tensor:
-    """The step as nine operations, the drawing of `z` among them: 13 reads and 9 writes."""
+    """The step in nine operations, one of which draws `z`: 13 reads and 9 writes of a tensor."""
     p, q, a, b, c = ROW[:5]
     cond, null = out.chunk(2)
     g = torch.add(cond, cond - null, alpha=W)
@@ -38,13 +38,13 @@ def plain_step(xt: Tensor, out: Tensor, z: Tensor) -> Tensor:
 
 
 def plain_step_own(xt: Tensor, out: Tensor) -> Tensor:
-    """The same, with noise of torch's own."""
+    """The same with noise that torch draws."""
     return plain_step(xt, out, torch.randn_like(xt))
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The tensors of one step: a batch of samples, and what a network says of them."""
+    """The tensors of one step: a batch of samples, the network's output, and given noise."""
 
     xt: Tensor
     out: Tensor
@@ -53,7 +53,7 @@ class Problem:
 
     @classmethod
     def of(cls, shape: Sequence[int], dtype: torch.dtype, device: str) -> Problem:
-        """Drawn from a fixed seed; x_t of `shape` (B, *D)."""
+        """Random tensors from a fixed seed; x_t has the shape (B, *D)."""
         torch.manual_seed(SEED)
         B, *D = shape
         xt, z = (torch.randn(shape, device=device).to(dtype) for _ in range(2))
@@ -61,7 +61,7 @@ class Problem:
         return cls(xt, out, z, torch.arange(B, device=device))
 
     def step(self, row: Tensor, given: bool = False) -> Tensor:
-        """x_s by `kernels.guided_step`; the device decides which way."""
+        """x_s by `kernels.guided_step`, which runs the Triton kernel on CUDA tensors."""
         return guided_step(
             self.xt,
             self.out,
@@ -77,10 +77,11 @@ class Problem:
 
 
 def worst_error(shape: Sequence[int], dtype: torch.dtype, device: str, given: bool) -> float:
-    """The largest error of a step, in units of what float32 arithmetic and `dtype` allow.
+    """The largest error of a step, divided by what float32 arithmetic and `dtype` allow.
 
-    The truth is the reference in float64 on the CPU; allowed are one ulp of the output, 15
-    roundings of the size of the terms, and 4e-6 of a normal (each of two is right to 2e-6).
+    The error is measured against the reference in float64 on the CPU. Allowed are one ulp of the
+    output, 15 roundings of the size of the terms, and 4e-6 of a normal, because the normals on
+    either side are accurate to 2e-6.
     """
     p = Problem.of(shape, dtype, device)
     row = torch.tensor([GIVEN_ROW if given else ROW], dtype=torch.float64)
@@ -99,7 +100,7 @@ def worst_error(shape: Sequence[int], dtype: torch.dtype, device: str, given: bo
 
 
 def check(device: str) -> dict[str, float]:
-    """Errors over sizes, by dtype and noise; refuses to go on if one is larger than allowed."""
+    """The largest error by dtype and noise, over sizes; stops if one is larger than allowed."""
     worst: dict[str, float] = {}
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         for given in (False, True):
@@ -108,13 +109,15 @@ def check(device: str) -> dict[str, float]:
             worst[name] = max(worst_error(shape, dtype, device, given) for shape in shapes)
     wrong = {name: error for name, error in worst.items() if not error <= 1}
     if wrong:
-        raise SystemExit(f"the step is wrong, so it is not timed; error over allowed: {wrong}")
+        raise SystemExit(
+            f"the step is wrong, so it is not timed; errors, divided by the allowed ones: {wrong}"
+        )
     return worst
 
 
 def contenders(p: Problem) -> dict[str, tuple[int, Callable[[], object]]]:
-    """Every way to take the step on a GPU, with its traffic in passes."""
-    torch.compiler.reset()  # or the eighth size would run eagerly
+    """Every way to compute the step on a GPU, and its traffic in tensors of x_t's size."""
+    torch.compiler.reset()  # without it, the eighth size would run eagerly
     step = torch.compile(plain_step, fullgraph=True, dynamic=False)
     step_own = torch.compile(plain_step_own, fullgraph=True, dynamic=False)
     row, given_row = (torch.tensor([r], device=p.xt.device) for r in (ROW, GIVEN_ROW))
@@ -131,7 +134,7 @@ def contenders(p: Problem) -> dict[str, tuple[int, Callable[[], object]]]:
 
 
 def diffusers(kind: str, p: Problem) -> Callable[[], Tensor]:
-    """Guidance and a step as a user of diffusers writes them, in the middle of 50 steps."""
+    """Guidance and a step as users of diffusers write them, in the middle of 50 steps."""
     import diffusers  # pyright: ignore[reportMissingImports]
 
     scheduler = getattr(diffusers, f"{kind}Scheduler")(

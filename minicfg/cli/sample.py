@@ -1,0 +1,201 @@
+"""The command `minicfg sample`, and the batched sampling that the other commands use too."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
+from minicfg.data import check_seed
+from minicfg.distributed import SINGLE_PROCESS, Ranks, process_group
+from minicfg.errors import MachineError, UsageError
+from minicfg.io.atomic import check_writable, write_atomic
+from minicfg.io.checkpoint import Checkpoint, load
+from minicfg.sampling import Denoiser, Rule, sample, sample_steps
+from minicfg.solvers import Table
+from minicfg.threads import thread_count, threads
+from minicfg.viz import plots
+
+
+def run_sample(
+    out: Path,
+    path: Path,
+    *,
+    labels: Sequence[str],
+    each: int,
+    w: float,
+    steps: int,
+    seed: int,
+    options: SamplingOptions,
+    device: str = "cpu",
+) -> int:
+    """Draw `each` samples of every label into `out`, a .png, .npz or .gif; return the exit code.
+
+    Ranks share the work.
+    """
+    if out.suffix not in (".png", ".npz", ".gif"):
+        raise UsageError(
+            f"--out {out} has an unknown suffix; choose a name that ends in .png, .npz or .gif."
+        )
+    if out.exists() and not out.is_file():
+        raise UsageError(f"--out {out} is a folder or a device; choose the name of a file.")
+    if not 1 <= each <= MAX_SAMPLES:
+        raise UsageError(
+            f"--each {each} is outside 1..{MAX_SAMPLES}; choose a number in this range."
+        )
+    options.check_weights([w])
+    check_seed(seed)
+    rule = options.make_rule()
+    with process_group() as group:
+        trained = load(path, group.device(device))
+        classes = trained.classes
+        if labels:
+            chosen = [_class_number(name, classes) for name in labels]
+        else:
+            chosen = list(range(len(classes)))
+        table = options.make_table(trained.schedule, steps, trained.config.prediction)
+        if out.suffix != ".npz":
+            plots.check_grid_size(len(chosen), each, trained.shape)
+        check_writable(out.parent)
+        y = torch.tensor(chosen, device=trained.device).repeat_interleave(each)
+        if out.suffix == ".gif":
+            if group.first:
+                _save_animation(out, trained, y, table, each=each, w=w, seed=seed, rule=rule)
+                print(out)
+            return 0
+        x = draw(trained.model, y, table, trained.shape, w=w, seed=seed, rule=rule, group=group)
+        if not group.first:
+            return 0
+    if out.suffix == ".npz":
+        _save_arrays(out, x, y, classes)
+    else:
+        rows = [classes[label] for label in chosen]
+        columns = [str(i) for i in range(each)] if each > 1 else [""]
+        title = f"w = {w:g}, {options}, {len(table)} steps, seed {seed}"
+        cells = x.reshape(len(chosen), each, *trained.shape)
+        plots.save_figure(plots.image_grid(cells, rows, columns, title), out)
+    print(out)
+    return 0
+
+
+def _save_arrays(out: Path, x: Tensor, y: Tensor, classes: Sequence[str]) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, x=x.cpu().numpy(), y=y.cpu().numpy(), classes=np.array(classes))
+    write_atomic(out, content.getvalue())
+
+
+def _save_animation(
+    out: Path,
+    trained: Checkpoint,
+    y: Tensor,
+    table: Table,
+    *,
+    each: int,
+    w: float,
+    seed: int,
+    rule: Rule | None,
+) -> None:
+    """Save the chain as an animation: rows x_t above the guess of x_0, one column per label."""
+    states = sample_steps(
+        trained.model,
+        y,
+        table,
+        shape=trained.shape,
+        w=w,
+        seed=seed,
+        clip=1.0,
+        rule=rule,
+    )
+
+    def frames() -> Iterator[tuple[int, Tensor]]:
+        for state in tqdm(states, total=len(table), desc="sampling", unit=" steps", disable=None):
+            xt = state.x.unflatten(0, (-1, each)).transpose(0, 1)
+            x0 = state.x0.unflatten(0, (-1, each)).transpose(0, 1)
+            yield state.s, torch.cat([xt, x0])
+
+    blank = [""] * (each - 1)
+    with torch.no_grad(), threads(thread_count(trained.shape)):
+        plots.denoising_gif(frames(), out, ["x_t", *blank, "guess of x_0", *blank])
+
+
+def draw(
+    model: Denoiser,
+    y: Tensor,
+    table: Table,
+    shape: Sequence[int],
+    *,
+    w: float,
+    seed: int,
+    rule: Rule | None = None,
+    batch: int = 256,
+    bar: tqdm | None = None,
+    group: Ranks = SINGLE_PROCESS,
+) -> Tensor:
+    """Run `minicfg.sample` in batches, clipped to [-1, 1]; every rank returns all samples.
+
+    Noise and labels do not depend on the batch, but the last bit of a convolution may. So each rank
+    draws whole batches, the same ones as a single process, and the samples are equal bit for bit.
+
+    Args:
+        model: the network.
+        y: the labels, on the device of the model.
+        table: the solver's.
+        shape: of one sample.
+        w: guidance weight.
+        seed: of the noise. Sample i has the same noise at every w.
+        rule: the guidance rule; None for `guide`.
+        batch: samples at a time.
+        bar: a progress bar to move on; None for a new one.
+        group: the ranks that share the batches.
+    """
+    x = torch.zeros(len(y), *shape, device=y.device)
+    batches = torch.arange(len(y), device=y.device).split(batch)
+    batches_of_this_rank = batches[group.rank :: group.world]
+    if bar is None:
+        progress = tqdm(
+            total=sum(map(len, batches_of_this_rank)),
+            desc="sampling",
+            unit=" images",
+            disable=None if group.first else True,
+        )
+    else:
+        progress = nullcontext(bar)  # the caller closes it
+    with threads(thread_count(shape)), progress as open_bar:
+        for ids in batches_of_this_rank:
+            x[ids] = sample(
+                model,
+                y[ids],
+                table,
+                shape=shape,
+                w=w,
+                seed=seed,
+                sample_ids=ids,
+                clip=1.0,
+                rule=rule,
+            )
+            open_bar.update(len(ids))
+    x = group.sum(x)
+    if not bool(x.isfinite().all()):
+        raise MachineError(
+            f"w = {w:g}: the samples are not finite; choose a w closer to 0 or another model."
+        )
+    return x
+
+
+def _class_number(name: str, classes: Sequence[str]) -> int:
+    """The number of the class with this name, or with this number."""
+    if name in classes:
+        return classes.index(name)
+    if name.isdecimal() and int(name) < len(classes):
+        return int(name)
+    raise UsageError(
+        f"--labels {name} is not a class; choose from {', '.join(classes)}, or a number in "
+        f"0..{len(classes) - 1}."
+    )

@@ -1,0 +1,30 @@
+"""The spread within a class: how much the samples of one class differ from each other."""
+
+from __future__ import annotations
+
+from statistics import mean
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minicfg.errors import UsageError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+def within_class_spread(features: Float[np.ndarray, "n d"], y: Int[np.ndarray, " n"]) -> float:
+    """The trace of a class's covariance, averaged over the classes in `y`.
+
+    It is 0 if all samples of a class are equal. Every class has the same weight in the average.
+    """
+    if features.ndim != 2 or y.shape != features.shape[:1]:
+        raise UsageError(
+            f"features, {features.shape}, and y, {y.shape}: pass (n, d) and (n,), one label per row"
+        )
+    groups = [features[y == label] for label in np.unique(y)]
+    if not groups or min(map(len, groups)) < 2:
+        raise UsageError(
+            "y has a class of fewer than 2 samples, too few for a variance: add samples of it"
+        )
+    return mean([float(group.var(axis=0, ddof=1).sum()) for group in groups])
