@@ -219,8 +219,8 @@ def test_verdict(new: str, tests: str, wanted: str, workers: Workers, tmp_path: 
     (tmp_path / "tutorial/tiny.py").write_text(TINY)
     (tmp_path / "tests/tutorial/test_tiny.py").write_text(tests)
     mistake = Mistake("tiny", "", STUDENTS, "2 * x", new)
-    # Only what is endless has small limits. If a busy machine exceeds one of them before the endless
-    # part begins, the verdict is the same.
+    # Only what is endless has small limits. A busy machine may exceed one before the endless part
+    # begins: the verdict is then the same.
     seconds = 3 if "iter(int" in new else SECONDS
     wait = 3 if "sleep" in new else WAIT
     assert try_all(workers, [mistake], tmp_path, seconds, wait)[mistake][0] == wanted
