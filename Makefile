@@ -25,7 +25,7 @@ demo: $(READY)
 # The forks of the bank read compiled tests, which some environments tell Python not to write.
 test bank hardening nightly: export PYTHONDONTWRITEBYTECODE =
 
-# The bank runs apart: it has two processes of its own, and stops a mistake after a minute.
+# The bank runs apart, because it has two processes of its own.
 test: check
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cases sample --ignore tests/test_mistakes.py
 	$(BIN)/python -m pytest --cases sample tests/test_mistakes.py

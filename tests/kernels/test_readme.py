@@ -174,6 +174,7 @@ def inspect_randn() -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_exercise_3_compile() -> None:
     """Three times the instructions of the whole step, more than any chip has time for."""
     folder = str(Path(__file__).parent)

@@ -319,6 +319,7 @@ def test_peaks_are_those_of_the_case_whatever_came_before() -> None:
     assert first < 30 < 60 < most < 1000 and last < 30
 
 
+@pytest.mark.exhaustive
 @pytest.mark.peers
 @pytest.mark.slow
 def test_lucidrains_loop_learns(lucid: Any) -> None:

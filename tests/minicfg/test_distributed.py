@@ -223,6 +223,7 @@ print(threads_of_gloo())
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
 def test_no_thread_of_the_group_is_left_to_meet_the_end_of_the_interpreter():
     """One that is left aborts the process now and then, with all its work done."""

@@ -432,7 +432,7 @@ def test_a_run_is_not_begun_over_another(
 
 
 @pytest.mark.slow
-@pytest.mark.exhaustive(one_in=2)
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_saves_says_how_to_go_on_and_going_on_is_exact(
     number: int, code: int, tmp_path: Path
