@@ -6,6 +6,10 @@ PAPERS = {
         "Sohl-Dickstein, Weiss, Maheswaranathan and Ganguli 2015",
         "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
     ),
+    "1604.06174": (
+        "Chen, Xu, Zhang and Guestrin 2016",
+        "Training Deep Nets with Sublinear Memory Cost",
+    ),
     "1606.03498": ("Salimans et al. 2016", "Improved Techniques for Training GANs"),
     "1702.03118": (
         "Elfwing, Uchibe and Doya 2017",
@@ -20,6 +24,11 @@ PAPERS = {
         "Smith and Topin 2017",
         "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates",
     ),
+    "1709.07871": (
+        "Perez et al. 2017",
+        "FiLM: Visual Reasoning with a General Conditioning Layer",
+    ),
+    "1711.05101": ("Loshchilov and Hutter 2019", "Decoupled Weight Decay Regularization"),
     "1904.06991": (
         "Kynkäänniemi et al. 2019",
         "Improved Precision and Recall Metric for Assessing Generative Models",

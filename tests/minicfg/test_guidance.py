@@ -51,7 +51,7 @@ def test_one_w_a_sample() -> None:
 
 @pytest.mark.parametrize("w", [math.nan, math.inf, -math.inf])
 def test_w_that_is_no_number_is_refused(w: float) -> None:
-    with pytest.raises(ValueError, match=f"w = {w} is not finite"):
+    with pytest.raises(ValueError, match=f"w = {w} is not a finite number"):
         guide(COND, NULL, w)
 
 

@@ -118,7 +118,7 @@ def test_parameters_that_cannot_be_are_refused_without_a_model(
     rule: str, name: str, said: str, value: float
 ) -> None:
     options = SamplingOptions(rule=rule, **{name: value})  # pyright: ignore
-    with pytest.raises(UsageError, match=f"--rule {rule}: {said} = {value}: a number"):
+    with pytest.raises(UsageError, match=f"--rule {rule}: {said} = {value}; pass a number"):
         options.make_rule()
 
 

@@ -170,7 +170,7 @@ def test_evaluate_scores_at_each_w_beside_real_images(
         ({"options": SamplingOptions("ddim", eta=2.0)}, "eta = 2.0 is outside"),
         (
             {"options": SamplingOptions(rule="rescale", phi=2.0)},
-            "--rule rescale: phi = 2.0: a number",
+            "--rule rescale: phi = 2.0; pass a number",
         ),
     ],
 )
