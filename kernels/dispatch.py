@@ -1,6 +1,7 @@
 """Where a step runs: the Triton kernel on a GPU, the plain torch reference anywhere else.
 
-Arguments are checked here, once, on the host. `torch.compile` traces both ways without a break.
+Arguments are checked here, on the host, at every call. `torch.compile` traces both ways without a
+break.
 """
 
 from __future__ import annotations

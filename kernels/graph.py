@@ -78,7 +78,7 @@ def _replay_of(run: Callable[[], None], device: torch.device) -> Callable[[], No
             reason = str(error.__context__ or error).strip().splitlines()[0]
             warnings.warn(
                 f"the step could not be recorded as a CUDA graph ({reason}); it runs without one, "
-                "and is slower. Pass capture=False to skip the attempt",
+                "and is slower. Pass capture=False to sample() to skip the attempt",
                 RuntimeWarning,
                 stacklevel=4,
             )

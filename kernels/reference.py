@@ -38,10 +38,10 @@ def guide(
 ) -> Float[Tensor, "B *D"]:
     """`(1 + w) out_cond - w out_null` (Ho and Salimans 2022, arXiv:2207.12598, eq. 6).
 
-    `torch.lerp(a, b, s)` is `a + s (b - a)`, so with s = 1 + w it is the line through the two
-    outputs. The result is `out_cond` to the last bit at w = 0, where the model is conditional;
-    `out_null` to the last bit at w = -1; and for any w the common value, where the two outputs
-    agree.
+    `torch.lerp(a, b, weight)` is `a + weight (b - a)` for a weight below 1/2, and
+    `b - (1 - weight) (b - a)` above. So the result is `out_cond` to the last bit at w = 0, where
+    the model is conditional; `out_null` to the last bit at w = -1; and for any w the common value,
+    where the two outputs agree.
 
     Args:
         out_cond: the network's output given the condition.

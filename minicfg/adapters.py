@@ -1,7 +1,7 @@
-"""Networks as denoisers: other projects', with their noise schedules, and two models as one.
+"""Adapters: a network and a noise schedule of diffusers, and autoguidance by two models.
 
-Others' index `t - 1` is our `t`: 0 is their first noised step, and the data have none. Nothing here
-imports another project; whoever has a network of one has the project too.
+Diffusers counts the noised steps from 0, so its time index is our `t` minus 1, and clean data (our
+t = 0) has no index there. This module does not import diffusers: it is given the network itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 class DiffusersUNet:
     """A class-conditional `diffusers.UNet2DModel`, made with `num_class_embeds = K + 1`.
 
-    The last row of its table is the null label, as ours is: train it so.
+    The last row of its embedding is that of the null label, as in `UNet`; train it that way.
+
+    Attributes:
+        net: the network.
+        num_classes: K.
+        prediction: what the network was trained to predict.
     """
 
     net: Any
@@ -42,10 +47,15 @@ class DiffusersUNet:
 
 @dataclass(frozen=True, eq=False)
 class Autoguided:
-    """`good` guided away from a worse model that is asked for the same label, not for none.
+    """Autoguidance: the null output is replaced by a worse model's output for the same labels.
 
-    Karras et al. 2024, arXiv:2406.02507: `good + w (good - bad)`, with any solver and any rule.
-    Step 17 of the course. `y` are the labels of the chains, those that `sample` is given.
+    Karras et al. 2024, arXiv:2406.02507, `good + w (good - bad)`, with any solver and any rule;
+    step 17 of the course.
+
+    Attributes:
+        good: the model to sample from.
+        bad: a model with larger errors, of the same classes and prediction.
+        y: the labels that are passed to `sample`.
     """
 
     good: Denoiser
@@ -53,31 +63,45 @@ class Autoguided:
     y: Int[Tensor, " B"]
 
     def __post_init__(self) -> None:
-        """Refuse two models that do not speak of the same thing."""
+        """Refuse two models of different classes or predictions."""
         for name in ("num_classes", "prediction"):
-            good, bad = getattr(self.good, name), getattr(self.bad, name)
+            good = getattr(self.good, name)
+            bad = getattr(self.bad, name)
             if good != bad:
-                raise UsageError(f"bad has {name} = {bad!r} and good {good!r}")
+                raise UsageError(
+                    f"bad has {name} = {bad!r} and good has {name} = {good!r}; pass two models "
+                    "that agree"
+                )
 
     @property
     def num_classes(self) -> int:
-        """Of both."""
+        """K, the number of classes of both models."""
         return self.good.num_classes
 
     @property
     def prediction(self) -> Prediction:
-        """Of both."""
+        """What both models predict."""
         return self.good.prediction
 
     def __call__(
         self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
     ) -> Float[Tensor, "B *D"]:
-        """The good model's answers, and in the second half, where the loop asks of none, bad's."""
+        """The output of `good`, and in the null half that of `bad` for the labels `self.y`."""
         n = len(self.y)
-        if len(y) not in (n, 2 * n):
-            raise UsageError(f"y has {len(y)} labels: the chains that were said are {n}")
+        if not y.is_cuda or not torch.cuda.is_current_stream_capturing():
+            self._check_labels(y)
         out = self.good(xt[:n], t[:n], y[:n])
         return out if len(y) == n else torch.cat([out, self.bad(xt[n:], t[n:], self.y)])
+
+    def _check_labels(self, y: Tensor) -> None:
+        """Refuse labels other than those of the attribute `y`, alone or followed by null labels."""
+        n = len(self.y)
+        null = torch.full_like(self.y, self.num_classes)
+        if not any(torch.equal(y, labels) for labels in (self.y, torch.cat([self.y, null]))):
+            raise UsageError(
+                f"y has {len(y)} labels, which are not the {n} labels of Autoguided; pass the same "
+                "labels to Autoguided and to sample"
+            )
 
 
 def schedule_from_diffusers(config: Mapping[str, Any]) -> Schedule:
@@ -88,23 +112,26 @@ def schedule_from_diffusers(config: Mapping[str, Any]) -> Schedule:
     1000
 
     Raises:
-        UsageError: naming the entry that this course has no schedule for.
+        UsageError: naming the entry for which this course has no schedule.
     """
-    kind, T = config.get("beta_schedule", "linear"), config.get("num_train_timesteps", 1000)
+    kind = config.get("beta_schedule", "linear")
+    T = config.get("num_train_timesteps", 1000)
     if isinstance(T, bool) or not isinstance(T, int) or T < 1:
-        raise UsageError(f"num_train_timesteps = {T!r}: an integer of at least 1 is needed")
+        raise UsageError(f"num_train_timesteps = {T!r}; pass an integer from 1 on")
     if config.get("trained_betas") is not None:
         beta = torch.as_tensor(config["trained_betas"], dtype=torch.float64, device="cpu").detach()
     elif kind in ("linear", "scaled_linear"):
-        low, high = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
+        low = config.get("beta_start", 1e-4)
+        high = config.get("beta_end", 0.02)
         power = 1 if kind == "linear" else 2
         beta = torch.linspace(low ** (1 / power), high ** (1 / power), T, dtype=torch.float64)
         beta = beta**power
     elif kind == "squaredcos_cap_v2":
-        return Schedule.cosine(T)
+        beta = Schedule.cosine(T).beta[1:]
     else:
         raise UsageError(
-            f"beta_schedule = {kind!r}: linear, scaled_linear, squaredcos_cap_v2 or trained_betas"
+            f"beta_schedule = {kind!r}; pass linear, scaled_linear, squaredcos_cap_v2, or "
+            "trained_betas"
         )
     schedule = Schedule(torch.cat([beta.new_zeros(1), beta]), f"diffusers {kind}")
     return schedule.zero_terminal_snr() if config.get("rescale_betas_zero_snr") else schedule

@@ -70,7 +70,7 @@ def rescale(
     Args:
         out_cond: the network's output given the condition.
         out_null: its output given the null condition.
-        w: guidance weight.
+        w: guidance weight of this row, m w.
         xt: not used.
         p: not used.
         q: not used.
@@ -104,7 +104,7 @@ def dynamic_threshold(
     Args:
         out_cond: the network's output given the condition.
         out_null: its output given the null condition.
-        w: guidance weight.
+        w: guidance weight of this row, m w.
         xt: the state.
         p: of the solver's row: the guess is `p xt + q g`.
         q: likewise.
@@ -142,7 +142,7 @@ def apg(
     Args:
         out_cond: the network's output given the condition.
         out_null: its output given the null condition.
-        w: guidance weight.
+        w: guidance weight of this row, m w.
         xt: the state.
         p: of the solver's row: the guess is `p xt + q g`.
         q: likewise.

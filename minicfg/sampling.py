@@ -54,7 +54,7 @@ Rule = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """The chain after row `k`: its state `x` at time `s`, and the guess `x0` that led there."""
+    """The chain after row `k`: its state `x` at time `s`, and the guess `x0` of x_0 in that row."""
 
     k: int
     s: int

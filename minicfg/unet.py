@@ -101,7 +101,8 @@ class UNet(nn.Module):
         )
         self.norm = nn.GroupNorm(width // GROUP, width)
         self.head = zero_init(nn.Conv2d(width, channels, 3, padding=1))
-        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # hole
+        # The type stubs of torch do not know this form of `to`.
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @classmethod
     def of(cls, config: TrainConfig, shape: tuple[int, int, int], num_classes: int) -> UNet:

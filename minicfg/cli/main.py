@@ -100,7 +100,7 @@ class Sample:
     steps: int = 50
     """Solver steps, 1..T."""
     seed: int = 0
-    """Seed of the noise, 0..2^64-1. Sample i has the same noise at every label, w and rule."""
+    """Seed, 0..2^64-1. The noise of sample i depends on the seed and on i only, not on w."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
     options: SamplingFlags = field(default_factory=SamplingOptions)

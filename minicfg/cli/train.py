@@ -47,11 +47,11 @@ def run_train(
     """Train and save into `out`; return the exit code, 128 + n after signal n."""
     with process_group() as group:
         torch_device = group.device(device)
-        begun = _state_to_resume(out, resume, group, torch_device)
-        if begun:
-            config = begun.config
+        resumed = _state_to_resume(out, resume, group, torch_device)
+        if resumed:
+            config = resumed.config
         data = load_data(config.data, config.size)
-        check_run(data, config, begun, group)  # before anything is written
+        check_run(data, config, resumed, group)  # before anything is written
         check_writable(out)
         with lock_run_folder(out, group, torch_device):
             if not resume and group.largest(int(_state_file(out).exists()), torch_device):
@@ -59,13 +59,13 @@ def run_train(
                     f"--out {out} now contains a run that has just ended; add --resume to continue "
                     "it, or choose another folder."
                 )
-            began = time.perf_counter()
-            first_step = begun.step + 1 if begun else 1
-            state, code = run_training(data, config, out, begun, torch_device, group, saving)
+            start_time = time.perf_counter()
+            first_step = resumed.step + 1 if resumed else 1
+            state, code = run_training(data, config, out, resumed, torch_device, group, saving)
             if group.first:
                 print(f"step {state.step} of {config.steps}: {out / 'model.safetensors'}")
             if group.first and not code:
-                seconds = time.perf_counter() - began
+                seconds = time.perf_counter() - start_time
                 duration = (
                     f"{seconds:.0f} s for steps {first_step} to {state.step}, on {torch_device}, "
                     f"in {group.world} process(es)"
@@ -111,7 +111,7 @@ def run_training(
     data: Dataset,
     config: TrainConfig,
     out: Path,
-    begun: TrainState | None = None,
+    resumed: TrainState | None = None,
     device: torch.device | str = "cpu",
     group: Ranks = SINGLE_PROCESS,
     saving: SavingOptions = DEFAULT_SAVING,
@@ -127,13 +127,13 @@ def run_training(
     Raises:
         MachineError: after a loss that is not finite; the step before it has then been saved.
     """
-    state = begun
-    done = begun.step if begun else 0
+    state = resumed
+    done = resumed.step if resumed else 0
     smoothed_loss = None
     stopped = 0
     failure = None
     # The call refuses bad arguments; training begins with the loop.
-    states = train(data, config, resume=begun, device=device, ranks=group)
+    states = train(data, config, resume=resumed, device=device, ranks=group)
     bar = tqdm(
         total=config.steps * config.batch,
         initial=done * config.batch,
@@ -162,7 +162,8 @@ def run_training(
         except MachineError as error:  # the weights are still those of the last step
             failure = error
     if state is None:
-        raise failure or UsageError("steps = 0 leaves nothing to train; choose 1 or more.")
+        assert failure is not None  # there is at least one step, and it did not end
+        raise failure
     if group.first:
         save(out / "model", state)  # the smaller file first, where there is little room
         save_state(out / "state", state)

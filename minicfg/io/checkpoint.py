@@ -104,7 +104,7 @@ def save(path: str | Path, checkpoint: Checkpoint | TrainState) -> Path:
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Load a model that `save` wrote to `device`, in evaluation mode. Nothing is executed.
+    """Load onto `device` a model that `save` wrote, in evaluation mode. No code of the file is run.
 
     Raises:
         DataError: if the file is missing, damaged, or not a model of minicfg.

@@ -90,9 +90,16 @@ def test_autoguidance_does_not_overshoot_and_narrows() -> None:
 def test_two_models_that_do_not_fit_are_refused() -> None:
     other = Oracle(WIDE)
     other.prediction = "v"
-    with pytest.raises(UsageError, match="bad has prediction = 'v' and good 'eps'"):
+    with pytest.raises(
+        UsageError, match="bad has prediction = 'v' and good has prediction = 'eps'"
+    ):
         Autoguided(Oracle(DATA), other, Y)
-    with pytest.raises(UsageError, match="y has 2 labels: the chains that were said are 5"):
-        sample(
-            Autoguided(Oracle(DATA), Oracle(WIDE), Y), Y[:2], solvers.ddim(SCHEDULE, 3), shape=(2,)
-        )
+
+
+@pytest.mark.parametrize("w", [0.0, 1.0])
+@pytest.mark.parametrize("y", [Y[:2], Y.flip(0) * 0, torch.cat([Y, Y])], ids=["few", "other", "2n"])
+def test_labels_other_than_its_own_are_refused(y: Tensor, w: float) -> None:
+    """Ten labels are not five and their null halves."""
+    model = Autoguided(Oracle(DATA), Oracle(WIDE), Y)
+    with pytest.raises(UsageError, match="are not the 5 labels of Autoguided"):
+        sample(model, y, solvers.ddim(SCHEDULE, 3), shape=(2,), w=w)

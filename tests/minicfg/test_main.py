@@ -58,10 +58,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train"], "--out"),
         (["demo", "--fast"], "--fast"),
         (["train", "--out", "OUT", "--steps", "many"], "--steps.*'many'"),
-        (["train", "--out", "OUT", "--steps", "0"], "steps = 0 is out of range: use an integer in 1"),
+        (
+            ["train", "--out", "OUT", "--steps", "0"],
+            "steps = 0 is out of range: use an integer in 1",
+        ),
         (["train", "--out", "OUT", "--batch", "0"], "batch = 0"),
         (["train", "--out", "OUT", "--T", "0"], "T = 0"),
-        (["train", "--out", "OUT", "--p-uncond", "1.5"], r"p_uncond = 1.5 is out of range: .* 0\.\.1"),
+        (
+            ["train", "--out", "OUT", "--p-uncond", "1.5"],
+            r"p_uncond = 1.5 is out of range: .* 0\.\.1",
+        ),
         (["train", "--out", "OUT", "--lr", "nan"], "lr = nan"),
         (["train", "--out", "OUT", "--schedule", "sigmoidal"], "--schedule"),
         (["train", "--out", "OUT", "--data", "mnist"], "data = 'mnist'"),
@@ -107,7 +113,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             r"--w 0.1 is outside -1\.\.0, .* cfgpp",
         ),
         (["sweep", "CKPT", "--out", "OUT", "--p-uncond", "2"], "p_uncond = 2.0"),
-        (["sample", "CKPT", "--out", "OUT/x.png", "--device", "tpu"], "--device tpu is not supported: use auto, cpu"),
+        (
+            ["sample", "CKPT", "--out", "OUT/x.png", "--device", "tpu"],
+            "--device tpu is not supported: use auto, cpu",
+        ),
         (["sample", "CKPT", "--out", "OUT/x.png", "--v", "2"], r"v = 2.0 is outside 0\.\.1"),
         (
             ["sample", "CKPT", "--out", "OUT/x.png", "--eta", "1"],

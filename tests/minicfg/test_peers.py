@@ -55,6 +55,7 @@ CONFIGS: list[dict[str, Any]] = [
     {"beta_schedule": "linear", "num_train_timesteps": 50, "beta_end": 0.3},
     {"trained_betas": [0.1, 0.2, 0.3], "num_train_timesteps": 3},
     {"beta_schedule": "scaled_linear", "rescale_betas_zero_snr": True},
+    {"beta_schedule": "squaredcos_cap_v2", "rescale_betas_zero_snr": True},
 ]
 
 
