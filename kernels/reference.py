@@ -123,35 +123,43 @@ def guided_step(
     dtype = torch.float64 if xt.dtype == torch.float64 else torch.float32
     p, q, a, b, c, d, e, m = coefficients(rows, k, dtype)
     if x0prev is None and not torch.compiler.is_compiling() and e != 0:
-        raise ValueError(f"row {int(k)} looks back one step (e = {float(e):.3g}); pass x0prev")
+        raise ValueError(f"row {int(k)} looks back one step (e = {e:.3g}); pass x0prev")
     x = xt.to(dtype)
     cond = out[: len(xt)].to(dtype)
     null = out[len(out) - len(xt) :].to(dtype)
 
     g = cond if w is None else guide(cond, null, m * w)
-    x0hat = torch.addcmul(p * x, q, g).clamp_(-clip, clip)  # p x_t + q g
-    xs = torch.addcmul(a * x0hat, b, x)  # a x0hat + b x_t
+    x0hat = plus(p * x, q, g).clamp_(-clip, clip)  # p x_t + q g
+    xs = plus(a * x0hat, b, x)  # a x0hat + b x_t
     if counts(d):
-        xs.addcmul_(d, null)
+        xs = plus(xs, d, null)
     if x0prev is not None and counts(e):
-        xs.addcmul_(e, x0prev.to(dtype))
+        xs = plus(xs, e, x0prev.to(dtype))
     if counts(c):
-        xs.addcmul_(c, philox.normal(seed, sample_ids, k + 1, xt.shape[1:]).to(dtype))
+        xs = plus(xs, c, philox.normal(seed, sample_ids, k + 1, xt.shape[1:]).to(dtype))
     return xs.to(xt.dtype).contiguous(), x0hat.to(xt.dtype).contiguous() if want_x0 else None
 
 
 def coefficients(
     rows: Float[Tensor, "n 8"], k: int | Int[Tensor, ""], dtype: torch.dtype
-) -> tuple[Float[Tensor, ""], ...]:
-    """The eight numbers of row `k`, each a tensor without dimensions."""
-    if torch.compiler.is_compiling() and isinstance(k, Tensor):  # its value is not known here
-        return rows.index_select(0, k.reshape(1))[0].to(dtype).unbind()
+) -> tuple[float, ...] | tuple[Float[Tensor, ""], ...]:
+    """The eight numbers of row `k`; in a compiled step, whose row is not known yet, as tensors."""
+    if torch.compiler.is_compiling():
+        row = rows[k] if isinstance(k, int) else rows.index_select(0, k.reshape(1))[0]
+        return row.to(dtype).unbind()
     if not 0 <= k < len(rows):
         raise ValueError(f"k = {int(k)} is outside 0..{len(rows) - 1}, the rows of the table")
-    return rows[int(k)].to(dtype).unbind()
+    return tuple(rows[int(k)].tolist())
 
 
-def counts(coefficient: Float[Tensor, ""]) -> bool:
+def plus(
+    x: Float[Tensor, "B *D"], c: float | Float[Tensor, ""], y: Float[Tensor, "B *D"]
+) -> Float[Tensor, "B *D"]:
+    """`x + c y`, written over `x` where `c` is a number; a compiler fuses the passes by itself."""
+    return x + c * y if isinstance(c, Tensor) else x.add_(y, alpha=c)
+
+
+def counts(coefficient: float | Float[Tensor, ""]) -> bool:
     """Whether to add a term. It is left out if its coefficient is 0: 0 times infinity is NaN.
 
     A compiled step has every term, because it is compiled once for all rows of a table.
