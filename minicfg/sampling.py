@@ -11,7 +11,8 @@ course; `kernels.reference` computes them, and on a GPU one kernel does):
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -102,7 +103,7 @@ def sample_steps(
     clip: float = math.inf,
     rule: Rule | None = None,
     capture: bool = True,
-) -> Iterator[State]:
+) -> Generator[State]:
     """Run the reverse chain from noise, yielding a `State` after each row of the table.
 
     The conditional and the null half go through the network as one batch of 2B. If `w` is the
@@ -113,6 +114,9 @@ def sample_steps(
     steps, because launching a small network's kernels one by one takes longer than running them. A
     network that cannot be recorded, because it reads a tensor's value on the host or copies data
     from there, runs without a graph, and a warning gives the reason.
+
+    A `torch.nn.Module` is in eval mode while the chain runs, so dropout is off. Its modes are
+    restored after the last row, and also after an error or when the generator is closed.
 
     Args:
         model: the denoiser; `table` must have been built for its `prediction`.
@@ -150,7 +154,7 @@ def chain(
     rule: Rule | None = None,
     capture: bool = True,
     want_x0: bool = False,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor]]:
     """Start from `x` at time `table.t[0]`; yield the state and its guess of x_0 after each row.
 
     The arguments are those of `sample_steps`, after `check_arguments`. The guess is meaningful only
@@ -187,12 +191,31 @@ def chain(
 
     step: graph.Step = one_step
     x0hat = torch.zeros_like(x)
-    for row, k in enumerate(torch.arange(len(table), device=x.device)):
-        # The first step has run, so that all it needs is loaded and compiled.
-        if row == 1 and capture and x.is_cuda:
-            step = graph.record(step, k, x, x0hat)
-        x, x0hat = step(k, x, x0hat)
-        yield x, x0hat
+    with eval_mode(model):
+        for row, k in enumerate(torch.arange(len(table), device=x.device)):
+            # The first step has run, so that all it needs is loaded and compiled.
+            if row == 1 and capture and x.is_cuda:
+                step = graph.record(step, k, x, x0hat)
+            x, x0hat = step(k, x, x0hat)
+            yield x, x0hat
+
+
+@contextmanager
+def eval_mode(model: object) -> Iterator[None]:
+    """Put a `torch.nn.Module` into eval mode, and restore the mode of every submodule at the end.
+
+    A model of another type is left as it is.
+    """
+    if not isinstance(model, torch.nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def last_state(states: Iterator[tuple[Tensor, Tensor]]) -> Tensor:

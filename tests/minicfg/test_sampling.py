@@ -362,3 +362,66 @@ def test_a_guess_that_nobody_asked_for_is_not_written(monkeypatch: pytest.Monkey
     assert not any(wanted)
     sample(Linear(), torch.tensor([0]), solvers.dpmpp_2m(Schedule.cosine(100), 4), shape=(4,))
     assert all(wanted[-4:])
+
+
+def dropping() -> UNet:
+    """A network in training mode with dropout, one block of which is in eval mode."""
+    torch.manual_seed(0)
+    model = UNet(channels=1, num_classes=3, width=8, multipliers=(1, 2), dropout=0.3)
+    model.requires_grad_(False)  # the tests' shape checks hide the generator from no_grad
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    model.middle.eval()
+    return model
+
+
+def modes(model: torch.nn.Module) -> dict[str, bool]:
+    return {name: module.training for name, module in model.named_modules()}
+
+
+def test_dropout_is_off_and_the_modes_are_restored() -> None:
+    model = dropping()
+    before = modes(model)
+    assert set(before.values()) == {True, False}
+    given = {"shape": (1, 8, 8), "w": 1.0, "seed": 1, "clip": 1.0}
+    first = sample(model, torch.arange(3), TABLE, **given)
+    assert modes(model) == before
+    assert torch.equal(first, sample(model, torch.arange(3), TABLE, **given))
+    *_, last = sample_steps(model, torch.arange(3), TABLE, **given)
+    assert modes(model) == before
+    assert torch.equal(first, last.x)
+    model.eval()
+    assert torch.equal(first, sample(model, torch.arange(3), TABLE, **given))
+    assert not any(modes(model).values())
+
+
+def test_the_modes_are_restored_when_a_chain_ends_early() -> None:
+    model = dropping()
+    before = modes(model)
+    states = sample_steps(model, torch.arange(3), TABLE, shape=(1, 8, 8))
+    next(states)
+    assert not any(modes(model).values())
+    states.close()
+    assert modes(model) == before
+
+    class Failing(UNet):
+        def forward(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+            raise RuntimeError("out of memory")
+
+    failing = Failing(channels=1, num_classes=3, width=8)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        sample(failing, torch.arange(3), TABLE, shape=(1, 8, 8))
+    assert all(modes(failing).values())
+
+
+def test_a_model_that_is_no_module_is_left_alone() -> None:
+    class Other(Linear):
+        training = True
+
+        def eval(self) -> None:
+            raise AssertionError
+
+    model = Other()
+    sample(model, torch.tensor([0]), TABLE, shape=(4,))
+    assert model.training
