@@ -22,7 +22,8 @@ from torch import Tensor
 from kernels import graph, guided_step, philox
 from minicfg.errors import UsageError
 from minicfg.guidance import check_w
-from minicfg.solvers import Prediction, Table
+from minicfg.schedule import Schedule
+from minicfg.solvers import Prediction, Table, check_schedule
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """What a sampler needs of a network. `y = num_classes` is the null label."""
+    """What a sampler needs of a network. `y = num_classes` is the null label.
+
+    A denoiser may also have an attribute `schedule`, the `Schedule` on which it was trained. Tables
+    that were made from another schedule are then refused.
+    """
 
     @property
     def num_classes(self) -> int:
@@ -281,11 +286,9 @@ def check_arguments(
         )
     if not clip > 0:
         raise UsageError(f"clip = {clip}; pass a positive number, or infinity for no clipping")
-    if len(table) == 0 or table.rows[0, 6] != 0:
-        raise UsageError(
-            "table has no rows, or its first row has e != 0 and looks back to a step that does not "
-            "exist; build it with minicfg.solvers"
-        )
+    schedule = getattr(model, "schedule", None)
+    if isinstance(schedule, Schedule):
+        check_schedule(table, schedule)
     if not all(type(size) is int and size > 0 for size in shape):
         raise UsageError(
             f"shape = {tuple(shape)}; pass the sizes of one sample, integers from 1 on"

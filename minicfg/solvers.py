@@ -41,12 +41,38 @@ class Table:
         s: the time that each row reaches; the last is 0.
         rows: float64 columns (p, q, a, b, c, d, e, m).
         prediction: the kind of output that p and q are made for; None if it was not given.
+        schedule: the noise schedule from which the rows were made; None if it was not given.
+
+    Raises:
+        UsageError: naming the attribute that is wrong.
     """
 
     t: Int[Tensor, " n"]
     s: Int[Tensor, " n"]
     rows: Float[Tensor, "n 8"]
     prediction: Prediction | None = None
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        """Check the types, the times and the rows."""
+        _check_rows(self.rows)
+        _check_times("t", self.t, len(self.rows))
+        _check_times("s", self.s, len(self.rows))
+        if bool((self.t.diff() >= 0).any()) or int(self.t[-1]) < 1:
+            raise UsageError(
+                f"t = {self.t.tolist()} does not decrease in 1..T; pass each time once, from the "
+                "noisiest to the least noisy"
+            )
+        if bool((self.s >= self.t).any()) or bool((self.s < 0).any()):
+            raise UsageError(
+                f"s = {self.s.tolist()} is not below t = {self.t.tolist()}; pass for each row the "
+                "less noisy time that it reaches"
+            )
+        if int(self.s[-1]) != 0:
+            raise UsageError(
+                f"s = {self.s.tolist()} does not end at 0, which is the data; add the rows that "
+                "lead there"
+            )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,6 +86,40 @@ class Table:
     def looks_back(self) -> bool:
         """Whether a row uses the previous guess of x_0 (e != 0), as in DPM-Solver++(2M)."""
         return bool(self.rows[:, 6].any())
+
+
+def _check_rows(rows: object) -> None:
+    """Refuse rows that are not (n, 8) finite float64 numbers, or whose first one looks back."""
+    if not isinstance(rows, Tensor) or rows.dtype != torch.float64:
+        raise UsageError(f"rows is {_described(rows)}; pass a float64 tensor of shape (n, 8)")
+    if rows.ndim != 2 or rows.shape[1] != 8 or len(rows) == 0:
+        raise UsageError(
+            f"rows has shape {tuple(rows.shape)}; pass n >= 1 rows of 8 columns (p, q, a, b, c, d, "
+            "e, m)"
+        )
+    if not bool(rows.isfinite().all()):
+        k = int(rows.isfinite().all(dim=1).long().argmin())
+        raise UsageError(f"rows[{k}] = {rows[k].tolist()} is not finite; pass finite numbers")
+    if rows[0, 6] != 0:
+        raise UsageError(
+            f"rows[0] has e = {float(rows[0, 6]):g} and looks back to a step that does not exist; "
+            "begin with a row that has e = 0"
+        )
+
+
+def _check_times(name: str, times: object, n: int) -> None:
+    """Refuse times that are not an int64 tensor with one time per row."""
+    if not isinstance(times, Tensor) or times.dtype != torch.int64 or times.shape != (n,):
+        raise UsageError(
+            f"{name} is {_described(times)}; pass an int64 tensor of shape ({n},), one time per row"
+        )
+
+
+def _described(value: object) -> str:
+    """A tensor's type and shape, or the value itself."""
+    if isinstance(value, Tensor):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return repr(value)
 
 
 def ddpm(
@@ -196,11 +256,7 @@ def with_weight(
             number for each. The first log SNR is -infinity at zero terminal SNR. `torch.ones_like`
             changes nothing.
     """
-    if int(table.t.max()) > schedule.T:
-        raise UsageError(
-            f"schedule has T = {schedule.T} and the table begins at t = {int(table.t[0])}; pass "
-            "the schedule from which the table was made"
-        )
+    check_schedule(table, schedule)
     m = weight(schedule.log_snr[table.t])
     if m.shape != table.t.shape or not bool(m.isfinite().all()):
         raise UsageError(
@@ -209,6 +265,24 @@ def with_weight(
     rows = table.rows.clone()
     rows[:, 7] *= m
     return replace(table, rows=rows)
+
+
+def check_schedule(table: Table, schedule: Schedule) -> None:
+    """Refuse a schedule other than the one from which the table was made.
+
+    A table without a schedule is refused only where it begins after the schedule's T.
+    """
+    if int(table.t[0]) > schedule.T:
+        raise UsageError(
+            f"schedule has T = {schedule.T} and the table begins at t = {int(table.t[0])}; pass "
+            "the schedule from which the table was made"
+        )
+    own = table.schedule
+    if own is not None and not torch.equal(own.alpha_bar, schedule.alpha_bar):
+        raise UsageError(
+            f"schedule is {schedule.name!r} with T = {schedule.T}, and the table was made from "
+            f"{own.name!r} with T = {own.T} and another alpha_bar; pass one schedule to both"
+        )
 
 
 def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> Table:
@@ -300,4 +374,4 @@ def _table(
     p, q = x0_coefficients(schedule.alpha_bar[t], prediction)
     m = 1.0
     rows = torch.stack([torch.as_tensor(x).expand_as(p) for x in (p, q, a, b, c, d, e, m)], dim=1)
-    return Table(t, s, rows, prediction)
+    return Table(t, s, rows, prediction, schedule)

@@ -97,8 +97,22 @@ def test_strength_is_refused(strength: float) -> None:
 
 
 def test_what_else_is_refused() -> None:
-    with pytest.raises(UsageError, match="looks back to a step that does not exist"):
+    with pytest.raises(
+        UsageError, match=r"strength = 0.5 begins at row 20 .* looks back to a step that does not"
+    ):
         image_to_image(MODEL, X0, Y, solvers.dpmpp_2m(SCHEDULE), SCHEDULE, strength=0.5)
+
+
+def test_another_schedule_than_the_tables_is_refused() -> None:
+    other = Schedule.linear(40)
+    known = torch.zeros(X0.shape, dtype=torch.bool)
+    for edit in (
+        partial(image_to_image, MODEL, X0, Y, TABLE, other, strength=0.5),
+        partial(image_to_image, MODEL, X0, Y, TABLE, other, strength=0.0),
+        partial(inpaint, MODEL, X0, known, Y, TABLE, other),
+    ):
+        with pytest.raises(UsageError, match=r"schedule is 'linear' .* made from 'cosine'"):
+            edit()
 
 
 @pytest.mark.usefixtures("unchecked")

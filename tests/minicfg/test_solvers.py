@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -507,3 +508,57 @@ def test_a_table_equals_itself_alone() -> None:
     """Tensors have no truth to compare by."""
     table = solvers.ddpm(Schedule.linear(10), 3)
     assert table == table and table != solvers.ddpm(Schedule.linear(10), 3)
+
+
+GOOD = solvers.dpmpp_2m(Schedule.cosine(40), [30, 20, 9, 2])
+TIMES = [
+    ({"t": [30, 20, 9, 2]}, r"t is \[30, 20, 9, 2\]; pass an int64 tensor of shape \(4,\)"),
+    ({"t": [30.0, 20.0, 9.0, 2.0]}, r"t is \[30.0, 20.0, 9.0, 2.0\]; pass an int64"),
+    ({"t": None}, "t is None; pass an int64"),
+    ({"t": GOOD.t.float()}, r"t is torch.float32 \(4,\); pass an int64"),
+    ({"t": GOOD.t.int()}, r"t is torch.int32 \(4,\); pass an int64"),
+    ({"t": GOOD.t[:3]}, r"t is torch.int64 \(3,\); pass an int64 tensor of shape \(4,\)"),
+    ({"t": GOOD.t[:, None]}, r"t is torch.int64 \(4, 1\); pass an int64"),
+    ({"t": torch.tensor([2, 9, 20, 30])}, r"t = \[2, 9, 20, 30\] does not decrease"),
+    ({"t": torch.tensor([30, 20, 20, 2])}, r"t = \[30, 20, 20, 2\] does not decrease"),
+    ({"t": torch.tensor([30, 20, 9, 0])}, r"t = \[30, 20, 9, 0\] does not decrease in 1..T"),
+    ({"s": GOOD.s.tolist()}, r"s is \[20, 9, 2, 0\]; pass an int64 tensor"),
+    ({"s": GOOD.s[:3]}, r"s is torch.int64 \(3,\); pass an int64 tensor of shape \(4,\)"),
+    ({"s": torch.tensor([20, 20, 2, 0])}, r"s = \[20, 20, 2, 0\] is not below t = \[30, 20,"),
+    ({"s": torch.tensor([20, 21, 2, 0])}, r"s = \[20, 21, 2, 0\] is not below t"),
+    ({"s": torch.tensor([20, -1, 2, 0])}, r"s = \[20, -1, 2, 0\] is not below t"),
+    ({"s": torch.tensor([20, 9, 2, 1])}, r"s = \[20, 9, 2, 1\] does not end at 0"),
+]
+ROWS = [
+    ({"rows": GOOD.rows.tolist()}, "rows is .*; pass a float64 tensor"),
+    ({"rows": GOOD.rows.float()}, r"rows is torch.float32 \(4, 8\); pass a float64 tensor"),
+    ({"rows": GOOD.rows[:, :7]}, r"rows has shape \(4, 7\); pass n >= 1 rows of 8 columns"),
+    ({"rows": GOOD.rows[0]}, r"rows has shape \(8,\)"),
+    ({"rows": GOOD.rows / 0}, r"rows\[0\] = .* is not finite"),
+    ({"rows": GOOD.rows / (GOOD.t[:, None] - 9)}, r"rows\[2\] = .* is not finite"),
+    ({"rows": GOOD.rows[[2, 1, 0, 3]]}, r"rows\[0\] has e = .* looks back to a step that does"),
+    ({"t": GOOD.t[:0], "s": GOOD.s[:0], "rows": GOOD.rows[:0]}, r"rows has shape \(0, 8\)"),
+]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("changed", "message"), TIMES + ROWS)
+def test_a_table_checks_itself(changed: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        replace(GOOD, **changed)  # pyright: ignore
+
+
+def test_a_table_knows_its_schedule() -> None:
+    schedule, other = Schedule.cosine(40), Schedule.linear(40)
+    for solver in (solvers.ddpm, solvers.ddim, solvers.dpmpp_2m, solvers.cfgpp):
+        table = solver(schedule, 9)
+        assert table.schedule is schedule
+        weighted = solvers.with_weight(table, Schedule.cosine(40), torch.ones_like)
+        assert weighted.schedule is schedule
+        message = "schedule is 'linear' with T = 40, .* made from 'cosine' with T = 40"
+        with pytest.raises(UsageError, match=message):
+            solvers.with_weight(table, other, torch.ones_like)
+        with pytest.raises(UsageError, match=message):
+            solvers.with_interval(table, other, -2.0, 2.0)
+        unknown = replace(table, schedule=None)
+        solvers.with_interval(unknown, other, -2.0, 2.0)
