@@ -87,7 +87,9 @@ def image_to_image(
             "back to a step that does not exist; use strength = 1, or a table of ddim or ddpm"
         )
     part = replace(table, t=table.t[-rows:], s=table.s[-rows:], rows=table.rows[-rows:])
-    w, sample_ids = check_arguments(model, y, part, x0.shape[1:], w, seed, sample_ids, clip)
+    y, w, seed, sample_ids = check_arguments(
+        model, y, part, x0.shape[1:], w, seed, sample_ids, clip
+    )
     eps = philox.normal(seed, sample_ids, 0, x0.shape[1:])
     x = noised(x0, int(part.t[0]), schedule, eps)
     return last_state(chain(model, y, part, x, w, seed, sample_ids, clip, rule))
@@ -121,7 +123,9 @@ def inpaint(
             f"{tuple(x0.shape)}"
         )
     check_schedule(table, schedule)
-    w, sample_ids = check_arguments(model, y, table, x0.shape[1:], w, seed, sample_ids, clip)
+    y, w, seed, sample_ids = check_arguments(
+        model, y, table, x0.shape[1:], w, seed, sample_ids, clip
+    )
     eps = philox.normal(seed, sample_ids, 0, x0.shape[1:])
     x = eps
     states = chain(model, y, table, eps, w, seed, sample_ids, clip, rule)

@@ -14,8 +14,10 @@ import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from numbers import Real
+from typing import TYPE_CHECKING, Protocol, SupportsIndex, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ from kernels import graph, guided_step, philox
 from minicfg.errors import UsageError
 from minicfg.guidance import check_w
 from minicfg.schedule import Schedule
-from minicfg.solvers import Prediction, Table, check_schedule
+from minicfg.solvers import Prediction, Table, check_schedule, described
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -71,13 +73,13 @@ class State:
 @torch.no_grad()
 def sample(
     model: Denoiser,
-    y: Int[Tensor, " B"],
+    y: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex],
     table: Table,
     *,
     shape: Sequence[int],
-    w: float | Float[Tensor, " B"] = 0.0,
-    seed: int = 0,
-    sample_ids: Int[Tensor, " B"] | None = None,
+    w: float | Float[Tensor, " B"] | Float[np.ndarray, "*one_or_B"] | Sequence[float] = 0.0,
+    seed: SupportsIndex = 0,
+    sample_ids: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex] | None = None,
     clip: float = math.inf,
     rule: Rule | None = None,
     capture: bool = True,
@@ -90,7 +92,7 @@ def sample(
     >>> minicfg.sample(model, torch.arange(10), table, shape=(1, 8, 8), w=2.0).shape
     torch.Size([10, 1, 8, 8])
     """
-    w, sample_ids = check_arguments(model, y, table, shape, w, seed, sample_ids, clip)
+    y, w, seed, sample_ids = check_arguments(model, y, table, shape, w, seed, sample_ids, clip)
     x = philox.normal(seed, sample_ids, 0, shape)
     return last_state(chain(model, y, table, x, w, seed, sample_ids, clip, rule, capture))
 
@@ -98,13 +100,13 @@ def sample(
 @torch.no_grad()
 def sample_steps(
     model: Denoiser,
-    y: Int[Tensor, " B"],
+    y: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex],
     table: Table,
     *,
     shape: Sequence[int],
-    w: float | Float[Tensor, " B"] = 0.0,
-    seed: int = 0,
-    sample_ids: Int[Tensor, " B"] | None = None,
+    w: float | Float[Tensor, " B"] | Float[np.ndarray, "*one_or_B"] | Sequence[float] = 0.0,
+    seed: SupportsIndex = 0,
+    sample_ids: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex] | None = None,
     clip: float = math.inf,
     rule: Rule | None = None,
     capture: bool = True,
@@ -125,14 +127,15 @@ def sample_steps(
 
     Args:
         model: the denoiser; `table` must have been built for its `prediction`.
-        y: (B,) labels in 0..K-1, or K for the unconditional distribution, on the device to run on.
+        y: B labels in 0..K-1, or K for the unconditional distribution. An int64 tensor must be on
+            the device of the model; a list or a NumPy array of integers is copied there.
         table: from `minicfg.solvers`.
         shape: of one sample.
-        w: guidance weight: one finite number, or one per sample, (B,).
+        w: guidance weight: one finite number, or one per sample, as a tensor, an array or a list.
         seed: 0..2^64-1. Sample i depends on (model, y[i], w[i], table, seed, sample_ids[i]) only,
             up to the rounding of the network, which can differ in the last bit with the size of a
             batch.
-        sample_ids: (B,) integers in 0..2^32-1; 0..B-1 by default.
+        sample_ids: B integers in 0..2^32-1; 0..B-1 by default.
         clip: clamp the guess of x_0 to [-clip, clip]; infinity, the default, leaves it as it is.
         rule: mixes the two outputs in place of `guide`; see `minicfg.guidance`.
         capture: whether to try to record, on a CUDA device.
@@ -140,7 +143,7 @@ def sample_steps(
     Raises:
         UsageError: naming the argument, before the network runs.
     """
-    w, sample_ids = check_arguments(model, y, table, shape, w, seed, sample_ids, clip)
+    y, w, seed, sample_ids = check_arguments(model, y, table, shape, w, seed, sample_ids, clip)
     x = philox.normal(seed, sample_ids, 0, shape)
     states = chain(model, y, table, x, w, seed, sample_ids, clip, rule, capture, want_x0=True)
     for k, (x, x0) in enumerate(states):
@@ -247,16 +250,17 @@ def mix_by_rule(
 
 def check_arguments(
     model: Denoiser,
-    y: Tensor,
+    y: Tensor | np.ndarray | Sequence[SupportsIndex],
     table: Table,
     shape: Sequence[int],
-    w: float | Tensor,
-    seed: int,
-    sample_ids: Tensor | None,
+    w: float | Tensor | np.ndarray | Sequence[float],
+    seed: SupportsIndex,
+    sample_ids: Tensor | np.ndarray | Sequence[SupportsIndex] | None,
     clip: float,
-) -> tuple[float | Tensor, Tensor]:
-    """Refuse what `chain` cannot run; return `w` and the sample ids as it takes them."""
+) -> tuple[Tensor, float | Tensor, int, Tensor]:
+    """Refuse what `chain` cannot run; return `y`, `w`, `seed` and `sample_ids` as it takes them."""
     K = model.num_classes
+    y = as_integers("y", y, device_of(model))
     if y.dtype != torch.int64 or y.ndim != 1 or len(y) == 0:
         raise UsageError(
             f"y is {y.dtype} {tuple(y.shape)}; pass int64 labels of shape (B,) with B >= 1"
@@ -266,17 +270,9 @@ def check_arguments(
             f"y holds {int(y.min())}..{int(y.max())}; labels are 0..{K - 1}, and {K} is the null "
             "label"
         )
-    if isinstance(w, Tensor):
-        if w.shape != y.shape or not bool(torch.isfinite(w).all()):
-            raise UsageError(
-                f"w has shape {tuple(w.shape)}; pass one finite number, or {len(y)} of them, "
-                "one per label"
-            )
-        w = w.to(y.device, torch.float32)
-    else:
-        w = check_w(w)
+    w = as_weight(w, y)
     try:
-        philox.check_seed(seed)
+        seed = philox.check_seed(seed)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if table.prediction not in (None, model.prediction):
@@ -295,6 +291,7 @@ def check_arguments(
         )
     if sample_ids is None:
         sample_ids = torch.arange(len(y), device=y.device)
+    sample_ids = as_integers("sample_ids", sample_ids, y.device)
     if sample_ids.shape != y.shape or sample_ids.dtype != torch.int64:
         raise UsageError(
             f"sample_ids is {sample_ids.dtype} {tuple(sample_ids.shape)}; pass int64 of shape "
@@ -302,4 +299,44 @@ def check_arguments(
         )
     if int(sample_ids.min()) < 0 or int(sample_ids.max()) >= 2**32:
         raise UsageError("sample_ids must lie in 0..2^32-1")
-    return w, sample_ids.to(y.device)
+    return y, w, seed, sample_ids.to(y.device)
+
+
+def device_of(model: object) -> torch.device:
+    """Where the first parameter of a module is; the CPU for any other model."""
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
+    first = next(parameters, None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def as_integers(
+    name: str, values: Tensor | np.ndarray | Sequence[SupportsIndex], device: torch.device
+) -> Tensor:
+    """A list or an array of integers as an int64 tensor; a tensor is returned as it is."""
+    if isinstance(values, Tensor):
+        return values
+    items = values.tolist() if isinstance(values, np.ndarray) else values
+    given = list(items) if isinstance(items, Sequence) else [None]
+    integers = [i for i in map(philox.as_integer, given) if i is not None and abs(i) < 2**63]
+    if len(integers) != len(given):
+        raise UsageError(f"{name} is {described(values)}; pass a list of integers, one per sample")
+    return torch.tensor(integers, dtype=torch.int64, device=device)
+
+
+def as_weight(
+    w: float | Tensor | np.ndarray | Sequence[float], y: Tensor
+) -> float | Float[Tensor, " B"]:
+    """One finite number, or a float32 tensor of one per label."""
+    values = w.tolist() if isinstance(w, np.ndarray) else w
+    if isinstance(values, Sequence):
+        if not all(isinstance(v, Real) and not isinstance(v, bool) for v in values):
+            raise UsageError(f"w is {described(w)}; pass a list of numbers, one per label")
+        values = torch.tensor([float(v) for v in values], dtype=torch.float64)
+    if not isinstance(values, Tensor):
+        return check_w(values)
+    if values.shape != y.shape or not bool(torch.isfinite(values).all()):
+        raise UsageError(
+            f"w has shape {tuple(values.shape)}; pass one finite number, or {len(y)} of them, "
+            "one per label"
+        )
+    return values.to(y.device, torch.float32)

@@ -19,17 +19,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from kernels.philox import as_integer
 from minicfg.config import DDIM_ETA, DDPM_V, Prediction, SolverName, check_choice
 from minicfg.errors import UsageError
 from minicfg.schedule import Schedule
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+
+# A number of steps, or the times themselves.
+Steps = SupportsIndex | Sequence[SupportsIndex] | Tensor | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +97,7 @@ class Table:
 def _check_rows(rows: object) -> None:
     """Refuse rows that are not (n, 8) finite float64 numbers, or whose first one looks back."""
     if not isinstance(rows, Tensor) or rows.dtype != torch.float64:
-        raise UsageError(f"rows is {_described(rows)}; pass a float64 tensor of shape (n, 8)")
+        raise UsageError(f"rows is {described(rows)}; pass a float64 tensor of shape (n, 8)")
     if rows.ndim != 2 or rows.shape[1] != 8 or len(rows) == 0:
         raise UsageError(
             f"rows has shape {tuple(rows.shape)}; pass n >= 1 rows of 8 columns (p, q, a, b, c, d, "
@@ -111,20 +117,20 @@ def _check_times(name: str, times: object, n: int) -> None:
     """Refuse times that are not an int64 tensor with one time per row."""
     if not isinstance(times, Tensor) or times.dtype != torch.int64 or times.shape != (n,):
         raise UsageError(
-            f"{name} is {_described(times)}; pass an int64 tensor of shape ({n},), one time per row"
+            f"{name} is {described(times)}; pass an int64 tensor of shape ({n},), one time per row"
         )
 
 
-def _described(value: object) -> str:
-    """A tensor's type and shape, or the value itself."""
-    if isinstance(value, Tensor):
+def described(value: object) -> str:
+    """The type and shape of a tensor or an array, or the value itself, in one line."""
+    if isinstance(value, (Tensor, np.ndarray)):
         return f"{value.dtype} {tuple(value.shape)}"
     return repr(value)
 
 
 def ddpm(
     schedule: Schedule,
-    steps: int | Sequence[int] | None = None,
+    steps: Steps | None = None,
     prediction: Prediction = "eps",
     v: float = DDPM_V,
 ) -> Table:
@@ -162,7 +168,7 @@ def ddpm(
 
 def ddim(
     schedule: Schedule,
-    steps: int | Sequence[int] | None = None,
+    steps: Steps | None = None,
     eta: float = DDIM_ETA,
     prediction: Prediction = "eps",
 ) -> Table:
@@ -195,7 +201,7 @@ def ddim(
 
 
 def dpmpp_2m(
-    schedule: Schedule, steps: int | Sequence[int] | None = None, prediction: Prediction = "eps"
+    schedule: Schedule, steps: Steps | None = None, prediction: Prediction = "eps"
 ) -> Table:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, alg. 2), step 14 of the course.
 
@@ -220,9 +226,7 @@ def dpmpp_2m(
     return _table(schedule, t, s, prediction, a=a * (1 - previous), b=b, e=a * previous)
 
 
-def cfgpp(
-    schedule: Schedule, steps: int | Sequence[int] | None = None, prediction: Prediction = "eps"
-) -> Table:
+def cfgpp(schedule: Schedule, steps: Steps | None = None, prediction: Prediction = "eps") -> Table:
     """CFG++ (Chung et al. 2024, arXiv:2406.08070), step 17 of the course: sample with w in -1..0.
 
     `ddim` that adds the noise of the null output only. The paper's scale, in 0..1, is `1 + w`. It
@@ -305,11 +309,11 @@ def named(name: str) -> Callable[..., Table]:
     return {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m, "cfgpp": cfgpp}[name]
 
 
-def times(
-    schedule: Schedule, steps: int | Sequence[int] | None
-) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+def times(schedule: Schedule, steps: Steps | None) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
     """The times `t` at which a solver evaluates the network, from T down, and the ends `s`."""
     T = schedule.T
+    if isinstance(steps, (Tensor, np.ndarray, np.generic)):
+        steps = steps.tolist()
     if steps is None:
         steps = T
     if isinstance(steps, int):
@@ -318,12 +322,19 @@ def times(
         # T i / steps, rounded to the nearest integer in integer arithmetic: no time occurs twice.
         visited = [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
     else:
-        visited = list(steps) if isinstance(steps, Iterable) else [steps]
-        whole = visited and all(type(t) is int for t in visited)
-        ordered = whole and all(later < earlier for earlier, later in pairwise(visited))
-        if not ordered or visited[0] > T or visited[-1] < 1:
-            raise UsageError(f"steps = {visited}; pass decreasing integer times in 1..{T}")
+        visited = whole_times(steps, T)
     return torch.tensor(visited), torch.tensor([*visited[1:], 0])
+
+
+def whole_times(steps: object, T: int) -> list[int]:
+    """The given times as Python integers, which must decrease within 1..T."""
+    given = list(steps) if isinstance(steps, Iterable) else [steps]
+    visited = [t for t in map(as_integer, given) if t is not None]
+    whole = len(visited) == len(given) > 0
+    ordered = whole and all(later < earlier for earlier, later in pairwise(visited))
+    if not ordered or visited[0] > T or visited[-1] < 1:
+        raise UsageError(f"steps = {given}; pass decreasing integer times in 1..{T}")
+    return visited
 
 
 def x0_coefficients(

@@ -434,3 +434,59 @@ def test_a_table_of_another_schedule_than_the_models_is_refused() -> None:
     own = solvers.ddpm(Schedule.linear(100), 10)
     for table in (own, replace(own, schedule=None)):
         sample(model, torch.tensor([0]), table, shape=(4,))
+
+
+def test_numpy_and_lists_mean_what_tensors_mean() -> None:
+    y, ids, w = torch.arange(3), torch.tensor([4, 9, 2]), torch.tensor([0.0, 1.0, 2.5])
+    wanted = sample(Linear(), y, TABLE, shape=(4,), w=w, seed=3, sample_ids=ids)
+
+    def same(**changed: object) -> bool:
+        given = {"y": y, "table": TABLE, "shape": (4,), "w": w, "seed": 3, "sample_ids": ids}
+        return torch.equal(sample(Linear(), **(given | changed)), wanted)  # pyright: ignore
+
+    assert same(y=[0, 1, 2]) and same(y=np.arange(3)) and same(y=range(3))
+    assert same(y=list(np.arange(3))) and same(y=np.arange(3, dtype=np.int32))
+    assert same(w=[0.0, 1.0, 2.5]) and same(w=np.array([0.0, 1.0, 2.5]))
+    assert same(seed=np.int64(3)) and same(seed=np.uint64(3)) and same(seed=torch.tensor(3))
+    assert same(sample_ids=[4, 9, 2]) and same(sample_ids=ids.numpy())
+    one = sample(Linear(), y, TABLE, shape=(4,), w=2.0)
+    assert torch.equal(sample(Linear(), y, TABLE, shape=(4,), w=np.float64(2.0)), one)
+    assert torch.equal(sample(Linear(), y, TABLE, shape=(4,), w=np.array(2.0)), one)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"y": [0.0, 1.0]}, r"y is \[0.0, 1.0\]; pass a list of integers"),
+        ({"y": np.array([0.0, 1.0])}, r"y is float64 \(2,\); pass a list of integers"),
+        ({"y": [True, False]}, r"y is \[True, False\]; pass a list of integers"),
+        ({"y": np.array([True, False])}, r"y is bool \(2,\); pass a list of integers"),
+        ({"y": np.zeros((2, 1), int)}, r"y is int64 \(2, 1\); pass a list of integers"),
+        ({"y": 1}, "y is 1; pass a list of integers"),
+        ({"y": "01"}, "y is '01'; pass a list of integers"),
+        ({"y": [0, 2**70]}, r"y is \[0, 1180591620717411303424\]; pass a list"),
+        ({"y": []}, "B >= 1"),
+        ({"y": [0, 4]}, r"y holds 0\.\.4; labels are"),
+        ({"w": [0.0, 1.0, 2.0]}, r"w has shape \(3,\); pass one finite number, or 2"),
+        ({"w": [0.0, math.nan]}, r"w has shape \(2,\); pass one finite number, or 2"),
+        ({"w": ["1", "2"]}, r"w is \['1', '2'\]; pass a list of numbers"),
+        ({"w": [True, False]}, r"w is \[True, False\]; pass a list of numbers"),
+        ({"w": np.ones((2, 1))}, r"w is float64 \(2, 1\); pass a list of numbers"),
+        ({"seed": np.float64(3)}, r"seed = np.float64\(3.0\) is not an integer"),
+        ({"seed": np.True_}, "seed = np.True_ is not an integer"),
+        ({"seed": np.int64(-1)}, r"seed = np.int64\(-1\) is not an integer in 0"),
+        ({"seed": torch.tensor(True)}, r"seed = tensor\(True\) is not an integer"),
+        ({"seed": np.array([3])}, r"seed = array\(\[3\]\) is not an integer"),
+        ({"sample_ids": [0.0, 1.0]}, r"sample_ids is \[0.0, 1.0\]; pass a list of integers"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_means_no_integer_or_number_is_refused(
+    arguments: dict[str, object], message: str
+) -> None:
+    model = Linear()
+    given = {"y": torch.tensor([0, 1]), "shape": (4,), "table": TABLE} | arguments
+    with pytest.raises(UsageError, match=message):
+        sample(model, **given)  # pyright: ignore
+    assert not model.calls

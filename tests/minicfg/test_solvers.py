@@ -285,7 +285,14 @@ def test_weights_that_cannot_be_are_refused() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("steps", [2.0, float("nan"), "50", [9.0, 4.0], [9, True], [], [3, 3]])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        *(2.0, float("nan"), "50", [9.0, 4.0], [9, True], [], [3, 3]),
+        *(np.float64(2.0), np.array([9.0, 4.0]), np.array([True]), np.array([[9, 4]])),
+        *(torch.tensor([9.0, 4.0]), torch.tensor([3, 3]), torch.tensor([]), [np.float64(9)]),
+    ],
+)
 def test_steps_that_are_no_times_are_refused(steps: object) -> None:
     with pytest.raises(UsageError, match=r"steps = .*; pass decreasing integer times in 1\.\.10"):
         solvers.times(Schedule.linear(10), steps)  # pyright: ignore
@@ -562,3 +569,15 @@ def test_a_table_knows_its_schedule() -> None:
             solvers.with_interval(table, other, -2.0, 2.0)
         unknown = replace(table, schedule=None)
         solvers.with_interval(unknown, other, -2.0, 2.0)
+
+
+def test_numpy_and_tensors_of_steps_mean_what_integers_mean() -> None:
+    schedule = Schedule.cosine(1000)
+    t, _ = solvers.times(schedule, 20)
+    for steps in (np.int64(20), np.array(20), torch.tensor(20)):
+        assert torch.equal(solvers.ddim(schedule, steps).t, t)
+    given = [1000, 500, 1]
+    for steps in (torch.tensor(given), np.array(given), list(np.array(given)), tuple(given)):
+        assert solvers.ddim(schedule, steps).t.tolist() == given
+    with pytest.raises(UsageError, match=r"steps = 0 is outside 1\.\.1000"):
+        solvers.ddim(schedule, np.int64(0))

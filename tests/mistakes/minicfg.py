@@ -98,6 +98,10 @@ MINICFG = [
             "rows[:, 7] = m",
             by="test_weights_and_intervals"),
 
+    Mistake("minicfg.solvers", "floats are rounded to times", STUDENTS,
+            "[t for t in map(as_integer, given) if t is not None]",
+            "[int(t) for t in given]",
+            by="test_steps_that_are"),
     Mistake("minicfg.solvers", "a table in which a time occurs twice", STUDENTS,
             "if bool((self.t.diff() >= 0).any())",
             "if bool((self.t.diff() > 0).any())",
@@ -178,6 +182,10 @@ MINICFG = [
             "w if rule is None else 0.0",
             "0.0"),
 
+    Mistake("minicfg.sampling", "floats are rounded to labels", STUDENTS,
+            "given = list(items) if isinstance(items, Sequence) else [None]",
+            "given = [int(i) for i in items] if isinstance(items, Sequence) else [None]",
+            by="test_what_means"),
     Mistake("minicfg.sampling", "a table of another schedule than the model's is run", STUDENTS,
             "if isinstance(schedule, Schedule):",
             "if False:"),
