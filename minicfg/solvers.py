@@ -153,6 +153,7 @@ def ddpm(
     >>> from minicfg.schedule import log_snr_grid
     >>> table = ddpm(Schedule.from_log_snr(log_snr_grid(256)), v=0.3)
     """
+    check_choice("prediction", prediction, Prediction)
     if not 0 <= v <= 1:
         raise UsageError(f"v = {v} is outside 0..1")
     t, s = times(schedule, steps)
@@ -169,8 +170,8 @@ def ddpm(
 def ddim(
     schedule: Schedule,
     steps: Steps | None = None,
-    eta: float = DDIM_ETA,
     prediction: Prediction = "eps",
+    eta: float = DDIM_ETA,
 ) -> Table:
     """DDIM (Song et al. 2021, arXiv:2010.02502, eqs. 12 and 16), step 14 of the course.
 
@@ -181,10 +182,11 @@ def ddim(
     Args:
         schedule: with T steps.
         steps: as in `ddpm`.
+        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
         eta: 0..1, standard deviation of the fresh noise in units of that of `ddpm`. At 1 the table
             is that of `ddpm`; at 0 a sample is a function of the noise from which it starts.
-        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
     """
+    check_choice("prediction", prediction, Prediction)
     if not 0 <= eta <= 1:
         raise UsageError(f"eta = {eta} is outside 0..1")
     t, s = times(schedule, steps)

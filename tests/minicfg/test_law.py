@@ -129,9 +129,9 @@ def tables(name: str, prediction: Prediction) -> tuple[Best, Table]:
             solvers.ddpm(COSINE, 8, prediction), COSINE, LOW, HIGH
         ),
         "algorithm 2": lambda: solvers.ddpm(PAPERS, prediction=prediction, v=0.3),
-        "ddim": lambda: solvers.ddim(COSINE, 8, 0.0, prediction),
-        "ddim, eta 0.7": lambda: solvers.ddim(COSINE, 8, 0.7, prediction),
-        "ddim, eta 1": lambda: solvers.ddim(COSINE, 8, 1.0, prediction),
+        "ddim": lambda: solvers.ddim(COSINE, 8, prediction, 0.0),
+        "ddim, eta 0.7": lambda: solvers.ddim(COSINE, 8, prediction, 0.7),
+        "ddim, eta 1": lambda: solvers.ddim(COSINE, 8, prediction, 1.0),
         "dpmpp_2m": lambda: solvers.dpmpp_2m(COSINE, 8, prediction),
         "cfgpp": lambda: solvers.cfgpp(COSINE, 8, prediction),
     }

@@ -136,7 +136,7 @@ def test_tables_are_the_lectures(
     ]
     pairs += [
         (
-            solvers.ddim(schedule, steps, eta, prediction),
+            solvers.ddim(schedule, steps, prediction, eta),
             step14_ddim.ddim(lecture, steps, eta, prediction),
         )
         for eta in (0.0, 0.5, 1.0)
@@ -161,7 +161,7 @@ def test_ddim_with_all_noise_is_ddpm(steps: int | None) -> None:
 @pytest.mark.parametrize("eta", [-0.1, 1.1, float("nan"), float("inf")])
 def test_eta_is_refused(eta: float) -> None:
     with pytest.raises(UsageError, match=rf"eta = {eta} is outside 0\.\.1"):
-        solvers.ddim(Schedule.linear(10), 5, eta)
+        solvers.ddim(Schedule.linear(10), 5, eta=eta)
 
 
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
@@ -343,7 +343,7 @@ def test_samples_without_noise_are_a_function_of_the_first() -> None:
     """The solver's noise is keyed by the step, so it is seen by what more noise would change."""
     schedule, y = Schedule.cosine(40), torch.tensor([0, 1])
     still, noisy = (
-        sample(Affine(), y, solvers.ddim(schedule, 9, eta), shape=(5,), seed=3)
+        sample(Affine(), y, solvers.ddim(schedule, 9, eta=eta), shape=(5,), seed=3)
         for eta in (0.0, 0.5)
     )
     again = sample(Affine(), y, solvers.ddim(schedule, 9), shape=(5,), seed=3)
@@ -383,7 +383,7 @@ def test_rows_at_zero_terminal_snr() -> None:
     for steps in (1, 2, 3, 9, 40):
         for table in (
             solvers.ddpm(schedule, steps, prediction="v"),
-            solvers.ddim(schedule, steps, 0.5, prediction="v"),
+            solvers.ddim(schedule, steps, "v", 0.5),
             solvers.dpmpp_2m(schedule, steps, prediction="v"),
         ):
             assert table.rows.isfinite().all()
@@ -581,3 +581,19 @@ def test_numpy_and_tensors_of_steps_mean_what_integers_mean() -> None:
         assert solvers.ddim(schedule, steps).t.tolist() == given
     with pytest.raises(UsageError, match=r"steps = 0 is outside 1\.\.1000"):
         solvers.ddim(schedule, np.int64(0))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_third_argument_of_every_solver_is_the_prediction() -> None:
+    schedule = Schedule.cosine(40)
+    for solver in (solvers.ddpm, solvers.ddim, solvers.dpmpp_2m, solvers.cfgpp):
+        table = solver(schedule, 9, "v")
+        assert table.prediction == "v"
+        assert torch.equal(table.rows, solver(schedule, 9, prediction="v").rows)
+    assert torch.equal(
+        solvers.ddim(schedule, 9, "v", 0.5).rows,
+        solvers.ddim(schedule, 9, prediction="v", eta=0.5).rows,
+    )
+    for solver in (solvers.ddpm, solvers.ddim):
+        with pytest.raises(UsageError, match=r"prediction = 0\.5 is unknown: use eps, x0 or v"):
+            solver(schedule, 9, 0.5, "v")  # pyright: ignore
