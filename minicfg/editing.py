@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kernels import philox
 from minicfg.errors import UsageError
-from minicfg.sampling import Denoiser, Rule, chain, check_arguments, last_state
+from minicfg.sampling import Denoiser, Rule, chain, check_arguments, check_rule, last_state
 from minicfg.solvers import Table, check_schedule
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def image_to_image(
             "back to a step that does not exist; use strength = 1, or a table of ddim or ddpm"
         )
     part = replace(table, t=table.t[-rows:], s=table.s[-rows:], rows=table.rows[-rows:])
+    rule = check_rule(rule)
     y, w, seed, sample_ids = check_arguments(
         model, y, part, x0.shape[1:], w, seed, sample_ids, clip
     )
@@ -123,6 +124,7 @@ def inpaint(
             f"{tuple(x0.shape)}"
         )
     check_schedule(table, schedule)
+    rule = check_rule(rule)
     y, w, seed, sample_ids = check_arguments(
         model, y, table, x0.shape[1:], w, seed, sample_ids, clip
     )

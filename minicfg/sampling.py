@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Protocol, SupportsIndex, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, SupportsIndex, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kernels import graph, guided_step, philox
 from minicfg.errors import UsageError
-from minicfg.guidance import check_w
+from minicfg.guidance import check_w, guide
 from minicfg.schedule import Schedule
 from minicfg.solvers import Prediction, Table, check_schedule, described
 
@@ -58,6 +58,8 @@ class Denoiser(Protocol):
 
 # `g = rule(out_cond, out_null, w, xt, p, q)` replaces `guide`; `minicfg.guidance` has three.
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+# The type of `guide`, which is the rule of a chain to which none is given.
+Guide = Callable[[Tensor, Tensor, float | Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ def sample(
     seed: SupportsIndex = 0,
     sample_ids: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex] | None = None,
     clip: float = math.inf,
-    rule: Rule | None = None,
+    rule: Rule | Guide | None = None,
     capture: bool = True,
 ) -> Float[Tensor, "B *D"]:
     """Draw one sample per label: the last state of `sample_steps`, which documents the arguments.
@@ -92,6 +94,7 @@ def sample(
     >>> minicfg.sample(model, torch.arange(10), table, shape=(1, 8, 8), w=2.0).shape
     torch.Size([10, 1, 8, 8])
     """
+    rule = check_rule(rule)
     y, w, seed, sample_ids = check_arguments(model, y, table, shape, w, seed, sample_ids, clip)
     x = philox.normal(seed, sample_ids, 0, shape)
     return last_state(chain(model, y, table, x, w, seed, sample_ids, clip, rule, capture))
@@ -108,7 +111,7 @@ def sample_steps(
     seed: SupportsIndex = 0,
     sample_ids: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex] | None = None,
     clip: float = math.inf,
-    rule: Rule | None = None,
+    rule: Rule | Guide | None = None,
     capture: bool = True,
 ) -> Generator[State]:
     """Run the reverse chain from noise, yielding a `State` after each row of the table.
@@ -137,12 +140,13 @@ def sample_steps(
             batch.
         sample_ids: B integers in 0..2^32-1; 0..B-1 by default.
         clip: clamp the guess of x_0 to [-clip, clip]; infinity, the default, leaves it as it is.
-        rule: mixes the two outputs in place of `guide`; see `minicfg.guidance`.
+        rule: function that mixes the two outputs in place of `guide`; see `minicfg.guidance`.
         capture: whether to try to record, on a CUDA device.
 
     Raises:
         UsageError: naming the argument, before the network runs.
     """
+    rule = check_rule(rule)
     y, w, seed, sample_ids = check_arguments(model, y, table, shape, w, seed, sample_ids, clip)
     x = philox.normal(seed, sample_ids, 0, shape)
     states = chain(model, y, table, x, w, seed, sample_ids, clip, rule, capture, want_x0=True)
@@ -300,6 +304,18 @@ def check_arguments(
     if int(sample_ids.min()) < 0 or int(sample_ids.max()) >= 2**32:
         raise UsageError("sample_ids must lie in 0..2^32-1")
     return y, w, seed, sample_ids.to(y.device)
+
+
+def check_rule(rule: Rule | Guide | None) -> Rule | None:
+    """Refuse what is not a function; return None for `guide`, which a chain without a rule uses."""
+    if rule is None or rule is guide:
+        return None
+    if not callable(rule):
+        raise UsageError(
+            f"rule = {rule!r} is not a function; pass one, for example "
+            "rule=minicfg.guidance.rescale"
+        )
+    return cast(Rule, rule)
 
 
 def device_of(model: object) -> torch.device:

@@ -217,6 +217,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "too few neighbours": (lambda: precision_recall(ROWS, ROWS, 4), "k = 4, 4 samples"),
     },
     "rules called": {
+        "by name": (lambda: drawn(rule="rescale"), "rule = 'rescale' is not a function; pass one"),
         "unlike": (ValueError, lambda: guidance.guide(X, X[:2], 1.0), r"out_null \(2, 1, 8, 8\)"),
         "rescale": (lambda: guidance.rescale(X, X, 1.0, X, 1.0, 1.0, phi=2.0), "phi = 2.0"),
         "apg": (lambda: guidance.apg(X, X, 1.0, X, 1.0, 1.0, r=0.0), "r = 0.0"),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kernels import philox
-from minicfg import Schedule, sample, solvers
+from minicfg import Schedule, guide, sample, solvers
 from minicfg.editing import image_to_image, inpaint, noised
 from minicfg.errors import UsageError
 from minicfg.guidance import dynamic_threshold
@@ -155,3 +155,4 @@ def test_a_rule_is_heeded() -> None:
     ):
         assert edit(**given, rule=rule).abs().max() <= 0.1 + 1e-6  # rounding
         assert edit(**given).abs().max() > 0.5
+        assert torch.equal(edit(**given, rule=guide), edit(**given))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kernels import guided_step, philox
-from minicfg import Schedule, UNet, sample, solvers
+from minicfg import Schedule, UNet, guide, sample, solvers
 from minicfg.errors import UsageError
 from minicfg.guidance import apg, dynamic_threshold, rescale
 from minicfg.sampling import sample_steps
@@ -489,4 +489,25 @@ def test_what_means_no_integer_or_number_is_refused(
     given = {"y": torch.tensor([0, 1]), "shape": (4,), "table": TABLE} | arguments
     with pytest.raises(UsageError, match=message):
         sample(model, **given)  # pyright: ignore
+    assert not model.calls
+
+
+@pytest.mark.parametrize("w", [0.0, 1.5])
+def test_guide_as_a_rule_is_no_rule(w: float) -> None:
+    """With w = 0 it is also one pass of one half."""
+    ruled, plain, y = Linear(), Linear(), torch.tensor([0, 2])
+    x = sample(ruled, y, TABLE, shape=(4,), w=w, rule=guide)
+    assert torch.equal(x, sample(plain, y, TABLE, shape=(4,), w=w))
+    assert [len(labels) for _, labels in ruled.calls] == [len(labels) for _, labels in plain.calls]
+    *_, last = sample_steps(Linear(), y, TABLE, shape=(4,), w=w, rule=guide)
+    assert torch.equal(last.x, x)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_name_of_a_rule_is_refused_with_an_example() -> None:
+    said = r"rule = 'rescale' is not a function; .*rule=minicfg\.guidance\.rescale"
+    model, y = Linear(), torch.tensor([0])
+    for draw in (sample, lambda *a, **b: next(sample_steps(*a, **b))):
+        with pytest.raises(UsageError, match=said):
+            draw(model, y, TABLE, shape=(4,), rule="rescale")  # pyright: ignore
     assert not model.calls
