@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, SupportsIndex, TypeVar
 
 import numpy as np
 import torch
@@ -39,11 +39,22 @@ _WORD = 0xFFFFFFFF
 Words = TypeVar("Words", np.ndarray, Tensor)
 
 
-def check_seed(seed: int) -> int:
-    """Return `seed` if it is an integer in 0..2^64-1, which is what the key holds."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+def as_integer(value: object) -> int | None:
+    """A Python, NumPy or torch integer as a Python integer; None for anything else.
+
+    A bool is not taken for a number. A tensor or an array must have no dimensions.
+    """
+    if isinstance(value, (np.ndarray, np.generic, Tensor)):
+        value = value.tolist()
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def check_seed(seed: SupportsIndex) -> int:
+    """Return `seed` as a Python integer in 0..2^64-1, which is what the key holds."""
+    integer = as_integer(seed)
+    if integer is None or not 0 <= integer < 2**64:
         raise ValueError(f"seed = {seed!r} is not an integer in 0..2^64-1")
-    return seed
+    return integer
 
 
 def _check_counter(sample_ids: np.ndarray | Tensor, step: int | Tensor) -> None:
@@ -103,7 +114,7 @@ def words(
 def _words_numpy(
     seed: int, sample_ids: np.ndarray, step: int, blocks: int, stream: int
 ) -> np.ndarray:
-    check_seed(seed)
+    seed = check_seed(seed)
     _check_counter(sample_ids, step)
     c0, c2 = np.arange(blocks, dtype=np.uint64), sample_ids.astype(np.uint64)[:, None]
     c1, c3 = np.array([step], np.uint64), np.array([stream], np.uint64)
@@ -113,7 +124,7 @@ def _words_numpy(
 def _words_torch(
     seed: int, sample_ids: Tensor, step: int | Tensor, blocks: int, stream: int
 ) -> Tensor:
-    check_seed(seed)
+    seed = check_seed(seed)
     _check_counter(sample_ids, step)
     c0 = torch.arange(blocks, device=sample_ids.device)
     c1 = torch.zeros_like(c0[:1]) + step

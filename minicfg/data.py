@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -99,7 +99,7 @@ class Dataset:
         return sha256.hexdigest()
 
 
-def split(data: Dataset, held_out: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
+def split(data: Dataset, held_out: float = 0.2, seed: SupportsIndex = 0) -> tuple[Dataset, Dataset]:
     """Split into `(training part, held-out part)`, with the same fraction of every class held out.
 
     At least one image of each class stays in the training part. Both parts keep the order of
@@ -129,7 +129,7 @@ def split(data: Dataset, held_out: float = 0.2, seed: int = 0) -> tuple[Dataset,
     return train, test
 
 
-def permutation(seed: int, epoch: int, n: int) -> Int[Tensor, " n"]:
+def permutation(seed: SupportsIndex, epoch: int, n: int) -> Int[Tensor, " n"]:
     """The order of `n` images in an epoch, which is a function of (seed, epoch).
 
     Each image gets a random 32-bit word, and the images are sorted by it. Two images get the same
@@ -139,8 +139,8 @@ def permutation(seed: int, epoch: int, n: int) -> Int[Tensor, " n"]:
     return torch.argsort(word, stable=True)
 
 
-def check_seed(seed: int) -> int:
-    """Return `seed` if it is an integer in 0..2^64-1, and raise a UsageError if not."""
+def check_seed(seed: SupportsIndex) -> int:
+    """Return `seed` as a Python integer in 0..2^64-1, and raise a UsageError if it is none."""
     try:
         return philox.check_seed(seed)
     except ValueError as error:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from kernels import philox
 from minicfg.errors import UsageError
-from minicfg.sampling import Denoiser, Rule, chain, check_arguments, last_state
-from minicfg.solvers import Table
+from minicfg.sampling import Denoiser, Rule, chain, check_arguments, check_rule, last_state
+from minicfg.solvers import Table, check_schedule
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -77,11 +77,20 @@ def image_to_image(
     if not 0 <= strength <= 1:
         raise UsageError(f"strength = {strength} is outside 0..1")
     _check_pictures("x0", x0, y)
+    check_schedule(table, schedule)
     rows = round(strength * len(table))
     if rows == 0:
         return x0.clone()
+    if table.rows[-rows, 6] != 0:
+        raise UsageError(
+            f"strength = {strength} begins at row {len(table) - rows} of the table, which looks "
+            "back to a step that does not exist; use strength = 1, or a table of ddim or ddpm"
+        )
     part = replace(table, t=table.t[-rows:], s=table.s[-rows:], rows=table.rows[-rows:])
-    w, sample_ids = check_arguments(model, y, part, x0.shape[1:], w, seed, sample_ids, clip)
+    rule = check_rule(rule)
+    y, w, seed, sample_ids = check_arguments(
+        model, y, part, x0.shape[1:], w, seed, sample_ids, clip
+    )
     eps = philox.normal(seed, sample_ids, 0, x0.shape[1:])
     x = noised(x0, int(part.t[0]), schedule, eps)
     return last_state(chain(model, y, part, x, w, seed, sample_ids, clip, rule))
@@ -114,7 +123,11 @@ def inpaint(
             f"known is {known.dtype} {tuple(known.shape)}; pass a bool tensor of shape "
             f"{tuple(x0.shape)}"
         )
-    w, sample_ids = check_arguments(model, y, table, x0.shape[1:], w, seed, sample_ids, clip)
+    check_schedule(table, schedule)
+    rule = check_rule(rule)
+    y, w, seed, sample_ids = check_arguments(
+        model, y, table, x0.shape[1:], w, seed, sample_ids, clip
+    )
     eps = philox.normal(seed, sample_ids, 0, x0.shape[1:])
     x = eps
     states = chain(model, y, table, eps, w, seed, sample_ids, clip, rule)

@@ -11,8 +11,9 @@ w = 0 gives the conditional model and w = -1 the unconditional one, each to the 
 the course derives it. Other projects count from w = -1: their scale is 1 + w (`scale_from_w`).
 
 A rule is `rule(out_cond, out_null, w, xt, p, q) -> g`, where `p xt + q g` is the guess of x_0 (`p`
-and `q` are the solver's). It replaces `guide` in `minicfg.sample(..., rule=...)`; its parameter is
-set by `functools.partial(rescale, phi=0.5)`. A rule has no memory, so three methods of step 17 are
+and `q` are the solver's). It replaces `guide` in `minicfg.sample(..., rule=rescale)`, and
+`rule=guide` is the same as no rule. The parameter of a rule is set by
+`functools.partial(rescale, phi=0.5)`. A rule has no memory, so three methods of step 17 are
 not here: APG's momentum, which needs earlier rows; ReCFG, which needs the means of both outputs;
 and model guidance, which is another way to train. A weight that changes with t is a column of the
 table (`solvers.with_weight`, `solvers.with_interval`), and autoguidance is a model

@@ -19,17 +19,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from kernels.philox import as_integer
 from minicfg.config import DDIM_ETA, DDPM_V, Prediction, SolverName, check_choice
 from minicfg.errors import UsageError
 from minicfg.schedule import Schedule
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+
+# A number of steps, or the times themselves.
+Steps = SupportsIndex | Sequence[SupportsIndex] | Tensor | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +47,38 @@ class Table:
         s: the time that each row reaches; the last is 0.
         rows: float64 columns (p, q, a, b, c, d, e, m).
         prediction: the kind of output that p and q are made for; None if it was not given.
+        schedule: the noise schedule from which the rows were made; None if it was not given.
+
+    Raises:
+        UsageError: naming the attribute that is wrong.
     """
 
     t: Int[Tensor, " n"]
     s: Int[Tensor, " n"]
     rows: Float[Tensor, "n 8"]
     prediction: Prediction | None = None
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        """Check the types, the times and the rows."""
+        _check_rows(self.rows)
+        _check_times("t", self.t, len(self.rows))
+        _check_times("s", self.s, len(self.rows))
+        if bool((self.t.diff() >= 0).any()) or int(self.t[-1]) < 1:
+            raise UsageError(
+                f"t = {self.t.tolist()} does not decrease in 1..T; pass each time once, from the "
+                "noisiest to the least noisy"
+            )
+        if bool((self.s >= self.t).any()) or bool((self.s < 0).any()):
+            raise UsageError(
+                f"s = {self.s.tolist()} is not below t = {self.t.tolist()}; pass for each row the "
+                "less noisy time that it reaches"
+            )
+        if int(self.s[-1]) != 0:
+            raise UsageError(
+                f"s = {self.s.tolist()} does not end at 0, which is the data; add the rows that "
+                "lead there"
+            )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -62,9 +94,43 @@ class Table:
         return bool(self.rows[:, 6].any())
 
 
+def _check_rows(rows: object) -> None:
+    """Refuse rows that are not (n, 8) finite float64 numbers, or whose first one looks back."""
+    if not isinstance(rows, Tensor) or rows.dtype != torch.float64:
+        raise UsageError(f"rows is {described(rows)}; pass a float64 tensor of shape (n, 8)")
+    if rows.ndim != 2 or rows.shape[1] != 8 or len(rows) == 0:
+        raise UsageError(
+            f"rows has shape {tuple(rows.shape)}; pass n >= 1 rows of 8 columns (p, q, a, b, c, d, "
+            "e, m)"
+        )
+    if not bool(rows.isfinite().all()):
+        k = int(rows.isfinite().all(dim=1).long().argmin())
+        raise UsageError(f"rows[{k}] = {rows[k].tolist()} is not finite; pass finite numbers")
+    if rows[0, 6] != 0:
+        raise UsageError(
+            f"rows[0] has e = {float(rows[0, 6]):g} and looks back to a step that does not exist; "
+            "begin with a row that has e = 0"
+        )
+
+
+def _check_times(name: str, times: object, n: int) -> None:
+    """Refuse times that are not an int64 tensor with one time per row."""
+    if not isinstance(times, Tensor) or times.dtype != torch.int64 or times.shape != (n,):
+        raise UsageError(
+            f"{name} is {described(times)}; pass an int64 tensor of shape ({n},), one time per row"
+        )
+
+
+def described(value: object) -> str:
+    """The type and shape of a tensor or an array, or the value itself, in one line."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return repr(value)
+
+
 def ddpm(
     schedule: Schedule,
-    steps: int | Sequence[int] | None = None,
+    steps: Steps | None = None,
     prediction: Prediction = "eps",
     v: float = DDPM_V,
 ) -> Table:
@@ -87,6 +153,7 @@ def ddpm(
     >>> from minicfg.schedule import log_snr_grid
     >>> table = ddpm(Schedule.from_log_snr(log_snr_grid(256)), v=0.3)
     """
+    check_choice("prediction", prediction, Prediction)
     if not 0 <= v <= 1:
         raise UsageError(f"v = {v} is outside 0..1")
     t, s = times(schedule, steps)
@@ -102,9 +169,9 @@ def ddpm(
 
 def ddim(
     schedule: Schedule,
-    steps: int | Sequence[int] | None = None,
-    eta: float = DDIM_ETA,
+    steps: Steps | None = None,
     prediction: Prediction = "eps",
+    eta: float = DDIM_ETA,
 ) -> Table:
     """DDIM (Song et al. 2021, arXiv:2010.02502, eqs. 12 and 16), step 14 of the course.
 
@@ -115,10 +182,11 @@ def ddim(
     Args:
         schedule: with T steps.
         steps: as in `ddpm`.
+        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
         eta: 0..1, standard deviation of the fresh noise in units of that of `ddpm`. At 1 the table
             is that of `ddpm`; at 0 a sample is a function of the noise from which it starts.
-        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
     """
+    check_choice("prediction", prediction, Prediction)
     if not 0 <= eta <= 1:
         raise UsageError(f"eta = {eta} is outside 0..1")
     t, s = times(schedule, steps)
@@ -135,7 +203,7 @@ def ddim(
 
 
 def dpmpp_2m(
-    schedule: Schedule, steps: int | Sequence[int] | None = None, prediction: Prediction = "eps"
+    schedule: Schedule, steps: Steps | None = None, prediction: Prediction = "eps"
 ) -> Table:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, alg. 2), step 14 of the course.
 
@@ -160,9 +228,7 @@ def dpmpp_2m(
     return _table(schedule, t, s, prediction, a=a * (1 - previous), b=b, e=a * previous)
 
 
-def cfgpp(
-    schedule: Schedule, steps: int | Sequence[int] | None = None, prediction: Prediction = "eps"
-) -> Table:
+def cfgpp(schedule: Schedule, steps: Steps | None = None, prediction: Prediction = "eps") -> Table:
     """CFG++ (Chung et al. 2024, arXiv:2406.08070), step 17 of the course: sample with w in -1..0.
 
     `ddim` that adds the noise of the null output only. The paper's scale, in 0..1, is `1 + w`. It
@@ -196,11 +262,7 @@ def with_weight(
             number for each. The first log SNR is -infinity at zero terminal SNR. `torch.ones_like`
             changes nothing.
     """
-    if int(table.t.max()) > schedule.T:
-        raise UsageError(
-            f"schedule has T = {schedule.T} and the table begins at t = {int(table.t[0])}; pass "
-            "the schedule from which the table was made"
-        )
+    check_schedule(table, schedule)
     m = weight(schedule.log_snr[table.t])
     if m.shape != table.t.shape or not bool(m.isfinite().all()):
         raise UsageError(
@@ -209,6 +271,24 @@ def with_weight(
     rows = table.rows.clone()
     rows[:, 7] *= m
     return replace(table, rows=rows)
+
+
+def check_schedule(table: Table, schedule: Schedule) -> None:
+    """Refuse a schedule other than the one from which the table was made.
+
+    A table without a schedule is refused only where it begins after the schedule's T.
+    """
+    if int(table.t[0]) > schedule.T:
+        raise UsageError(
+            f"schedule has T = {schedule.T} and the table begins at t = {int(table.t[0])}; pass "
+            "the schedule from which the table was made"
+        )
+    own = table.schedule
+    if own is not None and not torch.equal(own.alpha_bar, schedule.alpha_bar):
+        raise UsageError(
+            f"schedule is {schedule.name!r} with T = {schedule.T}, and the table was made from "
+            f"{own.name!r} with T = {own.T} and another alpha_bar; pass one schedule to both"
+        )
 
 
 def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> Table:
@@ -231,11 +311,11 @@ def named(name: str) -> Callable[..., Table]:
     return {"ddpm": ddpm, "ddim": ddim, "dpmpp_2m": dpmpp_2m, "cfgpp": cfgpp}[name]
 
 
-def times(
-    schedule: Schedule, steps: int | Sequence[int] | None
-) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+def times(schedule: Schedule, steps: Steps | None) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
     """The times `t` at which a solver evaluates the network, from T down, and the ends `s`."""
     T = schedule.T
+    if isinstance(steps, (Tensor, np.ndarray, np.generic)):
+        steps = steps.tolist()
     if steps is None:
         steps = T
     if isinstance(steps, int):
@@ -244,12 +324,19 @@ def times(
         # T i / steps, rounded to the nearest integer in integer arithmetic: no time occurs twice.
         visited = [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
     else:
-        visited = list(steps) if isinstance(steps, Iterable) else [steps]
-        whole = visited and all(type(t) is int for t in visited)
-        ordered = whole and all(later < earlier for earlier, later in pairwise(visited))
-        if not ordered or visited[0] > T or visited[-1] < 1:
-            raise UsageError(f"steps = {visited}; pass decreasing integer times in 1..{T}")
+        visited = whole_times(steps, T)
     return torch.tensor(visited), torch.tensor([*visited[1:], 0])
+
+
+def whole_times(steps: object, T: int) -> list[int]:
+    """The given times as Python integers, which must decrease within 1..T."""
+    given = list(steps) if isinstance(steps, Iterable) else [steps]
+    visited = [t for t in map(as_integer, given) if t is not None]
+    whole = len(visited) == len(given) > 0
+    ordered = whole and all(later < earlier for earlier, later in pairwise(visited))
+    if not ordered or visited[0] > T or visited[-1] < 1:
+        raise UsageError(f"steps = {given}; pass decreasing integer times in 1..{T}")
+    return visited
 
 
 def x0_coefficients(
@@ -300,4 +387,4 @@ def _table(
     p, q = x0_coefficients(schedule.alpha_bar[t], prediction)
     m = 1.0
     rows = torch.stack([torch.as_tensor(x).expand_as(p) for x in (p, q, a, b, c, d, e, m)], dim=1)
-    return Table(t, s, rows, prediction)
+    return Table(t, s, rows, prediction, schedule)

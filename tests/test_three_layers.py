@@ -135,7 +135,7 @@ def test_other_tables_too(
     """
     schedule, lecture = Schedule.cosine(T), LectureSchedule.cosine(T)
     if solver == "ddim":
-        table = solvers.ddim(schedule, 9, 0.5, prediction)
+        table = solvers.ddim(schedule, 9, prediction, 0.5)
         rows = ddim(lecture, 9, 0.5, prediction)
     else:
         table = solvers.dpmpp_2m(schedule, 9, prediction)

@@ -128,7 +128,16 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         ),
         "without rows": (
             lambda: drawn(table=replace(TABLE, t=Y[:0], s=Y[:0], rows=TABLE.rows[:0])),
-            "table has no rows",
+            r"rows has shape \(0, 8\); pass n >= 1 rows",
+        ),
+        "with a list of times": (
+            lambda: replace(TABLE, t=[10, 5]),
+            r"t is \[10, 5\]; pass an int64",
+        ),
+        "with times that rise": (lambda: replace(TABLE, t=Y[1:3]), "does not decrease"),
+        "weighted by another schedule": (
+            lambda: solvers.with_interval(TABLE, Schedule.linear(10), 0.0, 1.0),
+            "schedule is 'linear' .* made from 'cosine'",
         ),
         "of a solver that is none": (lambda: solvers.named("heun"), "solver = 'heun'"),
         "of no steps": (lambda: solvers.ddim(SCHEDULE, 0), "steps = 0 is outside 1..10"),
@@ -208,6 +217,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "too few neighbours": (lambda: precision_recall(ROWS, ROWS, 4), "k = 4, 4 samples"),
     },
     "rules called": {
+        "by name": (lambda: drawn(rule="rescale"), "rule = 'rescale' is not a function; pass one"),
         "unlike": (ValueError, lambda: guidance.guide(X, X[:2], 1.0), r"out_null \(2, 1, 8, 8\)"),
         "rescale": (lambda: guidance.rescale(X, X, 1.0, X, 1.0, 1.0, phi=2.0), "phi = 2.0"),
         "apg": (lambda: guidance.apg(X, X, 1.0, X, 1.0, 1.0, r=0.0), "r = 0.0"),
@@ -217,9 +227,15 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         ),
     },
     "other projects' networks and schedules": {
-        "classes": (lambda: Autoguided(NET, UNet(1, 4, width=8), Y), "num_classes = 4 and good 3"),
+        "classes": (
+            lambda: Autoguided(NET, UNet(1, 4, width=8), Y),
+            "num_classes = 4 and good has num_classes = 3",
+        ),
         "chains": (lambda: Autoguided(NET, NET, Y)(X[:3], Y[:3], Y[:3]), "y has 3 labels"),
-        "betas": (lambda: schedule_from_diffusers({"beta_schedule": "exp"}), "= 'exp': linear"),
+        "betas": (
+            lambda: schedule_from_diffusers({"beta_schedule": "exp"}),
+            "= 'exp'; pass linear",
+        ),
         "steps": (lambda: schedule_from_diffusers({"num_train_timesteps": 0}), "timesteps = 0"),
     },
     "pictures and pages": {

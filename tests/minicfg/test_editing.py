@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kernels import philox
-from minicfg import Schedule, sample, solvers
+from minicfg import Schedule, guide, sample, solvers
 from minicfg.editing import image_to_image, inpaint, noised
 from minicfg.errors import UsageError
 from minicfg.guidance import dynamic_threshold
@@ -97,8 +97,22 @@ def test_strength_is_refused(strength: float) -> None:
 
 
 def test_what_else_is_refused() -> None:
-    with pytest.raises(UsageError, match="looks back to a step that does not exist"):
+    with pytest.raises(
+        UsageError, match=r"strength = 0.5 begins at row 20 .* looks back to a step that does not"
+    ):
         image_to_image(MODEL, X0, Y, solvers.dpmpp_2m(SCHEDULE), SCHEDULE, strength=0.5)
+
+
+def test_another_schedule_than_the_tables_is_refused() -> None:
+    other = Schedule.linear(40)
+    known = torch.zeros(X0.shape, dtype=torch.bool)
+    for edit in (
+        partial(image_to_image, MODEL, X0, Y, TABLE, other, strength=0.5),
+        partial(image_to_image, MODEL, X0, Y, TABLE, other, strength=0.0),
+        partial(inpaint, MODEL, X0, known, Y, TABLE, other),
+    ):
+        with pytest.raises(UsageError, match=r"schedule is 'linear' .* made from 'cosine'"):
+            edit()
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -141,3 +155,4 @@ def test_a_rule_is_heeded() -> None:
     ):
         assert edit(**given, rule=rule).abs().max() <= 0.1 + 1e-6  # rounding
         assert edit(**given).abs().max() > 0.5
+        assert torch.equal(edit(**given, rule=guide), edit(**given))

@@ -35,8 +35,8 @@ SOLVERS: dict[str, Callable[[Schedule, int, Prediction], Table]] = {
     "ddpm": lambda s, n, p: solvers.ddpm(s, n, p),
     "ddpm, v 0.3": lambda s, n, p: solvers.ddpm(s, n, p, v=0.3),
     "ddpm, v 1": lambda s, n, p: solvers.ddpm(s, n, p, v=1.0),
-    "ddim": lambda s, n, p: solvers.ddim(s, n, 0.0, p),
-    "ddim, eta 1": lambda s, n, p: solvers.ddim(s, n, 1.0, p),
+    "ddim": lambda s, n, p: solvers.ddim(s, n, p),
+    "ddim, eta 1": lambda s, n, p: solvers.ddim(s, n, p, 1.0),
     "dpmpp_2m": solvers.dpmpp_2m,
     "cfgpp": solvers.cfgpp,
 }

@@ -129,9 +129,9 @@ def tables(name: str, prediction: Prediction) -> tuple[Best, Table]:
             solvers.ddpm(COSINE, 8, prediction), COSINE, LOW, HIGH
         ),
         "algorithm 2": lambda: solvers.ddpm(PAPERS, prediction=prediction, v=0.3),
-        "ddim": lambda: solvers.ddim(COSINE, 8, 0.0, prediction),
-        "ddim, eta 0.7": lambda: solvers.ddim(COSINE, 8, 0.7, prediction),
-        "ddim, eta 1": lambda: solvers.ddim(COSINE, 8, 1.0, prediction),
+        "ddim": lambda: solvers.ddim(COSINE, 8, prediction, 0.0),
+        "ddim, eta 0.7": lambda: solvers.ddim(COSINE, 8, prediction, 0.7),
+        "ddim, eta 1": lambda: solvers.ddim(COSINE, 8, prediction, 1.0),
         "dpmpp_2m": lambda: solvers.dpmpp_2m(COSINE, 8, prediction),
         "cfgpp": lambda: solvers.cfgpp(COSINE, 8, prediction),
     }
@@ -293,7 +293,7 @@ def test_one_step_of_a_rule_is_a_gaussian_about_the_lectures_mean(rule: str, nam
     ours, lectures = PROBED[rule]
     best, table = tables(name, "eps")
     x = torch.tensor([0.3, -1.2, 2.0, 0.1]).double()
-    one = Table(table.t[3:4], table.s[3:4], table.rows[3:4])
+    one = Table(table.t[3:], table.s[3:], table.rows[3:])  # its first row is run
     y = torch.zeros(N, dtype=torch.int64)
     run = chain(
         best,
@@ -310,7 +310,7 @@ def test_one_step_of_a_rule_is_a_gaussian_about_the_lectures_mean(rule: str, nam
     )
     found = next(iter(run))[0].numpy()
     p, q, a, b, c, _, _, _ = one.rows[0].tolist()
-    cond, null = (best(x[None], one.t, torch.tensor([k])).numpy() for k in (0, 1))
+    cond, null = (best(x[None], one.t[:1], torch.tensor([k])).numpy() for k in (0, 1))
     mean = (
         a * (p * x.numpy() + q * lectures(cond, null, 1.5, x[None].numpy(), p, q)) + b * x.numpy()
     )

@@ -24,12 +24,12 @@ SCHEDULE = Schedule.cosine(100)
     [
         (SamplingOptions(), solvers.ddpm(SCHEDULE, 7, "v")),
         (SamplingOptions(v=0.3), solvers.ddpm(SCHEDULE, 7, "v", v=0.3)),
-        (SamplingOptions("ddim", eta=0.4), solvers.ddim(SCHEDULE, 7, 0.4, "v")),
+        (SamplingOptions("ddim", eta=0.4), solvers.ddim(SCHEDULE, 7, "v", 0.4)),
         (SamplingOptions("dpmpp_2m"), solvers.dpmpp_2m(SCHEDULE, 7, "v")),
         (SamplingOptions("cfgpp"), solvers.cfgpp(SCHEDULE, 7, "v")),
         (
             SamplingOptions("ddim", interval=(-1.0, math.inf)),
-            solvers.with_interval(solvers.ddim(SCHEDULE, 7, 0.0, "v"), SCHEDULE, -1.0, math.inf),
+            solvers.with_interval(solvers.ddim(SCHEDULE, 7, "v", 0.0), SCHEDULE, -1.0, math.inf),
         ),
     ],
     ids=lambda x: str(x) if isinstance(x, SamplingOptions) else "",

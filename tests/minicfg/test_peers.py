@@ -173,8 +173,8 @@ def test_rows_are_diffusers_schedulers_step_by_step(
     schedule, prediction = Schedule.linear(T), KINDS[kind]
     made: Any = {
         "ddpm": lambda: solvers.ddpm(schedule, times, prediction),  # pyright: ignore
-        "ddim": lambda: solvers.ddim(schedule, times, 0.0, prediction),  # pyright: ignore
-        "ddim_eta": lambda: solvers.ddim(schedule, times, 0.7, prediction),  # pyright: ignore
+        "ddim": lambda: solvers.ddim(schedule, times, prediction, 0.0),  # pyright: ignore
+        "ddim_eta": lambda: solvers.ddim(schedule, times, prediction, 0.7),  # pyright: ignore
         "dpmpp_2m": lambda: solvers.dpmpp_2m(schedule, times, prediction),  # pyright: ignore
     }
     ours = our_chain(made[solver](), x, y, noise)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kernels import guided_step, philox
-from minicfg import Schedule, UNet, sample, solvers
+from minicfg import Schedule, UNet, guide, sample, solvers
 from minicfg.errors import UsageError
 from minicfg.guidance import apg, dynamic_threshold, rescale
 from minicfg.sampling import sample_steps
@@ -242,7 +242,7 @@ def test_one_pass_of_two_halves_is_two_passes_through_a_network(unet: UNet) -> N
 
 def test_rows_in_float64_leave_a_float32_chain_as_it_is() -> None:
     """The table's digits beyond float32 are rounded away: a few roundings, on numbers up to 40."""
-    single = replace(TABLE, rows=TABLE.rows.float())
+    single = replace(TABLE, rows=TABLE.rows.float().double())
     x, y = (sample(Linear(), torch.tensor([0, 2]), t, shape=(4,), w=2.0) for t in (TABLE, single))
     assert x.dtype == y.dtype == torch.float32
     torch.testing.assert_close(x, y, rtol=0, atol=1e-4)
@@ -281,10 +281,6 @@ def test_steps_end_at_the_data() -> None:
         ({"y": torch.tensor(1)}, "y is .*pass int64 labels"),
         ({"sample_ids": torch.tensor([0])}, "sample_ids is .*int64"),
         ({"sample_ids": torch.arange(3)}, "sample_ids is .*int64"),
-        (
-            {"table": solvers.Table(TABLE.t[:0], TABLE.s[:0], TABLE.rows[:0])},
-            "table has no rows",
-        ),
         ({"sample_ids": torch.tensor([0, -1])}, "sample_ids must lie in"),
         ({"seed": -1}, "seed = -1 is not an integer in 0"),
         ({"clip": 0.0}, "clip = 0.0; pass a positive number"),
@@ -322,7 +318,7 @@ def test_refusals_are_usage_errors() -> None:
 def test_a_first_row_that_looks_back_is_refused(e: float) -> None:
     rows = TABLE.rows.clone()
     rows[0, 6] = e
-    with pytest.raises(UsageError, match="its first row has e != 0 and looks back"):
+    with pytest.raises(UsageError, match=rf"rows\[0\] has e = {e} and looks back"):
         sample(Linear(), torch.tensor([0]), replace(TABLE, rows=rows), shape=(4,))
 
 
@@ -362,3 +358,156 @@ def test_a_guess_that_nobody_asked_for_is_not_written(monkeypatch: pytest.Monkey
     assert not any(wanted)
     sample(Linear(), torch.tensor([0]), solvers.dpmpp_2m(Schedule.cosine(100), 4), shape=(4,))
     assert all(wanted[-4:])
+
+
+def dropping() -> UNet:
+    """A network in training mode with dropout, one block of which is in eval mode."""
+    torch.manual_seed(0)
+    model = UNet(channels=1, num_classes=3, width=8, multipliers=(1, 2), dropout=0.3)
+    model.requires_grad_(False)  # the tests' shape checks hide the generator from no_grad
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    model.middle.eval()
+    return model
+
+
+def modes(model: torch.nn.Module) -> dict[str, bool]:
+    return {name: module.training for name, module in model.named_modules()}
+
+
+def test_dropout_is_off_and_the_modes_are_restored() -> None:
+    model = dropping()
+    before = modes(model)
+    assert set(before.values()) == {True, False}
+    given = {"shape": (1, 8, 8), "w": 1.0, "seed": 1, "clip": 1.0}
+    first = sample(model, torch.arange(3), TABLE, **given)
+    assert modes(model) == before
+    assert torch.equal(first, sample(model, torch.arange(3), TABLE, **given))
+    *_, last = sample_steps(model, torch.arange(3), TABLE, **given)
+    assert modes(model) == before
+    assert torch.equal(first, last.x)
+    model.eval()
+    assert torch.equal(first, sample(model, torch.arange(3), TABLE, **given))
+    assert not any(modes(model).values())
+
+
+def test_the_modes_are_restored_when_a_chain_ends_early() -> None:
+    model = dropping()
+    before = modes(model)
+    states = sample_steps(model, torch.arange(3), TABLE, shape=(1, 8, 8))
+    next(states)
+    assert not any(modes(model).values())
+    states.close()
+    assert modes(model) == before
+
+    class Failing(UNet):
+        def forward(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+            raise RuntimeError("out of memory")
+
+    failing = Failing(channels=1, num_classes=3, width=8)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        sample(failing, torch.arange(3), TABLE, shape=(1, 8, 8))
+    assert all(modes(failing).values())
+
+
+def test_a_model_that_is_no_module_is_left_alone() -> None:
+    class Other(Linear):
+        training = True
+
+        def eval(self) -> None:
+            raise AssertionError
+
+    model = Other()
+    sample(model, torch.tensor([0]), TABLE, shape=(4,))
+    assert model.training
+
+
+def test_a_table_of_another_schedule_than_the_models_is_refused() -> None:
+    class Trained(Linear):
+        schedule = Schedule.linear(100)
+
+    model = Trained()
+    with pytest.raises(UsageError, match=r"schedule is 'linear' .*made from 'cosine' with T = 100"):
+        sample(model, torch.tensor([0]), TABLE, shape=(4,))
+    assert not model.calls
+    own = solvers.ddpm(Schedule.linear(100), 10)
+    for table in (own, replace(own, schedule=None)):
+        sample(model, torch.tensor([0]), table, shape=(4,))
+
+
+def test_numpy_and_lists_mean_what_tensors_mean() -> None:
+    y, ids, w = torch.arange(3), torch.tensor([4, 9, 2]), torch.tensor([0.0, 1.0, 2.5])
+    wanted = sample(Linear(), y, TABLE, shape=(4,), w=w, seed=3, sample_ids=ids)
+
+    def same(**changed: object) -> bool:
+        given = {"y": y, "table": TABLE, "shape": (4,), "w": w, "seed": 3, "sample_ids": ids}
+        return torch.equal(sample(Linear(), **(given | changed)), wanted)  # pyright: ignore
+
+    assert same(y=[0, 1, 2]) and same(y=np.arange(3)) and same(y=range(3))
+    assert same(y=list(np.arange(3))) and same(y=np.arange(3, dtype=np.int32))
+    assert same(w=[0.0, 1.0, 2.5]) and same(w=np.array([0.0, 1.0, 2.5]))
+    assert same(seed=np.int64(3)) and same(seed=np.uint64(3)) and same(seed=torch.tensor(3))
+    assert same(sample_ids=[4, 9, 2]) and same(sample_ids=ids.numpy())
+    one = sample(Linear(), y, TABLE, shape=(4,), w=2.0)
+    assert torch.equal(sample(Linear(), y, TABLE, shape=(4,), w=np.float64(2.0)), one)
+    assert torch.equal(sample(Linear(), y, TABLE, shape=(4,), w=np.array(2.0)), one)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"y": [0.0, 1.0]}, r"y is \[0.0, 1.0\]; pass a list of integers"),
+        ({"y": np.array([0.0, 1.0])}, r"y is float64 \(2,\); pass a list of integers"),
+        ({"y": [True, False]}, r"y is \[True, False\]; pass a list of integers"),
+        ({"y": np.array([True, False])}, r"y is bool \(2,\); pass a list of integers"),
+        ({"y": np.zeros((2, 1), int)}, r"y is int64 \(2, 1\); pass a list of integers"),
+        ({"y": 1}, "y is 1; pass a list of integers"),
+        ({"y": "01"}, "y is '01'; pass a list of integers"),
+        ({"y": [0, 2**70]}, r"y is \[0, 1180591620717411303424\]; pass a list"),
+        ({"y": []}, "B >= 1"),
+        ({"y": [0, 4]}, r"y holds 0\.\.4; labels are"),
+        ({"w": [0.0, 1.0, 2.0]}, r"w has shape \(3,\); pass one finite number, or 2"),
+        ({"w": [0.0, math.nan]}, r"w has shape \(2,\); pass one finite number, or 2"),
+        ({"w": ["1", "2"]}, r"w is \['1', '2'\]; pass a list of numbers"),
+        ({"w": [True, False]}, r"w is \[True, False\]; pass a list of numbers"),
+        ({"w": np.ones((2, 1))}, r"w is float64 \(2, 1\); pass a list of numbers"),
+        ({"seed": np.float64(3)}, r"seed = np.float64\(3.0\) is not an integer"),
+        ({"seed": np.True_}, "seed = np.True_ is not an integer"),
+        ({"seed": np.int64(-1)}, r"seed = np.int64\(-1\) is not an integer in 0"),
+        ({"seed": torch.tensor(True)}, r"seed = tensor\(True\) is not an integer"),
+        ({"seed": np.array([3])}, r"seed = array\(\[3\]\) is not an integer"),
+        ({"sample_ids": [0.0, 1.0]}, r"sample_ids is \[0.0, 1.0\]; pass a list of integers"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_means_no_integer_or_number_is_refused(
+    arguments: dict[str, object], message: str
+) -> None:
+    model = Linear()
+    given = {"y": torch.tensor([0, 1]), "shape": (4,), "table": TABLE} | arguments
+    with pytest.raises(UsageError, match=message):
+        sample(model, **given)  # pyright: ignore
+    assert not model.calls
+
+
+@pytest.mark.parametrize("w", [0.0, 1.5])
+def test_guide_as_a_rule_is_no_rule(w: float) -> None:
+    """With w = 0 it is also one pass of one half."""
+    ruled, plain, y = Linear(), Linear(), torch.tensor([0, 2])
+    x = sample(ruled, y, TABLE, shape=(4,), w=w, rule=guide)
+    assert torch.equal(x, sample(plain, y, TABLE, shape=(4,), w=w))
+    assert [len(labels) for _, labels in ruled.calls] == [len(labels) for _, labels in plain.calls]
+    *_, last = sample_steps(Linear(), y, TABLE, shape=(4,), w=w, rule=guide)
+    assert torch.equal(last.x, x)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_name_of_a_rule_is_refused_with_an_example() -> None:
+    said = r"rule = 'rescale' is not a function; .*rule=minicfg\.guidance\.rescale"
+    model, y = Linear(), torch.tensor([0])
+    for draw in (sample, lambda *a, **b: next(sample_steps(*a, **b))):
+        with pytest.raises(UsageError, match=said):
+            draw(model, y, TABLE, shape=(4,), rule="rescale")  # pyright: ignore
+    assert not model.calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_tables_are_the_lectures(
     ]
     pairs += [
         (
-            solvers.ddim(schedule, steps, eta, prediction),
+            solvers.ddim(schedule, steps, prediction, eta),
             step14_ddim.ddim(lecture, steps, eta, prediction),
         )
         for eta in (0.0, 0.5, 1.0)
@@ -160,7 +161,7 @@ def test_ddim_with_all_noise_is_ddpm(steps: int | None) -> None:
 @pytest.mark.parametrize("eta", [-0.1, 1.1, float("nan"), float("inf")])
 def test_eta_is_refused(eta: float) -> None:
     with pytest.raises(UsageError, match=rf"eta = {eta} is outside 0\.\.1"):
-        solvers.ddim(Schedule.linear(10), 5, eta)
+        solvers.ddim(Schedule.linear(10), 5, eta=eta)
 
 
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
@@ -284,7 +285,14 @@ def test_weights_that_cannot_be_are_refused() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("steps", [2.0, float("nan"), "50", [9.0, 4.0], [9, True], [], [3, 3]])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        *(2.0, float("nan"), "50", [9.0, 4.0], [9, True], [], [3, 3]),
+        *(np.float64(2.0), np.array([9.0, 4.0]), np.array([True]), np.array([[9, 4]])),
+        *(torch.tensor([9.0, 4.0]), torch.tensor([3, 3]), torch.tensor([]), [np.float64(9)]),
+    ],
+)
 def test_steps_that_are_no_times_are_refused(steps: object) -> None:
     with pytest.raises(UsageError, match=r"steps = .*; pass decreasing integer times in 1\.\.10"):
         solvers.times(Schedule.linear(10), steps)  # pyright: ignore
@@ -335,7 +343,7 @@ def test_samples_without_noise_are_a_function_of_the_first() -> None:
     """The solver's noise is keyed by the step, so it is seen by what more noise would change."""
     schedule, y = Schedule.cosine(40), torch.tensor([0, 1])
     still, noisy = (
-        sample(Affine(), y, solvers.ddim(schedule, 9, eta), shape=(5,), seed=3)
+        sample(Affine(), y, solvers.ddim(schedule, 9, eta=eta), shape=(5,), seed=3)
         for eta in (0.0, 0.5)
     )
     again = sample(Affine(), y, solvers.ddim(schedule, 9), shape=(5,), seed=3)
@@ -375,7 +383,7 @@ def test_rows_at_zero_terminal_snr() -> None:
     for steps in (1, 2, 3, 9, 40):
         for table in (
             solvers.ddpm(schedule, steps, prediction="v"),
-            solvers.ddim(schedule, steps, 0.5, prediction="v"),
+            solvers.ddim(schedule, steps, "v", 0.5),
             solvers.dpmpp_2m(schedule, steps, prediction="v"),
         ):
             assert table.rows.isfinite().all()
@@ -507,3 +515,85 @@ def test_a_table_equals_itself_alone() -> None:
     """Tensors have no truth to compare by."""
     table = solvers.ddpm(Schedule.linear(10), 3)
     assert table == table and table != solvers.ddpm(Schedule.linear(10), 3)
+
+
+GOOD = solvers.dpmpp_2m(Schedule.cosine(40), [30, 20, 9, 2])
+TIMES = [
+    ({"t": [30, 20, 9, 2]}, r"t is \[30, 20, 9, 2\]; pass an int64 tensor of shape \(4,\)"),
+    ({"t": [30.0, 20.0, 9.0, 2.0]}, r"t is \[30.0, 20.0, 9.0, 2.0\]; pass an int64"),
+    ({"t": None}, "t is None; pass an int64"),
+    ({"t": GOOD.t.float()}, r"t is torch.float32 \(4,\); pass an int64"),
+    ({"t": GOOD.t.int()}, r"t is torch.int32 \(4,\); pass an int64"),
+    ({"t": GOOD.t[:3]}, r"t is torch.int64 \(3,\); pass an int64 tensor of shape \(4,\)"),
+    ({"t": GOOD.t[:, None]}, r"t is torch.int64 \(4, 1\); pass an int64"),
+    ({"t": torch.tensor([2, 9, 20, 30])}, r"t = \[2, 9, 20, 30\] does not decrease"),
+    ({"t": torch.tensor([30, 20, 20, 2])}, r"t = \[30, 20, 20, 2\] does not decrease"),
+    ({"t": torch.tensor([30, 20, 9, 0])}, r"t = \[30, 20, 9, 0\] does not decrease in 1..T"),
+    ({"s": GOOD.s.tolist()}, r"s is \[20, 9, 2, 0\]; pass an int64 tensor"),
+    ({"s": GOOD.s[:3]}, r"s is torch.int64 \(3,\); pass an int64 tensor of shape \(4,\)"),
+    ({"s": torch.tensor([20, 20, 2, 0])}, r"s = \[20, 20, 2, 0\] is not below t = \[30, 20,"),
+    ({"s": torch.tensor([20, 21, 2, 0])}, r"s = \[20, 21, 2, 0\] is not below t"),
+    ({"s": torch.tensor([20, -1, 2, 0])}, r"s = \[20, -1, 2, 0\] is not below t"),
+    ({"s": torch.tensor([20, 9, 2, 1])}, r"s = \[20, 9, 2, 1\] does not end at 0"),
+]
+ROWS = [
+    ({"rows": GOOD.rows.tolist()}, "rows is .*; pass a float64 tensor"),
+    ({"rows": GOOD.rows.float()}, r"rows is torch.float32 \(4, 8\); pass a float64 tensor"),
+    ({"rows": GOOD.rows[:, :7]}, r"rows has shape \(4, 7\); pass n >= 1 rows of 8 columns"),
+    ({"rows": GOOD.rows[0]}, r"rows has shape \(8,\)"),
+    ({"rows": GOOD.rows / 0}, r"rows\[0\] = .* is not finite"),
+    ({"rows": GOOD.rows / (GOOD.t[:, None] - 9)}, r"rows\[2\] = .* is not finite"),
+    ({"rows": GOOD.rows[[2, 1, 0, 3]]}, r"rows\[0\] has e = .* looks back to a step that does"),
+    ({"t": GOOD.t[:0], "s": GOOD.s[:0], "rows": GOOD.rows[:0]}, r"rows has shape \(0, 8\)"),
+]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("changed", "message"), TIMES + ROWS)
+def test_a_table_checks_itself(changed: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        replace(GOOD, **changed)  # pyright: ignore
+
+
+def test_a_table_knows_its_schedule() -> None:
+    schedule, other = Schedule.cosine(40), Schedule.linear(40)
+    for solver in (solvers.ddpm, solvers.ddim, solvers.dpmpp_2m, solvers.cfgpp):
+        table = solver(schedule, 9)
+        assert table.schedule is schedule
+        weighted = solvers.with_weight(table, Schedule.cosine(40), torch.ones_like)
+        assert weighted.schedule is schedule
+        message = "schedule is 'linear' with T = 40, .* made from 'cosine' with T = 40"
+        with pytest.raises(UsageError, match=message):
+            solvers.with_weight(table, other, torch.ones_like)
+        with pytest.raises(UsageError, match=message):
+            solvers.with_interval(table, other, -2.0, 2.0)
+        unknown = replace(table, schedule=None)
+        solvers.with_interval(unknown, other, -2.0, 2.0)
+
+
+def test_numpy_and_tensors_of_steps_mean_what_integers_mean() -> None:
+    schedule = Schedule.cosine(1000)
+    t, _ = solvers.times(schedule, 20)
+    for steps in (np.int64(20), np.array(20), torch.tensor(20)):
+        assert torch.equal(solvers.ddim(schedule, steps).t, t)
+    given = [1000, 500, 1]
+    for steps in (torch.tensor(given), np.array(given), list(np.array(given)), tuple(given)):
+        assert solvers.ddim(schedule, steps).t.tolist() == given
+    with pytest.raises(UsageError, match=r"steps = 0 is outside 1\.\.1000"):
+        solvers.ddim(schedule, np.int64(0))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_third_argument_of_every_solver_is_the_prediction() -> None:
+    schedule = Schedule.cosine(40)
+    for solver in (solvers.ddpm, solvers.ddim, solvers.dpmpp_2m, solvers.cfgpp):
+        table = solver(schedule, 9, "v")
+        assert table.prediction == "v"
+        assert torch.equal(table.rows, solver(schedule, 9, prediction="v").rows)
+    assert torch.equal(
+        solvers.ddim(schedule, 9, "v", 0.5).rows,
+        solvers.ddim(schedule, 9, prediction="v", eta=0.5).rows,
+    )
+    for solver in (solvers.ddpm, solvers.ddim):
+        with pytest.raises(UsageError, match=r"prediction = 0\.5 is unknown: use eps, x0 or v"):
+            solver(schedule, 9, 0.5, "v")  # pyright: ignore
