@@ -12,26 +12,56 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from minicfg import solvers
+    from minicfg.config import TrainConfig
+    from minicfg.data import Dataset
+    from minicfg.datasets import load_data
     from minicfg.guidance import guide
-    from minicfg.io.checkpoint import load, save
+    from minicfg.io.checkpoint import Checkpoint, load, save
     from minicfg.metrics.evaluate import evaluate
-    from minicfg.sampling import sample
+    from minicfg.sampling import sample, sample_steps
     from minicfg.schedule import Schedule
     from minicfg.training import train
     from minicfg.unet import UNet
 
-__all__ = ["Schedule", "UNet", "evaluate", "guide", "load", "sample", "save", "solvers", "train"]
+__all__ = [
+    "Checkpoint",
+    "Dataset",
+    "Schedule",
+    "TrainConfig",
+    "UNet",
+    "evaluate",
+    "guide",
+    "load",
+    "load_data",
+    "sample",
+    "sample_steps",
+    "save",
+    "solvers",
+    "train",
+]
+
+__version__ = "0.1.0"
 
 _HOME = {
+    "Checkpoint": "io.checkpoint",
+    "Dataset": "data",
     "Schedule": "schedule",
+    "TrainConfig": "config",
     "UNet": "unet",
     "evaluate": "metrics.evaluate",
     "guide": "guidance",
     "load": "io.checkpoint",
+    "load_data": "datasets",
     "sample": "sampling",
+    "sample_steps": "sampling",
     "save": "io.checkpoint",
     "train": "training",
 }
+
+
+def __dir__() -> list[str]:
+    """The public names, whether they have been loaded or not."""
+    return sorted([*__all__, "__version__"])
 
 
 def __getattr__(name: str) -> object:

@@ -21,6 +21,22 @@ def test_every_public_name_is_there() -> None:
         minicfg.scale  # noqa: B018  # pyright: ignore
 
 
+def test_dir_lists_the_public_names_before_they_are_loaded() -> None:
+    program = "import sys, minicfg; print(dir(minicfg), 'torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    public = (
+        "Checkpoint Dataset Schedule TrainConfig UNet __version__ evaluate guide load load_data "
+        "sample sample_steps save solvers train"
+    )
+    assert ran.stdout.strip() == f"{public.split()} False", ran.stderr
+    assert set(minicfg.__all__) == set(public.split()) - {"__version__"}
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert minicfg.__version__ == project["version"]
+
+
 def test_import_takes_nothing_heavy_with_it() -> None:
     program = "import sys, minicfg; print([m for m in ('torch', 'numpy') if m in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
@@ -33,13 +49,24 @@ SENTENCE = (
 )
 
 
-@pytest.mark.parametrize("name", minicfg.__all__)
+NEEDS_TORCH = [name for name in minicfg.__all__ if name != "TrainConfig"]
+
+
+@pytest.mark.parametrize("name", NEEDS_TORCH)
 def test_without_torch_the_first_use_of_a_name_says_what_to_install(name: str) -> None:
     program = f"import sys; sys.modules['torch'] = None; import minicfg; minicfg.{name}"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     said = ran.stderr.splitlines()[-1]
     expected = SENTENCE.format(user=f"minicfg.{name}", package="torch")
     assert said == f"ModuleNotFoundError: {expected}"
+
+
+def test_without_torch_a_configuration_is_made_and_checked() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; import minicfg; minicfg.TrainConfig(steps=-1)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert "UsageError: steps = -1" in ran.stderr
 
 
 def test_without_the_extra_the_command_says_what_to_install_in_one_line() -> None:
