@@ -129,11 +129,13 @@ class UNet(nn.Module):
     ) -> Float[Tensor, "B C H W"]:
         """The prediction for `xt` at time `t` in 1..T with label `y` in 0..num_classes.
 
+        The network computes in the dtype of its weights, and the output has that of `xt`.
         Samplers pass integers `t`. Algorithm 1 trains on real-valued times in 1..T, as float32.
         """
         check_image_shape(xt.shape[1:], self.channels, self.levels)
-        emb = F.silu(self.embed_t(sinusoids(t, self.width)) + self.embed_y(y))
-        x = self.stem(xt.to(self.stem.weight.dtype, memory_format=torch.channels_last))
+        dtype = self.stem.weight.dtype
+        emb = F.silu(self.embed_t(sinusoids(t, self.width).to(dtype)) + self.embed_y(y))
+        x = self.stem(xt.to(dtype, memory_format=torch.channels_last))
         skips: list[Tensor] = []
         for i, block in enumerate(self.down):
             if i and i % self.blocks == 0:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from minicfg import Schedule, sample, solvers
 from minicfg.errors import UsageError
 from minicfg.unet import Attention, UNet, sinusoids
 
@@ -49,6 +50,43 @@ def test_out_has_the_shape_of_xt(size: tuple[int, int], channels: int) -> None:
 def test_out_has_the_dtype_of_xt(dtype: torch.dtype) -> None:
     xt, t, y = inputs(2, 1, 8, 8)
     assert unet()(xt.to(dtype), t, y).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float16, 1e-2), (torch.bfloat16, 1e-1), (torch.float64, 1e-5)],
+)
+def test_weights_may_have_another_dtype(dtype: torch.dtype, tolerance: float) -> None:
+    """Twenty layers round, each by 1e-3 of its output in float16 and by 8e-3 in bfloat16."""
+    xt, t, y = inputs(2, 1, 8, 8)
+    wanted = unet(attention=(1,))(xt, t, y)
+    model = unet(attention=(1,)).to(dtype)
+    found = model(xt, t, y)
+    assert found.dtype == xt.dtype
+    assert (found - wanted).abs().max() < tolerance * wanted.abs().max()
+    assert model(xt.to(dtype), t, y).dtype == dtype
+    table = solvers.ddpm(Schedule.cosine(100), 3)
+    x = sample(model, torch.arange(K), table, shape=(1, 8, 8), w=1.0, clip=1.0)
+    assert x.dtype == torch.float32 and x.isfinite().all()
+
+
+def test_the_default_dtype_of_torch_may_be_float64() -> None:
+    xt, t, y = inputs(2, 1, 8, 8)
+    wanted = unet()(xt, t, y)
+    table = solvers.ddpm(Schedule.cosine(100), 3)
+    given = {"y": torch.arange(K), "table": table, "shape": (1, 8, 8), "w": 1.0, "clip": 1.0}
+    drawn = sample(unet(), **given)
+    double = unet().double()
+    torch.set_default_dtype(torch.float64)
+    try:
+        made = UNet(num_classes=K, width=8, multipliers=(1, 2, 3)).eval()
+        made.load_state_dict(double.state_dict())
+        torch.testing.assert_close(made(xt, t, y), wanted, rtol=0, atol=ROUNDING)
+        # The output, wrong by 1e-6, is divided by a signal of 5e-4 in the first row, and clipped.
+        torch.testing.assert_close(sample(made, **given), drawn, rtol=0, atol=1e-2)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(made(xt, t, y), wanted, rtol=0, atol=ROUNDING)
 
 
 def test_untrained_network_predicts_zero() -> None:

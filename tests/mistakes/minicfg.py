@@ -218,7 +218,7 @@ MINICFG = [
             "self.embed_y(y))",
             "self.embed_y(y % self.num_classes))"),
     Mistake("minicfg.unet", "the time is ignored", STUDENTS,
-            "F.silu(self.embed_t(sinusoids(t, self.width)) + self.embed_y(y))",
+            "F.silu(self.embed_t(sinusoids(t, self.width).to(dtype)) + self.embed_y(y))",
             "F.silu(self.embed_y(y))"),
     Mistake("minicfg.unet", "the first sample's time for all", STUDENTS,
             "sinusoids(t, self.width)",
