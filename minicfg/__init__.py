@@ -51,7 +51,7 @@ _HOME = {
     "evaluate": "metrics.evaluate",
     "guide": "guidance",
     "load": "io.checkpoint",
-    "load_data": "datasets",
+    "load_data": "datasets.load",
     "sample": "sampling",
     "sample_steps": "sampling",
     "save": "io.checkpoint",
