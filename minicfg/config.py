@@ -44,8 +44,9 @@ class TrainConfig:
         UsageError: if a setting has an invalid value, or two settings contradict each other.
     """
 
-    data: str = "digits"
-    """Training data: digits, idx:DIR, folder:DIR, npz:FILE or toy:dots."""
+    data: str = ""
+    """Training data: digits, idx:DIR, folder:DIR, npz:FILE or toy:dots. It is empty for a data set
+    that was made in Python."""
     size: int = 32
     """Height and width in pixels, 1..1024, to which the images of folder:DIR are scaled and
     cropped."""

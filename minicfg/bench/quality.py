@@ -114,7 +114,7 @@ def steps_that_fit(seconds: float, start: Callable[[int], Iterator[Any]]) -> int
 def run_ours(s: Sizes, seed: int) -> Run:
     """This package at its default settings, except for the number of steps."""
     data = digits()
-    config = TrainConfig(seed=seed)
+    config = TrainConfig(data="digits", seed=seed)
     with threads(thread_count(data.shape)):
         state, steps, seconds = train_for(
             s.seconds, lambda n: train(data, replace(config, steps=n))
@@ -228,7 +228,7 @@ def few_steps(s: Sizes) -> Iterator[Comparison]:
     The network is trained to the end. The noise that DDPM adds in every step corrects errors of a
     network that is still learning; a deterministic solver cannot, with any number of steps.
     """
-    config = TrainConfig(steps=s.train_steps)
+    config = TrainConfig(data="digits", steps=s.train_steps)
     net: Any = None
     with threads(thread_count(digits().shape)):
         for state in train(digits(), config):

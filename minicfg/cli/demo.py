@@ -55,7 +55,7 @@ def run_demo(out: Path, *, quick: bool, seed: int) -> int:
 
     Returns the exit code: 0, or 130 or 143 where a signal stopped the training.
     """
-    config = TrainConfig(seed=seed)
+    config = TrainConfig(data="digits", seed=seed)
     n = 900
     steps = 50
     classifier_steps = 400

@@ -61,7 +61,7 @@ class Train:
     out: Path
     """Folder for model.safetensors, the state that --resume reads, and the page report.html."""
     saving: SavingFlags
-    config: TrainFlags
+    config: TrainFlags = field(default_factory=lambda: TrainConfig(data="digits"))
     resume: bool = False
     """Continue the run in the folder, with the settings it was started with."""
     device: str = "auto"

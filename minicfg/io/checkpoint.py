@@ -41,9 +41,10 @@ _MODEL_FIELDS = {
     "shape": list,
     "classes": list,
     "config": dict,
+    "data_digest": str,
     "sha256": str,
 }
-_STATE_FIELDS = _MODEL_FIELDS | {"loss": float, "data_digest": str}
+_STATE_FIELDS = _MODEL_FIELDS | {"loss": float}
 _FIELDS = {"model": _MODEL_FIELDS, "state": _STATE_FIELDS}
 # JSON has no tuples: they are stored as lists.
 _CONFIG_FIELDS = {
@@ -69,12 +70,14 @@ class Checkpoint:
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
     step: int
+    data_digest: str
+    """`Dataset.digest` of the training data. Scoring against other data is refused."""
 
     @classmethod
     def of(cls, state: TrainState) -> Checkpoint:
         """Return the averaged weights of a training run, which change if the run continues."""
         model = cast(UNet, state.ema.module)
-        return cls(model, state.config, state.classes, state.shape, state.step)
+        return cls(model, state.config, state.classes, state.shape, state.step, state.data_digest)
 
     @property
     def device(self) -> torch.device:
@@ -99,7 +102,13 @@ def save(path: str | Path, checkpoint: Checkpoint | TrainState) -> Path:
         UsageError: if `load` would refuse the file, because model and `config` do not agree.
     """
     c = Checkpoint.of(checkpoint) if isinstance(checkpoint, TrainState) else checkpoint
-    metadata = {"step": c.step, "shape": c.shape, "classes": c.classes, "config": asdict(c.config)}
+    metadata = {
+        "step": c.step,
+        "shape": c.shape,
+        "classes": c.classes,
+        "config": asdict(c.config),
+        "data_digest": c.data_digest,
+    }
     return _write(path, "model", metadata, c.model.state_dict())
 
 
@@ -145,7 +154,7 @@ def load_state(path: str | Path, device: torch.device | str = "cpu") -> TrainSta
         DataError: as for `load`.
     """
     metadata, c, tensors = _read(path, "state")
-    state = start(c.config, c.shape, c.classes, metadata["data_digest"], device)
+    state = start(c.config, c.shape, c.classes, c.data_digest, device)
     state.model.load_state_dict(_with_prefix("model.", tensors))
     state.ema.load_state_dict(_with_prefix("ema.", tensors))
     for name, p in state.model.named_parameters():
@@ -239,7 +248,7 @@ def _check(metadata: dict[str, Any], kind: str, layout: dict[str, str]) -> Check
         wanted = expected.get(name, "nothing")
         if found != wanted:
             raise DataError(f"has {found:.60} for {name!r:.60}, but its config has {wanted}")
-    return Checkpoint(model, config, classes, shape, step)
+    return Checkpoint(model, config, classes, shape, step, metadata["data_digest"])
 
 
 def _expected_layout(model: UNet, kind: str, *, with_scaler: bool) -> dict[str, str]:

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from minicfg.errors import DataError, MachineError
 
-VERSION = 1
+VERSION = 2
 MAX_HEADER_BYTES = 2**22  # Enough for 10,000 class names of 50 Chinese characters each.
 MAX_FILE_BYTES = 2**35  # Enough for the training state of a network with 2 billion weights.
 _DTYPES = {"F32": torch.float32, "I64": torch.int64}  # A checkpoint contains no others.

@@ -261,7 +261,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
             "cannot be written to",
         ),
         "a checkpoint that could not be read": (
-            lambda: save("x", Checkpoint(NET, replace(CONFIG, width=16), ("a",), (1, 8, 8), 1)),
+            lambda: save("x", Checkpoint(NET, replace(CONFIG, width=16), ("a",), (1, 8, 8), 1, "")),
             "is not saved, because it has",
         ),
     },

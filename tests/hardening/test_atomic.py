@@ -156,7 +156,11 @@ def test_nothing_is_written_otherwise() -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of two steps."""
     out = tmp_path_factory.mktemp("trained")
-    run_training(load_data("digits"), TrainConfig(steps=2, batch=8, width=8, multipliers=(1,)), out)
+    run_training(
+        load_data("digits"),
+        TrainConfig(data="digits", steps=2, batch=8, width=8, multipliers=(1,)),
+        out,
+    )
     return out
 
 

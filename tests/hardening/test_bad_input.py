@@ -101,7 +101,7 @@ def in_time() -> Iterator[None]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two steps, with everything bad beside it."""
     root = tmp_path_factory.mktemp("place")
-    config = TrainConfig(steps=2, batch=8, width=8, multipliers=(1, 2))
+    config = TrainConfig(data="digits", steps=2, batch=8, width=8, multipliers=(1, 2))
     run_training(load_data("digits"), config, root)
     make_all(root)
     return root

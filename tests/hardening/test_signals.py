@@ -44,7 +44,11 @@ Work = Callable[[Child], int]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of two steps; and what it imported, no fork imports again."""
     out = tmp_path_factory.mktemp("trained")
-    run_training(load_data("digits"), TrainConfig(steps=2, batch=8, width=8, multipliers=(1,)), out)
+    run_training(
+        load_data("digits"),
+        TrainConfig(data="digits", steps=2, batch=8, width=8, multipliers=(1,)),
+        out,
+    )
     return out
 
 

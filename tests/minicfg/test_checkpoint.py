@@ -92,6 +92,7 @@ def test_model_comes_back(state: TrainState, saved: Path) -> None:
     assert found.schedule.T == 37 and torch.equal(found.schedule.beta, Schedule.cosine(37).beta)
     assert not any(module.training for module in found.model.modules())
     assert found.device == torch.device("cpu")
+    assert found.data_digest == state.data_digest != ""
     average = state.ema.module.state_dict()
     assert found.model.state_dict().keys() == average.keys()
     for name, value in found.model.state_dict().items():
@@ -154,7 +155,7 @@ def test_dots_in_a_name_stay(state: TrainState, tmp_path: Path) -> None:
 def test_the_header_holds_the_metadata_as_json(saved: Path) -> None:
     about, _ = said_in(saved)
     assert about["config"] == json.loads(json.dumps(asdict(CONFIG)))
-    assert (about["version"], about["kind"], tuple(about["classes"])) == (1, "model", CLASSES)
+    assert (about["version"], about["kind"], tuple(about["classes"])) == (2, "model", CLASSES)
 
 
 def test_loading_leaves_the_global_stream_alone(state: TrainState, tmp_path: Path) -> None:
@@ -324,10 +325,11 @@ def _config(**changed: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("edit", "complaint"),
     [
-        (lambda about: about.update(version=2), "format version 2, but .* only version 1"),
+        (lambda about: about.update(version=1), "format version 1, but .* only version 2"),
         (lambda about: about.update(format="theirs"), "not a checkpoint of minicfg"),
         (lambda about: about.update(extra=1), "unknown field extra"),
         (lambda about: about.pop("classes"), "lacks the field classes"),
+        (lambda about: about.pop("data_digest"), "lacks the field data_digest"),
         (lambda about: about.update(step="2"), "step = '2': it must be an integer"),
         (lambda about: about.update(step=True), "step = True: it must be an integer"),
         (lambda about: about.update(step=-1), "step = -1"),

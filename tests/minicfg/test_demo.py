@@ -12,7 +12,7 @@ from minicfg.cli.demo import WS, make_demo
 from minicfg.config import TrainConfig
 from minicfg.io.checkpoint import load
 
-TINY = TrainConfig(steps=3, batch=8, width=8, multipliers=(1,), seed=3)
+TINY = TrainConfig(data="digits", steps=3, batch=8, width=8, multipliers=(1,), seed=3)
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def run(
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of three steps."""
     out = tmp_path_factory.mktemp("trained")
-    config = TrainConfig(steps=3, batch=8, width=8, multipliers=(1, 2))
+    config = TrainConfig(data="digits", steps=3, batch=8, width=8, multipliers=(1, 2))
     run_training(load_data("digits"), config, out)
     return out
 

@@ -37,7 +37,7 @@ from tests.minicfg.headers import metadata_of
 
 # Sums, and so last bits, depend on the number of threads; here it is 1, as in the tests.
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
-TINY = TrainConfig(steps=12, batch=10, width=8, multipliers=(1, 2), seed=3)
+TINY = TrainConfig(data="digits", steps=12, batch=10, width=8, multipliers=(1, 2), seed=3)
 FLAGS = ["--steps", "12", "--batch", "10", "--width", "8", "--multipliers", "1", "2", "--seed", "3"]
 
 

@@ -19,7 +19,7 @@ CONFIG = TrainConfig(width=8, multipliers=(1, 2), T=37)
 
 def checkpoint(step: int) -> Checkpoint:
     shape, classes = (1, 4, 4), ("cat", "dog")
-    return Checkpoint(UNet.of(CONFIG, shape, len(classes)), CONFIG, classes, shape, step)
+    return Checkpoint(UNet.of(CONFIG, shape, len(classes)), CONFIG, classes, shape, step, "")
 
 
 @pytest.mark.parametrize("step", [0, 35, 2**32 - 1])

@@ -24,7 +24,7 @@ from minicfg.metrics.evaluate import Scores
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of three steps."""
     out = tmp_path_factory.mktemp("trained")
-    config = TrainConfig(steps=3, batch=8, width=8, multipliers=(1, 2), T=20)
+    config = TrainConfig(data="digits", steps=3, batch=8, width=8, multipliers=(1, 2), T=20)
     run_training(load_data("digits"), config, out)
     return out / "model"
 

@@ -375,7 +375,7 @@ def test_the_command_builds_one_network(tmp_path: Path, monkeypatch: pytest.Monk
     # After the last step the command writes a page, for which it samples.
     monkeypatch.setattr("minicfg.cli.train._write_report", lambda *arguments: "no page")
     monkeypatch.setattr(UNet, "__init__", counted)
-    assert run_train(tmp_path / "run", replace(TINY, steps=1), resume=False) == 0
+    assert run_train(tmp_path / "run", replace(TINY, data="digits", steps=1), resume=False) == 0
     assert len(built) == 1
 
 
