@@ -34,7 +34,7 @@ class Classifier(nn.Module):
     held_out: Dataset
     held_out_accuracy: float
 
-    def __init__(self, shape: tuple[int, int, int], num_classes: int, dim: int = 48) -> None:
+    def __init__(self, shape: tuple[int, ...], num_classes: int, dim: int = 48) -> None:
         super().__init__()
         self.shape = shape
         self.num_classes = num_classes
@@ -101,14 +101,14 @@ def train_classifier(data: Dataset, *, seed: int = 0, steps: int = 400) -> Class
             optimizer.param_groups[0]["lr"] = 3e-3 * warm_up * decay
             optimizer.zero_grad()
             logits = classifier(_augment(train.x[batch]))
-            F.cross_entropy(logits, train.y[batch]).backward()
+            F.cross_entropy(logits, train.labels[batch]).backward()
             optimizer.step()
     classifier.eval().requires_grad_(False)
     features, _ = features_and_log_probabilities(classifier, train.x)
     classifier.feature_scale.fill_(features.var(axis=0).mean() ** -0.5)
     classifier.held_out = held_out
     _, log_p = features_and_log_probabilities(classifier, held_out.x)
-    classifier.held_out_accuracy, _ = accuracy(log_p, held_out.y.numpy())
+    classifier.held_out_accuracy, _ = accuracy(log_p, held_out.labels.numpy())
     return classifier
 
 
@@ -162,7 +162,7 @@ def check_images(data: Dataset, least: int = 2) -> None:
             f"data = {data.name}: images are {data.shape}, but the classifier takes images of "
             "8x8 or more: enlarge them"
         )
-    check_counts("data", data.y, data.num_classes, least)
+    check_counts("data", data.labels, data.num_classes, least)
 
 
 def check_counts(name: str, y: Tensor, K: int, least: int = 2) -> None:

@@ -98,7 +98,7 @@ def evaluate(
     _check(x, y, classifier, real)
     labels = y.cpu().numpy()
     features, log_p = features_and_log_probabilities(classifier, x)
-    real_labels = real.y.numpy()
+    real_labels = real.labels.numpy()
     real_features = _real_features(classifier, real)
     real_spread = within_class_spread(real_features, real_labels)
     parts = _halvings(real_features, real_labels, len(x))
@@ -151,15 +151,15 @@ def evaluate_real(classifier: Classifier, real: Dataset, n: int) -> Scores:
     recall compare real images with other real images, and their standard errors are the scatter
     over the halvings.
     """
-    parts = _halvings(_real_features(classifier, real), real.y.numpy(), n)
+    parts = _halvings(_real_features(classifier, real), real.labels.numpy(), n)
     floors = [distance_of_moments(moments(half), moments(other)) for half, other in parts]
     covered = np.array([precision_recall(other, half) for half, other in parts])
     precision, recall = covered.mean(0).tolist()
     precision_se, recall_se = covered.std(0, ddof=1).tolist()
     unseen = classifier.held_out
-    some = _stratified(unseen.y.numpy(), np.random.default_rng(0))[:n]
+    some = _stratified(unseen.labels.numpy(), np.random.default_rng(0))[:n]
     return replace(
-        evaluate(unseen.x[some], unseen.y[some], classifier, real),
+        evaluate(unseen.x[some], unseen.labels[some], classifier, real),
         frechet=mean(floors),
         frechet_floor=mean(floors),
         frechet_se=stdev(floors),
@@ -259,4 +259,4 @@ def _check(x: Tensor, y: Tensor, classifier: Classifier, real: Dataset) -> None:
     if len(y) and (int(y.min()) < 0 or int(y.max()) >= K):
         raise UsageError(f"y holds {int(y.min())}..{int(y.max())}: labels are 0..{K - 1}")
     check_counts("y", y, K, 4)  # so that two are left when a part is left out
-    check_counts("real", real.y, K)
+    check_counts("real", real.labels, K)
