@@ -94,8 +94,8 @@ def check_every_class_occurs(where: object, y: np.ndarray, K: int, *, named: boo
     )
 
 
-def listed(items: Sequence[object]) -> str:
-    """Return the items separated by commas: the first five, and how many others there are."""
-    shown = ", ".join(map(str, items[:_SHOWN]))
+def listed(items: Sequence[object], separator: str = ", ") -> str:
+    """Return the first five items, and how many others there are."""
+    shown = separator.join(map(str, items[:_SHOWN]))
     others = len(items) - _SHOWN
     return shown if others <= 0 else f"{shown} and {others} more"

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from minicfg.datasets import folder, load_data, load_held_out
+from minicfg.datasets import data_folder, describe, folder, load_data, load_held_out
 from minicfg.errors import DataError, UsageError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist
@@ -326,23 +326,111 @@ def test_bad_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     bad.write_bytes((tmp_path / "in/a/x.png").read_bytes()[:60])
     refused(r"bad.png cannot be read")
     bad.write_text("no image")
-    refused(r"bad.png is neither PNG nor JPEG")
+    refused(r"bad.png is not a PNG, JPEG, WebP or BMP image")
     Image.new("L", (5, 5)).save(bad, format="GIF")
-    refused(r"bad.png is neither PNG nor JPEG")
+    refused(r"bad.png is not a PNG, JPEG, WebP or BMP image")
     picture(tmp_path / "outside.png")
     bad.symlink_to(tmp_path / "outside.png")
-    refused(r"bad.png is a link out of")
+    refused(r"bad.png leads out of")
     os.mkfifo(bad)
     refused(r"bad.png is no image file")
     bad = tmp_path / "in/a/notes.txt"
     bad.write_text("x")
-    refused(r"notes.txt is no image file: .* one of .png, .jpg, .jpeg")
+    refused(r"notes.txt is no image file: .* one of .png, .jpg, .jpeg, .jfif, .webp, .bmp")
     bad = tmp_path / "in/stray.png"
     picture(bad)
     refused(r"stray.png is no folder")
     monkeypatch.setattr(folder, "MAX_PIXELS", 40 * 30 - 1)
     with pytest.raises(DataError, match=r"x.png has 40x30 pixels, and at most 1199"):
         load_data(spec)
+
+
+@pytest.mark.parametrize("suffix", folder.SUFFIXES)
+def test_every_suffix_is_read(tmp_path: Path, suffix: str) -> None:
+    picture(tmp_path / f"a/x{suffix}", "RGB", (8, 8), (51, 102, 153))
+    x = load_data(f"folder:{tmp_path}", 8).x
+    expected = torch.tensor([51, 102, 153]) / 127.5 - 1
+    assert torch.allclose(x[0, :, 4, 4], expected, atol=3 / 127.5)  # JPEG and WebP round.
+
+
+def with_bad_files(folder: Path) -> str:
+    """Two classes of one good image, six files that are none, and one beside the subfolders."""
+    for name in ("a", "b"):
+        picture(folder / name / "good.png", size=(8, 8))
+    for i in range(6):
+        (folder / f"b/{i}.txt").write_text("no image")
+    (folder / "labels.csv").write_text("a,b")
+    return f"folder:{folder}"
+
+
+def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
+    spec = with_bad_files(tmp_path)
+    with pytest.raises(DataError) as found:
+        load_data(spec, 8)
+    message = str(found.value)
+    assert message.startswith(
+        f"7 files in {tmp_path} cannot be used: {tmp_path}/labels.csv is no f"
+    )
+    assert message.count(".txt is no image file: ") == 4 and " and 2 more (skip_bad=" in message
+    assert "\n" not in message
+
+
+def test_bad_files_can_be_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    spec = with_bad_files(tmp_path / "data")
+    hostile = "b/\x1b]0;title.txt"
+    (tmp_path / "data" / hostile).write_text("no image")
+    data = load_data(spec, 8, skip_bad=True)
+    assert data.y.tolist() == [0, 1] and data.classes == ("a", "b")
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("minicfg: 8 left out: ") and err.endswith(" and 3 more\n")
+    assert "labels.csv is no folder" in err and r"\x1b]0;title.txt is no image file" in err
+    (tmp_path / "data/b/good.png").unlink()
+    with pytest.raises(DataError, match="there are no images of b: put"):
+        load_data(spec, 8, skip_bad=True)
+
+
+def test_links_out_of_the_folder_are_followed_if_asked(tmp_path: Path) -> None:
+    """As in the stores of DVC, git-annex and the Hugging Face cache, which consist of links."""
+    picture(tmp_path / "store/0a1b.png", color=51)
+    picture(tmp_path / "data/a/good.png", color=51)
+    (tmp_path / "data/a/x.png").symlink_to(tmp_path / "store/0a1b.png")
+    (tmp_path / "data/b").symlink_to(tmp_path / "store")
+    spec = f"folder:{tmp_path / 'data'}"
+    with pytest.raises(DataError, match=r"a/x.png leads out of .*--follow-links.*b/0a1b.png leads"):
+        load_data(spec, 8)
+    data = load_data(spec, 8, follow_links=True)
+    assert data.y.tolist() == [0, 0, 1]
+    assert torch.equal(data.x[0], data.x[2]) and torch.equal(data.x[0], data.x[1])
+
+
+def test_a_link_to_a_device_is_not_followed(tmp_path: Path) -> None:
+    picture(tmp_path / "a/good.png")
+    (tmp_path / "a/x.png").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"x.png is no image file"):
+        load_data(f"folder:{tmp_path}", 8, follow_links=True)
+
+
+def test_a_thousand_classes_of_pictures(tmp_path: Path) -> None:
+    for i in range(1000):
+        picture(tmp_path / f"{i:04}/x.png", size=(1, 1), color=i % 256)
+    data = load_data(f"folder:{tmp_path}", 1)
+    assert data.num_classes == 1000 and data.y.tolist() == list(range(1000))
+
+
+def test_the_folder_of_a_data_set(tmp_path: Path) -> None:
+    assert data_folder(f"folder:{tmp_path}") == tmp_path
+    assert data_folder("folder:~/x") == Path.home() / "x"
+    assert data_folder("digits") is data_folder("idx:x") is data_folder("npz:x") is None
+
+
+def test_describe_shows_numbers_classes_and_values(tmp_path: Path) -> None:
+    line = "1797 images of 1 x 8 x 8, 174 to 183 per class (10 classes), values -1 to 1"
+    assert describe(load_data("digits")) == line
+    x = np.linspace(-0.5, 0.25, 3 * 3 * 4 * 5, dtype=np.float32).reshape(3, 3, 4, 5)
+    data = load_data(npz(tmp_path / "a.npz", x=x, y=LABELS))
+    line = "3 images of 3 x 4 x 5, 1 per class (3 classes), values -0.5 to 0.25"
+    assert describe(data) == line
 
 
 def test_bad_folders_are_named(tmp_path: Path) -> None:
