@@ -20,7 +20,7 @@ import tyro
 from minicfg.cli.options import DataOptions, SamplingOptions, SavingOptions
 from minicfg.cli.signals import Terminated, sigterm_is_raised
 from minicfg.config import TrainConfig
-from minicfg.errors import DataError, MachineError, UsageError
+from minicfg.errors import DataError, MachineError, UsageError, escape_controls
 
 # Groups of flags. An empty name leaves their flags without a prefix.
 TrainFlags = Annotated[TrainConfig, tyro.conf.arg(name="")]
@@ -319,7 +319,10 @@ def _parse(arguments: list[str]) -> Command:
 
 
 def _print_error(what: object, code: int) -> int:
-    """Print an error as one line on standard error, and return the exit code."""
-    line = " ".join(str(what).split())
+    """Print an error as one line on standard error, and return the exit code.
+
+    Messages contain names from files, whose control characters a terminal would obey.
+    """
+    line = escape_controls(" ".join(str(what).split()))
     print(f"minicfg: {line}", file=sys.stderr)
     return code

@@ -263,6 +263,17 @@ def test_a_folder_with_bad_files_and_links_is_trained_on_if_asked(
     assert output.startswith("1 images of 1 x 8 x 8, 1 per class (1 classes), values -1 to -1\n")
 
 
+def test_control_characters_do_not_reach_the_terminal(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b]0;title\x07\u202e\x9b31m \u732b"
+    arguments = ["sample", str(trained / "model"), "--out", "x.png", "--labels", hostile]
+    code, _, err = run(arguments, monkeypatch, capsys)
+    assert code == 2
+    assert r"--labels \x1b]0;title\x07\u202e\x9b31m " + "\u732b is not a class" in err
+    assert err.rstrip("\n").isprintable()
+
+
 @pytest.mark.parametrize("command", ["train", "evaluate", "sweep"])
 def test_the_options_of_reading_reach_load_data(
     command: str,
