@@ -12,17 +12,31 @@ from minicfg.errors import DataError
 
 MAX_BYTES = 2**33  # Memory that a data set may take.
 MAX_CLASSES = 10_000
+FLOAT_BYTES = 4  # Every image is stored as float32,
+LABEL_BYTES = 8  # and every label as int64.
 _PIECE = 2**24  # Bytes that are read at a time.
 _SHOWN = 5  # Items of a long list that an error message shows.
 
 
-def check_memory(file: Path, shape: tuple[int, ...], bytes_each: int) -> None:
-    """Refuse an array whose first dimension, times `bytes_each`, takes more than `MAX_BYTES`."""
-    if shape[0] * bytes_each > MAX_BYTES:
+def check_memory(file: Path, shape: tuple[int, ...], bytes_each: int, taken: int = 0) -> int:
+    """Refuse an array that takes more than `MAX_BYTES` together with what was read before.
+
+    Args:
+        file: the file, for the message.
+        shape: the shape of the array; its first dimension is the number of items.
+        bytes_each: bytes that one item takes, including what it is converted to.
+        taken: bytes that were read before, from the same data set.
+
+    Returns:
+        The bytes that are then taken.
+    """
+    taken += shape[0] * bytes_each
+    if taken > MAX_BYTES:
         raise DataError(
-            f"{file} has an array of shape {shape}, which takes more than {MAX_BYTES // 2**30} GiB "
-            "in memory: use fewer or smaller images"
+            f"{file} has an array of shape {shape}, with which the data set takes more than "
+            f"{MAX_BYTES // 2**30} GiB in memory: use fewer or smaller images"
         )
+    return taken
 
 
 def read_at_most(read: Callable[[int], bytes], n: int) -> bytearray:

@@ -16,6 +16,8 @@ import torch
 
 from minicfg.data import Dataset
 from minicfg.datasets.arrays import (
+    FLOAT_BYTES,
+    LABEL_BYTES,
     check_every_class_occurs,
     check_memory,
     images_from_bytes,
@@ -28,8 +30,6 @@ from minicfg.errors import DataError
 # extractor write a dot.
 IMAGES = ("{}-images-idx3-ubyte", "{}-images.idx3-ubyte", "{}-images-idx4-ubyte")
 LABELS = ("{}-labels-idx1-ubyte", "{}-labels.idx1-ubyte")
-FLOAT_BYTES = 4
-LABEL_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def read_idx_held_out(folder: Path, name: str) -> Dataset | None:
 def _read_pair(folder: Path, part: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the images and labels of `train` or `t10k`."""
     images = _read_all(folder, IMAGES, part)
-    labels = _read_all(folder, LABELS, part)
+    taken = (1 + FLOAT_BYTES) * images.size
+    labels = _read_all(folder, LABELS, part, taken)
     if len(images) != len(labels) or len(labels) == 0:
         raise DataError(
             f"{name} has {len(images)} images and {len(labels)} labels: use two files with the "
@@ -118,14 +119,14 @@ def _find(folder: Path, names: tuple[str, ...], part: str) -> Path | None:
     return None
 
 
-def _read_all(folder: Path, names: tuple[str, ...], part: str) -> np.ndarray:
-    """Return the array of bytes in an IDX file."""
+def _read_all(folder: Path, names: tuple[str, ...], part: str, taken: int = 0) -> np.ndarray:
+    """Return the array of bytes in an IDX file; `taken` bytes are in memory already."""
     with _open_idx(folder, names, part) as stream:
         shape = stream.shape
         file = stream.file
         # The bytes, and what they become: floats or int64.
         bytes_each = 1 + (FLOAT_BYTES if names is IMAGES else LABEL_BYTES)
-        check_memory(file, shape, bytes_each * math.prod(shape[1:]))
+        check_memory(file, shape, bytes_each * math.prod(shape[1:]), taken)
         found = read_at_most(stream.read, math.prod(shape))
         if stream.read(1) or len(found) < math.prod(shape):
             raise DataError(

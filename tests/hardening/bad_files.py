@@ -198,7 +198,10 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
         "npz:less.npz": (header("'<f4'", "(6, 8, 8)"), "has fewer bytes than its shape"),
         "npz:negative.npz": (header("'<f4'", "(-1, 8, 8)"), "x.npy"),
         "npz:spam.npz": (header("'spam'", "(6, 8, 8)"), "not a valid dtype"),
-        "npz:open.npz": (zipped({"x.npy": headed("((((")}), "cannot be read .*save it again"),
+        "npz:open.npz": (
+            zipped({"x.npy": headed("(((("), "y.npy": npy(Y)}),
+            "cannot be read .*save it again",
+        ),
     },
     "archives": {
         "npz:empty.npz": (zipped({}), "contains nothing: save the arrays under the names x and y"),

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from minicfg.datasets import data_folder, describe, folder, load_data, load_held_out
+from minicfg.datasets import arrays, data_folder, describe, folder, load_data, load_held_out
 from minicfg.errors import DataError, UsageError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist
@@ -541,15 +541,62 @@ def test_floats_in_their_range_are_taken_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_lying_array_takes_no_memory(tmp_path: Path) -> None:
-    """A header of 6 GiB over 10 bytes."""
+    """A header of 1 GiB, which is 5 GiB with the floats, over 10 bytes."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        head, {"descr": "|u1", "fortran_order": False, "shape": (6 * 2**20, 32, 32)}
+        head, {"descr": "|u1", "fortran_order": False, "shape": (2**20, 32, 32)}
     )
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", head.getvalue() + bytes(10))
+        archive.writestr("y.npy", b"")
     with pytest.raises(DataError, match="has fewer bytes than its shape"):
         load_data(f"npz:{tmp_path / 'a.npz'}")
+
+
+def test_other_arrays_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a bomb nor an array of objects beside x and y is looked at."""
+    bomb = np.zeros(2**22, np.uint8)
+    objects = np.array([None, {}], object)
+    spec = npz(tmp_path / "a.npz", x=IMAGES, y=LABELS, bomb=bomb, objects=objects)
+    opened = list[str]()
+    open_member = zipfile.ZipFile.open
+
+    def noted(self: zipfile.ZipFile, name: Any, *args: Any, **kwargs: Any) -> Any:
+        opened.append(name)
+        return open_member(self, name, *args, **kwargs)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", noted)
+    assert len(load_data(spec)) == 3
+    assert opened == ["x.npy", "y.npy"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bytes_of_x"), [(np.uint8, 1 + 4), (np.float32, 4 + 4), (np.float64, 8 + 4)]
+)
+def test_memory_is_counted_as_floats_and_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: Any, bytes_of_x: int
+) -> None:
+    x = IMAGES if dtype == np.uint8 else (IMAGES / 30 - 1).astype(dtype)
+    spec = npz(tmp_path / "a.npz", x=x, y=LABELS, classes=np.array(["a", "b", "c"]))
+    needed = bytes_of_x * IMAGES.size + (1 + 8) * 3 + 4 * 3
+    monkeypatch.setattr(arrays, "MAX_BYTES", needed)
+    assert len(load_data(spec)) == 3
+    monkeypatch.setattr(arrays, "MAX_BYTES", needed - 1)
+    with pytest.raises(DataError, match=r"an array of shape \(3,\), with which the data set takes"):
+        load_data(spec)
+    monkeypatch.setattr(arrays, "MAX_BYTES", bytes_of_x * IMAGES.size - 1)
+    with pytest.raises(DataError, match=r"an array of shape \(3, 4, 5\), with which the data set"):
+        load_data(spec)
+
+
+def test_memory_of_idx_files_is_summed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS), gzipped=True)
+    needed = (1 + 4) * IMAGES.size + (1 + 8) * 3
+    monkeypatch.setattr(arrays, "MAX_BYTES", needed)
+    assert len(load_data(spec)) == 3
+    monkeypatch.setattr(arrays, "MAX_BYTES", needed - 1)
+    with pytest.raises(DataError, match=r"labels-idx1-ubyte.gz has an array of shape \(3,\), with"):
+        load_data(spec)
 
 
 def test_npz_that_is_none(tmp_path: Path) -> None:
