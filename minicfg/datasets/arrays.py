@@ -55,6 +55,20 @@ def images_from_bytes(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(x)).float().div_(127.5).sub_(1)
 
 
+def check_channels(where: object, shape: tuple[int, ...]) -> None:
+    """Refuse images of shape (N, C, H, W) that do not have 1 to 4 channels."""
+    if 1 <= shape[1] <= 4:
+        return
+    if 1 <= shape[3] <= 4:
+        raise DataError(
+            f"{where}: x has shape {shape}, with the channels last: transpose it to (N, C, H, W), "
+            "in NumPy x.transpose(0, 3, 1, 2)"
+        )
+    raise DataError(
+        f"{where}: x has {shape[1]} channels: use an array of shape (N, C, H, W) with 1 to 4"
+    )
+
+
 def check_values(where: object, x: torch.Tensor) -> None:
     """Refuse floats that do not lie in -1..1, or that look like 0..1 or 0..255.
 

@@ -18,6 +18,7 @@ from minicfg.data import Dataset
 from minicfg.datasets.arrays import (
     FLOAT_BYTES,
     LABEL_BYTES,
+    check_channels,
     check_every_class_occurs,
     check_memory,
     images_from_bytes,
@@ -95,11 +96,7 @@ def _read_pair(folder: Path, part: str, name: str) -> tuple[np.ndarray, np.ndarr
 def _dataset(images: np.ndarray, labels: np.ndarray, K: int, name: str) -> Dataset:
     if images.ndim == 3:
         images = images[:, None]
-    if not 1 <= images.shape[1] <= 4:
-        raise DataError(
-            f"{name}: the images have {images.shape[1]} channels: use a file of shape "
-            "(N, C, H, W) with 1 to 4"
-        )
+    check_channels(name, images.shape)
     return Dataset(
         x=images_from_bytes(images),
         y=torch.from_numpy(labels.astype(np.int64)),

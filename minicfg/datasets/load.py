@@ -103,7 +103,7 @@ def describe(data: Dataset) -> str:
     For example: 1797 images of 1 x 8 x 8, 174 to 183 per class (10 classes), values -1 to 1
     """
     shape = " x ".join(map(str, data.shape))
-    counts = torch.bincount(data.y, minlength=data.num_classes)
+    counts = torch.bincount(data.labels, minlength=data.num_classes)
     fewest = int(counts.min())
     most = int(counts.max())
     per_class = f"{fewest}" if fewest == most else f"{fewest} to {most}"

@@ -16,6 +16,7 @@ from minicfg.datasets.arrays import (
     FLOAT_BYTES,
     LABEL_BYTES,
     MAX_CLASSES,
+    check_channels,
     check_every_class_occurs,
     check_memory,
     check_values,
@@ -55,15 +56,7 @@ def _images(file: Path, x: np.ndarray) -> torch.Tensor:
             f"{file}: x is {x.dtype} {x.shape}: save bytes or floats of shape (N, H, W) or "
             "(N, C, H, W)"
         )
-    if not 1 <= x.shape[1] <= 4:
-        if 1 <= x.shape[3] <= 4:
-            raise DataError(
-                f"{file}: x has shape {x.shape}, with the channels last: save "
-                "x.transpose(0, 3, 1, 2), which has shape (N, C, H, W)"
-            )
-        raise DataError(
-            f"{file}: x has {x.shape[1]} channels: save an array of shape (N, C, H, W) with 1 to 4"
-        )
+    check_channels(file, x.shape)
     if is_bytes:
         return images_from_bytes(x)
     with np.errstate(over="ignore"):  # A value that overflows becomes infinite, and is refused.

@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import Dataset as TorchDataset
 
-from minicfg.datasets import arrays, data_folder, describe, folder, load_data, load_held_out
+from minicfg.datasets import (
+    arrays,
+    data_folder,
+    describe,
+    folder,
+    from_torch,
+    load_data,
+    load_held_out,
+)
 from minicfg.errors import DataError, UsageError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist
@@ -146,7 +157,7 @@ BAD_IDX = {
         "more than 8 GiB",
     ),
     "fewer labels": (idx(IMAGES), idx(LABELS[:2]), "3 images and 2 labels"),
-    "five channels": (idx(np.zeros((3, 5, 4, 4), np.uint8)), idx(LABELS), "have 5 channels"),
+    "five channels": (idx(np.zeros((3, 5, 5, 6), np.uint8)), idx(LABELS), "has 5 channels"),
     "no images": (
         idx(IMAGES[:0]),
         idx(LABELS[:0]),
@@ -485,7 +496,7 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "all zero": ({"x": X + 0.0, "y": LABELS}, r"x holds 0..0, .*: use 2 \* x - 1"),
     "channels last": (
         {"x": np.zeros((3, 28, 28, 3), np.uint8), "y": LABELS},
-        r"shape \(3, 28, 28, 3\), with the channels last: save x.transpose\(0, 3, 1, 2\)",
+        r"shape \(3, 28, 28, 3\), with the channels last: .* x.transpose\(0, 3, 1, 2\)",
     ),
     "nan": ({"x": X + np.nan, "y": LABELS}, "finite values"),
     "numbers for names": ({"x": X, "y": LABELS, "classes": LABELS}, "classes is uint8"),
@@ -635,6 +646,75 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     npz(tmp_path / "a.npz", x=IMAGES, y=LABELS)
     assert len(load_data("folder:~/pictures", 8)) == 1
     assert len(load_data("idx:~/mnist")) == len(load_data("npz:~/a.npz")) == 3
+
+
+PAIRS = TensorDataset(torch.from_numpy(IMAGES[:, None].copy()), torch.from_numpy(LABELS.copy()))
+NAMES = ["a", "b", "c"]
+
+
+class Pairs(TorchDataset[Any]):
+    """A map-style data set of these pairs."""
+
+    def __init__(self, *pairs: Any) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.pairs[i]
+
+
+class Stream(IterableDataset[Any]):
+    """A data set without a length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+@pytest.mark.parametrize("data", [PAIRS, DataLoader(PAIRS, 2)], ids=["data set", "loader"])
+def test_data_of_torch(data: Any) -> None:
+    found = from_torch(data, NAMES, name="mine")
+    assert found.classes == ("a", "b", "c") and found.name == "mine"
+    assert found.y.tolist() == [0, 2, 1]
+    assert np.array_equal(((found.x[:, 0] + 1) * 127.5).round().numpy(), IMAGES)
+
+
+def test_floats_and_plain_labels_of_torch() -> None:
+    """As torchvision's data sets return them after ToTensor and Normalize(0.5, 0.5)."""
+    x = torch.linspace(-1, 1, 3 * 3 * 4 * 5, dtype=torch.float64).reshape(3, 3, 4, 5)
+    found = from_torch(Pairs(*zip(x, (0, 1, np.int64(2)), strict=True)), NAMES)
+    assert torch.equal(found.x, x.float()) and found.y.tolist() == [0, 1, 2]
+    points = from_torch(TensorDataset(torch.full((3, 2), 7.0), torch.arange(3)), NAMES)
+    assert points.shape == (2,)  # Values of points in the plane have no range.
+
+
+X0 = torch.full((1, 4, 5), -1.0)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (DataLoader(PAIRS, 2, shuffle=True), "the DataLoader shuffles.*shuffle=False"),
+        (Stream(), "is of type Stream: pass .* that has a length, or a DataLoader"),
+        (Pairs(), "is empty"),
+        (Pairs(X0), "returns Tensor: return pairs"),
+        (Pairs((Image.new("L", (4, 4)), 0)), "x is of type Image: return tensors, .*PILToTensor"),
+        (Pairs((X0, 0), (X0[:, 1:], 1)), r"shape \(1, 3, 5\), and the samples before it \(1, 4, 5"),
+        (Pairs((X0, 0.5)), r"y is torch.float32 \(1,\): return one integer"),
+        (Pairs((X0, [1, 0, 0])), r"y is torch.int64 \(1, 3\): return one integer"),
+        (Pairs((X0, 0), (X0, 1)), "the label 2: pass the names"),
+        (Pairs((X0, 0), (X0, 1), (X0, 2), (X0, 3)), "y holds 0..3: labels are 0..2"),
+        (Pairs(*((X0 + 1, k) for k in range(3))), r"x holds 0..0, .*: use 2 \* x - 1"),
+        (Pairs(*((X0 * 2, k) for k in range(3))), "x holds -2..-2: scale the images"),
+        (Pairs(*((X0.reshape(5, 4, 1), k) for k in range(3))), "with the channels"),
+        (Pairs(*((X0.int(), k) for k in range(3))), "x is torch.int32"),
+    ],
+)
+def test_data_of_torch_that_are_refused(data: Any, complaint: str) -> None:
+    with pytest.raises(DataError, match=rf"^torch data.*{complaint}"):
+        from_torch(data, NAMES)
 
 
 @pytest.mark.parametrize("spec", ["", "digit", "idx:", "folder:", "npz", "toy:moons", "http://x"])
