@@ -244,6 +244,7 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
     "no images, or none of a class": {
         "npz:nothing.npz": (npz(x=X[:0], y=Y[:0]), r"y is int64 \(0,\)"),
         "idx:no_images": (idx(images(0, 8, 8), labels(0)), "0 images and 0 labels"),
+        "npz:from_1.npz": (npz(y=Y + 1), r"no image has the label 0: .* save y - 1 in"),
         "folder:nothing": (lambda path: path.mkdir(), "no images"),
         "folder:hollow": (beside("b", lambda path: path.mkdir(), "."), "no images of b"),
         "folder:hidden": (beside(".x.png", picture(), "b"), "no images of b"),
