@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save as to_bytes
 from tqdm import tqdm
 
-from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
-from minicfg.cli.run_folder import lock_run_folder
+from minicfg.cli.options import DEFAULT_DATA, MAX_SAMPLES, DataOptions, SamplingOptions
+from minicfg.cli.run_folder import check_out_is_outside_data, lock_run_folder
 from minicfg.cli.sample import draw
 from minicfg.data import Dataset, check_seed
 from minicfg.datasets import load_data
@@ -57,10 +57,11 @@ def run_evaluate(
     seed: int,
     options: SamplingOptions,
     device: str = "cpu",
+    reading: DataOptions = DEFAULT_DATA,
 ) -> int:
     """Score a model at each w beside real images; write `metrics.json` and the classifier."""
     plan = ScoringPlan(ws, (steps,), n, seed, options)
-    trained, data = load_and_check(out, path, plan, device)
+    trained, data = load_and_check(out, path, plan, device, reading)
     with lock_run_folder(out):
         classifier = train_and_save_classifier(out, data, trained.device, seed)
         scores = score_at_each_weight(trained, data, classifier, plan, steps)
@@ -82,6 +83,7 @@ def load_and_check(
     path: Path,
     plan: ScoringPlan,
     device: str,
+    reading: DataOptions,
 ) -> tuple[Checkpoint, Dataset]:
     """Load the model and the data it was trained on.
 
@@ -97,7 +99,8 @@ def load_and_check(
     trained = load(path, Ranks().device(device))
     for steps in plan.steps:
         plan.options.make_table(trained.schedule, steps, trained.config.prediction)
-    data = load_data(trained.config.data, trained.config.size)
+    check_out_is_outside_data(out, trained.config.data)
+    data = load_data(trained.config.data, trained.config.size, **asdict(reading))
     if data.classes != trained.classes or data.shape != trained.shape:
         raise DataError(
             f"{trained.config.data} has {data.num_classes} classes of images {data.shape}, but "

@@ -25,7 +25,7 @@ from minicfg.cli.evaluate import (
     score_rows,
     train_and_save_classifier,
 )
-from minicfg.cli.options import SamplingOptions
+from minicfg.cli.options import DEFAULT_DATA, DataOptions, SamplingOptions
 from minicfg.cli.run_folder import lock_run_folder
 from minicfg.cli.sample import draw
 from minicfg.cli.train import run_training
@@ -88,6 +88,7 @@ def run_sweep(
     seed: int,
     options: SamplingOptions,
     device: str = "cpu",
+    reading: DataOptions = DEFAULT_DATA,
 ) -> int:
     """Score over `ws` for each number of steps and each p_uncond; write tables, curves and a page.
 
@@ -96,7 +97,7 @@ def run_sweep(
     for p in p_uncond:
         TrainConfig(p_uncond=p)  # refuses a number that is no probability, before any work
     plan = ScoringPlan(ws, tuple(dict.fromkeys(steps)), n, seed, options)
-    trained, data = load_and_check(out, path, plan, device)
+    trained, data = load_and_check(out, path, plan, device, reading)
     with lock_run_folder(out):
         classifier = train_and_save_classifier(out, data, trained.device, seed)
         if not p_uncond:

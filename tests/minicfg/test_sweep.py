@@ -233,6 +233,6 @@ def test_a_model_of_other_data_is_refused(
     half = replace(
         digits, x=digits.x[digits.y < 5], y=digits.y[digits.y < 5], classes=tuple("abcde")
     )
-    monkeypatch.setattr(evaluate, "load_data", lambda *_: half)
+    monkeypatch.setattr(evaluate, "load_data", lambda *_, **__: half)
     with pytest.raises(DataError, match="digits has 5 classes of"):
         run_evaluate(tmp_path, trained, ws=(0.0,), steps=2, n=60, seed=0, options=SamplingOptions())

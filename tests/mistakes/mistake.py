@@ -22,6 +22,8 @@ TESTS_OF_WING = {
     "metrics.inception_score": "metrics",
     "metrics.spread": "metrics",
     "io.atomic": "atomic",
+    "datasets.arrays": "datasets",
+    "datasets.folder": "datasets",
 }
 
 
