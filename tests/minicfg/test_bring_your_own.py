@@ -40,9 +40,7 @@ def trained() -> minicfg.Checkpoint:
 
 
 @pytest.fixture
-def folder(
-    trained: minicfg.Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def folder(trained: minicfg.Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the programs read."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs/demo").mkdir(parents=True)
@@ -54,11 +52,11 @@ def folder(
 
 
 def run(code: str) -> dict[str, Any]:
-    """The names that a program leaves behind; its runs have 4 steps of 8 samples in place of 2000."""
+    """The names that a program leaves behind; its runs have 4 steps in place of 2000."""
     assert code.count("TrainConfig(") == len(re.findall(r"steps=2000", code))
     short = code.replace("steps=2000", "steps=4, batch=8").replace("== 1000", "== 2")
     names: dict[str, Any] = {"__name__": "a program"}
-    exec(compile(short, "program", "exec"), names)  # noqa: S102
+    exec(compile(short, "program", "exec"), names)
     return names
 
 
@@ -91,6 +89,6 @@ def test_programs_of_the_readme_run(folder: Path) -> None:
     programs = CODE.findall((ROOT / "README.md").read_text())
     names: dict[str, Any] = {}
     for code in programs:  # the second goes on from the first
-        exec(compile(code, "README.md", "exec"), names)  # noqa: S102
+        exec(compile(code, "README.md", "exec"), names)
     assert names["x"].shape == (10, 1, 8, 8) and names["whole"].shape == (10, 1, 8, 8)
     assert (folder / "runs/demo").is_dir()
