@@ -287,8 +287,16 @@ REFUSED_BATCHES = [
     (dict(prediction="score"), r"prediction = 'score'; pass 'eps', 'x0' or 'v'"),
     (dict(seed=2**64), r"seed = 18446744073709551616 is not an integer in 0\.\.2\^64-1"),
     (dict(step=-1), r"step = -1 is outside 0\.\.2\^32-1"),
+    (dict(step=1.9), r"step = 1.9 is outside 0\.\.2\^32-1 or not an integer"),
     (dict(sample_ids=torch.arange(5)), r"sample_ids has shape \(5,\); pass \(4,\)"),
     (dict(sample_ids=torch.zeros(4)), r"sample_ids is torch.float32 .* as int32 or int64"),
+    (dict(null=3.7), r"null = 3.7; pass the null label as an integer"),
+    (dict(null=-5), r"null = -5; pass the null label"),
+    (dict(null=3), r"y holds 0\.\.3 and null = 3; pass labels in 0\.\.K-1 and null = K"),
+    (dict(y=torch.arange(4) - 1), r"y holds -1\.\.2 and null = 10"),
+    (dict(alpha_bar=torch.tensor([1, math.nan]).double()), r"alpha_bar holds nan\.\.nan"),
+    (dict(alpha_bar=torch.tensor([1.5, 0.5]).double()), r"alpha_bar holds 0.5\.\.1.5; pass"),
+    (dict(alpha_bar=torch.tensor([1, -0.1]).double()), r"alpha_bar holds -0.1\.\.1; pass"),
 ]
 
 
