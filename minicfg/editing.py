@@ -17,12 +17,16 @@ from torch import Tensor
 from kernels import philox
 from minicfg.errors import UsageError
 from minicfg.sampling import Denoiser, Rule, chain, check_arguments, check_rule, last_state
-from minicfg.solvers import Table, check_schedule
+from minicfg.solvers import Table, check_schedule, check_weight
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
     from minicfg.schedule import Schedule
+
+# The data lie in -1..1. A sample of an unclipped chain may lie outside, but not by such a factor;
+# bytes in floating point reach 255.
+LARGEST = 10.0
 
 
 def noised(
@@ -58,7 +62,7 @@ def image_to_image(
 
     Args:
         model: the denoiser for which `table` was made.
-        x0: (B, *D) images to start from.
+        x0: (B, *D) images to start from, on the scale of the data, at most 10 in absolute value.
         y: (B,) labels of the result.
         table: from `minicfg.solvers`, made of `schedule`. A table that looks back can only be run
             whole.
@@ -91,6 +95,7 @@ def image_to_image(
     y, w, seed, sample_ids = check_arguments(
         model, y, part, x0.shape[1:], w, seed, sample_ids, clip
     )
+    check_weight(part, w)
     eps = philox.normal(seed, sample_ids, 0, x0.shape[1:])
     x = noised(x0, int(part.t[0]), schedule, eps)
     return last_state(chain(model, y, part, x, w, seed, sample_ids, clip, rule))
@@ -128,6 +133,7 @@ def inpaint(
     y, w, seed, sample_ids = check_arguments(
         model, y, table, x0.shape[1:], w, seed, sample_ids, clip
     )
+    check_weight(table, w)
     eps = philox.normal(seed, sample_ids, 0, x0.shape[1:])
     x = eps
     states = chain(model, y, table, eps, w, seed, sample_ids, clip, rule)
@@ -137,9 +143,15 @@ def inpaint(
 
 
 def _check_pictures(name: str, x: Tensor, y: Tensor) -> None:
-    """Refuse images that would be broadcast, and integers, which are on another scale."""
+    """Refuse images that would be broadcast, and those on another scale."""
     if len(x) != len(y) or not x.is_floating_point() or not bool(x.isfinite().all()):
         raise UsageError(
             f"{name} is {x.dtype} {tuple(x.shape)}; pass {len(y)} images of finite floats, one per "
             "label"
+        )
+    largest = float(x.abs().max()) if x.numel() else 0.0
+    if largest > LARGEST:
+        raise UsageError(
+            f"{name} reaches {largest:g} in absolute value; pass images on the scale of the data "
+            "that the model was trained on, -1..1 for minicfg.Dataset (bytes: x / 127.5 - 1)"
         )
