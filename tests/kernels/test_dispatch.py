@@ -175,17 +175,19 @@ ON_THE_CPU = (
     LOOP
     + """
 # The whole loop in one graph: fullgraph refuses any break.
+import sys
+
 compiled = torch.compile(loop, fullgraph=True, backend="aot_eager")
+w = torch.tensor([0.0, 2.0, -1.0]) if sys.argv[1] == "one w per sample" else 2.0
+k_is_tensor = sys.argv[2] == "k in a tensor"
 with torch.no_grad():
-    for w in (2.0, torch.tensor([0.0, 2.0, -1.0])):
-        for seed in (1, 2**64 - 1):
-            for k_is_tensor in (False, True):
-                torch._dynamo.reset()
-                args = xt, x0prev, w, seed, k_is_tensor
-                for got, wanted in zip(compiled(*args), loop(*args), strict=True):
-                    # The noise's logarithms and cosines are those of the same torch: only the
-                    # order of two sums may differ, of numbers below 100.
-                    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+    for seed in (1, 2**64 - 1):
+        torch._dynamo.reset()
+        args = xt, x0prev, w, seed, k_is_tensor
+        for got, wanted in zip(compiled(*args), loop(*args), strict=True):
+            # The noise's logarithms and cosines are those of the same torch: only the order of
+            # two sums may differ, of numbers below 100.
+            torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 assert not counters["graph_break"], counters
 print("traced")
 """
@@ -229,19 +231,30 @@ print("traced")
 )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("program", [ON_THE_CPU, FOR_A_GPU], ids=["on the CPU", "for a GPU"])
-def test_a_compiled_loop_has_no_break(program: str) -> None:
+def run_apart(program: str, *arguments: str) -> None:
     """In a process of its own, without the shape checks of these tests, which do not trace."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     run = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
         env=environment | {"PYTHONPATH": str(ROOT)},
         cwd="/",
     )
     assert run.stdout == "traced\n", run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive(one_in=6)
+@pytest.mark.parametrize("k", ["k as an integer", "k in a tensor"])
+@pytest.mark.parametrize("w", ["one w", "one w per sample"])
+def test_a_compiled_loop_on_the_cpu_has_no_break(w: str, k: str) -> None:
+    run_apart(ON_THE_CPU, w, k)
+
+
+@pytest.mark.slow
+def test_a_compiled_loop_for_a_gpu_has_no_break() -> None:
+    run_apart(FOR_A_GPU)
 
 
 # The same for a step of training

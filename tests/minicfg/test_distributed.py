@@ -152,6 +152,7 @@ def test_shares_are_whole_and_even_to_one():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("unchecked")
 def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
