@@ -38,6 +38,7 @@ REFUSED = [
     (dict(rows=torch.zeros(3, 7)), r"rows has shape \(3, 7\); pass a table of shape \(n, 8\)"),
     (dict(k=3), r"k = 3 is outside 0\.\.2"),
     (dict(k=-1), r"k = -1 is outside 0\.\.2"),
+    (dict(k=0.5), r"k = 0.5 is not an integer; pass the index of a row"),
     (dict(w=torch.zeros(3)), r"w has shape \(3,\); pass \(2,\)"),
     (dict(w=math.nan), r"w = nan is not a finite"),
     (dict(w=math.inf), r"w = inf is not a finite"),
