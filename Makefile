@@ -15,6 +15,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # again when pyproject.toml or constraints.txt changes.
 EXTRAS := torch notebooks dev instructor peers book
 READY := .venv/torch
+CHECKS := $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/basedpyright && $(BIN)/codespell
 
 .PHONY: demo test check bank hardening lab notebooks student book nightly locked clean
 .NOTPARALLEL: # two pips must not write into one environment at the same time
@@ -25,10 +26,13 @@ demo: $(READY)
 # The forks of the bank read compiled tests, which some environments tell Python not to write.
 test bank hardening nightly: export PYTHONDONTWRITEBYTECODE =
 
-# The bank runs apart, because it has two processes of its own.
-test: check
+# The bank runs apart, because it has two processes of its own. The checks run beside it, because
+# neither of the two occupies two cores all the time.
+test: $(READY) .venv/dev
+	{ $(CHECKS); } & checks=$$!; \
+	$(BIN)/python -m pytest --cases sample tests/test_mistakes.py; bank=$$?; \
+	wait $$checks && exit $$bank
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cases sample --ignore tests/test_mistakes.py
-	$(BIN)/python -m pytest --cases sample tests/test_mistakes.py
 
 bank: $(READY)
 	$(BIN)/python -m pytest tests/test_mistakes.py
@@ -37,10 +41,7 @@ hardening: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cases rest --ignore tests/test_mistakes.py
 
 check: $(READY)
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/basedpyright
-	$(BIN)/codespell
+	$(CHECKS)
 
 lab: $(READY) .venv/notebooks
 	$(BIN)/jupyter lab notebooks

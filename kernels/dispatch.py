@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kernels import reference
-from kernels.philox import check_seed
+from kernels.philox import as_integer, check_seed
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -78,20 +78,17 @@ def noised_batch(
     Raises:
         ValueError: naming the argument, what it is and what it may be, before anything runs.
     """
-    _check_batch("x0", x0)
-    if alpha_bar.ndim != 1 or len(alpha_bar) < 2:
-        raise ValueError(f"alpha_bar has shape {tuple(alpha_bar.shape)}; pass (T + 1,) numbers")
-    if not 0 <= p_uncond <= 1:
-        raise ValueError(f"p_uncond = {p_uncond} is outside 0..1")
-    if prediction not in ("eps", "x0", "v"):
-        raise ValueError(f"prediction = {prediction!r}; pass 'eps', 'x0' or 'v'")
-    if not 0 <= step < 2**32:
-        raise ValueError(f"step = {step} is outside 0..2^32-1")
-    check_seed(seed)
-    B = x0.shape[:1]
-    _check_tensor("x0", x0, "y", y, B, (torch.int64,))
-    _check_tensor("x0", x0, "alpha_bar", alpha_bar, alpha_bar.shape, (torch.float64,))
-    _check_tensor("x0", x0, "sample_ids", sample_ids, B, INTS)
+    _check_noising(
+        x0,
+        y,
+        alpha_bar,
+        null=null,
+        p_uncond=p_uncond,
+        prediction=prediction,
+        seed=seed,
+        step=step,
+        sample_ids=sample_ids,
+    )
     noise = reference.noised_batch
     if _fused(x0):
         from kernels.triton_noising import noised_batch as noise
@@ -133,6 +130,8 @@ def check_step(
         raise ValueError(f"rows has shape {tuple(rows.shape)}; pass a table of shape (n, 8)")
     if isinstance(k, Tensor):
         _check_tensor("xt", xt, "k", k, (), (torch.int64,))
+    elif as_integer(k) is None:
+        raise ValueError(f"k = {k!r} is not an integer; pass the index of a row")
     elif not 0 <= k < len(rows):
         raise ValueError(f"k = {k} is outside 0..{len(rows) - 1}, the rows of the table")
     if isinstance(w, Tensor):
@@ -147,6 +146,52 @@ def check_step(
     _check_tensor("xt", xt, "sample_ids", sample_ids, (B,), INTS)
     if x0prev is not None:
         _check_tensor("xt", xt, "x0prev", x0prev, xt.shape, (xt.dtype,))
+
+
+def _check_noising(
+    x0: Tensor,
+    y: Tensor,
+    alpha_bar: Tensor,
+    *,
+    null: int,
+    p_uncond: float,
+    prediction: str,
+    seed: int,
+    step: int,
+    sample_ids: Tensor,
+) -> None:
+    """Refuse what cannot be noised; the values of tensors are read on the CPU only."""
+    _check_batch("x0", x0)
+    if alpha_bar.ndim != 1 or len(alpha_bar) < 2:
+        raise ValueError(f"alpha_bar has shape {tuple(alpha_bar.shape)}; pass (T + 1,) numbers")
+    if not 0 <= p_uncond <= 1:
+        raise ValueError(f"p_uncond = {p_uncond} is outside 0..1")
+    if prediction not in ("eps", "x0", "v"):
+        raise ValueError(f"prediction = {prediction!r}; pass 'eps', 'x0' or 'v'")
+    if as_integer(null) is None or null < 0:
+        raise ValueError(
+            f"null = {null!r}; pass the null label as an integer: K, for labels in 0..K-1"
+        )
+    if as_integer(step) is None or not 0 <= step < 2**32:
+        raise ValueError(f"step = {step!r} is outside 0..2^32-1 or not an integer")
+    check_seed(seed)
+    B = x0.shape[:1]
+    _check_tensor("x0", x0, "y", y, B, (torch.int64,))
+    _check_tensor("x0", x0, "alpha_bar", alpha_bar, alpha_bar.shape, (torch.float64,))
+    _check_tensor("x0", x0, "sample_ids", sample_ids, B, INTS)
+    if x0.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    # A comparison with NaN is false, so a NaN is refused too.
+    if not bool(((alpha_bar >= 0) & (alpha_bar <= 1)).all()):
+        raise ValueError(
+            f"alpha_bar holds {float(alpha_bar.min()):.6g}..{float(alpha_bar.max()):.6g}; pass "
+            "numbers in 0..1, such as those of a schedule"
+        )
+    if len(y) and not (int(y.min()) >= 0 and int(y.max()) < null):
+        raise ValueError(
+            f"y holds {int(y.min())}..{int(y.max())} and null = {null}; pass labels in 0..K-1 and "
+            "null = K, which is the label of no class"
+        )
 
 
 def _check_batch(name: str, x: Tensor) -> None:

@@ -57,13 +57,35 @@ def check_seed(seed: SupportsIndex) -> int:
     return integer
 
 
-def _check_counter(sample_ids: np.ndarray | Tensor, step: int | Tensor) -> None:
+def _check_counter(sample_ids: np.ndarray | Tensor, step: int | Tensor, stream: int) -> None:
+    """Refuse what does not fit into the words of the counter, or is not an integer."""
     if torch.compiler.is_compiling():  # values are not known while a function is traced
         return
-    if not 0 <= step <= _WORD:
-        raise ValueError(f"step = {step} is outside 0..2^32-1")
+    integer = as_integer(step)
+    if integer is None:
+        raise ValueError(f"step = {step!r} is not an integer; pass one in 0..2^32-1")
+    if not 0 <= integer <= _WORD:
+        raise ValueError(f"step = {integer} is outside 0..2^32-1")
+    integer = as_integer(stream)
+    if integer is None or not 0 <= integer <= _WORD:
+        raise ValueError(f"stream = {stream!r} is not an integer in 0..2^32-1")
+    if isinstance(sample_ids, Tensor):
+        whole = not (sample_ids.is_floating_point() or sample_ids.is_complex())
+        whole = whole and sample_ids.dtype != torch.bool
+    else:
+        whole = sample_ids.dtype.kind in "iu"
+    if not whole:
+        raise ValueError(f"sample_ids is {sample_ids.dtype}; pass integers in 0..2^32-1")
     if len(sample_ids) and not (int(sample_ids.min()) >= 0 and int(sample_ids.max()) <= _WORD):
         raise ValueError("sample_ids must lie in 0..2^32-1")
+
+
+def _check_sizes(name: str, value: object, sizes: Sequence[int]) -> None:
+    """Refuse a shape or a number of draws with a size below 0, or one that is not an integer."""
+    if torch.compiler.is_compiling():
+        return
+    if not all(as_integer(size) is not None and size >= 0 for size in sizes):
+        raise ValueError(f"{name} = {value!r}; pass integers of 0 or more")
 
 
 def philox4x32(c0: Words, c1: Words, c2: Words, c3: Words, seed: int) -> tuple[Words, ...]:
@@ -106,18 +128,20 @@ def words(
     On the CPU NumPy computes them: an operation on a small array starts twice as soon there.
     """
     if sample_ids.device.type == "cpu" and not torch.compiler.is_compiling():
-        w = _words_numpy(seed, sample_ids.numpy(), int(step), blocks, stream)
+        w = _words_numpy(seed, sample_ids.numpy(), step, blocks, stream)
         return torch.from_numpy(w.view(np.int64))
     return _words_torch(seed, sample_ids, step, blocks, stream)
 
 
 def _words_numpy(
-    seed: int, sample_ids: np.ndarray, step: int, blocks: int, stream: int
+    seed: int, sample_ids: np.ndarray, step: int | Tensor, blocks: int, stream: int
 ) -> np.ndarray:
     seed = check_seed(seed)
-    _check_counter(sample_ids, step)
-    c0, c2 = np.arange(blocks, dtype=np.uint64), sample_ids.astype(np.uint64)[:, None]
-    c1, c3 = np.array([step], np.uint64), np.array([stream], np.uint64)
+    _check_counter(sample_ids, step, stream)
+    c0 = np.arange(blocks, dtype=np.uint64)
+    c1 = np.array([int(step)], np.uint64)
+    c2 = sample_ids.astype(np.uint64)[:, None]
+    c3 = np.array([stream], np.uint64)
     return np.stack(philox4x32(c0, c1, c2, c3, seed), axis=-1)
 
 
@@ -125,7 +149,7 @@ def _words_torch(
     seed: int, sample_ids: Tensor, step: int | Tensor, blocks: int, stream: int
 ) -> Tensor:
     seed = check_seed(seed)
-    _check_counter(sample_ids, step)
+    _check_counter(sample_ids, step, stream)
     c0 = torch.arange(blocks, device=sample_ids.device)
     c1 = torch.zeros_like(c0[:1]) + step
     c3 = torch.full_like(c0[:1], stream)
@@ -140,6 +164,7 @@ def normal_numpy(
     stream: int = SAMPLING,
 ) -> Float[np.ndarray, "B *D"]:
     """Standard normals of `shape` for each sample, float64: the definition."""
+    _check_sizes("shape", shape, shape)
     n = math.prod(shape)
     blocks = -(-n // 4)
     w = words_numpy(seed, sample_ids, step, blocks, stream)
@@ -165,7 +190,11 @@ def normal(
         step: 0..2^32-1; or a tensor that holds it.
         shape: of one sample, up to 2^34 elements.
         stream: the purpose of the noise; one of this module's four constants.
+
+    Raises:
+        ValueError: naming the argument that is not an integer or is outside its range.
     """
+    _check_sizes("shape", shape, shape)
     n = math.prod(shape)
     w = words(seed, sample_ids, step, -(-n // 4), stream)
     minus_r = w[..., 0::2].float().mul_(2**-32).add_(2**-33).log_().mul_(-2).sqrt_().neg_()
@@ -180,5 +209,6 @@ def uniform(
     seed: int, sample_ids: Int[Tensor, " B"], step: int, n: int, stream: int
 ) -> Float[Tensor, "B n"]:
     """`n` uniforms in (0, 1) for each sample, float64: a choice made from one of 2^32 places."""
+    _check_sizes("n", n, (n,))
     w = words(seed, sample_ids, step, -(-n // 4), stream)
     return ((w.double() + 0.5) * 2**-32).flatten(1)[:, :n]

@@ -9,6 +9,7 @@ the number of processes.
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,18 +111,28 @@ def process_group() -> Iterator[Ranks]:
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Ranks(dist.get_rank(), world)
-    except dist.DistError as error:
-        raise _rank_has_ended(error) from error
-    except RuntimeError as error:
-        # gloo reports a lost connection as a plain RuntimeError.
-        if "onnection" not in str(error) and "gloo" not in str(error):
+    except BaseException as error:
+        # The local variables of the frames that the error has left hold the network of `wrap`, and
+        # it holds the group. If it were released after `destroy_process_group`, it would wait for
+        # a thread of gloo while it holds the GIL; that thread may wait for the GIL to release its
+        # last operation, and then the process never ends. So the network is released here.
+        traceback.clear_frames(error.__traceback__)
+        if not _is_lost_connection(error):
             raise
         raise _rank_has_ended(error) from error
     finally:
         dist.destroy_process_group()
 
 
-def _rank_has_ended(error: Exception) -> MachineError:
+def _is_lost_connection(error: BaseException) -> bool:
+    """Whether another rank has ended; gloo reports that as a plain RuntimeError."""
+    if isinstance(error, dist.DistError):
+        return True
+    words = ("onnection", "gloo")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def _rank_has_ended(error: BaseException) -> MachineError:
     return MachineError(
         f"rank {dist.get_rank()}: another rank is gone ({error}); start the command again, a "
         "training run with --resume"

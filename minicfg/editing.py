@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     from minicfg.schedule import Schedule
 
+# The data lie in -1..1. A sample of an unclipped chain may lie outside, but not by such a factor;
+# bytes in floating point reach 255.
+LARGEST = 10.0
+
 
 def noised(
     x0: Float[Tensor, "B *D"], t: int, schedule: Schedule, eps: Float[Tensor, "B *D"]
@@ -59,7 +63,7 @@ def image_to_image(
 
     Args:
         model: the denoiser for which `table` was made.
-        x0: (B, *D) images to start from.
+        x0: (B, *D) images to start from, on the scale of the data, at most 10 in absolute value.
         y: labels of the result, or another condition, as in `minicfg.sample`.
         table: from `minicfg.solvers`, made of `schedule`. A table that looks back can only be run
             whole.
@@ -154,9 +158,15 @@ def inpaint(
 
 
 def _check_pictures(name: str, x: Tensor, y: Condition) -> None:
-    """Refuse images that would be broadcast, and integers, which are on another scale."""
+    """Refuse images that would be broadcast, and those on another scale."""
     if len(x) != batch_size(y) or not x.is_floating_point() or not bool(x.isfinite().all()):
         raise UsageError(
             f"{name} is {x.dtype} {tuple(x.shape)}; pass {batch_size(y)} images of finite floats, "
             "one per label"
+        )
+    largest = float(x.abs().max()) if x.numel() else 0.0
+    if largest > LARGEST:
+        raise UsageError(
+            f"{name} reaches {largest:g} in absolute value; pass images on the scale of the data "
+            "that the model was trained on, -1..1 for minicfg.Dataset (bytes: x / 127.5 - 1)"
         )

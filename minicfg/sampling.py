@@ -35,7 +35,7 @@ from minicfg.config import Prediction, SolverName
 from minicfg.errors import UsageError
 from minicfg.guidance import check_w, guide
 from minicfg.schedule import Schedule
-from minicfg.solvers import Table, check_schedule, described, named
+from minicfg.solvers import Table, check_schedule, check_weight, described, named
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -392,6 +392,7 @@ def check_arguments(
     y = as_condition("y", y, denoiser)
     w = as_weight(w, batch_size(y), parts_of(y)[0].device)
     rule = check_rule(rule)
+    check_weight(table, w)
     needs_null = rule is not None or table.uses_null or not isinstance(w, float) or w != 0
     null_part: Condition | None = None
     if null is not None:

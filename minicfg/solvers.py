@@ -291,6 +291,16 @@ def check_schedule(table: Table, schedule: Schedule) -> None:
         )
 
 
+def check_weight(table: Table, w: float | Tensor) -> None:
+    """Refuse a weight outside -1..0 for a table of CFG++, whose paper's scale 1 + w is in 0..1."""
+    weights = torch.as_tensor(w)
+    if table.uses_null and not bool(((weights >= -1) & (weights <= 0)).all()):
+        raise UsageError(
+            f"w = {weights.tolist()} is outside -1..0, the range of a table of cfgpp (a scale 1 + "
+            "w from 0 to 1); pass w in -1..0, or use another solver"
+        )
+
+
 def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> Table:
     """`table` with guidance only where `low <= log_snr < high`.
 

@@ -22,12 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from kernels.philox import as_integer
+from minicfg.config import Prediction, check_choice
 from minicfg.errors import UsageError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from minicfg.config import Prediction, TrainConfig
+    from minicfg.config import TrainConfig
 
 GROUP = 8  # channels that are normalised together; every width is a multiple of it
 
@@ -52,6 +54,9 @@ class UNet(nn.Module):
     Height and width must be divisible by `2^(levels - 1)`. The last layer starts at zero, so an
     untrained network returns 0, the mean of the noise, and its loss in eps is about 1. Weights are
     stored in the channels-last memory format, in which convolutions are fastest.
+
+    Raises:
+        UsageError: naming the argument that is out of range.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class UNet(nn.Module):
         checkpointing: bool = False,
         prediction: Prediction = "eps",
     ) -> None:
+        _check(channels, num_classes, width, multipliers, blocks, attention, dropout, prediction)
         super().__init__()
         self.channels = channels
         self.num_classes = num_classes
@@ -131,7 +137,11 @@ class UNet(nn.Module):
 
         The network computes in the dtype of its weights, and the output has that of `xt`.
         Samplers pass integers `t`. Algorithm 1 trains on real-valued times in 1..T, as float32.
+
+        Raises:
+            UsageError: naming the argument whose shape or dtype is wrong.
         """
+        _check_batch(xt, t, y)
         check_image_shape(xt.shape[1:], self.channels, self.levels)
         dtype = self.stem.weight.dtype
         emb = F.silu(self.embed_t(sinusoids(t, self.width).to(dtype)) + self.embed_y(y))
@@ -222,6 +232,59 @@ def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(cast(Tensor, layer.bias))
     return layer
+
+
+def _check(
+    channels: int,
+    num_classes: int,
+    width: int,
+    multipliers: Sequence[int],
+    blocks: int,
+    attention: Sequence[int],
+    dropout: float,
+    prediction: str,
+) -> None:
+    """Refuse the arguments of a `UNet` that are out of range."""
+    positive = {"channels": channels, "num_classes": num_classes, "width": width, "blocks": blocks}
+    for name, value in positive.items():
+        if as_integer(value) is None or value < 1:
+            raise UsageError(f"{name} = {value!r} is out of range: use an integer of 1 or more")
+    if width % GROUP:
+        raise UsageError(
+            f"width = {width} is not divisible by {GROUP}, the size of a normalised group of "
+            f"channels: use a multiple of {GROUP}"
+        )
+    levels = len(multipliers)
+    if not levels or not all(as_integer(m) is not None and m >= 1 for m in multipliers):
+        raise UsageError(
+            f"multipliers = {multipliers!r}: use one integer of 1 or more per level, for 1 or more "
+            "levels"
+        )
+    for level in attention:
+        if as_integer(level) is None or not 0 <= level < levels:
+            raise UsageError(
+                f"attention = {attention!r} has no level {level!r}: use levels in 0..{levels - 1}, "
+                f"because there are {levels} multipliers"
+            )
+    if not 0 <= dropout < 1:
+        raise UsageError(f"dropout = {dropout} is out of range: use a number in [0, 1)")
+    check_choice("prediction", prediction, Prediction)
+
+
+def _check_batch(xt: Tensor, t: Tensor, y: Tensor) -> None:
+    """Refuse inputs that would be truncated or broadcast; no value is read, so no GPU waits."""
+    if xt.ndim != 4 or not xt.is_floating_point():
+        raise UsageError(f"xt is {xt.dtype} {tuple(xt.shape)}: pass floats of shape (B, C, H, W)")
+    batch = xt.shape[:1]
+    if t.shape != batch:
+        raise UsageError(
+            f"t has shape {tuple(t.shape)}: pass {tuple(batch)}, one time per image of xt"
+        )
+    if y.shape != batch or y.dtype not in (torch.int64, torch.int32):
+        raise UsageError(
+            f"y is {y.dtype} {tuple(y.shape)}: pass int64 labels of shape {tuple(batch)}, one per "
+            "image of xt"
+        )
 
 
 def check_image_shape(shape: Sequence[int], channels: int, levels: int) -> None:

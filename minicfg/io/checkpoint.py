@@ -243,7 +243,14 @@ def _read(
     """Return the metadata, a checkpoint whose model has no weights yet, and all tensors."""
     with open_checkpoint_file(path) as opened:
         checkpoint = _check(opened.metadata, kind, opened.layout, model)
-        return opened.metadata, checkpoint, opened.read_tensors()
+        tensors = opened.read_tensors()
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise DataError(
+                f"{checkpoint_path(path)} has values in {name!r:.60} that are not finite: the "
+                "training diverged; train again with a smaller lr, or load an earlier file"
+            )
+    return opened.metadata, checkpoint, tensors
 
 
 def _check(

@@ -32,18 +32,7 @@ def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -
     The estimate is biased upward, by an amount that falls as 1/n and 1/m. Compare distances only
     between samples of equal sizes.
     """
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise UsageError(
-            f"a has shape {a.shape} and b {b.shape}: pass (n, d) and (m, d), with one row per "
-            "sample and the same d"
-        )
-    for name, sample in (("a", a), ("b", b)):
-        if len(sample) < 2:
-            raise UsageError(
-                f"{name} has {len(sample)} rows, too few for a covariance: pass two or more"
-            )
-        if not np.isfinite(sample).all():
-            raise UsageError(f"{name} has {len(sample)} rows, not all finite: remove the others")
+    _check(a, b)
     return distance_of_moments(moments(a), moments(b))
 
 
@@ -64,3 +53,19 @@ def distance_of_moments(a: Moments, b: Moments) -> float:
         overlap = torch.linalg.svdvals(R_a @ R_b.T).sum()
     distance = ((mu_a - mu_b) ** 2).sum() + (R_a**2).sum() + (R_b**2).sum() - 2 * overlap
     return max(0.0, float(distance))
+
+
+def _check(a: np.ndarray, b: np.ndarray) -> None:
+    """Refuse samples without a covariance, or of features that cannot be compared."""
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise UsageError(
+            f"a has shape {a.shape} and b {b.shape}: pass (n, d) and (m, d), with one row per "
+            "sample and the same d"
+        )
+    for name, sample in (("a", a), ("b", b)):
+        if len(sample) < 2:
+            raise UsageError(
+                f"{name} has {len(sample)} rows, too few for a covariance: pass two or more"
+            )
+        if not np.isfinite(sample).all():
+            raise UsageError(f"{name} has {len(sample)} rows, not all finite: remove the others")

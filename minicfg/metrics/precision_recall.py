@@ -23,11 +23,7 @@ def precision_recall(
     real images cover; recall is the fraction of real images that the samples cover. Both depend on
     `n` and `m`, so compare them only between samples of equal sizes.
     """
-    if k < 1 or min(len(samples), len(real)) <= k:
-        raise UsageError(
-            f"k = {k}, {len(samples)} samples, {len(real)} real images: choose k >= 1, and pass "
-            "more than k of each"
-        )
+    _check(samples, real, k)
     return precision_recall_of_distances(
         cdist(samples, samples), cdist(real, real), cdist(samples, real), k
     )
@@ -46,3 +42,20 @@ def precision_recall_of_distances(
     precision = (across <= real_radius).any(1).mean()
     recall = (radius >= across.T).any(1).mean()
     return float(precision), float(recall)
+
+
+def _check(samples: np.ndarray, real: np.ndarray, k: int) -> None:
+    """Refuse features whose distances say nothing, and sets without a `k`-th neighbour."""
+    if samples.ndim != 2 or real.ndim != 2 or samples.shape[1] != real.shape[1]:
+        raise UsageError(
+            f"samples has shape {samples.shape} and real {real.shape}: pass (n, d) and (m, d), "
+            "with one row per image and the same d"
+        )
+    if k < 1 or min(len(samples), len(real)) <= k:
+        raise UsageError(
+            f"k = {k}, {len(samples)} samples, {len(real)} real images: choose k >= 1, and pass "
+            "more than k of each"
+        )
+    for name, features in (("samples", samples), ("real", real)):
+        if not np.isfinite(features).all():
+            raise UsageError(f"{name} has {len(features)} rows, not all finite: remove the others")

@@ -18,13 +18,21 @@ def within_class_spread(features: Float[np.ndarray, "n d"], y: Int[np.ndarray, "
 
     It is 0 if all samples of a class are equal. Every class has the same weight in the average.
     """
+    _check(features, y)
+    groups = [features[y == label] for label in np.unique(y)]
+    return mean([float(group.var(axis=0, ddof=1).sum()) for group in groups])
+
+
+def _check(features: np.ndarray, y: np.ndarray) -> None:
+    """Refuse features without labels, or without a variance in each class."""
     if features.ndim != 2 or y.shape != features.shape[:1]:
         raise UsageError(
             f"features, {features.shape}, and y, {y.shape}: pass (n, d) and (n,), one label per row"
         )
-    groups = [features[y == label] for label in np.unique(y)]
-    if not groups or min(map(len, groups)) < 2:
+    if not np.isfinite(features).all():
+        raise UsageError(f"features has {len(features)} rows, not all finite: remove the others")
+    _, counts = np.unique(y, return_counts=True)
+    if not len(counts) or counts.min() < 2:
         raise UsageError(
             "y has a class of fewer than 2 samples, too few for a variance: add samples of it"
         )
-    return mean([float(group.var(axis=0, ddof=1).sum()) for group in groups])

@@ -38,6 +38,7 @@ REFUSED = [
     (dict(rows=torch.zeros(3, 7)), r"rows has shape \(3, 7\); pass a table of shape \(n, 8\)"),
     (dict(k=3), r"k = 3 is outside 0\.\.2"),
     (dict(k=-1), r"k = -1 is outside 0\.\.2"),
+    (dict(k=0.5), r"k = 0.5 is not an integer; pass the index of a row"),
     (dict(w=torch.zeros(3)), r"w has shape \(3,\); pass \(2,\)"),
     (dict(w=math.nan), r"w = nan is not a finite"),
     (dict(w=math.inf), r"w = inf is not a finite"),
@@ -175,17 +176,19 @@ ON_THE_CPU = (
     LOOP
     + """
 # The whole loop in one graph: fullgraph refuses any break.
+import sys
+
 compiled = torch.compile(loop, fullgraph=True, backend="aot_eager")
+w = torch.tensor([0.0, 2.0, -1.0]) if sys.argv[1] == "one w per sample" else 2.0
+k_is_tensor = sys.argv[2] == "k in a tensor"
 with torch.no_grad():
-    for w in (2.0, torch.tensor([0.0, 2.0, -1.0])):
-        for seed in (1, 2**64 - 1):
-            for k_is_tensor in (False, True):
-                torch._dynamo.reset()
-                args = xt, x0prev, w, seed, k_is_tensor
-                for got, wanted in zip(compiled(*args), loop(*args), strict=True):
-                    # The noise's logarithms and cosines are those of the same torch: only the
-                    # order of two sums may differ, of numbers below 100.
-                    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+    for seed in (1, 2**64 - 1):
+        torch._dynamo.reset()
+        args = xt, x0prev, w, seed, k_is_tensor
+        for got, wanted in zip(compiled(*args), loop(*args), strict=True):
+            # The noise's logarithms and cosines are those of the same torch: only the order of
+            # two sums may differ, of numbers below 100.
+            torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 assert not counters["graph_break"], counters
 print("traced")
 """
@@ -229,19 +232,30 @@ print("traced")
 )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("program", [ON_THE_CPU, FOR_A_GPU], ids=["on the CPU", "for a GPU"])
-def test_a_compiled_loop_has_no_break(program: str) -> None:
+def run_apart(program: str, *arguments: str) -> None:
     """In a process of its own, without the shape checks of these tests, which do not trace."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     run = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, *arguments],
         capture_output=True,
         text=True,
         env=environment | {"PYTHONPATH": str(ROOT)},
         cwd="/",
     )
     assert run.stdout == "traced\n", run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive(one_in=6)
+@pytest.mark.parametrize("k", ["k as an integer", "k in a tensor"])
+@pytest.mark.parametrize("w", ["one w", "one w per sample"])
+def test_a_compiled_loop_on_the_cpu_has_no_break(w: str, k: str) -> None:
+    run_apart(ON_THE_CPU, w, k)
+
+
+@pytest.mark.slow
+def test_a_compiled_loop_for_a_gpu_has_no_break() -> None:
+    run_apart(FOR_A_GPU)
 
 
 # The same for a step of training
@@ -287,8 +301,16 @@ REFUSED_BATCHES = [
     (dict(prediction="score"), r"prediction = 'score'; pass 'eps', 'x0' or 'v'"),
     (dict(seed=2**64), r"seed = 18446744073709551616 is not an integer in 0\.\.2\^64-1"),
     (dict(step=-1), r"step = -1 is outside 0\.\.2\^32-1"),
+    (dict(step=1.9), r"step = 1.9 is outside 0\.\.2\^32-1 or not an integer"),
     (dict(sample_ids=torch.arange(5)), r"sample_ids has shape \(5,\); pass \(4,\)"),
     (dict(sample_ids=torch.zeros(4)), r"sample_ids is torch.float32 .* as int32 or int64"),
+    (dict(null=3.7), r"null = 3.7; pass the null label as an integer"),
+    (dict(null=-5), r"null = -5; pass the null label"),
+    (dict(null=3), r"y holds 0\.\.3 and null = 3; pass labels in 0\.\.K-1 and null = K"),
+    (dict(y=torch.arange(4) - 1), r"y holds -1\.\.2 and null = 10"),
+    (dict(alpha_bar=torch.tensor([1, math.nan]).double()), r"alpha_bar holds nan\.\.nan"),
+    (dict(alpha_bar=torch.tensor([1.5, 0.5]).double()), r"alpha_bar holds 0.5\.\.1.5; pass"),
+    (dict(alpha_bar=torch.tensor([1, -0.1]).double()), r"alpha_bar holds -0.1\.\.1; pass"),
 ]
 
 

@@ -351,3 +351,30 @@ def test_refusals(draw: Callable) -> None:
     for bad in (-1, 2**32):
         with pytest.raises(ValueError, match=r"sample_ids must lie in 0\.\.2\^32-1"):
             draw(0, torch.tensor([0, bad]), 0)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_what_is_no_integer_is_refused(draw: Callable) -> None:
+    """A fraction would be truncated, so that samples 0.9 and 0 would get the same noise."""
+    ids = torch.arange(2)
+    for bad in (ids + 0.9, ids > 0):
+        with pytest.raises(ValueError, match=r"sample_ids is \S+; pass integers in 0\.\.2\^32-1"):
+            draw(0, bad, 0)
+    for step in (1.9, True, "1", torch.tensor(1.9)):
+        with pytest.raises(ValueError, match=r"step = .* is not an integer; pass one in 0"):
+            draw(0, ids, step)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_sizes_and_streams_outside_their_range_are_refused() -> None:
+    ids = torch.arange(2)
+    for shape in ((-1,), (-1, -4), (2.5,)):
+        for draw, of in ((philox.normal, ids), (philox.normal_numpy, ids.numpy())):
+            with pytest.raises(ValueError, match=r"shape = \(.*\); pass integers of 0 or more"):
+                draw(0, of, 1, shape)
+    with pytest.raises(ValueError, match=r"n = -1; pass integers of 0 or more"):
+        philox.uniform(0, ids, 1, -1, philox.DATA_ORDER)
+    for stream in (-1, 2**32, 0.5):
+        with pytest.raises(ValueError, match=rf"stream = {stream} is not an integer in 0"):
+            philox.normal(0, ids, 1, (3,), stream)

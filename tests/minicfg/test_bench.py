@@ -306,6 +306,7 @@ def test_lucidrains_w_of_zero_is_its_conditional_model(lucid: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_peaks_are_those_of_the_case_whatever_came_before() -> None:
     """In a child of a process that holds much; from large to small, where a maximum would stay."""

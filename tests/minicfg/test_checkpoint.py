@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
+import math
 import os
 import resource
 import signal
@@ -565,3 +567,16 @@ def test_folders_are_opened_on_posix_alone(tmp_path: Path, monkeypatch: pytest.M
         patched.setattr(os, "name", "nt")
         patched.setattr(os, "open", refused)
         atomic._fsync_folder(tmp_path)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(
+    state: TrainState, tmp_path: Path, value: float
+) -> None:
+    checkpoint = Checkpoint.of(state)
+    broken = copy.deepcopy(checkpoint.model)
+    with torch.no_grad():
+        next(broken.parameters())[0] = value
+    save(tmp_path / "model", replace(checkpoint, model=broken))
+    with pytest.raises(DataError, match=r"has values in 'embed_t.0.weight' that are not finite"):
+        load(tmp_path / "model")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,6 +152,7 @@ def test_shares_are_whole_and_even_to_one():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("unchecked")
 def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -192,6 +194,43 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
     for name, p in theirs.ema.state_dict().items():
         assert torch.equal(ours.ema.state_dict()[name], p), name
     assert (broken / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
+
+
+class Network:
+    """Something that can be referred to weakly."""
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (RuntimeError("Connection closed by peer"), MachineError),
+        (MachineError("the loss is not finite"), MachineError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_what_an_error_holds_is_released_before_the_group_is_destroyed(
+    error: BaseException, raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
+):
+    """A network that outlived its group made about one rank in 20 hang after another had ended."""
+    networks = list[weakref.ref[Network]]()
+    released = list[bool]()
+
+    def step() -> None:
+        network = Network()
+        networks.append(weakref.ref(network))
+        raise error
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda backend: None)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
+    monkeypatch.setattr(
+        "torch.distributed.destroy_process_group",
+        lambda: released.extend(network() is None for network in networks),
+    )
+    with pytest.raises(raised), process_group():
+        step()
+    assert released == [True]
 
 
 LATE = """

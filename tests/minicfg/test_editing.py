@@ -124,6 +124,7 @@ def test_a_mask_that_is_none_is_refused() -> None:
 BAD = [
     ("bytes", (X0 * 100).byte(), r"x0 is torch.uint8"),
     ("not finite", X0 / 0, "3 images of finite floats"),
+    ("bytes in floating point", (X0 + 1) * 127.5, "reaches .* in absolute value; pass images on"),
     ("one for three labels", X0[:1], r"x0 is torch.float32 \(1, 2, 4\); pass 3 images"),
 ]
 
@@ -135,6 +136,26 @@ def test_pictures_that_are_none_are_refused(x0: Tensor, said: str) -> None:
         image_to_image(MODEL, x0, Y, TABLE, SCHEDULE, strength=0.0)
     with pytest.raises(UsageError, match=said):
         inpaint(MODEL, x0, torch.ones_like(x0, dtype=torch.bool), Y, TABLE, SCHEDULE)
+
+
+def test_a_sample_somewhat_outside_the_data_is_edited() -> None:
+    """An unclipped chain may end there."""
+    x0 = X0 * 4
+    assert torch.equal(image_to_image(MODEL, x0, Y, TABLE, SCHEDULE, strength=0.0), x0)
+
+
+@pytest.mark.parametrize("w", [2.0, -1.5, torch.tensor([-0.5, 0.0, 0.1])])
+def test_a_weight_that_cfgpp_does_not_have_is_refused(w: float | Tensor) -> None:
+    table = solvers.cfgpp(SCHEDULE)
+    known = torch.zeros(X0.shape, dtype=torch.bool)
+    with pytest.raises(
+        UsageError, match=r"w = .* is outside -1\.\.0, the range of a table of cfgpp"
+    ):
+        image_to_image(MODEL, X0, Y, table, SCHEDULE, strength=1.0, w=w)
+    with pytest.raises(
+        UsageError, match=r"w = .* is outside -1\.\.0, the range of a table of cfgpp"
+    ):
+        inpaint(MODEL, X0, known, Y, table, SCHEDULE, w=w)
 
 
 @pytest.mark.parametrize("t", [-1, 41])

@@ -549,9 +549,9 @@ import signal, sys, time
 from minicfg.cli import train as command
 from minicfg.cli.main import main
 
-quiet = command.train
+quiet = command.train_steps
 
-def train(*args, **kwargs):
+def train_steps(*args, **kwargs):
     for state in quiet(*args, **kwargs):
         if state.step == 20:
             held = signal.getsignal(signal.SIGINT)
@@ -560,7 +560,7 @@ def train(*args, **kwargs):
                 time.sleep(0.01)
         yield state
 
-command.train = train
+command.train_steps = train_steps
 main()
 """
 

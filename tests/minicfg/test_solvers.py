@@ -199,6 +199,16 @@ def test_cfgpp_is_ddim_at_the_lectures_weights(w: float) -> None:
     )
 
 
+def test_the_weight_of_cfgpp_is_in_its_range() -> None:
+    table = solvers.cfgpp(Schedule.linear(10), 5)
+    for w in (-1.0, 0.0, torch.tensor([-1.0, -0.3, 0.0])):
+        solvers.check_weight(table, w)
+    for w in (-1.01, 2.0, torch.tensor([-0.3, 0.5])):
+        with pytest.raises(UsageError, match=r"w = .* is outside -1\.\.0, the range of a table"):
+            solvers.check_weight(table, w)
+        solvers.check_weight(solvers.ddim(Schedule.linear(10), 5), w)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_cfgpp_refuses_a_prediction() -> None:
     with pytest.raises(UsageError, match="prediction = 'score' is unknown: use eps, x0 or v"):

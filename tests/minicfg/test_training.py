@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kernels import philox
 from minicfg.cli.train import run_train
@@ -29,9 +29,11 @@ from minicfg.training import (
     batch_indices,
     check_run,
     choices,
+    dropped_condition,
     ema_decay,
     learning_rate,
     loss_weight,
+    noised_examples,
     start,
     train_steps,
 )
@@ -692,3 +694,22 @@ def test_settings_without_meaning_for_algorithm_1_are_refused(settings: dict[str
         match=r"^continuous with schedule = .*: .*; use schedule log_snr without zero_snr",
     ):
         replace(CONTINUOUS, **settings)
+
+
+def test_attributes_are_dropped_by_masks_of_their_own() -> None:
+    """With p_uncond = 1/2, of 64 samples some lose the first attribute alone, others the second."""
+
+    class Twice(nn.Module):
+        def null(self, y: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            return torch.full_like(y[0], 9), torch.full_like(y[1], 9)
+
+    ids = torch.arange(64)
+    y = (torch.zeros_like(ids), torch.zeros_like(ids))
+    for separately in (True, False):
+        config = replace(TINY, batch=64, p_uncond=0.5, drop_separately=separately)
+        _, _, dropped, _, _ = noised_examples(
+            config, Schedule.cosine(1000).alpha_bar, torch.zeros(64, 2), 3, ids
+        )
+        first, second = dropped_condition(config, Twice(), y, dropped, 3, ids)
+        assert torch.equal(first == 9, dropped)
+        assert torch.equal(first, second) != separately

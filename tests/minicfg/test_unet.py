@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -213,3 +214,48 @@ def test_weights_are_channels_last() -> None:
 def test_images_that_do_not_fit_are_refused(shape: tuple[int, ...], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         unet()(*inputs(*shape))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"attention": (9,)}, r"attention = \(9,\) has no level 9: use levels in 0\.\.2"),
+        ({"attention": (0, -1)}, r"attention = \(0, -1\) has no level -1"),
+        ({"prediction": "epsilon"}, "prediction = 'epsilon' is unknown: use eps, x0 or v"),
+        ({"dropout": math.nan}, r"dropout = nan is out of range: use a number in \[0, 1\)"),
+        ({"dropout": 1.0}, r"dropout = 1.0 is out of range"),
+        ({"blocks": 0}, "blocks = 0 is out of range: use an integer of 1 or more"),
+        ({"blocks": 1.5}, "blocks = 1.5 is out of range"),
+        ({"multipliers": ()}, r"multipliers = \(\): use one integer of 1 or more per level"),
+        ({"multipliers": (1, 0)}, r"multipliers = \(1, 0\): use one integer"),
+        ({"width": 12}, "width = 12 is not divisible by 8"),
+        ({"width": 0}, "width = 0 is out of range"),
+        ({"num_classes": 0}, "num_classes = 0 is out of range"),
+        ({"channels": True}, "channels = True is out of range"),
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        UNet(**settings)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_inputs_that_would_be_truncated_or_broadcast_are_refused() -> None:
+    model = unet()
+    xt, t, y = inputs(3, 1, 8, 8)
+    with pytest.raises(UsageError, match=r"xt is torch.uint8 \(3, 1, 8, 8\): pass floats of shape"):
+        model(xt.byte(), t, y)
+    with pytest.raises(UsageError, match=r"xt is torch.float32 \(1, 8, 8\): pass floats of shape"):
+        model(xt[0], t, y)
+    with pytest.raises(UsageError, match=r"t has shape \(1,\): pass \(3,\), one time per image"):
+        model(xt, t[:1], y)
+    with pytest.raises(UsageError, match=r"t has shape \(\): pass \(3,\)"):
+        model(xt, t[0], y)
+    with pytest.raises(
+        UsageError, match=r"y is torch.int64 \(1,\): pass int64 labels of shape \(3,"
+    ):
+        model(xt, t, y[:1])
+    with pytest.raises(UsageError, match=r"y is torch.float32 \(3,\): pass int64 labels"):
+        model(xt, t, y.float())
