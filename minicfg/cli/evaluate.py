@@ -17,10 +17,10 @@ from tqdm import tqdm
 from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
 from minicfg.cli.run_folder import lock_run_folder
 from minicfg.cli.sample import draw
+from minicfg.cli.training_data import load_training_data
 from minicfg.data import Dataset, check_seed
-from minicfg.datasets import load_data
 from minicfg.distributed import Ranks
-from minicfg.errors import DataError, UsageError
+from minicfg.errors import UsageError
 from minicfg.io.atomic import check_writable, write_atomic
 from minicfg.io.checkpoint import Checkpoint, load
 from minicfg.metrics.classifier import Classifier, check_images, train_classifier
@@ -56,11 +56,15 @@ def run_evaluate(
     n: int,
     seed: int,
     options: SamplingOptions,
+    data_spec: str = "",
     device: str = "cpu",
 ) -> int:
-    """Score a model at each w beside real images; write `metrics.json` and the classifier."""
+    """Score a model at each w beside real images; write `metrics.json` and the classifier.
+
+    `data_spec` names where the training data are now; "" for the checkpoint's specification.
+    """
     plan = ScoringPlan(ws, (steps,), n, seed, options)
-    trained, data = load_and_check(out, path, plan, device)
+    trained, data = load_and_check(out, path, plan, data_spec, device)
     with lock_run_folder(out):
         classifier = train_and_save_classifier(out, data, trained.device, seed)
         scores = score_at_each_weight(trained, data, classifier, plan, steps)
@@ -81,6 +85,7 @@ def load_and_check(
     out: Path,
     path: Path,
     plan: ScoringPlan,
+    data_spec: str,
     device: str,
 ) -> tuple[Checkpoint, Dataset]:
     """Load the model and the data it was trained on.
@@ -97,13 +102,7 @@ def load_and_check(
     trained = load(path, Ranks().device(device))
     for steps in plan.steps:
         plan.options.make_table(trained.schedule, steps, trained.config.prediction)
-    data = load_data(trained.config.data, trained.config.size)
-    if data.classes != trained.classes or data.shape != trained.shape:
-        raise DataError(
-            f"{trained.config.data} has {data.num_classes} classes of images {data.shape}, but "
-            f"{path} was trained on {len(trained.classes)} classes of images {trained.shape}; "
-            "restore the data that the model was trained on."
-        )
+    data = load_training_data(path, trained, data_spec)
     fewest = MIN_SAMPLES_PER_CLASS * data.num_classes
     if not fewest <= plan.n <= MAX_SAMPLES:
         raise UsageError(

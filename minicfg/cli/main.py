@@ -133,6 +133,9 @@ class Evaluate:
     """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
     out: Path
     """Folder for metrics.json and the classifier that scores, classifier.safetensors."""
+    data: str = ""
+    """Where the training data are now. It is required if they were read from files; without this
+    flag, only built-in data such as digits are loaded."""
     w: tuple[float, ...] = (0.0, 0.3, 1.0)
     """Guidance weights."""
     steps: int = 50
@@ -157,6 +160,7 @@ class Evaluate:
             n=self.n,
             seed=self.seed,
             options=self.options,
+            data_spec=self.data,
             device=self.device,
         )
 
@@ -174,6 +178,9 @@ class Sweep:
     """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
     out: Path
     """Folder for report.html, its curves, sweep.json and the models trained for --p-uncond."""
+    data: str = ""
+    """Where the training data are now. It is required if they were read from files; without this
+    flag, only built-in data such as digits are loaded."""
     w: str = "0:4:0.1"
     """from:to:step, or weights separated by commas: 0,0.3,1."""
     steps: tuple[int, ...] = (50,)
@@ -201,6 +208,7 @@ class Sweep:
             n=self.n,
             seed=self.seed,
             options=self.options,
+            data_spec=self.data,
             device=self.device,
         )
 

@@ -87,16 +87,18 @@ def run_sweep(
     n: int,
     seed: int,
     options: SamplingOptions,
+    data_spec: str = "",
     device: str = "cpu",
 ) -> int:
     """Score over `ws` for each number of steps and each p_uncond; write tables, curves and a page.
 
+    `data_spec` names where the training data are now; "" for the checkpoint's specification.
     Returns the exit code: 0, or 130 or 143 where a signal stopped the training of a variant.
     """
     for p in p_uncond:
         TrainConfig(p_uncond=p)  # refuses a number that is no probability, before any work
     plan = ScoringPlan(ws, tuple(dict.fromkeys(steps)), n, seed, options)
-    trained, data = load_and_check(out, path, plan, device)
+    trained, data = load_and_check(out, path, plan, data_spec, device)
     with lock_run_folder(out):
         classifier = train_and_save_classifier(out, data, trained.device, seed)
         if not p_uncond:
@@ -132,7 +134,8 @@ def _load_or_train_variant(
         return trained, 0
     if (out / "model.safetensors").exists():
         model = load(out / "model", trained.device)
-        if model.config == config and model.step == config.steps:
+        is_same_data = model.data_digest == data.digest
+        if is_same_data and model.config == config and model.step == config.steps:
             return model, 0
     check_writable(out)
     state, code = run_training(data, config, out, device=trained.device)

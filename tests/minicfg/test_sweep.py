@@ -6,17 +6,21 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from minicfg.cli import evaluate
+from minicfg.cli import evaluate, report, sweep, training_data
 from minicfg.cli.evaluate import run_evaluate
+from minicfg.cli.main import Evaluate, Sweep
 from minicfg.cli.options import SamplingOptions
 from minicfg.cli.sweep import findings, parse_weights, run_sweep
 from minicfg.cli.train import run_training
+from minicfg.cli.training_data import data_flag, load_training_data
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
 from minicfg.errors import DataError, UsageError
+from minicfg.io.checkpoint import Checkpoint, load, load_state, save
 from minicfg.metrics.evaluate import Scores
 
 
@@ -226,6 +230,139 @@ def test_shares_that_are_none_are_refused_before_the_work(
     assert not (tmp_path / "out").exists()
 
 
+# Where the training data are now.
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the images of a user, `pictures.npz`, and a model of them."""
+    out = tmp_path_factory.mktemp("own")
+    _save_pictures(out / "pictures.npz")
+    config = TrainConfig(
+        data=f"npz:{out}/pictures.npz", steps=2, batch=4, width=8, multipliers=(1,), T=20
+    )
+    run_training(load_data(config.data), config, out)
+    return out
+
+
+def _save_pictures(
+    file: Path, *, seed: int = 0, classes: tuple[str, ...] = ("a", "b"), first: int = 0, n: int = 40
+) -> None:
+    """Save `n` random images with the labels first, first + 1, ... modulo the number of classes."""
+    x = np.random.default_rng(seed).integers(0, 256, (n, 8, 8)).astype(np.uint8)
+    y = (first + np.arange(n)) % len(classes)
+    np.savez(file, x=x, y=y, classes=np.array(classes))
+
+
+ONE_W = {"ws": (0.0,), "steps": 2, "n": 12, "seed": 0, "options": SamplingOptions()}
+
+
+def test_data_that_moved_are_found_by_the_flag(own: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved.npz"
+    _save_pictures(moved)
+    assert run_evaluate(tmp_path / "out", own / "model", **ONE_W, data_spec=f"npz:{moved}") == 0
+    assert (tmp_path / "out/metrics.json").exists()
+
+
+def test_built_in_data_are_found_without_the_flag(trained: Path) -> None:
+    data = load_training_data(trained, load(trained), "")
+    assert data.digest == load_data("digits").digest
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"seed": 1}, "other images or labels than"),
+        ({"first": 1}, "other images or labels than"),
+        ({"n": 38}, "other images or labels than"),
+        ({"classes": ("b", "a")}, "other class names than"),
+        ({"classes": ("a", "b", "c")}, r"3 classes of images \(1, 8, 8\), but the .* 2 classes"),
+    ],
+)
+def test_other_data_are_refused(changed: dict, said: str, own: Path, tmp_path: Path) -> None:
+    _save_pictures(tmp_path / "other.npz", **changed)
+    with pytest.raises(DataError, match=said) as refusal:
+        load_training_data(own / "model", load(own / "model"), f"npz:{tmp_path}/other.npz")
+    assert f"was trained on npz:{own}/pictures.npz; name where" in str(refusal.value)
+
+
+@pytest.mark.parametrize("recorded", ["npz:/tmp/x.npz", "folder:/etc", "idx:x", "new:kind"])
+def test_a_path_in_a_checkpoint_is_not_opened(
+    recorded: str, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file may be a stranger's. The error shows the flag that opens the path."""
+    monkeypatch.setattr(training_data, "load_data", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(UsageError, match=f"add --data {recorded}, or name where"):
+        load_training_data(own / "model", _with_data(own, recorded), "")
+
+
+def _with_data(own: Path, spec: str) -> Checkpoint:
+    trained = load(own / "model")
+    return replace(trained, config=replace(trained.config, data=spec))
+
+
+def test_a_recorded_path_is_shown_without_control_characters(own: Path) -> None:
+    model = _with_data(own, "npz:\x1b[31mü \u202e.npz")
+    with pytest.raises(UsageError, match=r"add --data 'npz:\\x1b\[31m\\xfc \\u202e.npz',"):
+        load_training_data(own / "model", model, "")
+    with pytest.raises(UsageError, match=r"add --data 'npz:ü\.npz',"):
+        load_training_data(own / "model", _with_data(own, "npz:ü.npz"), "")
+
+
+def test_a_model_of_arrays_requires_the_flag(own: Path) -> None:
+    model = _with_data(own, "")
+    with pytest.raises(UsageError, match=r"made in Python .* add --data npz:FILE"):
+        load_training_data(own / "model", model, "")
+    data = load_training_data(own / "model", model, f"npz:{own}/pictures.npz")
+    assert len(data) == 40
+
+
+def test_the_commands_pass_the_flag_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[object]()
+
+    def run(*_: object, data_spec: str, **__: object) -> int:
+        seen.append(data_spec)
+        return 0
+
+    monkeypatch.setattr(evaluate, "run_evaluate", run)
+    monkeypatch.setattr(sweep, "run_sweep", run)
+    Evaluate(Path("model"), Path("out"), data="npz:a").run()
+    Sweep(Path("model"), Path("out"), data="npz:b").run()
+    assert seen == ["npz:a", "npz:b"]
+
+
+def test_commands_in_a_report_name_the_data(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only where they are files: built-in data are found without the flag."""
+    commands = list[str]()
+    monkeypatch.setattr(
+        report, "write_report", lambda *_, **given: commands.extend(c for _, c in given["commands"])
+    )
+    state = load_state(own / "state")
+    data = load_data(state.config.data)
+    built_in = replace(state, config=replace(state.config, data="digits"))
+    for one in (state, built_in):
+        report.write_training_report(own, data, one, [], "sampling", "duration")
+    flag = f" --data npz:{own}/pictures.npz --"
+    assert [flag in command for command in commands] == [False, True, True, False, False, False]
+    assert data_flag("npz:a b.npz") == " --data 'npz:a b.npz'"
+    assert data_flag("digits") == data_flag("toy:dots") == data_flag("") == ""
+
+
+def test_a_variant_of_other_data_is_trained_again(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep reuses a variant in its folder only if it was trained on the same data."""
+    model = load(own / "model")
+    data = load_data(model.config.data)
+    first, _ = sweep._load_or_train_variant(model, data, 0.5, tmp_path)
+    assert first is not None
+    monkeypatch.setattr(sweep, "run_training", lambda *_, **__: pytest.fail("trained again"))
+    sweep._load_or_train_variant(model, data, 0.5, tmp_path)
+    save(tmp_path / "model", replace(first, data_digest="of others"))
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        sweep._load_or_train_variant(model, data, 0.5, tmp_path)
+
+
 def test_a_model_of_other_data_is_refused(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +370,6 @@ def test_a_model_of_other_data_is_refused(
     half = replace(
         digits, x=digits.x[digits.y < 5], y=digits.y[digits.y < 5], classes=tuple("abcde")
     )
-    monkeypatch.setattr(evaluate, "load_data", lambda *_: half)
+    monkeypatch.setattr(training_data, "load_data", lambda *_: half)
     with pytest.raises(DataError, match="digits has 5 classes of"):
         run_evaluate(tmp_path, trained, ws=(0.0,), steps=2, n=60, seed=0, options=SamplingOptions())
