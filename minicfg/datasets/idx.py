@@ -13,6 +13,7 @@ import torch
 
 from minicfg.data import Dataset
 from minicfg.datasets.arrays import (
+    check_every_class_occurs,
     check_memory,
     images_from_bytes,
     numbered_classes,
@@ -37,10 +38,12 @@ def read_idx(folder: Path, name: str) -> Dataset:
             f"{name} has {len(images)} images and {len(labels)} labels: use two files with the "
             "same number of each, 1 or more"
         )
+    K = int(labels.max()) + 1
+    check_every_class_occurs(name, labels, K, named=False)
     return Dataset(
         x=images_from_bytes(images[:, None]),
         y=torch.from_numpy(labels.astype(np.int64)),
-        classes=numbered_classes(int(labels.max()) + 1),
+        classes=numbered_classes(K),
         name=name,
     )
 

@@ -13,14 +13,14 @@ import torch
 
 from minicfg.data import Dataset
 from minicfg.datasets.arrays import (
+    MAX_CLASSES,
+    check_every_class_occurs,
     check_memory,
     images_from_bytes,
     numbered_classes,
     read_at_most,
 )
 from minicfg.errors import DataError
-
-MAX_CLASSES = 10_000
 
 
 def read_npz(file: Path, name: str) -> Dataset:
@@ -75,11 +75,14 @@ def _labels(file: Path, y: np.ndarray) -> np.ndarray:
 
 def _class_names(file: Path, classes: np.ndarray | None, y: np.ndarray) -> tuple[str, ...]:
     if classes is None:
-        return numbered_classes(int(y.max()) + 1)
+        K = int(y.max()) + 1
+        check_every_class_occurs(file, y, K, named=False)
+        return numbered_classes(K)
     if classes.ndim != 1 or classes.dtype.kind != "U":
         raise DataError(
             f"{file}: classes is {classes.dtype} {classes.shape}: save an array of K names"
         )
+    check_every_class_occurs(file, y, len(classes), named=True)
     return tuple(map(str, classes))
 
 

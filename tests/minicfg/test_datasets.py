@@ -198,7 +198,7 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "float labels": ({"x": X, "y": LABELS / 2}, "y is float64"),
     "a label a thousand": ({"x": X, "y": LABELS.astype(np.int64) * 10**5}, "y goes up to 200000"),
     "negative labels": ({"x": X, "y": -LABELS.astype(np.int64)}, "y holds -2..0"),
-    "labels short": ({"x": X, "y": LABELS[:2]}, r"y is torch.int64 \(2,\)"),
+    "labels short": ({"x": X, "y": LABELS[::2]}, r"y is torch.int64 \(2,\)"),
     "no labels": ({"x": X[:0], "y": LABELS[:0]}, r"y is uint8 \(0,\)"),
     "values": ({"x": X + 2.0, "y": LABELS}, "x holds 2..2: .*finite values in -1..1"),
     "nan": ({"x": X + np.nan, "y": LABELS}, "finite values"),
@@ -212,6 +212,39 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
 def test_bad_arrays_are_named(tmp_path: Path, bad: tuple[dict[str, Any], str]) -> None:
     with pytest.raises(DataError, match=bad[1]):
         load_data(npz(tmp_path / "a.npz", **bad[0]))
+
+
+FROM_1 = np.array([1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"y": FROM_1}, r"labels 1..3 of 4 classes, .* the label 0: .* so save y - 1 in"),
+        ({"y": FROM_1 + 1}, r"labels 2..4 of 5 classes, .* the label 0, 1: .* so save y - 2 in"),
+        ({"y": np.array([0, 5, 10])}, r"label 1, 2, 3, 4, 6 and 3 more: .* numpy.unique\(y"),
+        ({"y": np.array([0, 1, 9999])}, r"of 10000 classes, .* 2, 3, 4, 5, 6 and 9992 more: num"),
+        ({"y": LABELS, "classes": np.array(list("abcdefg"))}, "label 3, 4, 5, 6: pass the names"),
+        ({"y": FROM_1, "classes": np.array(list("nabc"))}, "label 0: pass the names of the class"),
+    ],
+    ids=["from 1", "from 2", "gaps", "9,999 of three images", "names", "names, from 1"],
+)
+def test_a_class_without_an_image_is_refused(
+    tmp_path: Path, arrays: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(DataError, match=rf"a\.npz: y holds .*{complaint}"):
+        load_data(npz(tmp_path / "a.npz", x=IMAGES, **arrays))
+
+
+def test_emnist_letters_whose_labels_start_at_1_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"labels 1..3 of 4 classes, .* label 0: .* save y - 1"):
+        load_data(write_idx(tmp_path, idx(IMAGES), idx(LABELS + 1)))
+
+
+def test_a_thousand_classes_of_arrays(tmp_path: Path) -> None:
+    spec = npz(tmp_path / "a.npz", x=np.zeros((1000, 8, 8), np.uint8), y=np.arange(1000)[::-1])
+    data = load_data(spec)
+    assert data.num_classes == 1000 and data.y[:2].tolist() == [999, 998]
 
 
 def test_a_lying_array_takes_no_memory(tmp_path: Path) -> None:
