@@ -41,6 +41,26 @@ def images_from_bytes(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(x)).float().div_(127.5).sub_(1)
 
 
+def check_values(where: object, x: torch.Tensor) -> None:
+    """Refuse floats that do not lie in -1..1, or that look like 0..1 or 0..255.
+
+    Images in 0..1 would be accepted as images without a dark half.
+    """
+    low = x.min().item()
+    high = x.max().item()
+    values = f"x holds {_shortest(low)}..{_shortest(high)}"
+    if low >= 0 and high <= 1:
+        raise DataError(f"{where}: {values}, but black is -1 and white is 1: use 2 * x - 1")
+    if not (low >= -1 and high <= 1):  # A comparison with NaN is false.
+        as_bytes = ", or pass bytes: x.astype(numpy.uint8)" if low >= 0 and high <= 255 else ""
+        raise DataError(f"{where}: {values}: scale the images to finite values in -1..1{as_bytes}")
+
+
+def _shortest(value: float) -> str:
+    """Return the shortest text of a float32 that no other float32 has: 1 or 1.0000001."""
+    return np.format_float_positional(np.float32(value), trim="-")
+
+
 def numbered_classes(K: int) -> tuple[str, ...]:
     """Return the class names "0", "1", ..., one per label."""
     return tuple(str(label) for label in range(K))

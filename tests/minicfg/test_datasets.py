@@ -201,6 +201,25 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "labels short": ({"x": X, "y": LABELS[::2]}, r"y is torch.int64 \(2,\)"),
     "no labels": ({"x": X[:0], "y": LABELS[:0]}, r"y is uint8 \(0,\)"),
     "values": ({"x": X + 2.0, "y": LABELS}, "x holds 2..2: .*finite values in -1..1"),
+    "just above 1": ({"x": X - np.float32(1 + 2**-23), "y": LABELS}, "-1.0000001..-1.0000001: sc"),
+    "floats of bytes": (
+        {"x": IMAGES.astype(np.float32), "y": LABELS},
+        r"x holds 0..59: .*finite values in -1..1, or pass bytes: x.astype\(numpy.uint8\)",
+    ),
+    "0 to 1": (
+        {"x": IMAGES / 59, "y": LABELS},
+        r"x holds 0..1, but black is -1 .*: use 2 \* x - 1",
+    ),
+    "black and white": (
+        {"x": (IMAGES > 9) * 1.0, "y": LABELS},
+        r"x holds 0..1, .*: use 2 \* x - 1",
+    ),
+    "all white": ({"x": X + 1.0, "y": LABELS}, r"x holds 1..1, .*: use 2 \* x - 1"),
+    "all zero": ({"x": X + 0.0, "y": LABELS}, r"x holds 0..0, .*: use 2 \* x - 1"),
+    "channels last": (
+        {"x": np.zeros((3, 28, 28, 3), np.uint8), "y": LABELS},
+        r"shape \(3, 28, 28, 3\), with the channels last: save x.transpose\(0, 3, 1, 2\)",
+    ),
     "nan": ({"x": X + np.nan, "y": LABELS}, "finite values"),
     "numbers for names": ({"x": X, "y": LABELS, "classes": LABELS}, "classes is uint8"),
     "too few names": ({"x": X, "y": LABELS, "classes": np.array(["a"])}, "labels are 0..0"),
@@ -245,6 +264,13 @@ def test_a_thousand_classes_of_arrays(tmp_path: Path) -> None:
     spec = npz(tmp_path / "a.npz", x=np.zeros((1000, 8, 8), np.uint8), y=np.arange(1000)[::-1])
     data = load_data(spec)
     assert data.num_classes == 1000 and data.y[:2].tolist() == [999, 998]
+
+
+def test_floats_in_their_range_are_taken_as_they_are(tmp_path: Path) -> None:
+    """A least value just below 0 is enough to tell -1..1 from 0..1."""
+    x = np.linspace(-0.01, 1, 3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4)
+    data = load_data(npz(tmp_path / "a.npz", x=x, y=LABELS))
+    assert np.array_equal(data.x[:, 0].numpy(), x)
 
 
 def test_a_lying_array_takes_no_memory(tmp_path: Path) -> None:
