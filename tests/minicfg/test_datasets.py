@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from minicfg.datasets import folder, load_data
 from minicfg.errors import DataError, UsageError
@@ -133,6 +133,117 @@ def test_16_bits_keep_their_upper_8(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     Image.fromarray(array).save(tmp_path / "a/deep.png")
     assert load_data(f"folder:{tmp_path}", size=9).x.mean() == pytest.approx(-0.6)
+
+
+def exif(*entries: tuple[int, int, bytes]) -> bytes:
+    """An EXIF block whose entries (tag, type, four bytes of value) are little-endian."""
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries))
+    for tag, kind, value in entries:
+        block += struct.pack("<HHI", tag, kind, 1) + value
+    return block + bytes(4)
+
+
+def orientation(value: int) -> tuple[int, int, bytes]:
+    return 0x112, 3, struct.pack("<HH", value, 0)
+
+
+WHITE = 255
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB", "P with alpha"])
+def test_transparent_pixels_are_white(tmp_path: Path, mode: str) -> None:
+    """The left half is opaque grey, the right half hides a dark value under alpha 0."""
+    hidden = np.full((8, 8), 51, np.uint8)
+    hidden[:, :4] = 153
+    alpha = np.zeros((8, 8), np.uint8)
+    alpha[:, :4] = WHITE
+    grey = Image.fromarray(hidden)
+    given: dict[str, Any] = {}
+    if mode == "RGBA":
+        image = Image.merge("RGBA", [grey, grey, grey, Image.fromarray(alpha)])
+    elif mode == "LA":
+        image = Image.merge("LA", [grey, Image.fromarray(alpha)])
+    elif mode == "RGB":
+        image = grey.convert("RGB")
+        given = {"transparency": (51, 51, 51)}
+    elif mode == "L":
+        image = grey
+        given = {"transparency": 51}
+    else:
+        image = grey.convert("P")
+        given = {"transparency": 51}
+        if mode == "P with alpha":
+            given = {"transparency": bytes(52) + bytes([WHITE]) * 204}
+    (tmp_path / "a").mkdir()
+    image.save(tmp_path / "a/x.png", **given)
+    data = load_data(f"folder:{tmp_path}", 8)
+    assert data.shape == ((1, 8, 8) if mode in ("LA", "L") else (3, 8, 8))
+    expected = torch.full((8, 8), 1.0)
+    expected[:, :4] = 153 / 127.5 - 1
+    assert torch.allclose(data.x[0], expected, atol=1e-6)
+
+
+def test_half_transparent_black_is_grey(tmp_path: Path) -> None:
+    picture(tmp_path / "a/x.png", "LA", (8, 8), (0, 153))
+    assert load_data(f"folder:{tmp_path}", 8).x.mean() == pytest.approx(102 / 127.5 - 1)
+
+
+def test_black_icons_on_a_transparent_ground_differ(tmp_path: Path) -> None:
+    for name, rows in {"bar": slice(0, 4), "foot": slice(4, 8)}.items():
+        icon = np.zeros((8, 8, 4), np.uint8)
+        icon[rows, :, 3] = WHITE
+        (tmp_path / name).mkdir()
+        Image.fromarray(icon).save(tmp_path / name / "x.png")
+    x = load_data(f"folder:{tmp_path}", 8).x
+    assert x[0, :, :4].max() == -1 and x[0, :, 4:].min() == 1
+    assert torch.equal(x[0], -x[1])
+
+
+def test_one_level_of_16_bits_may_be_transparent(tmp_path: Path) -> None:
+    levels = np.full((8, 8), 51 * 257, np.uint16)
+    levels[:, 4:] = 51 * 257 + 1  # The upper 8 bits are the same.
+    (tmp_path / "a").mkdir()
+    Image.fromarray(levels).save(tmp_path / "a/x.png", transparency=51 * 257 + 1)
+    x = load_data(f"folder:{tmp_path}", 8).x
+    assert x[..., 4:].min() == 1 and x[..., :4].mean() == pytest.approx(51 / 127.5 - 1)
+
+
+@pytest.mark.parametrize("held", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_every_orientation_is_turned_upright_as_pillow_does(
+    tmp_path: Path, held: int, suffix: str
+) -> None:
+    pixels = np.zeros((16, 16), np.uint8)
+    pixels[:8] = 90
+    pixels[:, :8] += 80
+    (tmp_path / "a").mkdir()
+    file = tmp_path / f"a/x.{suffix}"
+    Image.fromarray(pixels).save(file, exif=exif(orientation(held)))
+    with Image.open(file) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    read = (load_data(f"folder:{tmp_path}", 16).x[0, 0] + 1) * 127.5
+    assert np.array_equal(read.round().numpy(), upright)
+
+
+BAD_EXIF = {
+    "a width in floats": exif(orientation(6), (0x100, 11, struct.pack("<f", 1.5))),
+    "a negative width": exif(orientation(6), (0x100, 9, struct.pack("<i", -5))),
+    "a width far away": exif(orientation(6), (0x100, 12, struct.pack("<I", 2**31))),
+    "an unknown orientation": exif(orientation(99)),
+    "an orientation in words": exif((0x112, 2, b"six\0")),
+    "an orientation far away": exif((0x112, 5, struct.pack("<I", 2**32 - 1))),
+    "cut": exif(orientation(6))[:-14],
+    "a start far away": b"Exif\0\0MM\0*\xff\xff\xff\xff",
+    "empty": b"Exif\0\0",
+    "text": b"Exif\0\0nothing",
+}
+
+
+@pytest.mark.parametrize("block", BAD_EXIF.values(), ids=BAD_EXIF.keys())
+def test_damaged_exif_data_are_no_obstacle(tmp_path: Path, block: bytes) -> None:
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (12, 8), "red").save(tmp_path / "a/x.jpg", exif=block)
+    assert load_data(f"folder:{tmp_path}", 8).shape == (3, 8, 8)
 
 
 def test_bad_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
