@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from minicfg.datasets import folder, load_data
+from minicfg.datasets import folder, load_data, load_held_out
 from minicfg.errors import DataError, UsageError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist
@@ -27,9 +27,16 @@ def idx(array: np.ndarray) -> bytes:
     )
 
 
-def write_idx(folder: Path, images: bytes, labels: bytes, gzipped: bool = False) -> str:
-    for stem, content in (("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)):
-        name = f"{stem}.gz" if gzipped else stem
+def write_idx(
+    folder: Path,
+    images: bytes,
+    labels: bytes,
+    gzipped: bool = False,
+    part: str = "train",
+    before_idx: str = "-",
+) -> str:
+    for stem, content in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)):
+        name = f"{part}-{stem.replace('-', before_idx, 1)}" + (".gz" if gzipped else "")
         (folder / name).write_bytes(gzip.compress(content) if gzipped else content)
     return f"idx:{folder}"
 
@@ -58,9 +65,68 @@ def test_idx_files_are_read_pixel_for_pixel(tmp_path: Path, gzipped: bool) -> No
     assert np.array_equal(((data.x[:, 0] + 1) * 127.5).round().numpy(), IMAGES)
 
 
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_idx_files_may_have_a_dot_in_their_names(tmp_path: Path, gzipped: bool) -> None:
+    """Kaggle, 7-Zip and the extractor of macOS write train-images.idx3-ubyte."""
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS), gzipped, before_idx=".")
+    assert load_data(spec).shape == (1, 4, 5)
+
+
+def test_idx_files_of_colours(tmp_path: Path) -> None:
+    colours = np.arange(3 * 3 * 4 * 5, dtype=np.uint8).reshape(3, 3, 4, 5)
+    data = load_data(write_idx(tmp_path, idx(colours), idx(LABELS)))
+    assert np.array_equal(((data.x + 1) * 127.5).round().numpy(), colours)
+
+
+@pytest.mark.parametrize("before_idx", ["-", "."])
+def test_the_held_out_part_of_idx_files(tmp_path: Path, before_idx: str) -> None:
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS))
+    assert load_held_out(spec) is None
+    write_idx(tmp_path, idx(IMAGES[::-1]), idx(LABELS % 2), part="t10k", before_idx=before_idx)
+    held_out = load_held_out(spec)
+    assert held_out is not None
+    assert held_out.classes == ("0", "1", "2") and held_out.y.tolist() == [0, 0, 1]
+    assert torch.equal(held_out.x.flip(0), load_data(spec).x)
+    assert held_out.name == f"{spec}, held-out part"
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "complaint"),
+    [
+        (idx(IMAGES[:, :2]), idx(LABELS), r"t10k have shape \(2, 5\), those of train \(4, 5\)"),
+        (idx(IMAGES), idx(LABELS + 1), "y holds 1..3: labels are 0..2"),
+        (idx(IMAGES), idx(LABELS[:2]), "held-out part has 3 images and 2 labels"),
+        (idx(IMAGES)[:-1], idx(LABELS), "t10k-images-idx3-ubyte has more or fewer bytes"),
+    ],
+    ids=["shape", "labels", "numbers", "cut"],
+)
+def test_a_held_out_part_that_does_not_fit(
+    tmp_path: Path, images: bytes, labels: bytes, complaint: str
+) -> None:
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS))
+    write_idx(tmp_path, images, labels, part="t10k")
+    with pytest.raises(DataError, match=complaint):
+        load_held_out(spec)
+
+
+def test_half_of_a_held_out_part_is_refused(tmp_path: Path) -> None:
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS))
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(IMAGES))
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte is not there"):
+        load_held_out(spec)
+
+
+def test_other_data_sets_hold_nothing_out(tmp_path: Path) -> None:
+    assert load_held_out("digits") is None and load_held_out(f"folder:{tmp_path}", 8) is None
+    with pytest.raises(UsageError, match="is not a data set"):
+        load_held_out("mnist")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not FASHION.is_dir(), reason="apt-get install dataset-fashion-mnist")
 def test_fashion_mnist() -> None:
+    held_out = load_held_out(f"idx:{FASHION}")
+    assert held_out is not None and torch.bincount(held_out.y).tolist() == [1000] * 10
     data = load_data(f"idx:{FASHION}")
     assert data.x.shape == (60_000, 1, 28, 28) and data.num_classes == 10
     assert torch.bincount(data.y).tolist() == [6000] * 10
@@ -69,8 +135,9 @@ def test_fashion_mnist() -> None:
 
 BAD_IDX = {
     "text": (b"hello, world, this is no such file", idx(LABELS), "does not begin as an IDX"),
-    "another type": (bytes([0, 0, 13, 3]) + idx(IMAGES)[4:], idx(LABELS), "IDX file of bytes in 3"),
-    "labels for images": (idx(LABELS), idx(LABELS), "IDX file of bytes in 3"),
+    "another type": (bytes([0, 0, 13, 3]) + idx(IMAGES)[4:], idx(LABELS), "of bytes in 3 or 4 dim"),
+    "cut in the sizes": (idx(IMAGES)[:9], idx(LABELS), "of bytes in 3 or 4 dimensions"),
+    "labels for images": (idx(LABELS), idx(LABELS), "IDX file of bytes in 3 or 4"),
     "cut short": (idx(IMAGES)[:-1], idx(LABELS), r"more or fewer bytes than its shape \(3, 4, 5\)"),
     "too long": (idx(IMAGES) + b"x", idx(LABELS), "has more or fewer bytes"),
     "a huge promise": (
@@ -79,6 +146,7 @@ BAD_IDX = {
         "more than 8 GiB",
     ),
     "fewer labels": (idx(IMAGES), idx(LABELS[:2]), "3 images and 2 labels"),
+    "five channels": (idx(np.zeros((3, 5, 4, 4), np.uint8)), idx(LABELS), "have 5 channels"),
     "no images": (
         idx(IMAGES[:0]),
         idx(LABELS[:0]),
@@ -420,6 +488,18 @@ def test_toy_dots_are_the_lectures_three_gaussians() -> None:
         of_class = points[data.y == k]
         assert torch.allclose(of_class.mean(0), torch.tensor(mean), atol=0.08)
         assert torch.allclose(of_class.std(0), torch.tensor(0.5), atol=0.06)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves it as it is after a colon."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "mnist").mkdir()
+    picture(tmp_path / "pictures/a/x.png")
+    write_idx(tmp_path / "mnist", idx(IMAGES), idx(LABELS))
+    npz(tmp_path / "a.npz", x=IMAGES, y=LABELS)
+    assert len(load_data("folder:~/pictures", 8)) == 1
+    assert len(load_data("idx:~/mnist")) == len(load_data("npz:~/a.npz")) == 3
 
 
 @pytest.mark.parametrize("spec", ["", "digit", "idx:", "folder:", "npz", "toy:moons", "http://x"])
