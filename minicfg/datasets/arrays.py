@@ -1,8 +1,8 @@
-"""What the readers of data sets share: a bound on memory, bounded reads, and bytes as images."""
+"""What the readers of data sets share: a bound on memory, bounded reads, and checks of arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ import torch
 from minicfg.errors import DataError
 
 MAX_BYTES = 2**33  # Memory that a data set may take.
+MAX_CLASSES = 10_000
 _PIECE = 2**24  # Bytes that are read at a time.
+_SHOWN = 5  # Items of a long list that an error message shows.
 
 
 def check_memory(file: Path, shape: tuple[int, ...], bytes_each: int) -> None:
@@ -39,6 +41,61 @@ def images_from_bytes(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(x)).float().div_(127.5).sub_(1)
 
 
+def check_values(where: object, x: torch.Tensor) -> None:
+    """Refuse floats that do not lie in -1..1, or that look like 0..1 or 0..255.
+
+    Images in 0..1 would be accepted as images without a dark half.
+    """
+    low = x.min().item()
+    high = x.max().item()
+    values = f"x holds {_shortest(low)}..{_shortest(high)}"
+    if low >= 0 and high <= 1:
+        raise DataError(f"{where}: {values}, but black is -1 and white is 1: use 2 * x - 1")
+    if not (low >= -1 and high <= 1):  # A comparison with NaN is false.
+        as_bytes = ", or pass bytes: x.astype(numpy.uint8)" if low >= 0 and high <= 255 else ""
+        raise DataError(f"{where}: {values}: scale the images to finite values in -1..1{as_bytes}")
+
+
+def _shortest(value: float) -> str:
+    """Return the shortest text of a float32 that no other float32 has: 1 or 1.0000001."""
+    return np.format_float_positional(np.float32(value), trim="-")
+
+
 def numbered_classes(K: int) -> tuple[str, ...]:
     """Return the class names "0", "1", ..., one per label."""
     return tuple(str(label) for label in range(K))
+
+
+def check_every_class_occurs(where: object, y: np.ndarray, K: int, *, named: bool) -> None:
+    """Refuse labels that leave one of the classes 0..K-1 without an image.
+
+    The embedding of such a class would stay untrained, but it would be sampled. Labels outside
+    0..K-1 are not refused here, because `Dataset` refuses them.
+
+    Args:
+        where: the file or data set, for the message.
+        y: the labels, at least one.
+        K: the number of classes.
+        named: whether the data set gives K names of classes. Otherwise K is the largest label + 1.
+    """
+    missing = np.setdiff1d(np.arange(K), y)
+    if len(missing) == 0:
+        return
+    labels = f"{y.min()}..{y.max()}"
+    if named:
+        remedy = "pass the names of the classes that occur, and number the labels from 0"
+    elif len(missing) == y.min():
+        remedy = f"labels start at 0, so save y - {y.min()} in an .npz file"
+    else:
+        remedy = "number the classes that occur from 0: numpy.unique(y, return_inverse=True)[1]"
+    raise DataError(
+        f"{where}: y holds labels {labels} of {K} classes, but no image has the label "
+        f"{listed(missing.tolist())}: {remedy}"
+    )
+
+
+def listed(items: Sequence[object]) -> str:
+    """Return the items separated by commas: the first five, and how many others there are."""
+    shown = ", ".join(map(str, items[:_SHOWN]))
+    others = len(items) - _SHOWN
+    return shown if others <= 0 else f"{shown} and {others} more"

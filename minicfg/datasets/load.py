@@ -6,12 +6,15 @@ with the bytes of the file before memory is allocated.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from minicfg.data import Dataset
 from minicfg.datasets.digits import digits
 from minicfg.datasets.folder import read_folder
-from minicfg.datasets.idx import read_idx
+from minicfg.datasets.idx import read_idx, read_idx_held_out
 from minicfg.datasets.npz import read_npz
 from minicfg.datasets.toy import dots
 from minicfg.errors import DataError, UsageError
@@ -23,12 +26,14 @@ def load_data(spec: str, size: int = 32) -> Dataset:
     - `digits`: the 1,797 handwritten digits of scikit-learn, grey, 8x8 pixels. They are installed
       with it.
     - `idx:DIR`: the format of MNIST, `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` in
-      DIR, gzipped or not.
+      DIR, gzipped or not. There may be a dot before `idx`, as other programs write it.
     - `folder:DIR`: PNG and JPEG files in one subfolder per class, which is named after the class.
     - `npz:FILE`: NumPy arrays `x`, of shape (N, H, W) or (N, C, H, W), with bytes in 0..255 or
       floats in -1..1, `y`, N integers in 0..K-1, and optionally `classes`, K names.
     - `toy:dots`: the three Gaussians of the tutorial in the plane; each point becomes an image of
       16x16 pixels with one soft dot.
+
+    A `~` at the beginning of DIR or FILE is the home folder.
 
     Args:
         spec: one of the above.
@@ -38,25 +43,69 @@ def load_data(spec: str, size: int = 32) -> Dataset:
         UsageError: if `spec` is none of these.
         DataError: if a file is missing or damaged, or does not have the expected content.
     """
+    _check_size(size)
+    kind, where = _parse(spec)
+    with _errors_of_the_system_named(spec):
+        match kind:
+            case "digits":
+                return digits()
+            case "toy":
+                return dots()
+            case "idx":
+                return read_idx(where, spec)
+            case "folder":
+                return read_folder(where, size, spec)
+            case _:
+                return read_npz(where, spec)
+
+
+def load_held_out(spec: str, size: int = 32) -> Dataset | None:
+    """Load the images that the data set holds out, if it has such a part.
+
+    Only `idx:DIR` has one: the files `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte` beside
+    those of the training set. Its classes are those of the training set.
+
+    Args:
+        spec: as for `load_data`.
+        size: as for `load_data`.
+
+    Returns:
+        The held-out images, or None if the data set has no such part.
+
+    Raises:
+        UsageError: as `load_data`.
+        DataError: as `load_data`, and if the held-out images do not fit the training set.
+    """
+    _check_size(size)
+    kind, where = _parse(spec)
+    if kind != "idx":
+        return None
+    with _errors_of_the_system_named(spec):
+        return read_idx_held_out(where, spec)
+
+
+def _check_size(size: int) -> None:
     if not 1 <= size <= 1024:
         raise UsageError(f"size = {size} is outside 1..1024: choose a size inside")
+
+
+def _parse(spec: str) -> tuple[str, Path]:
+    """Split `idx:DIR` into its kind and its path, in which a leading `~` is the home folder."""
     kind, _, where = spec.partition(":")
-    try:
-        if spec == "digits":
-            return digits()
-        if spec == "toy:dots":
-            return dots()
-        if where and kind == "idx":
-            return read_idx(Path(where), spec)
-        if where and kind == "folder":
-            return read_folder(Path(where), size, spec)
-        if where and kind == "npz":
-            return read_npz(Path(where), spec)
-    except OSError as error:  # The name is too long, or the folder may not be read.
-        raise DataError(
-            f"data = {spec!r} cannot be read ({error.strerror}): check the path and its permissions"
-        ) from error
+    if spec in ("digits", "toy:dots") or (where and kind in ("idx", "folder", "npz")):
+        return kind, Path(os.path.expanduser(where))
     raise UsageError(
         f"data = {spec!r} is not a data set: choose one of digits, idx:DIR, folder:DIR, npz:FILE, "
         "toy:dots"
     )
+
+
+@contextmanager
+def _errors_of_the_system_named(spec: str) -> Iterator[None]:
+    """Turn an OSError, such as for a name that is too long, into a DataError that names `spec`."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"data = {spec!r} cannot be read ({error.strerror}): check the path and its permissions"
+        ) from error

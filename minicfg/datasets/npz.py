@@ -13,14 +13,15 @@ import torch
 
 from minicfg.data import Dataset
 from minicfg.datasets.arrays import (
+    MAX_CLASSES,
+    check_every_class_occurs,
     check_memory,
+    check_values,
     images_from_bytes,
     numbered_classes,
     read_at_most,
 )
 from minicfg.errors import DataError
-
-MAX_CLASSES = 10_000
 
 
 def read_npz(file: Path, name: str) -> Dataset:
@@ -52,13 +53,21 @@ def _images(file: Path, x: np.ndarray) -> torch.Tensor:
             "(N, C, H, W)"
         )
     if not 1 <= x.shape[1] <= 4:
+        if 1 <= x.shape[3] <= 4:
+            raise DataError(
+                f"{file}: x has shape {x.shape}, with the channels last: save "
+                "x.transpose(0, 3, 1, 2), which has shape (N, C, H, W)"
+            )
         raise DataError(
             f"{file}: x has {x.shape[1]} channels: save an array of shape (N, C, H, W) with 1 to 4"
         )
     if is_bytes:
         return images_from_bytes(x)
-    with np.errstate(over="ignore"):  # What overflows becomes infinite, which `Dataset` refuses.
-        return torch.from_numpy(x.astype(np.float32))
+    with np.errstate(over="ignore"):  # A value that overflows becomes infinite, and is refused.
+        images = torch.from_numpy(x.astype(np.float32))
+    if images.numel() > 0:  # `Dataset` refuses an empty array.
+        check_values(file, images)
+    return images
 
 
 def _labels(file: Path, y: np.ndarray) -> np.ndarray:
@@ -75,11 +84,14 @@ def _labels(file: Path, y: np.ndarray) -> np.ndarray:
 
 def _class_names(file: Path, classes: np.ndarray | None, y: np.ndarray) -> tuple[str, ...]:
     if classes is None:
-        return numbered_classes(int(y.max()) + 1)
+        K = int(y.max()) + 1
+        check_every_class_occurs(file, y, K, named=False)
+        return numbered_classes(K)
     if classes.ndim != 1 or classes.dtype.kind != "U":
         raise DataError(
             f"{file}: classes is {classes.dtype} {classes.shape}: save an array of K names"
         )
+    check_every_class_occurs(file, y, len(classes), named=True)
     return tuple(map(str, classes))
 
 

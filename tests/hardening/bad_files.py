@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 rng = np.random.default_rng(0)
-X, Y = rng.random((6, 8, 8)).astype(np.float32), np.array([0, 1] * 3)
+X = (2 * rng.random((6, 8, 8)) - 1).astype(np.float32)
+Y = np.array([0, 1] * 3)
 GREY = np.zeros((9, 9), np.uint8)
 
 Make = Callable[[Path], object]  # It creates a file or a folder at that path.
@@ -208,6 +209,7 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
         "npz:nan.npz": (npz(x=X * np.nan), "x holds nan..nan: .*finite values in -1..1"),
         "npz:inf.npz": (npz(x=X + np.inf), "inf: .*finite values"),
         "npz:bytes.npz": (npz(x=X * 255), "finite values in -1..1"),
+        "npz:unit.npz": (npz(x=(X + 1) / 2), r"x holds 0.\d+..0.\d+, but black is -1"),
         "npz:float64.npz": (npz(x=X * np.float64(1e300)), "inf: .*finite values"),
     },
     "labels of images": {

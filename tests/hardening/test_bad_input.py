@@ -168,7 +168,7 @@ def test_a_tiny_data_set(
 ) -> None:
     """One image of one class is enough to train on; a classifier needs 18 of each."""
     monkeypatch.chdir(tmp_path)
-    npz(x=np.zeros((n, 8, 8), np.float32), y=np.zeros(n, int))(tmp_path / "tiny.npz")
+    npz(x=np.zeros((n, 8, 8), np.uint8), y=np.zeros(n, int))(tmp_path / "tiny.npz")
     config = TrainConfig(data="npz:tiny.npz", steps=1, batch=4, width=8, multipliers=(1, 2))
     state, code = run_training(load_data(config.data), config, tmp_path)
     assert (state.step, code) == (1, 0)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-from minicfg.datasets import folder, load_data
+from minicfg.datasets import folder, load_data, load_held_out
 from minicfg.errors import DataError, UsageError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist
@@ -27,9 +27,16 @@ def idx(array: np.ndarray) -> bytes:
     )
 
 
-def write_idx(folder: Path, images: bytes, labels: bytes, gzipped: bool = False) -> str:
-    for stem, content in (("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)):
-        name = f"{stem}.gz" if gzipped else stem
+def write_idx(
+    folder: Path,
+    images: bytes,
+    labels: bytes,
+    gzipped: bool = False,
+    part: str = "train",
+    before_idx: str = "-",
+) -> str:
+    for stem, content in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels)):
+        name = f"{part}-{stem.replace('-', before_idx, 1)}" + (".gz" if gzipped else "")
         (folder / name).write_bytes(gzip.compress(content) if gzipped else content)
     return f"idx:{folder}"
 
@@ -58,9 +65,68 @@ def test_idx_files_are_read_pixel_for_pixel(tmp_path: Path, gzipped: bool) -> No
     assert np.array_equal(((data.x[:, 0] + 1) * 127.5).round().numpy(), IMAGES)
 
 
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_idx_files_may_have_a_dot_in_their_names(tmp_path: Path, gzipped: bool) -> None:
+    """Kaggle, 7-Zip and the extractor of macOS write train-images.idx3-ubyte."""
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS), gzipped, before_idx=".")
+    assert load_data(spec).shape == (1, 4, 5)
+
+
+def test_idx_files_of_colours(tmp_path: Path) -> None:
+    colours = np.arange(3 * 3 * 4 * 5, dtype=np.uint8).reshape(3, 3, 4, 5)
+    data = load_data(write_idx(tmp_path, idx(colours), idx(LABELS)))
+    assert np.array_equal(((data.x + 1) * 127.5).round().numpy(), colours)
+
+
+@pytest.mark.parametrize("before_idx", ["-", "."])
+def test_the_held_out_part_of_idx_files(tmp_path: Path, before_idx: str) -> None:
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS))
+    assert load_held_out(spec) is None
+    write_idx(tmp_path, idx(IMAGES[::-1]), idx(LABELS % 2), part="t10k", before_idx=before_idx)
+    held_out = load_held_out(spec)
+    assert held_out is not None
+    assert held_out.classes == ("0", "1", "2") and held_out.y.tolist() == [0, 0, 1]
+    assert torch.equal(held_out.x.flip(0), load_data(spec).x)
+    assert held_out.name == f"{spec}, held-out part"
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "complaint"),
+    [
+        (idx(IMAGES[:, :2]), idx(LABELS), r"t10k have shape \(2, 5\), those of train \(4, 5\)"),
+        (idx(IMAGES), idx(LABELS + 1), "y holds 1..3: labels are 0..2"),
+        (idx(IMAGES), idx(LABELS[:2]), "held-out part has 3 images and 2 labels"),
+        (idx(IMAGES)[:-1], idx(LABELS), "t10k-images-idx3-ubyte has more or fewer bytes"),
+    ],
+    ids=["shape", "labels", "numbers", "cut"],
+)
+def test_a_held_out_part_that_does_not_fit(
+    tmp_path: Path, images: bytes, labels: bytes, complaint: str
+) -> None:
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS))
+    write_idx(tmp_path, images, labels, part="t10k")
+    with pytest.raises(DataError, match=complaint):
+        load_held_out(spec)
+
+
+def test_half_of_a_held_out_part_is_refused(tmp_path: Path) -> None:
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS))
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(IMAGES))
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte is not there"):
+        load_held_out(spec)
+
+
+def test_other_data_sets_hold_nothing_out(tmp_path: Path) -> None:
+    assert load_held_out("digits") is None and load_held_out(f"folder:{tmp_path}", 8) is None
+    with pytest.raises(UsageError, match="is not a data set"):
+        load_held_out("mnist")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not FASHION.is_dir(), reason="apt-get install dataset-fashion-mnist")
 def test_fashion_mnist() -> None:
+    held_out = load_held_out(f"idx:{FASHION}")
+    assert held_out is not None and torch.bincount(held_out.y).tolist() == [1000] * 10
     data = load_data(f"idx:{FASHION}")
     assert data.x.shape == (60_000, 1, 28, 28) and data.num_classes == 10
     assert torch.bincount(data.y).tolist() == [6000] * 10
@@ -69,8 +135,9 @@ def test_fashion_mnist() -> None:
 
 BAD_IDX = {
     "text": (b"hello, world, this is no such file", idx(LABELS), "does not begin as an IDX"),
-    "another type": (bytes([0, 0, 13, 3]) + idx(IMAGES)[4:], idx(LABELS), "IDX file of bytes in 3"),
-    "labels for images": (idx(LABELS), idx(LABELS), "IDX file of bytes in 3"),
+    "another type": (bytes([0, 0, 13, 3]) + idx(IMAGES)[4:], idx(LABELS), "of bytes in 3 or 4 dim"),
+    "cut in the sizes": (idx(IMAGES)[:9], idx(LABELS), "of bytes in 3 or 4 dimensions"),
+    "labels for images": (idx(LABELS), idx(LABELS), "IDX file of bytes in 3 or 4"),
     "cut short": (idx(IMAGES)[:-1], idx(LABELS), r"more or fewer bytes than its shape \(3, 4, 5\)"),
     "too long": (idx(IMAGES) + b"x", idx(LABELS), "has more or fewer bytes"),
     "a huge promise": (
@@ -79,6 +146,7 @@ BAD_IDX = {
         "more than 8 GiB",
     ),
     "fewer labels": (idx(IMAGES), idx(LABELS[:2]), "3 images and 2 labels"),
+    "five channels": (idx(np.zeros((3, 5, 4, 4), np.uint8)), idx(LABELS), "have 5 channels"),
     "no images": (
         idx(IMAGES[:0]),
         idx(LABELS[:0]),
@@ -133,6 +201,117 @@ def test_16_bits_keep_their_upper_8(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     Image.fromarray(array).save(tmp_path / "a/deep.png")
     assert load_data(f"folder:{tmp_path}", size=9).x.mean() == pytest.approx(-0.6)
+
+
+def exif(*entries: tuple[int, int, bytes]) -> bytes:
+    """An EXIF block whose entries (tag, type, four bytes of value) are little-endian."""
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries))
+    for tag, kind, value in entries:
+        block += struct.pack("<HHI", tag, kind, 1) + value
+    return block + bytes(4)
+
+
+def orientation(value: int) -> tuple[int, int, bytes]:
+    return 0x112, 3, struct.pack("<HH", value, 0)
+
+
+WHITE = 255
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB", "P with alpha"])
+def test_transparent_pixels_are_white(tmp_path: Path, mode: str) -> None:
+    """The left half is opaque grey, the right half hides a dark value under alpha 0."""
+    hidden = np.full((8, 8), 51, np.uint8)
+    hidden[:, :4] = 153
+    alpha = np.zeros((8, 8), np.uint8)
+    alpha[:, :4] = WHITE
+    grey = Image.fromarray(hidden)
+    given: dict[str, Any] = {}
+    if mode == "RGBA":
+        image = Image.merge("RGBA", [grey, grey, grey, Image.fromarray(alpha)])
+    elif mode == "LA":
+        image = Image.merge("LA", [grey, Image.fromarray(alpha)])
+    elif mode == "RGB":
+        image = grey.convert("RGB")
+        given = {"transparency": (51, 51, 51)}
+    elif mode == "L":
+        image = grey
+        given = {"transparency": 51}
+    else:
+        image = grey.convert("P")
+        given = {"transparency": 51}
+        if mode == "P with alpha":
+            given = {"transparency": bytes(52) + bytes([WHITE]) * 204}
+    (tmp_path / "a").mkdir()
+    image.save(tmp_path / "a/x.png", **given)
+    data = load_data(f"folder:{tmp_path}", 8)
+    assert data.shape == ((1, 8, 8) if mode in ("LA", "L") else (3, 8, 8))
+    expected = torch.full((8, 8), 1.0)
+    expected[:, :4] = 153 / 127.5 - 1
+    assert torch.allclose(data.x[0], expected, atol=1e-6)
+
+
+def test_half_transparent_black_is_grey(tmp_path: Path) -> None:
+    picture(tmp_path / "a/x.png", "LA", (8, 8), (0, 153))
+    assert load_data(f"folder:{tmp_path}", 8).x.mean() == pytest.approx(102 / 127.5 - 1)
+
+
+def test_black_icons_on_a_transparent_ground_differ(tmp_path: Path) -> None:
+    for name, rows in {"bar": slice(0, 4), "foot": slice(4, 8)}.items():
+        icon = np.zeros((8, 8, 4), np.uint8)
+        icon[rows, :, 3] = WHITE
+        (tmp_path / name).mkdir()
+        Image.fromarray(icon).save(tmp_path / name / "x.png")
+    x = load_data(f"folder:{tmp_path}", 8).x
+    assert x[0, :, :4].max() == -1 and x[0, :, 4:].min() == 1
+    assert torch.equal(x[0], -x[1])
+
+
+def test_one_level_of_16_bits_may_be_transparent(tmp_path: Path) -> None:
+    levels = np.full((8, 8), 51 * 257, np.uint16)
+    levels[:, 4:] = 51 * 257 + 1  # The upper 8 bits are the same.
+    (tmp_path / "a").mkdir()
+    Image.fromarray(levels).save(tmp_path / "a/x.png", transparency=51 * 257 + 1)
+    x = load_data(f"folder:{tmp_path}", 8).x
+    assert x[..., 4:].min() == 1 and x[..., :4].mean() == pytest.approx(51 / 127.5 - 1)
+
+
+@pytest.mark.parametrize("held", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_every_orientation_is_turned_upright_as_pillow_does(
+    tmp_path: Path, held: int, suffix: str
+) -> None:
+    pixels = np.zeros((16, 16), np.uint8)
+    pixels[:8] = 90
+    pixels[:, :8] += 80
+    (tmp_path / "a").mkdir()
+    file = tmp_path / f"a/x.{suffix}"
+    Image.fromarray(pixels).save(file, exif=exif(orientation(held)))
+    with Image.open(file) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    read = (load_data(f"folder:{tmp_path}", 16).x[0, 0] + 1) * 127.5
+    assert np.array_equal(read.round().numpy(), upright)
+
+
+BAD_EXIF = {
+    "a width in floats": exif(orientation(6), (0x100, 11, struct.pack("<f", 1.5))),
+    "a negative width": exif(orientation(6), (0x100, 9, struct.pack("<i", -5))),
+    "a width far away": exif(orientation(6), (0x100, 12, struct.pack("<I", 2**31))),
+    "an unknown orientation": exif(orientation(99)),
+    "an orientation in words": exif((0x112, 2, b"six\0")),
+    "an orientation far away": exif((0x112, 5, struct.pack("<I", 2**32 - 1))),
+    "cut": exif(orientation(6))[:-14],
+    "a start far away": b"Exif\0\0MM\0*\xff\xff\xff\xff",
+    "empty": b"Exif\0\0",
+    "text": b"Exif\0\0nothing",
+}
+
+
+@pytest.mark.parametrize("block", BAD_EXIF.values(), ids=BAD_EXIF.keys())
+def test_damaged_exif_data_are_no_obstacle(tmp_path: Path, block: bytes) -> None:
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (12, 8), "red").save(tmp_path / "a/x.jpg", exif=block)
+    assert load_data(f"folder:{tmp_path}", 8).shape == (3, 8, 8)
 
 
 def test_bad_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,9 +377,28 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "float labels": ({"x": X, "y": LABELS / 2}, "y is float64"),
     "a label a thousand": ({"x": X, "y": LABELS.astype(np.int64) * 10**5}, "y goes up to 200000"),
     "negative labels": ({"x": X, "y": -LABELS.astype(np.int64)}, "y holds -2..0"),
-    "labels short": ({"x": X, "y": LABELS[:2]}, r"y is torch.int64 \(2,\)"),
+    "labels short": ({"x": X, "y": LABELS[::2]}, r"y is torch.int64 \(2,\)"),
     "no labels": ({"x": X[:0], "y": LABELS[:0]}, r"y is uint8 \(0,\)"),
     "values": ({"x": X + 2.0, "y": LABELS}, "x holds 2..2: .*finite values in -1..1"),
+    "just above 1": ({"x": X - np.float32(1 + 2**-23), "y": LABELS}, "-1.0000001..-1.0000001: sc"),
+    "floats of bytes": (
+        {"x": IMAGES.astype(np.float32), "y": LABELS},
+        r"x holds 0..59: .*finite values in -1..1, or pass bytes: x.astype\(numpy.uint8\)",
+    ),
+    "0 to 1": (
+        {"x": IMAGES / 59, "y": LABELS},
+        r"x holds 0..1, but black is -1 .*: use 2 \* x - 1",
+    ),
+    "black and white": (
+        {"x": (IMAGES > 9) * 1.0, "y": LABELS},
+        r"x holds 0..1, .*: use 2 \* x - 1",
+    ),
+    "all white": ({"x": X + 1.0, "y": LABELS}, r"x holds 1..1, .*: use 2 \* x - 1"),
+    "all zero": ({"x": X + 0.0, "y": LABELS}, r"x holds 0..0, .*: use 2 \* x - 1"),
+    "channels last": (
+        {"x": np.zeros((3, 28, 28, 3), np.uint8), "y": LABELS},
+        r"shape \(3, 28, 28, 3\), with the channels last: save x.transpose\(0, 3, 1, 2\)",
+    ),
     "nan": ({"x": X + np.nan, "y": LABELS}, "finite values"),
     "numbers for names": ({"x": X, "y": LABELS, "classes": LABELS}, "classes is uint8"),
     "too few names": ({"x": X, "y": LABELS, "classes": np.array(["a"])}, "labels are 0..0"),
@@ -212,6 +410,46 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
 def test_bad_arrays_are_named(tmp_path: Path, bad: tuple[dict[str, Any], str]) -> None:
     with pytest.raises(DataError, match=bad[1]):
         load_data(npz(tmp_path / "a.npz", **bad[0]))
+
+
+FROM_1 = np.array([1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "complaint"),
+    [
+        ({"y": FROM_1}, r"labels 1..3 of 4 classes, .* the label 0: .* so save y - 1 in"),
+        ({"y": FROM_1 + 1}, r"labels 2..4 of 5 classes, .* the label 0, 1: .* so save y - 2 in"),
+        ({"y": np.array([0, 5, 10])}, r"label 1, 2, 3, 4, 6 and 3 more: .* numpy.unique\(y"),
+        ({"y": np.array([0, 1, 9999])}, r"of 10000 classes, .* 2, 3, 4, 5, 6 and 9992 more: num"),
+        ({"y": LABELS, "classes": np.array(list("abcdefg"))}, "label 3, 4, 5, 6: pass the names"),
+        ({"y": FROM_1, "classes": np.array(list("nabc"))}, "label 0: pass the names of the class"),
+    ],
+    ids=["from 1", "from 2", "gaps", "9,999 of three images", "names", "names, from 1"],
+)
+def test_a_class_without_an_image_is_refused(
+    tmp_path: Path, arrays: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(DataError, match=rf"a\.npz: y holds .*{complaint}"):
+        load_data(npz(tmp_path / "a.npz", x=IMAGES, **arrays))
+
+
+def test_emnist_letters_whose_labels_start_at_1_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"labels 1..3 of 4 classes, .* label 0: .* save y - 1"):
+        load_data(write_idx(tmp_path, idx(IMAGES), idx(LABELS + 1)))
+
+
+def test_a_thousand_classes_of_arrays(tmp_path: Path) -> None:
+    spec = npz(tmp_path / "a.npz", x=np.zeros((1000, 8, 8), np.uint8), y=np.arange(1000)[::-1])
+    data = load_data(spec)
+    assert data.num_classes == 1000 and data.y[:2].tolist() == [999, 998]
+
+
+def test_floats_in_their_range_are_taken_as_they_are(tmp_path: Path) -> None:
+    """A least value just below 0 is enough to tell -1..1 from 0..1."""
+    x = np.linspace(-0.01, 1, 3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4)
+    data = load_data(npz(tmp_path / "a.npz", x=x, y=LABELS))
+    assert np.array_equal(data.x[:, 0].numpy(), x)
 
 
 def test_a_lying_array_takes_no_memory(tmp_path: Path) -> None:
@@ -250,6 +488,18 @@ def test_toy_dots_are_the_lectures_three_gaussians() -> None:
         of_class = points[data.y == k]
         assert torch.allclose(of_class.mean(0), torch.tensor(mean), atol=0.08)
         assert torch.allclose(of_class.std(0), torch.tensor(0.5), atol=0.06)
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves it as it is after a colon."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "mnist").mkdir()
+    picture(tmp_path / "pictures/a/x.png")
+    write_idx(tmp_path / "mnist", idx(IMAGES), idx(LABELS))
+    npz(tmp_path / "a.npz", x=IMAGES, y=LABELS)
+    assert len(load_data("folder:~/pictures", 8)) == 1
+    assert len(load_data("idx:~/mnist")) == len(load_data("npz:~/a.npz")) == 3
 
 
 @pytest.mark.parametrize("spec", ["", "digit", "idx:", "folder:", "npz", "toy:moons", "http://x"])
