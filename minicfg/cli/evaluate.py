@@ -6,31 +6,28 @@ A model is scored by a classifier of real images, which is trained first and sav
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 from tqdm import tqdm
 
 from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
+from minicfg.cli.real_images import RealImages, load_real_images
 from minicfg.cli.run_folder import lock_run_folder
 from minicfg.cli.sample import draw
-from minicfg.cli.training_data import load_training_data
 from minicfg.data import Dataset, check_seed
 from minicfg.distributed import Ranks
 from minicfg.errors import UsageError
 from minicfg.io.atomic import check_writable, write_atomic
 from minicfg.io.checkpoint import Checkpoint, load
-from minicfg.metrics.classifier import Classifier, check_images, train_classifier
-from minicfg.metrics.evaluate import Scores, evaluate, evaluate_real
+from minicfg.metrics import classifier as classifiers
+from minicfg.metrics.classifier import Classifier, train_classifier
+from minicfg.metrics.evaluate import MIN_SAMPLES_PER_CLASS, Scores, evaluate, evaluate_real
 from minicfg.viz.page import SCORE_COLUMNS, print_table, score_row
-
-# Smallest number of images per class to train a classifier on: of 18, the fifth that is held out
-# has 4, which is what `evaluate` needs.
-MIN_IMAGES_PER_CLASS = 18
-MIN_SAMPLES_PER_CLASS = 4
 
 
 @dataclass(frozen=True)
@@ -57,21 +54,25 @@ def run_evaluate(
     seed: int,
     options: SamplingOptions,
     data_spec: str = "",
+    real_spec: str = "",
     device: str = "cpu",
 ) -> int:
     """Score a model at each w beside real images; write `metrics.json` and the classifier.
 
-    `data_spec` names where the training data are now; "" for the checkpoint's specification.
+    `data_spec` names where the training data are now, and `real_spec` names held-out images. Each
+    is "" if its flag is not given.
     """
     plan = ScoringPlan(ws, (steps,), n, seed, options)
-    trained, data = load_and_check(out, path, plan, data_spec, device)
+    trained, real = load_and_check(out, path, plan, data_spec, real_spec, device)
     with lock_run_folder(out):
-        classifier = train_and_save_classifier(out, data, trained.device, seed)
-        scores = score_at_each_weight(trained, data, classifier, plan, steps)
-        real = evaluate_real(classifier, data, n)
-        print_table(SCORE_COLUMNS, score_rows(ws, scores, real))
+        print("\n".join(real.sentences()), flush=True)
+        classifier = train_and_save_classifier(out, real.training, trained.device, seed)
+        scores = [s for s, _ in score_at_each_weight(trained, real, classifier, plan, steps)]
+        of_real = evaluate_real(classifier, real.compared, real.unseen_by(classifier), n)
+        print_table(SCORE_COLUMNS, score_rows(ws, scores, of_real))
         metrics = {
-            "real": asdict(real),
+            "real": asdict(of_real),
+            "compared_with": real.describe(),
             "scores": [{"w": w, **asdict(s)} for w, s in zip(ws, scores, strict=True)],
             "sampling": {"options": str(options), "steps": steps, "seed": seed, "samples": n},
             "classifier": describe_classifier(classifier, seed),
@@ -86,9 +87,10 @@ def load_and_check(
     path: Path,
     plan: ScoringPlan,
     data_spec: str,
+    real_spec: str,
     device: str,
-) -> tuple[Checkpoint, Dataset]:
-    """Load the model and the data it was trained on.
+) -> tuple[Checkpoint, RealImages]:
+    """Load the model, the data it was trained on, and held-out images if there are any.
 
     Everything that can be refused is refused here, before any work and before `out` exists.
     """
@@ -102,16 +104,15 @@ def load_and_check(
     trained = load(path, Ranks().device(device))
     for steps in plan.steps:
         plan.options.make_table(trained.schedule, steps, trained.config.prediction)
-    data = load_training_data(path, trained, data_spec)
-    fewest = MIN_SAMPLES_PER_CLASS * data.num_classes
+    real = load_real_images(path, trained, data_spec, real_spec)
+    fewest = MIN_SAMPLES_PER_CLASS * real.training.num_classes
     if not fewest <= plan.n <= MAX_SAMPLES:
         raise UsageError(
             f"--n {plan.n} is outside {fewest}..{MAX_SAMPLES}; choose at least "
             f"{MIN_SAMPLES_PER_CLASS} samples per class."
         )
-    check_images(data, MIN_IMAGES_PER_CLASS)
     check_writable(out)
-    return trained, data
+    return trained, real
 
 
 def train_and_save_classifier(
@@ -121,7 +122,9 @@ def train_and_save_classifier(
     seed: int,
 ) -> Classifier:
     """Train a classifier of the real images on the CPU, save it, and move it to `device`."""
-    classifier = train_classifier(data, seed=seed)
+    total = classifiers.STEPS * classifiers.BATCH
+    with tqdm(total=total, desc="training the classifier", unit=" images", disable=None) as bar:
+        classifier = train_classifier(data, seed=seed, bar=bar)
     write_atomic(out / "classifier.safetensors", to_bytes(classifier.state_dict()))
     return classifier.to(device)
 
@@ -139,32 +142,34 @@ def describe_classifier(classifier: Classifier, seed: int) -> dict[str, object]:
 
 def score_at_each_weight(
     trained: Checkpoint,
-    data: Dataset,
+    real: RealImages,
     classifier: Classifier,
     plan: ScoringPlan,
     steps: int,
-) -> list[Scores]:
-    """Draw and score `plan.n` samples at each w, from the same noise."""
+) -> Iterator[tuple[Scores, Tensor]]:
+    """Draw and score `plan.n` samples at each w, from the same noise; yield scores and samples.
+
+    Sample i is of the scored class i mod K.
+    """
     table = plan.options.make_table(trained.schedule, steps, trained.config.prediction)
     rule = plan.options.make_rule()
-    y = torch.arange(plan.n, device=trained.device) % data.num_classes
-    scores = list[Scores]()
+    y = torch.arange(plan.n, device=trained.device) % real.compared.num_classes
+    labels_of_model = real.labels.to(trained.device)[y]
     label = f"p_uncond = {trained.config.p_uncond:g}, {steps} steps"
     total = plan.n * len(plan.ws)
     with tqdm(total=total, desc=label, unit=" images", disable=None) as bar:
         for w in plan.ws:
             x = draw(
                 trained.model,
-                y,
+                labels_of_model,
                 table,
-                data.shape,
+                trained.shape,
                 w=w,
                 seed=plan.seed,
                 rule=rule,
                 bar=bar,
             )
-            scores.append(evaluate(x, y, classifier, data))
-    return scores
+            yield evaluate(x, y, classifier, real.compared), x
 
 
 def score_rows(ws: Sequence[float], scores: Sequence[Scores], real: Scores) -> list[list[str]]:

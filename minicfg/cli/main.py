@@ -136,6 +136,10 @@ class Evaluate:
     data: str = ""
     """Where the training data are now. It is required if they were read from files; without this
     flag, only built-in data such as digits are loaded."""
+    real: str = ""
+    """Held-out images to compare samples with, of the same size and classes: idx:DIR, folder:DIR or
+    npz:FILE. Without this flag they are the t10k files beside those of idx:DIR, if they exist, and
+    otherwise the training images."""
     w: tuple[float, ...] = (0.0, 0.3, 1.0)
     """Guidance weights."""
     steps: int = 50
@@ -161,6 +165,7 @@ class Evaluate:
             seed=self.seed,
             options=self.options,
             data_spec=self.data,
+            real_spec=self.real,
             device=self.device,
         )
 
@@ -181,6 +186,10 @@ class Sweep:
     data: str = ""
     """Where the training data are now. It is required if they were read from files; without this
     flag, only built-in data such as digits are loaded."""
+    real: str = ""
+    """Held-out images to compare samples with, of the same size and classes: idx:DIR, folder:DIR or
+    npz:FILE. Without this flag they are the t10k files beside those of idx:DIR, if they exist, and
+    otherwise the training images."""
     w: str = "0:4:0.1"
     """from:to:step, or weights separated by commas: 0,0.3,1."""
     steps: tuple[int, ...] = (50,)
@@ -209,6 +218,7 @@ class Sweep:
             seed=self.seed,
             options=self.options,
             data_spec=self.data,
+            real_spec=self.real,
             device=self.device,
         )
 

@@ -12,18 +12,21 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.stats import entropy
 from torch import Tensor
+from tqdm import tqdm
 
 from minicfg.data import Dataset, split
 from minicfg.datasets.load import load_data
 from minicfg.errors import UsageError
 from minicfg.metrics import classifier as classifier_module
 from minicfg.metrics import evaluate as evaluate_module
+from minicfg.metrics import stratified
 from minicfg.metrics.classifier import Classifier, train_classifier
 from minicfg.metrics.evaluate import Scores, evaluate, evaluate_real
 from minicfg.metrics.frechet import frechet_distance
 from minicfg.metrics.inception_score import inception_score
 from minicfg.metrics.precision_recall import precision_recall
 from minicfg.metrics.spread import within_class_spread
+from minicfg.metrics.stratified import limit_size, stratified_part
 
 DIGITS = load_data("digits")
 K = 10
@@ -335,7 +338,7 @@ def test_values_beyond_one_are_clipped() -> None:
 
 
 def test_what_real_digits_score(classifier: Classifier) -> None:
-    scores = evaluate_real(classifier, DIGITS, 400)
+    scores = evaluate_real(classifier, DIGITS, classifier.held_out, 400)
     assert scores.accuracy == classifier.held_out_accuracy
     assert scores.frechet == scores.frechet_floor > 0
     assert scores.n == len(classifier.held_out)
@@ -363,6 +366,66 @@ def test_features_of_real_images_are_computed_once(
     few = replace(DIGITS, x=DIGITS.x[:900], y=DIGITS.y[:900])
     assert evaluate(x, y, classifier, few) != first
     assert sizes[3:] == [300, 900]
+
+
+# Parts of large data sets.
+
+
+def test_a_part_keeps_the_proportions_and_the_rare_class() -> None:
+    y = np.array([0] * 600 + [1] * 300 + [2] * 10)
+    part = stratified_part(y, 91, least=8)
+    counts = np.bincount(y[part])
+    assert abs(counts[0] - 60) <= 2 and abs(counts[1] - 30) <= 2
+    assert counts[2] == 8
+    assert len(np.unique(part)) == len(part)
+    np.testing.assert_array_equal(part, stratified_part(y, 91, least=8))
+    assert np.bincount(y[stratified_part(y, 91, least=20)])[2] == 10  # all that there are
+
+
+def test_a_small_data_set_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limit_size(DIGITS) is DIGITS
+    monkeypatch.setattr(stratified, "MAX_REAL_IMAGES", 400)
+    few = limit_size(DIGITS)
+    assert (len(few), few.name) == (400, "400 images of digits")
+    assert few.classes == DIGITS.classes
+
+
+def test_features_of_a_large_data_set_are_those_of_a_part(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither training nor scoring runs the classifier over more real images than the bound."""
+    monkeypatch.setattr(stratified, "MAX_REAL_IMAGES", 300)
+    sizes = list[int]()
+    run = classifier_module.features_and_log_probabilities
+
+    def counted(classifier: Classifier, x: Tensor) -> object:
+        sizes.append(len(x))
+        return run(classifier, x)
+
+    for module in (classifier_module, evaluate_module):
+        monkeypatch.setattr(module, "features_and_log_probabilities", counted)
+    evaluate_module._real_features.cache_clear()
+    trained = train_classifier(DIGITS, steps=1)
+    assert sizes == [300, 300] and len(trained.held_out) == 300
+    evaluate(DIGITS.x[:100], DIGITS.y[:100], classifier, DIGITS)
+    assert sizes[2:] == [100, 300]
+    evaluate_module._real_features.cache_clear()
+
+
+def test_a_rare_class_is_among_the_real_images_that_are_scored() -> None:
+    """A hundredth of the images is of it: 40 images in proportion would contain none or one."""
+    real = KnownLaw.draw(1000, seed=0)
+    rare = (real.y == 0) | (torch.arange(1000) < 20)
+    few = Dataset(real.x[rare], real.y[rare], real.classes, "rare")
+    assert evaluate_real(KnownLaw(), few, few, 40).accuracy == 1
+
+
+def test_training_a_classifier_moves_its_bar_on() -> None:
+    bar = tqdm(disable=True)
+    moves = list[int]()
+    bar.update = moves.append
+    train_classifier(DIGITS, steps=3, bar=bar)
+    assert moves == [128, 128, 128]
 
 
 def test_worse_digits_score_worse(classifier: Classifier) -> None:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from minicfg.cli import evaluate, report, sweep, training_data
+from minicfg.cli import evaluate, real_images, report, sweep, training_data
 from minicfg.cli.evaluate import run_evaluate
 from minicfg.cli.main import Evaluate, Sweep
 from minicfg.cli.options import SamplingOptions
+from minicfg.cli.real_images import load_real_images
 from minicfg.cli.sweep import findings, parse_weights, run_sweep
 from minicfg.cli.train import run_training
 from minicfg.cli.training_data import data_flag, load_training_data
 from minicfg.config import TrainConfig
+from minicfg.data import Dataset
 from minicfg.datasets.load import load_data
 from minicfg.errors import DataError, UsageError
 from minicfg.io.checkpoint import Checkpoint, load, load_state, save
+from minicfg.metrics import stratified
 from minicfg.metrics.evaluate import Scores
 
 
@@ -37,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
     train = evaluate.train_classifier
     monkeypatch.setattr(
-        evaluate, "train_classifier", lambda data, seed: train(data, seed=seed, steps=3)
+        evaluate, "train_classifier", lambda data, seed, bar: train(data, seed=seed, steps=3)
     )
 
 
@@ -153,7 +157,8 @@ def test_evaluate_scores_at_each_w_beside_real_images(
     assert about["sampling"]["options"] == "ddpm, rescale, phi 0.5, log SNR in -3..4"
     figures = {name for name in about["real"] if f"{name}_se" in about["real"]}
     assert figures == about["real"].keys() - {"n", "frechet_floor"} - {f"{f}_se" for f in figures}
-    lines = capsys.readouterr().out.splitlines()
+    said, *lines = capsys.readouterr().out.splitlines()
+    assert "with 1,797 training images (digits)" in said
     assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "real"]
     assert [line.count("+-") for line in lines[1:4]] == 3 * [len(figures)]
 
@@ -254,7 +259,7 @@ def _save_pictures(
     np.savez(file, x=x, y=y, classes=np.array(classes))
 
 
-ONE_W = {"ws": (0.0,), "steps": 2, "n": 12, "seed": 0, "options": SamplingOptions()}
+ONE_W: dict[str, Any] = {"ws": (0.0,), "steps": 2, "n": 12, "seed": 0, "options": SamplingOptions()}
 
 
 def test_data_that_moved_are_found_by_the_flag(own: Path, tmp_path: Path) -> None:
@@ -373,3 +378,156 @@ def test_a_model_of_other_data_is_refused(
     monkeypatch.setattr(training_data, "load_data", lambda *_: half)
     with pytest.raises(DataError, match="digits has 5 classes of"):
         run_evaluate(tmp_path, trained, ws=(0.0,), steps=2, n=60, seed=0, options=SamplingOptions())
+
+
+# The real images that samples are compared with.
+
+
+def test_without_held_out_images_the_training_images_are_compared(own: Path) -> None:
+    trained = load(own / "model")
+    real = load_real_images(own / "model", trained, f"npz:{own}/pictures.npz", "")
+    assert not real.is_held_out
+    assert real.training is real.compared is real.complete
+    (sentence,) = real.sentences()
+    assert "with 40 training images" in sentence and "name them by --real" in sentence
+    assert real.describe()["images"] == "training"
+
+
+def test_held_out_images_that_are_named_are_compared(own: Path, tmp_path: Path) -> None:
+    """The classifier is trained on the training images, and the file says which were compared."""
+    _save_pictures(tmp_path / "others.npz", seed=5, n=30)
+    specs = {"data_spec": f"npz:{own}/pictures.npz", "real_spec": f"npz:{tmp_path}/others.npz"}
+    trained = load(own / "model")
+    real = load_real_images(own / "model", trained, *specs.values())
+    assert real.is_held_out
+    assert (len(real.training), len(real.compared)) == (40, 30)
+    assert "with 30 held-out images" in real.sentences()[0]
+    assert run_evaluate(tmp_path / "out", own / "model", **ONE_W, **specs) == 0
+    written = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert written["compared_with"]["images"] == "held-out"
+    assert (written["compared_with"]["used"], written["real"]["n"]) == (30, 12)
+
+
+def test_held_out_images_beside_the_training_data_are_found(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_out = _random_images(5, (10, 10))
+    monkeypatch.setattr(real_images, "load_held_out", lambda *_: held_out)
+    trained = load(own / "model")
+    real = load_real_images(own / "model", trained, f"npz:{own}/pictures.npz", "")
+    assert real.compared is held_out
+
+
+def _random_images(seed: int, counts: tuple[int, ...], side: int = 8) -> Dataset:
+    """Random images with so many of class a, of class b, and so on."""
+    y = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    x = 2 * torch.rand(len(y), 1, side, side, generator=torch.Generator().manual_seed(seed)) - 1
+    return Dataset(x, y, tuple("abcdefgh"[: len(counts)]), "random")
+
+
+@pytest.mark.parametrize(
+    ("held_out", "said"),
+    [
+        (_random_images(5, (20, 20), side=9), r"2 classes of images \(1, 9, 9\), but .* 2 classes"),
+        (_random_images(5, (20, 20, 20)), "3 classes of images .* with the same class names"),
+        (None, "contains the training images themselves"),
+    ],
+    ids=["another size", "other classes", "the training images"],
+)
+def test_held_out_images_that_do_not_fit_are_refused(
+    held_out: Dataset | None, said: str, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = load(own / "model")
+    training = load_data(f"npz:{own}/pictures.npz")
+    monkeypatch.setattr(real_images, "load_data", lambda *_: held_out or training)
+    with pytest.raises(DataError, match=said):
+        load_real_images(own / "model", trained, f"npz:{own}/pictures.npz", "npz:others")
+
+
+@pytest.mark.parametrize(
+    ("training", "held_out", "scored", "needed"),
+    [
+        ((18, 17, 18, 2), None, [0, 2], "18 training images: b, d."),
+        ((18, 18, 18, 18), (8, 8, 7, 8), [0, 1, 3], "18 training images and 8 held-out images: c."),
+    ],
+)
+def test_rare_classes_are_named_and_not_scored(
+    training: tuple[int, ...],
+    held_out: tuple[int, ...] | None,
+    scored: list[int],
+    needed: str,
+    own: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    complete = _random_images(3, training)
+    others = _random_images(4, held_out) if held_out else None
+    monkeypatch.setattr(real_images, "load_training_data", lambda *_: complete)
+    monkeypatch.setattr(real_images, "load_held_out", lambda *_: others)
+    real = load_real_images(own / "model", load(own / "model"), "npz:x", "")
+    assert real.labels.tolist() == scored
+    names = tuple(complete.classes[label] for label in scored)
+    for source, part in ((complete, real.training), (others or complete, real.compared)):
+        assert part.classes == names
+        for k, label in enumerate(scored):
+            assert torch.equal(part.x[part.y == k], source.x[source.y == label])
+    assert real.sentences()[1].endswith(needed)
+    assert real.describe()["classes"] == names
+
+
+@pytest.mark.parametrize(
+    ("training", "held_out", "said"),
+    [
+        ((17, 2), None, "data has 2 of class 1: 18 or more"),
+        ((18, 2), (7, 9), "random has fewer than 8 held-out images of every class"),
+    ],
+)
+def test_data_without_a_class_to_score_are_refused(
+    training: tuple[int, ...],
+    held_out: tuple[int, ...] | None,
+    said: str,
+    own: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others = _random_images(4, held_out) if held_out else None
+    monkeypatch.setattr(real_images, "load_training_data", lambda *_: _random_images(3, training))
+    monkeypatch.setattr(real_images, "load_held_out", lambda *_: others)
+    with pytest.raises(UsageError, match=said):
+        load_real_images(own / "model", load(own / "model"), "npz:x", "")
+
+
+def test_samples_are_of_the_scored_classes(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model's labels are those of its own classes; the classifier's are 0, 1, ..."""
+    monkeypatch.setattr(
+        real_images, "load_training_data", lambda *_: _random_images(3, (20, 5, 20))
+    )
+    monkeypatch.setattr(real_images, "load_held_out", lambda *_: None)
+    seen = list[list[int]]()
+
+    def draw(model: object, y: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        seen.append(y.tolist())
+        return torch.rand(len(y), 1, 8, 8)
+
+    def score(x: torch.Tensor, y: torch.Tensor, *_: object) -> Scores:
+        seen.append(y.tolist())
+        return scores(0.5, 1.5)
+
+    monkeypatch.setattr(evaluate, "draw", draw)
+    monkeypatch.setattr(evaluate, "evaluate", score)
+    given: dict[str, Any] = {**ONE_W, "n": 8}
+    assert run_evaluate(tmp_path, own / "model", **given) == 0
+    assert seen == [[0, 2] * 4, [0, 1] * 4]
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["compared_with"]["classes"] == ["a", "c"]
+    assert written["compared_with"]["classes_not_scored"] == ["b"]
+
+
+def test_the_number_of_images_that_are_used_is_said(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stratified, "MAX_REAL_IMAGES", 20)
+    trained = load(own / "model")
+    real = load_real_images(own / "model", trained, f"npz:{own}/pictures.npz", "")
+    assert "with 20 of 40 training images" in real.sentences()[0]
+    assert (real.describe()["used"], real.describe()["of"]) == (20, 40)
