@@ -11,10 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 from tqdm import tqdm
 
+from minicfg.cli.copies import distances_of_real_images, ratio_and_picture, ratio_sentence
 from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
 from minicfg.cli.real_images import RealImages, load_real_images
 from minicfg.cli.run_folder import lock_run_folder
@@ -27,6 +29,7 @@ from minicfg.io.checkpoint import Checkpoint, load
 from minicfg.metrics import classifier as classifiers
 from minicfg.metrics.classifier import Classifier, train_classifier
 from minicfg.metrics.evaluate import MIN_SAMPLES_PER_CLASS, Scores, evaluate, evaluate_real
+from minicfg.viz import plots
 from minicfg.viz.page import SCORE_COLUMNS, print_table, score_row
 
 
@@ -57,7 +60,10 @@ def run_evaluate(
     real_spec: str = "",
     device: str = "cpu",
 ) -> int:
-    """Score a model at each w beside real images; write `metrics.json` and the classifier.
+    """Score a model at each w beside real images.
+
+    Writes `metrics.json`, the classifier, and `nearest.png`, which shows samples at the first w and
+    the training image that is nearest to each.
 
     `data_spec` names where the training data are now, and `real_spec` names held-out images. Each
     is "" if its flag is not given.
@@ -67,17 +73,32 @@ def run_evaluate(
     with lock_run_folder(out):
         print("\n".join(real.sentences()), flush=True)
         classifier = train_and_save_classifier(out, real.training, trained.device, seed)
-        scores = [s for s, _ in score_at_each_weight(trained, real, classifier, plan, steps)]
+        distances_of_real = distances_of_real_images(real)
+        scores = list[Scores]()
+        ratios = list[float | None]()
+        pictures = list[Figure]()
+        scored = score_at_each_weight(trained, real, classifier, plan, steps)
+        for w, (s, x) in zip(ws, scored, strict=True):
+            y = sample_labels(n, real)
+            ratio, picture = ratio_and_picture(w, x, y, real, distances_of_real)
+            scores.append(s)
+            ratios.append(ratio)
+            pictures.append(picture)
         of_real = evaluate_real(classifier, real.compared, real.unseen_by(classifier), n)
         print_table(SCORE_COLUMNS, score_rows(ws, scores, of_real))
+        print(ratio_sentence(ws, ratios, real))
         metrics = {
             "real": asdict(of_real),
             "compared_with": real.describe(),
-            "scores": [{"w": w, **asdict(s)} for w, s in zip(ws, scores, strict=True)],
+            "scores": [
+                {"w": w, **asdict(s), "distance_ratio": ratio}
+                for w, s, ratio in zip(ws, scores, ratios, strict=True)
+            ],
             "sampling": {"options": str(options), "steps": steps, "seed": seed, "samples": n},
             "classifier": describe_classifier(classifier, seed),
         }
         write_atomic(out / "metrics.json", f"{json.dumps(metrics, indent=1)}\n".encode())
+        plots.save_figure(pictures[0], out / "nearest.png")
     print(out / "metrics.json")
     return 0
 
@@ -149,11 +170,11 @@ def score_at_each_weight(
 ) -> Iterator[tuple[Scores, Tensor]]:
     """Draw and score `plan.n` samples at each w, from the same noise; yield scores and samples.
 
-    Sample i is of the scored class i mod K.
+    The labels of the samples are those of `sample_labels`.
     """
     table = plan.options.make_table(trained.schedule, steps, trained.config.prediction)
     rule = plan.options.make_rule()
-    y = torch.arange(plan.n, device=trained.device) % real.compared.num_classes
+    y = sample_labels(plan.n, real).to(trained.device)
     labels_of_model = real.labels.to(trained.device)[y]
     label = f"p_uncond = {trained.config.p_uncond:g}, {steps} steps"
     total = plan.n * len(plan.ws)
@@ -170,6 +191,11 @@ def score_at_each_weight(
                 bar=bar,
             )
             yield evaluate(x, y, classifier, real.compared), x
+
+
+def sample_labels(n: int, real: RealImages) -> Tensor:
+    """The labels of `n` samples among the K scored classes: sample i is of class i mod K."""
+    return torch.arange(n) % real.compared.num_classes
 
 
 def score_rows(ws: Sequence[float], scores: Sequence[Scores], real: Scores) -> list[list[str]]:

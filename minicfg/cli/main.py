@@ -132,7 +132,8 @@ class Evaluate:
     checkpoint: tyro.conf.Positional[Path]
     """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
     out: Path
-    """Folder for metrics.json and the classifier that scores, classifier.safetensors."""
+    """Folder for metrics.json, for nearest.png, which shows samples and the training images nearest
+    to them, and for the classifier that scores, classifier.safetensors."""
     data: str = ""
     """Where the training data are now. It is required if they were read from files; without this
     flag, only built-in data such as digits are loaded."""

@@ -19,11 +19,12 @@ from minicfg.datasets.load import load_data
 from minicfg.errors import UsageError
 from minicfg.metrics import classifier as classifier_module
 from minicfg.metrics import evaluate as evaluate_module
-from minicfg.metrics import stratified
+from minicfg.metrics import nearest, stratified
 from minicfg.metrics.classifier import Classifier, train_classifier
 from minicfg.metrics.evaluate import Scores, evaluate, evaluate_real
 from minicfg.metrics.frechet import frechet_distance
 from minicfg.metrics.inception_score import inception_score
+from minicfg.metrics.nearest import distance_ratio, nearest_images
 from minicfg.metrics.precision_recall import precision_recall
 from minicfg.metrics.spread import within_class_spread
 from minicfg.metrics.stratified import limit_size, stratified_part
@@ -420,10 +421,10 @@ def test_a_rare_class_is_among_the_real_images_that_are_scored() -> None:
     assert evaluate_real(KnownLaw(), few, few, 40).accuracy == 1
 
 
-def test_training_a_classifier_moves_its_bar_on() -> None:
+def test_training_a_classifier_moves_its_bar_on(monkeypatch: pytest.MonkeyPatch) -> None:
     bar = tqdm(disable=True)
     moves = list[int]()
-    bar.update = moves.append
+    monkeypatch.setattr(bar, "update", moves.append)
     train_classifier(DIGITS, steps=3, bar=bar)
     assert moves == [128, 128, 128]
 
@@ -437,6 +438,59 @@ def test_worse_digits_score_worse(classifier: Classifier) -> None:
     assert good.inception_score > bad.inception_score + 0.5
     assert good.frechet < good.frechet_floor  # real images, partly the very same: learnt by heart
     assert bad.frechet > 5 * bad.frechet_floor
+
+
+# The nearest training image.
+
+
+def test_nearest_image_is_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts of 10, of which the last is smaller."""
+    monkeypatch.setattr(nearest, "PART", 10)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(7, 2, 3, 3, generator=generator)
+    images = torch.randn(33, 2, 3, 3, generator=generator)
+    x[0] = images[32] + 0.1
+    distance, index = nearest_images(x, images)
+    table = (x[:, None] - images).flatten(2).norm(dim=2)
+    torch.testing.assert_close(distance, table.min(1).values)
+    assert torch.equal(index, table.argmin(1))
+    assert index[0] == 32 and bool((index < 10).any())  # the parts are all compared
+
+
+def test_a_copy_has_distance_nothing() -> None:
+    """Exactly: a product of large vectors is not rounded to a distance above 0."""
+    distance, index = nearest_images(DIGITS.x[40:44], DIGITS.x)
+    assert distance.tolist() == [0, 0, 0, 0]
+    assert index.tolist() == [40, 41, 42, 43]
+
+
+def test_an_image_itself_is_left_out() -> None:
+    some = torch.tensor([3, 1500, 1796])
+    distance, index = nearest_images(DIGITS.x[some], DIGITS.x, skip=some)
+    table = torch.cdist(DIGITS.x[some].flatten(1).double(), DIGITS.x.flatten(1).double())
+    table[torch.arange(3), some] = torch.inf
+    assert torch.equal(index, table.argmin(1))
+    torch.testing.assert_close(distance.double(), table.min(1).values, rtol=1e-6, atol=0)
+
+
+def test_distance_ratio_compares_within_a_class() -> None:
+    """Distances 1 and 3 where 2 is typical, and 30 where 10 is: ratios 0.5, 1.5 and 3."""
+    real = torch.tensor([2.0, 1.0, 9.0, 10.0, 10.0, 10.0])
+    real_y = torch.tensor([0, 0, 0, 1, 1, 1])
+    distances = torch.tensor([1.0, 3.0, 30.0])
+    assert distance_ratio(distances, torch.tensor([0, 0, 1]), real, real_y) == 1.5
+
+
+def test_distance_ratio_of_copies_and_of_real_images() -> None:
+    """Real images are as far from the others as real images are; copies are at distance 0."""
+    some = torch.arange(0, 1797, 2)
+    others = torch.arange(1, 1797, 2)
+    of_real = nearest_images(DIGITS.x[some], DIGITS.x, some)[0], DIGITS.y[some]
+    as_real, _ = nearest_images(DIGITS.x[others], DIGITS.x, others)
+    assert distance_ratio(as_real, DIGITS.y[others], *of_real) == pytest.approx(1, abs=0.05)
+    copies, _ = nearest_images(DIGITS.x[others], DIGITS.x)
+    assert distance_ratio(copies, DIGITS.y[others], *of_real) == 0
+    assert distance_ratio(copies, DIGITS.y[others], 0 * of_real[0], of_real[1]) is None
 
 
 # Refusals.
@@ -484,6 +538,17 @@ def test_evaluate_refuses_another_data_sets_classifier() -> None:
         (lambda: inception_score(np.zeros((0, 2))), r"log_probabilities, \(0, 2\)"),
         (lambda: within_class_spread(np.zeros((3, 2)), np.zeros(2, int)), r"y, \(2,\)"),
         (lambda: within_class_spread(np.zeros((3, 2)), np.array([0, 0, 1])), "fewer than 2"),
+        (lambda: nearest_images(DIGITS.x, REAL.x), r"images \(2000, 1, 3, 3\): pass images of one"),
+        (
+            lambda: nearest_images(REAL.x[:1], REAL.x[:1], torch.tensor([0])),
+            "at least one that is not left out",
+        ),
+        (
+            lambda: distance_ratio(
+                torch.ones(1), torch.ones(1).long(), torch.ones(1), 0 * LABELS[:1]
+            ),
+            "real_y has no label 1",
+        ),
         (lambda: train_classifier(REAL), "8x8 or more"),
         (lambda: train_classifier(DIGITS, steps=0), "steps = 0"),
         (

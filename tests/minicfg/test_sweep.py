@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from minicfg.cli import evaluate, real_images, report, sweep, training_data
+from minicfg.cli import copies, evaluate, real_images, report, sweep, training_data
 from minicfg.cli.evaluate import run_evaluate
 from minicfg.cli.main import Evaluate, Sweep
 from minicfg.cli.options import SamplingOptions
-from minicfg.cli.real_images import load_real_images
+from minicfg.cli.real_images import RealImages, load_real_images
 from minicfg.cli.sweep import findings, parse_weights, run_sweep
 from minicfg.cli.train import run_training
 from minicfg.cli.training_data import data_flag, load_training_data
@@ -396,7 +397,10 @@ def test_without_held_out_images_the_training_images_are_compared(own: Path) -> 
 def test_held_out_images_that_are_named_are_compared(own: Path, tmp_path: Path) -> None:
     """The classifier is trained on the training images, and the file says which were compared."""
     _save_pictures(tmp_path / "others.npz", seed=5, n=30)
-    specs = {"data_spec": f"npz:{own}/pictures.npz", "real_spec": f"npz:{tmp_path}/others.npz"}
+    specs: dict[str, Any] = {
+        "data_spec": f"npz:{own}/pictures.npz",
+        "real_spec": f"npz:{tmp_path}/others.npz",
+    }
     trained = load(own / "model")
     real = load_real_images(own / "model", trained, *specs.values())
     assert real.is_held_out
@@ -531,3 +535,61 @@ def test_the_number_of_images_that_are_used_is_said(
     real = load_real_images(own / "model", trained, f"npz:{own}/pictures.npz", "")
     assert "with 20 of 40 training images" in real.sentences()[0]
     assert (real.describe()["used"], real.describe()["of"]) == (20, 40)
+
+
+# Copies of training images.
+
+
+def test_a_model_that_copies_is_found(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At w = 0 the samples are training images, and at w = 1 others of the same distribution."""
+    training = _random_images(3, (40, 40))
+    monkeypatch.setattr(real_images, "load_training_data", lambda *_: training)
+    monkeypatch.setattr(real_images, "load_held_out", lambda *_: None)
+    copied = torch.stack([training.x[:6], training.x[40:46]], dim=1).flatten(0, 1)
+    others = _random_images(4, (12,)).x
+    monkeypatch.setattr(evaluate, "draw", lambda *_, w, **__: copied if w == 0 else others)
+    given: dict[str, Any] = {**ONE_W, "ws": (0.0, 1.0)}
+    assert run_evaluate(tmp_path, own / "model", **given) == 0
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    of_copies, of_others = (score["distance_ratio"] for score in written["scores"])
+    assert of_copies == 0
+    assert of_others == pytest.approx(1, abs=0.1)
+    said = capsys.readouterr().out
+    assert "from a training image to the nearest other one" in said
+    assert f"is 0.00 at w = 0, {of_others:.2f} at w = 1. Near 0 the samples are copies" in said
+    with Image.open(tmp_path / "nearest.png") as picture:
+        assert picture.width > 8 * 90  # eight pairs, each image enlarged
+
+
+def test_nearest_images_stand_below_the_samples(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture has two rows: samples, and the training images; the labels name the classes."""
+    training = _random_images(3, (20, 20))
+    real = RealImages(training, training, training, torch.tensor([0, 1]))
+    seen = list[Any]()
+    monkeypatch.setattr(copies.plots, "image_grid", lambda *given: seen.extend(given))
+    y = torch.tensor([1, 0])
+    x = training.x[[30, 5]] + 0.01
+    copies.ratio_and_picture(2.0, x, y, real, copies.distances_of_real_images(real))
+    cells, rows, columns, title = seen
+    assert torch.equal(cells[0], x)
+    assert torch.equal(cells[1], training.x[[30, 5]])
+    assert (rows, columns) == (["sample", "nearest"], ["b", "a"])
+    assert title.startswith("w = 2: samples, and the training image nearest to each")
+
+
+def test_distances_of_held_out_images_leave_none_out() -> None:
+    """A held-out image that is a training image too has distance 0; beside itself it has not."""
+    training = _random_images(3, (20, 20))
+    held_out = _random_images(3, (20, 20))
+    labels = torch.tensor([0, 1])
+    of_copies, _ = copies.distances_of_real_images(RealImages(training, training, held_out, labels))
+    assert of_copies.tolist() == [0] * 40
+    real = RealImages(training, training, training, labels)
+    of_training, y = copies.distances_of_real_images(real)
+    assert bool((of_training > 0).all()) and y.tolist() == [0] * 20 + [1] * 20
+    assert "It cannot be said" in copies.ratio_sentence((0.0,), (None,), real)
+    assert "from a held-out image" in copies.ratio_sentence(
+        (0.0,), (1.0,), RealImages(training, training, held_out, labels)
+    )
