@@ -20,6 +20,7 @@ import torch
 from minicfg.cli.evaluate import (
     ScoringPlan,
     describe_classifier,
+    floor_remark,
     load_and_check,
     score_at_each_weight,
     score_rows,
@@ -205,6 +206,10 @@ def _write_results(
     of_real = evaluate_real(classifier, real.compared, real.unseen_by(classifier), plan.n)
     _print_table_in_papers_layout(plan.ws, scores)
     sentences = findings(plan.ws, scores)
+    for name, of_variant in scores.items():
+        remark = floor_remark(plan.ws, of_variant, is_held_out=real.is_held_out)
+        if remark:
+            sentences.append(f"{name}: {remark}")
     print("\n".join(sentences))
     results = {
         "ws": list(plan.ws),

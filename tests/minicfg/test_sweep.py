@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 from minicfg.cli import copies, evaluate, real_images, report, sweep, training_data
-from minicfg.cli.evaluate import run_evaluate
+from minicfg.cli.evaluate import floor_remark, run_evaluate
 from minicfg.cli.main import Evaluate, Sweep
 from minicfg.cli.options import SamplingOptions
 from minicfg.cli.real_images import RealImages, load_real_images
@@ -593,3 +594,48 @@ def test_distances_of_held_out_images_leave_none_out() -> None:
     assert "from a held-out image" in copies.ratio_sentence(
         (0.0,), (1.0,), RealImages(training, training, held_out, labels)
     )
+
+
+# A Frechet distance below its floor, which is 0.1 here, with a standard error of 0.01.
+
+
+@pytest.mark.parametrize(
+    ("distances", "is_held_out", "said"),
+    [
+        ((0.1, 0.2), False, ""),
+        ((0.09, 0.081, 0.2), False, "At w = 0, 0.3 .* within two standard errors, so it may be"),
+        ((0.09, 0.07, 0.2), False, "At w = 0, 0.3 .* At w = 0.3 the .*: a sign .* has copied its"),
+        ((0.09, 0.07, 0.2), True, "At w = 0.3 the .*; check that no held-out image is a training"),
+    ],
+)
+def test_a_distance_below_its_floor_is_explained(
+    distances: tuple[float, ...], is_held_out: bool, said: str
+) -> None:
+    remark = floor_remark(
+        WS[: len(distances)], [scores(d, 9.0) for d in distances], is_held_out=is_held_out
+    )
+    assert bool(remark) == bool(said)
+    assert re.search(said, remark), remark
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sweep"])
+def test_the_remark_on_the_floor_is_printed(
+    command: str,
+    own: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The sweep's is among the findings, which its page and `sweep.json` contain."""
+    monkeypatch.setattr(evaluate, "draw", lambda *_, **__: _random_images(3, (12,)).x)
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_: scores(0.05, 1.5))
+    given: dict[str, Any] = {**ONE_W, "data_spec": f"npz:{own}/pictures.npz"}
+    if command == "evaluate":
+        assert run_evaluate(tmp_path, own / "model", **given) == 0
+    else:
+        monkeypatch.setattr(sweep, "draw", lambda *_, **__: _random_images(3, (16,)).x)
+        given |= {"steps": (2,), "p_uncond": ()}
+        assert run_sweep(tmp_path, own / "model", **given) == 0
+        assert "has copied its training" in (tmp_path / "sweep.json").read_text()
+        assert "has copied its training" in (tmp_path / "report.html").read_text()
+    assert "a sign that the model has copied its training images" in capsys.readouterr().out
