@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from minicfg.metrics.evaluate import evaluate
     from minicfg.sampling import sample, sample_steps
     from minicfg.schedule import Schedule
-    from minicfg.training import train
+    from minicfg.training import train, train_steps
     from minicfg.unet import UNet
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "save",
     "solvers",
     "train",
+    "train_steps",
 ]
 
 __version__ = "0.1.0"
@@ -56,6 +57,7 @@ _HOME = {
     "sample_steps": "sampling",
     "save": "io.checkpoint",
     "train": "training",
+    "train_steps": "training",
 }
 
 

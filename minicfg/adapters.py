@@ -1,4 +1,4 @@
-"""Adapters: a network and a noise schedule of diffusers, and autoguidance by two models.
+"""Adapters: diffusers' networks and schedules, autoguidance, and several weights at once.
 
 Diffusers counts the noised steps from 0, so its time index is our `t` minus 1, and clean data (our
 t = 0) has no index there. This module does not import diffusers: it is given the network itself.
@@ -6,15 +6,17 @@ t = 0) has no index there. This module does not import diffusers: it is given th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from minicfg.conditions import Condition, batch_size, each_part, null_condition, parts_of
 from minicfg.errors import UsageError
-from minicfg.sampling import Denoiser
+from minicfg.guidance import check_w
+from minicfg.sampling import Denoiser, joined
 from minicfg.schedule import Schedule
 from minicfg.solvers import Prediction
 
@@ -47,26 +49,26 @@ class DiffusersUNet:
 
 @dataclass(frozen=True, eq=False)
 class Autoguided:
-    """Autoguidance: the null output is replaced by a worse model's output for the same labels.
+    """Autoguidance: the null output is replaced by a worse model's output for the same condition.
 
     Karras et al. 2024, arXiv:2406.02507, `good + w (good - bad)`, with any solver and any rule;
     step 17 of the course.
 
     Attributes:
         good: the model to sample from.
-        bad: a model with larger errors, of the same classes and prediction.
-        y: the labels that are passed to `sample`.
+        bad: a model with larger errors, of the same conditions and prediction.
+        y: the labels, or another condition, that are passed to `sample`.
     """
 
     good: Denoiser
     bad: Denoiser
-    y: Int[Tensor, " B"]
+    y: Condition
 
     def __post_init__(self) -> None:
         """Refuse two models of different classes or predictions."""
         for name in ("num_classes", "prediction"):
-            good = getattr(self.good, name)
-            bad = getattr(self.bad, name)
+            good = getattr(self.good, name, None)
+            bad = getattr(self.bad, name, None)
             if good != bad:
                 raise UsageError(
                     f"bad has {name} = {bad!r} and good has {name} = {good!r}; pass two models "
@@ -74,34 +76,91 @@ class Autoguided:
                 )
 
     @property
-    def num_classes(self) -> int:
-        """K, the number of classes of both models."""
-        return self.good.num_classes
-
-    @property
     def prediction(self) -> Prediction:
         """What both models predict."""
         return self.good.prediction
 
-    def __call__(
-        self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
-    ) -> Float[Tensor, "B *D"]:
-        """The output of `good`, and in the null half that of `bad` for the labels `self.y`."""
-        n = len(self.y)
-        if not y.is_cuda or not torch.cuda.is_current_stream_capturing():
-            self._check_labels(y)
-        out = self.good(xt[:n], t[:n], y[:n])
-        return out if len(y) == n else torch.cat([out, self.bad(xt[n:], t[n:], self.y)])
+    def null(self, y: Condition) -> Condition:
+        """The null condition of `good`, which marks the half that `bad` computes."""
+        return null_condition(self.good, y)
 
-    def _check_labels(self, y: Tensor) -> None:
-        """Refuse labels other than those of the attribute `y`, alone or followed by null labels."""
-        n = len(self.y)
-        null = torch.full_like(self.y, self.num_classes)
-        if not any(torch.equal(y, labels) for labels in (self.y, torch.cat([self.y, null]))):
+    def __call__(
+        self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Condition
+    ) -> Float[Tensor, "B *D"]:
+        """The output of `good`, and in the null half that of `bad`, for the condition `self.y`."""
+        if not xt.is_cuda or not torch.cuda.is_current_stream_capturing():
+            self._check_condition(y)
+        n = batch_size(self.y)
+        out = self.good(xt[:n], t[:n], self.y)
+        return out if len(xt) == n else torch.cat([out, self.bad(xt[n:], t[n:], self.y)])
+
+    def _check_condition(self, y: Condition) -> None:
+        """Refuse a condition that is not the attribute `y`, alone or followed by the null."""
+        both = each_part(joined, self.y, self.null(self.y))
+        for allowed in (self.y, both):
+            pairs = list(zip(parts_of(y), parts_of(allowed), strict=False))
+            if len(pairs) == len(parts_of(y)) and all(torch.equal(a, b) for a, b in pairs):
+                return
+        raise UsageError(
+            f"y has {batch_size(y)} labels, which are not the {batch_size(self.y)} labels of "
+            "Autoguided; pass the same labels to Autoguided and to sample"
+        )
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Guidance with one weight per attribute, for a model whose condition is a tuple.
+
+        out = null + sum over i of (1 + w_i) (out_i - null)
+
+    `out_i` is the output for attribute i alone, with the null in place of the others, and `null`
+    the output for no attribute (Liu et al. 2022, arXiv:2206.01714, sec. 3.2, with `1 + w_i` for
+    their weight). The model must have been trained with the attributes dropped separately
+    (`TrainConfig.drop_separately`). Pass w = 0 to `sample`: the weights stand here. Each step
+    evaluates the model once, on a batch of n + 1 parts for n attributes.
+
+    Attributes:
+        model: a denoiser whose condition is a tuple, with a method `null`.
+        weights: w_i, one finite number per attribute; -1 leaves an attribute out.
+    """
+
+    model: Any
+    weights: Sequence[float]
+
+    def __post_init__(self) -> None:
+        """Refuse weights that are not finite numbers."""
+        for w in self.weights:
+            check_w(w)
+
+    @property
+    def prediction(self) -> Prediction:
+        """What the model predicts."""
+        return self.model.prediction
+
+    def null(self, y: Condition) -> Condition:
+        """The null condition of the model."""
+        return null_condition(self.model, y)
+
+    def __call__(
+        self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Condition
+    ) -> Float[Tensor, "B *D"]:
+        """The composed output for the tuple `y`."""
+        n = len(self.weights)
+        if isinstance(y, Tensor) or len(y) != n:
             raise UsageError(
-                f"y has {len(y)} labels, which are not the {n} labels of Autoguided; pass the same "
-                "labels to Autoguided and to sample"
+                f"y has {len(parts_of(y))} attributes, but there are {n} weights; pass a tuple of "
+                "one tensor per weight"
             )
+        null = parts_of(self.null(y))
+        # Attribute i alone is the null condition with part i of y; the last copy is the null.
+        alone = [tuple(y[j] if i == j else null[j] for j in range(n)) for i in range(n)]
+        batch = tuple(torch.cat(copies) for copies in zip(*alone, null, strict=True))
+        out = self.model(xt.repeat(n + 1, *[1] * (xt.ndim - 1)), t.repeat(n + 1), batch)
+        *out_alone, out_null = out.chunk(n + 1)
+        composed = out_null
+        for w, out_i in zip(self.weights, out_alone, strict=True):
+            composed = composed + (1 + w) * (out_i - out_null)
+        return composed
 
 
 def schedule_from_diffusers(config: Mapping[str, Any]) -> Schedule:

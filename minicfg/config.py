@@ -74,6 +74,9 @@ class TrainConfig:
     """Number of images per step, over all processes."""
     p_uncond: float = 0.1
     """Probability, 0..1, that the label of an image is replaced by the null label."""
+    drop_separately: bool = False
+    """For a condition of several tensors: drop each with probability p_uncond by itself, not all
+    together. Then all n are dropped together with probability p_uncond^n."""
     lr: float = 3e-3
     """Largest learning rate. The rate rises from 0 to it and falls to 0 again, in half cosines."""
     warmup: float = 0.15
@@ -114,10 +117,21 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check every setting, then the settings that depend on each other."""
-        levels = len(self.multipliers)
         check_choice("schedule", self.schedule, ScheduleName)
         check_choice("precision", self.precision, Precision)
         check_choice("prediction", self.prediction, Prediction)
+        for name in ("zero_snr", "continuous", "drop_separately", "checkpointing", "compile"):
+            _check_bool(name, getattr(self, name))
+        if not isinstance(self.data, str):
+            raise UsageError(
+                f"data = {self.data!r} has type {type(self.data).__name__}: use text, such as "
+                "'digits'"
+            )
+        for name in ("multipliers", "attention"):
+            if not isinstance(getattr(self, name), tuple):
+                raise UsageError(
+                    f"{name} = {getattr(self, name)!r} is not a tuple: use a tuple of integers"
+                )
         _check_integer("size", self.size, 1, 1024)
         _check_integer("T", self.T, 1, 10_000)
         _check_integer("steps", self.steps, 1, 2**32 - 1)
@@ -135,6 +149,7 @@ class TrainConfig:
                 f"width = {self.width} is not divisible by 8, the size of a normalised group of "
                 "channels: use a multiple of 8"
             )
+        levels = len(self.multipliers)
         if not 1 <= levels <= 6:
             raise UsageError(
                 f"multipliers = {self.multipliers} describes {levels} levels: use 1..6 levels"
@@ -165,6 +180,12 @@ def check_choice(name: str, value: object, choices: Any) -> None:
     if value not in allowed:
         listed = ", ".join(allowed[:-1]) + f" or {allowed[-1]}"
         raise UsageError(f"{name} = {value!r} is unknown: use {listed}")
+
+
+def _check_bool(name: str, value: object) -> None:
+    """Raise a UsageError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} = {value!r} has type {type(value).__name__}: use True or False")
 
 
 def _check_integer(name: str, value: object, low: int, high: int) -> None:

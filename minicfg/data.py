@@ -1,4 +1,4 @@
-"""Labelled images: the `Dataset` type, its split into two parts, and its order in each epoch."""
+"""Data to train on: the `Dataset` type, its split in two parts, and its order in each epoch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kernels import philox
+from minicfg.conditions import Condition, batch_size, check_condition, each_part, parts_of
 from minicfg.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -19,46 +20,75 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with one label each.
+    """Samples, each with a label or another condition.
 
     Args:
-        x: images, float32 in [-1, 1].
-        y: labels, int64 in 0..K-1.
-        classes: the names of the K classes, all different.
+        x: float32 samples with the batch as first dimension. Images are (N, C, H, W) in [-1, 1].
+        y: labels, int64 in 0..K-1; or another condition, a tensor or a tuple of tensors, with one
+            row per sample (`minicfg.conditions`).
+        classes: the names of the K classes, all different; empty if `y` is not a label.
         name: the name of the data set, for titles and error messages.
 
     Raises:
         DataError: if the parts do not fit together, or a value is out of range.
     """
 
-    x: Float[Tensor, "N C H W"]
-    y: Int[Tensor, " N"]
-    classes: tuple[str, ...]
-    name: str
+    x: Float[Tensor, "N *D"]
+    y: Condition
+    classes: tuple[str, ...] = ()
+    name: str = "data"
 
     def __post_init__(self) -> None:
         """Check what would otherwise train wrongly without an error."""
+        self._check_samples()
+        labels = isinstance(self.y, Tensor) and self.y.dtype == torch.int64 and self.y.ndim == 1
+        if self.classes or labels:
+            self._check_labels()
+            return
+        try:
+            check_condition("y", self.y)
+        except UsageError as error:
+            raise DataError(f"{self.name}: {error}") from None
+        if batch_size(self.y) != len(self.x):
+            raise DataError(
+                f"{self.name}: y is a condition for {batch_size(self.y)} samples, but x has "
+                f"{len(self.x)}: pass one row per sample"
+            )
+
+    def _check_samples(self) -> None:
         x = self.x
-        y = self.y
-        K = len(self.classes)
-        if x.dtype != torch.float32 or x.ndim != 4 or 0 in x.shape:
+        if not isinstance(x, Tensor):
             raise DataError(
-                f"{self.name}: x is {x.dtype} {tuple(x.shape)}: pass float32 (N, C, H, W) with no "
-                "size 0"
+                f"{self.name}: x is a {type(x).__name__}: pass a tensor, torch.as_tensor(x)"
             )
-        if y.dtype != torch.int64 or y.shape != x.shape[:1]:
+        if x.dtype != torch.float32 or x.ndim < 2 or 0 in x.shape:
             raise DataError(
-                f"{self.name}: y is {y.dtype} {tuple(y.shape)}: pass int64 ({len(x)},), one label "
-                "per image"
+                f"{self.name}: x is {x.dtype} {tuple(x.shape)}: pass float32 (N, C, H, W), or "
+                "(N, ...) for samples that are not images, with no size 0"
             )
+        are_images = x.ndim == 4
         # A comparison with NaN is false, so a NaN is refused too.
-        if not bool(((x >= -1) & (x <= 1)).all()):
+        if are_images and not bool(((x >= -1) & (x <= 1)).all()):
             raise DataError(
-                f"{self.name}: x holds {x.min():.6g}..{x.max():.6g}: scale the images to finite "
+                f"{self.name}: x holds {x.min():.9g}..{x.max():.9g}: scale the images to finite "
                 "values in -1..1"
             )
+        if not bool(x.isfinite().all()):
+            raise DataError(f"{self.name}: x holds values that are not finite: remove them")
+
+    def _check_labels(self) -> None:
+        y = self.y
+        K = len(self.classes)
+        if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != self.x.shape[:1]:
+            found = f"{y.dtype} {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+            raise DataError(
+                f"{self.name}: y is {found}: pass int64 ({len(self.x)},), one label per sample"
+            )
         if K == 0:
-            raise DataError(f"{self.name}: classes = () has no name: pass one name per class")
+            raise DataError(
+                f"{self.name}: classes = () has no name: pass one name per class, for example "
+                f"classes=tuple(map(str, range({int(y.max()) + 1})))"
+            )
         if len(set(self.classes)) < K:
             raise DataError(
                 f"{self.name}: classes = {self.classes} has a name twice: make all names different"
@@ -80,22 +110,36 @@ class Dataset:
         return len(self.x)
 
     @property
+    def labels(self) -> Int[Tensor, " N"]:
+        """The labels, for what works on labelled data only.
+
+        Raises:
+            UsageError: if `y` is another condition.
+        """
+        if not self.classes or not isinstance(self.y, Tensor):
+            raise UsageError(
+                f"{self.name} has no classes: pass a data set with one label per sample"
+            )
+        return self.y
+
+    @property
     def num_classes(self) -> int:
-        """K, the number of classes. The null label is K too."""
+        """K, the number of classes, which is the null label too; 0 without labels."""
         return len(self.classes)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape of one image: channels, height, width."""
-        _, channels, height, width = self.x.shape
-        return channels, height, width
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample; of an image: channels, height, width."""
+        return tuple(self.x.shape[1:])
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of images, labels and class names, to compare two data sets."""
-        sha256 = hashlib.sha256(repr((self.classes, tuple(self.x.shape))).encode())
-        for values in (self.x, self.y):
-            sha256.update(values.contiguous().numpy().tobytes())
+        """SHA-256 of samples, conditions and class names, to compare two data sets."""
+        tensors = (self.x, *parts_of(self.y))
+        kinds = [(str(values.dtype), tuple(values.shape)) for values in tensors]
+        sha256 = hashlib.sha256(repr((self.classes, kinds)).encode())
+        for values in tensors:
+            sha256.update(values.contiguous().view(torch.uint8).numpy().tobytes())
         return sha256.hexdigest()
 
 
@@ -115,8 +159,9 @@ def split(data: Dataset, held_out: float = 0.2, seed: SupportsIndex = 0) -> tupl
         raise UsageError(f"held_out = {held_out} is out of range: use a fraction in (0, 1)")
     order = permutation(seed, 0, len(data))
     is_held_out = torch.zeros(len(data), dtype=torch.bool)
-    for label in range(data.num_classes):
-        members = order[data.y[order] == label]
+    stratum = data.labels if data.classes else torch.zeros(len(data), dtype=torch.int64)
+    for label in range(max(data.num_classes, 1)):
+        members = order[stratum[order] == label]
         count = min(round(held_out * len(members)), len(members) - 1)
         is_held_out[members[:count]] = True
     if not bool(is_held_out.any()):
@@ -148,4 +193,5 @@ def check_seed(seed: SupportsIndex) -> int:
 
 
 def _part(data: Dataset, mask: Tensor, name: str) -> Dataset:
-    return Dataset(data.x[mask], data.y[mask], data.classes, f"{data.name}, {name}")
+    y = each_part(lambda part: part[mask], data.y)
+    return Dataset(data.x[mask], y, data.classes, f"{data.name}, {name}")

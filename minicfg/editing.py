@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from kernels import philox
+from minicfg.conditions import Condition, batch_size
 from minicfg.errors import UsageError
-from minicfg.sampling import Denoiser, Rule, chain, check_arguments, check_rule, last_state
+from minicfg.sampling import Denoiser, Rule, chain, check_arguments, last_state
 from minicfg.solvers import Table, check_schedule
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def noised(
 def image_to_image(
     model: Denoiser,
     x0: Float[Tensor, "B *D"],
-    y: Int[Tensor, " B"],
+    y: Condition,
     table: Table,
     schedule: Schedule,
     *,
@@ -47,6 +48,7 @@ def image_to_image(
     w: float | Float[Tensor, " B"] = 0.0,
     seed: int = 0,
     sample_ids: Int[Tensor, " B"] | None = None,
+    null: Condition | None = None,
     clip: float = math.inf,
     rule: Rule | None = None,
 ) -> Float[Tensor, "B *D"]:
@@ -59,7 +61,7 @@ def image_to_image(
     Args:
         model: the denoiser for which `table` was made.
         x0: (B, *D) images to start from.
-        y: (B,) labels of the result.
+        y: labels of the result, or another condition, as in `minicfg.sample`.
         table: from `minicfg.solvers`, made of `schedule`. A table that looks back can only be run
             whole.
         schedule: the noise schedule.
@@ -68,6 +70,7 @@ def image_to_image(
         w: guidance weight, as in `minicfg.sample`.
         seed: as in `minicfg.sample`.
         sample_ids: as in `minicfg.sample`.
+        null: as in `minicfg.sample`.
         clip: as in `minicfg.sample`.
         rule: as in `minicfg.sample`.
 
@@ -87,13 +90,20 @@ def image_to_image(
             "back to a step that does not exist; use strength = 1, or a table of ddim or ddpm"
         )
     part = replace(table, t=table.t[-rows:], s=table.s[-rows:], rows=table.rows[-rows:])
-    rule = check_rule(rule)
-    y, w, seed, sample_ids = check_arguments(
-        model, y, part, x0.shape[1:], w, seed, sample_ids, clip
+    job = check_arguments(
+        model,
+        y,
+        part,
+        x0.shape[1:],
+        w=w,
+        seed=seed,
+        sample_ids=sample_ids,
+        clip=clip,
+        rule=rule,
+        null=null,
     )
-    eps = philox.normal(seed, sample_ids, 0, x0.shape[1:])
-    x = noised(x0, int(part.t[0]), schedule, eps)
-    return last_state(chain(model, y, part, x, w, seed, sample_ids, clip, rule))
+    eps = philox.normal(job.seed, job.sample_ids, 0, job.shape)
+    return last_state(chain(job, noised(x0, int(part.t[0]), schedule, eps)))
 
 
 @torch.no_grad()
@@ -101,13 +111,14 @@ def inpaint(
     model: Denoiser,
     x0: Float[Tensor, "B *D"],
     known: Bool[Tensor, "B *D"],
-    y: Int[Tensor, " B"],
+    y: Condition,
     table: Table,
     schedule: Schedule,
     *,
     w: float | Float[Tensor, " B"] = 0.0,
     seed: int = 0,
     sample_ids: Int[Tensor, " B"] | None = None,
+    null: Condition | None = None,
     clip: float = math.inf,
     rule: Rule | None = None,
 ) -> Float[Tensor, "B *D"]:
@@ -124,22 +135,30 @@ def inpaint(
             f"{tuple(x0.shape)}"
         )
     check_schedule(table, schedule)
-    rule = check_rule(rule)
-    y, w, seed, sample_ids = check_arguments(
-        model, y, table, x0.shape[1:], w, seed, sample_ids, clip
+    job = check_arguments(
+        model,
+        y,
+        table,
+        x0.shape[1:],
+        w=w,
+        seed=seed,
+        sample_ids=sample_ids,
+        clip=clip,
+        rule=rule,
+        null=null,
     )
-    eps = philox.normal(seed, sample_ids, 0, x0.shape[1:])
+    eps = philox.normal(job.seed, job.sample_ids, 0, job.shape)
     x = eps
-    states = chain(model, y, table, eps, w, seed, sample_ids, clip, rule)
+    states = chain(job, eps)
     for s, (x, _) in zip(table.s.tolist(), states, strict=True):
         x.copy_(torch.where(known, noised(x0, s, schedule, eps), x))
     return x
 
 
-def _check_pictures(name: str, x: Tensor, y: Tensor) -> None:
+def _check_pictures(name: str, x: Tensor, y: Condition) -> None:
     """Refuse images that would be broadcast, and integers, which are on another scale."""
-    if len(x) != len(y) or not x.is_floating_point() or not bool(x.isfinite().all()):
+    if len(x) != batch_size(y) or not x.is_floating_point() or not bool(x.isfinite().all()):
         raise UsageError(
-            f"{name} is {x.dtype} {tuple(x.shape)}; pass {len(y)} images of finite floats, one per "
-            "label"
+            f"{name} is {x.dtype} {tuple(x.shape)}; pass {batch_size(y)} images of finite floats, "
+            "one per label"
         )

@@ -15,17 +15,27 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Protocol, SupportsIndex, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, cast, get_args, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kernels import graph, guided_step, philox
+from minicfg.conditions import (
+    Condition,
+    batch_size,
+    check_alike,
+    check_condition,
+    each_part,
+    null_condition,
+    parts_of,
+)
+from minicfg.config import Prediction, SolverName
 from minicfg.errors import UsageError
 from minicfg.guidance import check_w, guide
 from minicfg.schedule import Schedule
-from minicfg.solvers import Prediction, Table, check_schedule, described
+from minicfg.solvers import Table, check_schedule, described, named
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -33,29 +43,54 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """What a sampler needs of a network. `y = num_classes` is the null label.
+    """What a sampler needs of a network.
+
+    A condition `y` is a tensor or a tuple of tensors, with the batch as first dimension
+    (`minicfg.conditions`). Guidance also needs the null condition: a method `null(y)`, or, for
+    integer labels 0..K-1, an attribute `num_classes = K`, which is then the null label.
 
     A denoiser may also have an attribute `schedule`, the `Schedule` on which it was trained. Tables
     that were made from another schedule are then refused.
     """
 
     @property
-    def num_classes(self) -> int:
-        """K: labels are 0..K-1."""
-        ...
-
-    @property
     def prediction(self) -> Prediction:
         """What the network predicts: the noise, the data, or v."""
         ...
 
-    def __call__(
-        self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
-    ) -> Float[Tensor, "B *D"]:
-        """The network's raw output at `xt`, time `t` in 1..T and label `y` in 0..num_classes."""
+    def __call__(self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Any) -> Tensor:
+        """The network's raw output, (B, *D), at `xt`, time `t` in 1..T and condition `y`."""
         ...
 
 
+@runtime_checkable
+class Trained(Protocol):
+    """A denoiser with what one needs to sample from it; `minicfg.Checkpoint` is one."""
+
+    @property
+    def model(self) -> Any:
+        """The denoiser."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule that it was trained with."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its classes; empty if its condition is not a label."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        ...
+
+
+# What a caller may pass as a condition: a list or an array of integers becomes an int64 tensor, and
+# names of classes become labels.
+GivenCondition = Condition | np.ndarray | Sequence[SupportsIndex] | Sequence[str]
 # `g = rule(out_cond, out_null, w, xt, p, q)` replaces `guide`; `minicfg.guidance` has three.
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 # The type of `guide`, which is the rule of a chain to which none is given.
@@ -74,43 +109,70 @@ class State:
 
 @torch.no_grad()
 def sample(
-    model: Denoiser,
-    y: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex],
-    table: Table,
+    model: Denoiser | nn.Module | Trained,
+    y: GivenCondition,
+    table: Table | None = None,
     *,
-    shape: Sequence[int],
+    shape: Sequence[int] | None = None,
     w: float | Float[Tensor, " B"] | Float[np.ndarray, "*one_or_B"] | Sequence[float] = 0.0,
+    solver: SolverName | None = None,
+    steps: SupportsIndex | None = None,
     seed: SupportsIndex = 0,
     sample_ids: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex] | None = None,
-    clip: float = math.inf,
+    null: GivenCondition | None = None,
+    clip: float | None = None,
     rule: Rule | Guide | None = None,
     capture: bool = True,
 ) -> Float[Tensor, "B *D"]:
-    """Draw one sample per label: the last state of `sample_steps`, which documents the arguments.
+    """Draw one sample per label or other condition: the last state of `sample_steps`.
+
+    There are two ways to call it. A `Checkpoint` contains the network, its noise schedule and the
+    shape of a sample, so the labels are enough:
+
+        minicfg.sample(checkpoint, [3, 3, 7], w=2, solver="dpmpp_2m", steps=10, seed=7)
+
+    Any other network is called with a table and the shape of one sample:
 
     >>> import minicfg
     >>> table = minicfg.solvers.ddpm(minicfg.Schedule.cosine(1000), steps=4)
     >>> model = minicfg.UNet(channels=1, num_classes=10)
     >>> minicfg.sample(model, torch.arange(10), table, shape=(1, 8, 8), w=2.0).shape
     torch.Size([10, 1, 8, 8])
+
+    The arguments, and the errors, are those of `sample_steps`.
     """
-    rule = check_rule(rule)
-    y, w, seed, sample_ids = check_arguments(model, y, table, shape, w, seed, sample_ids, clip)
-    x = philox.normal(seed, sample_ids, 0, shape)
-    return last_state(chain(model, y, table, x, w, seed, sample_ids, clip, rule, capture))
+    job = check_arguments(
+        model,
+        y,
+        table,
+        shape,
+        w=w,
+        seed=seed,
+        sample_ids=sample_ids,
+        clip=clip,
+        rule=rule,
+        null=null,
+        solver=solver,
+        steps=steps,
+    )
+    x = philox.normal(job.seed, job.sample_ids, 0, job.shape)
+    return last_state(chain(job, x, capture))
 
 
 @torch.no_grad()
 def sample_steps(
-    model: Denoiser,
-    y: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex],
-    table: Table,
+    model: Denoiser | nn.Module | Trained,
+    y: GivenCondition,
+    table: Table | None = None,
     *,
-    shape: Sequence[int],
+    shape: Sequence[int] | None = None,
     w: float | Float[Tensor, " B"] | Float[np.ndarray, "*one_or_B"] | Sequence[float] = 0.0,
+    solver: SolverName | None = None,
+    steps: SupportsIndex | None = None,
     seed: SupportsIndex = 0,
     sample_ids: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex] | None = None,
-    clip: float = math.inf,
+    null: GivenCondition | None = None,
+    clip: float | None = None,
     rule: Rule | Guide | None = None,
     capture: bool = True,
 ) -> Generator[State]:
@@ -129,87 +191,125 @@ def sample_steps(
     restored after the last row, and also after an error or when the generator is closed.
 
     Args:
-        model: the denoiser; `table` must have been built for its `prediction`.
-        y: B labels in 0..K-1, or K for the unconditional distribution. An int64 tensor must be on
-            the device of the model; a list or a NumPy array of integers is copied there.
-        table: from `minicfg.solvers`.
-        shape: of one sample.
+        model: a `Checkpoint`, or a denoiser.
+        y: B labels in 0..K-1, or K for the unconditional distribution, as an int64 tensor, a list
+            or a NumPy array; for a checkpoint also names of classes. If the model has no attribute
+            `num_classes`, any tensor, or tuple of tensors, with the batch as first dimension.
+            Tensors must be on the device of the model.
+        table: from `minicfg.solvers`, built for the model's `prediction`. It may be left out for a
+            checkpoint.
+        shape: of one sample; may be left out for a checkpoint.
         w: guidance weight: one finite number, or one per sample, as a tensor, an array or a list.
+        solver: for a checkpoint without a table: the name of a solver, `"ddim"` by default.
+        steps: for a checkpoint without a table: number of steps, 1..T; 50 by default, or T if T is
+            smaller.
         seed: 0..2^64-1. Sample i depends on (model, y[i], w[i], table, seed, sample_ids[i]) only,
             up to the rounding of the network, which can differ in the last bit with the size of a
             batch.
         sample_ids: B integers in 0..2^32-1; 0..B-1 by default.
-        clip: clamp the guess of x_0 to [-clip, clip]; infinity, the default, leaves it as it is.
+        null: the condition of the null half, in the same form as `y`; that of the model by default.
+            Pass a label that the samples should *not* have (a negative label), and guidance moves
+            them away from it.
+        clip: clamp the guess of x_0 to [-clip, clip]; infinity leaves it as it is. The default is 1
+            for a checkpoint of images, whose pixels lie in [-1, 1], and infinity otherwise.
         rule: function that mixes the two outputs in place of `guide`; see `minicfg.guidance`.
         capture: whether to try to record, on a CUDA device.
 
     Raises:
         UsageError: naming the argument, before the network runs.
     """
-    rule = check_rule(rule)
-    y, w, seed, sample_ids = check_arguments(model, y, table, shape, w, seed, sample_ids, clip)
-    x = philox.normal(seed, sample_ids, 0, shape)
-    states = chain(model, y, table, x, w, seed, sample_ids, clip, rule, capture, want_x0=True)
+    job = check_arguments(
+        model,
+        y,
+        table,
+        shape,
+        w=w,
+        seed=seed,
+        sample_ids=sample_ids,
+        clip=clip,
+        rule=rule,
+        null=null,
+        solver=solver,
+        steps=steps,
+    )
+    x = philox.normal(job.seed, job.sample_ids, 0, job.shape)
+    states = chain(job, x, capture, want_x0=True)
     for k, (x, x0) in enumerate(states):
-        yield State(k, int(table.s[k]), x.clone(), x0.clone())
+        yield State(k, int(job.table.s[k]), x.clone(), x0.clone())
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What `chain` runs: the arguments of `sample_steps`, checked and as tensors."""
+
+    model: Denoiser
+    y: Condition
+    null: Condition | None
+    """The null condition, in the form of `y`; None if the chain needs no null half."""
+    table: Table
+    shape: tuple[int, ...]
+    w: float | Float[Tensor, " B"]
+    seed: int
+    sample_ids: Int[Tensor, " B"]
+    clip: float
+    rule: Rule | None
+    """None for `guide`."""
 
 
 def chain(
-    model: Denoiser,
-    y: Tensor,
-    table: Table,
-    x: Tensor,
-    w: float | Tensor,
-    seed: int,
-    sample_ids: Tensor,
-    clip: float,
-    rule: Rule | None = None,
+    job: Job,
+    x: Float[Tensor, "B *D"],
     capture: bool = True,
     want_x0: bool = False,
 ) -> Generator[tuple[Tensor, Tensor]]:
     """Start from `x` at time `table.t[0]`; yield the state and its guess of x_0 after each row.
 
-    The arguments are those of `sample_steps`, after `check_arguments`. The guess is meaningful only
-    with `want_x0`. Between two rows a caller may change the state in place, as `minicfg.editing`
-    does; and a recorded step writes into the tensors that it yielded before, so clone what you
-    keep.
+    The guess is meaningful only with `want_x0`. Between two rows a caller may change the state in
+    place, as `minicfg.editing` does; and a recorded step writes into the tensors that it yielded
+    before, so clone what you keep.
     """
-    rows = table.rows.to(x.device)
-    times = table.t.to(x.device)
-    looks_back = table.looks_back
-    conditional_only = rule is None and isinstance(w, float) and w == 0 and not table.uses_null
-    labels = y if conditional_only else torch.cat([y, torch.full_like(y, model.num_classes)])
+    rows = job.table.rows.to(x.device)
+    times = job.table.t.to(x.device)
+    looks_back = job.table.looks_back
+    y = job.y if job.null is None else each_part(joined, job.y, job.null)
     # The step gets w = 0 after a rule, which has mixed the two outputs already.
-    step_w = None if conditional_only else w if rule is None else 0.0
+    step_w = None if job.null is None else job.w if job.rule is None else 0.0
 
     def one_step(k: Tensor, x: Tensor, x0prev: Tensor) -> tuple[Tensor, Tensor]:
-        t = times.index_select(0, k).repeat(len(labels))
-        out = model(x if conditional_only else torch.cat([x, x]), t, labels)
-        if rule is not None:
-            out = mix_by_rule(rule, out, w, x, rows.index_select(0, k)[0])
+        xt = x if job.null is None else torch.cat([x, x])
+        t = times.index_select(0, k).repeat(len(xt))
+        out = job.model(xt, t, y)
+        check_output(out, xt)
+        if job.rule is not None:
+            out = mix_by_rule(job.rule, out, job.w, x, rows.index_select(0, k)[0])
         xs, x0hat = guided_step(
             x,
             out,
             rows,
             k,
             step_w,
-            seed=seed,
-            sample_ids=sample_ids,
+            seed=job.seed,
+            sample_ids=job.sample_ids,
             x0prev=x0prev if looks_back else None,
-            clip=clip,
+            clip=job.clip,
             want_x0=want_x0 or looks_back,
         )
         return xs, x0prev if x0hat is None else x0hat
 
     step: graph.Step = one_step
     x0hat = torch.zeros_like(x)
-    with eval_mode(model):
-        for row, k in enumerate(torch.arange(len(table), device=x.device)):
+    with eval_mode(job.model):
+        for row, k in enumerate(torch.arange(len(job.table), device=x.device)):
             # The first step has run, so that all it needs is loaded and compiled.
             if row == 1 and capture and x.is_cuda:
                 step = graph.record(step, k, x, x0hat)
             x, x0hat = step(k, x, x0hat)
             yield x, x0hat
+
+
+def joined(first: Tensor, second: Tensor) -> Tensor:
+    """One batch of both."""
+    return torch.cat([first, second])
 
 
 @contextmanager
@@ -218,7 +318,7 @@ def eval_mode(model: object) -> Iterator[None]:
 
     A model of another type is left as it is.
     """
-    if not isinstance(model, torch.nn.Module):
+    if not isinstance(model, nn.Module):
         yield
         return
     modes = [(module, module.training) for module in model.modules()]
@@ -253,36 +353,61 @@ def mix_by_rule(
 
 
 def check_arguments(
-    model: Denoiser,
-    y: Tensor | np.ndarray | Sequence[SupportsIndex],
-    table: Table,
-    shape: Sequence[int],
+    model: Denoiser | nn.Module | Trained,
+    y: GivenCondition,
+    table: Table | None,
+    shape: Sequence[int] | None,
+    *,
     w: float | Tensor | np.ndarray | Sequence[float],
     seed: SupportsIndex,
     sample_ids: Tensor | np.ndarray | Sequence[SupportsIndex] | None,
-    clip: float,
-) -> tuple[Tensor, float | Tensor, int, Tensor]:
-    """Refuse what `chain` cannot run; return `y`, `w`, `seed` and `sample_ids` as it takes them."""
-    K = model.num_classes
-    y = as_integers("y", y, device_of(model))
-    if y.dtype != torch.int64 or y.ndim != 1 or len(y) == 0:
-        raise UsageError(
-            f"y is {y.dtype} {tuple(y.shape)}; pass int64 labels of shape (B,) with B >= 1"
-        )
-    if int(y.min()) < 0 or int(y.max()) > K:
-        raise UsageError(
-            f"y holds {int(y.min())}..{int(y.max())}; labels are 0..{K - 1}, and {K} is the null "
-            "label"
-        )
-    w = as_weight(w, y)
+    clip: float | None,
+    rule: Rule | Guide | None,
+    null: GivenCondition | None = None,
+    solver: SolverName | None = None,
+    steps: SupportsIndex | None = None,
+) -> Job:
+    """Refuse what `chain` cannot run, and fill in what follows from a checkpoint."""
+    if isinstance(model, Trained):
+        denoiser = check_denoiser(model.model)
+        y = labels_of_names("y", y, model.classes)
+        null = labels_of_names("null", null, model.classes) if null is not None else None
+        table = table_for(model.schedule, table, solver, steps, denoiser.prediction)
+        shape = model.shape if shape is None else shape
+        default_clip = 1.0 if len(model.shape) == 3 else math.inf
+    else:
+        denoiser = check_denoiser(model)
+        if table is None or shape is None:
+            missing = "table" if table is None else "shape"
+            raise UsageError(
+                f"{missing} is missing; pass a table from minicfg.solvers and the shape of one "
+                "sample, or a Checkpoint as the model"
+            )
+        if solver is not None or steps is not None:
+            raise UsageError(
+                f"solver = {solver!r}, steps = {steps!r} work with a Checkpoint only; leave them "
+                "out, because the table contains both"
+            )
+        default_clip = math.inf
+    clip = default_clip if clip is None else clip
+    y = as_condition("y", y, denoiser)
+    w = as_weight(w, batch_size(y), parts_of(y)[0].device)
+    rule = check_rule(rule)
+    needs_null = rule is not None or table.uses_null or not isinstance(w, float) or w != 0
+    null_part: Condition | None = None
+    if null is not None:
+        null_part = as_condition("null", null, denoiser)
+        check_alike("null", null_part, y)
+    if needs_null and null_part is None:
+        null_part = null_condition(denoiser, y)
     try:
         seed = philox.check_seed(seed)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if table.prediction not in (None, model.prediction):
+    if table.prediction not in (None, denoiser.prediction):
         raise UsageError(
             f"table is for prediction = {table.prediction!r}, and the model's is "
-            f"{model.prediction!r}; build the table with prediction = {model.prediction!r}"
+            f"{denoiser.prediction!r}; build the table with prediction = {denoiser.prediction!r}"
         )
     if not clip > 0:
         raise UsageError(f"clip = {clip}; pass a positive number, or infinity for no clipping")
@@ -293,17 +418,122 @@ def check_arguments(
         raise UsageError(
             f"shape = {tuple(shape)}; pass the sizes of one sample, integers from 1 on"
         )
-    if sample_ids is None:
-        sample_ids = torch.arange(len(y), device=y.device)
-    sample_ids = as_integers("sample_ids", sample_ids, y.device)
-    if sample_ids.shape != y.shape or sample_ids.dtype != torch.int64:
+    return Job(
+        model=denoiser,
+        y=y,
+        null=null_part if needs_null else None,
+        table=table,
+        shape=tuple(shape),
+        w=w,
+        seed=seed,
+        sample_ids=as_sample_ids(sample_ids, y),
+        clip=float(clip),
+        rule=rule,
+    )
+
+
+def check_denoiser(model: object) -> Denoiser:
+    """Refuse what is not a function of (xt, t, y) with a `prediction`."""
+    if not callable(model):
         raise UsageError(
-            f"sample_ids is {sample_ids.dtype} {tuple(sample_ids.shape)}; pass int64 of shape "
-            f"({len(y)},), one per label"
+            f"model is a {type(model).__name__}; pass a Checkpoint, or a network with out = "
+            "model(xt, t, y)"
         )
-    if int(sample_ids.min()) < 0 or int(sample_ids.max()) >= 2**32:
+    if getattr(model, "prediction", None) not in get_args(Prediction):
+        raise UsageError(
+            f"model is a {type(model).__name__} with prediction = "
+            f"{getattr(model, 'prediction', None)!r}; set model.prediction to what it predicts, "
+            "'eps', 'x0' or 'v'"
+        )
+    return cast(Denoiser, model)
+
+
+def check_output(out: object, xt: Tensor) -> None:
+    """Refuse an output of a network that has not the shape of `xt`, and would be broadcast."""
+    if not isinstance(out, Tensor) or out.shape != xt.shape:
+        found = described(out) if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        raise UsageError(
+            f"model(xt, t, y) returns {found}; return a tensor of the shape of xt, "
+            f"{tuple(xt.shape)}"
+        )
+
+
+def table_for(
+    schedule: Schedule,
+    table: Table | None,
+    solver: SolverName | None,
+    steps: SupportsIndex | None,
+    prediction: Prediction,
+) -> Table:
+    """The table that a caller gave, or else one of the solver's name; both are refused."""
+    if table is None:
+        number = min(50, schedule.T) if steps is None else steps
+        return named(solver or "ddim")(schedule, number, prediction=prediction)
+    if solver is not None or steps is not None:
+        raise UsageError(
+            f"solver = {solver!r}, steps = {steps!r} and a table; pass either the table, or solver "
+            "and steps"
+        )
+    return table
+
+
+def labels_of_names(name: str, y: GivenCondition, classes: Sequence[str]) -> GivenCondition:
+    """The labels of a list of class names; any other condition as it is."""
+    if isinstance(y, Sequence) and len(y) > 0 and all(isinstance(item, str) for item in y):
+        unknown = [item for item in y if item not in classes]
+        if unknown or isinstance(y, str):
+            raise UsageError(
+                f"{name} = {y!r} contains no name of a class; pass a list of labels, or of the "
+                f"names {', '.join(classes[:20])}"
+            )
+        return [classes.index(cast(str, item)) for item in y]
+    return y
+
+
+def as_condition(name: str, y: GivenCondition, model: Denoiser) -> Condition:
+    """A condition as tensors; if the model has `num_classes`, labels in its range."""
+    if isinstance(y, tuple) and any(isinstance(part, Tensor) for part in y):
+        given = y
+    else:
+        given = as_integers(name, cast(Any, y), device_of(model))
+    K = getattr(model, "num_classes", None)
+    if not isinstance(K, int):
+        return check_condition(name, given)
+    if not isinstance(given, Tensor):
+        raise UsageError(
+            f"{name} is a tuple of {len(given)} values, but the model has num_classes = {K}; pass "
+            "one int64 tensor of labels"
+        )
+    if given.dtype != torch.int64 or given.ndim != 1 or len(given) == 0:
+        raise UsageError(
+            f"{name} is {given.dtype} {tuple(given.shape)}; pass int64 labels of shape (B,) with "
+            "B >= 1"
+        )
+    if int(given.min()) < 0 or int(given.max()) > K:
+        raise UsageError(
+            f"{name} holds {int(given.min())}..{int(given.max())}; labels are 0..{K - 1}, and {K} "
+            "is the null label"
+        )
+    return given
+
+
+def as_sample_ids(
+    sample_ids: Tensor | np.ndarray | Sequence[SupportsIndex] | None, y: Condition
+) -> Int[Tensor, " B"]:
+    """One id per sample, in 0..2^32-1, on the device of the condition; 0..B-1 by default."""
+    B = batch_size(y)
+    device = parts_of(y)[0].device
+    if sample_ids is None:
+        return torch.arange(B, device=device)
+    ids = as_integers("sample_ids", sample_ids, device)
+    if ids.shape != (B,) or ids.dtype != torch.int64:
+        raise UsageError(
+            f"sample_ids is {ids.dtype} {tuple(ids.shape)}; pass int64 of shape ({B},), one per "
+            "label"
+        )
+    if int(ids.min()) < 0 or int(ids.max()) >= 2**32:
         raise UsageError("sample_ids must lie in 0..2^32-1")
-    return y, w, seed, sample_ids.to(y.device)
+    return ids.to(device)
 
 
 def check_rule(rule: Rule | Guide | None) -> Rule | None:
@@ -320,7 +550,7 @@ def check_rule(rule: Rule | Guide | None) -> Rule | None:
 
 def device_of(model: object) -> torch.device:
     """Where the first parameter of a module is; the CPU for any other model."""
-    parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
+    parameters = model.parameters() if isinstance(model, nn.Module) else iter(())
     first = next(parameters, None)
     return torch.device("cpu") if first is None else first.device
 
@@ -340,7 +570,7 @@ def as_integers(
 
 
 def as_weight(
-    w: float | Tensor | np.ndarray | Sequence[float], y: Tensor
+    w: float | Tensor | np.ndarray | Sequence[float], B: int, device: torch.device
 ) -> float | Float[Tensor, " B"]:
     """One finite number, or a float32 tensor of one per label."""
     values = w.tolist() if isinstance(w, np.ndarray) else w
@@ -350,9 +580,9 @@ def as_weight(
         values = torch.tensor([float(v) for v in values], dtype=torch.float64)
     if not isinstance(values, Tensor):
         return check_w(values)
-    if values.shape != y.shape or not bool(torch.isfinite(values).all()):
+    if values.shape != (B,) or not bool(torch.isfinite(values).all()):
         raise UsageError(
-            f"w has shape {tuple(values.shape)}; pass one finite number, or {len(y)} of them, "
+            f"w has shape {tuple(values.shape)}; pass one finite number, or {B} of them, "
             "one per label"
         )
-    return values.to(y.device, torch.float32)
+    return values.to(device, torch.float32)

@@ -7,11 +7,12 @@ Training minimises the mean squared error of the prediction,
 with t uniform in 1..T (Ho et al. 2020, arXiv:2006.11239, eq. 14). For a fraction `p_uncond` of the
 images the label is replaced by the null label (Ho and Salimans 2022, arXiv:2207.12598,
 Algorithm 1), so that one network learns both denoisers which guidance combines. The loss is
-averaged over pixels.
+averaged over pixels. Labels can be any other condition (`minicfg.conditions`), and the network any
+module.
 
-`train` is a generator that yields the state after each step. The caller shows the progress, saves
-and stops. The loop itself is in `_training_steps`; the functions below it do one part of a step
-each.
+`train` runs to the end and returns the last state. `train_steps` is a generator that yields the
+state after each step, so that the caller can show the progress, save and stop. The loop itself is
+in `_training_steps`; the functions below it do one part of a step each.
 
 No number comes from a global random stream. The first weights are a function of the seed; the
 images, times, dropped labels, noise and dropout masks of step n are functions of (seed, n). So a
@@ -33,17 +34,19 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from kernels import noised_batch, philox, reference
+from minicfg.conditions import Condition, drop, each_part, null_condition, parts_of
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, permutation
 from minicfg.distributed import SINGLE_PROCESS, Ranks
 from minicfg.errors import MachineError, UsageError
+from minicfg.sampling import check_denoiser, check_output
 from minicfg.schedule import Schedule, log_snr_angle
 from minicfg.unet import UNet, check_image_shape
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-__all__ = ["TrainConfig", "TrainState", "check_run", "start", "train"]
+__all__ = ["TrainConfig", "TrainState", "check_run", "start", "train", "train_steps"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +62,12 @@ class TrainState:
     """The loss of that step, over the batches of all ranks; NaN before the first step."""
     config: TrainConfig
     classes: tuple[str, ...]
-    shape: tuple[int, int, int]
-    """The shape of one image: channels, height, width."""
+    """The names of the classes; empty if the condition is not a label."""
+    shape: tuple[int, ...]
+    """The shape of one sample; of an image: channels, height, width."""
     data_digest: str
     """`Dataset.digest` of the training data."""
-    model: UNet
+    model: nn.Module
     ema: AveragedModel
     """The exponential moving average of the weights; `ema.module` is the model to sample from."""
     optimizer: torch.optim.AdamW
@@ -80,6 +84,29 @@ def train(
     data: Dataset,
     config: TrainConfig,
     *,
+    model: nn.Module | None = None,
+    resume: TrainState | None = None,
+    device: torch.device | str = "cpu",
+    ranks: Ranks = SINGLE_PROCESS,
+) -> TrainState:
+    """Train until `config.steps`, and return the last state.
+
+    Its average of the weights is the model to sample from: `minicfg.Checkpoint.of(state)`. The
+    arguments, and the errors, are those of `train_steps`, which also shows what happens on the way.
+    """
+    states = train_steps(data, config, model=model, resume=resume, device=device, ranks=ranks)
+    state = resume
+    for state in states:  # noqa: B007
+        pass
+    assert state is not None  # a new run has at least one step
+    return state
+
+
+def train_steps(
+    data: Dataset,
+    config: TrainConfig,
+    *,
+    model: nn.Module | None = None,
     resume: TrainState | None = None,
     device: torch.device | str = "cpu",
     ranks: Ranks = SINGLE_PROCESS,
@@ -87,8 +114,14 @@ def train(
     """Train until `config.steps`, yielding the state after each step.
 
     Args:
-        data: the images and labels. `config.data` is only recorded; nothing is loaded from it.
+        data: the images and labels, or other samples and conditions. `config.data` is only
+            recorded; nothing is loaded from it.
         config: the settings of the run.
+        model: the network to train, any module with `out = model(xt, t, y)`, as
+            `minicfg.sampling.Denoiser` describes it. It is trained in place, from the weights that
+            it has. The settings of the network in `config` (width, multipliers, blocks, attention,
+            dropout, checkpointing) then have no effect. Without it, a `UNet` with these settings is
+            made for the data.
         resume: a state to continue from, of a run with the same `data` and `config`. Training
             changes its model and optimiser in place, on the device that they are on.
         device: the device of a new run.
@@ -96,11 +129,12 @@ def train(
             to rounding, unless the network has dropout, whose masks every rank draws by itself.
 
     Raises:
-        UsageError: before the first step, if `check_run` finds that the arguments do not fit.
+        UsageError: before the first step, if `check_run` finds that the arguments do not fit; at
+            the first step, if the output of the model has not the shape of its input.
         MachineError: at a step whose loss or gradient is not finite, before the weights change.
     """
-    check_run(data, config, resume, ranks)
-    state = resume or start(config, data.shape, data.classes, data.digest, device)
+    check_run(data, config, resume, ranks, model)
+    state = resume or start(config, data.shape, data.classes, data.digest, device, model)
     return _training_steps(data, state, ranks)
 
 
@@ -115,13 +149,12 @@ def _training_steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[
     ids = torch.arange(config.batch, device=device)[local]
     for step in range(state.step + 1, config.steps + 1):
         index = batch_indices(config.seed, step, config.batch, len(data))[local]
-        x0 = data.x[index].to(device)
-        y = data.y[index].to(device)
-        xt, t, y, target, log_snr = noised_examples(
-            config, alpha_bar, x0, y, data.num_classes, step, ids
-        )
+        x0, y = batch_of(data, index, device)
+        xt, t, dropped, target, log_snr = noised_examples(config, alpha_bar, x0, step, ids)
+        y = dropped_condition(config, model, y, dropped, step, ids)
         with _forward_context(config, step, ranks, device):
             out = net(xt, t, y)
+        check_output(out, xt)
         error = (target - out.to(target.dtype)).square().flatten(1).mean(1)
         loss = (loss_weight(config, log_snr) * error).sum() / config.batch
         state.optimizer.zero_grad()
@@ -141,16 +174,20 @@ def check_run(
     config: TrainConfig,
     resume: TrainState | None = None,
     ranks: Ranks = SINGLE_PROCESS,
+    model: nn.Module | None = None,
 ) -> None:
     """Check that `train` can run with these arguments. No network is built.
 
     Raises:
         UsageError: if an argument has the wrong type, the batch is smaller than the number of
-            processes, the images do not fit the network, or `resume` belongs to a run with other
-            settings or other images.
+            processes, the data do not fit the network, or `resume` belongs to a run with other
+            settings or other data.
     """
     if not isinstance(data, Dataset):
-        raise UsageError(f"data is a {type(data).__name__}: pass a minicfg.data.Dataset")
+        raise UsageError(
+            f"data is a {type(data).__name__}: make a minicfg.Dataset of it, with "
+            "minicfg.datasets.from_torch if it is a Dataset or DataLoader of torch"
+        )
     if not isinstance(config, TrainConfig):
         raise UsageError(f"config is a {type(config).__name__}: pass a minicfg.config.TrainConfig")
     if resume is not None and not isinstance(resume, TrainState):
@@ -163,10 +200,56 @@ def check_run(
             f"batch = {config.batch} is smaller than the {ranks.world} processes, and each of them "
             "takes at least one image: use a larger batch or fewer processes"
         )
+    if config.drop_separately and isinstance(data.y, Tensor):
+        raise UsageError(
+            "drop_separately = True, but the condition is one tensor: pass a tuple of tensors as "
+            "Dataset.y, or leave drop_separately out"
+        )
+    if resume is not None and model is not None:
+        raise UsageError(
+            "model and resume are both given: pass the model to minicfg.io.checkpoint.load_state, "
+            "and only its state to train"
+        )
     if resume is not None:
         _check_same_run(data, config, resume)
+    elif model is not None:
+        _check_model(data, config, model)
+    else:
+        _check_unet_fits(data, config)
+
+
+def _check_unet_fits(data: Dataset, config: TrainConfig) -> None:
+    """Raise a UsageError unless the data are images with labels, of a size that a UNet takes."""
+    if not data.classes or len(data.shape) != 3:
+        raise UsageError(
+            f"data = {data.name} has samples of shape {data.shape} and {data.num_classes} classes, "
+            "and the UNet is for images (C, H, W) with one label each: pass your own network, "
+            "train(data, config, model=net)"
+        )
     channels = data.shape[0]  # the network is made for the channels of the data
     check_image_shape(data.shape, channels, len(config.multipliers))
+
+
+def _check_model(data: Dataset, config: TrainConfig, model: nn.Module) -> None:
+    """Raise a UsageError unless a network of the caller's can be trained on the data."""
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model is a {type(model).__name__}: pass a torch.nn.Module")
+    if next(model.parameters(), None) is None:
+        raise UsageError(f"model is a {type(model).__name__} without parameters to train")
+    prediction = check_denoiser(model).prediction
+    if prediction != config.prediction:
+        raise UsageError(
+            f"config.prediction = {config.prediction!r}, but model.prediction = {prediction!r}: "
+            "make them equal"
+        )
+    num_classes = getattr(model, "num_classes", None)
+    if isinstance(num_classes, int) and num_classes != data.num_classes:
+        raise UsageError(
+            f"model.num_classes = {num_classes}, but data = {data.name} has {data.num_classes} "
+            "classes: make them equal"
+        )
+    if config.p_uncond > 0:
+        null_condition(model, each_part(lambda part: part[:1], data.y))
 
 
 def _check_same_run(data: Dataset, config: TrainConfig, resume: TrainState) -> None:
@@ -188,18 +271,22 @@ def _check_same_run(data: Dataset, config: TrainConfig, resume: TrainState) -> N
 
 def start(
     config: TrainConfig,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     classes: tuple[str, ...],
     data_digest: str = "",
     device: torch.device | str = "cpu",
+    model: nn.Module | None = None,
 ) -> TrainState:
-    """The state before the first step.
+    """The state before the first step, of a `UNet` if no `model` is given.
 
-    The random weights are a function of the seed. The caller's random state does not change.
+    The random weights of a UNet are a function of the seed. The caller's random state does not
+    change.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)
-        model = UNet.of(config, shape, len(classes)).to(device)
+    if model is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)
+            model = UNet.of(config, shape, len(classes))
+    model = model.to(device)
 
     def update_average(average: PARAM_LIST, weights: PARAM_LIST, n: Tensor | int) -> None:
         decay = ema_decay(config, int(n))
@@ -224,7 +311,7 @@ def start(
     )
 
 
-def _prepare_network(model: UNet, config: TrainConfig, ranks: Ranks) -> nn.Module:
+def _prepare_network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> nn.Module:
     """The model to call in training: synchronised between ranks, compiled if `config.compile`."""
     net = ranks.wrap(model)
     return torch.compile(net) if config.compile else net  # pyright: ignore[reportReturnType]
@@ -253,44 +340,49 @@ def batch_indices(seed: int, step: int, batch: int, n: int) -> Int[Tensor, " bat
 _cached_permutation = lru_cache(maxsize=2)(permutation)
 
 
+def batch_of(
+    data: Dataset, index: Int[Tensor, " B"], device: torch.device
+) -> tuple[Float[Tensor, "B *D"], Condition]:
+    """The samples at `index` and their conditions, on `device`."""
+    return data.x[index].to(device), each_part(lambda part: part[index].to(device), data.y)
+
+
 def noised_examples(
     config: TrainConfig,
     alpha_bar: Float[Tensor, " T1"],
     x0: Float[Tensor, "B *D"],
-    y: Int[Tensor, " B"],
-    null: int,
     step: int,
     ids: Int[Tensor, " B"],
 ) -> tuple[
     Float[Tensor, "B *D"],
     Int[Tensor, " B"] | Float[Tensor, " B"],
-    Int[Tensor, " B"],
+    Bool[Tensor, " B"],
     Float[Tensor, "B *D"],
     Float[Tensor, " B"],
 ]:
-    """The noised images of a step, with times, labels, targets and log SNRs.
+    """The noised samples of a step, with times, dropped conditions, targets and log SNRs.
 
     Times are drawn uniformly from 1..T, or by `algorithm_1` if `config.continuous`.
 
     Args:
         config: the settings of the run.
         alpha_bar: (T + 1,) float64, the table of the schedule.
-        x0: images.
-        y: their labels.
-        null: the null label.
+        x0: samples.
         step: the number of the step.
-        ids: (B,) integers in 0..2^32-1, the positions of the images in the batch.
+        ids: (B,) integers in 0..2^32-1, the positions of the samples in the batch.
 
     Returns:
-        `(xt, t, y, target, log_snr)`, in which dropped labels have become `null`.
+        `(xt, t, dropped, target, log_snr)`, with `dropped` true where the null condition replaces
+        the sample's own.
     """
     if config.continuous:
-        return algorithm_1(config, x0, y, null, step, ids)
-    xt, t, y, target = noised_batch(
+        return algorithm_1(config, x0, step, ids)
+    # With the label 0 everywhere and the null label 1, the labels that come back are the mask.
+    xt, t, dropped, target = noised_batch(
         x0,
-        y,
+        torch.zeros_like(ids),
         alpha_bar,
-        null=null,
+        null=1,
         p_uncond=config.p_uncond,
         prediction=config.prediction,
         seed=config.seed,
@@ -298,20 +390,15 @@ def noised_examples(
         sample_ids=ids,
     )
     log_snr = torch.logit(alpha_bar[t])  # log(abar / (1 - abar))
-    return xt, t, y, target, log_snr
+    return xt, t, dropped == 1, target, log_snr
 
 
 def algorithm_1(
-    config: TrainConfig,
-    x0: Float[Tensor, "B *D"],
-    y: Int[Tensor, " B"],
-    null: int,
-    step: int,
-    ids: Int[Tensor, " B"],
+    config: TrainConfig, x0: Float[Tensor, "B *D"], step: int, ids: Int[Tensor, " B"]
 ) -> tuple[
     Float[Tensor, "B *D"],
     Float[Tensor, " B"],
-    Int[Tensor, " B"],
+    Bool[Tensor, " B"],
     Float[Tensor, "B *D"],
     Float[Tensor, " B"],
 ]:
@@ -326,19 +413,17 @@ def algorithm_1(
     of sampling steps, but training covers all log SNRs between -20 and 20.
 
     u and the dropped labels come from the same random words as those of `kernels.noised_batch`. So
-    with the same seed, both have the same labels and noise, and nearly the same t.
+    with the same seed, both drop the same labels, and have the same noise and nearly the same t.
 
     Args:
         config: the settings of the run, of which it uses `T`, `p_uncond`, `prediction` and `seed`.
-        x0: images.
-        y: their labels.
-        null: the null label.
+        x0: samples.
         step: the number of the step, 0..2^32-1.
-        ids: (B,) integers in 0..2^32-1, the positions of the images in the batch.
+        ids: (B,) integers in 0..2^32-1, the positions of the samples in the batch.
 
     Returns:
-        `(xt, t, y, target, log_snr)`, with t in 1..T as float32, `null` in place of dropped
-        labels, and log SNRs in -20..20 as float64.
+        `(xt, t, dropped, target, log_snr)`, with t in 1..T as float32, and log SNRs in -20..20 as
+        float64.
     """
     u, u_label = philox.uniform(config.seed, ids, step, 2, philox.TRAINING_CHOICE).unbind(1)
     angle = log_snr_angle(u)
@@ -352,9 +437,31 @@ def algorithm_1(
         sample_ids=ids,
     )
     t = 1 + u * (config.T - 1)
-    y = y.masked_fill(u_label < config.p_uncond, null)
     log_snr = -2 * angle.tan().log()
-    return xt, t.float(), y, target, log_snr
+    return xt, t.float(), u_label < config.p_uncond, target, log_snr
+
+
+def dropped_condition(
+    config: TrainConfig,
+    model: nn.Module,
+    y: Condition,
+    dropped: Bool[Tensor, " B"],
+    step: int,
+    ids: Int[Tensor, " B"],
+) -> Condition:
+    """The conditions of a batch, with the null in place of those that are dropped.
+
+    The tensors of a tuple are dropped together. With `config.drop_separately`, each has a mask of
+    its own, the first of which is `dropped`.
+    """
+    if config.p_uncond == 0:
+        return y
+    n = len(parts_of(y))
+    masks = [dropped] * n
+    if config.drop_separately:
+        u = philox.uniform(config.seed, ids, step, 1 + n, philox.TRAINING_CHOICE)
+        masks = [dropped, *(u[:, 2:] < config.p_uncond).unbind(1)]
+    return drop(y, null_condition(model, y), masks)
 
 
 def choices(config: TrainConfig, step: int) -> tuple[Int[Tensor, " B"], Bool[Tensor, " B"]]:

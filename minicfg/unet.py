@@ -105,7 +105,7 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @classmethod
-    def of(cls, config: TrainConfig, shape: tuple[int, int, int], num_classes: int) -> UNet:
+    def of(cls, config: TrainConfig, shape: tuple[int, ...], num_classes: int) -> UNet:
         """The network that a configuration describes, for images of `shape` (C, H, W)."""
         channels = shape[0]
         check_image_shape(shape, channels, len(config.multipliers))
@@ -149,6 +149,10 @@ class UNet(nn.Module):
             x = torch.cat([x, skips.pop()], dim=1)
             x = self.run_block(block, x, emb)
         return self.head(F.silu(self.norm(x))).to(xt.dtype)
+
+    def null(self, y: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """The null label, K, once per label of `y`."""
+        return torch.full_like(y, self.num_classes)
 
     def run_block(self, block: nn.Module, x: Tensor, emb: Tensor) -> Tensor:
         """The output of a block, whose activations are stored unless `checkpointing` is on."""

@@ -32,7 +32,7 @@ import torch
 from IPython.display import Image
 
 from kernels import philox
-from minicfg import evaluate, sample, solvers, train
+from minicfg import evaluate, sample, solvers, train_steps
 from minicfg.config import TrainConfig
 from minicfg.datasets import load_data
 from minicfg.metrics.classifier import train_classifier
@@ -107,12 +107,12 @@ def hidden_labels(y, u, p, null):
 check.ex_8_1(hidden_labels)
 
 # %% [markdown]
-# The rest of training is sitting 5's, with a UNet in the place of the small network. `train` is a generator: it hands over the state after each step, and whoever runs it keeps what they want. Here: the loss, and a copy at half time. **Predict:** the loss is averaged over pixels and the untrained network says 0 everywhere. Where does the curve start? Does it go to 0?
+# The rest of training is sitting 5's, with a UNet in the place of the small network. `train_steps` is a generator that yields the state after each step, so the loop can keep what it wants. Here: the loss, and a copy at half time. **Predict:** the loss is averaged over pixels and the untrained network says 0 everywhere. Where does the curve start? Does it go to 0?
 
 # %%
 config = TrainConfig(steps=300, batch=64, width=16)
 log = []
-for state in train(data, config):
+for state in train_steps(data, config):
     log.append({"step": state.step, "loss": state.loss})
     if state.step == 150:
         half = copy.deepcopy(state.model), copy.deepcopy(state.ema.module)

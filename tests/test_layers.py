@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ("tutorial", "minicfg", "kernels")
 # A module of minicfg imports only what stands before it here, so there are no circles either.
 ORDER = (
-    *("errors", "threads", "distributed", "editable_only", "config"),
+    *("errors", "threads", "distributed", "editable_only", "config", "conditions"),
     *("schedule", "guidance", "solvers", "sampling", "unet", "data"),
     *("training", "editing", "adapters"),
     *("datasets", "metrics", "io", "viz", "bench", "cli"),

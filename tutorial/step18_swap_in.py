@@ -48,7 +48,7 @@ from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.schedule import Schedule as TorchSchedule
 from minicfg.threads import threads
-from tutorial.contract import Denoiser, last
+from tutorial.contract import Denoiser
 from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step07_oracle import oracle_eps
@@ -136,7 +136,7 @@ def trained(steps: int) -> Any:
     points = Dataset(pixels, torch.from_numpy(y), ("top", "left", "right"), "three Gaussians")
     config = TrainConfig(schedule="linear", T=T, steps=steps, batch=64, width=16, multipliers=(1,))
     with threads(1):  # so small a network gains nothing by a second
-        state = last(train(points, config))
+        state = train(points, config)
     return state.ema.module
 
 

@@ -75,7 +75,7 @@ def diffusers_unet(side: int, blocks: tuple[int, ...], groups: int, K: int) -> n
 
 
 def diffusers_sampler(
-    net: Callable[..., Any], K: int, shape: tuple[int, int, int], steps: int, **config: Any
+    net: Callable[..., Any], K: int, shape: tuple[int, ...], steps: int, **config: Any
 ) -> Callable[[Tensor, float], Tensor]:
     """A function `draw(y, w)`: `DDPMScheduler` in the documented loop, both halves in one batch."""
     diffusers = import_package("diffusers")
@@ -141,7 +141,7 @@ def batches(data: Dataset, batch: int, seed: int) -> Iterator[tuple[Tensor, Tens
             order = torch.randint(len(data), (batch,), generator=rng)
         for index in order.split(batch):
             if len(index) == batch:
-                yield data.x[index], data.y[index]
+                yield data.x[index], data.labels[index]
 
 
 def train_lucidrains(

@@ -36,7 +36,7 @@ from minicfg.metrics.evaluate import Scores, evaluate
 from minicfg.sampling import sample
 from minicfg.schedule import Schedule
 from minicfg.threads import thread_count, threads
-from minicfg.training import train
+from minicfg.training import train_steps
 
 # The best of five trials for lucidrains and of four for diffusers, with batches of 16 to 128 and
 # learning rates of 1e-4 to 3e-3.
@@ -117,7 +117,7 @@ def run_ours(s: Sizes, seed: int) -> Run:
     config = TrainConfig(data="digits", seed=seed)
     with threads(thread_count(data.shape)):
         state, steps, seconds = train_for(
-            s.seconds, lambda n: train(data, replace(config, steps=n))
+            s.seconds, lambda n: train_steps(data, replace(config, steps=n))
         )
     model: Any = state.ema.module
 
@@ -231,7 +231,7 @@ def few_steps(s: Sizes) -> Iterator[Comparison]:
     config = TrainConfig(data="digits", steps=s.train_steps)
     net: Any = None
     with threads(thread_count(digits().shape)):
-        for state in train(digits(), config):
+        for state in train_steps(digits(), config):
             net = state.ema.module
     schedule = Schedule.of(config)
     y = torch.arange(s.samples) % digits().num_classes

@@ -43,7 +43,7 @@ from minicfg.data import Dataset
 from minicfg.errors import MachineError
 from minicfg.sampling import sample
 from minicfg.schedule import Schedule
-from minicfg.training import train
+from minicfg.training import train_steps
 
 
 def loop(s: Sizes) -> Iterator[Comparison]:
@@ -98,7 +98,7 @@ def training(s: Sizes) -> Iterator[Comparison]:
     )
     lucid_recipe = replace(LUCIDRAINS, batch=s.train_batch)
     their_recipe = replace(DIFFUSERS, batch=s.train_batch)
-    runs: dict[str, Iterator[object]] = {"ours": train(data, config, device=s.device)}
+    runs: dict[str, Iterator[object]] = {"ours": train_steps(data, config, device=s.device)}
     runs["diffusers"] = train_diffusers(theirs, data, their_recipe, 0, 2**31)
     runs["lucidrains"] = train_lucidrains(module, lucid, data, lucid_recipe, 0)
     ways = {way: lambda run=run: next(run) for way, run in runs.items()}

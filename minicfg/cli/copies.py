@@ -25,7 +25,7 @@ def distances_of_real_images(real: RealImages) -> tuple[Tensor, Tensor]:
     The real images are held-out ones. If there are none, they are training images, and the distance
     is that to the nearest other one.
     """
-    y = real.compared.y
+    y = real.compared.labels
     each = max(8, MAX_COMPARED // real.compared.num_classes)
     of_classes = [torch.nonzero(y == label).flatten()[:each] for label in y.unique()]
     some = torch.cat(of_classes)

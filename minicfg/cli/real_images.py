@@ -120,6 +120,11 @@ def load_real_images(path: Path, trained: Checkpoint, data_spec: str, real_spec:
         UsageError: if no class has enough images, and as `load_training_data`.
         DataError: if the held-out images do not fit, and as `load_training_data`.
     """
+    if not trained.classes:
+        raise UsageError(
+            f"{path} was trained without class labels, which the classifier that scores needs; choose "
+            "a model that was trained with labels."
+        )
     complete = load_training_data(path, trained, data_spec)
     check_images(complete, 0)
     held_out = _load_held_out(complete, trained, data_spec, real_spec)
@@ -165,14 +170,14 @@ def _load_held_out(
 
 
 def _counts(data: Dataset) -> Tensor:
-    return torch.bincount(data.y, minlength=data.num_classes)
+    return torch.bincount(data.labels, minlength=data.num_classes)
 
 
 def _select(data: Dataset, labels: Tensor) -> Dataset:
     """The images with these labels, which become 0, 1, ...; `data` itself if these are all."""
     if len(labels) == data.num_classes:
         return data
-    is_selected = torch.isin(data.y, labels)
+    is_selected = torch.isin(data.labels, labels)
     classes = tuple(data.classes[int(label)] for label in labels)
-    y = torch.searchsorted(labels, data.y[is_selected])
+    y = torch.searchsorted(labels, data.labels[is_selected])
     return Dataset(data.x[is_selected], y, classes, data.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
@@ -126,7 +126,7 @@ def _save_animation(
 
 
 def draw(
-    model: Denoiser,
+    model: Denoiser | nn.Module,
     y: Tensor,
     table: Table,
     shape: Sequence[int],

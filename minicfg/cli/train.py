@@ -32,7 +32,7 @@ from minicfg.errors import MachineError, UsageError
 from minicfg.io.atomic import check_writable
 from minicfg.io.checkpoint import Checkpoint, load_state, save, save_state
 from minicfg.threads import thread_count, threads
-from minicfg.training import TrainState, check_run, train
+from minicfg.training import TrainState, check_run, train_steps
 from minicfg.viz import plots
 
 
@@ -133,7 +133,7 @@ def run_training(
     stopped = 0
     failure = None
     # The call refuses bad arguments; training begins with the loop.
-    states = train(data, config, resume=resumed, device=device, ranks=group)
+    states = train_steps(data, config, resume=resumed, device=device, ranks=group)
     bar = tqdm(
         total=config.steps * config.batch,
         initial=done * config.batch,

@@ -4,6 +4,9 @@ There are two kinds, in the same file format (`format.py`):
 
 - a model, by `save` and `load`: the averaged weights, from which one samples;
 - a training state, by `save_state` and `load_state`: everything that `train(..., resume=)` needs.
+
+A file contains the weights of any network, but no code. A `UNet` is built from the configuration.
+Any other network must be passed to `load` and `load_state`, with the architecture that it had.
 """
 
 from __future__ import annotations
@@ -11,13 +14,13 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minicfg.config import TrainConfig
-from minicfg.errors import DataError, UsageError
+from minicfg.errors import DataError, MachineError, UsageError
 from minicfg.io.atomic import write_atomic
 from minicfg.io.format import (
     add_format_and_digest,
@@ -37,6 +40,7 @@ _MODEL_FIELDS = {
     "format": str,
     "version": int,
     "kind": str,
+    "network": str,
     "step": int,
     "shape": list,
     "classes": list,
@@ -58,17 +62,23 @@ _TYPES = {
     list: "a list",
     dict: "an object",
 }
+_UNET = f"{UNet.__module__}.{UNet.__qualname__}"  # The network that `load` builds by itself.
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW keeps two tensors for each weight.
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A trained model with its configuration, the names of its classes and the image shape."""
+    """A trained model with its configuration, the names of its classes and the shape of a sample.
 
-    model: UNet
+    `minicfg.sample(checkpoint, labels)` samples from it.
+    """
+
+    model: nn.Module
     config: TrainConfig
     classes: tuple[str, ...]
-    shape: tuple[int, int, int]
+    """Empty if the condition is not a label."""
+    shape: tuple[int, ...]
+    """Of an image: channels, height, width."""
     step: int
     data_digest: str
     """`Dataset.digest` of the training data. Scoring against other data is refused."""
@@ -76,8 +86,14 @@ class Checkpoint:
     @classmethod
     def of(cls, state: TrainState) -> Checkpoint:
         """Return the averaged weights of a training run, which change if the run continues."""
-        model = cast(UNet, state.ema.module)
-        return cls(model, state.config, state.classes, state.shape, state.step, state.data_digest)
+        return cls(
+            state.ema.module,
+            state.config,
+            state.classes,
+            state.shape,
+            state.step,
+            state.data_digest,
+        )
 
     @property
     def device(self) -> torch.device:
@@ -103,23 +119,36 @@ def save(path: str | Path, checkpoint: Checkpoint | TrainState) -> Path:
     """
     c = Checkpoint.of(checkpoint) if isinstance(checkpoint, TrainState) else checkpoint
     metadata = {
+        "network": _network_name(c.model),
         "step": c.step,
         "shape": c.shape,
         "classes": c.classes,
         "config": asdict(c.config),
         "data_digest": c.data_digest,
     }
-    return _write(path, "model", metadata, c.model.state_dict())
+    return _write(path, "model", metadata, c.model.state_dict(), c.model)
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
+def load(
+    path: str | Path, device: torch.device | str = "cpu", *, model: nn.Module | None = None
+) -> Checkpoint:
     """Load onto `device` a model that `save` wrote, in evaluation mode. No code of the file is run.
 
+    Args:
+        path: with or without the suffix.
+        device: of the model.
+        model: the network that gets the weights, if it is not a `UNet`. It is changed in place.
+
     Raises:
-        DataError: if the file is missing, damaged, or not a model of minicfg.
+        DataError: if the file is missing, damaged, not a model of minicfg, or of a network other
+            than `model`.
+        MachineError: if this machine has no such device.
     """
-    _, checkpoint, tensors = _read(path, "model")
-    checkpoint.model.to_empty(device=device).load_state_dict(tensors)
+    device = _check_device(device)
+    _, checkpoint, tensors = _read(path, "model", model)
+    if model is None:
+        checkpoint.model.to_empty(device=device)
+    checkpoint.model.to(device).eval().load_state_dict(tensors)
     return checkpoint
 
 
@@ -130,13 +159,14 @@ def save_state(path: str | Path, state: TrainState) -> Path:
     tensors = {f"model.{name}": p for name, p in state.model.state_dict().items()}
     tensors |= {f"ema.{name}": p for name, p in state.ema.state_dict().items()}
     for name, p in state.model.named_parameters():
-        moments = state.optimizer.state[p]
+        moments = state.optimizer.state.get(p, {})  # none for a weight that got no gradient
         tensors |= {f"optimizer.{key}.{name}": value for key, value in moments.items()}
     if state.scaler.is_enabled():
         scaler = state.scaler.state_dict()
         tensors["scaler.scale"] = torch.tensor(scaler["scale"])
         tensors["scaler.growth_tracker"] = torch.tensor(scaler["_growth_tracker"])
     metadata = {
+        "network": _network_name(state.model),
         "step": state.step,
         "shape": state.shape,
         "classes": state.classes,
@@ -144,20 +174,24 @@ def save_state(path: str | Path, state: TrainState) -> Path:
         "loss": state.loss,
         "data_digest": state.data_digest,
     }
-    return _write(path, "state", metadata, tensors)
+    return _write(path, "state", metadata, tensors, state.model)
 
 
-def load_state(path: str | Path, device: torch.device | str = "cpu") -> TrainState:
+def load_state(
+    path: str | Path, device: torch.device | str = "cpu", *, model: nn.Module | None = None
+) -> TrainState:
     """Load a state that `save_state` wrote to `device`, to pass it to `train(..., resume=)`.
 
-    Raises:
-        DataError: as for `load`.
+    The arguments, and the errors, are those of `load`.
     """
-    metadata, c, tensors = _read(path, "state")
-    state = start(c.config, c.shape, c.classes, c.data_digest, device)
+    device = _check_device(device)
+    metadata, c, tensors = _read(path, "state", model)
+    state = start(c.config, c.shape, c.classes, c.data_digest, device, model)
     state.model.load_state_dict(_with_prefix("model.", tensors))
     state.ema.load_state_dict(_with_prefix("ema.", tensors))
     for name, p in state.model.named_parameters():
+        if f"optimizer.step.{name}" not in tensors:
+            continue
         # A moment gets the memory layout of its weight, because the fused optimiser walks through
         # all three in the same order.
         moments = {
@@ -174,15 +208,42 @@ def load_state(path: str | Path, device: torch.device | str = "cpu") -> TrainSta
     return replace(state, step=metadata["step"], loss=metadata["loss"])
 
 
+def _network_name(model: nn.Module) -> str:
+    """The name of a network's class, to say in an error which network a file is of."""
+    return f"{type(model).__module__}.{type(model).__qualname__}"
+
+
+def _check_device(device: torch.device | str) -> torch.device:
+    """Return the device, and raise a MachineError if this machine has none of this name."""
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise MachineError(
+            f"device = {str(device)!r} is not available ({reason}): use 'cpu', or run minicfg "
+            "doctor to see what this machine has"
+        ) from error
+    return found
+
+
 def _write(
-    path: str | Path, kind: str, metadata: dict[str, Any], tensors: dict[str, Tensor]
+    path: str | Path,
+    kind: str,
+    metadata: dict[str, Any],
+    tensors: dict[str, Tensor],
+    model: nn.Module,
 ) -> Path:
     file = checkpoint_path(path)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # A copy of each, because tied weights share their memory, which safetensors refuses.
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
     metadata = add_format_and_digest({"kind": kind} | metadata, tensors)
     layout = {name: describe_tensor(p.dtype, p.shape) for name, p in tensors.items()}
     try:
-        _check(metadata, kind, layout)
+        _check(metadata, kind, layout, None if metadata["network"] == _UNET else model)
         content = to_bytes(metadata, tensors)
     except DataError as error:
         raise UsageError(f"{file} is not saved, because it {error}") from error
@@ -190,15 +251,21 @@ def _write(
     return file
 
 
-def _read(path: str | Path, kind: str) -> tuple[dict[str, Any], Checkpoint, dict[str, Tensor]]:
+def _read(
+    path: str | Path, kind: str, model: nn.Module | None
+) -> tuple[dict[str, Any], Checkpoint, dict[str, Tensor]]:
     """Return the metadata, a checkpoint whose model has no weights yet, and all tensors."""
     with open_checkpoint_file(path) as opened:
-        checkpoint = _check(opened.metadata, kind, opened.layout)
+        checkpoint = _check(opened.metadata, kind, opened.layout, model)
         return opened.metadata, checkpoint, opened.read_tensors()
 
 
-def _check(metadata: dict[str, Any], kind: str, layout: dict[str, str]) -> Checkpoint:
+def _check(
+    metadata: dict[str, Any], kind: str, layout: dict[str, str], own: nn.Module | None
+) -> Checkpoint:
     """Check metadata and layout, and return a checkpoint whose model has no weights yet.
+
+    The model is `own`, a network of the caller's, or a UNet on torch's device `meta`.
 
     Raises:
         DataError: whose message continues a sentence that begins with the name of the file.
@@ -215,12 +282,21 @@ def _check(metadata: dict[str, Any], kind: str, layout: dict[str, str]) -> Check
     step = metadata["step"]
     if not 0 <= step < 2**32:
         raise DataError(f"has step = {step!r:.40}: steps must be in 0..{2**32 - 1}")
+    if own is None and metadata["network"] != _UNET:
+        raise DataError(
+            f"has the weights of a network {printable(metadata['network'])!r:.80}, which minicfg "
+            "cannot build: pass the network, load(path, model=net)"
+        )
     shape = tuple(metadata["shape"])
-    if len(shape) != 3 or not all(type(n) is int and 1 <= n <= 2**16 for n in shape):
+    sizes_are_valid = all(type(n) is int and 1 <= n <= 2**16 for n in shape)
+    if own is None and (len(shape) != 3 or not sizes_are_valid):
         raise DataError(f"has shape = {shape!r:.60}: it must be three integers in 1..65536")
+    if not 1 <= len(shape) <= 8 or not sizes_are_valid:
+        raise DataError(f"has shape = {shape!r:.60}: it must be 1 to 8 integers in 1..65536")
     classes = tuple(metadata["classes"])
     is_text = all(type(name) is str for name in classes)
-    if not classes or not is_text or len(set(classes)) < len(classes):
+    is_missing = own is None and not classes
+    if is_missing or not is_text or len(set(classes)) < len(classes):
         raise DataError(f"has classes = {classes!r:.60}: they must be names, all different")
     settings: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
@@ -228,21 +304,25 @@ def _check(metadata: dict[str, Any], kind: str, layout: dict[str, str]) -> Check
     }
     try:
         config = TrainConfig(**settings)
-        # This bound comes before the network is built, which takes seconds if it is large. Each
-        # block has four layers with a weight and a bias, and there are as many blocks on the way
-        # up as on the way down.
-        at_least = 16 * config.blocks * len(config.multipliers)
-        if len(layout) < at_least:
-            raise DataError(
-                f"has {len(layout)} tensors, but its config describes at least {at_least}"
-            )
-        with torch.device("meta"):  # Tensors with shapes but without memory.
-            model = UNet.of(config, shape, len(classes)).eval()
+        model = own or _empty_unet(config, shape, len(classes), len(layout))
     except UsageError as error:
         raise DataError(
             f"has an invalid config ({printable(error)}): restore a whole copy"
         ) from error
+    prediction = getattr(model, "prediction", None)
+    if prediction != config.prediction:
+        raise DataError(
+            f"is of a network that predicts {config.prediction}, but model.prediction = "
+            f"{prediction!r}: set it to {config.prediction!r}"
+        )
     expected = _expected_layout(model, kind, with_scaler=config.precision == "float16")
+    if own is not None:
+        # A weight that got no gradient has no moments.
+        expected = {
+            name: description
+            for name, description in expected.items()
+            if name in layout or not name.startswith("optimizer.")
+        }
     for name in sorted(expected.keys() | layout.keys()):
         found = layout.get(name, "nothing")
         wanted = expected.get(name, "nothing")
@@ -251,7 +331,23 @@ def _check(metadata: dict[str, Any], kind: str, layout: dict[str, str]) -> Check
     return Checkpoint(model, config, classes, shape, step, metadata["data_digest"])
 
 
-def _expected_layout(model: UNet, kind: str, *, with_scaler: bool) -> dict[str, str]:
+def _empty_unet(config: TrainConfig, shape: tuple[int, ...], K: int, tensors: int) -> UNet:
+    """The network that `config` describes, in evaluation mode and without memory for its weights.
+
+    Raises:
+        DataError: if a file with this number of tensors is of another network.
+    """
+    # This bound comes before the network is built, which takes seconds if it is large. Each block
+    # has four layers with a weight and a bias, and there are as many blocks on the way up as on the
+    # way down.
+    at_least = 16 * config.blocks * len(config.multipliers)
+    if tensors < at_least:
+        raise DataError(f"has {tensors} tensors, but its config describes at least {at_least}")
+    with torch.device("meta"):  # Tensors with shapes but without memory.
+        return UNet.of(config, shape, K).eval()
+
+
+def _expected_layout(model: nn.Module, kind: str, *, with_scaler: bool) -> dict[str, str]:
     """Return the description of every tensor that a checkpoint of this model must contain."""
     weights = {name: describe_tensor(p.dtype, p.shape) for name, p in model.state_dict().items()}
     if kind == "model":
@@ -265,8 +361,9 @@ def _expected_layout(model: UNet, kind: str, *, with_scaler: bool) -> dict[str, 
     for name, description in weights.items():
         expected[f"model.{name}"] = description
         expected[f"ema.module.{name}"] = description
+    for name, p in model.named_parameters():
         for key in _MOMENTS:
-            expected[f"optimizer.{key}.{name}"] = description
+            expected[f"optimizer.{key}.{name}"] = describe_tensor(p.dtype, p.shape)
         expected[f"optimizer.step.{name}"] = real
     return expected
 

@@ -40,7 +40,17 @@ from minicfg.errors import DataError, MachineError
 VERSION = 2
 MAX_HEADER_BYTES = 2**22  # Enough for 10,000 class names of 50 Chinese characters each.
 MAX_FILE_BYTES = 2**35  # Enough for the training state of a network with 2 billion weights.
-_DTYPES = {"F32": torch.float32, "I64": torch.int64}  # A checkpoint contains no others.
+# The types of weights and buffers that a checkpoint may contain. A UNet has the first two only.
+_DTYPES = {
+    "F32": torch.float32,
+    "I64": torch.int64,
+    "F64": torch.float64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Classifier(nn.Module):
     held_out: Dataset
     held_out_accuracy: float
 
-    def __init__(self, shape: tuple[int, int, int], num_classes: int, dim: int = 48) -> None:
+    def __init__(self, shape: tuple[int, ...], num_classes: int, dim: int = 48) -> None:
         super().__init__()
         self.shape = shape
         self.num_classes = num_classes
@@ -110,7 +110,7 @@ def train_classifier(
             optimizer.param_groups[0]["lr"] = 3e-3 * warm_up * decay
             optimizer.zero_grad()
             logits = classifier(_augment(train.x[batch]))
-            F.cross_entropy(logits, train.y[batch]).backward()
+            F.cross_entropy(logits, train.labels[batch]).backward()
             optimizer.step()
             if bar is not None:
                 bar.update(BATCH)
@@ -119,7 +119,7 @@ def train_classifier(
     classifier.feature_scale.fill_(features.var(axis=0).mean() ** -0.5)
     classifier.held_out = limit_size(held_out)
     _, log_p = features_and_log_probabilities(classifier, classifier.held_out.x)
-    classifier.held_out_accuracy, _ = accuracy(log_p, classifier.held_out.y.numpy())
+    classifier.held_out_accuracy, _ = accuracy(log_p, classifier.held_out.labels.numpy())
     return classifier
 
 
@@ -173,7 +173,7 @@ def check_images(data: Dataset, least: int = 2) -> None:
             f"data = {data.name}: images are {data.shape}, but the classifier takes images of "
             "8x8 or more: enlarge them"
         )
-    check_counts("data", data.y, data.num_classes, least)
+    check_counts("data", data.labels, data.num_classes, least)
 
 
 def check_counts(name: str, y: Tensor, K: int, least: int = 2) -> None:

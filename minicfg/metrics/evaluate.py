@@ -176,9 +176,9 @@ def evaluate_real(classifier: Classifier, real: Dataset, unseen: Dataset, n: int
     covered = np.array([precision_recall(other, half) for half, other in parts])
     precision, recall = covered.mean(0).tolist()
     precision_se, recall_se = covered.std(0, ddof=1).tolist()
-    some = stratified_part(unseen.y.numpy(), n, least=MIN_SAMPLES_PER_CLASS)
+    some = stratified_part(unseen.labels.numpy(), n, least=MIN_SAMPLES_PER_CLASS)
     return replace(
-        evaluate(unseen.x[some], unseen.y[some], classifier, real),
+        evaluate(unseen.x[some], unseen.labels[some], classifier, real),
         frechet=mean(floors),
         frechet_floor=mean(floors),
         frechet_se=stdev(floors),
@@ -242,7 +242,7 @@ def _real_features(classifier: Classifier, real: Dataset) -> tuple[np.ndarray, n
     """
     some = limit_size(real)
     features, _ = features_and_log_probabilities(classifier, some.x)
-    return features, some.y.numpy()
+    return features, some.labels.numpy()
 
 
 def _halvings(features: np.ndarray, y: np.ndarray, n: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -274,4 +274,4 @@ def _check(x: Tensor, y: Tensor, classifier: Classifier, real: Dataset) -> None:
     if len(y) and (int(y.min()) < 0 or int(y.max()) >= K):
         raise UsageError(f"y holds {int(y.min())}..{int(y.max())}: labels are 0..{K - 1}")
     check_counts("y", y, K, MIN_SAMPLES_PER_CLASS)  # so that two are left when a part is left out
-    check_counts("real", real.y, K)
+    check_counts("real", real.labels, K)

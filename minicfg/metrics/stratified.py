@@ -47,5 +47,7 @@ def limit_size(data: Dataset) -> Dataset:
     """The data set itself, or a fixed random part of `MAX_REAL_IMAGES` if it is larger."""
     if len(data) <= MAX_REAL_IMAGES:
         return data
-    part = torch.from_numpy(np.sort(stratified_part(data.y.numpy(), MAX_REAL_IMAGES, least=8)))
-    return Dataset(data.x[part], data.y[part], data.classes, f"{len(part)} images of {data.name}")
+    part = torch.from_numpy(np.sort(stratified_part(data.labels.numpy(), MAX_REAL_IMAGES, least=8)))
+    return Dataset(
+        data.x[part], data.labels[part], data.classes, f"{len(part)} images of {data.name}"
+    )

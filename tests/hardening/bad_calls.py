@@ -25,7 +25,7 @@ from minicfg.metrics.inception_score import inception_score
 from minicfg.metrics.precision_recall import precision_recall
 from minicfg.metrics.spread import within_class_spread
 from minicfg.schedule import Schedule
-from minicfg.training import train
+from minicfg.training import train_steps
 from minicfg.unet import UNet
 from minicfg.viz import plots
 from minicfg.viz.page import write_report
@@ -177,15 +177,19 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "training": {
         "odd images": (
-            lambda: train(data(x=X[..., :7]), CONFIG),
+            lambda: train_steps(data(x=X[..., :7]), CONFIG),
             "images are 8x7: 2 levels need",
         ),
         "a resumed run with other settings": (
-            lambda: train(DATA, replace(CONFIG, lr=0.1), resume=next(iter(train(DATA, CONFIG)))),
+            lambda: train_steps(
+                DATA, replace(CONFIG, lr=0.1), resume=next(iter(train_steps(DATA, CONFIG)))
+            ),
             "lr = 0.1, but the run to resume was started with 0.003",
         ),
         "a resumed run on other images": (
-            lambda: train(data(x=X + 1), CONFIG, resume=next(iter(train(DATA, CONFIG)))),
+            lambda: train_steps(
+                data(x=X + 1), CONFIG, resume=next(iter(train_steps(DATA, CONFIG)))
+            ),
             "started on other images",
         ),
         "a classifier of small images": (

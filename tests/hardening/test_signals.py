@@ -62,15 +62,15 @@ def training(out: Path, at: int, where: Callable[[Child], None]) -> Work:
     """A run that comes to `where` in the middle of step `at`."""
 
     def work(child: Child) -> int:
-        train = train_command.train
+        train_steps = train_command.train_steps
 
         def watched(*given: Any, **named: Any) -> Iterator[Any]:
-            for state in train(*given, **named):
+            for state in train_steps(*given, **named):
                 if state.step == at:
                     where(child)
                 yield state
 
-        train_command.train = watched  # pyright: ignore[reportAttributeAccessIssue]
+        train_command.train_steps = watched  # pyright: ignore[reportAttributeAccessIssue]
         return typed("train", "--out", out, "--steps", 100_000, *TINY)
 
     return work

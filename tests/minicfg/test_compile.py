@@ -29,13 +29,13 @@ torch.compile = whole
 
 from minicfg.config import TrainConfig
 from minicfg.datasets import load_data
-from minicfg.training import train
+from minicfg.training import train_steps
 
 config = TrainConfig(width=8, multipliers=(1, 2), attention=(1,), batch=8, steps=4)
 data = load_data("digits")
-plain = [state.loss for state in train(data, config)]
+plain = [state.loss for state in train_steps(data, config)]
 assert not calls
-compiled = [state.loss for state in train(data, replace(config, compile=True))]
+compiled = [state.loss for state in train_steps(data, replace(config, compile=True))]
 assert len(calls) == 1
 # The same operations, but for what autograd's decompositions round otherwise.
 torch.testing.assert_close(torch.tensor(compiled), torch.tensor(plain), rtol=1e-4, atol=0)

@@ -28,7 +28,7 @@ from minicfg.data import Dataset
 from minicfg.distributed import Ranks, process_group
 from minicfg.errors import MachineError
 from minicfg.io.checkpoint import load_state
-from minicfg.training import TrainState, train
+from minicfg.training import TrainState, train_steps
 from tests.minicfg.headers import metadata_of
 
 TINY = TrainConfig(width=8, multipliers=(1, 2), steps=12, batch=6, T=20, seed=5)
@@ -113,7 +113,7 @@ def train_in_float64(out: Path) -> int:
     torch.set_default_dtype(torch.float64)
     object.__setattr__(data, "x", data.x.double())  # a data set is float32, this one excepted
     with process_group() as group:
-        state = last(train(data, TINY, ranks=group))
+        state = last(train_steps(data, TINY, ranks=group))
         found = {f"model.{n}": p for n, p in state.model.state_dict().items()}
         found |= {f"ema.{n}": p for n, p in state.ema.state_dict().items()}
         found["loss"] = torch.tensor(state.loss)
@@ -170,13 +170,13 @@ def test_a_rank_that_is_killed_ends_the_others_and_the_run_goes_on_exactly(
         from minicfg.cli import train as train_command
 
         def train_to_17(*given: Any, **named: Any) -> Iterator[TrainState]:
-            for state in train(*given, **named):
+            for state in train_steps(*given, **named):
                 if os.environ["RANK"] == "1" and state.step == 17:
                     (tmp_path / "killed").touch()
                     os.kill(os.getpid(), signal.SIGKILL)
                 yield state
 
-        train_command.train = train_to_17  # pyright: ignore[reportAttributeAccessIssue]
+        train_command.train_steps = train_to_17  # pyright: ignore[reportAttributeAccessIssue]
         return run(broken)()
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"

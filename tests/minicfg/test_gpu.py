@@ -21,7 +21,7 @@ import torch
 import minicfg
 from minicfg.config import TrainConfig
 from minicfg.datasets import load_data
-from minicfg.training import train
+from minicfg.training import train_steps
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(
@@ -60,7 +60,8 @@ def test_a_picture_does_not_depend_on_the_device(solver: str, w: float | str) ->
 def test_training_is_that_of_the_cpu(change: dict) -> None:
     data, config = load_data("digits"), replace(SMALL, **change)
     on_gpu, on_cpu = (
-        [state.loss for state in train(data, config, device=device)] for device in ("cuda", "cpu")
+        [state.loss for state in train_steps(data, config, device=device)]
+        for device in ("cuda", "cpu")
     )
     np.testing.assert_allclose(on_gpu, on_cpu, rtol=2e-2)
     np.testing.assert_allclose(on_gpu[:3], on_cpu[:3], rtol=1e-4)
@@ -69,8 +70,8 @@ def test_training_is_that_of_the_cpu(change: dict) -> None:
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_learns(precision: str) -> None:
     config = replace(SMALL, precision=precision, steps=60)
-    losses = [state.loss for state in train(load_data("digits"), config, device="cuda")]
-    exact = [state.loss for state in train(load_data("digits"), replace(SMALL, steps=60))]
+    losses = [state.loss for state in train_steps(load_data("digits"), config, device="cuda")]
+    exact = [state.loss for state in train_steps(load_data("digits"), replace(SMALL, steps=60))]
     assert np.mean(losses[-10:]) == pytest.approx(np.mean(exact[-10:]), rel=0.05)
 
 

@@ -202,7 +202,7 @@ def test_precision_refuses_too_few(n: int, k: int) -> None:
 def test_classifier_knows_digits_it_never_saw(classifier: Classifier) -> None:
     """About 94 % after 100 steps; 88 % of 359 would be five standard errors off."""
     assert classifier.held_out_accuracy > 0.88
-    x, y = classifier.held_out.x, classifier.held_out.y
+    x, y = classifier.held_out.x, classifier.held_out.labels
     right = (classifier(x).argmax(1) == y).double().mean()
     assert classifier.held_out_accuracy == pytest.approx(float(right))
 
@@ -216,8 +216,8 @@ def test_classifier_knows_99_percent_of_digits() -> None:
 def test_classifier_sees_the_training_part_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained on 0..4 and held to 5..9 it is never right; had it seen all, it would be often."""
     low, high = (
-        Dataset(DIGITS.x[part], DIGITS.y[part], DIGITS.classes, "part")
-        for part in (DIGITS.y < 5, DIGITS.y >= 5)
+        Dataset(DIGITS.x[part], DIGITS.labels[part], DIGITS.classes, "part")
+        for part in (DIGITS.labels < 5, DIGITS.labels >= 5)
     )
     monkeypatch.setattr(classifier_module, "split", lambda *_: (low, high))
     classifier = train_classifier(DIGITS, steps=40)
@@ -274,7 +274,7 @@ REAL = KnownLaw.draw(2000, seed=0)
 
 def known(n: int, seed: int, **law: float) -> Scores:
     sample = KnownLaw.draw(n, seed, **law)
-    return evaluate(sample.x, sample.y, KnownLaw(), REAL)
+    return evaluate(sample.x, sample.labels, KnownLaw(), REAL)
 
 
 @pytest.mark.parametrize("n", [40, 400, 3000])
@@ -319,7 +319,9 @@ def test_standard_errors_are_the_scatter_of_other_draws() -> None:
 def test_wrong_classes_are_counted() -> None:
     sample = KnownLaw.draw(400, seed=4)
     wrong = torch.arange(400) < 100
-    scores = evaluate(sample.x, torch.where(wrong, 1 - sample.y, sample.y), KnownLaw(), REAL)
+    scores = evaluate(
+        sample.x, torch.where(wrong, 1 - sample.labels, sample.labels), KnownLaw(), REAL
+    )
     assert scores.accuracy == 0.75
     assert scores.accuracy_se == pytest.approx((0.75 * 0.25 / 400) ** 0.5, rel=0.01)
     assert scores.inception_score == pytest.approx(2, rel=1e-6)  # it does not look at y
@@ -334,7 +336,7 @@ def test_values_beyond_one_are_clipped() -> None:
     sample = KnownLaw.draw(200, seed=6)
     x = sample.x * 4
     assert bool((x.abs() > 1).any())
-    scores, clipped = (evaluate(v, sample.y, KnownLaw(), REAL) for v in (x, x.clamp(-1, 1)))
+    scores, clipped = (evaluate(v, sample.labels, KnownLaw(), REAL) for v in (x, x.clamp(-1, 1)))
     assert scores == clipped
 
 
@@ -343,7 +345,7 @@ def test_what_real_digits_score(classifier: Classifier) -> None:
     assert scores.accuracy == classifier.held_out_accuracy
     assert scores.frechet == scores.frechet_floor > 0
     assert scores.n == len(classifier.held_out)
-    ours = evaluate(DIGITS.x[:400], DIGITS.y[:400], classifier, DIGITS)
+    ours = evaluate(DIGITS.x[:400], DIGITS.labels[:400], classifier, DIGITS)
     assert scores.frechet_floor == ours.frechet_floor  # of the same halvings
 
 
@@ -360,11 +362,11 @@ def test_features_of_real_images_are_computed_once(
 
     monkeypatch.setattr(evaluate_module, "features_and_log_probabilities", counted)
     evaluate_module._real_features.cache_clear()
-    x, y = DIGITS.x[:300], DIGITS.y[:300]
+    x, y = DIGITS.x[:300], DIGITS.labels[:300]
     first, second = (evaluate(x, y, classifier, DIGITS) for _ in range(2))
     assert first == second
     assert sizes == [300, len(DIGITS), 300]
-    few = replace(DIGITS, x=DIGITS.x[:900], y=DIGITS.y[:900])
+    few = replace(DIGITS, x=DIGITS.x[:900], y=DIGITS.labels[:900])
     assert evaluate(x, y, classifier, few) != first
     assert sizes[3:] == [300, 900]
 
@@ -408,7 +410,7 @@ def test_features_of_a_large_data_set_are_those_of_a_part(
     evaluate_module._real_features.cache_clear()
     trained = train_classifier(DIGITS, steps=1)
     assert sizes == [300, 300] and len(trained.held_out) == 300
-    evaluate(DIGITS.x[:100], DIGITS.y[:100], classifier, DIGITS)
+    evaluate(DIGITS.x[:100], DIGITS.labels[:100], classifier, DIGITS)
     assert sizes[2:] == [100, 300]
     evaluate_module._real_features.cache_clear()
 
@@ -416,8 +418,8 @@ def test_features_of_a_large_data_set_are_those_of_a_part(
 def test_a_rare_class_is_among_the_real_images_that_are_scored() -> None:
     """A hundredth of the images is of it: 40 images in proportion would contain none or one."""
     real = KnownLaw.draw(1000, seed=0)
-    rare = (real.y == 0) | (torch.arange(1000) < 20)
-    few = Dataset(real.x[rare], real.y[rare], real.classes, "rare")
+    rare = (real.labels == 0) | (torch.arange(1000) < 20)
+    few = Dataset(real.x[rare], real.labels[rare], real.classes, "rare")
     assert evaluate_real(KnownLaw(), few, few, 40).accuracy == 1
 
 
@@ -431,7 +433,7 @@ def test_training_a_classifier_moves_its_bar_on(monkeypatch: pytest.MonkeyPatch)
 
 def test_worse_digits_score_worse(classifier: Classifier) -> None:
     """Noise added to half of the real digits is felt by every figure but the spread."""
-    x, y = DIGITS.x[::2], DIGITS.y[::2]
+    x, y = DIGITS.x[::2], DIGITS.labels[::2]
     noisy = x + 0.7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     good, bad = (evaluate(pictures, y, classifier, DIGITS) for pictures in (x, noisy))
     assert good.accuracy > bad.accuracy + 0.05
@@ -485,12 +487,12 @@ def test_distance_ratio_of_copies_and_of_real_images() -> None:
     """Real images are as far from the others as real images are; copies are at distance 0."""
     some = torch.arange(0, 1797, 2)
     others = torch.arange(1, 1797, 2)
-    of_real = nearest_images(DIGITS.x[some], DIGITS.x, some)[0], DIGITS.y[some]
+    of_real = nearest_images(DIGITS.x[some], DIGITS.x, some)[0], DIGITS.labels[some]
     as_real, _ = nearest_images(DIGITS.x[others], DIGITS.x, others)
-    assert distance_ratio(as_real, DIGITS.y[others], *of_real) == pytest.approx(1, abs=0.05)
+    assert distance_ratio(as_real, DIGITS.labels[others], *of_real) == pytest.approx(1, abs=0.05)
     copies, _ = nearest_images(DIGITS.x[others], DIGITS.x)
-    assert distance_ratio(copies, DIGITS.y[others], *of_real) == 0
-    assert distance_ratio(copies, DIGITS.y[others], 0 * of_real[0], of_real[1]) is None
+    assert distance_ratio(copies, DIGITS.labels[others], *of_real) == 0
+    assert distance_ratio(copies, DIGITS.labels[others], 0 * of_real[0], of_real[1]) is None
 
 
 # Refusals.
@@ -524,7 +526,7 @@ def test_evaluate_refuses_another_data_sets_classifier() -> None:
     with pytest.raises(
         UsageError, match=r"classifier knows 2 classes of \(1, 3, 3\), but digits has 10"
     ):
-        evaluate(DIGITS.x, DIGITS.y, KnownLaw(), DIGITS)
+        evaluate(DIGITS.x, DIGITS.labels, KnownLaw(), DIGITS)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -552,7 +554,9 @@ def test_evaluate_refuses_another_data_sets_classifier() -> None:
         (lambda: train_classifier(REAL), "8x8 or more"),
         (lambda: train_classifier(DIGITS, steps=0), "steps = 0"),
         (
-            lambda: train_classifier(Dataset(DIGITS.x[:9], DIGITS.y[:9], DIGITS.classes, "few")),
+            lambda: train_classifier(
+                Dataset(DIGITS.x[:9], DIGITS.labels[:9], DIGITS.classes, "few")
+            ),
             "data has 0 of class 9: 2 or more",
         ),
     ],

@@ -32,7 +32,7 @@ from minicfg.datasets.load import load_data
 from minicfg.distributed import Ranks
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.checkpoint import load_state, save_state
-from minicfg.training import TrainState, start, train
+from minicfg.training import TrainState, start, train_steps
 from tests.minicfg.headers import metadata_of
 
 # Sums, and so last bits, depend on the number of threads; here it is 1, as in the tests.
@@ -72,12 +72,12 @@ def test_a_run_killed_outright_goes_on_with_its_log(whole: Path, tmp_path: Path)
     out = tmp_path / "killed"
     program = (
         "import os, sys\nfrom minicfg.cli import train as command\n"
-        "train = command.train\n"
+        "train_steps = command.train_steps\n"
         "def dying(*args, **kwargs):\n"
-        "    for state in train(*args, **kwargs):\n"
+        "    for state in train_steps(*args, **kwargs):\n"
         "        yield state\n"
         "        if state.step == 8: os.kill(os.getpid(), 9)\n"
-        "command.train = dying\n"
+        "command.train_steps = dying\n"
         "from minicfg.cli.main import main\nmain()\n"
     )
     given = ["train", "--out", str(out), *FLAGS, "--save-every", "3"]
@@ -115,7 +115,7 @@ def test_tensorboard_holds_what_the_log_holds_once(tmp_path: Path) -> None:
     data, out = load_data("digits"), tmp_path / "run"
     saving = SavingOptions(tensorboard=True)
     out.mkdir()
-    for state in train(data, TINY):
+    for state in train_steps(data, TINY):
         if state.step == 5:
             save_state(tmp_path / "state", state)
     run_training(data, TINY, out, saving=saving)
@@ -154,11 +154,11 @@ def test_a_run_that_was_stopped_leaves_no_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopping(*given: Any, **named: Any) -> Iterator[TrainState]:
-        for state in train(*given, **named):
+        for state in train_steps(*given, **named):
             os.kill(os.getpid(), signal.SIGTERM)
             yield state
 
-    monkeypatch.setattr(command, "train", stopping)
+    monkeypatch.setattr(command, "train_steps", stopping)
     assert run_train(tmp_path, TINY, resume=False) == 143
     assert (tmp_path / "model.safetensors").exists()
     assert not (tmp_path / "report.html").exists()
@@ -178,13 +178,13 @@ def test_a_save_that_fails_on_the_way_is_said_and_training_goes_on(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     def watched(*given: Any, **named: Any) -> Iterator[TrainState]:
-        for state in train(*given, **named):
+        for state in train_steps(*given, **named):
             monkeypatch.setattr(os, "fsync", full if state.step == 6 else fsync)
             yield state
             if state.step == 6:
                 stands.append(metadata_of(out / "state.safetensors")["step"])
 
-    monkeypatch.setattr(command, "train", watched)
+    monkeypatch.setattr(command, "train_steps", watched)
     out.mkdir()
     saving = SavingOptions(3, 2)
     _, code = run_training(load_data("digits"), TINY, out, saving=saving)

@@ -375,7 +375,10 @@ def test_a_model_of_other_data_is_refused(
 ) -> None:
     digits = load_data("digits")
     half = replace(
-        digits, x=digits.x[digits.y < 5], y=digits.y[digits.y < 5], classes=tuple("abcde")
+        digits,
+        x=digits.x[digits.labels < 5],
+        y=digits.labels[digits.labels < 5],
+        classes=tuple("abcde"),
     )
     monkeypatch.setattr(training_data, "load_data", lambda *_: half)
     with pytest.raises(DataError, match="digits has 5 classes of"):
@@ -474,7 +477,7 @@ def test_rare_classes_are_named_and_not_scored(
     for source, part in ((complete, real.training), (others or complete, real.compared)):
         assert part.classes == names
         for k, label in enumerate(scored):
-            assert torch.equal(part.x[part.y == k], source.x[source.y == label])
+            assert torch.equal(part.x[part.labels == k], source.x[source.labels == label])
     assert real.sentences()[1].endswith(needed)
     assert real.describe()["classes"] == names
 
@@ -639,3 +642,9 @@ def test_the_remark_on_the_floor_is_printed(
         assert "has copied its training" in (tmp_path / "sweep.json").read_text()
         assert "has copied its training" in (tmp_path / "report.html").read_text()
     assert "a sign that the model has copied its training images" in capsys.readouterr().out
+
+
+def test_a_model_without_labels_cannot_be_scored(own: Path) -> None:
+    model = replace(load(own / "model"), classes=())
+    with pytest.raises(UsageError, match="was trained without class labels"):
+        load_real_images(own / "model", model, f"npz:{own}/pictures.npz", "")

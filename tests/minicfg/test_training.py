@@ -33,7 +33,7 @@ from minicfg.training import (
     learning_rate,
     loss_weight,
     start,
-    train,
+    train_steps,
 )
 from minicfg.unet import UNet, sinusoids
 from tutorial.step13_process import log_snr_of, map_ends, signal_noise
@@ -56,7 +56,7 @@ def last_of(states: Iterator[TrainState]) -> TrainState:
 
 
 def last(data: Dataset, config: TrainConfig, resume: TrainState | None = None) -> TrainState:
-    return last_of(train(data, config, resume=resume))
+    return last_of(train_steps(data, config, resume=resume))
 
 
 def weights(state: TrainState) -> dict[str, Tensor]:
@@ -137,13 +137,15 @@ def test_first_loss_by_numpy(digits: Dataset, prediction: Literal["eps", "x0", "
     abar = Schedule.cosine(1000).alpha_bar.numpy()[choices(config, 1)[0].numpy()]
     signal, noise = (np.sqrt(c)[:, None, None, None] for c in (abar, 1 - abar))
     target = {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}[prediction]
-    found = next(train(digits, config)).loss
+    found = next(train_steps(digits, config)).loss
     assert found == pytest.approx((target**2).mean(), rel=1e-5)  # float32, and its sum of 4,096
 
 
 def test_first_loss_of_eps_is_1(digits: Dataset) -> None:
     """Mean of 8,192 squares of standard normals, each of variance 2: a standard error of 0.016."""
-    assert next(train(digits, replace(TINY, batch=128))).loss == pytest.approx(1, abs=5 * 0.016)
+    assert next(train_steps(digits, replace(TINY, batch=128))).loss == pytest.approx(
+        1, abs=5 * 0.016
+    )
 
 
 def test_what_the_network_is_given(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +192,7 @@ def test_class_0_and_the_null_row_train_and_each_only_when_shown(digits: Dataset
 
 
 def test_learns(digits: Dataset) -> None:
-    losses = [state.loss for state in train(digits, replace(TINY, steps=80, batch=64))]
+    losses = [state.loss for state in train_steps(digits, replace(TINY, steps=80, batch=64))]
     assert np.mean(losses[:5]) > 0.8 and np.mean(losses[-10:]) < 0.45
 
 
@@ -202,7 +204,7 @@ def test_learning_rate_is_one_cycle_and_reaches_the_optimiser(digits: Dataset) -
     assert 0.1 < peak / 200 < 0.2
     assert (np.diff(rates[: peak + 1]) > 0).all() and (np.diff(rates[peak:]) < 0).all()
     assert max(rates[0], rates[-1]) < 0.01 * config.lr
-    for rate, state in zip(rates[:3], train(digits, config), strict=False):
+    for rate, state in zip(rates[:3], train_steps(digits, config), strict=False):
         assert [group["lr"] for group in state.optimizer.param_groups] == [rate]
 
 
@@ -217,7 +219,7 @@ def test_average_by_hand(digits: Dataset) -> None:
     """The average of 20 steps from copies of the weights: the first as it is, then (1+n)/(10+n)."""
     config = replace(TINY, ema=0.6)
     name, expected = "middle.conv1.weight", None
-    for state in train(digits, config):
+    for state in train_steps(digits, config):
         now = state.model.state_dict()[name].double().clone()
         n = state.step - 1  # averages taken before this one
         decay = min(0.6, (1 + n) / (10 + n))
@@ -241,7 +243,7 @@ def test_resumed_run_is_the_run_bit_for_bit(
 ) -> None:
     config = replace(TINY, **settings)
     whole = last(digits, config)
-    run = train(digits, config)
+    run = train_steps(digits, config)
     for _ in range(10):
         state = next(run)
     save_state(tmp_path / "state", state)
@@ -284,7 +286,7 @@ def test_dropout_of_every_step_is_its_own(digits: Dataset, monkeypatch: pytest.M
 
 def test_resuming_a_finished_run_does_nothing(digits: Dataset) -> None:
     config = replace(TINY, steps=2)
-    assert list(train(digits, config, resume=last(digits, config))) == []
+    assert list(train_steps(digits, config, resume=last(digits, config))) == []
 
 
 @pytest.mark.parametrize(
@@ -295,21 +297,21 @@ def test_resuming_with_other_settings_is_refused(
 ) -> None:
     state = start(TINY, digits.shape, digits.classes, digits.digest)
     with pytest.raises(UsageError, match=rf"^{field} = .*started with"):
-        train(digits, replace(TINY, **{field: value}), resume=state)
+        train_steps(digits, replace(TINY, **{field: value}), resume=state)
 
 
 def test_resuming_on_other_images_is_refused(digits: Dataset) -> None:
     state = start(TINY, digits.shape, digits.classes, digits.digest)
     other = Dataset(-digits.x, digits.y, digits.classes, "negatives")
     with pytest.raises(UsageError, match=r"data = negatives, but .* other images"):
-        train(other, TINY, resume=state)
+        train_steps(other, TINY, resume=state)
 
 
 # What it refuses
 
 
 def test_loss_that_is_not_finite_stops_before_the_weights(digits: Dataset) -> None:
-    run = train(digits, replace(TINY, lr=1e30, grad_clip=1e30))
+    run = train_steps(digits, replace(TINY, lr=1e30, grad_clip=1e30))
     kept = None
     with pytest.raises(
         MachineError, match=r"step \d+: the loss is \S+ and the norm of its gradient"
@@ -325,7 +327,7 @@ def test_a_gradient_that_is_too_long_is_scaled_to_the_longest_allowed(digits: Da
     """What the optimiser steps by is one gradient, of its own length or of 0.01."""
     found = {}
     for longest in (1e6, 0.01):
-        state = next(train(digits, replace(TINY, grad_clip=longest)))
+        state = next(train_steps(digits, replace(TINY, grad_clip=longest)))
         parts = [p.grad.flatten().double() for p in state.model.parameters() if p.grad is not None]
         found[longest] = torch.cat(parts)
     free, cut = found[1e6], found[0.01]
@@ -340,7 +342,7 @@ NINES = Dataset(torch.zeros(2, 1, 9, 9), torch.tensor([0, 1]), ("a", "b"), "nine
 
 def test_images_that_do_not_fit_are_refused_before_the_first_step() -> None:
     with pytest.raises(UsageError, match="images are 9x9: 2 levels"):
-        train(NINES, TINY)
+        train_steps(NINES, TINY)
 
 
 def test_arguments_are_checked_without_a_network(
@@ -354,13 +356,13 @@ def test_arguments_are_checked_without_a_network(
     monkeypatch.setattr(UNet, "__init__", unwanted)
     check_run(digits, TINY)
     check_run(digits, TINY, state, Ranks(0, 16))
-    for run in (check_run, lambda data, config: train(data, config)):
+    for run in (check_run, lambda data, config: train_steps(data, config)):
         with pytest.raises(UsageError, match="images are 9x9: 2 levels"):
             run(NINES, TINY)
     with pytest.raises(UsageError, match=r"lr = 0\.1, but the run to resume"):
-        train(digits, replace(TINY, lr=0.1), resume=state)
+        train_steps(digits, replace(TINY, lr=0.1), resume=state)
     with pytest.raises(UsageError, match="batch = 16 is smaller than the 17 processes"):
-        train(digits, TINY, ranks=Ranks(0, 17))
+        train_steps(digits, TINY, ranks=Ranks(0, 17))
 
 
 def test_the_command_builds_one_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +385,7 @@ def test_the_command_builds_one_network(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"data": torch.zeros(2, 1, 8, 8)}, "data is a Tensor: pass a minicfg.data.Dataset"),
+        ({"data": torch.zeros(2, 1, 8, 8)}, "data is a Tensor: make a minicfg.Dataset of it"),
         ({"config": {"steps": 3}}, "config is a dict: pass a minicfg.config.TrainConfig"),
         ({"resume": "runs/a/state"}, "resume = 'runs/a/state' is a str: .*load_state"),
     ],
@@ -393,7 +395,7 @@ def test_arguments_of_another_type_are_refused(
     digits: Dataset, given: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(UsageError, match=f"^{complaint}"):
-        train(**{"data": digits, "config": TINY, **given})
+        train_steps(**{"data": digits, "config": TINY, **given})
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -461,15 +463,15 @@ def test_the_loss_is_weighed(digits: Dataset) -> None:
     eps = philox.normal_numpy(config.seed, np.arange(64), 1, (1, 8, 8), philox.TRAINING_NOISE)
     snr = Schedule.cosine(1000).log_snr.exp().numpy()[choices(config, 1)[0].numpy()]
     wanted = ((eps**2).mean((1, 2, 3)) * np.minimum(snr, 5) / snr).mean()
-    assert next(train(digits, config)).loss == pytest.approx(wanted, rel=1e-5)
+    assert next(train_steps(digits, config)).loss == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_learns_the_same_to_its_rounding(digits: Dataset, precision: Any) -> None:
     """A product in bfloat16 is off by 2^-9 of itself: losses of 20 steps stay within a few %."""
     config = replace(TINY, steps=15, batch=32)
-    exact = [state.loss for state in train(digits, config)]
-    half = list(train(digits, replace(config, precision=precision)))
+    exact = [state.loss for state in train_steps(digits, config)]
+    half = list(train_steps(digits, replace(config, precision=precision)))
     np.testing.assert_allclose([state.loss for state in half], exact, rtol=0.05)
     assert [state.loss for state in half] != exact
     assert half[-1].model.stem.weight.dtype == torch.float32
@@ -478,7 +480,7 @@ def test_half_precision_learns_the_same_to_its_rounding(digits: Dataset, precisi
 
 def test_float16_resumes_bit_for_bit_with_its_scale(digits: Dataset, tmp_path: Path) -> None:
     config = replace(TINY, precision="float16", steps=8)
-    run = train(digits, config)
+    run = train_steps(digits, config)
     for _ in range(4):
         state = next(run)
     state.scaler.update(new_scale=1024.0)  # as it would be after overflows
@@ -489,7 +491,7 @@ def test_float16_resumes_bit_for_bit_with_its_scale(digits: Dataset, tmp_path: P
 
 
 def test_an_overflowing_float16_step_is_skipped_not_taken(digits: Dataset) -> None:
-    run = train(digits, replace(TINY, precision="float16"))
+    run = train_steps(digits, replace(TINY, precision="float16"))
     state = next(run)
     before = weights(state)["model.stem.weight"]
     state.scaler.update(new_scale=2.0**126)  # finite; its gradients are not
@@ -598,7 +600,7 @@ def shown(steps: int, batch: int = 64) -> tuple[np.ndarray, ...]:
     config, ids = replace(CONTINUOUS, batch=batch), torch.arange(batch)
     one, returned, seen, states = torch.ones(batch, 1, 4, 4), [], [], []
     for step in range(1, steps + 1):
-        xt, *_, log_snr = algorithm_1(config, one, ids % 10, 10, step, ids)
+        xt, *_, log_snr = algorithm_1(config, one, step, ids)
         a, sigma = scales(xt.numpy(), one.numpy(), noise_of(config, step, (1, 4, 4)))
         returned.append(log_snr.numpy())
         seen.append(2 * np.log(a / sigma))
@@ -647,22 +649,24 @@ def test_first_loss_of_algorithm_1_by_numpy(
     target = {"eps": eps, "x0": x0, "v": a * eps - s * x0}[prediction]
     weight = np.minimum(np.exp(log_snr), 5) / (np.exp(log_snr) + 1) if min_snr else np.ones(64)
     wanted = (weight * (target**2).mean((1, 2, 3))).mean()
-    assert next(train(digits, config)).loss == pytest.approx(wanted, rel=1e-5)  # a float32 sum
+    assert next(train_steps(digits, config)).loss == pytest.approx(
+        wanted, rel=1e-5
+    )  # a float32 sum
 
 
 def test_a_step_is_a_function_of_seed_and_step_and_is_shared_over_ranks() -> None:
     ids, x0 = torch.arange(16), torch.rand(16, 1, 4, 4)
-    whole = algorithm_1(CONTINUOUS, x0, ids % 10, 10, 7, ids)
+    whole = algorithm_1(CONTINUOUS, x0, 7, ids)
     for world in (2, 3):
         parts = [ids[Ranks(rank, world).local_slice(16)] for rank in range(world)]
-        shares = [algorithm_1(CONTINUOUS, x0[mine], mine % 10, 10, 7, mine) for mine in parts]
+        shares = [algorithm_1(CONTINUOUS, x0[mine], 7, mine) for mine in parts]
         for one, *others in zip(whole, *shares, strict=True):
             assert torch.equal(torch.cat(others), one)
-    assert not torch.equal(algorithm_1(CONTINUOUS, x0, ids % 10, 10, 8, ids)[1], whole[1])
+    assert not torch.equal(algorithm_1(CONTINUOUS, x0, 8, ids)[1], whole[1])
 
 
 def test_resumed_run_of_algorithm_1_is_the_run_bit_for_bit(digits: Dataset, tmp_path: Path) -> None:
-    whole, run = last(digits, CONTINUOUS), train(digits, CONTINUOUS)
+    whole, run = last(digits, CONTINUOUS), train_steps(digits, CONTINUOUS)
     for _ in range(5):
         state = next(run)
     save_state(tmp_path / "state", state)
@@ -675,7 +679,7 @@ def test_resumed_run_of_algorithm_1_is_the_run_bit_for_bit(digits: Dataset, tmp_
 
 
 def test_algorithm_1_learns(digits: Dataset) -> None:
-    losses = [state.loss for state in train(digits, replace(CONTINUOUS, steps=80, batch=64))]
+    losses = [state.loss for state in train_steps(digits, replace(CONTINUOUS, steps=80, batch=64))]
     assert np.mean(losses[:5]) > 0.8 and np.mean(losses[-10:]) < 0.6
 
 
