@@ -148,7 +148,7 @@ def train_and_save_classifier(
     """Train a classifier of the real images on the CPU, save it, and move it to `device`."""
     total = classifiers.STEPS * classifiers.BATCH
     with tqdm(total=total, desc="training the classifier", unit=" images", disable=None) as bar:
-        classifier = train_classifier(data, seed=seed, bar=bar)
+        classifier = train_classifier(data, seed=seed, advance=lambda n, _: bar.update(n))
     write_atomic(out / "classifier.safetensors", to_bytes(classifier.state_dict()))
     return classifier.to(device)
 

@@ -122,8 +122,8 @@ def load_real_images(path: Path, trained: Checkpoint, data_spec: str, real_spec:
     """
     if not trained.classes:
         raise UsageError(
-            f"{path} was trained without class labels, which the classifier that scores needs; choose "
-            "a model that was trained with labels."
+            f"{path} was trained without class labels, which the classifier that scores needs; "
+            "choose a model that was trained with labels."
         )
     complete = load_training_data(path, trained, data_spec)
     check_images(complete, 0)

@@ -7,6 +7,7 @@ compares samples with real images in the space of its features.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,6 @@ from minicfg.threads import thread_count, threads
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-    from tqdm import tqdm
 
 STEPS = 400
 BATCH = 128
@@ -76,7 +76,11 @@ class Classifier(nn.Module):
 
 
 def train_classifier(
-    data: Dataset, *, seed: int = 0, steps: int = STEPS, bar: tqdm | None = None
+    data: Dataset,
+    *,
+    seed: int = 0,
+    steps: int = STEPS,
+    advance: Callable[[int, str], object] | None = None,
 ) -> Classifier:
     """Train a classifier on 4/5 of the real images in `data`.
 
@@ -90,7 +94,8 @@ def train_classifier(
         data: real images of at least 8x8 pixels, at least two per class.
         seed: seed of the split, the weights and the batches, 0..2^64-1.
         steps: number of training steps, each with 128 images, at least 1.
-        bar: a progress bar that is moved on by 128 images at every step.
+        advance: called after every step with the number of its images, 128, and a note, which is
+            empty, to show progress; None to show nothing.
 
     Raises:
         UsageError: if the images, a class or `steps` is too small.
@@ -112,8 +117,8 @@ def train_classifier(
             logits = classifier(_augment(train.x[batch]))
             F.cross_entropy(logits, train.labels[batch]).backward()
             optimizer.step()
-            if bar is not None:
-                bar.update(BATCH)
+            if advance is not None:
+                advance(BATCH, "")
     classifier.eval().requires_grad_(False)
     features, _ = features_and_log_probabilities(classifier, limit_size(train).x)
     classifier.feature_scale.fill_(features.var(axis=0).mean() ** -0.5)

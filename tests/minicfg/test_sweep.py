@@ -43,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quick_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
     train = evaluate.train_classifier
     monkeypatch.setattr(
-        evaluate, "train_classifier", lambda data, seed, bar: train(data, seed=seed, steps=3)
+        evaluate, "train_classifier", lambda data, seed, advance: train(data, seed=seed, steps=3)
     )
 
 
