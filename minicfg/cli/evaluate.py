@@ -71,7 +71,6 @@ def run_evaluate(
     plan = ScoringPlan(ws, (steps,), n, seed, options)
     trained, real = load_and_check(out, path, plan, data_spec, real_spec, device)
     with lock_run_folder(out):
-        print("\n".join(real.sentences()), flush=True)
         classifier = train_and_save_classifier(out, real.training, trained.device, seed)
         distances_of_real = distances_of_real_images(real)
         scores = list[Scores]()
@@ -86,6 +85,7 @@ def run_evaluate(
             pictures.append(picture)
         of_real = evaluate_real(classifier, real.compared, real.unseen_by(classifier), n)
         print_table(SCORE_COLUMNS, score_rows(ws, scores, of_real))
+        print("\n".join(real.sentences()))
         print(ratio_sentence(ws, ratios, real))
         remark = floor_remark(ws, scores, is_held_out=real.is_held_out)
         if remark:

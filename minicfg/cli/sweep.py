@@ -105,7 +105,6 @@ def run_sweep(
     plan = ScoringPlan(ws, tuple(dict.fromkeys(steps)), n, seed, options)
     trained, real = load_and_check(out, path, plan, data_spec, real_spec, device)
     with lock_run_folder(out):
-        print("\n".join(real.sentences()), flush=True)
         classifier = train_and_save_classifier(out, real.training, trained.device, seed)
         if not p_uncond:
             models = {f"p_uncond = {trained.config.p_uncond:g}": trained}
@@ -210,7 +209,7 @@ def _write_results(
         remark = floor_remark(plan.ws, of_variant, is_held_out=real.is_held_out)
         if remark:
             sentences.append(f"{name}: {remark}")
-    print("\n".join(sentences))
+    print("\n".join([*real.sentences(), *sentences]))
     results = {
         "ws": list(plan.ws),
         "scores": {name: [asdict(s) for s in values] for name, values in scores.items()},

@@ -136,6 +136,8 @@ def test_a_sweep_writes_all_that_it_promises(
     for name in ("report.html", "curves.png", "trade_off.png", "classifier.safetensors"):
         assert (tmp_path / name).stat().st_size > 1000
     page = (tmp_path / "report.html").read_text()
+    assert "with 1,797 training images (digits)" in page
+    assert "with 1,797 training images (digits)" in printed
     assert all(sentence.split(":")[0] in page for sentence in about["findings"])
     # p_uncond = 0.1 is the model's own; the other was trained, once.
     assert not (tmp_path / "p_uncond-0.1").exists()
@@ -159,8 +161,8 @@ def test_evaluate_scores_at_each_w_beside_real_images(
     assert about["sampling"]["options"] == "ddpm, rescale, phi 0.5, log SNR in -3..4"
     figures = {name for name in about["real"] if f"{name}_se" in about["real"]}
     assert figures == about["real"].keys() - {"n", "frechet_floor"} - {f"{f}_se" for f in figures}
-    said, *lines = capsys.readouterr().out.splitlines()
-    assert "with 1,797 training images (digits)" in said
+    lines = capsys.readouterr().out.splitlines()
+    assert "with 1,797 training images (digits)" in lines[4]
     assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "real"]
     assert [line.count("+-") for line in lines[1:4]] == 3 * [len(figures)]
 

@@ -20,7 +20,9 @@ TESTS_OF_WING = {
     "metrics.evaluate": "metrics",
     "metrics.frechet": "metrics",
     "metrics.inception_score": "metrics",
+    "metrics.nearest": "metrics",
     "metrics.spread": "metrics",
+    "metrics.stratified": "metrics",
     "io.atomic": "atomic",
 }
 
