@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minicfg.conditions import Condition, batch_size, each_part, null_condition, parts_of
 from minicfg.errors import UsageError
@@ -24,23 +24,40 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 
-@dataclass(frozen=True)
-class DiffusersUNet:
-    """A class-conditional `diffusers.UNet2DModel`, made with `num_class_embeds = K + 1`.
+class DiffusersModel(nn.Module):
+    """A class-conditional network of diffusers as a denoiser, to train or to sample from.
 
-    The last row of its embedding is that of the null label, as in `UNet`; train it that way.
+    Of `UNet2DModel`, made with `num_class_embeds = K + 1`, and `DiTTransformer2DModel`, made with
+    `num_embeds_ada_norm = K`, the last row of the embedding is that of the null label, as in
+    `UNet`.
 
-    Attributes:
+    Args:
         net: the network.
         num_classes: K.
-        prediction: what the network was trained to predict.
+        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
+
+    Raises:
+        UsageError: if the network has no row for the null label.
     """
 
-    net: Any
-    num_classes: int
-    prediction: Prediction = "eps"
+    def __init__(self, net: nn.Module, num_classes: int, prediction: Prediction = "eps") -> None:
+        super().__init__()
+        config: Mapping[str, Any] = getattr(net, "config", {})
+        for name, least in (
+            ("num_class_embeds", num_classes + 1),
+            ("num_embeds_ada_norm", num_classes),
+        ):
+            given = config.get(name, least)
+            if given is None or given < least:
+                raise UsageError(
+                    f"net has {name} = {given}; make it with {name} = {least}, so that the null "
+                    "label has a row in its embedding"
+                )
+        self.net = net
+        self.num_classes = num_classes
+        self.prediction: Prediction = prediction
 
-    def __call__(
+    def forward(
         self, xt: Float[Tensor, "B C H W"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
     ) -> Float[Tensor, "B C H W"]:
         """The network's output, `t` in 1..T and `y` in 0..K."""

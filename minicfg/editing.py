@@ -36,7 +36,6 @@ def noised(
     return float(abar.sqrt()) * x0 + float((1 - abar).sqrt()) * eps
 
 
-@torch.no_grad()
 def image_to_image(
     model: Denoiser,
     x0: Float[Tensor, "B *D"],
@@ -106,7 +105,6 @@ def image_to_image(
     return last_state(chain(job, noised(x0, int(part.t[0]), schedule, eps)))
 
 
-@torch.no_grad()
 def inpaint(
     model: Denoiser,
     x0: Float[Tensor, "B *D"],

@@ -107,7 +107,6 @@ class State:
     x0: Float[Tensor, "B *D"]
 
 
-@torch.no_grad()
 def sample(
     model: Denoiser | nn.Module | Trained,
     y: GivenCondition,
@@ -159,7 +158,6 @@ def sample(
     return last_state(chain(job, x, capture))
 
 
-@torch.no_grad()
 def sample_steps(
     model: Denoiser | nn.Module | Trained,
     y: GivenCondition,
@@ -300,10 +298,11 @@ def chain(
     x0hat = torch.zeros_like(x)
     with eval_mode(job.model):
         for row, k in enumerate(torch.arange(len(job.table), device=x.device)):
-            # The first step has run, so that all it needs is loaded and compiled.
-            if row == 1 and capture and x.is_cuda:
-                step = graph.record(step, k, x, x0hat)
-            x, x0hat = step(k, x, x0hat)
+            with torch.no_grad():
+                # The first step has run, so that all it needs is loaded and compiled.
+                if row == 1 and capture and x.is_cuda:
+                    step = graph.record(step, k, x, x0hat)
+                x, x0hat = step(k, x, x0hat)
             yield x, x0hat
 
 

@@ -286,7 +286,7 @@ def start(
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)
             model = UNet.of(config, shape, len(classes))
-    model = model.to(device)
+    model = model.to(check_device(device))
 
     def update_average(average: PARAM_LIST, weights: PARAM_LIST, n: Tensor | int) -> None:
         decay = ema_decay(config, int(n))
@@ -309,6 +309,20 @@ def start(
             torch.device(device).type, enabled=config.precision == "float16"
         ),
     )
+
+
+def check_device(device: torch.device | str) -> torch.device:
+    """Return the device, and raise a MachineError if this machine has none of this name."""
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise MachineError(
+            f"device = {str(device)!r} is not available ({reason}): use 'cpu', or run minicfg "
+            "doctor to see what this machine has"
+        ) from error
+    return found
 
 
 def _prepare_network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from minicfg import solvers
-from minicfg.adapters import DiffusersUNet
+from minicfg.adapters import DiffusersModel
 from minicfg.bench.measure import Comparison, Result, Sizes, interleaved, rates
 from minicfg.bench.networks import (
     LucidrainsUnet,
@@ -179,7 +179,7 @@ def sampling_diffusers(s: Sizes) -> Iterator[Comparison]:
     table = solvers.ddpm(Schedule.cosine(1000), s.steps)
     ways = our_ways(ours, s) | {
         "diffusers": lambda: plain(y, W),
-        MIXED: lambda: sample(DiffusersUNet(theirs, K), y, table, shape=shape, w=W, clip=1.0),
+        MIXED: lambda: sample(DiffusersModel(theirs, K), y, table, shape=shape, w=W, clip=1.0),
     }
     ways |= tuned(
         "diffusers",

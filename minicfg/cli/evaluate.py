@@ -17,9 +17,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minicfg.cli.copies import distances_of_real_images, ratio_and_picture, ratio_sentence
-from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
+from minicfg.cli.options import DEFAULT_DATA, MAX_SAMPLES, DataOptions, SamplingOptions
 from minicfg.cli.real_images import RealImages, load_real_images
-from minicfg.cli.run_folder import lock_run_folder
+from minicfg.cli.run_folder import check_out_is_outside_data, lock_run_folder
 from minicfg.cli.sample import draw
 from minicfg.data import Dataset, check_seed
 from minicfg.distributed import Ranks
@@ -59,6 +59,7 @@ def run_evaluate(
     data_spec: str = "",
     real_spec: str = "",
     device: str = "cpu",
+    reading: DataOptions = DEFAULT_DATA,
 ) -> int:
     """Score a model at each w beside real images.
 
@@ -69,7 +70,7 @@ def run_evaluate(
     is "" if its flag is not given.
     """
     plan = ScoringPlan(ws, (steps,), n, seed, options)
-    trained, real = load_and_check(out, path, plan, data_spec, real_spec, device)
+    trained, real = load_and_check(out, path, plan, data_spec, real_spec, device, reading)
     with lock_run_folder(out):
         classifier = train_and_save_classifier(out, real.training, trained.device, seed)
         distances_of_real = distances_of_real_images(real)
@@ -113,6 +114,7 @@ def load_and_check(
     data_spec: str,
     real_spec: str,
     device: str,
+    reading: DataOptions,
 ) -> tuple[Checkpoint, RealImages]:
     """Load the model, the data it was trained on, and held-out images if there are any.
 
@@ -128,7 +130,10 @@ def load_and_check(
     trained = load(path, Ranks().device(device))
     for steps in plan.steps:
         plan.options.make_table(trained.schedule, steps, trained.config.prediction)
-    real = load_real_images(path, trained, data_spec, real_spec)
+    for spec in (data_spec, real_spec):
+        if spec:
+            check_out_is_outside_data(out, spec)
+    real = load_real_images(path, trained, data_spec, real_spec, reading)
     fewest = MIN_SAMPLES_PER_CLASS * real.training.num_classes
     if not fewest <= plan.n <= MAX_SAMPLES:
         raise UsageError(

@@ -17,14 +17,15 @@ from typing import Annotated
 
 import tyro
 
-from minicfg.cli.options import SamplingOptions, SavingOptions
+from minicfg.cli.options import DataOptions, SamplingOptions, SavingOptions
 from minicfg.cli.signals import Terminated, sigterm_is_raised
 from minicfg.config import TrainConfig
-from minicfg.errors import DataError, MachineError, UsageError
+from minicfg.errors import DataError, MachineError, UsageError, escape_controls
 
 # Groups of flags. An empty name leaves their flags without a prefix.
 TrainFlags = Annotated[TrainConfig, tyro.conf.arg(name="")]
 SavingFlags = Annotated[SavingOptions, tyro.conf.arg(name="")]
+DataFlags = Annotated[DataOptions, tyro.conf.arg(name="")]
 SamplingFlags = Annotated[SamplingOptions, tyro.conf.arg(name="")]
 
 
@@ -66,6 +67,7 @@ class Train:
     """Continue the run in the folder, with the settings it was started with."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
+    reading: DataFlags = field(default_factory=DataOptions)
 
     def run(self) -> int:
         """Train until done or stopped."""
@@ -77,6 +79,7 @@ class Train:
             resume=self.resume,
             device=self.device,
             saving=self.saving,
+            reading=self.reading,
         )
 
 
@@ -152,6 +155,7 @@ class Evaluate:
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
     options: SamplingFlags = field(default_factory=SamplingOptions)
+    reading: DataFlags = field(default_factory=DataOptions)
 
     def run(self) -> int:
         """Train a classifier, sample, score."""
@@ -167,6 +171,7 @@ class Evaluate:
             options=self.options,
             data_spec=self.data,
             real_spec=self.real,
+            reading=self.reading,
             device=self.device,
         )
 
@@ -204,6 +209,7 @@ class Sweep:
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
     options: SamplingFlags = field(default_factory=SamplingOptions)
+    reading: DataFlags = field(default_factory=DataOptions)
 
     def run(self) -> int:
         """Train what is missing, sample, score, report."""
@@ -220,6 +226,7 @@ class Sweep:
             options=self.options,
             data_spec=self.data,
             real_spec=self.real,
+            reading=self.reading,
             device=self.device,
         )
 
@@ -331,7 +338,10 @@ def _parse(arguments: list[str]) -> Command:
 
 
 def _print_error(what: object, code: int) -> int:
-    """Print an error as one line on standard error, and return the exit code."""
-    line = " ".join(str(what).split())
+    """Print an error as one line on standard error, and return the exit code.
+
+    Messages contain names from files, whose control characters a terminal would obey.
+    """
+    line = escape_controls(" ".join(str(what).split()))
     print(f"minicfg: {line}", file=sys.stderr)
     return code

@@ -70,6 +70,19 @@ DEFAULT_SAVING = SavingOptions()
 
 
 @dataclass(frozen=True)
+class DataOptions:
+    """How the images of `--data folder:DIR` are read."""
+
+    follow_links: bool = False
+    """Read images of a folder through links that lead out of it, as DVC and git-annex make them."""
+    skip_bad: bool = False
+    """Leave out files of a folder that are no images, and name them, instead of stopping."""
+
+
+DEFAULT_DATA = DataOptions()
+
+
+@dataclass(frozen=True)
 class Parameter:
     """A parameter of one solver or rule.
 

@@ -6,13 +6,14 @@ any, because a model that has memorised its training images scores well beside t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from minicfg.cli.options import DEFAULT_DATA, DataOptions
 from minicfg.cli.training_data import load_training_data
 from minicfg.data import Dataset
 from minicfg.datasets.load import load_data, load_held_out
@@ -107,7 +108,13 @@ class RealImages:
         }
 
 
-def load_real_images(path: Path, trained: Checkpoint, data_spec: str, real_spec: str) -> RealImages:
+def load_real_images(
+    path: Path,
+    trained: Checkpoint,
+    data_spec: str,
+    real_spec: str,
+    reading: DataOptions = DEFAULT_DATA,
+) -> RealImages:
     """Load the training images of a model and the held-out images, as far as there are any.
 
     Args:
@@ -115,6 +122,7 @@ def load_real_images(path: Path, trained: Checkpoint, data_spec: str, real_spec:
         trained: the checkpoint.
         data_spec: as for `load_training_data`.
         real_spec: the specification of held-out images; "" for those beside the training data.
+        reading: how the images of folders are read.
 
     Raises:
         UsageError: if no class has enough images, and as `load_training_data`.
@@ -125,9 +133,9 @@ def load_real_images(path: Path, trained: Checkpoint, data_spec: str, real_spec:
             f"{path} was trained without class labels, which the classifier that scores needs; "
             "choose a model that was trained with labels."
         )
-    complete = load_training_data(path, trained, data_spec)
+    complete = load_training_data(path, trained, data_spec, reading)
     check_images(complete, 0)
-    held_out = _load_held_out(complete, trained, data_spec, real_spec)
+    held_out = _load_held_out(complete, trained, data_spec, real_spec, reading)
     is_scored = _counts(complete) >= MIN_IMAGES_PER_CLASS
     if not bool(is_scored.any()):
         check_images(complete, MIN_IMAGES_PER_CLASS)
@@ -145,11 +153,15 @@ def load_real_images(path: Path, trained: Checkpoint, data_spec: str, real_spec:
 
 
 def _load_held_out(
-    training: Dataset, trained: Checkpoint, data_spec: str, real_spec: str
+    training: Dataset,
+    trained: Checkpoint,
+    data_spec: str,
+    real_spec: str,
+    reading: DataOptions,
 ) -> Dataset | None:
     """The held-out images that the user names, or those beside the training data, or None."""
     if real_spec:
-        real = load_data(real_spec, trained.config.size)
+        real = load_data(real_spec, trained.config.size, **asdict(reading))
     else:
         real = load_held_out(data_spec or trained.config.data, trained.config.size)
     if real is None:

@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from minicfg.cli.options import SavingOptions
+from minicfg.datasets import data_folder
 from minicfg.distributed import SINGLE_PROCESS, Ranks
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.atomic import lock_folder
@@ -25,6 +26,16 @@ from minicfg.io.checkpoint import save, save_state
 from minicfg.training import TrainState, learning_rate
 
 LOG = "log.jsonl"
+
+
+def check_out_is_outside_data(out: Path, data: str) -> None:
+    """Refuse a folder for results inside the folder of `--data`, where it would become a class."""
+    folder = data_folder(data)
+    if folder and out.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(
+            f"--out {out} lies inside {folder}, the folder of the data, whose subfolders are the "
+            "classes; choose a folder outside."
+        )
 
 
 @contextmanager

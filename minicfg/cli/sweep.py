@@ -26,7 +26,7 @@ from minicfg.cli.evaluate import (
     score_rows,
     train_and_save_classifier,
 )
-from minicfg.cli.options import SamplingOptions
+from minicfg.cli.options import DEFAULT_DATA, DataOptions, SamplingOptions
 from minicfg.cli.real_images import RealImages
 from minicfg.cli.run_folder import lock_run_folder
 from minicfg.cli.sample import draw
@@ -92,6 +92,7 @@ def run_sweep(
     data_spec: str = "",
     real_spec: str = "",
     device: str = "cpu",
+    reading: DataOptions = DEFAULT_DATA,
 ) -> int:
     """Score over `ws` for each number of steps and each p_uncond; write tables, curves and a page.
 
@@ -103,7 +104,7 @@ def run_sweep(
     for p in p_uncond:
         TrainConfig(p_uncond=p)  # refuses a number that is no probability, before any work
     plan = ScoringPlan(ws, tuple(dict.fromkeys(steps)), n, seed, options)
-    trained, real = load_and_check(out, path, plan, data_spec, real_spec, device)
+    trained, real = load_and_check(out, path, plan, data_spec, real_spec, device, reading)
     with lock_run_folder(out):
         classifier = train_and_save_classifier(out, real.training, trained.device, seed)
         if not p_uncond:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minicfg import solvers
-from minicfg.cli.options import DEFAULT_SAVING, SavingOptions
+from minicfg.cli.options import DEFAULT_DATA, DEFAULT_SAVING, DataOptions, SavingOptions
 from minicfg.cli.report import write_training_report
 from minicfg.cli.run_folder import (
+    check_out_is_outside_data,
     lock_run_folder,
     open_log,
     read_log,
@@ -26,7 +28,7 @@ from minicfg.cli.sample import draw
 from minicfg.cli.signals import stop_between_steps
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
-from minicfg.datasets import load_data
+from minicfg.datasets import describe, load_data
 from minicfg.distributed import SINGLE_PROCESS, Ranks, process_group
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.atomic import check_writable
@@ -43,6 +45,7 @@ def run_train(
     resume: bool,
     device: str = "cpu",
     saving: SavingOptions = DEFAULT_SAVING,
+    reading: DataOptions = DEFAULT_DATA,
 ) -> int:
     """Train and save into `out`; return the exit code, 128 + n after signal n."""
     with process_group() as group:
@@ -50,7 +53,8 @@ def run_train(
         resumed = _state_to_resume(out, resume, group, torch_device)
         if resumed:
             config = resumed.config
-        data = load_data(config.data, config.size)
+        check_out_is_outside_data(out, config.data)
+        data = load_data(config.data, config.size, **asdict(reading))
         check_run(data, config, resumed, group)  # before anything is written
         check_writable(out)
         with lock_run_folder(out, group, torch_device):
@@ -59,6 +63,8 @@ def run_train(
                     f"--out {out} now contains a run that has just ended; add --resume to continue "
                     "it, or choose another folder."
                 )
+            if group.first:
+                print(describe(data))
             start_time = time.perf_counter()
             first_step = resumed.step + 1 if resumed else 1
             state, code = run_training(data, config, out, resumed, torch_device, group, saving)

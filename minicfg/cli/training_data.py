@@ -8,8 +8,10 @@ stranger. So a path in it is opened only if the user names it too.
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
+from minicfg.cli.options import DEFAULT_DATA, DataOptions
 from minicfg.data import Dataset
 from minicfg.datasets import load_data
 from minicfg.errors import DataError, UsageError
@@ -19,7 +21,12 @@ from minicfg.io.format import printable
 MAX_SHOWN = 1000  # characters of a specification in a message
 
 
-def load_training_data(path: Path, trained: Checkpoint, spec: str) -> Dataset:
+def load_training_data(
+    path: Path,
+    trained: Checkpoint,
+    spec: str,
+    reading: DataOptions = DEFAULT_DATA,
+) -> Dataset:
     """Load the data that the model in the file `path` was trained on.
 
     Args:
@@ -27,6 +34,7 @@ def load_training_data(path: Path, trained: Checkpoint, spec: str) -> Dataset:
         trained: the checkpoint.
         spec: where the data are now; "" for the specification in the checkpoint, if it is one of
             the built-in data sets.
+        reading: how the images of folders are read.
 
     Raises:
         UsageError: if `spec` is "" and the checkpoint names no built-in data set.
@@ -46,7 +54,7 @@ def load_training_data(path: Path, trained: Checkpoint, spec: str) -> Dataset:
             "these data are now."
         )
     spec = spec or trained.config.data
-    data = load_data(spec, trained.config.size)
+    data = load_data(spec, trained.config.size, **asdict(reading))
     difference = _difference(data, trained)
     if difference:
         source = recorded or "a data set that was made in Python"

@@ -1,5 +1,6 @@
-"""Data sets of labelled images: the digits, IDX files, folders, NumPy arrays, and a toy."""
+"""Data sets of labelled images: digits, IDX files, folders, NumPy arrays, torch data, and a toy."""
 
-from minicfg.datasets.load import load_data, load_held_out
+from minicfg.datasets.load import data_folder, describe, load_data, load_held_out
+from minicfg.datasets.torch_data import from_torch
 
-__all__ = ["load_data", "load_held_out"]
+__all__ = ["data_folder", "describe", "from_torch", "load_data", "load_held_out"]

@@ -12,17 +12,31 @@ from minicfg.errors import DataError
 
 MAX_BYTES = 2**33  # Memory that a data set may take.
 MAX_CLASSES = 10_000
+FLOAT_BYTES = 4  # Every image is stored as float32,
+LABEL_BYTES = 8  # and every label as int64.
 _PIECE = 2**24  # Bytes that are read at a time.
 _SHOWN = 5  # Items of a long list that an error message shows.
 
 
-def check_memory(file: Path, shape: tuple[int, ...], bytes_each: int) -> None:
-    """Refuse an array whose first dimension, times `bytes_each`, takes more than `MAX_BYTES`."""
-    if shape[0] * bytes_each > MAX_BYTES:
+def check_memory(file: Path, shape: tuple[int, ...], bytes_each: int, taken: int = 0) -> int:
+    """Refuse an array that takes more than `MAX_BYTES` together with what was read before.
+
+    Args:
+        file: the file, for the message.
+        shape: the shape of the array; its first dimension is the number of items.
+        bytes_each: bytes that one item takes, including what it is converted to.
+        taken: bytes that were read before, from the same data set.
+
+    Returns:
+        The bytes that are then taken.
+    """
+    taken += shape[0] * bytes_each
+    if taken > MAX_BYTES:
         raise DataError(
-            f"{file} has an array of shape {shape}, which takes more than {MAX_BYTES // 2**30} GiB "
-            "in memory: use fewer or smaller images"
+            f"{file} has an array of shape {shape}, with which the data set takes more than "
+            f"{MAX_BYTES // 2**30} GiB in memory: use fewer or smaller images"
         )
+    return taken
 
 
 def read_at_most(read: Callable[[int], bytes], n: int) -> bytearray:
@@ -39,6 +53,20 @@ def read_at_most(read: Callable[[int], bytes], n: int) -> bytearray:
 def images_from_bytes(x: np.ndarray) -> torch.Tensor:
     """Map 0..255 to -1..1, without a second copy in a wider type."""
     return torch.from_numpy(np.ascontiguousarray(x)).float().div_(127.5).sub_(1)
+
+
+def check_channels(where: object, shape: tuple[int, ...]) -> None:
+    """Refuse images of shape (N, C, H, W) that do not have 1 to 4 channels."""
+    if 1 <= shape[1] <= 4:
+        return
+    if 1 <= shape[3] <= 4:
+        raise DataError(
+            f"{where}: x has shape {shape}, with the channels last: transpose it to (N, C, H, W), "
+            "in NumPy x.transpose(0, 3, 1, 2)"
+        )
+    raise DataError(
+        f"{where}: x has {shape[1]} channels: use an array of shape (N, C, H, W) with 1 to 4"
+    )
 
 
 def check_values(where: object, x: torch.Tensor) -> None:
@@ -94,8 +122,8 @@ def check_every_class_occurs(where: object, y: np.ndarray, K: int, *, named: boo
     )
 
 
-def listed(items: Sequence[object]) -> str:
-    """Return the items separated by commas: the first five, and how many others there are."""
-    shown = ", ".join(map(str, items[:_SHOWN]))
+def listed(items: Sequence[object], separator: str = ", ") -> str:
+    """Return the first five items, and how many others there are."""
+    shown = separator.join(map(str, items[:_SHOWN]))
     others = len(items) - _SHOWN
     return shown if others <= 0 else f"{shown} and {others} more"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from minicfg.data import Dataset
-from minicfg.datasets.arrays import check_memory, images_from_bytes
-from minicfg.errors import DataError
+from minicfg.datasets.arrays import check_memory, images_from_bytes, listed
+from minicfg.errors import DataError, escape_controls
 
 MAX_PIXELS = 2**26  # Pixels of one image file, before it is scaled down.
 ORIENTATION = 0x112  # The EXIF tag that states how a camera was held.
@@ -25,11 +27,19 @@ TO_UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SUFFIXES = (".png", ".jpg", ".jpeg")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp")
 
 
-def read_folder(folder: Path, size: int, name: str) -> Dataset:
-    """Read PNG and JPEG files, scaled and cropped to `size` x `size`.
+def read_folder(
+    folder: Path,
+    size: int,
+    name: str,
+    *,
+    follow_links: bool = False,
+    skip_bad: bool = False,
+) -> Dataset:
+    """Read PNG, JPEG, WebP and BMP files, scaled and cropped to `size` x `size`.
 
     The name of a subfolder is the name of its class. If all images are grey, the data set has one
     channel, otherwise three. Files and folders whose name begins with a dot are skipped.
@@ -37,61 +47,116 @@ def read_folder(folder: Path, size: int, name: str) -> Dataset:
     Transparent pixels are laid on white. Of 16 bits per channel the upper 8 are kept. An image is
     turned upright if its EXIF data state an orientation.
 
+    Args:
+        folder: the folder with one subfolder per class.
+        size: height and width of the images.
+        name: the name of the data set.
+        follow_links: read files outside `folder` to which a link leads.
+        skip_bad: leave out files that cannot be used, and name them on standard error.
+
     Raises:
-        DataError: if a class has no images, or if a file is not an image inside `folder`.
+        DataError: if a class has no images, or if files are not images inside `folder`. The message
+            names the first five of them.
     """
     if not folder.is_dir():
         raise DataError(
             f"{name}: {folder} is no folder: name one that has a subfolder of images per class"
         )
-    root = os.path.realpath(folder)
-    class_folders = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    for path in class_folders:
-        if not path.is_dir():
-            raise DataError(
-                f"{path} is no folder, but {folder} must have one subfolder per class and nothing "
-                "else: move the file away"
-            )
+    class_folders, faults = _class_folders(folder)
     files = list[Path]()
     labels = list[int]()
-    empty = list[str]()
     for label, class_folder in enumerate(class_folders):
-        of_class = sorted(p for p in class_folder.iterdir() if not p.name.startswith("."))
+        of_class = _visible(class_folder)
         files += of_class
         labels += [label] * len(of_class)
-        if not of_class:
-            empty.append(class_folder.name)
+    classes = tuple(path.name for path in class_folders)
     check_memory(folder, (len(files), 3, size, size), 12 * size * size)
-    if not files or empty:
-        which = f" of {', '.join(empty)}" if empty else ""
-        raise DataError(
-            f"{name}: there are no images{which}: put at least one PNG or JPEG file into the "
-            "subfolder of each class"
-        )
+    _check_no_class_is_empty(name, classes, labels)
+
+    root = None if follow_links else os.path.realpath(folder)
+    images = list[Image.Image]()
+    y = list[int]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of damaged EXIF data, and names no file.
-        images = [_read_image(file, size, root) for file in files]
+        for file, label in zip(files, labels, strict=True):
+            try:
+                images.append(_read_image(file, size, root))
+            except DataError as error:
+                faults.append(str(error))
+            else:
+                y.append(label)
+    if faults and not skip_bad:
+        raise DataError(_in_one_line(folder, faults))
+    if faults:
+        left_out = f"minicfg: {len(faults)} left out: {listed(faults, '; ')}"
+        print(escape_controls(left_out), file=sys.stderr)
+        _check_no_class_is_empty(name, classes, y)
+
     is_grey = all(image.mode == "L" for image in images)
     pixels = np.stack([np.asarray(i if is_grey else i.convert("RGB")) for i in images])
     return Dataset(
         x=images_from_bytes(pixels[:, None] if is_grey else pixels.transpose(0, 3, 1, 2)),
-        y=torch.tensor(labels),
-        classes=tuple(path.name for path in class_folders),
+        y=torch.tensor(y),
+        classes=classes,
         name=name,
     )
 
 
-def _read_image(file: Path, size: int, root: str) -> Image.Image:
-    """Read one image, scale it and crop its centre to a square; mode L if it is grey, else RGB."""
+def _visible(folder: Path) -> list[Path]:
+    """Return what the folder contains, in order of name, without names that begin with a dot."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _class_folders(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the subfolders, and one sentence for each file that stands beside them."""
+    class_folders = list[Path]()
+    faults = list[str]()
+    for path in _visible(folder):
+        if path.is_dir():
+            class_folders.append(path)
+        else:
+            faults.append(
+                f"{path} is no folder, but {folder} must have one subfolder per class and nothing "
+                "else: move the file away"
+            )
+    return class_folders, faults
+
+
+def _check_no_class_is_empty(name: str, classes: Sequence[str], labels: Sequence[int]) -> None:
+    present = set(labels)
+    empty = [class_name for label, class_name in enumerate(classes) if label not in present]
+    if not labels or empty:
+        which = f" of {listed(empty)}" if empty else ""
+        raise DataError(
+            f"{name}: there are no images{which}: put at least one PNG, JPEG, WebP or BMP file "
+            "into the subfolder of each class"
+        )
+
+
+def _in_one_line(folder: Path, faults: Sequence[str]) -> str:
+    what = faults[0]
+    if len(faults) > 1:
+        what = f"{len(faults)} files in {folder} cannot be used: {listed(faults, '; ')}"
+    return f"{what} (skip_bad=True, or --skip-bad on the command line, leaves such files out)"
+
+
+def _read_image(file: Path, size: int, root: str | None) -> Image.Image:
+    """Read one image, scale it and crop its centre to a square; mode L if it is grey, else RGB.
+
+    A file outside `root` is refused, unless `root` is None.
+    """
     # realpath also ends where links form a loop.
-    if not Path(os.path.realpath(file)).is_relative_to(root):
-        raise DataError(f"{file} is a link out of {root}: put the image itself there")
+    if root is not None and not Path(os.path.realpath(file)).is_relative_to(root):
+        raise DataError(
+            f"{file} leads out of {root} by a link: put the image itself there, or follow links "
+            "with follow_links=True (--follow-links on the command line)"
+        )
     if not file.is_file() or file.suffix.lower() not in SUFFIXES:
         raise DataError(
             f"{file} is no image file: move it away, or store it as one of {', '.join(SUFFIXES)}"
         )
     try:
-        with file.open("rb") as stream, Image.open(stream, formats=("PNG", "JPEG")) as image:
+        with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(
@@ -106,12 +171,10 @@ def _read_image(file: Path, size: int, root: str) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise DataError(
-            f"{file} is neither PNG nor JPEG, whatever its suffix: convert it to one of them"
+            f"{file} is not a PNG, JPEG, WebP or BMP image, whatever its suffix: convert it to one"
         ) from None
     except Exception as error:  # The decoders of Pillow raise errors of many types.
-        raise DataError(
-            f"{file} cannot be read ({error}): replace it by a whole PNG or JPEG file"
-        ) from None
+        raise DataError(f"{file} cannot be read ({error}): replace it by a whole copy") from None
 
 
 def _turned_upright(image: Image.Image) -> Image.Image:

@@ -16,6 +16,9 @@ import torch
 
 from minicfg.data import Dataset
 from minicfg.datasets.arrays import (
+    FLOAT_BYTES,
+    LABEL_BYTES,
+    check_channels,
     check_every_class_occurs,
     check_memory,
     images_from_bytes,
@@ -28,8 +31,6 @@ from minicfg.errors import DataError
 # extractor write a dot.
 IMAGES = ("{}-images-idx3-ubyte", "{}-images.idx3-ubyte", "{}-images-idx4-ubyte")
 LABELS = ("{}-labels-idx1-ubyte", "{}-labels.idx1-ubyte")
-FLOAT_BYTES = 4
-LABEL_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def read_idx_held_out(folder: Path, name: str) -> Dataset | None:
 def _read_pair(folder: Path, part: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the images and labels of `train` or `t10k`."""
     images = _read_all(folder, IMAGES, part)
-    labels = _read_all(folder, LABELS, part)
+    taken = (1 + FLOAT_BYTES) * images.size
+    labels = _read_all(folder, LABELS, part, taken)
     if len(images) != len(labels) or len(labels) == 0:
         raise DataError(
             f"{name} has {len(images)} images and {len(labels)} labels: use two files with the "
@@ -94,11 +96,7 @@ def _read_pair(folder: Path, part: str, name: str) -> tuple[np.ndarray, np.ndarr
 def _dataset(images: np.ndarray, labels: np.ndarray, K: int, name: str) -> Dataset:
     if images.ndim == 3:
         images = images[:, None]
-    if not 1 <= images.shape[1] <= 4:
-        raise DataError(
-            f"{name}: the images have {images.shape[1]} channels: use a file of shape "
-            "(N, C, H, W) with 1 to 4"
-        )
+    check_channels(name, images.shape)
     return Dataset(
         x=images_from_bytes(images),
         y=torch.from_numpy(labels.astype(np.int64)),
@@ -118,14 +116,14 @@ def _find(folder: Path, names: tuple[str, ...], part: str) -> Path | None:
     return None
 
 
-def _read_all(folder: Path, names: tuple[str, ...], part: str) -> np.ndarray:
-    """Return the array of bytes in an IDX file."""
+def _read_all(folder: Path, names: tuple[str, ...], part: str, taken: int = 0) -> np.ndarray:
+    """Return the array of bytes in an IDX file; `taken` bytes are in memory already."""
     with _open_idx(folder, names, part) as stream:
         shape = stream.shape
         file = stream.file
         # The bytes, and what they become: floats or int64.
         bytes_each = 1 + (FLOAT_BYTES if names is IMAGES else LABEL_BYTES)
-        check_memory(file, shape, bytes_each * math.prod(shape[1:]))
+        check_memory(file, shape, bytes_each * math.prod(shape[1:]), taken)
         found = read_at_most(stream.read, math.prod(shape))
         if stream.read(1) or len(found) < math.prod(shape):
             raise DataError(

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from minicfg.data import Dataset
 from minicfg.datasets.digits import digits
 from minicfg.datasets.folder import read_folder
@@ -20,14 +22,21 @@ from minicfg.datasets.toy import dots
 from minicfg.errors import DataError, UsageError
 
 
-def load_data(spec: str, size: int = 32) -> Dataset:
+def load_data(
+    spec: str,
+    size: int = 32,
+    *,
+    follow_links: bool = False,
+    skip_bad: bool = False,
+) -> Dataset:
     """Load the data set that `spec` names.
 
     - `digits`: the 1,797 handwritten digits of scikit-learn, grey, 8x8 pixels. They are installed
       with it.
     - `idx:DIR`: the format of MNIST, `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` in
       DIR, gzipped or not. There may be a dot before `idx`, as other programs write it.
-    - `folder:DIR`: PNG and JPEG files in one subfolder per class, which is named after the class.
+    - `folder:DIR`: PNG, JPEG, WebP and BMP files in one subfolder per class, which is named after
+      the class. Transparent pixels are laid on white.
     - `npz:FILE`: NumPy arrays `x`, of shape (N, H, W) or (N, C, H, W), with bytes in 0..255 or
       floats in -1..1, `y`, N integers in 0..K-1, and optionally `classes`, K names.
     - `toy:dots`: the three Gaussians of the tutorial in the plane; each point becomes an image of
@@ -38,6 +47,10 @@ def load_data(spec: str, size: int = 32) -> Dataset:
     Args:
         spec: one of the above.
         size: height and width to which the images of a folder are scaled, 1..1024.
+        follow_links: read images of a folder through links that lead out of it. Without it they
+            are refused.
+        skip_bad: leave out files of a folder that are no images, and name them on standard error.
+            Without it they are refused.
 
     Raises:
         UsageError: if `spec` is none of these.
@@ -54,7 +67,7 @@ def load_data(spec: str, size: int = 32) -> Dataset:
             case "idx":
                 return read_idx(where, spec)
             case "folder":
-                return read_folder(where, size, spec)
+                return read_folder(where, size, spec, follow_links=follow_links, skip_bad=skip_bad)
             case _:
                 return read_npz(where, spec)
 
@@ -82,6 +95,28 @@ def load_held_out(spec: str, size: int = 32) -> Dataset | None:
         return None
     with _errors_of_the_system_named(spec):
         return read_idx_held_out(where, spec)
+
+
+def describe(data: Dataset) -> str:
+    """Describe images, classes and values in one line, which shows most mistakes in the data.
+
+    For example: 1797 images of 1 x 8 x 8, 174 to 183 per class (10 classes), values -1 to 1
+    """
+    shape = " x ".join(map(str, data.shape))
+    counts = torch.bincount(data.labels, minlength=data.num_classes)
+    fewest = int(counts.min())
+    most = int(counts.max())
+    per_class = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    return (
+        f"{len(data)} images of {shape}, {per_class} per class ({data.num_classes} classes), "
+        f"values {data.x.min():.4g} to {data.x.max():.4g}"
+    )
+
+
+def data_folder(spec: str) -> Path | None:
+    """Return the folder whose every subfolder `load_data` takes for a class, or None."""
+    kind, where = _parse(spec)
+    return where if kind == "folder" else None
 
 
 def _check_size(size: int) -> None:

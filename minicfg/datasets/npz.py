@@ -13,27 +13,31 @@ import torch
 
 from minicfg.data import Dataset
 from minicfg.datasets.arrays import (
+    FLOAT_BYTES,
+    LABEL_BYTES,
     MAX_CLASSES,
+    check_channels,
     check_every_class_occurs,
     check_memory,
     check_values,
     images_from_bytes,
+    listed,
     numbered_classes,
     read_at_most,
 )
 from minicfg.errors import DataError
 
+# The arrays that are read, and the bytes per item of what they are converted to.
+CONVERTED_BYTES = {"x": FLOAT_BYTES, "y": LABEL_BYTES, "classes": 0}
+
 
 def read_npz(file: Path, name: str) -> Dataset:
-    """Read the arrays `x`, `y` and, if it is there, `classes`.
+    """Read the arrays `x`, `y` and, if it is there, `classes`. Other arrays are left alone.
 
     Raises:
         DataError: if the file is missing or damaged, or if an array has the wrong shape or type.
     """
     arrays = _read_arrays(file)
-    if not {"x", "y"} <= arrays.keys():
-        names = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(f"{file} contains {names}: save the arrays under the names x and y")
     y = _labels(file, arrays["y"])
     return Dataset(
         x=_images(file, arrays["x"]),
@@ -52,15 +56,7 @@ def _images(file: Path, x: np.ndarray) -> torch.Tensor:
             f"{file}: x is {x.dtype} {x.shape}: save bytes or floats of shape (N, H, W) or "
             "(N, C, H, W)"
         )
-    if not 1 <= x.shape[1] <= 4:
-        if 1 <= x.shape[3] <= 4:
-            raise DataError(
-                f"{file}: x has shape {x.shape}, with the channels last: save "
-                "x.transpose(0, 3, 1, 2), which has shape (N, C, H, W)"
-            )
-        raise DataError(
-            f"{file}: x has {x.shape[1]} channels: save an array of shape (N, C, H, W) with 1 to 4"
-        )
+    check_channels(file, x.shape)
     if is_bytes:
         return images_from_bytes(x)
     with np.errstate(over="ignore"):  # A value that overflows becomes infinite, and is refused.
@@ -96,7 +92,10 @@ def _class_names(file: Path, classes: np.ndarray | None, y: np.ndarray) -> tuple
 
 
 def _read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """Return every array of the archive by its name."""
+    """Return the arrays `x`, `y` and `classes` by their names, as far as they are there.
+
+    Other arrays are not unpacked, whatever they contain.
+    """
     if not file.is_file():
         raise DataError(f"{file} is not there, or is not a file: name an .npz file with x and y")
     try:
@@ -104,7 +103,16 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
             members = archive.namelist()
             if len(set(members)) < len(members):
                 raise DataError(f"{file} contains an array twice: save each name once")
-            return {m.removesuffix(".npy"): _read_array(archive, m, file) for m in members}
+            names = [member.removesuffix(".npy") for member in members]
+            if not {"x", "y"} <= set(names):
+                found = listed(sorted(names)) or "nothing"
+                raise DataError(f"{file} contains {found}: save the arrays under the names x and y")
+            arrays = dict[str, np.ndarray]()
+            taken = 0
+            for name, member in zip(names, members, strict=True):
+                if name in CONVERTED_BYTES:
+                    arrays[name], taken = _read_array(archive, member, file, taken)
+            return arrays
     except DataError:
         raise
     # The archive has a password or an unknown compression, or a header is no Python literal.
@@ -118,10 +126,15 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _read_array(archive: zipfile.ZipFile, member: str, file: Path) -> np.ndarray:
+def _read_array(
+    archive: zipfile.ZipFile, member: str, file: Path, taken: int
+) -> tuple[np.ndarray, int]:
     """Read one array, after its header has been compared with the size of the member.
 
     Arrays of Python objects are refused, because reading them would run code.
+
+    Returns:
+        The array, and the bytes of memory that it and the arrays before it, `taken`, will need.
     """
     size = archive.getinfo(member).file_size
     with archive.open(member) as stream:
@@ -134,11 +147,13 @@ def _read_array(archive: zipfile.ZipFile, member: str, file: Path) -> np.ndarray
             raise DataError(
                 f"{file}: {member} contains Python objects: save an array of numbers or of names"
             )
-        check_memory(file, shape or (1,), dtype.itemsize * math.prod(shape[1:]))
+        bytes_each = dtype.itemsize + CONVERTED_BYTES[member.removesuffix(".npy")]
+        taken = check_memory(file, shape or (1,), bytes_each * math.prod(shape[1:]), taken)
         expected = dtype.itemsize * math.prod(shape)
         found = read_at_most(stream.read, expected) if size >= expected else bytearray()
     if len(found) < expected:
         raise DataError(
             f"{file}: {member} has fewer bytes than its shape {shape}: restore a whole copy"
         )
-    return np.frombuffer(found, dtype).reshape(shape, order="F" if is_fortran else "C")
+    array = np.frombuffer(found, dtype).reshape(shape, order="F" if is_fortran else "C")
+    return array, taken

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from minicfg.config import TrainConfig
-from minicfg.errors import DataError, MachineError, UsageError
+from minicfg.errors import DataError, UsageError
 from minicfg.io.atomic import write_atomic
 from minicfg.io.format import (
     add_format_and_digest,
@@ -31,7 +31,7 @@ from minicfg.io.format import (
     to_bytes,
 )
 from minicfg.schedule import Schedule
-from minicfg.training import TrainState, start
+from minicfg.training import TrainState, check_device, start
 from minicfg.unet import UNet
 
 __all__ = ["Checkpoint", "load", "load_state", "save", "save_state"]
@@ -144,7 +144,7 @@ def load(
             than `model`.
         MachineError: if this machine has no such device.
     """
-    device = _check_device(device)
+    device = check_device(device)
     _, checkpoint, tensors = _read(path, "model", model)
     if model is None:
         checkpoint.model.to_empty(device=device)
@@ -184,7 +184,7 @@ def load_state(
 
     The arguments, and the errors, are those of `load`.
     """
-    device = _check_device(device)
+    device = check_device(device)
     metadata, c, tensors = _read(path, "state", model)
     state = start(c.config, c.shape, c.classes, c.data_digest, device, model)
     state.model.load_state_dict(_with_prefix("model.", tensors))
@@ -211,20 +211,6 @@ def load_state(
 def _network_name(model: nn.Module) -> str:
     """The name of a network's class, to say in an error which network a file is of."""
     return f"{type(model).__module__}.{type(model).__qualname__}"
-
-
-def _check_device(device: torch.device | str) -> torch.device:
-    """Return the device, and raise a MachineError if this machine has none of this name."""
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise MachineError(
-            f"device = {str(device)!r} is not available ({reason}): use 'cpu', or run minicfg "
-            "doctor to see what this machine has"
-        ) from error
-    return found
 
 
 def _write(
@@ -323,11 +309,12 @@ def _check(
             for name, description in expected.items()
             if name in layout or not name.startswith("optimizer.")
         }
+    has = "its config has " if own is None else "the network has "
     for name in sorted(expected.keys() | layout.keys()):
         found = layout.get(name, "nothing")
         wanted = expected.get(name, "nothing")
         if found != wanted:
-            raise DataError(f"has {found:.60} for {name!r:.60}, but its config has {wanted}")
+            raise DataError(f"has {found:.60} for {name!r:.60}, but {has}{wanted}")
     return Checkpoint(model, config, classes, shape, step, metadata["data_digest"])
 
 

@@ -6,15 +6,15 @@ The page is one file. It loads nothing from elsewhere, so it can be read offline
 from __future__ import annotations
 
 import base64
+import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from minicfg.errors import UsageError
+from minicfg.errors import UsageError, escape_controls
 from minicfg.io.atomic import write_atomic
 
 if TYPE_CHECKING:
@@ -165,6 +165,11 @@ def _table(heading: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     body = "".join(_row("td", row) for row in rows)
     table = f'<table><thead>{top}</thead><tbody id="scores">{body}</tbody></table>'
     return f'<h2>{escape(heading)}</h2>\n<div class="scroll">{table}</div>'
+
+
+def escape(text: str) -> str:
+    """Make a text harmless in HTML, and show control characters by their escapes."""
+    return html.escape(escape_controls(text))
 
 
 def _row(cell: str, texts: Sequence[str]) -> str:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from minicfg.errors import UsageError
+from minicfg.errors import UsageError, escape_controls
 from minicfg.io.atomic import write_atomic
 
 if TYPE_CHECKING:
@@ -89,12 +92,18 @@ def image_grid(
     column_labels: Sequence[str],
     title: str,
 ) -> Figure:
-    """Draw a table of images. Each pixel of an image becomes a square of whole pixels."""
+    """Draw a table of images. Each pixel of an image becomes a square of whole pixels.
+
+    Labels may be in any script. A character that no installed font has is shown by its escape.
+    """
     if x.ndim == 5 and (len(row_labels), len(column_labels)) != x.shape[:2]:
         raise UsageError(
             f"{len(row_labels)} row_labels and {len(column_labels)} column_labels for "
             f"{x.shape[0]} rows and {x.shape[1]} columns of images: give one label for each"
         )
+    row_labels, row_families = _legible(row_labels)
+    column_labels, column_families = _legible(column_labels)
+    (title,), title_families = _legible([title])
     sheet = mosaic(x, max(1, CELL // max(x.shape[-2:])), GAP)
     height, width, _ = sheet.shape
     rows, columns = x.shape[:2]
@@ -103,7 +112,7 @@ def image_grid(
 
     # Margins, in pixels: row labels on the left, the title and the column labels at the top.
     margin = 20
-    left = 40 + round(LETTER_WIDTH * len(max(row_labels, key=len)))
+    left = 40 + round(LETTER_WIDTH * max(map(_width_in_letters, row_labels)))
     lines = textwrap.wrap(title, max(20, int((left + width) / LETTER_WIDTH)))
     top = 55 + round(LINE_HEIGHT * len(lines))
     figure_width = left + width + margin
@@ -120,15 +129,76 @@ def image_grid(
 
     row_centres = (row_step - GAP) / 2 + row_step * np.arange(rows)
     column_centres = (column_step - GAP) / 2 + column_step * np.arange(columns)
-    longest = max(1, *map(len, column_labels))
+    longest = max(1, *map(_width_in_letters, column_labels))
     column_font = min(FONT_SIZE, column_step * 72 / DPI / (0.68 * longest))
-    axes.set_yticks(row_centres, row_labels, fontsize=FONT_SIZE, parse_math=False)
-    axes.set_xticks(column_centres, column_labels, fontsize=column_font, parse_math=False)
+    axes.set_yticks(
+        row_centres,
+        row_labels,
+        fontsize=FONT_SIZE,
+        fontfamily=row_families,
+        parse_math=False,
+    )
+    axes.set_xticks(
+        column_centres,
+        column_labels,
+        fontsize=column_font,
+        fontfamily=column_families,
+        parse_math=False,
+    )
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     x_title = 20 / figure_width
     y_title = 1 - 14 / figure_height
-    fig.text(x_title, y_title, "\n".join(lines), va="top", fontsize=FONT_SIZE)
+    fig.text(
+        x_title,
+        y_title,
+        "\n".join(lines),
+        va="top",
+        fontsize=FONT_SIZE,
+        fontfamily=title_families,
+    )
     return fig
+
+
+def _legible(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return texts that can be drawn, and the font families to draw them with.
+
+    The families are matplotlib's default ones and, for each text with characters that those lack,
+    one installed font that has these characters. Where no font has them they are escaped.
+    """
+    default = _characters(font_manager.findfont(font_manager.FontProperties()))
+    families = list[str](matplotlib.rcParams["font.family"])
+    shown = list[str]()
+    for text in map(escape_controls, texts):
+        lacking = {c for c in text if ord(c) not in default}
+        family = _family_with(lacking) if lacking else None
+        if family and family not in families:
+            families.append(family)
+        if lacking and not family:
+            text = "".join(c.encode("unicode_escape").decode() if c in lacking else c for c in text)
+        shown.append(text)
+    return shown, families
+
+
+def _family_with(characters: set[str]) -> str | None:
+    """Return the first installed font family that has all of these characters, or None."""
+    needed = {ord(c) for c in characters}
+    for font in font_manager.fontManager.ttflist:
+        if font.style != "normal" or font.name.startswith("Last Resort"):
+            continue  # Last Resort has a box for every character there is.
+        if needed <= _characters(font.fname):
+            return font.name
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _characters(file: str) -> frozenset[int]:
+    """Return the characters that the font in this file has."""
+    return frozenset(font_manager.get_font(file).get_charmap())
+
+
+def _width_in_letters(text: str) -> int:
+    """Return the width of a text in letters; a Chinese, Japanese or Korean character counts 2."""
+    return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)
 
 
 def trade_off(ws: Sequence[float], scores: Sequence[Scores], real: Scores | None = None) -> Figure:

@@ -62,6 +62,10 @@ PAPERS = {
         "Saharia et al. 2022",
         "Photorealistic Text-to-Image Diffusion Models with Deep Language Understanding",
     ),
+    "2206.01714": (
+        "Liu, Li, Du, Torralba and Tenenbaum 2022",
+        "Compositional Visual Generation with Composable Diffusion Models",
+    ),
     "2207.12598": ("Ho and Salimans 2022", "Classifier-Free Diffusion Guidance"),
     "2211.01095": (
         "Lu et al. 2022",

@@ -138,6 +138,18 @@ def beside(name: str, content: bytes | Make, kind: str = "a") -> Make:
     return make
 
 
+def several(path: Path) -> None:
+    beside("a.txt", b"hello")(path)
+    (path / "a/b.txt").write_bytes(b"hello")
+    (path / "x.png").write_bytes(picture())
+
+
+def forty(path: Path) -> None:
+    beside("00.txt", b"hello")(path)
+    for i in range(1, 40):
+        (path / f"a/{i:02}.txt").write_bytes(b"hello")
+
+
 def link(to: str) -> Make:
     return lambda path: path.symlink_to(to)
 
@@ -186,7 +198,10 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
         "npz:less.npz": (header("'<f4'", "(6, 8, 8)"), "has fewer bytes than its shape"),
         "npz:negative.npz": (header("'<f4'", "(-1, 8, 8)"), "x.npy"),
         "npz:spam.npz": (header("'spam'", "(6, 8, 8)"), "not a valid dtype"),
-        "npz:open.npz": (zipped({"x.npy": headed("((((")}), "cannot be read .*save it again"),
+        "npz:open.npz": (
+            zipped({"x.npy": headed("(((("), "y.npy": npy(Y)}),
+            "cannot be read .*save it again",
+        ),
     },
     "archives": {
         "npz:empty.npz": (zipped({}), "contains nothing: save the arrays under the names x and y"),
@@ -229,6 +244,7 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
     "no images, or none of a class": {
         "npz:nothing.npz": (npz(x=X[:0], y=Y[:0]), r"y is int64 \(0,\)"),
         "idx:no_images": (idx(images(0, 8, 8), labels(0)), "0 images and 0 labels"),
+        "npz:from_1.npz": (npz(y=Y + 1), r"no image has the label 0: .* save y - 1 in"),
         "folder:nothing": (lambda path: path.mkdir(), "no images"),
         "folder:hollow": (beside("b", lambda path: path.mkdir(), "."), "no images of b"),
         "folder:hidden": (beside(".x.png", picture(), "b"), "no images of b"),
@@ -239,19 +255,32 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
         "folder:nested": (beside("x.png", lambda path: path.mkdir()), "x.png is no image file"),
         "folder:piped": (beside("x.png", os.mkfifo), "x.png is no image file"),
     },
+    "several bad files in one folder": {
+        "folder:notes_and_more": (
+            several,
+            "3 files in .*x.png is no folder.*; .*a.txt .*; .*b.txt ",
+        ),
+        "folder:forty": (forty, r"40 files in .*/a/00.txt is .*/a/04.txt is [^;]* and 35 more \("),
+    },
     "links out of a folder": {
-        "folder:link": (beside("x.png", link("../../good/a/good.png")), "is a link out of"),
-        "folder:device": (beside("x.png", link("/dev/zero")), "is a link out of"),
-        "folder:class": (beside("b", link("../good/a"), "."), "is a link out of"),
+        "folder:link": (beside("x.png", link("../../good/a/good.png")), "leads out of"),
+        "folder:device": (beside("x.png", link("/dev/zero")), "leads out of"),
+        "folder:class": (beside("b", link("../good/a"), "."), "leads out of"),
         "folder:round": (beside("x.png", link("x.png")), "x.png is no image file"),
         "folder:dangling": (beside("x.png", link("gone.png")), "x.png is no image file"),
     },
     "pictures that are damaged": {
         "folder:jpeg": (beside("x.jpg", JPEG[: len(JPEG) // 2]), "x.jpg cannot be read"),
         "folder:png": (beside("x.png", NOISE[: len(NOISE) // 2]), "x.png cannot be read"),
-        "folder:zeros": (beside("x.png", bytes(100)), "x.png is neither PNG nor JPEG"),
-        "folder:no_bytes": (beside("x.png", b""), "x.png is neither PNG nor JPEG"),
-        "folder:no_width": (beside("x.png", png(0, 8)), "x.png is neither PNG nor JPEG"),
+        "folder:zeros": (
+            beside("x.png", bytes(100)),
+            "x.png is not a PNG, JPEG, WebP or BMP image",
+        ),
+        "folder:no_bytes": (beside("x.png", b""), "x.png is not a PNG, JPEG, WebP or BMP image"),
+        "folder:no_width": (
+            beside("x.png", png(0, 8)),
+            "x.png is not a PNG, JPEG, WebP or BMP image",
+        ),
     },
     "pictures that are bombs": {
         "folder:bomb": (beside("x.png", png(60000, 60000, bytes(1000))), "x.png cannot be read"),
@@ -268,9 +297,12 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
     "pictures of another format": {
         "folder:gif": (
             beside("x.png", picture(form="GIF", save_all=True, append_images=FRAMES)),
-            "x.png is neither PNG nor JPEG",
+            "x.png is not a PNG, JPEG, WebP or BMP image",
         ),
-        "folder:bmp": (beside("x.jpg", picture(form="BMP")), "x.jpg is neither PNG nor JPEG"),
+        "folder:pdf": (
+            beside("x.jpg", picture(form="PDF")),
+            "x.jpg is not a PNG, JPEG, WebP or BMP image",
+        ),
         "folder:tiff": (beside("x.tif", picture(form="TIFF")), "x.tif is no image file"),
     },
 }

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -239,10 +240,10 @@ def test_of_two_that_start_at_once_one_runs(
     def run(child: Child) -> int:
         load = runs.load_data
 
-        def waiting(*given: object) -> object:
+        def waiting(*given: Any, **options: Any) -> object:
             child.say("looked")
             child.wait_for_go()
-            return load(*given)  # pyright: ignore[reportArgumentType]
+            return load(*given, **options)
 
         runs.load_data = waiting  # pyright: ignore[reportAttributeAccessIssue]
         sys.argv = ["minicfg", "train", *TINY, "--out", str(out)]

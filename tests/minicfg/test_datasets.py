@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import Dataset as TorchDataset
 
-from minicfg.datasets import folder, load_data, load_held_out
+from minicfg.datasets import (
+    arrays,
+    data_folder,
+    describe,
+    folder,
+    from_torch,
+    load_data,
+    load_held_out,
+)
 from minicfg.errors import DataError, UsageError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist
@@ -146,7 +157,7 @@ BAD_IDX = {
         "more than 8 GiB",
     ),
     "fewer labels": (idx(IMAGES), idx(LABELS[:2]), "3 images and 2 labels"),
-    "five channels": (idx(np.zeros((3, 5, 4, 4), np.uint8)), idx(LABELS), "have 5 channels"),
+    "five channels": (idx(np.zeros((3, 5, 5, 6), np.uint8)), idx(LABELS), "has 5 channels"),
     "no images": (
         idx(IMAGES[:0]),
         idx(LABELS[:0]),
@@ -326,23 +337,111 @@ def test_bad_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     bad.write_bytes((tmp_path / "in/a/x.png").read_bytes()[:60])
     refused(r"bad.png cannot be read")
     bad.write_text("no image")
-    refused(r"bad.png is neither PNG nor JPEG")
+    refused(r"bad.png is not a PNG, JPEG, WebP or BMP image")
     Image.new("L", (5, 5)).save(bad, format="GIF")
-    refused(r"bad.png is neither PNG nor JPEG")
+    refused(r"bad.png is not a PNG, JPEG, WebP or BMP image")
     picture(tmp_path / "outside.png")
     bad.symlink_to(tmp_path / "outside.png")
-    refused(r"bad.png is a link out of")
+    refused(r"bad.png leads out of")
     os.mkfifo(bad)
     refused(r"bad.png is no image file")
     bad = tmp_path / "in/a/notes.txt"
     bad.write_text("x")
-    refused(r"notes.txt is no image file: .* one of .png, .jpg, .jpeg")
+    refused(r"notes.txt is no image file: .* one of .png, .jpg, .jpeg, .jfif, .webp, .bmp")
     bad = tmp_path / "in/stray.png"
     picture(bad)
     refused(r"stray.png is no folder")
     monkeypatch.setattr(folder, "MAX_PIXELS", 40 * 30 - 1)
     with pytest.raises(DataError, match=r"x.png has 40x30 pixels, and at most 1199"):
         load_data(spec)
+
+
+@pytest.mark.parametrize("suffix", folder.SUFFIXES)
+def test_every_suffix_is_read(tmp_path: Path, suffix: str) -> None:
+    picture(tmp_path / f"a/x{suffix}", "RGB", (8, 8), (51, 102, 153))
+    x = load_data(f"folder:{tmp_path}", 8).x
+    expected = torch.tensor([51, 102, 153]) / 127.5 - 1
+    assert torch.allclose(x[0, :, 4, 4], expected, atol=3 / 127.5)  # JPEG and WebP round.
+
+
+def with_bad_files(folder: Path) -> str:
+    """Two classes of one good image, six files that are none, and one beside the subfolders."""
+    for name in ("a", "b"):
+        picture(folder / name / "good.png", size=(8, 8))
+    for i in range(6):
+        (folder / f"b/{i}.txt").write_text("no image")
+    (folder / "labels.csv").write_text("a,b")
+    return f"folder:{folder}"
+
+
+def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
+    spec = with_bad_files(tmp_path)
+    with pytest.raises(DataError) as found:
+        load_data(spec, 8)
+    message = str(found.value)
+    assert message.startswith(
+        f"7 files in {tmp_path} cannot be used: {tmp_path}/labels.csv is no f"
+    )
+    assert message.count(".txt is no image file: ") == 4 and " and 2 more (skip_bad=" in message
+    assert "\n" not in message
+
+
+def test_bad_files_can_be_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    spec = with_bad_files(tmp_path / "data")
+    hostile = "b/\x1b]0;title.txt"
+    (tmp_path / "data" / hostile).write_text("no image")
+    data = load_data(spec, 8, skip_bad=True)
+    assert data.y.tolist() == [0, 1] and data.classes == ("a", "b")
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("minicfg: 8 left out: ") and err.endswith(" and 3 more\n")
+    assert "labels.csv is no folder" in err and r"\x1b]0;title.txt is no image file" in err
+    (tmp_path / "data/b/good.png").unlink()
+    with pytest.raises(DataError, match="there are no images of b: put"):
+        load_data(spec, 8, skip_bad=True)
+
+
+def test_links_out_of_the_folder_are_followed_if_asked(tmp_path: Path) -> None:
+    """As in the stores of DVC, git-annex and the Hugging Face cache, which consist of links."""
+    picture(tmp_path / "store/0a1b.png", color=51)
+    picture(tmp_path / "data/a/good.png", color=51)
+    (tmp_path / "data/a/x.png").symlink_to(tmp_path / "store/0a1b.png")
+    (tmp_path / "data/b").symlink_to(tmp_path / "store")
+    spec = f"folder:{tmp_path / 'data'}"
+    with pytest.raises(DataError, match=r"a/x.png leads out of .*--follow-links.*b/0a1b.png leads"):
+        load_data(spec, 8)
+    data = load_data(spec, 8, follow_links=True)
+    assert data.y.tolist() == [0, 0, 1]
+    assert torch.equal(data.x[0], data.x[2]) and torch.equal(data.x[0], data.x[1])
+
+
+def test_a_link_to_a_device_is_not_followed(tmp_path: Path) -> None:
+    picture(tmp_path / "a/good.png")
+    (tmp_path / "a/x.png").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"x.png is no image file"):
+        load_data(f"folder:{tmp_path}", 8, follow_links=True)
+
+
+def test_a_thousand_classes_of_pictures(tmp_path: Path) -> None:
+    for i in range(1000):
+        picture(tmp_path / f"{i:04}/x.png", size=(1, 1), color=i % 256)
+    data = load_data(f"folder:{tmp_path}", 1)
+    assert data.num_classes == 1000 and data.y.tolist() == list(range(1000))
+
+
+def test_the_folder_of_a_data_set(tmp_path: Path) -> None:
+    assert data_folder(f"folder:{tmp_path}") == tmp_path
+    assert data_folder("folder:~/x") == Path.home() / "x"
+    assert data_folder("digits") is data_folder("idx:x") is data_folder("npz:x") is None
+
+
+def test_describe_shows_numbers_classes_and_values(tmp_path: Path) -> None:
+    line = "1797 images of 1 x 8 x 8, 174 to 183 per class (10 classes), values -1 to 1"
+    assert describe(load_data("digits")) == line
+    x = np.linspace(-0.5, 0.25, 3 * 3 * 4 * 5, dtype=np.float32).reshape(3, 3, 4, 5)
+    data = load_data(npz(tmp_path / "a.npz", x=x, y=LABELS))
+    line = "3 images of 3 x 4 x 5, 1 per class (3 classes), values -0.5 to 0.25"
+    assert describe(data) == line
 
 
 def test_bad_folders_are_named(tmp_path: Path) -> None:
@@ -397,7 +496,7 @@ BAD_ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "all zero": ({"x": X + 0.0, "y": LABELS}, r"x holds 0..0, .*: use 2 \* x - 1"),
     "channels last": (
         {"x": np.zeros((3, 28, 28, 3), np.uint8), "y": LABELS},
-        r"shape \(3, 28, 28, 3\), with the channels last: save x.transpose\(0, 3, 1, 2\)",
+        r"shape \(3, 28, 28, 3\), with the channels last: .* x.transpose\(0, 3, 1, 2\)",
     ),
     "nan": ({"x": X + np.nan, "y": LABELS}, "finite values"),
     "numbers for names": ({"x": X, "y": LABELS, "classes": LABELS}, "classes is uint8"),
@@ -453,15 +552,62 @@ def test_floats_in_their_range_are_taken_as_they_are(tmp_path: Path) -> None:
 
 
 def test_a_lying_array_takes_no_memory(tmp_path: Path) -> None:
-    """A header of 6 GiB over 10 bytes."""
+    """A header of 1 GiB, which is 5 GiB with the floats, over 10 bytes."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        head, {"descr": "|u1", "fortran_order": False, "shape": (6 * 2**20, 32, 32)}
+        head, {"descr": "|u1", "fortran_order": False, "shape": (2**20, 32, 32)}
     )
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", head.getvalue() + bytes(10))
+        archive.writestr("y.npy", b"")
     with pytest.raises(DataError, match="has fewer bytes than its shape"):
         load_data(f"npz:{tmp_path / 'a.npz'}")
+
+
+def test_other_arrays_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a bomb nor an array of objects beside x and y is looked at."""
+    bomb = np.zeros(2**22, np.uint8)
+    objects = np.array([None, {}], object)
+    spec = npz(tmp_path / "a.npz", x=IMAGES, y=LABELS, bomb=bomb, objects=objects)
+    opened = list[str]()
+    open_member = zipfile.ZipFile.open
+
+    def noted(self: zipfile.ZipFile, name: Any, *args: Any, **kwargs: Any) -> Any:
+        opened.append(name)
+        return open_member(self, name, *args, **kwargs)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", noted)
+    assert len(load_data(spec)) == 3
+    assert opened == ["x.npy", "y.npy"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bytes_of_x"), [(np.uint8, 1 + 4), (np.float32, 4 + 4), (np.float64, 8 + 4)]
+)
+def test_memory_is_counted_as_floats_and_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: Any, bytes_of_x: int
+) -> None:
+    x = IMAGES if dtype == np.uint8 else (IMAGES / 30 - 1).astype(dtype)
+    spec = npz(tmp_path / "a.npz", x=x, y=LABELS, classes=np.array(["a", "b", "c"]))
+    needed = bytes_of_x * IMAGES.size + (1 + 8) * 3 + 4 * 3
+    monkeypatch.setattr(arrays, "MAX_BYTES", needed)
+    assert len(load_data(spec)) == 3
+    monkeypatch.setattr(arrays, "MAX_BYTES", needed - 1)
+    with pytest.raises(DataError, match=r"an array of shape \(3,\), with which the data set takes"):
+        load_data(spec)
+    monkeypatch.setattr(arrays, "MAX_BYTES", bytes_of_x * IMAGES.size - 1)
+    with pytest.raises(DataError, match=r"an array of shape \(3, 4, 5\), with which the data set"):
+        load_data(spec)
+
+
+def test_memory_of_idx_files_is_summed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = write_idx(tmp_path, idx(IMAGES), idx(LABELS), gzipped=True)
+    needed = (1 + 4) * IMAGES.size + (1 + 8) * 3
+    monkeypatch.setattr(arrays, "MAX_BYTES", needed)
+    assert len(load_data(spec)) == 3
+    monkeypatch.setattr(arrays, "MAX_BYTES", needed - 1)
+    with pytest.raises(DataError, match=r"labels-idx1-ubyte.gz has an array of shape \(3,\), with"):
+        load_data(spec)
 
 
 def test_npz_that_is_none(tmp_path: Path) -> None:
@@ -500,6 +646,75 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     npz(tmp_path / "a.npz", x=IMAGES, y=LABELS)
     assert len(load_data("folder:~/pictures", 8)) == 1
     assert len(load_data("idx:~/mnist")) == len(load_data("npz:~/a.npz")) == 3
+
+
+PAIRS = TensorDataset(torch.from_numpy(IMAGES[:, None].copy()), torch.from_numpy(LABELS.copy()))
+NAMES = ["a", "b", "c"]
+
+
+class Pairs(TorchDataset[Any]):
+    """A map-style data set of these pairs."""
+
+    def __init__(self, *pairs: Any) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, i: int) -> Any:
+        return self.pairs[i]
+
+
+class Stream(IterableDataset[Any]):
+    """A data set without a length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+@pytest.mark.parametrize("data", [PAIRS, DataLoader(PAIRS, 2)], ids=["data set", "loader"])
+def test_data_of_torch(data: Any) -> None:
+    found = from_torch(data, NAMES, name="mine")
+    assert found.classes == ("a", "b", "c") and found.name == "mine"
+    assert found.y.tolist() == [0, 2, 1]
+    assert np.array_equal(((found.x[:, 0] + 1) * 127.5).round().numpy(), IMAGES)
+
+
+def test_floats_and_plain_labels_of_torch() -> None:
+    """As torchvision's data sets return them after ToTensor and Normalize(0.5, 0.5)."""
+    x = torch.linspace(-1, 1, 3 * 3 * 4 * 5, dtype=torch.float64).reshape(3, 3, 4, 5)
+    found = from_torch(Pairs(*zip(x, (0, 1, np.int64(2)), strict=True)), NAMES)
+    assert torch.equal(found.x, x.float()) and found.y.tolist() == [0, 1, 2]
+    points = from_torch(TensorDataset(torch.full((3, 2), 7.0), torch.arange(3)), NAMES)
+    assert points.shape == (2,)  # Values of points in the plane have no range.
+
+
+X0 = torch.full((1, 4, 5), -1.0)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (DataLoader(PAIRS, 2, shuffle=True), "the DataLoader shuffles.*shuffle=False"),
+        (Stream(), "is of type Stream: pass .* that has a length, or a DataLoader"),
+        (Pairs(), "is empty"),
+        (Pairs(X0), "returns Tensor: return pairs"),
+        (Pairs((Image.new("L", (4, 4)), 0)), "x is of type Image: return tensors, .*PILToTensor"),
+        (Pairs((X0, 0), (X0[:, 1:], 1)), r"shape \(1, 3, 5\), and the samples before it \(1, 4, 5"),
+        (Pairs((X0, 0.5)), r"y is torch.float32 \(1,\): return one integer"),
+        (Pairs((X0, [1, 0, 0])), r"y is torch.int64 \(1, 3\): return one integer"),
+        (Pairs((X0, 0), (X0, 1)), "the label 2: pass the names"),
+        (Pairs((X0, 0), (X0, 1), (X0, 2), (X0, 3)), "y holds 0..3: labels are 0..2"),
+        (Pairs(*((X0 + 1, k) for k in range(3))), r"x holds 0..0, .*: use 2 \* x - 1"),
+        (Pairs(*((X0 * 2, k) for k in range(3))), "x holds -2..-2: scale the images"),
+        (Pairs(*((X0.reshape(5, 4, 1), k) for k in range(3))), "with the channels"),
+        (Pairs(*((X0.int(), k) for k in range(3))), "x is torch.int32"),
+    ],
+)
+def test_data_of_torch_that_are_refused(data: Any, complaint: str) -> None:
+    with pytest.raises(DataError, match=rf"^torch data.*{complaint}"):
+        from_torch(data, NAMES)
 
 
 @pytest.mark.parametrize("spec", ["", "digit", "idx:", "folder:", "npz", "toy:moons", "http://x"])

@@ -19,6 +19,7 @@ from minicfg.cli.main import main
 from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
+from minicfg.errors import DataError
 from minicfg.metrics.classifier import Classifier
 from tests.minicfg.headers import metadata_of
 
@@ -218,6 +219,81 @@ def test_data_that_cannot_be_read_are_exit_code_3(
     code, _, err = run(["train", "--data", data, "--out", "run", *TINY], monkeypatch, capsys)
     assert (code, err.count("\n")) == (3, 1), err
     assert said in err and not Path("run").exists()
+
+
+@pytest.mark.parametrize("out", ["pictures/run", "pictures", "elsewhere/../pictures/a/run"])
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_results_inside_the_folder_of_the_data_are_refused(
+    command: str,
+    out: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The folder of results would be a class of the data when they are read again."""
+    monkeypatch.chdir(tmp_path)
+    Path("pictures/a").mkdir(parents=True)
+    Image.new("L", (8, 8)).save("pictures/a/x.png")
+    Path("elsewhere").mkdir()
+    if command == "train":
+        arguments = ["train", "--data", "folder:pictures", "--size", "8", *TINY]
+    else:
+        config = TrainConfig(data="folder:pictures", size=8, steps=1, width=8, multipliers=(1,))
+        run_training(load_data("folder:pictures", 8), config, tmp_path / "elsewhere")
+        arguments = ["evaluate", "elsewhere/model", "--data", "folder:pictures"]
+    code, output, err = run([*arguments, "--out", out], monkeypatch, capsys)
+    assert (code, output) == (2, ""), err
+    assert f"--out {out} lies inside pictures, the folder of the data" in err
+    assert sorted(os.listdir("pictures")) == ["a"] and os.listdir("pictures/a") == ["x.png"]
+
+
+def test_a_folder_with_bad_files_and_links_is_trained_on_if_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pictures/a").mkdir(parents=True)
+    Image.new("L", (8, 8)).save("outside.png")
+    Path("pictures/a/x.png").symlink_to(tmp_path / "outside.png")
+    Path("pictures/a/notes.txt").write_text("no image")
+    train = ["train", "--data", "folder:pictures", "--size", "8", "--out", "run", *TINY]
+    code, output, err = run([*train, "--follow-links"], monkeypatch, capsys)
+    assert (code, output) == (3, "") and "notes.txt is no image" in err and "--skip-bad" in err
+    code, output, err = run([*train, "--skip-bad", "--follow-links"], monkeypatch, capsys)
+    assert code == 0 and "minicfg: 1 left out: pictures/a/notes.txt is no image file" in err
+    assert output.startswith("1 images of 1 x 8 x 8, 1 per class (1 classes), values -1 to -1\n")
+
+
+def test_control_characters_do_not_reach_the_terminal(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b]0;title\x07\u202e\x9b31m \u732b"
+    arguments = ["sample", str(trained / "model"), "--out", "x.png", "--labels", hostile]
+    code, _, err = run(arguments, monkeypatch, capsys)
+    assert code == 2
+    assert r"--labels \x1b]0;title\x07\u202e\x9b31m " + "\u732b is not a class" in err
+    assert err.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "sweep"])
+def test_the_options_of_reading_reach_load_data(
+    command: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen = list[object]()
+
+    def load(spec: str, size: int, **options: bool) -> None:
+        seen.append((spec, options))
+        raise DataError("seen")
+
+    monkeypatch.setattr("minicfg.cli.training_data.load_data", load)
+    monkeypatch.setattr("minicfg.cli.train.load_data", load)
+    model = [] if command == "train" else [str(trained / "model")]
+    arguments = [command, *model, "--out", str(tmp_path / "new"), "--follow-links"]
+    assert run(arguments, monkeypatch, capsys)[0] == 3
+    assert seen == [("digits", {"follow_links": True, "skip_bad": False})]
 
 
 @pytest.mark.parametrize("command", ["sample", "evaluate", "sweep"])

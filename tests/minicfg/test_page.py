@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from minicfg.errors import UsageError
-from minicfg.viz.page import Picture, write_report
+from minicfg.viz.page import Picture, escape, write_report
 
 VOID = {"meta", "img", "input"}
 
@@ -192,3 +192,7 @@ def test_replaces_a_page_as_a_whole(tmp_path: Path) -> None:
         )
     assert "second" in path.read_text(encoding="utf-8")
     assert list(tmp_path.iterdir()) == [path]  # no temporary file stays
+
+
+def test_control_characters_are_shown_and_not_obeyed() -> None:
+    assert escape("<b>\u732b\x1b\u202e") == "&lt;b&gt;\u732b" + r"\x1b\u202e"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from minicfg import Schedule, sample, solvers
-from minicfg.adapters import DiffusersUNet, schedule_from_diffusers
+from minicfg.adapters import DiffusersModel, schedule_from_diffusers
 from minicfg.bench.networks import LucidrainsUnet
 from minicfg.errors import UsageError
 from minicfg.metrics.frechet import frechet_distance
@@ -196,7 +196,7 @@ def test_a_diffusers_network_is_a_denoiser(diffusers: Any) -> None:
         down_block_types=("DownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "UpBlock2D"),
     ).eval()
-    model, y = DiffusersUNet(net, K), torch.tensor([0, 2])
+    model, y = DiffusersModel(net, K), torch.tensor([0, 2])
     xt, t = torch.randn(2, 1, 8, 8), torch.tensor([1, 500])
     with torch.no_grad():
         expected = net(xt, torch.tensor([0, 499]), class_labels=torch.tensor([0, K])).sample

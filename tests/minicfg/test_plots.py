@@ -126,6 +126,49 @@ def test_image_grid_cuts_no_text(names: list[str]) -> None:
         assert not any(one.overlaps(other) for other in extents[:i])
 
 
+@pytest.fixture
+def fonts_of_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the fonts that come with matplotlib, and Last Resort, which draws boxes."""
+    fonts = plots.font_manager.fontManager.ttflist
+    own = [font for font in fonts if font.fname.startswith(plots.matplotlib.get_data_path())]
+    monkeypatch.setattr(plots.font_manager.fontManager, "ttflist", own)
+
+
+SCRIPT_A = "\U0001d49c"  # STIXGeneral has it, DejaVu Sans does not.
+
+
+@pytest.mark.usefixtures("fonts_of_matplotlib")
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("\u017divot \u0444\u044b \u05d0", "\u017divot \u0444\u044b \u05d0"),
+        (f"a {SCRIPT_A}", f"a {SCRIPT_A}"),
+        ("\u732b", r"\u732b"),
+        (f"\u732b {SCRIPT_A} b", r"\u732b \U0001d49c b"),
+        ("a\x1b[31mb\u202ec", r"a\x1b[31mb\u202ec"),
+        ("$x$", "$x$"),
+    ],
+)
+def test_names_in_any_script_are_drawn_without_a_warning(name: str, shown: str) -> None:
+    fig = plots.image_grid(shades(1, 2), [name], [name, "b"], name)
+    plots.png_bytes(fig)  # In the tests, a warning of a missing glyph is an error.
+    (axes,) = fig.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [shown]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [shown, "b"]
+    assert [text.get_text() for text in fig.texts] == [shown]
+    families = axes.get_yticklabels()[0].get_fontfamily()
+    assert families == ["sans-serif", *(["STIXGeneral"] if shown == f"a {SCRIPT_A}" else [])]
+
+
+def test_wide_characters_count_as_two_letters() -> None:
+    assert plots._width_in_letters("\u732b\u732b a") == 6
+    edges = [
+        plots.image_grid(shades(1, 1), [name], [""], "").axes[0].get_window_extent().x0
+        for name in ("ab" * 5, "ab" * 10)
+    ]
+    assert edges[1] - edges[0] == pytest.approx(10 * plots.LETTER_WIDTH, abs=1)
+
+
 def lines(axes: plots.Axes) -> dict[str, np.ndarray]:
     found = {container.get_label(): container.lines[0] for container in axes.containers}
     found |= {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}

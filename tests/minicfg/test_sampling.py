@@ -6,14 +6,15 @@ import math
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field, replace
 from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kernels import guided_step, philox
-from minicfg import Schedule, UNet, guide, sample, solvers
+from minicfg import Checkpoint, Schedule, TrainConfig, UNet, guide, sample, solvers
 from minicfg.errors import UsageError
 from minicfg.guidance import apg, dynamic_threshold, rescale
 from minicfg.sampling import sample_steps
@@ -511,3 +512,77 @@ def test_the_name_of_a_rule_is_refused_with_an_example() -> None:
         with pytest.raises(UsageError, match=said):
             draw(model, y, TABLE, shape=(4,), rule="rescale")  # pyright: ignore
     assert not model.calls
+
+
+# A checkpoint and labels
+
+
+def checkpoint_of(K: int = 3, T: int = 30, shape: tuple[int, ...] = (1, 8, 8)) -> Checkpoint:
+    config = TrainConfig(T=T, width=8, multipliers=(1, 2), prediction="v")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = UNet(1, K, width=8, multipliers=(1, 2), prediction="v")
+        nn.init.normal_(model.head.weight, std=0.3)
+    return Checkpoint(model, config, tuple("abc"), shape, 1, "")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_four_lines_sample_a_checkpoint() -> None:
+    c = checkpoint_of()
+    x = sample(c, [2, 2, 0], w=2, solver="dpmpp_2m", steps=10, seed=7)
+    table = solvers.dpmpp_2m(c.schedule, 10, "v")
+    wanted = sample(cast(Any, c.model), [2, 2, 0], table, shape=(1, 8, 8), w=2.0, seed=7, clip=1.0)
+    assert torch.equal(x, wanted)
+    assert torch.equal(x, sample(c, ["c", "c", "a"], w=2, solver="dpmpp_2m", steps=10, seed=7))
+    assert torch.equal(x, sample(c, [2, 2, 0], table, w=2, seed=7))
+    *_, last = sample_steps(c, [2, 2, 0], w=2, solver="dpmpp_2m", steps=10, seed=7)
+    assert torch.equal(x, last.x)
+
+
+def test_defaults_of_a_checkpoint() -> None:
+    """DDIM, 50 steps or as many as there are, and the clip of images."""
+    c = checkpoint_of(T=60)
+    model = cast(Any, c.model)
+    table = solvers.ddim(c.schedule, 50, "v")
+    wanted = sample(model, [1], table, shape=(1, 8, 8), clip=1.0)
+    assert torch.equal(sample(c, [1]), wanted)
+    assert not torch.equal(sample(c, [1], clip=math.inf), wanted)
+    short = checkpoint_of(T=20)
+    table = solvers.ddim(short.schedule, None, "v")
+    wanted = sample(cast(Any, short.model), [1], table, shape=(1, 8, 8), clip=1.0)
+    assert torch.equal(sample(short, [1]), wanted)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"y": ["d"]}, r"y = \['d'\] contains no name of a class; pass .* a, b, c"),
+        ({"y": "abc"}, "y = 'abc' contains no name of a class"),
+        ({"y": [3.5]}, "pass a list of integers"),
+        ({"y": [4]}, "y holds 4..4; labels are 0..2, and 3 is the null label"),
+        ({"steps": 31}, "steps = 31 is outside 1..30"),
+        ({"solver": "euler"}, "solver = 'euler' is unknown: use ddpm, ddim"),
+        ({"null": ["d"]}, "null = .* contains no name of a class"),
+        ({"model": "runs/demo/model"}, "model is a str; pass a Checkpoint, or a network with"),
+        ({"model": nn.Linear(2, 2)}, "Linear with prediction = None; set model.prediction"),
+        ({"model": UNet(1, 3, width=8)}, "table is missing; pass a table from minicfg.solvers"),
+    ],
+)
+def test_odd_calls_with_a_checkpoint_are_refused(given: dict[str, Any], complaint: str) -> None:
+    arguments = {"model": checkpoint_of(), "y": [0]} | given
+    with pytest.raises(UsageError, match=complaint):
+        sample(**arguments)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_table_and_a_solver_are_refused_together() -> None:
+    c = checkpoint_of()
+    table = solvers.ddim(c.schedule, 5, "v")
+    with pytest.raises(UsageError, match="and a table; pass either the table, or solver and steps"):
+        sample(c, [0], table, steps=5)
+    with pytest.raises(UsageError, match="work with a Checkpoint only"):
+        sample(cast(Any, c.model), [0], table, shape=(1, 8, 8), steps=5)
+    other = solvers.ddim(Schedule.linear(30), 5, "v")
+    with pytest.raises(UsageError, match=r"schedule"):
+        sample(c, [0], other)

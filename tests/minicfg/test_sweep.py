@@ -16,7 +16,7 @@ from PIL import Image
 from minicfg.cli import copies, evaluate, real_images, report, sweep, training_data
 from minicfg.cli.evaluate import floor_remark, run_evaluate
 from minicfg.cli.main import Evaluate, Sweep
-from minicfg.cli.options import SamplingOptions
+from minicfg.cli.options import DataOptions, SamplingOptions
 from minicfg.cli.real_images import RealImages, load_real_images
 from minicfg.cli.sweep import findings, parse_weights, run_sweep
 from minicfg.cli.train import run_training
@@ -300,7 +300,7 @@ def test_a_path_in_a_checkpoint_is_not_opened(
     recorded: str, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file may be a stranger's. The error shows the flag that opens the path."""
-    monkeypatch.setattr(training_data, "load_data", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(training_data, "load_data", lambda *_, **__: pytest.fail("it was opened"))
     with pytest.raises(UsageError, match=f"add --data {recorded}, or name where"):
         load_training_data(own / "model", _with_data(own, recorded), "")
 
@@ -382,7 +382,7 @@ def test_a_model_of_other_data_is_refused(
         y=digits.labels[digits.labels < 5],
         classes=tuple("abcde"),
     )
-    monkeypatch.setattr(training_data, "load_data", lambda *_: half)
+    monkeypatch.setattr(training_data, "load_data", lambda *_, **__: half)
     with pytest.raises(DataError, match="digits has 5 classes of"):
         run_evaluate(tmp_path, trained, ws=(0.0,), steps=2, n=60, seed=0, options=SamplingOptions())
 
@@ -449,7 +449,7 @@ def test_held_out_images_that_do_not_fit_are_refused(
 ) -> None:
     trained = load(own / "model")
     training = load_data(f"npz:{own}/pictures.npz")
-    monkeypatch.setattr(real_images, "load_data", lambda *_: held_out or training)
+    monkeypatch.setattr(real_images, "load_data", lambda *_, **__: held_out or training)
     with pytest.raises(DataError, match=said):
         load_real_images(own / "model", trained, f"npz:{own}/pictures.npz", "npz:others")
 
@@ -650,3 +650,20 @@ def test_a_model_without_labels_cannot_be_scored(own: Path) -> None:
     model = replace(load(own / "model"), classes=())
     with pytest.raises(UsageError, match="was trained without class labels"):
         load_real_images(own / "model", model, f"npz:{own}/pictures.npz", "")
+
+
+def test_held_out_images_are_read_with_the_options_of_reading(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the training images are."""
+    seen = list[dict[str, bool]]()
+
+    def load_pictures(_spec: str, _size: int, **options: bool) -> Dataset:
+        seen.append(options)
+        return _random_images(5, (20, 20))
+
+    monkeypatch.setattr(real_images, "load_data", load_pictures)
+    specs = (f"npz:{own}/pictures.npz", "folder:others")
+    reading = DataOptions(skip_bad=True)
+    load_real_images(own / "model", load(own / "model"), *specs, reading)
+    assert seen == [{"follow_links": False, "skip_bad": True}]

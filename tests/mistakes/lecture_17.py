@@ -130,6 +130,6 @@ LECTURE_17 = [
             "rule(out_cond, out_null, (m * w).expand(len(x))",
             "rule(out_cond, out_null, (0 * m + w).expand(len(x))"),
     Mistake("minicfg.sampling", "guided again after the rule", STUDENTS,
-            "None if conditional_only else w if rule is None else 0.0",
-            "None if conditional_only else w"),
+            "None if job.null is None else job.w if job.rule is None else 0.0",
+            "None if job.null is None else job.w"),
 ]  # fmt: skip

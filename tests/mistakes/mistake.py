@@ -24,6 +24,8 @@ TESTS_OF_WING = {
     "metrics.spread": "metrics",
     "metrics.stratified": "metrics",
     "io.atomic": "atomic",
+    "datasets.arrays": "datasets",
+    "datasets.folder": "datasets",
 }
 
 
