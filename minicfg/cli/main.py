@@ -135,7 +135,15 @@ class Evaluate:
     checkpoint: tyro.conf.Positional[Path]
     """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
     out: Path
-    """Folder for metrics.json and the classifier that scores, classifier.safetensors."""
+    """Folder for metrics.json, for nearest.png, which shows samples and the training images nearest
+    to them, and for the classifier that scores, classifier.safetensors."""
+    data: str = ""
+    """Where the training data are now. It is required if they were read from files; without this
+    flag, only built-in data such as digits are loaded."""
+    real: str = ""
+    """Held-out images to compare samples with, of the same size and classes: idx:DIR, folder:DIR or
+    npz:FILE. Without this flag they are the t10k files beside those of idx:DIR, if they exist, and
+    otherwise the training images."""
     w: tuple[float, ...] = (0.0, 0.3, 1.0)
     """Guidance weights."""
     steps: int = 50
@@ -161,6 +169,8 @@ class Evaluate:
             n=self.n,
             seed=self.seed,
             options=self.options,
+            data_spec=self.data,
+            real_spec=self.real,
             reading=self.reading,
             device=self.device,
         )
@@ -179,6 +189,13 @@ class Sweep:
     """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
     out: Path
     """Folder for report.html, its curves, sweep.json and the models trained for --p-uncond."""
+    data: str = ""
+    """Where the training data are now. It is required if they were read from files; without this
+    flag, only built-in data such as digits are loaded."""
+    real: str = ""
+    """Held-out images to compare samples with, of the same size and classes: idx:DIR, folder:DIR or
+    npz:FILE. Without this flag they are the t10k files beside those of idx:DIR, if they exist, and
+    otherwise the training images."""
     w: str = "0:4:0.1"
     """from:to:step, or weights separated by commas: 0,0.3,1."""
     steps: tuple[int, ...] = (50,)
@@ -207,6 +224,8 @@ class Sweep:
             n=self.n,
             seed=self.seed,
             options=self.options,
+            data_spec=self.data,
+            real_spec=self.real,
             reading=self.reading,
             device=self.device,
         )

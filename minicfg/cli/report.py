@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minicfg.cli.training_data import data_flag
 from minicfg.data import Dataset
 from minicfg.training import TrainState
 from minicfg.viz import plots
@@ -50,6 +51,7 @@ def write_training_report(
     model = shlex.quote(str(out / "model"))
     scores = shlex.quote(str(out / "scores"))
     sweep = shlex.quote(str(out / "sweep"))
+    where = data_flag(state.config.data)
     write_report(
         out / "report.html",
         title=f"A model of {data.name}",
@@ -69,8 +71,8 @@ def write_training_report(
         ],
         commands=[
             ("save samples as a picture", f"minicfg sample {model} --w 2 --out samples.png"),
-            ("compare with real images", f"minicfg evaluate {model} --out {scores}"),
-            ("score over w", f"minicfg sweep {model} --w 0:4:0.5 --out {sweep}"),
+            ("compare with real images", f"minicfg evaluate {model}{where} --out {scores}"),
+            ("score over w", f"minicfg sweep {model}{where} --w 0:4:0.5 --out {sweep}"),
         ],
         made={
             "model": f"{out / 'model.safetensors'}, {weights:,} weights, averaged",

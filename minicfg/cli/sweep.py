@@ -20,12 +20,14 @@ import torch
 from minicfg.cli.evaluate import (
     ScoringPlan,
     describe_classifier,
+    floor_remark,
     load_and_check,
     score_at_each_weight,
     score_rows,
     train_and_save_classifier,
 )
 from minicfg.cli.options import DEFAULT_DATA, DataOptions, SamplingOptions
+from minicfg.cli.real_images import RealImages
 from minicfg.cli.run_folder import lock_run_folder
 from minicfg.cli.sample import draw
 from minicfg.cli.train import run_training
@@ -87,25 +89,32 @@ def run_sweep(
     n: int,
     seed: int,
     options: SamplingOptions,
+    data_spec: str = "",
+    real_spec: str = "",
     device: str = "cpu",
     reading: DataOptions = DEFAULT_DATA,
 ) -> int:
     """Score over `ws` for each number of steps and each p_uncond; write tables, curves and a page.
+
+    `data_spec` names where the training data are now, and `real_spec` names held-out images. Each
+    is "" if its flag is not given.
 
     Returns the exit code: 0, or 130 or 143 where a signal stopped the training of a variant.
     """
     for p in p_uncond:
         TrainConfig(p_uncond=p)  # refuses a number that is no probability, before any work
     plan = ScoringPlan(ws, tuple(dict.fromkeys(steps)), n, seed, options)
-    trained, data = load_and_check(out, path, plan, device, reading)
+    trained, real = load_and_check(out, path, plan, data_spec, real_spec, device, reading)
     with lock_run_folder(out):
-        classifier = train_and_save_classifier(out, data, trained.device, seed)
+        classifier = train_and_save_classifier(out, real.training, trained.device, seed)
         if not p_uncond:
             models = {f"p_uncond = {trained.config.p_uncond:g}": trained}
         else:
             models = dict[str, Checkpoint]()
             for p in dict.fromkeys(p_uncond):
-                model, code = _load_or_train_variant(trained, data, p, out / f"p_uncond-{p:g}")
+                model, code = _load_or_train_variant(
+                    trained, real.complete, p, out / f"p_uncond-{p:g}"
+                )
                 if code or model is None:
                     return code
                 models[f"p_uncond = {p:g}"] = model
@@ -113,8 +122,10 @@ def run_sweep(
         for name, model in models.items():
             for count in plan.steps:
                 variant = name if len(plan.steps) == 1 else f"{name}, {count} steps"
-                scores[variant] = score_at_each_weight(model, data, classifier, plan, count)
-        _write_results(out, next(iter(models.values())), data, classifier, plan, scores)
+                scores[variant] = [
+                    s for s, _ in score_at_each_weight(model, real, classifier, plan, count)
+                ]
+        _write_results(out, next(iter(models.values())), real, classifier, plan, scores)
     return 0
 
 
@@ -133,7 +144,8 @@ def _load_or_train_variant(
         return trained, 0
     if (out / "model.safetensors").exists():
         model = load(out / "model", trained.device)
-        if model.config == config and model.step == config.steps:
+        is_same_data = model.data_digest == data.digest
+        if is_same_data and model.config == config and model.step == config.steps:
             return model, 0
     check_writable(out)
     state, code = run_training(data, config, out, device=trained.device)
@@ -185,20 +197,25 @@ def _finding_on_frechet_distance(name: str, ws: Sequence[float], scores: Sequenc
 def _write_results(
     out: Path,
     trained: Checkpoint,
-    data: Dataset,
+    real: RealImages,
     classifier: Classifier,
     plan: ScoringPlan,
     scores: Mapping[str, Sequence[Scores]],
 ) -> None:
     """Print the table and the findings; write `sweep.json`, both pictures and the page."""
-    real = evaluate_real(classifier, data, plan.n)
+    of_real = evaluate_real(classifier, real.compared, real.unseen_by(classifier), plan.n)
     _print_table_in_papers_layout(plan.ws, scores)
     sentences = findings(plan.ws, scores)
-    print("\n".join(sentences))
+    for name, of_variant in scores.items():
+        remark = floor_remark(plan.ws, of_variant, is_held_out=real.is_held_out)
+        if remark:
+            sentences.append(f"{name}: {remark}")
+    print("\n".join([*real.sentences(), *sentences]))
     results = {
         "ws": list(plan.ws),
         "scores": {name: [asdict(s) for s in values] for name, values in scores.items()},
-        "real": asdict(real),
+        "real": asdict(of_real),
+        "compared_with": real.describe(),
         "findings": sentences,
         "options": str(plan.options),
         "samples": plan.n,
@@ -208,17 +225,17 @@ def _write_results(
     write_atomic(out / "sweep.json", f"{json.dumps(results, indent=1)}\n".encode())
     first_name, first_scores = next(iter(scores.items()))
     curves = plots.sweep_curves(plan.ws, scores)
-    trade_off = plots.trade_off(plan.ws, first_scores, real)
+    trade_off = plots.trade_off(plan.ws, first_scores, of_real)
     plots.save_figure(curves, out / "curves.png")
     plots.save_figure(trade_off, out / "trade_off.png")
     steps = ", ".join(map(str, plan.steps))
     write_report(
         out / "report.html",
-        title=f"Guidance over w: {data.name}",
-        sentences=sentences,
-        stops=_draw_picture_at_each_weight(trained, data, plan),
+        title=f"Guidance over w: {real.complete.name}",
+        sentences=[*real.sentences(), *sentences],
+        stops=_draw_picture_at_each_weight(trained, plan),
         head=SCORE_COLUMNS,
-        rows=score_rows(plan.ws, first_scores, real),
+        rows=score_rows(plan.ws, first_scores, of_real),
         pictures=[
             Picture(
                 plots.png_bytes(curves),
@@ -259,22 +276,21 @@ def _print_table_in_papers_layout(
 
 def _draw_picture_at_each_weight(
     trained: Checkpoint,
-    data: Dataset,
     plan: ScoringPlan,
 ) -> list[tuple[str, Picture]]:
     """Draw samples of every class at each w, for the slider of the page."""
-    K = data.num_classes
+    K = len(trained.classes)
     table = plan.options.make_table(trained.schedule, plan.steps[0], trained.config.prediction)
     rule = plan.options.make_rule()
     y = torch.arange(PICTURES_PER_CLASS * K, device=trained.device) % K
     stops: list[tuple[str, Picture]] = []
     for w in plan.ws:
-        x = draw(trained.model, y, table, data.shape, w=w, seed=plan.seed, rule=rule)
+        x = draw(trained.model, y, table, trained.shape, w=w, seed=plan.seed, rule=rule)
         cells = x.unflatten(0, (PICTURES_PER_CLASS, K))
         caption = (
             f"w = {w:g}: {PICTURES_PER_CLASS} samples of each class; the noise is the same at "
             "every w"
         )
-        grid = plots.image_grid(cells, [""] * PICTURES_PER_CLASS, data.classes, caption)
+        grid = plots.image_grid(cells, [""] * PICTURES_PER_CLASS, trained.classes, caption)
         stops.append((f"w = {w:g}", Picture(plots.png_bytes(grid), caption)))
     return stops

@@ -30,6 +30,7 @@ from minicfg.metrics.frechet import Moments, distance_of_moments, moments
 from minicfg.metrics.inception_score import inception_score
 from minicfg.metrics.precision_recall import precision_recall, precision_recall_of_distances
 from minicfg.metrics.spread import within_class_spread
+from minicfg.metrics.stratified import limit_size, stratified_order, stratified_part
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 HALVINGS = 10  # of the real images, for the Frechet distance and its floor
 FOLDS = 20  # of the samples, for the jackknife's standard errors
 HALVES = 40  # of the samples, for the standard errors of precision and recall
+MIN_SAMPLES_PER_CLASS = 4
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,26 @@ def evaluate(
 ) -> Scores:
     """Score samples `x`, which were asked to be of the classes `y`, against `real` images.
 
-    - `accuracy`: the fraction that the classifier assigns to the class asked for. Its standard
-      error is that of the posterior under a uniform prior, which is not 0 if every sample is right.
-    - `frechet`: the Frechet distance is biased upward, and more so for fewer samples. So it is
-      measured at one size only, `m = min(n, N / 2)` samples against m real images, next to
-      `frechet_floor`, m *other* real images against the same m. Both are averages over 10 fixed
-      random halvings of the real images, each with the classes in their proportions. A generator
-      that samples the distribution of the data scores its floor. So does one that has memorised the
-      data, and these scores cannot tell the two apart.
-    - `inception_score`: from 1 to K, as `inception_score` defines it.
-    - `spread`: `within_class_spread` of the samples, grouped by the class asked for, divided by
-      that of the real images. At 1 the samples are as diverse as the real images.
-    - `precision`, `recall`: `precision_recall` of m samples and the first m of those real images.
+    The scores are functions of the arguments: every random choice has a fixed seed. N is the number
+    of real images; of more than 10,000, a fixed random part of 10,000 is used, in which the classes
+    have their proportions.
+
+    - `accuracy`: the fraction, in 0..1, that the classifier assigns to the class asked for. Its
+      standard error is that of the posterior under a uniform prior, which is not 0 if every sample
+      is right.
+    - `frechet`: the Frechet distance (Heusel et al. 2017, arXiv:1706.08500), 0 or more, is biased
+      upward, and more so for fewer samples. So it is measured at one size only, `m = min(n, N / 2)`
+      samples against m real images, next to `frechet_floor`, m *other* real images against the same
+      m. Both are averages over 10 fixed random halvings of the real images, each with the classes
+      in their proportions. A generator that samples the distribution of the data scores its floor
+      beside held-out images. Beside its training images, a generator that has memorised them scores
+      the floor too, or less.
+    - `inception_score`: from 1 to K (Salimans et al. 2016, arXiv:1606.03498), with the classifier
+      in place of Inception, as `inception_score` defines it.
+    - `spread`: `within_class_spread` of the samples, 0 or more, grouped by the class asked for,
+      divided by that of the real images. At 1 the samples are as diverse as the real images.
+    - `precision`, `recall`: `precision_recall` of m samples and the first m of those real images,
+      in 0..1 (Kynkaanniemi et al. 2019, arXiv:1904.06991).
 
     The other standard errors come from a jackknife: they follow from how much the score changes
     when one of 20 parts of the samples is left out. Precision and recall jump when a single sample
@@ -86,11 +96,16 @@ def evaluate(
     errors describe the draw of the samples, not that of the real images.
 
     Args:
-        x: samples in the shape of the real images. They are clipped to [-1, 1] first, as a picture
-            of them would be.
-        y: labels 0..K-1, each at least 4 times, in about the proportions of the real ones.
-        classifier: the result of `train_classifier(real)`.
-        real: real images, at least two per class.
+        x: samples in the shape of the real images, floats. They are clipped to [-1, 1] first, as a
+            picture of them would be.
+        y: labels 0..K-1, int64, each at least 4 times, in about the proportions of the real ones.
+        classifier: the result of `train_classifier` for the classes of `real`. It may have been
+            trained on `real` or on other images of the same classes.
+        real: real images, at least two per class. Held-out images are better than the training
+            images of the generator.
+
+    Returns:
+        The scores of all n samples.
 
     Raises:
         UsageError: if an argument has a wrong shape, type or value; it is named.
@@ -98,8 +113,7 @@ def evaluate(
     _check(x, y, classifier, real)
     labels = y.cpu().numpy()
     features, log_p = features_and_log_probabilities(classifier, x)
-    real_labels = real.labels.numpy()
-    real_features = _real_features(classifier, real)
+    real_features, real_labels = _real_features(classifier, real)
     real_spread = within_class_spread(real_features, real_labels)
     parts = _halvings(real_features, real_labels, len(x))
     first_half = parts[0][0]
@@ -107,9 +121,9 @@ def evaluate(
 
     # Every random order of the samples comes from one generator, so the sequence of draws matters.
     rng = np.random.default_rng(0)
-    subsets = [_stratified(labels, rng)[:m] for _ in parts]
-    chosen = _stratified(labels, rng)[:m]
-    folds = np.array_split(_stratified(labels, rng), min(FOLDS, len(x)))
+    subsets = [stratified_order(labels, rng)[:m] for _ in parts]
+    chosen = stratified_order(labels, rng)[:m]
+    folds = np.array_split(stratified_order(labels, rng), min(FOLDS, len(x)))
 
     halves = [moments(half) for half, _ in parts]
     others = [moments(other) for _, other in parts]
@@ -143,21 +157,26 @@ def evaluate(
     )
 
 
-def evaluate_real(classifier: Classifier, real: Dataset, n: int) -> Scores:
+def evaluate_real(classifier: Classifier, real: Dataset, unseen: Dataset, n: int) -> Scores:
     """The scores of real images under the same conditions as `n` samples, for comparison.
 
-    Accuracy, Inception score and spread are those of `classifier.held_out`, which the classifier
-    was not trained on, or of `n` of these images if there are more. Frechet distance, precision and
-    recall compare real images with other real images, and their standard errors are the scatter
-    over the halvings.
+    Accuracy, Inception score and spread are those of `unseen`, or of `n` of these images if there
+    are more. Frechet distance, precision and recall compare images of `real` with others of `real`,
+    and their standard errors are the scatter over the halvings.
+
+    Args:
+        classifier: as for `evaluate`.
+        real: as for `evaluate`.
+        unseen: real images that the classifier was not trained on, at least 4 per class: `real`
+            itself if it is held out, else `classifier.held_out`.
+        n: the number of samples.
     """
-    parts = _halvings(_real_features(classifier, real), real.labels.numpy(), n)
+    parts = _halvings(*_real_features(classifier, real), n)
     floors = [distance_of_moments(moments(half), moments(other)) for half, other in parts]
     covered = np.array([precision_recall(other, half) for half, other in parts])
     precision, recall = covered.mean(0).tolist()
     precision_se, recall_se = covered.std(0, ddof=1).tolist()
-    unseen = classifier.held_out
-    some = _stratified(unseen.labels.numpy(), np.random.default_rng(0))[:n]
+    some = stratified_part(unseen.labels.numpy(), n, least=MIN_SAMPLES_PER_CLASS)
     return replace(
         evaluate(unseen.x[some], unseen.labels[some], classifier, real),
         frechet=mean(floors),
@@ -204,7 +223,7 @@ def _precision_recall(
     k_of_half = min(k, m // 2 - 1)
     of_halves: list[tuple[float, float]] = []
     for _ in range(HALVES):
-        half = _stratified(labels, rng)[: m // 2]
+        half = stratified_order(labels, rng)[: m // 2]
         among_half = among_samples[np.ix_(half, half)]
         of_halves.append(
             precision_recall_of_distances(among_half, among_real, across[half], k_of_half)
@@ -216,26 +235,22 @@ def _precision_recall(
 
 
 @lru_cache(maxsize=1)  # samples at many weights are compared with the same images
-def _real_features(classifier: Classifier, real: Dataset) -> np.ndarray:
-    """The features of all real images; neither they nor a trained classifier change any more."""
-    return features_and_log_probabilities(classifier, real.x)[0]
+def _real_features(classifier: Classifier, real: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The features and labels of the real images, or of `MAX_REAL_IMAGES` of them.
+
+    Neither the images nor a trained classifier change any more.
+    """
+    some = limit_size(real)
+    features, _ = features_and_log_probabilities(classifier, some.x)
+    return features, some.labels.numpy()
 
 
 def _halvings(features: np.ndarray, y: np.ndarray, n: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Random disjoint pairs of parts of the real images, each of `n`, or of half if too few."""
     m = min(n, len(y) // 2)
     rng = np.random.default_rng(0)
-    orders = [_stratified(y, rng) for _ in range(HALVINGS)]
+    orders = [stratified_order(y, rng) for _ in range(HALVINGS)]
     return [(features[order[:m]], features[order[m : 2 * m]]) for order in orders]
-
-
-def _stratified(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random order in which every stretch has the classes in their proportions, to within two."""
-    place = np.empty(len(y))
-    for label in np.unique(y):
-        members = np.flatnonzero(y == label)
-        place[members] = (rng.permutation(len(members)) + rng.random(len(members))) / len(members)
-    return np.argsort(place)
 
 
 def _check(x: Tensor, y: Tensor, classifier: Classifier, real: Dataset) -> None:
@@ -258,5 +273,5 @@ def _check(x: Tensor, y: Tensor, classifier: Classifier, real: Dataset) -> None:
         )
     if len(y) and (int(y.min()) < 0 or int(y.max()) >= K):
         raise UsageError(f"y holds {int(y.min())}..{int(y.max())}: labels are 0..{K - 1}")
-    check_counts("y", y, K, 4)  # so that two are left when a part is left out
+    check_counts("y", y, K, MIN_SAMPLES_PER_CLASS)  # so that two are left when a part is left out
     check_counts("real", real.labels, K)

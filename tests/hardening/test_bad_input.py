@@ -173,7 +173,8 @@ def test_a_tiny_data_set(
     state, code = run_training(load_data(config.data), config, tmp_path)
     assert (state.step, code) == (1, 0)
     if command == "evaluate":
-        monkeypatch.setattr(sys, "argv", ["minicfg", "evaluate", "model", "--out", "new"])
+        argv = ["minicfg", "evaluate", "model", "--out", "new", "--data", config.data]
+        monkeypatch.setattr(sys, "argv", argv)
         with pytest.raises(SystemExit, match="2"):
             main()
         said = capsys.readouterr().err.splitlines()[-1]

@@ -240,7 +240,7 @@ def test_results_inside_the_folder_of_the_data_are_refused(
     else:
         config = TrainConfig(data="folder:pictures", size=8, steps=1, width=8, multipliers=(1,))
         run_training(load_data("folder:pictures", 8), config, tmp_path / "elsewhere")
-        arguments = ["evaluate", "elsewhere/model"]
+        arguments = ["evaluate", "elsewhere/model", "--data", "folder:pictures"]
     code, output, err = run([*arguments, "--out", out], monkeypatch, capsys)
     assert (code, output) == (2, ""), err
     assert f"--out {out} lies inside pictures, the folder of the data" in err
@@ -288,7 +288,7 @@ def test_the_options_of_reading_reach_load_data(
         seen.append((spec, options))
         raise DataError("seen")
 
-    monkeypatch.setattr("minicfg.cli.evaluate.load_data", load)
+    monkeypatch.setattr("minicfg.cli.training_data.load_data", load)
     monkeypatch.setattr("minicfg.cli.train.load_data", load)
     model = [] if command == "train" else [str(trained / "model")]
     arguments = [command, *model, "--out", str(tmp_path / "new"), "--follow-links"]

@@ -18,12 +18,15 @@ from minicfg.datasets.load import load_data
 from minicfg.errors import UsageError
 from minicfg.metrics import classifier as classifier_module
 from minicfg.metrics import evaluate as evaluate_module
+from minicfg.metrics import nearest, stratified
 from minicfg.metrics.classifier import Classifier, train_classifier
 from minicfg.metrics.evaluate import Scores, evaluate, evaluate_real
 from minicfg.metrics.frechet import frechet_distance
 from minicfg.metrics.inception_score import inception_score
+from minicfg.metrics.nearest import distance_ratio, nearest_images
 from minicfg.metrics.precision_recall import precision_recall
 from minicfg.metrics.spread import within_class_spread
+from minicfg.metrics.stratified import limit_size, stratified_part
 
 DIGITS = load_data("digits")
 K = 10
@@ -198,7 +201,7 @@ def test_precision_refuses_too_few(n: int, k: int) -> None:
 def test_classifier_knows_digits_it_never_saw(classifier: Classifier) -> None:
     """About 94 % after 100 steps; 88 % of 359 would be five standard errors off."""
     assert classifier.held_out_accuracy > 0.88
-    x, y = classifier.held_out.x, classifier.held_out.y
+    x, y = classifier.held_out.x, classifier.held_out.labels
     right = (classifier(x).argmax(1) == y).double().mean()
     assert classifier.held_out_accuracy == pytest.approx(float(right))
 
@@ -212,8 +215,8 @@ def test_classifier_knows_99_percent_of_digits() -> None:
 def test_classifier_sees_the_training_part_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trained on 0..4 and held to 5..9 it is never right; had it seen all, it would be often."""
     low, high = (
-        Dataset(DIGITS.x[part], DIGITS.y[part], DIGITS.classes, "part")
-        for part in (DIGITS.y < 5, DIGITS.y >= 5)
+        Dataset(DIGITS.x[part], DIGITS.labels[part], DIGITS.classes, "part")
+        for part in (DIGITS.labels < 5, DIGITS.labels >= 5)
     )
     monkeypatch.setattr(classifier_module, "split", lambda *_: (low, high))
     classifier = train_classifier(DIGITS, steps=40)
@@ -270,7 +273,7 @@ REAL = KnownLaw.draw(2000, seed=0)
 
 def known(n: int, seed: int, **law: float) -> Scores:
     sample = KnownLaw.draw(n, seed, **law)
-    return evaluate(sample.x, sample.y, KnownLaw(), REAL)
+    return evaluate(sample.x, sample.labels, KnownLaw(), REAL)
 
 
 @pytest.mark.parametrize("n", [40, 400, 3000])
@@ -315,7 +318,9 @@ def test_standard_errors_are_the_scatter_of_other_draws() -> None:
 def test_wrong_classes_are_counted() -> None:
     sample = KnownLaw.draw(400, seed=4)
     wrong = torch.arange(400) < 100
-    scores = evaluate(sample.x, torch.where(wrong, 1 - sample.y, sample.y), KnownLaw(), REAL)
+    scores = evaluate(
+        sample.x, torch.where(wrong, 1 - sample.labels, sample.labels), KnownLaw(), REAL
+    )
     assert scores.accuracy == 0.75
     assert scores.accuracy_se == pytest.approx((0.75 * 0.25 / 400) ** 0.5, rel=0.01)
     assert scores.inception_score == pytest.approx(2, rel=1e-6)  # it does not look at y
@@ -330,16 +335,16 @@ def test_values_beyond_one_are_clipped() -> None:
     sample = KnownLaw.draw(200, seed=6)
     x = sample.x * 4
     assert bool((x.abs() > 1).any())
-    scores, clipped = (evaluate(v, sample.y, KnownLaw(), REAL) for v in (x, x.clamp(-1, 1)))
+    scores, clipped = (evaluate(v, sample.labels, KnownLaw(), REAL) for v in (x, x.clamp(-1, 1)))
     assert scores == clipped
 
 
 def test_what_real_digits_score(classifier: Classifier) -> None:
-    scores = evaluate_real(classifier, DIGITS, 400)
+    scores = evaluate_real(classifier, DIGITS, classifier.held_out, 400)
     assert scores.accuracy == classifier.held_out_accuracy
     assert scores.frechet == scores.frechet_floor > 0
     assert scores.n == len(classifier.held_out)
-    ours = evaluate(DIGITS.x[:400], DIGITS.y[:400], classifier, DIGITS)
+    ours = evaluate(DIGITS.x[:400], DIGITS.labels[:400], classifier, DIGITS)
     assert scores.frechet_floor == ours.frechet_floor  # of the same halvings
 
 
@@ -356,24 +361,135 @@ def test_features_of_real_images_are_computed_once(
 
     monkeypatch.setattr(evaluate_module, "features_and_log_probabilities", counted)
     evaluate_module._real_features.cache_clear()
-    x, y = DIGITS.x[:300], DIGITS.y[:300]
+    x, y = DIGITS.x[:300], DIGITS.labels[:300]
     first, second = (evaluate(x, y, classifier, DIGITS) for _ in range(2))
     assert first == second
     assert sizes == [300, len(DIGITS), 300]
-    few = replace(DIGITS, x=DIGITS.x[:900], y=DIGITS.y[:900])
+    few = replace(DIGITS, x=DIGITS.x[:900], y=DIGITS.labels[:900])
     assert evaluate(x, y, classifier, few) != first
     assert sizes[3:] == [300, 900]
 
 
+# Parts of large data sets.
+
+
+def test_a_part_keeps_the_proportions_and_the_rare_class() -> None:
+    y = np.array([0] * 600 + [1] * 300 + [2] * 10)
+    part = stratified_part(y, 91, least=8)
+    counts = np.bincount(y[part])
+    assert abs(counts[0] - 60) <= 2 and abs(counts[1] - 30) <= 2
+    assert counts[2] == 8
+    assert len(np.unique(part)) == len(part)
+    np.testing.assert_array_equal(part, stratified_part(y, 91, least=8))
+    assert np.bincount(y[stratified_part(y, 91, least=20)])[2] == 10  # all that there are
+
+
+def test_a_small_data_set_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert limit_size(DIGITS) is DIGITS
+    monkeypatch.setattr(stratified, "MAX_REAL_IMAGES", 400)
+    few = limit_size(DIGITS)
+    assert (len(few), few.name) == (400, "400 images of digits")
+    assert few.classes == DIGITS.classes
+
+
+def test_features_of_a_large_data_set_are_those_of_a_part(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither training nor scoring runs the classifier over more real images than the bound."""
+    monkeypatch.setattr(stratified, "MAX_REAL_IMAGES", 300)
+    sizes = list[int]()
+    run = classifier_module.features_and_log_probabilities
+
+    def counted(classifier: Classifier, x: Tensor) -> object:
+        sizes.append(len(x))
+        return run(classifier, x)
+
+    for module in (classifier_module, evaluate_module):
+        monkeypatch.setattr(module, "features_and_log_probabilities", counted)
+    evaluate_module._real_features.cache_clear()
+    trained = train_classifier(DIGITS, steps=1)
+    assert sizes == [300, 300] and len(trained.held_out) == 300
+    evaluate(DIGITS.x[:100], DIGITS.labels[:100], classifier, DIGITS)
+    assert sizes[2:] == [100, 300]
+    evaluate_module._real_features.cache_clear()
+
+
+def test_a_rare_class_is_among_the_real_images_that_are_scored() -> None:
+    """A hundredth of the images is of it: 40 images in proportion would contain none or one."""
+    real = KnownLaw.draw(1000, seed=0)
+    rare = (real.labels == 0) | (torch.arange(1000) < 20)
+    few = Dataset(real.x[rare], real.labels[rare], real.classes, "rare")
+    assert evaluate_real(KnownLaw(), few, few, 40).accuracy == 1
+
+
+def test_training_a_classifier_shows_its_progress() -> None:
+    pieces = list[tuple[int, str]]()
+    train_classifier(DIGITS, steps=3, advance=lambda n, note: pieces.append((n, note)))
+    assert pieces == [(128, ""), (128, ""), (128, "")]
+
+
 def test_worse_digits_score_worse(classifier: Classifier) -> None:
     """Noise added to half of the real digits is felt by every figure but the spread."""
-    x, y = DIGITS.x[::2], DIGITS.y[::2]
+    x, y = DIGITS.x[::2], DIGITS.labels[::2]
     noisy = x + 0.7 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     good, bad = (evaluate(pictures, y, classifier, DIGITS) for pictures in (x, noisy))
     assert good.accuracy > bad.accuracy + 0.05
     assert good.inception_score > bad.inception_score + 0.5
     assert good.frechet < good.frechet_floor  # real images, partly the very same: learnt by heart
     assert bad.frechet > 5 * bad.frechet_floor
+
+
+# The nearest training image.
+
+
+def test_nearest_image_is_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts of 10, of which the last is smaller."""
+    monkeypatch.setattr(nearest, "PART", 10)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(7, 2, 3, 3, generator=generator)
+    images = torch.randn(33, 2, 3, 3, generator=generator)
+    x[0] = images[32] + 0.1
+    distance, index = nearest_images(x, images)
+    table = (x[:, None] - images).flatten(2).norm(dim=2)
+    torch.testing.assert_close(distance, table.min(1).values)
+    assert torch.equal(index, table.argmin(1))
+    assert index[0] == 32 and bool((index < 10).any())  # the parts are all compared
+
+
+def test_a_copy_has_distance_nothing() -> None:
+    """Exactly: a product of large vectors is not rounded to a distance above 0."""
+    distance, index = nearest_images(DIGITS.x[40:44], DIGITS.x)
+    assert distance.tolist() == [0, 0, 0, 0]
+    assert index.tolist() == [40, 41, 42, 43]
+
+
+def test_an_image_itself_is_left_out() -> None:
+    some = torch.tensor([3, 1500, 1796])
+    distance, index = nearest_images(DIGITS.x[some], DIGITS.x, skip=some)
+    table = torch.cdist(DIGITS.x[some].flatten(1).double(), DIGITS.x.flatten(1).double())
+    table[torch.arange(3), some] = torch.inf
+    assert torch.equal(index, table.argmin(1))
+    torch.testing.assert_close(distance.double(), table.min(1).values, rtol=1e-6, atol=0)
+
+
+def test_distance_ratio_compares_within_a_class() -> None:
+    """Distances 1 and 3 where 2 is typical, and 30 where 10 is: ratios 0.5, 1.5 and 3."""
+    real = torch.tensor([2.0, 1.0, 9.0, 10.0, 10.0, 10.0])
+    real_y = torch.tensor([0, 0, 0, 1, 1, 1])
+    distances = torch.tensor([1.0, 3.0, 30.0])
+    assert distance_ratio(distances, torch.tensor([0, 0, 1]), real, real_y) == 1.5
+
+
+def test_distance_ratio_of_copies_and_of_real_images() -> None:
+    """Real images are as far from the others as real images are; copies are at distance 0."""
+    some = torch.arange(0, 1797, 2)
+    others = torch.arange(1, 1797, 2)
+    of_real = nearest_images(DIGITS.x[some], DIGITS.x, some)[0], DIGITS.labels[some]
+    as_real, _ = nearest_images(DIGITS.x[others], DIGITS.x, others)
+    assert distance_ratio(as_real, DIGITS.labels[others], *of_real) == pytest.approx(1, abs=0.05)
+    copies, _ = nearest_images(DIGITS.x[others], DIGITS.x)
+    assert distance_ratio(copies, DIGITS.labels[others], *of_real) == 0
+    assert distance_ratio(copies, DIGITS.labels[others], 0 * of_real[0], of_real[1]) is None
 
 
 # Refusals.
@@ -407,7 +523,7 @@ def test_evaluate_refuses_another_data_sets_classifier() -> None:
     with pytest.raises(
         UsageError, match=r"classifier knows 2 classes of \(1, 3, 3\), but digits has 10"
     ):
-        evaluate(DIGITS.x, DIGITS.y, KnownLaw(), DIGITS)
+        evaluate(DIGITS.x, DIGITS.labels, KnownLaw(), DIGITS)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -429,10 +545,23 @@ def test_evaluate_refuses_another_data_sets_classifier() -> None:
         (lambda: inception_score(np.zeros((0, 2))), r"log_probabilities, \(0, 2\)"),
         (lambda: within_class_spread(np.zeros((3, 2)), np.zeros(2, int)), r"y, \(2,\)"),
         (lambda: within_class_spread(np.zeros((3, 2)), np.array([0, 0, 1])), "fewer than 2"),
+        (lambda: nearest_images(DIGITS.x, REAL.x), r"images \(2000, 1, 3, 3\): pass images of one"),
+        (
+            lambda: nearest_images(REAL.x[:1], REAL.x[:1], torch.tensor([0])),
+            "at least one that is not left out",
+        ),
+        (
+            lambda: distance_ratio(
+                torch.ones(1), torch.ones(1).long(), torch.ones(1), 0 * LABELS[:1]
+            ),
+            "real_y has no label 1",
+        ),
         (lambda: train_classifier(REAL), "8x8 or more"),
         (lambda: train_classifier(DIGITS, steps=0), "steps = 0"),
         (
-            lambda: train_classifier(Dataset(DIGITS.x[:9], DIGITS.y[:9], DIGITS.classes, "few")),
+            lambda: train_classifier(
+                Dataset(DIGITS.x[:9], DIGITS.labels[:9], DIGITS.classes, "few")
+            ),
             "data has 0 of class 9: 2 or more",
         ),
     ],
