@@ -8,29 +8,44 @@ torch and matplotlib are imported by the commands that need them, so that `--hel
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import tyro
 
+from minicfg.cli.config_file import read_config_file
+from minicfg.cli.doctor import installed_version
 from minicfg.cli.options import SamplingOptions, SavingOptions
+from minicfg.cli.parse import check_words, did_you_mean, parse, parse_some
 from minicfg.cli.signals import Terminated, sigterm_is_raised
-from minicfg.config import TrainConfig
+from minicfg.config import (
+    DataSettings,
+    DiffusionSettings,
+    NetworkSettings,
+    OptimiserSettings,
+    TrainConfig,
+)
 from minicfg.errors import DataError, MachineError, UsageError
 
-# Groups of flags. An empty name leaves their flags without a prefix.
-TrainFlags = Annotated[TrainConfig, tyro.conf.arg(name="")]
-SavingFlags = Annotated[SavingOptions, tyro.conf.arg(name="")]
+Group = TypeVar("Group", DataSettings, DiffusionSettings, NetworkSettings, OptimiserSettings)
+
+# A group of flags whose empty name leaves them among the command's own in the help.
 SamplingFlags = Annotated[SamplingOptions, tyro.conf.arg(name="")]
+
+HELP = "Classifier-free guidance, from digits to a report."
+ENDING = (
+    "minicfg COMMAND --help lists the flags of a command with their defaults.",
+    "minicfg --version prints the version.",
+)
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Train on handwritten digits, sample at several guidance weights, score, and write a report.
+    """Train on digits, sample at several weights, score, write a report.
 
     This takes two to five minutes on two cores. Example:
 
@@ -53,19 +68,42 @@ class Demo:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a class-conditional UNet with label dropout. Ctrl-C saves, and --resume continues.
+    """Train a class-conditional UNet with label dropout, or resume a run.
 
-    For example: minicfg train --data digits --steps 2000 --out runs/digits
+    Ctrl-C saves, and --resume continues. For example:
+
+        minicfg train --data digits --steps 2000 --out runs/digits
     """
 
     out: Path
-    """Folder for model.safetensors, the state that --resume reads, and the page report.html."""
-    saving: SavingFlags
-    config: TrainFlags
+    """Folder for model.safetensors, the state that --resume reads, config.toml with the settings,
+    and the page report.html."""
     resume: bool = False
-    """Continue the run in the folder, with the settings it was started with."""
+    """Continue the run in the folder with its own settings. With a larger --steps the run becomes
+    longer; --data says where the same images are now; no other setting can change."""
+    config: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="TOML file with settings, such as the config.toml of another run; flags that are "
+            "given override it (default: none).",
+            metavar="FILE",
+            help_behavior_hint="",
+        ),
+    ] = None
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
+    data: DataSettings = field(default_factory=lambda: DataSettings(data="digits"))
+    diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    output: SavingOptions = field(default_factory=SavingOptions)
+
+    def settings(self) -> TrainConfig:
+        """The settings of all groups."""
+        groups = (self.data, self.diffusion, self.network, self.optimiser)
+        return TrainConfig(
+            **{name: value for group in groups for name, value in vars(group).items()}
+        )
 
     def run(self) -> int:
         """Train until done or stopped."""
@@ -73,16 +111,25 @@ class Train:
 
         return run_train(
             self.out,
-            self.config,
+            self.settings(),
             resume=self.resume,
             device=self.device,
-            saving=self.saving,
+            saving=self.output,
         )
 
 
 @dataclass(frozen=True)
+class TrainStart:
+    """The flags of `train` that decide on the values of those which are not given."""
+
+    out: Path | None = None
+    resume: bool = False
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
-    """Draw samples from a trained model into a picture, a NumPy file or an animation.
+    """Draw samples from a trained model: a picture, an animation or files.
 
     For example: minicfg sample runs/demo/model --out x.png --labels 3 1 4 --w 2 --seed 7
     """
@@ -124,7 +171,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score samples of a trained model beside the real images that it was trained on.
+    """Score samples of a trained model beside real images.
 
     For example: minicfg evaluate runs/demo/model --w 0 1 --rule rescale --out runs/scores
     """
@@ -163,9 +210,10 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Score a model over many w, for several numbers of steps or p_uncond, and write a page.
+    """Score a model over many weights w, and write tables and a page.
 
-    The table has the layout of the paper's. For example:
+    Weights can be crossed with several numbers of steps or p_uncond; the table has the layout
+    of the paper's. For example:
 
         minicfg sweep runs/demo/model --w 0:4:0.1 --steps 16 64 256 --out runs/sweep
     """
@@ -207,7 +255,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Bench:
-    """Time the fused kernel beside eager and compiled torch, and the sampler, on this GPU.
+    """Time the fused kernel beside torch, and the sampler, on this GPU.
 
     With --peers, compare this package with diffusers and others. For example:
 
@@ -234,7 +282,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Doctor:
-    """Print what this machine has, what is missing, and how to install it.
+    """Print what this machine has, what it lacks, and how to install that.
 
     For example: minicfg doctor
     """
@@ -248,6 +296,16 @@ class Doctor:
 
 Command = Demo | Train | Sample | Evaluate | Sweep | Bench | Doctor
 
+COMMANDS: dict[str, type[Command]] = {
+    "demo": Demo,
+    "train": Train,
+    "sample": Sample,
+    "evaluate": Evaluate,
+    "sweep": Sweep,
+    "bench": Bench,
+    "doctor": Doctor,
+}
+
 
 def main() -> None:
     """Run one command and end with its exit code; an error is one line on standard error."""
@@ -255,7 +313,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         with sigterm_is_raised():
-            code = _parse(sys.argv[1:]).run()
+            code = parse_command(sys.argv[1:]).run()
     except UsageError as error:
         code = _print_error(error, 2)
     except DataError as error:
@@ -281,34 +339,65 @@ def _is_lack_of_memory(error: Exception) -> bool:
     return "can't allocate memory" in str(error)
 
 
-def _parse(arguments: list[str]) -> Command:
-    """Parse with tyro; its framed complaint becomes one line, without the help of the flag."""
-    for argument in arguments:
-        # An empty argument is most often a shell variable that is not set, and as a path it would
-        # mean the current folder.
-        if not argument or (argument.startswith("--") and argument.endswith("=")):
-            raise UsageError(
-                f"{argument or 'an argument'} is empty; give it a value, and check that the shell "
-                "variables in the command are set."
-            )
-        if "\0" in argument:
-            raise UsageError(f"{argument!r} contains a null character; remove it.")
-    frame = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(frame):
-            return tyro.cli(
-                Command,  # pyright: ignore[reportArgumentType]
-                args=arguments,
-                prog="minicfg",
-                description="Classifier-free guidance, from digits to a report.",
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-            )
-    except SystemExit as end:
-        if not end.code:
-            raise
-        inside = [line.strip(" │|") for line in frame.getvalue().splitlines()[1:]]
-        message = " ".join(line for line in inside if line.strip("─╰╭╮╯-+"))
-        sys.exit(_print_error(message.split("Argument helptext:")[0].strip(), 2))
+def parse_command(arguments: Sequence[str]) -> Command:
+    """The command that the arguments describe; its flags are checked, its settings not yet."""
+    check_words(arguments)
+    names = ", ".join(COMMANDS)
+    if not arguments:
+        raise UsageError(f"name a command: {names}; minicfg --help describes them.")
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        print(_help())
+        sys.exit(0)
+    if name == "--version":
+        print(f"minicfg {installed_version('minicfg')}")
+        sys.exit(0)
+    if name not in COMMANDS:
+        guess = did_you_mean(name, COMMANDS)
+        raise UsageError(f"{name} is not a command; {guess}The commands are {names}.")
+    prog = f"minicfg {name}"
+    if name == "train":
+        return parse(Train, rest, prog, _start_of_training(rest, prog))
+    return parse(COMMANDS[name], rest, prog)
+
+
+def _help() -> str:
+    """The help of `minicfg` itself: one line per command."""
+    lines = ["usage: minicfg COMMAND [FLAGS]", "", HELP, ""]
+    for name, command in COMMANDS.items():
+        first_line = (command.__doc__ or "").partition("\n")[0]
+        lines.append(f"  {name:9} {first_line}")
+    lines += ["", *ENDING]
+    return "\n".join(lines)
+
+
+def _start_of_training(arguments: Sequence[str], prog: str) -> Train | None:
+    """The values for flags of `train` that are not given: those of the run, or of --config.
+
+    None where there is neither, and where --out is missing, which is refused later.
+    """
+    start = parse_some(TrainStart, arguments, prog)
+    if start.out is None or (not start.resume and start.config is None):
+        return None
+    config = TrainConfig(data="digits")
+    if start.resume:
+        from minicfg.cli.run_folder import read_config_of_run
+
+        config = read_config_of_run(start.out) or config
+    if start.config is not None:
+        config = read_config_file(start.config, config)
+    return Train(
+        out=start.out,
+        data=_part(DataSettings, config),
+        diffusion=_part(DiffusionSettings, config),
+        network=_part(NetworkSettings, config),
+        optimiser=_part(OptimiserSettings, config),
+    )
+
+
+def _part(group: type[Group], config: TrainConfig) -> Group:
+    """The settings of one group."""
+    return group(**{field.name: getattr(config, field.name) for field in fields(group)})
 
 
 def _print_error(what: object, code: int) -> int:

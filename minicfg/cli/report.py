@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minicfg.cli.run_folder import read_log
 from minicfg.data import Dataset
 from minicfg.training import TrainState
 from minicfg.viz import plots
@@ -57,6 +58,7 @@ def write_training_report(
             f"After {state.step} steps of training the network draws the samples below, given "
             "only a label. Move the slider to change the guidance weight w; the noise is the same "
             "at every w.",
+            *_extensions(out),
             "This page has no scores. The commands evaluate and sweep, below, compare samples with "
             "real images.",
         ],
@@ -84,6 +86,21 @@ def write_training_report(
         },
     )
     return out / "report.html"
+
+
+def _extensions(out: Path) -> list[str]:
+    """A sentence for each time that the run was resumed with a larger number of steps."""
+    sentences: list[str] = []
+    for line in read_log(out):
+        if "extended" in line:
+            before, after = line["extended"]
+            sentences.append(
+                f"At step {line['step']} the run was extended from {before} to {after} steps. The "
+                "learning rate of a step depends on the number of steps, so its cycle was "
+                "stretched, and the model differs from one that was trained for "
+                f"{after} steps from the start."
+            )
+    return sentences
 
 
 def _sample_pictures(

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minicfg import solvers
+from minicfg.cli.config_file import write_config_file
 from minicfg.cli.options import DEFAULT_SAVING, SavingOptions
 from minicfg.cli.report import write_training_report
 from minicfg.cli.run_folder import (
@@ -21,6 +23,7 @@ from minicfg.cli.run_folder import (
     read_log,
     report_failed_write,
     save_on_the_way,
+    state_file,
 )
 from minicfg.cli.sample import draw
 from minicfg.cli.signals import stop_between_steps
@@ -48,22 +51,32 @@ def run_train(
     with process_group() as group:
         torch_device = group.device(device)
         resumed = _state_to_resume(out, resume, group, torch_device)
+        extended_from = None
         if resumed:
-            config = resumed.config
+            if config.steps > resumed.config.steps:
+                extended_from = resumed.config.steps
+            resumed = with_new_settings(resumed, config, out)
         data = load_data(config.data, config.size)
         check_run(data, config, resumed, group)  # before anything is written
         check_writable(out)
         with lock_run_folder(out, group, torch_device):
-            if not resume and group.largest(int(_state_file(out).exists()), torch_device):
+            if not resume and group.largest(int(state_file(out).exists()), torch_device):
                 raise UsageError(
                     f"--out {out} now contains a run that has just ended; add --resume to continue "
                     "it, or choose another folder."
                 )
             start_time = time.perf_counter()
             first_step = resumed.step + 1 if resumed else 1
-            state, code = run_training(data, config, out, resumed, torch_device, group, saving)
+            state, code = run_training(
+                data, config, out, resumed, torch_device, group, saving, extended_from
+            )
             if group.first:
                 print(f"step {state.step} of {config.steps}: {out / 'model.safetensors'}")
+                if first_step > config.steps:
+                    print(
+                        f"nothing was left to do; to train longer: minicfg train --out {out} "
+                        f"--resume --steps N, with N above {config.steps}"
+                    )
             if group.first and not code:
                 seconds = time.perf_counter() - start_time
                 duration = (
@@ -72,10 +85,6 @@ def run_train(
                 )
                 print(_write_report(out, data, state, duration))
             return code
-
-
-def _state_file(out: Path) -> Path:
-    return out / "state.safetensors"
 
 
 def _state_to_resume(
@@ -88,7 +97,7 @@ def _state_to_resume(
 
     Every rank looks on its own machine, and either all ranks are refused or none is.
     """
-    exists = _state_file(out).exists()
+    exists = state_file(out).exists()
     exists_somewhere = group.largest(int(exists), device)
     missing_somewhere = group.largest(int(not exists), device)
     if not resume:
@@ -104,7 +113,37 @@ def _state_to_resume(
             f"--resume: {out} contains no state.safetensors{on_every_machine}; leave out --resume "
             "to start a new run, or name the folder of a run."
         )
-    return load_state(_state_file(out), device)
+    return load_state(state_file(out), device)
+
+
+def with_new_settings(resumed: TrainState, config: TrainConfig, out: Path) -> TrainState:
+    """The state to continue with `config`, which may have more steps and another place of the data.
+
+    Every other setting must be that of the run. Whether the images are the same is checked later,
+    by their digest.
+    """
+    if config.steps < resumed.config.steps:
+        raise UsageError(
+            f"--steps {config.steps} is smaller than {resumed.config.steps}, the number of steps "
+            f"of the run in {out}; a run can only become longer, so leave out --steps, choose a "
+            "larger number, or start a new run."
+        )
+    for field in fields(TrainConfig):
+        value = getattr(config, field.name)
+        of_the_run = getattr(resumed.config, field.name)
+        if value != of_the_run and field.name not in ("steps", "data"):
+            flag = field.name.replace("_", "-")
+            raise UsageError(
+                f"--{flag} {_as_flag(value)} differs from {_as_flag(of_the_run)}, the setting of "
+                f"the run in {out}; leave out --{flag} to resume this run, or start a new run in "
+                "another folder."
+            )
+    return replace(resumed, config=config)
+
+
+def _as_flag(value: object) -> str:
+    """A setting as it is typed on the command line."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def run_training(
@@ -115,8 +154,11 @@ def run_training(
     device: torch.device | str = "cpu",
     group: Ranks = SINGLE_PROCESS,
     saving: SavingOptions = DEFAULT_SAVING,
+    extended_from: int | None = None,
 ) -> tuple[TrainState, int]:
     """Train with a progress bar, and save into `out` however training ends.
+
+    The log says where a run became longer: `extended_from` is its number of steps before that.
 
     The first Ctrl-C or SIGTERM, to any rank, ends training after the current step; the second one
     ends the program at once. Only the first rank prints and writes.
@@ -134,6 +176,8 @@ def run_training(
     failure = None
     # The call refuses bad arguments; training begins with the loop.
     states = train(data, config, resume=resumed, device=device, ranks=group)
+    if group.first:
+        write_config_file(out, config)
     bar = tqdm(
         total=config.steps * config.batch,
         initial=done * config.batch,
@@ -143,7 +187,10 @@ def run_training(
         disable=None if group.first else True,
     )
     few_threads = threads(thread_count(data.shape))
-    open_or_no_log = open_log(out, done, saving) if group.first else nullcontext(lambda state: None)
+    if group.first:
+        open_or_no_log = open_log(out, done, saving, extended_from)
+    else:
+        open_or_no_log = nullcontext(lambda state: None)
     with stop_between_steps() as stop, bar, few_threads, open_or_no_log as log:
         try:
             for state in states:

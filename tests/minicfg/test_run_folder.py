@@ -7,12 +7,14 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from PIL import Image
 
 from minicfg import load
 from minicfg.cli import train as command
-from minicfg.cli.main import Evaluate, Sample, Sweep, _parse
+from minicfg.cli.main import Evaluate, Sample, Sweep, Train, parse_command
 from minicfg.cli.options import SavingOptions
 from minicfg.cli.run_folder import open_log, read_log
 from minicfg.cli.train import run_train, run_training
@@ -32,7 +34,7 @@ from minicfg.datasets.load import load_data
 from minicfg.distributed import Ranks
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.checkpoint import load_state, save_state
-from minicfg.training import TrainState, start, train
+from minicfg.training import TrainState, learning_rate, start, train
 from tests.minicfg.headers import metadata_of
 
 # Sums, and so last bits, depend on the number of threads; here it is 1, as in the tests.
@@ -42,7 +44,10 @@ FLAGS = ["--steps", "12", "--batch", "10", "--width", "8", "--multipliers", "1",
 
 
 def lines(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    """The lines of a log without its two times, which no two runs share."""
+    found = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    times = ("seconds", "images_per_second")
+    return [{name: line[name] for name in line if name not in times} for line in found]
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +93,113 @@ def test_a_run_killed_outright_goes_on_with_its_log(whole: Path, tmp_path: Path)
     assert run_train(out, TINY, resume=True) == 0
     assert lines(out) == lines(whole)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+# Resuming with flags
+
+
+def resume(out: Path, *flags: str) -> int:
+    """`minicfg train --resume` with flags: its exit code, 0, or its error."""
+    return parse_command(["train", "--out", str(out), "--resume", *flags]).run()
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of three steps on data from a file, with tuples and a flag that is on."""
+    root = tmp_path_factory.mktemp("short")
+    x = np.random.default_rng(0).integers(0, 255, (60, 8, 8)).astype(np.uint8)
+    np.savez(root / "a.npz", x=x, y=np.arange(60) % 3)
+    config = replace(TINY, data=f"npz:{root}/a.npz", steps=3, prediction="v", zero_snr=True)
+    assert run_train(root / "run", config, resume=False) == 0
+    return root
+
+
+@pytest.fixture
+def copied(short: Path, tmp_path: Path) -> Path:
+    """A copy of the run that a test may change."""
+    shutil.copytree(short / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--lr 1", "--lr 1.0 differs from 0.003, the setting of the run in .*; leave out --lr"),
+        ("--batch 64 --steps 6", "--batch 64 differs from 10"),
+        ("--multipliers 1", "--multipliers 1 differs from 1 2"),
+        ("--no-zero-snr", "--zero-snr False differs from True"),
+        ("--size 16", "--size 16 differs from 32"),
+        ("--steps 2", "--steps 2 is smaller than 3, .* can only become longer"),
+        ("--data toy:dots", "data = toy:dots, but the run to resume was started on other images"),
+    ],
+)
+def test_a_flag_that_differs_from_the_run_is_refused_by_name(
+    flags: str, message: str, short: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (short / "run").rglob("*")}
+    with pytest.raises(UsageError, match=message):
+        resume(short / "run", *flags.split())
+    assert before == {path: path.stat().st_mtime_ns for path in (short / "run").rglob("*")}
+
+
+def test_flags_with_the_values_of_a_finished_run_leave_nothing_to_do(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (copied / "state.safetensors").read_bytes()
+    assert resume(copied, "--lr", "3e-3", "--steps", "3", "--zero-snr") == 0
+    said = capsys.readouterr().out
+    assert "step 3 of 3" in said
+    assert "nothing was left to do; to train longer: minicfg train --out" in said
+    assert "--resume --steps N, with N above 3" in said
+    assert (copied / "state.safetensors").read_bytes() == before
+
+
+def test_more_steps_extend_a_run_and_log_and_page_say_so(copied: Path) -> None:
+    assert resume(copied, "--steps", "5") == 0
+    log = lines(copied)
+    assert [line["step"] for line in log] == [1, 2, 3, 4, 5]
+    assert [line.get("extended") for line in log] == [None, None, None, [3, 5], None]
+    state = load_state(copied / "state")
+    assert (state.step, state.config.steps, load(copied / "model").config.steps) == (5, 5, 5)
+    rates = [learning_rate(state.config, step) for step in (4, 5)]
+    assert [line["lr"] for line in log[3:]] == rates  # those of the longer cycle
+    page = (copied / "report.html").read_text(encoding="utf-8")
+    assert "At step 4 the run was extended from 3 to 5 steps." in page
+    assert "its cycle was stretched" in page
+    assert resume(copied) == 0  # the longer run is now the run
+    assert len(lines(copied)) == 5
+
+
+def test_data_that_moved_are_named_on_resuming(copied: Path, short: Path, tmp_path: Path) -> None:
+    """The digest says whether they are the same images, wherever they are."""
+    shutil.copy(short / "a.npz", tmp_path / "b.npz")
+    moved = f"npz:{tmp_path}/b.npz"
+    assert resume(copied, "--data", moved, "--steps", "4") == 0
+    assert load_state(copied / "state").config.data == moved
+
+
+def test_a_log_counts_seconds_and_images_per_second_across_resuming(copied: Path) -> None:
+    assert resume(copied, "--steps", "6") == 0
+    log = [json.loads(line) for line in (copied / "log.jsonl").read_text().splitlines()]
+    seconds = [line["seconds"] for line in log]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+    for before, line in pairwise(log[:3]):
+        passed = line["seconds"] - before["seconds"]
+        # `seconds` is rounded to 0.001
+        assert abs(TINY.batch / line["images_per_second"] - passed) < 0.0011
+
+
+def test_a_run_repeats_from_its_file_of_settings(short: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    given = ["train", "--config", str(short / "run/config.toml"), "--out", str(out)]
+    assert parse_command(given).run() == 0
+    for name in ("model.safetensors", "config.toml"):
+        assert (out / name).read_bytes() == (short / "run" / name).read_bytes()
+    # Flags override the file, also one that is on.
+    command = parse_command([*given, "--no-zero-snr", "--steps", "7"])
+    assert isinstance(command, Train)
+    config = load_state(out / "state").config
+    assert command.settings() == replace(config, zero_snr=False, steps=7)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +257,7 @@ def test_a_run_that_is_done_leaves_its_page(whole: Path) -> None:
     assert text.count("<img") == 4 + 1 + 3  # a grid for each w, the loss, the way
     assert "<h2>Scores" not in text  # there are none
     commands = [shlex.split(c) for c in re.findall("<code>minicfg (.*?)</code>", text)]
-    parsed = [_parse(arguments) for arguments in commands]
+    parsed = [parse_command(arguments) for arguments in commands]
     assert [type(command) for command in parsed] == [Sample, Evaluate, Sweep]
     assert {command.checkpoint for command in parsed} == {whole / "model"}  # pyright: ignore
 
