@@ -161,6 +161,7 @@ def score_at_each_weight(
                 data.shape,
                 w=w,
                 seed=plan.seed,
+                clip=plan.options.clip,
                 rule=rule,
                 bar=bar,
             )

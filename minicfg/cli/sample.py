@@ -67,10 +67,30 @@ def run_sample(
         y = torch.tensor(chosen, device=trained.device).repeat_interleave(each)
         if out.suffix == ".gif":
             if group.first:
-                _save_animation(out, trained, y, table, each=each, w=w, seed=seed, rule=rule)
+                _save_animation(
+                    out,
+                    trained,
+                    y,
+                    table,
+                    each=each,
+                    w=w,
+                    seed=seed,
+                    clip=options.clip,
+                    rule=rule,
+                )
                 print(out)
             return 0
-        x = draw(trained.model, y, table, trained.shape, w=w, seed=seed, rule=rule, group=group)
+        x = draw(
+            trained.model,
+            y,
+            table,
+            trained.shape,
+            w=w,
+            seed=seed,
+            clip=options.clip,
+            rule=rule,
+            group=group,
+        )
         if not group.first:
             return 0
     if out.suffix == ".npz":
@@ -100,6 +120,7 @@ def _save_animation(
     each: int,
     w: float,
     seed: int,
+    clip: float,
     rule: Rule | None,
 ) -> None:
     """Save the chain as an animation: rows x_t above the guess of x_0, one column per label."""
@@ -110,7 +131,7 @@ def _save_animation(
         shape=trained.shape,
         w=w,
         seed=seed,
-        clip=1.0,
+        clip=clip,
         rule=rule,
     )
 
@@ -133,12 +154,13 @@ def draw(
     *,
     w: float,
     seed: int,
+    clip: float = 1.0,
     rule: Rule | None = None,
     batch: int = 256,
     bar: tqdm | None = None,
     group: Ranks = SINGLE_PROCESS,
 ) -> Tensor:
-    """Run `minicfg.sample` in batches, clipped to [-1, 1]; every rank returns all samples.
+    """Run `minicfg.sample` in batches; every rank returns all samples.
 
     Noise and labels do not depend on the batch, but the last bit of a convolution may. So each rank
     draws whole batches, the same ones as a single process, and the samples are equal bit for bit.
@@ -150,6 +172,7 @@ def draw(
         shape: of one sample.
         w: guidance weight.
         seed: of the noise. Sample i has the same noise at every w.
+        clip: bound on the guess of x_0; infinity for none.
         rule: the guidance rule; None for `guide`.
         batch: samples at a time.
         bar: a progress bar to move on; None for a new one.
@@ -177,7 +200,7 @@ def draw(
                 w=w,
                 seed=seed,
                 sample_ids=ids,
-                clip=1.0,
+                clip=clip,
                 rule=rule,
             )
             open_bar.update(len(ids))

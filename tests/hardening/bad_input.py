@@ -166,6 +166,11 @@ TYPED = {
         2 | sample model --out new/x.png --interval nan 2       | --interval nan 2 is not .* LOW <=
         2 | sweep model --out new --interval 2                  | --interval 2 is not FLOAT FLOAT
     """,
+    "a bound on the guess": """
+        2 | sample model --out new/x.png --clip 0               | --clip 0 is not above 0; choose a
+        2 | sample model --out new/x.png --clip nan             | --clip nan is not above 0
+        2 | evaluate model --out new --clip -1                  | --clip -1 is not above 0
+    """,
     "a device": """
         2 | train --out new --device tpu                        | --device tpu .* auto, cpu or cuda
         2 | sample model --out new/x.png --device meta          | --device meta .* auto, cpu

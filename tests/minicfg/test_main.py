@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from minicfg import load, sample, solvers
 from minicfg.cli.main import main
 from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
@@ -429,6 +430,41 @@ def test_rule_interval_and_solver_change_the_picture(
     np.testing.assert_allclose(seen.pop("--w 2 --rule apg --apg-eta 1"), plain, rtol=0, atol=0.01)
     for how, x in seen.items():
         assert np.abs(x - plain).max() > 1e-3, how
+
+
+@pytest.mark.parametrize("clip", ["0.5", "inf"])
+def test_clip_is_that_of_the_sampler(
+    clip: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In `sample` for arrays, and in `evaluate` for the samples that are scored."""
+    model, arrays = str(trained / "model"), tmp_path / "x.npz"
+    flags = ["--steps", "3", "--clip", clip]
+    assert run(["sample", model, "--out", str(arrays), *flags], monkeypatch, capsys)[0] == 0
+    c = load(trained / "model")
+    table = solvers.ddpm(c.schedule, 3)
+    y = torch.arange(10)
+    wanted = sample(c.model, y, table, shape=c.shape, w=2.0, clip=float(clip)).numpy()
+    with np.load(arrays) as drawn:
+        np.testing.assert_array_equal(drawn["x"], wanted)
+    assert np.abs(wanted).max() == 0.5 if clip == "0.5" else np.abs(wanted).max() > 1
+    given = list[float]()
+
+    def noted(*_: object, clip: float, **__: object) -> torch.Tensor:
+        given.append(clip)
+        raise MemoryError
+
+    monkeypatch.setattr("minicfg.cli.sample.sample", noted)
+    monkeypatch.setattr(
+        "minicfg.cli.evaluate.train_classifier", lambda data, **_: Classifier(data.shape, 10)
+    )
+    for command in ("evaluate", "sweep"):
+        words = [command, model, "--out", str(tmp_path / "out"), *flags]
+        assert run(words, monkeypatch, capsys)[0] == 4
+    assert given == [float(clip)] * 2
 
 
 def test_a_run_is_not_begun_over_another(
