@@ -1,7 +1,9 @@
 """The command line. Each command is a frozen dataclass, and its fields are the flags.
 
 Exit codes: 0; 2 for wrong usage; 3 for bad data or a bad checkpoint; 4 for a problem of the
-machine; 130 after Ctrl-C and 143 after SIGTERM. An error is one line on standard error.
+machine; 128 + n after signal n, which is 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP;
+141 where the program that reads the output has ended, as in `minicfg doctor | head -1`. An error is
+one line on standard error.
 
 torch and matplotlib are imported by the commands that need them, so that `--help` is quick.
 """
@@ -21,7 +23,7 @@ from minicfg.cli.config_file import read_config_file
 from minicfg.cli.doctor import installed_version
 from minicfg.cli.options import SamplingOptions, SavingOptions
 from minicfg.cli.parse import check_words, did_you_mean, parse, parse_some
-from minicfg.cli.signals import Terminated, sigterm_is_raised
+from minicfg.cli.signals import Terminated, discard, termination_is_raised
 from minicfg.config import (
     DataSettings,
     DiffusionSettings,
@@ -36,6 +38,7 @@ Group = TypeVar("Group", DataSettings, DiffusionSettings, NetworkSettings, Optim
 # A group of flags whose empty name leaves them among the command's own in the help.
 SamplingFlags = Annotated[SamplingOptions, tyro.conf.arg(name="")]
 
+BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE, signal 13, has ended
 HELP = "Classifier-free guidance, from digits to a report."
 ENDING = (
     "minicfg COMMAND --help lists the flags of a command with their defaults.",
@@ -308,28 +311,61 @@ COMMANDS: dict[str, type[Command]] = {
 
 
 def main() -> None:
-    """Run one command and end with its exit code; an error is one line on standard error."""
+    """Run one command and end with its exit code."""
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        with sigterm_is_raised():
-            code = parse_command(sys.argv[1:]).run()
+        code = run_command(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+        discard(1)  # what is still in the buffer, which Python writes when it ends
+    sys.exit(code)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code. An error is one line on standard error.
+
+    Raises:
+        BrokenPipeError: if the program that reads the output has ended.
+    """
+    try:
+        with termination_is_raised():
+            return parse_command(arguments).run()
+    except SystemExit as end:  # after --help and --version
+        return int(end.code or 0)
+    except BrokenPipeError:
+        raise
     except UsageError as error:
-        code = _print_error(error, 2)
+        return _print_error(error, 2)
     except DataError as error:
-        code = _print_error(error, 3)
+        return _print_error(error, 3)
     except (MachineError, OSError) as error:
-        code = _print_error(error, 4)
+        return _print_error(error, 4)
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise
-        code = _print_error(
+        return _print_error(
             f"there is not enough memory ({error}); use fewer images at once or a smaller network.",
             4,
         )
-    except KeyboardInterrupt as stop:
-        code = _print_error("stopped", 143 if isinstance(stop, Terminated) else 130)
-    sys.exit(code)
+    except Terminated as stop:
+        return _print_error("stopped", 128 + stop.number)
+    except KeyboardInterrupt:
+        return _print_error("stopped", 130)
+
+
+def _open_closed_streams() -> None:
+    """Send output to the null device where a stream is closed, as `2>&-` in a shell does.
+
+    Otherwise the next file that is opened would get the number of the stream, and what a library
+    prints there would be written into that file.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            discard(number)
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
