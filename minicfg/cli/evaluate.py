@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save as to_bytes
-from tqdm import tqdm
 
 from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
+from minicfg.cli.progress import progress
 from minicfg.cli.run_folder import lock_run_folder
 from minicfg.cli.sample import draw
 from minicfg.data import Dataset, check_seed
@@ -152,7 +152,7 @@ def score_at_each_weight(
     scores = list[Scores]()
     label = f"p_uncond = {trained.config.p_uncond:g}, {steps} steps"
     total = plan.n * len(plan.ws)
-    with tqdm(total=total, desc=label, unit=" images", disable=None) as bar:
+    with progress(total, label, "images") as advance:
         for w in plan.ws:
             x = draw(
                 trained.model,
@@ -163,7 +163,7 @@ def score_at_each_weight(
                 seed=plan.seed,
                 clip=plan.options.clip,
                 rule=rule,
-                bar=bar,
+                advance=advance,
             )
             scores.append(evaluate(x, y, classifier, data))
     return scores

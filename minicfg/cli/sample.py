@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
+from minicfg.cli.progress import Advance, progress
 from minicfg.data import check_seed
 from minicfg.distributed import SINGLE_PROCESS, Ranks, process_group
 from minicfg.errors import MachineError, UsageError
@@ -136,10 +136,12 @@ def _save_animation(
     )
 
     def frames() -> Iterator[tuple[int, Tensor]]:
-        for state in tqdm(states, total=len(table), desc="sampling", unit=" steps", disable=None):
-            xt = state.x.unflatten(0, (-1, each)).transpose(0, 1)
-            x0 = state.x0.unflatten(0, (-1, each)).transpose(0, 1)
-            yield state.s, torch.cat([xt, x0])
+        with progress(len(table), "sampling", "steps") as advance:
+            for state in states:
+                xt = state.x.unflatten(0, (-1, each)).transpose(0, 1)
+                x0 = state.x0.unflatten(0, (-1, each)).transpose(0, 1)
+                yield state.s, torch.cat([xt, x0])
+                advance(1, "")
 
     blank = [""] * (each - 1)
     with torch.no_grad(), threads(thread_count(trained.shape)):
@@ -157,7 +159,7 @@ def draw(
     clip: float = 1.0,
     rule: Rule | None = None,
     batch: int = 256,
-    bar: tqdm | None = None,
+    advance: Advance | None = None,
     group: Ranks = SINGLE_PROCESS,
 ) -> Tensor:
     """Run `minicfg.sample` in batches; every rank returns all samples.
@@ -175,22 +177,18 @@ def draw(
         clip: bound on the guess of x_0; infinity for none.
         rule: the guidance rule; None for `guide`.
         batch: samples at a time.
-        bar: a progress bar to move on; None for a new one.
+        advance: the function that counts progress; None to show the progress of this call.
         group: the ranks that share the batches.
     """
     x = torch.zeros(len(y), *shape, device=y.device)
     batches = torch.arange(len(y), device=y.device).split(batch)
     batches_of_this_rank = batches[group.rank :: group.world]
-    if bar is None:
-        progress = tqdm(
-            total=sum(map(len, batches_of_this_rank)),
-            desc="sampling",
-            unit=" images",
-            disable=None if group.first else True,
-        )
+    if advance is None:
+        total = sum(map(len, batches_of_this_rank))
+        counted = progress(total, "sampling", "images", show=group.first)
     else:
-        progress = nullcontext(bar)  # the caller closes it
-    with threads(thread_count(shape)), progress as open_bar:
+        counted = nullcontext(advance)
+    with threads(thread_count(shape)), counted as count:
         for ids in batches_of_this_rank:
             x[ids] = sample(
                 model,
@@ -203,7 +201,7 @@ def draw(
                 clip=clip,
                 rule=rule,
             )
-            open_bar.update(len(ids))
+            count(len(ids), "")
     x = group.sum(x)
     if not bool(x.isfinite().all()):
         raise MachineError(

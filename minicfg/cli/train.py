@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from minicfg import solvers
 from minicfg.cli.config_file import write_config_file
 from minicfg.cli.options import DEFAULT_SAVING, SavingOptions
+from minicfg.cli.progress import advance_silently, progress
 from minicfg.cli.report import write_training_report
 from minicfg.cli.run_folder import (
     lock_run_folder,
@@ -178,27 +178,25 @@ def run_training(
     states = train(data, config, resume=resumed, device=device, ranks=group)
     if group.first:
         write_config_file(out, config)
-    bar = tqdm(
-        total=config.steps * config.batch,
-        initial=done * config.batch,
-        desc="training",
-        unit=" images",
-        unit_scale=True,
-        disable=None if group.first else True,
+    bar = progress(
+        config.steps * config.batch,
+        "training",
+        "images",
+        done=done * config.batch,
+        show=group.first,
     )
     few_threads = threads(thread_count(data.shape))
     if group.first:
         open_or_no_log = open_log(out, done, saving, extended_from)
     else:
         open_or_no_log = nullcontext(lambda state: None)
-    with stop_between_steps() as stop, bar, few_threads, open_or_no_log as log:
+    with stop_between_steps() as stop, bar as advance, few_threads, open_or_no_log as log:
         try:
             for state in states:
                 if smoothed_loss is None:
                     smoothed_loss = state.loss
                 smoothed_loss = 0.98 * smoothed_loss + 0.02 * state.loss
-                bar.update(config.batch)
-                bar.set_postfix_str(f"loss {smoothed_loss:.4f}", refresh=False)
+                advance(config.batch, f"loss {smoothed_loss:.4f}")
                 log(state)
                 stopped = group.largest(stop.signal or 0, state.device)
                 if stopped:
@@ -267,7 +265,13 @@ def _draw_grid(
 ) -> Tensor:
     """Draw `(each, labels, C, H, W)` from the seed of the run: the same noise at every w."""
     y = torch.tensor([*labels] * each, device=checkpoint.device)
-    no_bar = tqdm(disable=True)
-    seed = checkpoint.config.seed
-    x = draw(checkpoint.model, y, table, checkpoint.shape, w=w, seed=seed, bar=no_bar)
+    x = draw(
+        checkpoint.model,
+        y,
+        table,
+        checkpoint.shape,
+        w=w,
+        seed=checkpoint.config.seed,
+        advance=advance_silently,
+    )
     return x.unflatten(0, (each, -1))
