@@ -16,7 +16,7 @@ from safetensors.torch import save as to_bytes
 from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
 from minicfg.cli.progress import progress
 from minicfg.cli.run_folder import lock_run_folder
-from minicfg.cli.sample import draw
+from minicfg.cli.sample import draw, model_path
 from minicfg.data import Dataset, check_seed
 from minicfg.datasets import load_data
 from minicfg.distributed import Ranks
@@ -94,7 +94,7 @@ def load_and_check(
     check_seed(plan.seed)
     plan.options.check_weights(plan.ws)
     plan.options.make_rule()
-    trained = load(path, Ranks().device(device))
+    trained = load(model_path(path), Ranks().device(device))
     for steps in plan.steps:
         plan.options.make_table(trained.schedule, steps, trained.config.prediction)
     data = load_data(trained.config.data, trained.config.size)

@@ -138,9 +138,10 @@ class Sample:
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
-    out: Path
-    """FILE.png for a picture of all samples, .npz for arrays x and y, .gif for the chain."""
+    """The model that `minicfg train` or `demo` saved, .../model, or the folder of that run."""
+    out: Annotated[str, tyro.conf.arg(metavar="PATH")]
+    """FILE.png for a picture of all samples, .npz for arrays x and y, .gif for the chain, or
+    FOLDER/, with the slash, for one PNG per sample, named by its number and class."""
     labels: tuple[str, ...] = ()
     """Class names or numbers; without this flag, every class once."""
     each: int = 1
@@ -151,6 +152,15 @@ class Sample:
     """Solver steps, 1..T."""
     seed: int = 0
     """Seed, 0..2^64-1. The noise of sample i depends on the seed and on i only, not on w."""
+    noise: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="FILE.npy or FILE.npz with the noise x_T from which the chains start, floats of "
+            "shape (samples, C, H, W) that should be standard normal (default: drawn from --seed).",
+            metavar="FILE",
+            help_behavior_hint="",
+        ),
+    ] = None
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
     options: SamplingFlags = field(default_factory=SamplingOptions)
@@ -168,6 +178,7 @@ class Sample:
             steps=self.steps,
             seed=self.seed,
             options=self.options,
+            noise_file=self.noise,
             device=self.device,
         )
 

@@ -9,23 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from minicfg.cli.options import MAX_SAMPLES, SamplingOptions
 from minicfg.cli.progress import Advance, progress
+from minicfg.cli.start_noise import read_noise
 from minicfg.data import check_seed
 from minicfg.distributed import SINGLE_PROCESS, Ranks, process_group
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.atomic import check_writable, write_atomic
 from minicfg.io.checkpoint import Checkpoint, load
-from minicfg.sampling import Denoiser, Rule, sample, sample_steps
+from minicfg.io.format import checkpoint_path
+from minicfg.sampling import Denoiser, Rule, chain, last_state, sample, sample_steps
 from minicfg.solvers import Table
 from minicfg.threads import thread_count, threads
 from minicfg.viz import plots
 
 
 def run_sample(
-    out: Path,
+    out: str | Path,
     path: Path,
     *,
     labels: Sequence[str],
@@ -34,38 +37,56 @@ def run_sample(
     steps: int,
     seed: int,
     options: SamplingOptions,
+    noise_file: Path | None = None,
     device: str = "cpu",
 ) -> int:
-    """Draw `each` samples of every label into `out`, a .png, .npz or .gif; return the exit code.
+    """Draw `each` samples of every label into `out`; return the exit code.
 
     Ranks share the work.
+
+    Args:
+        out: a .png, .npz or .gif file, or a folder of PNGs if its name ends with a slash.
+        path: the model, or the folder of its run.
+        labels: names or numbers of classes; none for every class once.
+        each: samples for each label.
+        w: guidance weight.
+        steps: solver steps.
+        seed: of the noise.
+        options: solver, rule and clipping.
+        noise_file: array of the noise from which the chains start; None to draw it.
+        device: auto, cpu or cuda.
     """
-    if out.suffix not in (".png", ".npz", ".gif"):
-        raise UsageError(
-            f"--out {out} has an unknown suffix; choose a name that ends in .png, .npz or .gif."
-        )
-    if out.exists() and not out.is_file():
-        raise UsageError(f"--out {out} is a folder or a device; choose the name of a file.")
+    is_folder = str(out).endswith("/")
+    out = Path(out)
+    _check_out(out, is_folder=is_folder)
     if not 1 <= each <= MAX_SAMPLES:
         raise UsageError(
             f"--each {each} is outside 1..{MAX_SAMPLES}; choose a number in this range."
+        )
+    if noise_file is not None and out.suffix == ".gif" and not is_folder:
+        raise UsageError(
+            f"--noise {noise_file} does not work with an animation; leave it out, or choose an "
+            "--out that is no .gif."
         )
     options.check_weights([w])
     check_seed(seed)
     rule = options.make_rule()
     with process_group() as group:
-        trained = load(path, group.device(device))
+        trained = load(model_path(path), group.device(device))
         classes = trained.classes
         if labels:
             chosen = [_class_number(name, classes) for name in labels]
         else:
             chosen = list(range(len(classes)))
         table = options.make_table(trained.schedule, steps, trained.config.prediction)
-        if out.suffix != ".npz":
+        if out.suffix != ".npz" and not is_folder:
             plots.check_grid_size(len(chosen), each, trained.shape)
-        check_writable(out.parent)
         y = torch.tensor(chosen, device=trained.device).repeat_interleave(each)
-        if out.suffix == ".gif":
+        noise = None
+        if noise_file is not None:
+            noise = read_noise(noise_file, len(y), trained.shape).to(trained.device)
+        check_writable(out if is_folder else out.parent)
+        if out.suffix == ".gif" and not is_folder:
             if group.first:
                 _save_animation(
                     out,
@@ -89,11 +110,14 @@ def run_sample(
             seed=seed,
             clip=options.clip,
             rule=rule,
+            noise=noise,
             group=group,
         )
         if not group.first:
             return 0
-    if out.suffix == ".npz":
+    if is_folder:
+        _save_pictures(out, x, y, classes)
+    elif out.suffix == ".npz":
         _save_arrays(out, x, y, classes)
     else:
         rows = [classes[label] for label in chosen]
@@ -103,6 +127,42 @@ def run_sample(
         plots.save_figure(plots.image_grid(cells, rows, columns, title), out)
     print(out)
     return 0
+
+
+def _check_out(out: Path, *, is_folder: bool) -> None:
+    """Refuse a name that says nothing of the kind of output, and what would be overwritten."""
+    if is_folder:
+        if out.is_dir() and any(out.iterdir()):
+            raise UsageError(
+                f"--out {out}/ contains files already; choose a new or an empty folder, so that "
+                "it contains these samples only."
+            )
+        return
+    if out.suffix not in (".png", ".npz", ".gif"):
+        raise UsageError(
+            f"--out {out} has an unknown suffix; choose a name that ends in .png, .npz or .gif, or "
+            "in / for a folder of PNGs."
+        )
+    if out.exists() and not out.is_file():
+        raise UsageError(f"--out {out} is a folder or a device; choose the name of a file.")
+
+
+def model_path(path: Path) -> Path:
+    """The model of a run where `path` is the folder of the run, and else `path`."""
+    in_folder = path / "model.safetensors"
+    return in_folder if not checkpoint_path(path).exists() and in_folder.is_file() else path
+
+
+def _save_pictures(out: Path, x: Tensor, y: Tensor, classes: Sequence[str]) -> None:
+    """Write one PNG per sample, whose name is the number of the sample and its class."""
+    for i, (image, label) in enumerate(zip(x, y.tolist(), strict=True)):
+        # A class name may be anything, also the path of another folder.
+        safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in classes[label])[:40]
+        mode = "RGB" if len(image) == 3 else "L"
+        picture = Image.fromarray(plots.mosaic(image[None, None], gap=0)).convert(mode)
+        content = io.BytesIO()
+        picture.save(content, "PNG")
+        (out / f"{i:06d}-{safe}.png").write_bytes(content.getvalue())
 
 
 def _save_arrays(out: Path, x: Tensor, y: Tensor, classes: Sequence[str]) -> None:
@@ -158,6 +218,7 @@ def draw(
     seed: int,
     clip: float = 1.0,
     rule: Rule | None = None,
+    noise: Tensor | None = None,
     batch: int = 256,
     advance: Advance | None = None,
     group: Ranks = SINGLE_PROCESS,
@@ -176,6 +237,7 @@ def draw(
         seed: of the noise. Sample i has the same noise at every w.
         clip: bound on the guess of x_0; infinity for none.
         rule: the guidance rule; None for `guide`.
+        noise: the states from which the chains start; None to draw them from `seed`.
         batch: samples at a time.
         advance: the function that counts progress; None to show the progress of this call.
         group: the ranks that share the batches.
@@ -190,17 +252,32 @@ def draw(
         counted = nullcontext(advance)
     with threads(thread_count(shape)), counted as count:
         for ids in batches_of_this_rank:
-            x[ids] = sample(
-                model,
-                y[ids],
-                table,
-                shape=shape,
-                w=w,
-                seed=seed,
-                sample_ids=ids,
-                clip=clip,
-                rule=rule,
-            )
+            if noise is None:
+                x[ids] = sample(
+                    model,
+                    y[ids],
+                    table,
+                    shape=shape,
+                    w=w,
+                    seed=seed,
+                    sample_ids=ids,
+                    clip=clip,
+                    rule=rule,
+                )
+            else:
+                with torch.no_grad():
+                    states = chain(
+                        model,
+                        y[ids],
+                        table,
+                        noise[ids],
+                        w,
+                        seed=seed,
+                        sample_ids=ids,
+                        clip=clip,
+                        rule=rule,
+                    )
+                    x[ids] = last_state(states)
             count(len(ids), "")
     x = group.sum(x)
     if not bool(x.isfinite().all()):

@@ -183,7 +183,14 @@ TYPED = {
         2 | sample model --out new/x.PNG                        | .png, .npz or .gif
         4 | sample model --out LONG.png                         | File name too long
     """,
+    "noise": """
+        3 | sample model --out new/x.png --noise none.npy       | --noise none.npy is not there
+        3 | sample model --out new/x.png --noise fifo           | --noise fifo is not there, or is
+        3 | sample model --out new/x.png --noise text.safetensors | text.safetensors cannot be read
+        2 | sample model --out new/x.gif --noise none.npy       | does not work with an animation
+    """,
     "no file where a file goes": """
+        2 | sample model --out ./                               | ./ contains files already; choose
         2 | sample model --out folder.png                       | folder.png is a folder or a device
         2 | sample model --out fifo.png                         | fifo.png is a folder or a device
         2 | sample model --out zero.png                         | zero.png is a folder or a device
@@ -197,7 +204,9 @@ TYPED = {
         4 | evaluate model --out fifo                           | fifo cannot be written to
         4 | sweep model --out zero.png                          | zero.png cannot be written to
         4 | demo --out loop                                     | loop cannot be written to
-        4 | bench --cpu --out fifo                              | File exists
+        4 | bench --cpu --out fifo                              | fifo cannot be written to .*choose
+        4 | bench --cpu --peers --out zero.png                  | zero.png cannot be written to
+        4 | sample model --out file/                            | file cannot be written to
     """,
     "a checkpoint that is not there, or no file": """
         3 | sample none --out new/x.png                         | none.safetensors is not there
