@@ -51,6 +51,9 @@ def write_training_report(
     model = shlex.quote(str(out / "model"))
     scores = shlex.quote(str(out / "scores"))
     sweep = shlex.quote(str(out / "sweep"))
+    # Without --steps the commands take 50 steps, and a schedule has at most T.
+    T = state.config.T
+    steps = f" --steps {T}" if T < 50 else ""
     write_report(
         out / "report.html",
         title=f"A model of {data.name}",
@@ -70,9 +73,9 @@ def write_training_report(
             *_intermediate_pictures(out, state.step),
         ],
         commands=[
-            ("save samples as a picture", f"minicfg sample {model} --w 2 --out samples.png"),
-            ("compare with real images", f"minicfg evaluate {model} --out {scores}"),
-            ("score over w", f"minicfg sweep {model} --w 0:4:0.5 --out {sweep}"),
+            ("save samples as a picture", f"minicfg sample {model} --w 2{steps} --out samples.png"),
+            ("compare with real images", f"minicfg evaluate {model}{steps} --out {scores}"),
+            ("score over w", f"minicfg sweep {model} --w 0:4:0.5{steps} --out {sweep}"),
         ],
         made={
             "model": f"{out / 'model.safetensors'}, {weights:,} weights, averaged",

@@ -38,6 +38,8 @@ from minicfg.threads import thread_count, threads
 from minicfg.training import TrainState, check_run, train
 from minicfg.viz import plots
 
+MAX_CLASSES_IN_PICTURE = 10
+
 
 def run_train(
     out: Path,
@@ -223,25 +225,26 @@ def run_training(
 
 
 def _save_sample_grid(out: Path, state: TrainState, every: int) -> None:
-    """Save a picture of two samples per class, after every `every` steps and at the end."""
+    """Save two samples of each of the first classes after every `every` steps and at the end."""
     step = state.step
     if not every or (step % every and step != state.config.steps):
         return
     checkpoint = Checkpoint.of(state)
-    labels = range(len(checkpoint.classes))
+    classes = checkpoint.classes[:MAX_CLASSES_IN_PICTURE]
+    labels = range(len(classes))
     x = _draw_grid(checkpoint, _table(checkpoint, 50), labels, each=2, w=1.0)
     title = f"step {step}, w = 1, the same noise"
-    grid = plots.image_grid(x, ["", ""], checkpoint.classes, title)
+    grid = plots.image_grid(x, ["", ""], classes, title)
     with report_failed_write(step):
         (out / "samples").mkdir(exist_ok=True)
         plots.save_figure(grid, out / f"samples/step-{step:07d}.png")
 
 
 def _write_report(out: Path, data: Dataset, state: TrainState, duration: str) -> Path:
-    """Write the page of a finished run, with three samples per class, at most 10 classes, 4 w."""
+    """Write the page of a finished run, with three samples of each of the first classes at 4 w."""
     checkpoint = Checkpoint.of(state)
     table = _table(checkpoint, 25)
-    labels = range(min(10, data.num_classes))
+    labels = range(min(MAX_CLASSES_IN_PICTURE, data.num_classes))
     samples = list[tuple[float, Tensor]]()
     for w in (0.0, 1.0, 2.0, 4.0):
         samples.append((w, _draw_grid(checkpoint, table, labels, each=3, w=w)))

@@ -262,6 +262,33 @@ def test_a_run_that_is_done_leaves_its_page(whole: Path) -> None:
     assert {command.checkpoint for command in parsed} == {whole / "model"}  # pyright: ignore
 
 
+def test_commands_of_the_page_of_a_short_schedule_run(tmp_path: Path) -> None:
+    """With T below 50, the default of --steps would be refused."""
+    assert run_train(tmp_path, replace(TINY, T=20, steps=1), resume=False) == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    commands = [shlex.split(c) for c in re.findall("<code>minicfg (.*?)</code>", text)]
+    steps = [parse_command(arguments).steps for arguments in commands]  # pyright: ignore
+    assert steps == [20, 20, (20,)]
+
+
+def test_pictures_on_the_way_show_at_most_ten_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.zeros((24, 8, 8), np.uint8)
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(24) % 12)
+    data = load_data(f"npz:{tmp_path}/a.npz")
+    shown = list[tuple[int, ...]]()
+
+    def grid(x: torch.Tensor, *given: Any) -> Any:
+        shown.append((*x.shape[:2], len(given[1])))
+        return image_grid(x, *given)
+
+    image_grid = command.plots.image_grid
+    monkeypatch.setattr(command.plots, "image_grid", grid)
+    run_training(data, replace(TINY, steps=1), tmp_path, saving=SavingOptions(sample_every=1))
+    assert shown == [(2, 10, 10)]
+
+
 def test_a_run_that_was_stopped_leaves_no_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
