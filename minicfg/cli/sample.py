@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -150,7 +151,10 @@ def _check_out(out: Path, *, is_folder: bool) -> None:
 def model_path(path: Path) -> Path:
     """The model of a run where `path` is the folder of the run, and else `path`."""
     in_folder = path / "model.safetensors"
-    return in_folder if not checkpoint_path(path).exists() and in_folder.is_file() else path
+    # These two functions give False where a path cannot be looked up; `load` then says why.
+    if not os.path.exists(checkpoint_path(path)) and os.path.isfile(in_folder):
+        return in_folder
+    return path
 
 
 def _save_pictures(out: Path, x: Tensor, y: Tensor, classes: Sequence[str]) -> None:

@@ -36,18 +36,12 @@ from minicfg.errors import MachineError, UsageError
 from minicfg.io.checkpoint import load_state, save_state
 from minicfg.training import TrainState, learning_rate, start, train
 from tests.minicfg.headers import metadata_of
+from tests.minicfg.logs import log_without_times
 
 # Sums, and so last bits, depend on the number of threads; here it is 1, as in the tests.
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
 TINY = TrainConfig(steps=12, batch=10, width=8, multipliers=(1, 2), seed=3)
 FLAGS = ["--steps", "12", "--batch", "10", "--width", "8", "--multipliers", "1", "2", "--seed", "3"]
-
-
-def lines(out: Path) -> list[dict[str, float]]:
-    """The lines of a log without its two times, which no two runs share."""
-    found = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    times = ("seconds", "images_per_second")
-    return [{name: line[name] for name in line if name not in times} for line in found]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_its_log_models_and_pictures(whole: Path) -> None:
-    log = lines(whole)
+    log = log_without_times(whole)
     assert [line["step"] for line in log] == list(range(1, 13))
     assert all(line["loss"] > 0 and 0 < line["lr"] <= TINY.lr for line in log)
     kept = sorted(path.name for path in (whole / "kept").iterdir())
@@ -88,10 +82,10 @@ def test_a_run_killed_outright_goes_on_with_its_log(whole: Path, tmp_path: Path)
     given = ["train", "--out", str(out), *FLAGS, "--save-every", "3"]
     died = subprocess.run([sys.executable, "-c", program, *given], capture_output=True, env=ENV)
     assert died.returncode == -signal.SIGKILL
-    assert len(lines(out)) == 8
+    assert len(log_without_times(out)) == 8
     assert metadata_of(out / "state.safetensors")["step"] == 6
     assert run_train(out, TINY, resume=True) == 0
-    assert lines(out) == lines(whole)
+    assert log_without_times(out) == log_without_times(whole)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
@@ -156,7 +150,7 @@ def test_flags_with_the_values_of_a_finished_run_leave_nothing_to_do(
 
 def test_more_steps_extend_a_run_and_log_and_page_say_so(copied: Path) -> None:
     assert resume(copied, "--steps", "5") == 0
-    log = lines(copied)
+    log = log_without_times(copied)
     assert [line["step"] for line in log] == [1, 2, 3, 4, 5]
     assert [line.get("extended") for line in log] == [None, None, None, [3, 5], None]
     state = load_state(copied / "state")
@@ -167,7 +161,7 @@ def test_more_steps_extend_a_run_and_log_and_page_say_so(copied: Path) -> None:
     assert "At step 4 the run was extended from 3 to 5 steps." in page
     assert "its cycle was stretched" in page
     assert resume(copied) == 0  # the longer run is now the run
-    assert len(lines(copied)) == 5
+    assert len(log_without_times(copied)) == 5
 
 
 def test_data_that_moved_are_named_on_resuming(copied: Path, short: Path, tmp_path: Path) -> None:
@@ -238,7 +232,7 @@ def test_tensorboard_holds_what_the_log_holds_once(tmp_path: Path) -> None:
     for name in ("loss", "lr"):
         events = board.Scalars(name)
         assert [event.step for event in events] == list(range(1, 13))
-        logged = [line[name] for line in lines(out)]
+        logged = [line[name] for line in log_without_times(out)]
         # the file holds float32
         np.testing.assert_allclose([event.value for event in events], logged, rtol=1e-6)
 
@@ -332,7 +326,7 @@ def test_a_save_that_fails_on_the_way_is_said_and_training_goes_on(
     assert len(said) == 1
     assert said[0].startswith(f"minicfg: step 6: {out / 'state.safetensors'} cannot be saved (No ")
     assert said[0].endswith("training goes on")
-    assert lines(out) == lines(whole)
+    assert log_without_times(out) == log_without_times(whole)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     kept = sorted(path.name for path in (out / "kept").glob("*.safetensors"))
     assert kept == ["step-0000003.safetensors", "step-0000009.safetensors"]
@@ -385,7 +379,7 @@ def test_lines_that_cannot_be_written_wait(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [seen[step] for step in (49, 50, 59, 60, 62)] == [49, 49, 49, 60, 62]
-    assert [line["step"] for line in lines(tmp_path)] == list(range(1, 63))
+    assert [line["step"] for line in log_without_times(tmp_path)] == list(range(1, 63))
     said = capfd.readouterr().err
     assert said.count("log.jsonl cannot be written") == 1 and "training goes on" in said
 
@@ -437,7 +431,9 @@ def test_two_processes_are_one_run(whole: Path, tmp_path: Path) -> None:
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5)
     np.testing.assert_allclose(
-        [line["loss"] for line in lines(out)], [line["loss"] for line in lines(whole)], rtol=1e-5
+        [line["loss"] for line in log_without_times(out)],
+        [line["loss"] for line in log_without_times(whole)],
+        rtol=1e-5,
     )
     pictures = [tmp_path / "one.npz", tmp_path / "two.npz"]
     flags = ["--each", "200", "--labels", "3", "1", "4", "--steps", "2"]
@@ -468,7 +464,7 @@ def test_sigterm_ends_all_ranks_after_the_same_step(tmp_path: Path) -> None:
     assert time.monotonic() - began < 30
     assert "to go on: minicfg train --out" in said
     step = metadata_of(out / "state.safetensors")["step"]
-    assert step == lines(out)[-1]["step"] and load(out / "model").step == step
+    assert step == log_without_times(out)[-1]["step"] and load(out / "model").step == step
 
 
 def test_more_processes_than_images_are_refused(tmp_path: Path) -> None:
