@@ -1,4 +1,4 @@
-"""The settings of a training run: one frozen dataclass, which also makes the command line's flags.
+"""The settings of a training run: a frozen dataclass in four groups, which also makes the flags.
 
 The names that a user can choose from (schedules, predictions, precisions, solvers, guidance rules)
 are `Literal` types here. Every other list of them is read from these types with
@@ -37,12 +37,8 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """The settings of a training run, which together with the data determine its result.
-
-    Raises:
-        UsageError: if a setting has an invalid value, or two settings contradict each other.
-    """
+class DataSettings:
+    """The images of a training run."""
 
     data: str = ""
     """Training data: digits, idx:DIR, folder:DIR, npz:FILE or toy:dots. It is empty for a data set
@@ -50,6 +46,12 @@ class TrainConfig:
     size: int = 32
     """Height and width in pixels, 1..1024, to which the images of folder:DIR are scaled and
     cropped."""
+
+
+@dataclass(frozen=True)
+class DiffusionSettings:
+    """The noise process, what the network predicts, and the loss."""
+
     schedule: ScheduleName = "cosine"
     """Noise schedule; log_snr is the one of the guidance paper."""
     zero_snr: bool = False
@@ -68,15 +70,38 @@ class TrainConfig:
     """Cap on the loss weight (min-SNR weighting, arXiv:2303.09556): a squared error in x_0 is
     multiplied by min(SNR, min_snr). Try the paper's 5 if training is slow. With 0, a squared error
     in the predicted quantity has weight 1 at every t."""
-    steps: int = 2000
-    """Number of optimiser steps."""
-    batch: int = 128
-    """Number of images per step, over all processes."""
     p_uncond: float = 0.1
     """Probability, 0..1, that the label of an image is replaced by the null label."""
     drop_separately: bool = False
     """For a condition of several tensors: drop each with probability p_uncond by itself, not all
     together. Then all n are dropped together with probability p_uncond^n."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The UNet."""
+
+    width: int = 24
+    """Number of channels at full resolution, a multiple of 8."""
+    multipliers: tuple[int, ...] = (1, 2, 2)
+    """Number of channels of each level in units of width; every level after the first halves the
+    resolution."""
+    blocks: int = 1
+    """Number of residual blocks per level, on the way down and again on the way up."""
+    attention: tuple[int, ...] = ()
+    """Levels with self-attention over all pixels, where 0 is the finest."""
+    dropout: float = 0.0
+    """Fraction of the activations that are set to 0 in training, in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """The steps of a training run, their length, and how they are computed."""
+
+    steps: int = 2000
+    """Number of optimiser steps."""
+    batch: int = 128
+    """Number of images per step, over all processes."""
     lr: float = 3e-3
     """Largest learning rate. The rate rises from 0 to it and falls to 0 again, in half cosines."""
     warmup: float = 0.15
@@ -92,17 +117,6 @@ class TrainConfig:
     """Decay per step of the exponential moving average of the weights, in [0, 1). Samples are drawn
     with the average, which covers about 1 / (1 - ema) steps, fewer at the start. Raise it in long
     runs; with 0 the average equals the weights."""
-    width: int = 24
-    """Number of channels at full resolution, a multiple of 8."""
-    multipliers: tuple[int, ...] = (1, 2, 2)
-    """Number of channels of each level in units of width; every level after the first halves the
-    resolution."""
-    blocks: int = 1
-    """Number of residual blocks per level, on the way down and again on the way up."""
-    attention: tuple[int, ...] = ()
-    """Levels with self-attention over all pixels, where 0 is the finest."""
-    dropout: float = 0.0
-    """Fraction of the activations that are set to 0 in training, in [0, 1)."""
     precision: Precision = "float32"
     """Arithmetic of the network; the weights stay float32. On a GPU, bfloat16 is faster, and so is
     float16 on GPUs without bfloat16 (such as the T4 of free hosted notebooks)."""
@@ -114,6 +128,17 @@ class TrainConfig:
     it pays in runs of many steps on a GPU."""
     seed: int = 0
     """Seed of the weights, the noise and the order of the data, 0..2^64-1."""
+
+
+@dataclass(frozen=True)
+class TrainConfig(OptimiserSettings, NetworkSettings, DiffusionSettings, DataSettings):
+    """The settings of a training run, which together with the data determine its result.
+
+    They are declared in four groups, which are also the groups of flags of `minicfg train`.
+
+    Raises:
+        UsageError: if a setting has an invalid value, or two settings contradict each other.
+    """
 
     def __post_init__(self) -> None:
         """Check every setting, then the settings that depend on each other."""

@@ -119,6 +119,7 @@ def sample(
     seed: SupportsIndex = 0,
     sample_ids: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex] | None = None,
     null: GivenCondition | None = None,
+    noise: Float[Tensor, "B *D"] | None = None,
     clip: float | None = None,
     rule: Rule | Guide | None = None,
     capture: bool = True,
@@ -154,7 +155,7 @@ def sample(
         solver=solver,
         steps=steps,
     )
-    x = philox.normal(job.seed, job.sample_ids, 0, job.shape)
+    x = start_of(job, noise)
     return last_state(chain(job, x, capture))
 
 
@@ -170,6 +171,7 @@ def sample_steps(
     seed: SupportsIndex = 0,
     sample_ids: Int[Tensor, " B"] | Int[np.ndarray, " B"] | Sequence[SupportsIndex] | None = None,
     null: GivenCondition | None = None,
+    noise: Float[Tensor, "B *D"] | None = None,
     clip: float | None = None,
     rule: Rule | Guide | None = None,
     capture: bool = True,
@@ -208,6 +210,8 @@ def sample_steps(
         null: the condition of the null half, in the same form as `y`; that of the model by default.
             Pass a label that the samples should *not* have (a negative label), and guidance moves
             them away from it.
+        noise: (B, *shape) finite floats, the states from which the chains start; drawn from `seed`
+            by default.
         clip: clamp the guess of x_0 to [-clip, clip]; infinity leaves it as it is. The default is 1
             for a checkpoint of images, whose pixels lie in [-1, 1], and infinity otherwise.
         rule: function that mixes the two outputs in place of `guide`; see `minicfg.guidance`.
@@ -230,7 +234,7 @@ def sample_steps(
         solver=solver,
         steps=steps,
     )
-    x = philox.normal(job.seed, job.sample_ids, 0, job.shape)
+    x = start_of(job, noise)
     states = chain(job, x, capture, want_x0=True)
     for k, (x, x0) in enumerate(states):
         yield State(k, int(job.table.s[k]), x.clone(), x0.clone())
@@ -309,6 +313,18 @@ def chain(
 def joined(first: Tensor, second: Tensor) -> Tensor:
     """One batch of both."""
     return torch.cat([first, second])
+
+
+def start_of(job: Job, noise: Tensor | None) -> Float[Tensor, "B *D"]:
+    """The states from which the chains start: `noise`, or standard normal noise of the seed."""
+    if noise is None:
+        return philox.normal(job.seed, job.sample_ids, 0, job.shape)
+    wanted = (batch_size(job.y), *job.shape)
+    if not isinstance(noise, Tensor) or tuple(noise.shape) != wanted:
+        raise UsageError(f"noise is {described(noise)}; pass a tensor of floats of shape {wanted}")
+    if not noise.is_floating_point() or not bool(noise.isfinite().all()):
+        raise UsageError(f"noise is {noise.dtype} with values that are no finite floats; pass some")
+    return noise.to(job.sample_ids.device)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from kernels.bench.report import machine
 from minicfg.bench import costs, quality, speed, steps
 from minicfg.bench.measure import PACKAGES, Comparison, Result, Sizes, installed_version
 from minicfg.errors import MachineError, UsageError
-from minicfg.io.atomic import write_atomic
+from minicfg.io.atomic import check_writable, write_atomic
 from minicfg.viz import plots
 from minicfg.viz.page import Headings, Picture, print_table, write_report
 
@@ -67,7 +67,7 @@ def bench_peers(
     for task in tasks:
         if task not in TASKS:
             raise UsageError(f"task = {task!r} is unknown: choose one of {', '.join(TASKS)}")
-    out.mkdir(parents=True, exist_ok=True)
+    check_writable(out)
     about = machine(sizes.device) | {name: installed_version(name) for name in PACKAGES}
     about["load"] = ", ".join(f"{load:.1f}" for load in os.getloadavg())
     print(", ".join(f"{key} {value}" for key, value in about.items()))

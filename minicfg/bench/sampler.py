@@ -18,6 +18,7 @@ from kernels.bench import report
 from kernels.bench import run as kernel_bench
 from minicfg import solvers
 from minicfg.errors import MachineError
+from minicfg.io.atomic import check_writable
 from minicfg.sampling import sample
 from minicfg.schedule import Schedule
 from minicfg.unet import UNet
@@ -27,7 +28,7 @@ def bench(out: Path, *, cpu: bool) -> int:
     """Print tables, write JSON and a picture into `out`, and return the exit code."""
     if why := kernel_bench.refusal(cpu):
         raise MachineError(why)
-    out.mkdir(parents=True, exist_ok=True)
+    check_writable(out)
     result, measurements = kernel_bench.measure(cpu)
     report.write(out, result, measurements)  # now, in case timing the sampler fails
     if not cpu:

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from minicfg import solvers
+from minicfg.cli.progress import progress
 from minicfg.cli.run_folder import lock_run_folder
 from minicfg.cli.sample import draw
 from minicfg.cli.train import run_training
@@ -98,9 +98,9 @@ def make_demo(
     y = torch.arange(n) % data.num_classes
     samples: list[Tensor] = []
     scores: list[Scores] = []
-    with tqdm(total=n * len(WS), desc="sampling", unit=" images", disable=None) as bar:
+    with progress(n * len(WS), "sampling", "images") as advance:
         for w in WS:
-            x = draw(trained.model, y, table, data.shape, w=w, seed=config.seed, bar=bar)
+            x = draw(trained.model, y, table, data.shape, w=w, seed=config.seed, advance=advance)
             samples.append(x)
             scores.append(evaluate(x, y, classifier, data))
     record_time("sampling and scoring")

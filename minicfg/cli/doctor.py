@@ -20,7 +20,7 @@ def run_doctor() -> int:
     advice: list[str] = []
     print(f"python      {platform.python_version()} on {platform.system()} {platform.machine()}")
     for name in ("minicfg", "numpy", "scipy", "torch", "triton", "safetensors", "matplotlib"):
-        print(f"{name:11} {_version(name)}")
+        print(f"{name:11} {installed_version(name)}")
     if torch.cuda.is_available():
         print(f"device      {torch.cuda.get_device_name()}")
     else:
@@ -44,7 +44,8 @@ def run_doctor() -> int:
     return 0
 
 
-def _version(name: str) -> str:
+def installed_version(name: str) -> str:
+    """The version of an installed package, or `not installed`."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -14,13 +14,13 @@ import torch
 from matplotlib.figure import Figure
 from safetensors.torch import save as to_bytes
 from torch import Tensor
-from tqdm import tqdm
 
 from minicfg.cli.copies import distances_of_real_images, ratio_and_picture, ratio_sentence
 from minicfg.cli.options import DEFAULT_DATA, MAX_SAMPLES, DataOptions, SamplingOptions
+from minicfg.cli.progress import progress
 from minicfg.cli.real_images import RealImages, load_real_images
 from minicfg.cli.run_folder import check_out_is_outside_data, lock_run_folder
-from minicfg.cli.sample import draw
+from minicfg.cli.sample import draw, model_path
 from minicfg.data import Dataset, check_seed
 from minicfg.distributed import Ranks
 from minicfg.errors import UsageError
@@ -127,7 +127,7 @@ def load_and_check(
     check_seed(plan.seed)
     plan.options.check_weights(plan.ws)
     plan.options.make_rule()
-    trained = load(path, Ranks().device(device))
+    trained = load(model_path(path), Ranks().device(device))
     for steps in plan.steps:
         plan.options.make_table(trained.schedule, steps, trained.config.prediction)
     for spec in (data_spec, real_spec):
@@ -152,8 +152,8 @@ def train_and_save_classifier(
 ) -> Classifier:
     """Train a classifier of the real images on the CPU, save it, and move it to `device`."""
     total = classifiers.STEPS * classifiers.BATCH
-    with tqdm(total=total, desc="training the classifier", unit=" images", disable=None) as bar:
-        classifier = train_classifier(data, seed=seed, advance=lambda n, _: bar.update(n))
+    with progress(total, "training the classifier", "images") as advance:
+        classifier = train_classifier(data, seed=seed, advance=advance)
     write_atomic(out / "classifier.safetensors", to_bytes(classifier.state_dict()))
     return classifier.to(device)
 
@@ -186,7 +186,7 @@ def score_at_each_weight(
     labels_of_model = real.labels.to(trained.device)[y]
     label = f"p_uncond = {trained.config.p_uncond:g}, {steps} steps"
     total = plan.n * len(plan.ws)
-    with tqdm(total=total, desc=label, unit=" images", disable=None) as bar:
+    with progress(total, label, "images") as advance:
         for w in plan.ws:
             x = draw(
                 trained.model,
@@ -195,8 +195,9 @@ def score_at_each_weight(
                 trained.shape,
                 w=w,
                 seed=plan.seed,
+                clip=plan.options.clip,
                 rule=rule,
-                bar=bar,
+                advance=advance,
             )
             yield evaluate(x, y, classifier, real.compared), x
 

@@ -1,37 +1,55 @@
 """The command line. Each command is a frozen dataclass, and its fields are the flags.
 
 Exit codes: 0; 2 for wrong usage; 3 for bad data or a bad checkpoint; 4 for a problem of the
-machine; 130 after Ctrl-C and 143 after SIGTERM. An error is one line on standard error.
+machine; 128 + n after signal n, which is 130 after Ctrl-C, 143 after SIGTERM and 129 after SIGHUP;
+141 where the program that reads the output has ended, as in `minicfg doctor | head -1`. An error is
+one line on standard error.
 
 torch and matplotlib are imported by the commands that need them, so that `--help` is quick.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import tyro
 
+from minicfg.cli.config_file import read_config_file
+from minicfg.cli.doctor import installed_version
 from minicfg.cli.options import DataOptions, SamplingOptions, SavingOptions
-from minicfg.cli.signals import Terminated, sigterm_is_raised
-from minicfg.config import TrainConfig
+from minicfg.cli.parse import check_words, did_you_mean, parse, parse_some
+from minicfg.cli.signals import Terminated, discard, termination_is_raised
+from minicfg.config import (
+    DataSettings,
+    DiffusionSettings,
+    NetworkSettings,
+    OptimiserSettings,
+    TrainConfig,
+)
 from minicfg.errors import DataError, MachineError, UsageError, escape_controls
 
-# Groups of flags. An empty name leaves their flags without a prefix.
-TrainFlags = Annotated[TrainConfig, tyro.conf.arg(name="")]
-SavingFlags = Annotated[SavingOptions, tyro.conf.arg(name="")]
+Group = TypeVar("Group", DataSettings, DiffusionSettings, NetworkSettings, OptimiserSettings)
+
+# Groups of flags whose empty name leaves them among the command's own in the help.
 DataFlags = Annotated[DataOptions, tyro.conf.arg(name="")]
 SamplingFlags = Annotated[SamplingOptions, tyro.conf.arg(name="")]
+
+BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE, signal 13, has ended
+HELP = "Classifier-free guidance, from digits to a report."
+ENDING = (
+    "minicfg COMMAND --help lists the flags of a command with their defaults.",
+    "minicfg --version prints the version.",
+)
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Train on handwritten digits, sample at several guidance weights, score, and write a report.
+    """Train on digits, sample at several weights, score, write a report.
 
     This takes two to five minutes on two cores. Example:
 
@@ -54,20 +72,43 @@ class Demo:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a class-conditional UNet with label dropout. Ctrl-C saves, and --resume continues.
+    """Train a class-conditional UNet with label dropout, or resume a run.
 
-    For example: minicfg train --data digits --steps 2000 --out runs/digits
+    Ctrl-C saves, and --resume continues. For example:
+
+        minicfg train --data digits --steps 2000 --out runs/digits
     """
 
     out: Path
-    """Folder for model.safetensors, the state that --resume reads, and the page report.html."""
-    saving: SavingFlags
-    config: TrainFlags = field(default_factory=lambda: TrainConfig(data="digits"))
+    """Folder for model.safetensors, the state that --resume reads, config.toml with the settings,
+    and the page report.html."""
     resume: bool = False
-    """Continue the run in the folder, with the settings it was started with."""
+    """Continue the run in the folder with its own settings. With a larger --steps the run becomes
+    longer; --data says where the same images are now; no other setting can change."""
+    config: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="TOML file with settings, such as the config.toml of another run; flags that are "
+            "given override it (default: none).",
+            metavar="FILE",
+            help_behavior_hint="",
+        ),
+    ] = None
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
+    data: DataSettings = field(default_factory=lambda: DataSettings(data="digits"))
     reading: DataFlags = field(default_factory=DataOptions)
+    diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    output: SavingOptions = field(default_factory=SavingOptions)
+
+    def settings(self) -> TrainConfig:
+        """The settings of all groups."""
+        groups = (self.data, self.diffusion, self.network, self.optimiser)
+        return TrainConfig(
+            **{name: value for group in groups for name, value in vars(group).items()}
+        )
 
     def run(self) -> int:
         """Train until done or stopped."""
@@ -75,25 +116,35 @@ class Train:
 
         return run_train(
             self.out,
-            self.config,
+            self.settings(),
             resume=self.resume,
             device=self.device,
-            saving=self.saving,
+            saving=self.output,
             reading=self.reading,
         )
 
 
 @dataclass(frozen=True)
+class TrainStart:
+    """The flags of `train` that decide on the values of those which are not given."""
+
+    out: Path | None = None
+    resume: bool = False
+    config: Path | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
-    """Draw samples from a trained model into a picture, a NumPy file or an animation.
+    """Draw samples from a trained model: a picture, an animation or files.
 
     For example: minicfg sample runs/demo/model --out x.png --labels 3 1 4 --w 2 --seed 7
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
-    out: Path
-    """FILE.png for a picture of all samples, .npz for arrays x and y, .gif for the chain."""
+    """The model that `minicfg train` or `demo` saved, .../model, or the folder of that run."""
+    out: Annotated[str, tyro.conf.arg(metavar="PATH")]
+    """FILE.png for a picture of all samples, .npz for arrays x and y, .gif for the chain, or
+    FOLDER/, with the slash, for one PNG per sample, named by its number and class."""
     labels: tuple[str, ...] = ()
     """Class names or numbers; without this flag, every class once."""
     each: int = 1
@@ -104,6 +155,15 @@ class Sample:
     """Solver steps, 1..T."""
     seed: int = 0
     """Seed, 0..2^64-1. The noise of sample i depends on the seed and on i only, not on w."""
+    noise: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            help="FILE.npy or FILE.npz with the noise x_T from which the chains start, floats of "
+            "shape (samples, C, H, W) that should be standard normal (default: drawn from --seed).",
+            metavar="FILE",
+            help_behavior_hint="",
+        ),
+    ] = None
     device: str = "auto"
     """auto (a GPU if there is one), cpu or cuda."""
     options: SamplingFlags = field(default_factory=SamplingOptions)
@@ -121,13 +181,14 @@ class Sample:
             steps=self.steps,
             seed=self.seed,
             options=self.options,
+            noise_file=self.noise,
             device=self.device,
         )
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score samples of a trained model beside the real images that it was trained on.
+    """Score samples of a trained model beside real images.
 
     For example: minicfg evaluate runs/demo/model --w 0 1 --rule rescale --out runs/scores
     """
@@ -178,9 +239,10 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Score a model over many w, for several numbers of steps or p_uncond, and write a page.
+    """Score a model over many weights w, and write tables and a page.
 
-    The table has the layout of the paper's. For example:
+    Weights can be crossed with several numbers of steps or p_uncond; the table has the layout
+    of the paper's. For example:
 
         minicfg sweep runs/demo/model --w 0:4:0.1 --steps 16 64 256 --out runs/sweep
     """
@@ -233,7 +295,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Bench:
-    """Time the fused kernel beside eager and compiled torch, and the sampler, on this GPU.
+    """Time the fused kernel beside torch, and the sampler, on this GPU.
 
     With --peers, compare this package with diffusers and others. For example:
 
@@ -260,7 +322,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Doctor:
-    """Print what this machine has, what is missing, and how to install it.
+    """Print what this machine has, what it lacks, and how to install that.
 
     For example: minicfg doctor
     """
@@ -274,30 +336,73 @@ class Doctor:
 
 Command = Demo | Train | Sample | Evaluate | Sweep | Bench | Doctor
 
+COMMANDS: dict[str, type[Command]] = {
+    "demo": Demo,
+    "train": Train,
+    "sample": Sample,
+    "evaluate": Evaluate,
+    "sweep": Sweep,
+    "bench": Bench,
+    "doctor": Doctor,
+}
+
 
 def main() -> None:
-    """Run one command and end with its exit code; an error is one line on standard error."""
+    """Run one command and end with its exit code."""
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
-        with sigterm_is_raised():
-            code = _parse(sys.argv[1:]).run()
+        code = run_command(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+        discard(1)  # what is still in the buffer, which Python writes when it ends
+    sys.exit(code)
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code. An error is one line on standard error.
+
+    Raises:
+        BrokenPipeError: if the program that reads the output has ended.
+    """
+    try:
+        with termination_is_raised():
+            return parse_command(arguments).run()
+    except SystemExit as end:  # after --help and --version
+        return int(end.code or 0)
+    except BrokenPipeError:
+        raise
     except UsageError as error:
-        code = _print_error(error, 2)
+        return _print_error(error, 2)
     except DataError as error:
-        code = _print_error(error, 3)
+        return _print_error(error, 3)
     except (MachineError, OSError) as error:
-        code = _print_error(error, 4)
+        return _print_error(error, 4)
     except (MemoryError, RuntimeError) as error:
         if not _is_lack_of_memory(error):
             raise
-        code = _print_error(
+        return _print_error(
             f"there is not enough memory ({error}); use fewer images at once or a smaller network.",
             4,
         )
-    except KeyboardInterrupt as stop:
-        code = _print_error("stopped", 143 if isinstance(stop, Terminated) else 130)
-    sys.exit(code)
+    except Terminated as stop:
+        return _print_error("stopped", 128 + stop.number)
+    except KeyboardInterrupt:
+        return _print_error("stopped", 130)
+
+
+def _open_closed_streams() -> None:
+    """Send output to the null device where a stream is closed, as `2>&-` in a shell does.
+
+    Otherwise the next file that is opened would get the number of the stream, and what a library
+    prints there would be written into that file.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            discard(number)
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
@@ -307,34 +412,65 @@ def _is_lack_of_memory(error: Exception) -> bool:
     return "can't allocate memory" in str(error)
 
 
-def _parse(arguments: list[str]) -> Command:
-    """Parse with tyro; its framed complaint becomes one line, without the help of the flag."""
-    for argument in arguments:
-        # An empty argument is most often a shell variable that is not set, and as a path it would
-        # mean the current folder.
-        if not argument or (argument.startswith("--") and argument.endswith("=")):
-            raise UsageError(
-                f"{argument or 'an argument'} is empty; give it a value, and check that the shell "
-                "variables in the command are set."
-            )
-        if "\0" in argument:
-            raise UsageError(f"{argument!r} contains a null character; remove it.")
-    frame = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(frame):
-            return tyro.cli(
-                Command,  # pyright: ignore[reportArgumentType]
-                args=arguments,
-                prog="minicfg",
-                description="Classifier-free guidance, from digits to a report.",
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-            )
-    except SystemExit as end:
-        if not end.code:
-            raise
-        inside = [line.strip(" │|") for line in frame.getvalue().splitlines()[1:]]
-        message = " ".join(line for line in inside if line.strip("─╰╭╮╯-+"))
-        sys.exit(_print_error(message.split("Argument helptext:")[0].strip(), 2))
+def parse_command(arguments: Sequence[str]) -> Command:
+    """The command that the arguments describe; its flags are checked, its settings not yet."""
+    check_words(arguments)
+    names = ", ".join(COMMANDS)
+    if not arguments:
+        raise UsageError(f"name a command: {names}; minicfg --help describes them.")
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        print(_help())
+        sys.exit(0)
+    if name == "--version":
+        print(f"minicfg {installed_version('minicfg')}")
+        sys.exit(0)
+    if name not in COMMANDS:
+        guess = did_you_mean(name, COMMANDS)
+        raise UsageError(f"{name} is not a command; {guess}The commands are {names}.")
+    prog = f"minicfg {name}"
+    if name == "train":
+        return parse(Train, rest, prog, _start_of_training(rest, prog))
+    return parse(COMMANDS[name], rest, prog)
+
+
+def _help() -> str:
+    """The help of `minicfg` itself: one line per command."""
+    lines = ["usage: minicfg COMMAND [FLAGS]", "", HELP, ""]
+    for name, command in COMMANDS.items():
+        first_line = (command.__doc__ or "").partition("\n")[0]
+        lines.append(f"  {name:9} {first_line}")
+    lines += ["", *ENDING]
+    return "\n".join(lines)
+
+
+def _start_of_training(arguments: Sequence[str], prog: str) -> Train | None:
+    """The values for flags of `train` that are not given: those of the run, or of --config.
+
+    None where there is neither, and where --out is missing, which is refused later.
+    """
+    start = parse_some(TrainStart, arguments, prog)
+    if start.out is None or (not start.resume and start.config is None):
+        return None
+    config = TrainConfig(data="digits")
+    if start.resume:
+        from minicfg.cli.run_folder import read_config_of_run
+
+        config = read_config_of_run(start.out) or config
+    if start.config is not None:
+        config = read_config_file(start.config, config)
+    return Train(
+        out=start.out,
+        data=_part(DataSettings, config),
+        diffusion=_part(DiffusionSettings, config),
+        network=_part(NetworkSettings, config),
+        optimiser=_part(OptimiserSettings, config),
+    )
+
+
+def _part(group: type[Group], config: TrainConfig) -> Group:
+    """The settings of one group."""
+    return group(**{field.name: getattr(config, field.name) for field in fields(group)})
 
 
 def _print_error(what: object, code: int) -> int:

@@ -5,6 +5,7 @@ Nothing here imports torch before a table or a rule is built, so that `minicfg -
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -117,7 +118,7 @@ def _help(text: str, metavar: str = "FLOAT") -> Any:
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """A solver, a guidance rule, their parameters, and the interval in which guidance acts."""
+    """A solver, a guidance rule, their parameters, the interval of guidance, and clipping."""
 
     solver: SolverName = "ddpm"
     """The solver. dpmpp_2m needs the fewest steps; cfgpp takes --w from -1 to 0."""
@@ -184,9 +185,16 @@ class SamplingOptions:
             metavar="LOW HIGH",
         ),
     ] = None
+    clip: Annotated[
+        float,
+        tyro.conf.arg(
+            help="Bound above 0 on the guess of x_0, which is clipped to it at every step; inf for "
+            "no clipping, as in Algorithm 2 of the guidance paper."
+        ),
+    ] = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse a parameter of a solver or rule that is not chosen, and an empty interval."""
+        """Refuse a parameter of what is not chosen, an empty interval, and a clip of no width."""
         for parameter in PARAMETERS:
             value = getattr(self, parameter.name)
             chosen = getattr(self, parameter.kind)
@@ -202,6 +210,12 @@ class SamplingOptions:
                 f"--interval {low:g} {high:g} is not an interval; give two numbers LOW <= HIGH."
             )
 
+        if not self.clip > 0:  # NaN too
+            raise UsageError(
+                f"--clip {self.clip:g} is not above 0; choose a positive number, or inf for no "
+                "clipping."
+            )
+
     def __str__(self) -> str:
         """In words, for titles and files."""
         words = [self.solver, *self._parameters_in_words(self.solver)]
@@ -209,6 +223,8 @@ class SamplingOptions:
             words += [self.rule, *self._parameters_in_words(self.rule)]
         if self.interval:
             words.append("log SNR in {:g}..{:g}".format(*self.interval))
+        if self.clip != 1:
+            words.append("not clipped" if self.clip == math.inf else f"clip {self.clip:g}")
         return ", ".join(words)
 
     def check_weights(self, ws: Sequence[float]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minicfg.cli.run_folder import read_log
 from minicfg.cli.training_data import data_flag
 from minicfg.data import Dataset
 from minicfg.training import TrainState
@@ -52,6 +53,9 @@ def write_training_report(
     scores = shlex.quote(str(out / "scores"))
     sweep = shlex.quote(str(out / "sweep"))
     where = data_flag(state.config.data)
+    # Without --steps the commands take 50 steps, and a schedule has at most T.
+    T = state.config.T
+    steps = f" --steps {T}" if T < 50 else ""
     write_report(
         out / "report.html",
         title=f"A model of {data.name}",
@@ -59,6 +63,7 @@ def write_training_report(
             f"After {state.step} steps of training the network draws the samples below, given "
             "only a label. Move the slider to change the guidance weight w; the noise is the same "
             "at every w.",
+            *_extensions(out),
             "This page has no scores. The commands evaluate and sweep, below, compare samples with "
             "real images.",
         ],
@@ -70,9 +75,12 @@ def write_training_report(
             *_intermediate_pictures(out, state.step),
         ],
         commands=[
-            ("save samples as a picture", f"minicfg sample {model} --w 2 --out samples.png"),
-            ("compare with real images", f"minicfg evaluate {model}{where} --out {scores}"),
-            ("score over w", f"minicfg sweep {model}{where} --w 0:4:0.5 --out {sweep}"),
+            ("save samples as a picture", f"minicfg sample {model} --w 2{steps} --out samples.png"),
+            ("compare with real images", f"minicfg evaluate {model}{where}{steps} --out {scores}"),
+            (
+                "score over w",
+                f"minicfg sweep {model}{where} --w 0:4:0.5{steps} --out {sweep}",
+            ),
         ],
         made={
             "model": f"{out / 'model.safetensors'}, {weights:,} weights, averaged",
@@ -86,6 +94,21 @@ def write_training_report(
         },
     )
     return out / "report.html"
+
+
+def _extensions(out: Path) -> list[str]:
+    """A sentence for each time that the run was resumed with a larger number of steps."""
+    sentences: list[str] = []
+    for line in read_log(out):
+        if "extended" in line:
+            before, after = line["extended"]
+            sentences.append(
+                f"At step {line['step']} the run was extended from {before} to {after} steps. The "
+                "learning rate of a step depends on the number of steps, so its cycle was "
+                "stretched, and the model differs from one that was trained for "
+                f"{after} steps from the start."
+            )
+    return sentences
 
 
 def _sample_pictures(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -18,11 +19,13 @@ import torch
 from tqdm import tqdm
 
 from minicfg.cli.options import SavingOptions
+from minicfg.config import TrainConfig
 from minicfg.datasets import data_folder
 from minicfg.distributed import SINGLE_PROCESS, Ranks
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.atomic import lock_folder
 from minicfg.io.checkpoint import save, save_state
+from minicfg.io.format import open_checkpoint_file
 from minicfg.training import TrainState, learning_rate
 
 LOG = "log.jsonl"
@@ -55,6 +58,28 @@ def lock_run_folder(
                 "choose another folder."
             )
         yield
+
+
+def state_file(out: Path) -> Path:
+    """The file from which a run is resumed."""
+    return out / "state.safetensors"
+
+
+def read_config_of_run(out: Path) -> TrainConfig | None:
+    """The settings of the run in `out`; None if there is no run, or `load_state` will refuse it."""
+    if not state_file(out).exists():
+        return None
+    with open_checkpoint_file(state_file(out)) as opened:
+        settings = opened.metadata.get("config")
+    if not isinstance(settings, dict):
+        return None
+    try:
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()
+        }
+        return TrainConfig(**values)
+    except (TypeError, UsageError):  # an unknown or an invalid setting
+        return None
 
 
 @contextmanager
@@ -90,8 +115,13 @@ def open_log(
     out: Path,
     done: int,
     saving: SavingOptions,
+    extended_from: int | None = None,
 ) -> Iterator[Callable[[TrainState], None]]:
     """Yield a function that appends one line of JSON per step to the log.
+
+    A line has the step, its loss and learning rate, the seconds of training so far, and the images
+    per second since the line before. If the run has become longer, its first new line also has
+    `extended`, the number of steps before and now.
 
     Lines of steps after `done`, the last saved step, are removed first, because these steps are
     repeated. A line that cannot be written is written together with that of the next step, so at
@@ -102,13 +132,26 @@ def open_log(
     with (out / LOG).open("ab", buffering=0) as file:
         saved_lines = [line for line in _complete_lines(out) if json.loads(line)["step"] <= done]
         file.truncate(sum(len(line) for line in saved_lines))
+        seconds_before = json.loads(saved_lines[-1])["seconds"] if saved_lines else 0.0
+        start = time.perf_counter()
+        last = start
         unwritten = b""
         failed = False
 
         def log(state: TrainState) -> None:
-            nonlocal unwritten, failed
+            nonlocal unwritten, failed, last
             rate = learning_rate(state.config, state.step)
-            record = {"step": state.step, "loss": state.loss, "lr": rate}
+            now = time.perf_counter()
+            record = {
+                "step": state.step,
+                "loss": state.loss,
+                "lr": rate,
+                "seconds": round(seconds_before + now - start, 3),
+                "images_per_second": float(f"{state.config.batch / max(now - last, 1e-9):.4g}"),
+            }
+            last = now
+            if extended_from is not None and state.step == done + 1:
+                record["extended"] = [extended_from, state.config.steps]
             unwritten += json.dumps(record).encode() + b"\n"
             try:
                 unwritten = unwritten[file.write(unwritten) :]

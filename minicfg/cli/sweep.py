@@ -285,7 +285,16 @@ def _draw_picture_at_each_weight(
     y = torch.arange(PICTURES_PER_CLASS * K, device=trained.device) % K
     stops: list[tuple[str, Picture]] = []
     for w in plan.ws:
-        x = draw(trained.model, y, table, trained.shape, w=w, seed=plan.seed, rule=rule)
+        x = draw(
+            trained.model,
+            y,
+            table,
+            trained.shape,
+            w=w,
+            seed=plan.seed,
+            clip=plan.options.clip,
+            rule=rule,
+        )
         cells = x.unflatten(0, (PICTURES_PER_CLASS, K))
         caption = (
             f"w = {w:g}: {PICTURES_PER_CLASS} samples of each class; the noise is the same at "

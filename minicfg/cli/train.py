@@ -6,15 +6,16 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from minicfg import solvers
+from minicfg.cli.config_file import write_config_file
 from minicfg.cli.options import DEFAULT_DATA, DEFAULT_SAVING, DataOptions, SavingOptions
+from minicfg.cli.progress import advance_silently, progress
 from minicfg.cli.report import write_training_report
 from minicfg.cli.run_folder import (
     check_out_is_outside_data,
@@ -23,6 +24,7 @@ from minicfg.cli.run_folder import (
     read_log,
     report_failed_write,
     save_on_the_way,
+    state_file,
 )
 from minicfg.cli.sample import draw
 from minicfg.cli.signals import stop_between_steps
@@ -36,6 +38,8 @@ from minicfg.io.checkpoint import Checkpoint, load_state, save, save_state
 from minicfg.threads import thread_count, threads
 from minicfg.training import TrainState, check_run, train_steps
 from minicfg.viz import plots
+
+MAX_CLASSES_IN_PICTURE = 10
 
 
 def run_train(
@@ -51,14 +55,17 @@ def run_train(
     with process_group() as group:
         torch_device = group.device(device)
         resumed = _state_to_resume(out, resume, group, torch_device)
+        extended_from = None
         if resumed:
-            config = resumed.config
+            if config.steps > resumed.config.steps:
+                extended_from = resumed.config.steps
+            resumed = with_new_settings(resumed, config, out)
         check_out_is_outside_data(out, config.data)
         data = load_data(config.data, config.size, **asdict(reading))
         check_run(data, config, resumed, group)  # before anything is written
         check_writable(out)
         with lock_run_folder(out, group, torch_device):
-            if not resume and group.largest(int(_state_file(out).exists()), torch_device):
+            if not resume and group.largest(int(state_file(out).exists()), torch_device):
                 raise UsageError(
                     f"--out {out} now contains a run that has just ended; add --resume to continue "
                     "it, or choose another folder."
@@ -67,9 +74,16 @@ def run_train(
                 print(describe(data))
             start_time = time.perf_counter()
             first_step = resumed.step + 1 if resumed else 1
-            state, code = run_training(data, config, out, resumed, torch_device, group, saving)
+            state, code = run_training(
+                data, config, out, resumed, torch_device, group, saving, extended_from
+            )
             if group.first:
                 print(f"step {state.step} of {config.steps}: {out / 'model.safetensors'}")
+                if first_step > config.steps:
+                    print(
+                        f"nothing was left to do; to train longer: minicfg train --out {out} "
+                        f"--resume --steps N, with N above {config.steps}"
+                    )
             if group.first and not code:
                 seconds = time.perf_counter() - start_time
                 duration = (
@@ -78,10 +92,6 @@ def run_train(
                 )
                 print(_write_report(out, data, state, duration))
             return code
-
-
-def _state_file(out: Path) -> Path:
-    return out / "state.safetensors"
 
 
 def _state_to_resume(
@@ -94,7 +104,7 @@ def _state_to_resume(
 
     Every rank looks on its own machine, and either all ranks are refused or none is.
     """
-    exists = _state_file(out).exists()
+    exists = state_file(out).exists()
     exists_somewhere = group.largest(int(exists), device)
     missing_somewhere = group.largest(int(not exists), device)
     if not resume:
@@ -110,7 +120,37 @@ def _state_to_resume(
             f"--resume: {out} contains no state.safetensors{on_every_machine}; leave out --resume "
             "to start a new run, or name the folder of a run."
         )
-    return load_state(_state_file(out), device)
+    return load_state(state_file(out), device)
+
+
+def with_new_settings(resumed: TrainState, config: TrainConfig, out: Path) -> TrainState:
+    """The state to continue with `config`, which may have more steps and another place of the data.
+
+    Every other setting must be that of the run. Whether the images are the same is checked later,
+    by their digest.
+    """
+    if config.steps < resumed.config.steps:
+        raise UsageError(
+            f"--steps {config.steps} is smaller than {resumed.config.steps}, the number of steps "
+            f"of the run in {out}; a run can only become longer, so leave out --steps, choose a "
+            "larger number, or start a new run."
+        )
+    for field in fields(TrainConfig):
+        value = getattr(config, field.name)
+        of_the_run = getattr(resumed.config, field.name)
+        if value != of_the_run and field.name not in ("steps", "data"):
+            flag = field.name.replace("_", "-")
+            raise UsageError(
+                f"--{flag} {_as_flag(value)} differs from {_as_flag(of_the_run)}, the setting of "
+                f"the run in {out}; leave out --{flag} to resume this run, or start a new run in "
+                "another folder."
+            )
+    return replace(resumed, config=config)
+
+
+def _as_flag(value: object) -> str:
+    """A setting as it is typed on the command line."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def run_training(
@@ -121,8 +161,11 @@ def run_training(
     device: torch.device | str = "cpu",
     group: Ranks = SINGLE_PROCESS,
     saving: SavingOptions = DEFAULT_SAVING,
+    extended_from: int | None = None,
 ) -> tuple[TrainState, int]:
     """Train with a progress bar, and save into `out` however training ends.
+
+    The log says where a run became longer: `extended_from` is its number of steps before that.
 
     The first Ctrl-C or SIGTERM, to any rank, ends training after the current step; the second one
     ends the program at once. Only the first rank prints and writes.
@@ -140,24 +183,27 @@ def run_training(
     failure = None
     # The call refuses bad arguments; training begins with the loop.
     states = train_steps(data, config, resume=resumed, device=device, ranks=group)
-    bar = tqdm(
-        total=config.steps * config.batch,
-        initial=done * config.batch,
-        desc="training",
-        unit=" images",
-        unit_scale=True,
-        disable=None if group.first else True,
+    if group.first:
+        write_config_file(out, config)
+    bar = progress(
+        config.steps * config.batch,
+        "training",
+        "images",
+        done=done * config.batch,
+        show=group.first,
     )
     few_threads = threads(thread_count(data.shape))
-    open_or_no_log = open_log(out, done, saving) if group.first else nullcontext(lambda state: None)
-    with stop_between_steps() as stop, bar, few_threads, open_or_no_log as log:
+    if group.first:
+        open_or_no_log = open_log(out, done, saving, extended_from)
+    else:
+        open_or_no_log = nullcontext(lambda state: None)
+    with stop_between_steps() as stop, bar as advance, few_threads, open_or_no_log as log:
         try:
             for state in states:
                 if smoothed_loss is None:
                     smoothed_loss = state.loss
                 smoothed_loss = 0.98 * smoothed_loss + 0.02 * state.loss
-                bar.update(config.batch)
-                bar.set_postfix_str(f"loss {smoothed_loss:.4f}", refresh=False)
+                advance(config.batch, f"loss {smoothed_loss:.4f}")
                 log(state)
                 stopped = group.largest(stop.signal or 0, state.device)
                 if stopped:
@@ -184,25 +230,26 @@ def run_training(
 
 
 def _save_sample_grid(out: Path, state: TrainState, every: int) -> None:
-    """Save a picture of two samples per class, after every `every` steps and at the end."""
+    """Save two samples of each of the first classes after every `every` steps and at the end."""
     step = state.step
     if not every or (step % every and step != state.config.steps):
         return
     checkpoint = Checkpoint.of(state)
-    labels = range(len(checkpoint.classes))
+    classes = checkpoint.classes[:MAX_CLASSES_IN_PICTURE]
+    labels = range(len(classes))
     x = _draw_grid(checkpoint, _table(checkpoint, 50), labels, each=2, w=1.0)
     title = f"step {step}, w = 1, the same noise"
-    grid = plots.image_grid(x, ["", ""], checkpoint.classes, title)
+    grid = plots.image_grid(x, ["", ""], classes, title)
     with report_failed_write(step):
         (out / "samples").mkdir(exist_ok=True)
         plots.save_figure(grid, out / f"samples/step-{step:07d}.png")
 
 
 def _write_report(out: Path, data: Dataset, state: TrainState, duration: str) -> Path:
-    """Write the page of a finished run, with three samples per class, at most 10 classes, 4 w."""
+    """Write the page of a finished run, with three samples of each of the first classes at 4 w."""
     checkpoint = Checkpoint.of(state)
     table = _table(checkpoint, 25)
-    labels = range(min(10, data.num_classes))
+    labels = range(min(MAX_CLASSES_IN_PICTURE, data.num_classes))
     samples = list[tuple[float, Tensor]]()
     for w in (0.0, 1.0, 2.0, 4.0):
         samples.append((w, _draw_grid(checkpoint, table, labels, each=3, w=w)))
@@ -226,7 +273,13 @@ def _draw_grid(
 ) -> Tensor:
     """Draw `(each, labels, C, H, W)` from the seed of the run: the same noise at every w."""
     y = torch.tensor([*labels] * each, device=checkpoint.device)
-    no_bar = tqdm(disable=True)
-    seed = checkpoint.config.seed
-    x = draw(checkpoint.model, y, table, checkpoint.shape, w=w, seed=seed, bar=no_bar)
+    x = draw(
+        checkpoint.model,
+        y,
+        table,
+        checkpoint.shape,
+        w=w,
+        seed=checkpoint.config.seed,
+        advance=advance_silently,
+    )
     return x.unflatten(0, (each, -1))

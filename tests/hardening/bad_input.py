@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 TYPED = {
     "a command or a flag that is none": """
-        2 | smple                                               | smple
-        2 | train --out new --fast                              | Unrecognized options: --fast
-        2 | sample model more --out new/x.png                   | Unrecognized options: more
-        2 | sample model --out new/x.png --solver heun          | 'heun' for argument '--solver'
-        2 | sample model --out new/x.png --rule zero            | 'zero' for argument '--rule'
-        2 | train --out new --precision int8                    | 'int8' for argument '--precision'
+        2 | smple                                               | did you mean sample\\?
+        2 | train --out new --fast                              | --fast is not a flag of minicfg tr
+        2 | sample model more --out new/x.png                   | more is one argument too many
+        2 | sample model --out new/x.png --solver heun          | --solver heun is unknown; choose
+        2 | sample model --out new/x.png --rule zero            | --rule zero is unknown; choose
+        2 | train --out new --precision int8                    | --precision int8 is unknown; choos
     """,
     "nothing where something is needed": """
         2 |                                                     | demo, train, sample
-        2 | train                                               | --out
-        2 | sample --out new/x.png                              | Missing from minicfg sample: PATH
-        2 | train --out new --steps                             | Missing value .* '--steps'
+        2 | train                                               | minicfg train lacks --out PATH
+        2 | sample --out new/x.png                              | minicfg sample lacks PATH
+        2 | train --out new --steps                             | --steps lacks its value; give 1
         2 | sweep model --out new --steps                       | --steps is empty
         2 | evaluate model --out new --w                        | --w is empty
         2 | train --out new --multipliers                       | multipliers = \\(\\)
@@ -39,16 +39,16 @@ TYPED = {
         2 | sample aNULb --out new/x.png                        | null character
     """,
     "text for a number": """
-        2 | train --out new --steps many                        | --steps.*'many'
-        2 | train --out new --lr fast                           | --lr.*'fast'
-        2 | train --out new --size 1e3                          | --size: .*'1e3'
-        2 | evaluate model --out new --w heavy                  | --w.*'heavy'
+        2 | train --out new --steps many                        | --steps many is not an integer;
+        2 | train --out new --lr fast                           | --lr fast is not a number; write
+        2 | train --out new --size 1e3                          | --size 1e3 is not an integer;
+        2 | evaluate model --out new --w heavy                  | --w heavy has the wrong type; see
     """,
     "a seed": """
         2 | train --out new --seed -1                           | seed = -1 .* an integer in 0..
         2 | train --out new --seed 18446744073709551616         | seed = 18446744073709551616
-        2 | train --out new --seed 1.5                          | --seed: .*'1.5'
-        2 | train --out new --seed today                        | --seed: .*'today'
+        2 | train --out new --seed 1.5                          | --seed 1.5 is not an integer;
+        2 | train --out new --seed today                        | --seed today is not an integer;
         2 | demo --out new --seed -1                            | seed = -1
         2 | sample model --out new/x.png --seed -3              | seed = -3
         2 | sample model --out new/x.gif --seed 18446744073709551616 | seed = 18446744073709551616
@@ -65,7 +65,7 @@ TYPED = {
         2 | train --out new --batch 1048577                     | batch = 1048577
     """,
     "a schedule": """
-        2 | train --out new --schedule sigmoidal                | 'sigmoidal' for .* '--schedule'
+        2 | train --out new --schedule sigmoidal                | --schedule sigmoidal is unknown;
         2 | train --out new --T 0                               | T = 0
         2 | train --out new --T 10001                           | T = 10001
         2 | train --out new --zero-snr                          | zero_snr with prediction = 'eps'
@@ -164,7 +164,12 @@ TYPED = {
     "an interval": """
         2 | sample model --out new/x.png --interval 2 -2        | --interval 2 -2 is not .* LOW <= H
         2 | sample model --out new/x.png --interval nan 2       | --interval nan 2 is not .* LOW <=
-        2 | sweep model --out new --interval 2                  | --interval
+        2 | sweep model --out new --interval 2                  | --interval 2 is not FLOAT FLOAT
+    """,
+    "a bound on the guess": """
+        2 | sample model --out new/x.png --clip 0               | --clip 0 is not above 0; choose a
+        2 | sample model --out new/x.png --clip nan             | --clip nan is not above 0
+        2 | evaluate model --out new --clip -1                  | --clip -1 is not above 0
     """,
     "a device": """
         2 | train --out new --device tpu                        | --device tpu .* auto, cpu or cuda
@@ -178,7 +183,14 @@ TYPED = {
         2 | sample model --out new/x.PNG                        | .png, .npz or .gif
         4 | sample model --out LONG.png                         | File name too long
     """,
+    "noise": """
+        3 | sample model --out new/x.png --noise none.npy       | --noise none.npy is not there
+        3 | sample model --out new/x.png --noise fifo           | --noise fifo is not there, or is
+        3 | sample model --out new/x.png --noise text.safetensors | text.safetensors cannot be read
+        2 | sample model --out new/x.gif --noise none.npy       | does not work with an animation
+    """,
     "no file where a file goes": """
+        2 | sample model --out ./                               | ./ contains files already; choose
         2 | sample model --out folder.png                       | folder.png is a folder or a device
         2 | sample model --out fifo.png                         | fifo.png is a folder or a device
         2 | sample model --out zero.png                         | zero.png is a folder or a device
@@ -192,7 +204,9 @@ TYPED = {
         4 | evaluate model --out fifo                           | fifo cannot be written to
         4 | sweep model --out zero.png                          | zero.png cannot be written to
         4 | demo --out loop                                     | loop cannot be written to
-        4 | bench --cpu --out fifo                              | File exists
+        4 | bench --cpu --out fifo                              | fifo cannot be written to .*choose
+        4 | bench --cpu --peers --out zero.png                  | zero.png cannot be written to
+        4 | sample model --out file/                            | file cannot be written to
     """,
     "a checkpoint that is not there, or no file": """
         3 | sample none --out new/x.png                         | none.safetensors is not there
@@ -215,6 +229,17 @@ TYPED = {
         2 | train --out file --resume                           | --resume: file contains no state
         2 | train --out . --steps 2                             | already contains a run; add --r
         3 | train --out broken --resume                         | state.safetensors is damaged
+        2 | train --out . --resume --lr 1                       | --lr 1.0 differs from 0.003, the
+        2 | train --out . --resume --steps 1                    | --steps 1 is smaller than 2, the
+        2 | train --out . --resume --data toy:dots              | data = toy:dots, but .* other ima
+    """,
+    "a file of settings": """
+        2 | train --out new --config none.toml                  | --config none.toml is not a file
+        2 | train --out new --config fifo                       | --config fifo is not a file; name
+        2 | train --out new --config folder                     | --config folder is not a file
+        2 | train --out new --config LONG                       | cannot be read .File name too lo
+        2 | train --out new --config text.safetensors           | is not valid TOML .*; correct it
+        2 | train --out new --config half.safetensors           | is not valid TOML .*; correct it
     """,
     "data that have no such name": """
         2 | train --out new --data mnist                        | data = 'mnist' is .* one of digits

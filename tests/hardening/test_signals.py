@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, once and twice, in training and elsewhere: the code, and what is left.
+"""Ctrl-C, SIGTERM and SIGHUP, in training and elsewhere: the exit code, and what is left.
 
 Each run is a fork of this process that says where it is, so that the signal comes just there.
 """
@@ -6,14 +6,17 @@ Each run is a fork of this process that says where it is, so that the signal com
 from __future__ import annotations
 
 import os
+import pty
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,7 +24,7 @@ from minicfg.cli import evaluate
 from minicfg.cli import sample as sample_command
 from minicfg.cli import train as train_command
 from minicfg.cli.main import main
-from minicfg.cli.signals import stop_between_steps
+from minicfg.cli.signals import stop_between_steps, termination_is_raised
 from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
@@ -35,7 +38,7 @@ pytestmark = [
 ]
 
 TINY = ["--batch", "8", "--width", "8", "--multipliers", "1", "--save-every", "2"]
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 AT_ONCE = 10  # seconds; measured: 0.1, where the work that is broken off would take 60
 Work = Callable[[Child], int]
 
@@ -115,7 +118,9 @@ def test_twice_while_training_ends_at_once(first: int, second: int, tmp_path: Pa
         assert child.said().splitlines()[-1] == "minicfg: stopped"
         assert "Traceback" not in child.said()
     assert load_state(tmp_path / "state").step == 4
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "state.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        *("config.toml", "log.jsonl", "state.safetensors")
+    ]
 
 
 @pytest.mark.parametrize("number", CODES)
@@ -230,6 +235,78 @@ def test_handlers_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit):
         main()
     assert [signal.getsignal(number) for number in CODES] == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`nohup` ignores SIGHUP, so that a command outlives its terminal."""
+
+    def work(child: Child) -> int:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with termination_is_raised():
+            signal.raise_signal(signal.SIGHUP)
+        with stop_between_steps() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        return 7 if stop.signal is None else 1
+
+    with forked(work) as child:
+        assert child.code(AT_ONCE) == 7, child.said()
+
+
+def test_a_closed_terminal_ends_training_with_its_work_saved(tmp_path: Path) -> None:
+    """A terminal of its own for the child: when it closes, the system sends SIGHUP."""
+    pid, terminal = pty.fork()
+    if not pid:  # the child, whose standard streams are the terminal
+        code = 99
+        try:
+            flags = ["--steps", "100000", *TINY]
+            sys.argv = ["minicfg", "train", "--out", str(tmp_path), *flags]
+            sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+            sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + SECONDS
+    while not (tmp_path / "state.safetensors").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 129
+    assert load_state(tmp_path / "state").step == load(tmp_path / "model").step >= 2
+
+
+# Streams that are closed
+
+
+def program(*words: str) -> list[str]:
+    return [sys.executable, "-m", "minicfg", *words]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("doctor",), ("train", "--help")], ids=" ".join)
+def test_a_reader_that_has_ended_ends_the_program_without_a_word(words: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run(program(*words), stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_a_closed_stream_does_not_stop_sampling(stream: str, trained: Path, tmp_path: Path) -> None:
+    words = program("sample", str(trained / "model"), "--steps", "1", "--out", "x.npz")
+    shell = f'exec "$@" {stream}>&-'
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = ["sh", "-c", shell, "sh", *words]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
+    assert ran.returncode == 0
+    with np.load(tmp_path / "x.npz") as drawn:
+        assert drawn["x"].shape == (10, 1, 8, 8)
 
 
 def test_one_line_whatever_the_run_was_doing(trained: Path, tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def _run(work: Callable[[Child], int], child: Child) -> int:
     os.close(child.heard)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     log = os.open(child.log, os.O_WRONLY | os.O_APPEND)
     sys.stdout = open(log, "w", buffering=1, closefd=False)  # noqa: SIM115
     sys.stderr = sys.stdout

@@ -15,7 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
+from kernels import philox
+from minicfg import load, sample, solvers
 from minicfg.cli.main import main
+from minicfg.cli.sample import _save_pictures
+from minicfg.cli.start_noise import read_noise
 from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.datasets.load import load_data
@@ -55,10 +59,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("arguments", "said"),
     [
         ([], "demo, train, sample, evaluate, sweep, bench, doctor"),
-        (["smple"], "smple"),
-        (["train"], "--out"),
-        (["demo", "--fast"], "--fast"),
-        (["train", "--out", "OUT", "--steps", "many"], "--steps.*'many'"),
+        (["smple"], r"smple is not a command; did you mean sample\?"),
+        (["train"], "minicfg train lacks --out PATH"),
+        (["demo", "--fast"], "--fast is not a flag of minicfg demo; minicfg demo --help"),
+        (["train", "--out", "OUT", "--steps", "many"], "--steps many is not an integer"),
         (
             ["train", "--out", "OUT", "--steps", "0"],
             "steps = 0 is out of range: use an integer in 1",
@@ -70,11 +74,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             r"p_uncond = 1.5 is out of range: .* 0\.\.1",
         ),
         (["train", "--out", "OUT", "--lr", "nan"], "lr = nan"),
-        (["train", "--out", "OUT", "--schedule", "sigmoidal"], "--schedule"),
+        (["train", "--out", "OUT", "--schedule", "sigmoidal"], "--schedule sigmoidal is unknown"),
         (["train", "--out", "OUT", "--data", "mnist"], "data = 'mnist'"),
         (["train", "--out", "OUT", "--seed", "-1"], "seed = -1"),
         (["train", "--out", "OUT", "--resume"], "--resume: .* contains no state"),
-        (["sample", "CKPT", "--out", "OUT/x.jpg"], "--out .*x.jpg has .* .png, .npz or .gif"),
+        (
+            ["sample", "CKPT", "--out", "OUT/x.jpg"],
+            "--out .*x.jpg has .* .png, .npz or .gif, or in /",
+        ),
         (["sample", "CKPT", "--out", "OUT/x.png", "--w", "nan"], "w = nan is not a finite"),
         (["sample", "CKPT", "--out", "OUT/x.png", "--w", "-inf"], "w = -inf is not a finite"),
         (["sample", "CKPT", "--out", "OUT/x.png", "--steps", "0"], r"steps = 0 is outside 1..1000"),
@@ -89,8 +96,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([*SAMPLE, "--each", "1000000000000"], "--each 1000000000000 is outside 1..1000000;"),
         (["sample", "CKPT", "--out", "OUT/x.png", "--seed", "-3"], "seed = -3"),
         ([*SAMPLE, "--seed", "18446744073709551616"], "seed = 18446744073709551616"),
-        ([*SAMPLE, "--solver", "heun"], "'heun' for argument '--solver'"),
-        ([*SAMPLE, "--rule", "zero"], "'zero' for argument '--rule'"),
+        ([*SAMPLE, "--solver", "heun"], "--solver heun is unknown; choose one of ddpm, ddim"),
+        ([*SAMPLE, "--rule", "zero"], "--rule zero is unknown; choose one of guide"),
         ([*SAMPLE, "--rule", "rescale", "--phi", "2"], r"--rule rescale: phi = 2.0; .* 0\.\.1"),
         ([*SAMPLE, "--rule", "rescale", "--phi", "nan"], "--rule rescale: phi = nan"),
         ([*SAMPLE, "--rule", "dynamic_threshold", "--P", "99"], "dynamic_threshold: P = 99"),
@@ -100,7 +107,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([*SAMPLE, "--phi", "0.5"], "--phi 0.5 works only with --rule rescale; the rule is guide"),
         ([*SAMPLE, "--interval", "2", "-2"], "--interval 2 -2 is not .* LOW <= HIGH"),
         ([*SAMPLE, "--interval", "nan", "2"], "--interval nan 2 is not .* LOW <= HIGH"),
-        ([*SAMPLE, "--interval", "2"], "--interval"),
+        ([*SAMPLE, "--interval", "2"], "--interval 2 is not FLOAT FLOAT"),
         (
             ["sample", "CKPT", "--out", "OUT/x.gif", "--solver", "cfgpp"],
             r"--w 2 is outside -1\.\.0, .* cfgpp",
@@ -507,6 +514,132 @@ def test_rule_interval_and_solver_change_the_picture(
         assert np.abs(x - plain).max() > 1e-3, how
 
 
+@pytest.mark.parametrize("clip", ["0.5", "inf"])
+def test_clip_is_that_of_the_sampler(
+    clip: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In `sample` for arrays, and in `evaluate` for the samples that are scored."""
+    model, arrays = str(trained / "model"), tmp_path / "x.npz"
+    flags = ["--steps", "3", "--clip", clip]
+    assert run(["sample", model, "--out", str(arrays), *flags], monkeypatch, capsys)[0] == 0
+    c = load(trained / "model")
+    table = solvers.ddpm(c.schedule, 3)
+    y = torch.arange(10)
+    wanted = sample(c.model, y, table, shape=c.shape, w=2.0, clip=float(clip)).numpy()
+    with np.load(arrays) as drawn:
+        np.testing.assert_array_equal(drawn["x"], wanted)
+    assert np.abs(wanted).max() == 0.5 if clip == "0.5" else np.abs(wanted).max() > 1
+    given = list[float]()
+
+    def noted(*_: object, clip: float, **__: object) -> torch.Tensor:
+        given.append(clip)
+        raise MemoryError
+
+    monkeypatch.setattr("minicfg.cli.sample.sample", noted)
+    monkeypatch.setattr(
+        "minicfg.cli.evaluate.train_classifier", lambda data, **_: Classifier(data.shape, 10)
+    )
+    for command in ("evaluate", "sweep"):
+        words = [command, model, "--out", str(tmp_path / "out"), *flags]
+        assert run(words, monkeypatch, capsys)[0] == 4
+    assert given == [float(clip)] * 2
+
+
+def test_sample_writes_a_folder_of_pictures(
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One PNG per sample, with its pixels; from the folder of the run as well as from its model."""
+    folder, arrays = tmp_path / "pics", tmp_path / "x.npz"
+    flags = ["--labels", "3", "1", "--each", "2", "--steps", "2"]
+    given = ["sample", str(trained), "--out", f"{folder}/", *flags]
+    assert run(given, monkeypatch, capsys)[0] == 0
+    given = ["sample", str(trained / "model"), "--out", str(arrays), *flags]
+    assert run(given, monkeypatch, capsys)[0] == 0
+    names = [f"{i:06d}-{label}.png" for i, label in enumerate((3, 3, 1, 1))]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    with np.load(arrays) as drawn:
+        for name, x in zip(names, drawn["x"], strict=True):
+            with Image.open(folder / name) as picture:
+                assert (picture.mode, picture.size) == ("L", (8, 8))
+                pixels = np.asarray(picture, float)
+            np.testing.assert_allclose(pixels / 127.5 - 1, x[0], rtol=0, atol=0.51 / 127.5)
+    code, _, err = run(["sample", str(trained), "--out", f"{folder}/", *flags], monkeypatch, capsys)
+    assert code == 2 and "contains files already; choose a new or an empty folder" in err
+
+
+def test_names_of_classes_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    x = torch.zeros(2, 3, 4, 4)
+    _save_pictures(tmp_path, x, torch.tensor([0, 1]), ["../../a b", "\u4e2d" * 300])
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["000000-______a_b.png", "000001-" + "\u4e2d" * 40 + ".png"]
+    with Image.open(tmp_path / names[0]) as picture:
+        assert picture.mode == "RGB"
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_noise_from_a_file_starts_the_chains(
+    suffix: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The noise of seed 7 in a file gives the samples of seed 7; other noise gives others."""
+    noise = philox.normal(7, torch.arange(10), 0, (1, 8, 8)).numpy()
+    file, out = tmp_path / f"noise.{suffix}", tmp_path / "x.npz"
+    flags = ["--steps", "4", "--solver", "ddim", "--seed"]
+    drawn = list[np.ndarray]()
+    for seed, array in (("7", None), ("3", noise), ("3", -noise)):
+        given = ["sample", str(trained), "--out", str(out), *flags, seed]
+        if array is not None:
+            save = np.save if suffix == "npy" else np.savez
+            save(file, array)
+            given += ["--noise", str(file)]
+        assert run(given, monkeypatch, capsys)[0] == 0
+        with np.load(out) as content:
+            drawn.append(content["x"])
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+    assert np.abs(drawn[2] - drawn[0]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((9, 1, 8, 8)), r"has shape \(9, 1, 8, 8\); save an array of shape \(10, 1, 8, 8"),
+        (np.zeros((10, 1, 8, 8), int), "has type int64; save floating-point numbers"),
+        (np.full((10, 1, 8, 8), np.nan), "contains values that are not finite"),
+        (np.full((10, 1, 8, 8), 1e300), "contains values that are not finite float32"),
+        (np.full((10, 1, 8, 8), None), r"cannot be read \(.*; save one array with numpy.save"),
+        ({"a": np.zeros(1), "b": np.zeros(1)}, r"\(it contains 2 arrays, not one\)"),
+        ({"a": np.zeros(10**5)}, r"its array has 800128 bytes, too many for these samples"),
+        (np.zeros((10**5,)), r"\(it has 800128 bytes, too many for these samples\)"),
+        (b"text", "cannot be read"),
+        (b"PK\x03\x04", "is damaged"),
+    ],
+    ids=range(10),
+)
+def test_noise_that_does_not_fit_is_refused(
+    array: np.ndarray | dict[str, np.ndarray] | bytes, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "noise"
+    with file.open("wb") as stream:
+        if isinstance(array, bytes):
+            stream.write(array)
+        elif isinstance(array, dict):
+            np.savez_compressed(stream, **array)
+        else:
+            np.save(stream, array)
+    with pytest.raises(DataError, match=f"^--noise {re.escape(str(file))} .*{message}"):
+        read_noise(file, 10, (1, 8, 8))
+
+
 def test_a_run_is_not_begun_over_another(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -548,6 +681,8 @@ _NOISY = """
 import signal, sys, time
 from minicfg.cli import train as command
 from minicfg.cli.main import main
+from minicfg.cli.sample import _save_pictures
+from minicfg.cli.start_noise import read_noise
 
 quiet = command.train_steps
 

@@ -130,6 +130,17 @@ def test_an_interval_that_is_none_is_refused(ends: tuple[float, float]) -> None:
         SamplingOptions(interval=ends)
 
 
+@pytest.mark.parametrize("clip", [0.0, -1.0, math.nan, -math.inf])
+def test_a_clip_that_is_not_positive_is_refused(clip: float) -> None:
+    with pytest.raises(UsageError, match=f"--clip {clip:g} is not above 0; choose a positive"):
+        SamplingOptions(clip=clip)
+
+
+def test_a_clip_that_is_not_the_default_is_in_the_words() -> None:
+    assert str(SamplingOptions(clip=math.inf)) == "ddpm, not clipped"
+    assert str(SamplingOptions(clip=2.5)) == "ddpm, clip 2.5"
+
+
 def test_weights_are_the_solvers() -> None:
     SamplingOptions().check_weights([-3.0, 9.0])
     SamplingOptions("cfgpp").check_weights([-1.0, 0.0])

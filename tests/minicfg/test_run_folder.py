@@ -7,12 +7,14 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from PIL import Image
 
 from minicfg import load
 from minicfg.cli import train as command
-from minicfg.cli.main import Evaluate, Sample, Sweep, _parse
+from minicfg.cli.main import Evaluate, Sample, Sweep, Train, parse_command
 from minicfg.cli.options import SavingOptions
 from minicfg.cli.run_folder import open_log, read_log
 from minicfg.cli.train import run_train, run_training
@@ -32,17 +34,14 @@ from minicfg.datasets.load import load_data
 from minicfg.distributed import Ranks
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.checkpoint import load_state, save_state
-from minicfg.training import TrainState, start, train_steps
+from minicfg.training import TrainState, learning_rate, start, train_steps
 from tests.minicfg.headers import metadata_of
+from tests.minicfg.logs import log_without_times
 
 # Sums, and so last bits, depend on the number of threads; here it is 1, as in the tests.
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
 TINY = TrainConfig(data="digits", steps=12, batch=10, width=8, multipliers=(1, 2), seed=3)
 FLAGS = ["--steps", "12", "--batch", "10", "--width", "8", "--multipliers", "1", "2", "--seed", "3"]
-
-
-def lines(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_its_log_models_and_pictures(whole: Path) -> None:
-    log = lines(whole)
+    log = log_without_times(whole)
     assert [line["step"] for line in log] == list(range(1, 13))
     assert all(line["loss"] > 0 and 0 < line["lr"] <= TINY.lr for line in log)
     kept = sorted(path.name for path in (whole / "kept").iterdir())
@@ -83,11 +82,118 @@ def test_a_run_killed_outright_goes_on_with_its_log(whole: Path, tmp_path: Path)
     given = ["train", "--out", str(out), *FLAGS, "--save-every", "3"]
     died = subprocess.run([sys.executable, "-c", program, *given], capture_output=True, env=ENV)
     assert died.returncode == -signal.SIGKILL
-    assert len(lines(out)) == 8
+    assert len(log_without_times(out)) == 8
     assert metadata_of(out / "state.safetensors")["step"] == 6
     assert run_train(out, TINY, resume=True) == 0
-    assert lines(out) == lines(whole)
+    assert log_without_times(out) == log_without_times(whole)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+# Resuming with flags
+
+
+def resume(out: Path, *flags: str) -> int:
+    """`minicfg train --resume` with flags: its exit code, 0, or its error."""
+    return parse_command(["train", "--out", str(out), "--resume", *flags]).run()
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of three steps on data from a file, with tuples and a flag that is on."""
+    root = tmp_path_factory.mktemp("short")
+    x = np.random.default_rng(0).integers(0, 255, (60, 8, 8)).astype(np.uint8)
+    np.savez(root / "a.npz", x=x, y=np.arange(60) % 3)
+    config = replace(TINY, data=f"npz:{root}/a.npz", steps=3, prediction="v", zero_snr=True)
+    assert run_train(root / "run", config, resume=False) == 0
+    return root
+
+
+@pytest.fixture
+def copied(short: Path, tmp_path: Path) -> Path:
+    """A copy of the run that a test may change."""
+    shutil.copytree(short / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--lr 1", "--lr 1.0 differs from 0.003, the setting of the run in .*; leave out --lr"),
+        ("--batch 64 --steps 6", "--batch 64 differs from 10"),
+        ("--multipliers 1", "--multipliers 1 differs from 1 2"),
+        ("--no-zero-snr", "--zero-snr False differs from True"),
+        ("--size 16", "--size 16 differs from 32"),
+        ("--steps 2", "--steps 2 is smaller than 3, .* can only become longer"),
+        ("--data toy:dots", "data = toy:dots, but the run to resume was started on other images"),
+    ],
+)
+def test_a_flag_that_differs_from_the_run_is_refused_by_name(
+    flags: str, message: str, short: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (short / "run").rglob("*")}
+    with pytest.raises(UsageError, match=message):
+        resume(short / "run", *flags.split())
+    assert before == {path: path.stat().st_mtime_ns for path in (short / "run").rglob("*")}
+
+
+def test_flags_with_the_values_of_a_finished_run_leave_nothing_to_do(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (copied / "state.safetensors").read_bytes()
+    assert resume(copied, "--lr", "3e-3", "--steps", "3", "--zero-snr") == 0
+    said = capsys.readouterr().out
+    assert "step 3 of 3" in said
+    assert "nothing was left to do; to train longer: minicfg train --out" in said
+    assert "--resume --steps N, with N above 3" in said
+    assert (copied / "state.safetensors").read_bytes() == before
+
+
+def test_more_steps_extend_a_run_and_log_and_page_say_so(copied: Path) -> None:
+    assert resume(copied, "--steps", "5") == 0
+    log = log_without_times(copied)
+    assert [line["step"] for line in log] == [1, 2, 3, 4, 5]
+    assert [line.get("extended") for line in log] == [None, None, None, [3, 5], None]
+    state = load_state(copied / "state")
+    assert (state.step, state.config.steps, load(copied / "model").config.steps) == (5, 5, 5)
+    rates = [learning_rate(state.config, step) for step in (4, 5)]
+    assert [line["lr"] for line in log[3:]] == rates  # those of the longer cycle
+    page = (copied / "report.html").read_text(encoding="utf-8")
+    assert "At step 4 the run was extended from 3 to 5 steps." in page
+    assert "its cycle was stretched" in page
+    assert resume(copied) == 0  # the longer run is now the run
+    assert len(log_without_times(copied)) == 5
+
+
+def test_data_that_moved_are_named_on_resuming(copied: Path, short: Path, tmp_path: Path) -> None:
+    """The digest says whether they are the same images, wherever they are."""
+    shutil.copy(short / "a.npz", tmp_path / "b.npz")
+    moved = f"npz:{tmp_path}/b.npz"
+    assert resume(copied, "--data", moved, "--steps", "4") == 0
+    assert load_state(copied / "state").config.data == moved
+
+
+def test_a_log_counts_seconds_and_images_per_second_across_resuming(copied: Path) -> None:
+    assert resume(copied, "--steps", "6") == 0
+    log = [json.loads(line) for line in (copied / "log.jsonl").read_text().splitlines()]
+    seconds = [line["seconds"] for line in log]
+    assert seconds == sorted(seconds) and seconds[0] > 0
+    for before, line in pairwise(log[:3]):
+        passed = line["seconds"] - before["seconds"]
+        # `seconds` is rounded to 0.001
+        assert abs(TINY.batch / line["images_per_second"] - passed) < 0.0011
+
+
+def test_a_run_repeats_from_its_file_of_settings(short: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    given = ["train", "--config", str(short / "run/config.toml"), "--out", str(out)]
+    assert parse_command(given).run() == 0
+    for name in ("model.safetensors", "config.toml"):
+        assert (out / name).read_bytes() == (short / "run" / name).read_bytes()
+    # Flags override the file, also one that is on.
+    command = parse_command([*given, "--no-zero-snr", "--steps", "7"])
+    assert isinstance(command, Train)
+    config = load_state(out / "state").config
+    assert command.settings() == replace(config, zero_snr=False, steps=7)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +232,7 @@ def test_tensorboard_holds_what_the_log_holds_once(tmp_path: Path) -> None:
     for name in ("loss", "lr"):
         events = board.Scalars(name)
         assert [event.step for event in events] == list(range(1, 13))
-        logged = [line[name] for line in lines(out)]
+        logged = [line[name] for line in log_without_times(out)]
         # the file holds float32
         np.testing.assert_allclose([event.value for event in events], logged, rtol=1e-6)
 
@@ -145,9 +251,36 @@ def test_a_run_that_is_done_leaves_its_page(whole: Path) -> None:
     assert text.count("<img") == 4 + 1 + 3  # a grid for each w, the loss, the way
     assert "<h2>Scores" not in text  # there are none
     commands = [shlex.split(c) for c in re.findall("<code>minicfg (.*?)</code>", text)]
-    parsed = [_parse(arguments) for arguments in commands]
+    parsed = [parse_command(arguments) for arguments in commands]
     assert [type(command) for command in parsed] == [Sample, Evaluate, Sweep]
     assert {command.checkpoint for command in parsed} == {whole / "model"}  # pyright: ignore
+
+
+def test_commands_of_the_page_of_a_short_schedule_run(tmp_path: Path) -> None:
+    """With T below 50, the default of --steps would be refused."""
+    assert run_train(tmp_path, replace(TINY, T=20, steps=1), resume=False) == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    commands = [shlex.split(c) for c in re.findall("<code>minicfg (.*?)</code>", text)]
+    steps = [parse_command(arguments).steps for arguments in commands]  # pyright: ignore
+    assert steps == [20, 20, (20,)]
+
+
+def test_pictures_on_the_way_show_at_most_ten_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.zeros((24, 8, 8), np.uint8)
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(24) % 12)
+    data = load_data(f"npz:{tmp_path}/a.npz")
+    shown = list[tuple[int, ...]]()
+
+    def grid(x: torch.Tensor, *given: Any) -> Any:
+        shown.append((*x.shape[:2], len(given[1])))
+        return image_grid(x, *given)
+
+    image_grid = command.plots.image_grid
+    monkeypatch.setattr(command.plots, "image_grid", grid)
+    run_training(data, replace(TINY, steps=1), tmp_path, saving=SavingOptions(sample_every=1))
+    assert shown == [(2, 10, 10)]
 
 
 def test_a_run_that_was_stopped_leaves_no_page(
@@ -193,7 +326,7 @@ def test_a_save_that_fails_on_the_way_is_said_and_training_goes_on(
     assert len(said) == 1
     assert said[0].startswith(f"minicfg: step 6: {out / 'state.safetensors'} cannot be saved (No ")
     assert said[0].endswith("training goes on")
-    assert lines(out) == lines(whole)
+    assert log_without_times(out) == log_without_times(whole)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     kept = sorted(path.name for path in (out / "kept").glob("*.safetensors"))
     assert kept == ["step-0000003.safetensors", "step-0000009.safetensors"]
@@ -246,7 +379,7 @@ def test_lines_that_cannot_be_written_wait(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [seen[step] for step in (49, 50, 59, 60, 62)] == [49, 49, 49, 60, 62]
-    assert [line["step"] for line in lines(tmp_path)] == list(range(1, 63))
+    assert [line["step"] for line in log_without_times(tmp_path)] == list(range(1, 63))
     said = capfd.readouterr().err
     assert said.count("log.jsonl cannot be written") == 1 and "training goes on" in said
 
@@ -298,7 +431,9 @@ def test_two_processes_are_one_run(whole: Path, tmp_path: Path) -> None:
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5)
     np.testing.assert_allclose(
-        [line["loss"] for line in lines(out)], [line["loss"] for line in lines(whole)], rtol=1e-5
+        [line["loss"] for line in log_without_times(out)],
+        [line["loss"] for line in log_without_times(whole)],
+        rtol=1e-5,
     )
     pictures = [tmp_path / "one.npz", tmp_path / "two.npz"]
     flags = ["--each", "200", "--labels", "3", "1", "4", "--steps", "2"]
@@ -329,7 +464,7 @@ def test_sigterm_ends_all_ranks_after_the_same_step(tmp_path: Path) -> None:
     assert time.monotonic() - began < 30
     assert "to go on: minicfg train --out" in said
     step = metadata_of(out / "state.safetensors")["step"]
-    assert step == lines(out)[-1]["step"] and load(out / "model").step == step
+    assert step == log_without_times(out)[-1]["step"] and load(out / "model").step == step
 
 
 def test_more_processes_than_images_are_refused(tmp_path: Path) -> None:
