@@ -147,6 +147,15 @@ class Sample:
     FOLDER/, with the slash, for one PNG per sample, named by its number and class."""
     labels: tuple[str, ...] = ()
     """Class names or numbers; without this flag, every class once."""
+    negative: Annotated[
+        str | None,
+        tyro.conf.arg(
+            help="Class name or number that the samples should not have: it replaces the null "
+            "label, so that guidance moves away from it (default: none).",
+            metavar="LABEL",
+            help_behavior_hint="",
+        ),
+    ] = None
     each: int = 1
     """Samples for each label."""
     w: float = 2.0
@@ -176,6 +185,7 @@ class Sample:
             self.out,
             self.checkpoint,
             labels=self.labels,
+            negative=self.negative,
             each=self.each,
             w=self.w,
             steps=self.steps,

@@ -33,6 +33,7 @@ def run_sample(
     path: Path,
     *,
     labels: Sequence[str],
+    negative: str | None = None,
     each: int,
     w: float,
     steps: int,
@@ -49,6 +50,7 @@ def run_sample(
         out: a .png, .npz or .gif file, or a folder of PNGs if its name ends with a slash.
         path: the model, or the folder of its run.
         labels: names or numbers of classes; none for every class once.
+        negative: the class that replaces the null label; None for the null label.
         each: samples for each label.
         w: guidance weight.
         steps: solver steps.
@@ -76,13 +78,16 @@ def run_sample(
         trained = load(model_path(path), group.device(device))
         classes = trained.classes
         if labels:
-            chosen = [_class_number(name, classes) for name in labels]
+            chosen = [_class_number("--labels", name, classes) for name in labels]
         else:
             chosen = list(range(len(classes)))
         table = options.make_table(trained.schedule, steps, trained.config.prediction)
         if out.suffix != ".npz" and not is_folder:
             plots.check_grid_size(len(chosen), each, trained.shape)
         y = torch.tensor(chosen, device=trained.device).repeat_interleave(each)
+        null = None
+        if negative is not None:
+            null = torch.full_like(y, _class_number("--negative", negative, classes))
         noise = None
         if noise_file is not None:
             noise = read_noise(noise_file, len(y), trained.shape).to(trained.device)
@@ -94,6 +99,7 @@ def run_sample(
                     trained,
                     y,
                     table,
+                    null=null,
                     each=each,
                     w=w,
                     seed=seed,
@@ -111,6 +117,7 @@ def run_sample(
             seed=seed,
             clip=options.clip,
             rule=rule,
+            null=null,
             noise=noise,
             group=group,
         )
@@ -181,6 +188,7 @@ def _save_animation(
     y: Tensor,
     table: Table,
     *,
+    null: Tensor | None,
     each: int,
     w: float,
     seed: int,
@@ -195,6 +203,7 @@ def _save_animation(
         shape=trained.shape,
         w=w,
         seed=seed,
+        null=null,
         clip=clip,
         rule=rule,
     )
@@ -222,6 +231,7 @@ def draw(
     seed: int,
     clip: float = 1.0,
     rule: Rule | None = None,
+    null: Tensor | None = None,
     noise: Tensor | None = None,
     batch: int = 256,
     advance: Advance | None = None,
@@ -241,6 +251,7 @@ def draw(
         seed: of the noise. Sample i has the same noise at every w.
         clip: bound on the guess of x_0; infinity for none.
         rule: the guidance rule; None for `guide`.
+        null: labels that replace the null label; None for the null label.
         noise: the states from which the chains start; None to draw them from `seed`.
         batch: samples at a time.
         advance: the function that counts progress; None to show the progress of this call.
@@ -264,6 +275,7 @@ def draw(
                 w=w,
                 seed=seed,
                 sample_ids=ids,
+                null=None if null is None else null[ids],
                 noise=None if noise is None else noise[ids],
                 clip=clip,
                 rule=rule,
@@ -277,13 +289,13 @@ def draw(
     return x
 
 
-def _class_number(name: str, classes: Sequence[str]) -> int:
+def _class_number(flag: str, name: str, classes: Sequence[str]) -> int:
     """The number of the class with this name, or with this number."""
     if name in classes:
         return classes.index(name)
     if name.isdecimal() and int(name) < len(classes):
         return int(name)
     raise UsageError(
-        f"--labels {name} is not a class; choose from {', '.join(classes)}, or a number in "
+        f"{flag} {name} is not a class; choose from {', '.join(classes)}, or a number in "
         f"0..{len(classes) - 1}."
     )

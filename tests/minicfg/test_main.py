@@ -92,6 +92,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         (["sample", "CKPT", "--out", "OUT/x.png", "--labels", "-1"], "-1"),
         (["sample", "CKPT", "--out", "OUT/x.png", "--labels", "cat"], "--labels cat"),
+        (["sample", "CKPT", "--out", "OUT/x.png", "--negative", "cat"], "--negative cat is not"),
         (["sample", "CKPT", "--out", "OUT/x.png", "--each", "0"], "--each 0 is outside 1"),
         ([*SAMPLE, "--each", "1000000000000"], "--each 1000000000000 is outside 1..1000000;"),
         (["sample", "CKPT", "--out", "OUT/x.png", "--seed", "-3"], "seed = -3"),
@@ -454,6 +455,26 @@ def test_sample_writes_a_picture_and_arrays(
         assert drawn["y"].tolist() == [3, 3, 1, 1, 4, 4]
 
 
+def test_a_negative_label_moves_samples_away_from_a_class(
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The command draws what `minicfg.sample(..., null=)` does."""
+    out = tmp_path / "x.npz"
+    flags = ["--labels", "3", "1", "--negative", "8", "--steps", "4", "--solver", "ddim"]
+    code, _, err = run(
+        ["sample", str(trained / "model"), "--out", str(out), *flags], monkeypatch, capsys
+    )
+    assert code == 0, err
+    c = load(trained / "model")
+    x = sample(c, [3, 1], w=2.0, steps=4, null=[8, 8])
+    with np.load(out) as drawn:
+        assert np.array_equal(drawn["x"], x.numpy())
+    assert not torch.equal(x, sample(c, [3, 1], w=2.0, steps=4))
+
+
 @pytest.mark.parametrize("each", [1, 2])
 def test_sample_writes_the_chain_of_the_same_samples(
     each: int,
@@ -681,8 +702,6 @@ _NOISY = """
 import signal, sys, time
 from minicfg.cli import train as command
 from minicfg.cli.main import main
-from minicfg.cli.sample import _save_pictures
-from minicfg.cli.start_noise import read_noise
 
 quiet = command.train_steps
 

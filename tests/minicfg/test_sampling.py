@@ -586,3 +586,15 @@ def test_a_table_and_a_solver_are_refused_together() -> None:
     other = solvers.ddim(Schedule.linear(30), 5, "v")
     with pytest.raises(UsageError, match=r"schedule"):
         sample(c, [0], other)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_start_noise_of_the_callers() -> None:
+    c = checkpoint_of()
+    drawn = philox.normal(7, torch.arange(2), 0, (1, 8, 8))
+    assert torch.equal(sample(c, [0, 1], noise=drawn, seed=7), sample(c, [0, 1], seed=7))
+    other = sample(c, [0, 1], noise=drawn.flip(0), seed=7)
+    assert not torch.equal(other, sample(c, [0, 1], seed=7))
+    for noise in (drawn[:1], drawn[:, 0], drawn.int(), drawn * math.nan):
+        with pytest.raises(UsageError, match="noise is torch"):
+            sample(c, [0, 1], noise=noise, seed=7)

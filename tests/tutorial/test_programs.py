@@ -35,6 +35,19 @@ def test_a_lesson_draws_nothing_itself(lesson: Path) -> None:
     assert "matplotlib" not in source and "tutorial.figures" not in source
 
 
+def test_a_lesson_runs_without_its_docstring(tmp_path: Path) -> None:
+    """`python -OO` drops docstrings, so the title is the name of the lesson."""
+    ran = subprocess.run(
+        [sys.executable, "-OO", "-m", "tutorial.step04_posterior"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("step04_posterior")
+
+
 @pytest.mark.slow
 @pytest.mark.exhaustive(one_in=6)
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
