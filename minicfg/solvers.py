@@ -330,7 +330,9 @@ def times(schedule: Schedule, steps: Steps | None) -> tuple[Int[Tensor, " n"], I
         steps = T
     if isinstance(steps, int):
         if isinstance(steps, bool) or not 1 <= steps <= T:
-            raise UsageError(f"steps = {steps} is outside 1..{T}")
+            raise UsageError(
+                f"steps = {steps} is outside 1..{T}; choose a number of steps from 1 to T = {T}"
+            )
         # T i / steps, rounded to the nearest integer in integer arithmetic: no time occurs twice.
         visited = [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
     else:

@@ -44,8 +44,8 @@ def read_config_file(file: Path, base: TrainConfig) -> TrainConfig:
         if name not in names:
             guess = did_you_mean(name, names)
             raise UsageError(
-                f"--config {file}: {name!r:.80} is not a setting of a training run; "
-                f"{guess}Correct the name, or remove the line."
+                f"--config {file}: {name!r:.80} is not a setting of a training run"
+                f"{guess} Correct the name, or remove the line."
             )
         settings[name] = _checked(file, name, value, hints[name])
     try:

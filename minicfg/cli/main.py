@@ -437,7 +437,7 @@ def parse_command(arguments: Sequence[str]) -> Command:
         sys.exit(0)
     if name not in COMMANDS:
         guess = did_you_mean(name, COMMANDS)
-        raise UsageError(f"{name} is not a command; {guess}The commands are {names}.")
+        raise UsageError(f"{name} is not a command{guess} The commands are {names}.")
     prog = f"minicfg {name}"
     if name == "train":
         return parse(Train, rest, prog, _start_of_training(rest, prog))

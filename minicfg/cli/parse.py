@@ -106,9 +106,9 @@ def flags_of(command: type) -> Iterator[str]:
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
-    """`did you mean --steps? ` if one of the known words resembles `word`, or nothing."""
+    """`; did you mean --steps?` if one of the known words resembles `word`, or else `.`"""
     close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}? " if close else ""
+    return f"; did you mean {close[0]}?" if close else "."
 
 
 def _check_flags(arguments: Sequence[str], prog: str, flags: Collection[str]) -> None:
@@ -119,7 +119,7 @@ def _check_flags(arguments: Sequence[str], prog: str, flags: Collection[str]) ->
         if flag.startswith("--") and name not in (*flags, "--help"):
             guess = did_you_mean(name, flags)
             raise UsageError(
-                f"{flag} is not a flag of {prog}; {guess}{prog} --help lists the flags."
+                f"{flag} is not a flag of {prog}{guess} {prog} --help lists the flags."
             )
 
 
@@ -134,7 +134,8 @@ def _sentence(frame: str, prog: str) -> str:
         return f"{prog} lacks {lines[1]} ({meaning}); add it, or {see_help}"
     if found := re.match(r"Missing value for argument '(.*?)'\. Expected (\d+)", text):
         flag, count = found.groups()
-        return f"{flag} lacks its value; give {count} after it, or leave it out; {see_help}"
+        values = "a value" if count == "1" else f"{count} values"
+        return f"{flag} lacks its value; give {values} after it, or leave it out; {see_help}"
     if found := re.match(r"invalid choice '(.*)' for argument '(.*)'.*one of \((.*)\)", text):
         value, flag, choices = found.groups()
         return f"{flag} {value} is unknown; choose one of {choices}.".replace("'", "")

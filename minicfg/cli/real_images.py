@@ -6,6 +6,7 @@ any, because a model that has memorised its training images scores well beside t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,15 +81,12 @@ class RealImages:
             ]
         missing = self.not_scored()
         if missing:
-            shown = ", ".join(printable(name) for name in missing[:MAX_SHOWN_CLASSES])
-            more = len(missing) - MAX_SHOWN_CLASSES
-            shown += f" and {more} more" if more > 0 else ""
             needed = f"{MIN_IMAGES_PER_CLASS} training images"
             if self.is_held_out:
                 needed += f" and {MIN_HELD_OUT_PER_CLASS} held-out images"
             sentences.append(
                 f"{len(missing)} of {self.complete.num_classes} classes are not scored, because "
-                f"they have fewer than {needed}: {shown}."
+                f"they have fewer than {needed}: {_shown(missing)}."
             )
         return sentences
 
@@ -193,3 +191,28 @@ def _select(data: Dataset, labels: Tensor) -> Dataset:
     classes = tuple(data.classes[int(label)] for label in labels)
     y = torch.searchsorted(labels, data.labels[is_selected])
     return Dataset(data.x[is_selected], y, classes, data.name)
+
+
+def classes_with_few_images(data: Dataset) -> str:
+    """A sentence that names the classes which `evaluate` will leave out; empty if there are none.
+
+    `minicfg train` prints it at its start, while there is still time to add images.
+    """
+    missing = [
+        name
+        for name, count in zip(data.classes, _counts(data).tolist(), strict=True)
+        if count < MIN_IMAGES_PER_CLASS
+    ]
+    if not missing:
+        return ""
+    return (
+        f"evaluate and sweep will not score {len(missing)} of {data.num_classes} classes, which "
+        f"have fewer than {MIN_IMAGES_PER_CLASS} images: {_shown(missing)}."
+    )
+
+
+def _shown(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    shown = ", ".join(printable(name) for name in names[:MAX_SHOWN_CLASSES])
+    more = len(names) - MAX_SHOWN_CLASSES
+    return f"{shown} and {more} more" if more > 0 else shown

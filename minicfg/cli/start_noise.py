@@ -62,6 +62,10 @@ def _read_array(file: Path, most_bytes: int) -> np.ndarray:
         size = file.stat().st_size
         if size > most_bytes:
             raise ValueError(f"it has {size} bytes, too many for these samples")
+        start = stream.read(6)
+        if not start.startswith((b"PK", b"\x93NUMPY")):
+            raise ValueError("it is not a NumPy array")
+        stream.seek(0)
         found = np.load(stream, allow_pickle=False)
         if isinstance(found, np.ndarray):
             return found

@@ -16,6 +16,7 @@ from minicfg import solvers
 from minicfg.cli.config_file import write_config_file
 from minicfg.cli.options import DEFAULT_DATA, DEFAULT_SAVING, DataOptions, SavingOptions
 from minicfg.cli.progress import advance_silently, progress
+from minicfg.cli.real_images import classes_with_few_images
 from minicfg.cli.report import write_training_report
 from minicfg.cli.run_folder import (
     check_out_is_outside_data,
@@ -72,6 +73,8 @@ def run_train(
                 )
             if group.first:
                 print(describe(data))
+                if few := classes_with_few_images(data):
+                    print(few)
             start_time = time.perf_counter()
             first_step = resumed.step + 1 if resumed else 1
             state, code = run_training(

@@ -21,7 +21,7 @@ TYPED = {
         2 |                                                     | demo, train, sample
         2 | train                                               | minicfg train lacks --out PATH
         2 | sample --out new/x.png                              | minicfg sample lacks PATH
-        2 | train --out new --steps                             | --steps lacks its value; give 1
+        2 | train --out new --steps                             | --steps lacks its value; give a
         2 | sweep model --out new --steps                       | --steps is empty
         2 | evaluate model --out new --w                        | --w is empty
         2 | train --out new --multipliers                       | multipliers = \\(\\)

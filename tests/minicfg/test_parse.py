@@ -58,8 +58,9 @@ def test_every_flag_is_in_the_help(
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
+        ("--versoin", r"--versoin is not a command\. The commands are demo, train, "),
         ("smple", r"smple is not a command; did you mean sample\? The commands are demo, train, "),
-        ("xyz", r"xyz is not a command; The commands are demo, train, "),
+        ("xyz", r"xyz is not a command\. The commands are demo, train, "),
         (
             "train --out x --stpes 3",
             r"--stpes is not a flag of minicfg train; did you mean --steps",
@@ -68,7 +69,7 @@ def test_every_flag_is_in_the_help(
         ("train --out x --p_uncnd=1", r"--p_uncnd is not a flag .* did you mean --p-uncond\?"),
         (
             "train --out x --zzz",
-            r"--zzz is not a flag of minicfg train; minicfg train --help lists",
+            r"--zzz is not a flag of minicfg train\. minicfg train --help lists",
         ),
         ("sample m --out x --lables 3", r"--lables is not a flag .* did you mean --labels\?"),
         ("sample m n --out x", "n is one argument too many for minicfg sample; remove it"),
@@ -76,7 +77,7 @@ def test_every_flag_is_in_the_help(
             "train",
             r"minicfg train lacks --out PATH \(Folder .*\); add it, or see minicfg train --h",
         ),
-        ("train --out", "--out lacks its value; give 1 after it"),
+        ("train --out", "--out lacks its value; give a value after it"),
         ("train --out x --lr fast", "--lr fast is not a number"),
         ("train --out x --steps 1e3", "--steps 1e3 is not an integer"),
         (

@@ -27,9 +27,11 @@ from minicfg import load
 from minicfg.cli import train as command
 from minicfg.cli.main import Evaluate, Sample, Sweep, Train, parse_command
 from minicfg.cli.options import SavingOptions
+from minicfg.cli.real_images import classes_with_few_images
 from minicfg.cli.run_folder import open_log, read_log
 from minicfg.cli.train import run_train, run_training
 from minicfg.config import TrainConfig
+from minicfg.data import Dataset
 from minicfg.datasets.load import load_data
 from minicfg.distributed import Ranks
 from minicfg.errors import MachineError, UsageError
@@ -470,3 +472,14 @@ def test_sigterm_ends_all_ranks_after_the_same_step(tmp_path: Path) -> None:
 def test_more_processes_than_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="batch = 1 is smaller than the 2 processes"):
         run_training(load_data("digits"), replace(TINY, batch=1), tmp_path, group=Ranks(1, 2))
+
+
+def test_train_names_the_classes_that_will_not_be_scored() -> None:
+    """18 images of a class are enough, 17 are not."""
+    y = torch.tensor([0] * 18 + [1] * 17 + [2] * 3)
+    data = Dataset(torch.zeros(len(y), 1, 4, 4), y, ("enough", "few", "rare"), "pictures")
+    assert classes_with_few_images(data) == (
+        "evaluate and sweep will not score 2 of 3 classes, which have fewer than 18 images: few, "
+        "rare."
+    )
+    assert classes_with_few_images(load_data("digits")) == ""
