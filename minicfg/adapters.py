@@ -7,7 +7,6 @@ t = 0) has no index there. This module does not import diffusers: it is given th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from minicfg.conditions import Condition, batch_size, each_part, null_condition, parts_of
 from minicfg.errors import UsageError
 from minicfg.guidance import check_w
-from minicfg.sampling import Denoiser, joined
+from minicfg.sampling import Denoiser, check_denoiser, joined
 from minicfg.schedule import Schedule
 from minicfg.solvers import Prediction
 
@@ -27,9 +26,10 @@ if TYPE_CHECKING:
 class DiffusersModel(nn.Module):
     """A class-conditional network of diffusers as a denoiser, to train or to sample from.
 
-    Of `UNet2DModel`, made with `num_class_embeds = K + 1`, and `DiTTransformer2DModel`, made with
-    `num_embeds_ada_norm = K`, the last row of the embedding is that of the null label, as in
-    `UNet`.
+    Make a `UNet2DModel` with `num_class_embeds = K + 1`, and a `DiTTransformer2DModel` with
+    `num_embeds_ada_norm = K`. In both, the last row of the label embedding then belongs to the null
+    label, as in `UNet`. A DiT drops 10 % of the labels itself in training, in each block by itself.
+    That is switched off here, because `train` drops labels.
 
     Args:
         net: the network.
@@ -53,6 +53,9 @@ class DiffusersModel(nn.Module):
                     f"net has {name} = {given}; make it with {name} = {least}, so that the null "
                     "label has a row in its embedding"
                 )
+        for module in net.modules():
+            if hasattr(module, "token_drop"):  # the label embedding of a DiT block
+                setattr(module, "dropout_prob", 0.0)  # noqa: B010  # unknown to the type checker
         self.net = net
         self.num_classes = num_classes
         self.prediction: Prediction = prediction
@@ -64,32 +67,33 @@ class DiffusersModel(nn.Module):
         return self.net(xt, t - 1, class_labels=y).sample
 
 
-@dataclass(frozen=True, eq=False)
-class Autoguided:
+class Autoguided(nn.Module):
     """Autoguidance: the null output is replaced by a worse model's output for the same condition.
 
     Karras et al. 2024, arXiv:2406.02507, `good + w (good - bad)`, with any solver and any rule;
     step 17 of the course.
 
-    Attributes:
+    Args:
         good: the model to sample from.
         bad: a model with larger errors, of the same conditions and prediction.
         y: the labels, or another condition, that are passed to `sample`.
+
+    Raises:
+        UsageError: if the two models differ in their classes or predictions.
     """
 
-    good: Denoiser
-    bad: Denoiser
-    y: Condition
-
-    def __post_init__(self) -> None:
-        """Refuse two models of different classes or predictions."""
+    def __init__(self, good: Denoiser | nn.Module, bad: Denoiser | nn.Module, y: Condition) -> None:
+        super().__init__()
+        self.good: Any = check_denoiser(good)
+        self.bad: Any = check_denoiser(bad)
+        self.y = y
         for name in ("num_classes", "prediction"):
-            good = getattr(self.good, name, None)
-            bad = getattr(self.bad, name, None)
-            if good != bad:
+            of_good = getattr(good, name, None)
+            of_bad = getattr(bad, name, None)
+            if of_good != of_bad:
                 raise UsageError(
-                    f"bad has {name} = {bad!r} and good has {name} = {good!r}; pass two models "
-                    "that agree"
+                    f"bad has {name} = {of_bad!r} and good has {name} = {of_good!r}; pass two "
+                    "models that agree"
                 )
 
     @property
@@ -101,7 +105,7 @@ class Autoguided:
         """The null condition of `good`, which marks the half that `bad` computes."""
         return null_condition(self.good, y)
 
-    def __call__(
+    def forward(
         self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Condition
     ) -> Float[Tensor, "B *D"]:
         """The output of `good`, and in the null half that of `bad`, for the condition `self.y`."""
@@ -124,30 +128,31 @@ class Autoguided:
         )
 
 
-@dataclass(frozen=True)
-class Composed:
+class Composed(nn.Module):
     """Guidance with one weight per attribute, for a model whose condition is a tuple.
 
         out = null + sum over i of (1 + w_i) (out_i - null)
 
     `out_i` is the output for attribute i alone, with the null in place of the others, and `null`
     the output for no attribute (Liu et al. 2022, arXiv:2206.01714, sec. 3.2, with `1 + w_i` for
-    their weight). The model must have been trained with the attributes dropped separately
-    (`TrainConfig.drop_separately`). Pass w = 0 to `sample`: the weights stand here. Each step
-    evaluates the model once, on a batch of n + 1 parts for n attributes.
+    their weight; it assumes that the attributes are independent given x). The model must have been
+    trained with the attributes dropped separately (`TrainConfig.drop_separately`). Leave `w` of
+    `sample` at 0: the weights stand here. Each step evaluates the model once, on a batch of n + 1
+    parts for n attributes.
 
-    Attributes:
-        model: a denoiser whose condition is a tuple, with a method `null`.
+    Args:
+        model: a denoiser whose condition is a tuple, with a method `null`; of a checkpoint,
+            `checkpoint.model`.
         weights: w_i, one finite number per attribute; -1 leaves an attribute out.
+
+    Raises:
+        UsageError: if a weight is not a finite number, or the model is not a denoiser.
     """
 
-    model: Any
-    weights: Sequence[float]
-
-    def __post_init__(self) -> None:
-        """Refuse weights that are not finite numbers."""
-        for w in self.weights:
-            check_w(w)
+    def __init__(self, model: Denoiser | nn.Module, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.model: Any = check_denoiser(model)
+        self.weights = tuple(check_w(w) for w in weights)
 
     @property
     def prediction(self) -> Prediction:
@@ -158,7 +163,7 @@ class Composed:
         """The null condition of the model."""
         return null_condition(self.model, y)
 
-    def __call__(
+    def forward(
         self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Condition
     ) -> Float[Tensor, "B *D"]:
         """The composed output for the tuple `y`."""

@@ -1,4 +1,4 @@
-"""Conditions: what a sample is asked to be, as one tensor or a tuple of tensors.
+"""Conditions: one tensor, or a tuple of tensors, that the distribution of a sample depends on.
 
 The first dimension of every tensor is the batch. An integer label per sample is the simplest
 condition; two attributes are a tuple of two such tensors; a text is a tensor of embeddings
@@ -47,7 +47,7 @@ def each_part(function: Callable[..., Tensor], *conditions: Condition) -> Condit
 
 
 def drop(y: Condition, null: Condition, dropped: Sequence[Bool[Tensor, " B"]]) -> Condition:
-    """`y` with `null` in its place where `dropped` is true, which is one mask per tensor of `y`."""
+    """Replace `y` by `null` where a mask is true. `dropped` contains one mask per tensor of `y`."""
     replaced = tuple(
         torch.where(mask.reshape(-1, *[1] * (part.ndim - 1)), null_part, part)
         for part, null_part, mask in zip(parts_of(y), parts_of(null), dropped, strict=True)
@@ -113,11 +113,14 @@ def check_condition(name: str, y: object) -> Condition:
 
 
 def check_alike(name: str, condition: object, y: Condition) -> None:
-    """Refuse a condition that has not the structure, shapes, dtypes and device of `y`."""
+    """Refuse a condition whose structure, shapes, dtypes or device differ from those of `y`."""
     found = _described(condition)
     wanted = _described(y)
     if found != wanted:
-        raise UsageError(f"{name} is {found}, but y is {wanted}; make them alike")
+        raise UsageError(
+            f"{name} is {found}, but y is {wanted}; give it the structure, "
+            "shapes, dtypes and device of y"
+        )
 
 
 def _described(condition: object) -> str:

@@ -59,7 +59,10 @@ class Denoiser(Protocol):
         ...
 
     def __call__(self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Any) -> Tensor:
-        """The network's raw output, (B, *D), at `xt`, time `t` in 1..T and condition `y`."""
+        """The network's raw output, (B, *D), at `xt`, time `t` in 1..T and condition `y`.
+
+        Samplers pass integer times. `TrainConfig.continuous` trains on real-valued times too.
+        """
         ...
 
 
@@ -203,22 +206,25 @@ def sample_steps(
         solver: for a checkpoint without a table: the name of a solver, `"ddim"` by default.
         steps: for a checkpoint without a table: number of steps, 1..T; 50 by default, or T if T is
             smaller.
-        seed: 0..2^64-1. Sample i depends on (model, y[i], w[i], table, seed, sample_ids[i]) only,
-            up to the rounding of the network, which can differ in the last bit with the size of a
-            batch.
+        seed: 0..2^64-1. Sample i depends on the seed, on its own y, w, null, noise and sample id,
+            and on what all samples share, but on no other sample, up to the rounding of the
+            network, which can differ in the last bit with the size of a batch.
         sample_ids: B integers in 0..2^32-1; 0..B-1 by default.
         null: the condition of the null half, in the same form as `y`; that of the model by default.
-            Pass a label that the samples should *not* have (a negative label), and guidance moves
-            them away from it.
+            Pass a condition that the samples should *not* have (a negative label, or negative
+            prompt), and guidance moves them away from it.
         noise: (B, *shape) finite floats, the states from which the chains start; drawn from `seed`
             by default.
         clip: clamp the guess of x_0 to [-clip, clip]; infinity leaves it as it is. The default is 1
-            for a checkpoint of images, whose pixels lie in [-1, 1], and infinity otherwise.
+            for a checkpoint whose samples have three dimensions, which are images with pixels in
+            [-1, 1] for everything that `minicfg train` reads, and infinity otherwise. Pass infinity
+            for latents.
         rule: function that mixes the two outputs in place of `guide`; see `minicfg.guidance`.
         capture: whether to try to record, on a CUDA device.
 
     Raises:
-        UsageError: naming the argument, before the network runs.
+        UsageError: naming the argument. `sample` raises it when it is called, and `sample_steps`
+            when the first state is asked for.
     """
     job = check_arguments(
         model,
@@ -323,7 +329,7 @@ def start_of(job: Job, noise: Tensor | None) -> Float[Tensor, "B *D"]:
     if not isinstance(noise, Tensor) or tuple(noise.shape) != wanted:
         raise UsageError(f"noise is {described(noise)}; pass a tensor of floats of shape {wanted}")
     if not noise.is_floating_point() or not bool(noise.isfinite().all()):
-        raise UsageError(f"noise is {noise.dtype} with values that are no finite floats; pass some")
+        raise UsageError(f"noise is {noise.dtype}, or contains NaN or infinity; pass finite floats")
     return noise.to(job.sample_ids.device)
 
 
@@ -481,7 +487,7 @@ def table_for(
     steps: SupportsIndex | None,
     prediction: Prediction,
 ) -> Table:
-    """The table that a caller gave, or else one of the solver's name; both are refused."""
+    """Return the given table, or build one from `solver` and `steps`; giving both is an error."""
     if table is None:
         number = min(50, schedule.T) if steps is None else steps
         return named(solver or "ddim")(schedule, number, prediction=prediction)
@@ -496,11 +502,16 @@ def table_for(
 def labels_of_names(name: str, y: GivenCondition, classes: Sequence[str]) -> GivenCondition:
     """The labels of a list of class names; any other condition as it is."""
     if isinstance(y, Sequence) and len(y) > 0 and all(isinstance(item, str) for item in y):
+        if not classes:
+            raise UsageError(
+                f"{name} = {y!r} is text, but the model has no names of classes; pass a tensor, or "
+                "a tuple of tensors"
+            )
         unknown = [item for item in y if item not in classes]
         if unknown or isinstance(y, str):
             raise UsageError(
-                f"{name} = {y!r} contains no name of a class; pass a list of labels, or of the "
-                f"names {', '.join(classes[:20])}"
+                f"{name} = {y!r} contains {(unknown or [y])[0]!r}, which is not the name of a "
+                f"class; pass a list of labels, or of the names {', '.join(classes[:20])}"
             )
         return [classes.index(cast(str, item)) for item in y]
     return y
@@ -508,11 +519,13 @@ def labels_of_names(name: str, y: GivenCondition, classes: Sequence[str]) -> Giv
 
 def as_condition(name: str, y: GivenCondition, model: Denoiser) -> Condition:
     """A condition as tensors; if the model has `num_classes`, labels in its range."""
+    K = getattr(model, "num_classes", None)
     if isinstance(y, tuple) and any(isinstance(part, Tensor) for part in y):
         given = y
+    elif isinstance(y, np.ndarray) and not isinstance(K, int):
+        given = torch.as_tensor(y, device=device_of(model))
     else:
         given = as_integers(name, cast(Any, y), device_of(model))
-    K = getattr(model, "num_classes", None)
     if not isinstance(K, int):
         return check_condition(name, given)
     if not isinstance(given, Tensor):

@@ -16,6 +16,7 @@ columns on the solver:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -48,6 +49,7 @@ class Table:
         rows: float64 columns (p, q, a, b, c, d, e, m).
         prediction: the kind of output that p and q are made for; None if it was not given.
         schedule: the noise schedule from which the rows were made; None if it was not given.
+        w_range: the guidance weights for which the solver is defined, smallest and largest.
 
     Raises:
         UsageError: naming the attribute that is wrong.
@@ -58,6 +60,7 @@ class Table:
     rows: Float[Tensor, "n 8"]
     prediction: Prediction | None = None
     schedule: Schedule | None = None
+    w_range: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
         """Check the types, the times and the rows."""
@@ -245,7 +248,8 @@ def cfgpp(schedule: Schedule, steps: Steps | None = None, prediction: Prediction
     abar_s = schedule.alpha_bar[s]
     u, v = eps_coefficients(abar_t, prediction)
     noise_s = (1 - abar_s).sqrt()
-    return _table(schedule, t, s, prediction, a=abar_s.sqrt(), b=noise_s * u, d=noise_s * v)
+    table = _table(schedule, t, s, prediction, a=abar_s.sqrt(), b=noise_s * u, d=noise_s * v)
+    return replace(table, w_range=(-1.0, 0.0))
 
 
 def with_weight(
@@ -292,12 +296,13 @@ def check_schedule(table: Table, schedule: Schedule) -> None:
 
 
 def check_weight(table: Table, w: float | Tensor) -> None:
-    """Refuse a weight outside -1..0 for a table of CFG++, whose paper's scale 1 + w is in 0..1."""
+    """Refuse a weight outside the range of the table; that of CFG++ is -1..0."""
     weights = torch.as_tensor(w)
-    if table.uses_null and not bool(((weights >= -1) & (weights <= 0)).all()):
+    low, high = table.w_range
+    if not bool(((weights >= low) & (weights <= high)).all()):
         raise UsageError(
-            f"w = {weights.tolist()} is outside -1..0, the range of a table of cfgpp (a scale 1 + "
-            "w from 0 to 1); pass w in -1..0, or use another solver"
+            f"w = {weights.tolist()} is outside {low:g}..{high:g}, the range of this table's "
+            "solver; pass w in this range, or use another solver"
         )
 
 

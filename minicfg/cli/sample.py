@@ -173,7 +173,7 @@ def _save_pictures(out: Path, x: Tensor, y: Tensor, classes: Sequence[str]) -> N
         picture = Image.fromarray(plots.mosaic(image[None, None], gap=0)).convert(mode)
         content = io.BytesIO()
         picture.save(content, "PNG")
-        (out / f"{i:06d}-{safe}.png").write_bytes(content.getvalue())
+        write_atomic(out / f"{i:06d}-{safe}.png", content.getvalue())
 
 
 def _save_arrays(out: Path, x: Tensor, y: Tensor, classes: Sequence[str]) -> None:

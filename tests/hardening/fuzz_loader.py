@@ -81,7 +81,7 @@ def good(folder: Path, kind: str) -> Good:
         file = (save if kind == "model" else save_state)(path, replace(state, step=step, loss=0.5))
         wholes.append(file.read_bytes())
     other, whole = wholes
-    metadata, _, tensors = checkpoint._read(path, kind)
+    metadata, _, tensors = checkpoint._read(path, kind, None)
     begin = 8 + int.from_bytes(whole[:8], "little")
     return Good(
         path=path,

@@ -38,7 +38,6 @@ REFUSED = [
     (dict(rows=torch.zeros(3, 7)), r"rows has shape \(3, 7\); pass a table of shape \(n, 8\)"),
     (dict(k=3), r"k = 3 is outside 0\.\.2"),
     (dict(k=-1), r"k = -1 is outside 0\.\.2"),
-    (dict(k=0.5), r"k = 0.5 is not an integer; pass the index of a row"),
     (dict(w=torch.zeros(3)), r"w has shape \(3,\); pass \(2,\)"),
     (dict(w=math.nan), r"w = nan is not a finite"),
     (dict(w=math.inf), r"w = inf is not a finite"),
@@ -80,6 +79,12 @@ def test_refusals(change: dict, message: str, case: Callable) -> None:
     op.check_step(**args)
     with pytest.raises(ValueError, match=message):
         op.check_step(**args | change)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_row_index_that_is_no_integer_is_refused(case: Callable) -> None:
+    with pytest.raises(ValueError, match=r"k = 0.5 is not an integer; pass the index of a row"):
+        op.check_step(**case((2, 3)) | {"k": 0.5})
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -124,7 +124,7 @@ def test_the_model_supplies_the_null_of_a_tuple() -> None:
         (lambda y: y.float(), r"model.null\(y\) is torch.float32 \(3,\)"),
         (lambda y: (y,), r"model.null\(y\) is \(torch.int64 \(3,\) on cpu\), but"),
         (lambda y: 3, r"model.null\(y\) is a int, but y is torch.int64"),
-        (lambda y: None, r"model.null\(y\) is a NoneType, but y is .*; make them alike"),
+        (lambda y: None, r"model.null\(y\) is a NoneType, but y is .*; give it the structure"),
     ],
 )
 def test_a_null_that_is_not_like_y_is_refused(null: Any, complaint: str) -> None:

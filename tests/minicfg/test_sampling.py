@@ -557,13 +557,16 @@ def test_defaults_of_a_checkpoint() -> None:
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"y": ["d"]}, r"y = \['d'\] contains no name of a class; pass .* a, b, c"),
-        ({"y": "abc"}, "y = 'abc' contains no name of a class"),
+        (
+            {"y": ["d"]},
+            r"y = \['d'\] contains 'd', which is not the name of a class; pass .* a, b, c",
+        ),
+        ({"y": "abc"}, "y = 'abc' contains 'abc', which is not the name"),
         ({"y": [3.5]}, "pass a list of integers"),
         ({"y": [4]}, "y holds 4..4; labels are 0..2, and 3 is the null label"),
         ({"steps": 31}, "steps = 31 is outside 1..30"),
         ({"solver": "euler"}, "solver = 'euler' is unknown: use ddpm, ddim"),
-        ({"null": ["d"]}, "null = .* contains no name of a class"),
+        ({"null": ["d"]}, r"null = .* contains 'd', which is not"),
         ({"model": "runs/demo/model"}, "model is a str; pass a Checkpoint, or a network with"),
         ({"model": nn.Linear(2, 2)}, "Linear with prediction = None; set model.prediction"),
         ({"model": UNet(1, 3, width=8)}, "table is missing; pass a table from minicfg.solvers"),
