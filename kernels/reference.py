@@ -51,6 +51,15 @@ def guide(
     Raises:
         ValueError: the shapes do not fit together, or the number is not finite.
     """
+    for name, out in (("out_cond", out_cond), ("out_null", out_null)):
+        if not isinstance(out, Tensor) or not out.is_floating_point():
+            found = out.dtype if isinstance(out, Tensor) else f"a {type(out).__name__}"
+            raise ValueError(f"{name} is {found}; pass a torch tensor of floats")
+    if out_cond.dtype != out_null.dtype:
+        raise ValueError(
+            f"out_cond is {out_cond.dtype} and out_null {out_null.dtype}; pass two outputs of the "
+            "same dtype"
+        )
     if out_cond.shape != out_null.shape:
         raise ValueError(
             f"out_cond has shape {tuple(out_cond.shape)} and out_null {tuple(out_null.shape)}; "
