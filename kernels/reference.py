@@ -20,6 +20,7 @@ two halves of `out`) and 1 write (x_s); a second write where x0hat is wanted too
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
@@ -80,6 +81,8 @@ def per_sample(
 ) -> float | Float[Tensor, "*weights"]:
     """A weight, or one per sample, in the shape in which it multiplies `x`."""
     if not isinstance(w, Tensor):
+        if not isinstance(w, Real):
+            raise ValueError(f"w is a {type(w).__name__}; pass one number, or a tensor of them")
         return check_w(w)
     if w.shape not in ((), x.shape[:1]):
         raise ValueError(

@@ -569,6 +569,16 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
             lambda: guidance.guide(X.numpy(), X.numpy(), 1.0),
             "out_cond is a ndarray; pass a torch tensor of floats",
         ),
+        "guide with text for w": (
+            ValueError,
+            lambda: guidance.guide(X, X, "1"),
+            "w is a str; pass one number, or a tensor of them",
+        ),
+        "guide with NumPy for w": (
+            ValueError,
+            lambda: guidance.guide(X, X, np.ones(4)),
+            "w is a ndarray; pass one number",
+        ),
         "guide of labels": (
             ValueError,
             lambda: guidance.guide(Y, Y, 1.0),
