@@ -50,7 +50,8 @@ def guide(
         w: guidance weight: one finite number, or one per sample.
 
     Raises:
-        ValueError: the shapes do not fit together, or the number is not finite.
+        ValueError: an argument is of another type, the shapes or dtypes do not fit together, or
+            the number is not finite.
     """
     for name, out in (("out_cond", out_cond), ("out_null", out_null)):
         if not isinstance(out, Tensor) or not out.is_floating_point():
