@@ -20,6 +20,7 @@ two halves of `out`) and 1 write (x_s); a second write where x0hat is wanted too
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
@@ -49,8 +50,18 @@ def guide(
         w: guidance weight: one finite number, or one per sample.
 
     Raises:
-        ValueError: the shapes do not fit together, or the number is not finite.
+        ValueError: an argument is of another type, the shapes or dtypes do not fit together, or
+            the number is not finite.
     """
+    for name, out in (("out_cond", out_cond), ("out_null", out_null)):
+        if not isinstance(out, Tensor) or not out.is_floating_point():
+            found = out.dtype if isinstance(out, Tensor) else f"a {type(out).__name__}"
+            raise ValueError(f"{name} is {found}; pass a torch tensor of floats")
+    if out_cond.dtype != out_null.dtype:
+        raise ValueError(
+            f"out_cond is {out_cond.dtype} and out_null {out_null.dtype}; pass two outputs of the "
+            "same dtype"
+        )
     if out_cond.shape != out_null.shape:
         raise ValueError(
             f"out_cond has shape {tuple(out_cond.shape)} and out_null {tuple(out_null.shape)}; "
@@ -71,6 +82,8 @@ def per_sample(
 ) -> float | Float[Tensor, "*weights"]:
     """A weight, or one per sample, in the shape in which it multiplies `x`."""
     if not isinstance(w, Tensor):
+        if not isinstance(w, Real):
+            raise ValueError(f"w is a {type(w).__name__}; pass one number, or a tensor of them")
         return check_w(w)
     if w.shape not in ((), x.shape[:1]):
         raise ValueError(

@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from minicfg.conditions import Condition, batch_size, each_part, null_condition, parts_of
-from minicfg.errors import UsageError
+from minicfg.conditions import (
+    Condition,
+    batch_size,
+    check_condition,
+    each_part,
+    null_condition,
+    parts_of,
+)
+from minicfg.config import check_choice, check_integer
+from minicfg.errors import UsageError, check_number, check_type, short_repr
 from minicfg.guidance import check_w
-from minicfg.sampling import Denoiser, check_denoiser, joined
+from minicfg.sampling import Denoiser, as_condition, check_denoiser, joined
 from minicfg.schedule import Schedule
 from minicfg.solvers import Prediction
 
@@ -42,6 +50,9 @@ class DiffusersModel(nn.Module):
 
     def __init__(self, net: nn.Module, num_classes: int, prediction: Prediction = "eps") -> None:
         super().__init__()
+        check_type("net", net, nn.Module, "pass a network of diffusers")
+        check_integer("num_classes", num_classes, 1, 2**31)
+        check_choice("prediction", prediction, Prediction)
         config: Mapping[str, Any] = getattr(net, "config", {})
         for name, least in (
             ("num_class_embeds", num_classes + 1),
@@ -84,9 +95,9 @@ class Autoguided(nn.Module):
 
     def __init__(self, good: Denoiser | nn.Module, bad: Denoiser | nn.Module, y: Condition) -> None:
         super().__init__()
-        self.good: Any = check_denoiser(good)
-        self.bad: Any = check_denoiser(bad)
-        self.y = y
+        self.good: Any = check_denoiser(good, "good")
+        self.bad: Any = check_denoiser(bad, "bad")
+        self.y = as_condition("y", check_condition("y", y), self.good)
         for name in ("num_classes", "prediction"):
             of_good = getattr(good, name, None)
             of_bad = getattr(bad, name, None)
@@ -152,6 +163,9 @@ class Composed(nn.Module):
     def __init__(self, model: Denoiser | nn.Module, weights: Sequence[float]) -> None:
         super().__init__()
         self.model: Any = check_denoiser(model)
+        check_type("weights", weights, (tuple, list), "pass one number per attribute")
+        if not weights:
+            raise UsageError(f"weights = {weights}; pass one number per attribute")
         self.weights = tuple(check_w(w) for w in weights)
 
     @property
@@ -195,15 +209,20 @@ def schedule_from_diffusers(config: Mapping[str, Any]) -> Schedule:
     Raises:
         UsageError: naming the entry for which this course has no schedule.
     """
+    check_type("config", config, Mapping, "pass the scheduler's config, scheduler.config")
     kind = config.get("beta_schedule", "linear")
     T = config.get("num_train_timesteps", 1000)
     if isinstance(T, bool) or not isinstance(T, int) or T < 1:
         raise UsageError(f"num_train_timesteps = {T!r}; pass an integer from 1 on")
     if config.get("trained_betas") is not None:
-        beta = torch.as_tensor(config["trained_betas"], dtype=torch.float64, device="cpu").detach()
+        beta = _as_betas(config["trained_betas"])
     elif kind in ("linear", "scaled_linear"):
         low = config.get("beta_start", 1e-4)
         high = config.get("beta_end", 0.02)
+        for name, value in (("beta_start", low), ("beta_end", high)):
+            check_number(name, value, "pass a number in (0, 1)")
+            if not 0 < value < 1:
+                raise UsageError(f"{name} = {value}; pass a number in (0, 1)")
         power = 1 if kind == "linear" else 2
         beta = torch.linspace(low ** (1 / power), high ** (1 / power), T, dtype=torch.float64)
         beta = beta**power
@@ -216,3 +235,18 @@ def schedule_from_diffusers(config: Mapping[str, Any]) -> Schedule:
         )
     schedule = Schedule(torch.cat([beta.new_zeros(1), beta]), f"diffusers {kind}")
     return schedule.zero_terminal_snr() if config.get("rescale_betas_zero_snr") else schedule
+
+
+def _as_betas(betas: Any) -> Tensor:
+    """Given beta_1..beta_T as a float64 tensor on the CPU."""
+    try:
+        beta = torch.as_tensor(betas, dtype=torch.float64, device="cpu").detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(
+            f"trained_betas = {short_repr(betas)}; pass a list of numbers in (0, 1)"
+        ) from None
+    if beta.ndim != 1:
+        raise UsageError(
+            f"trained_betas has shape {tuple(beta.shape)}; pass a list of numbers in (0, 1)"
+        )
+    return beta

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from minicfg.errors import UsageError
+from minicfg.errors import UsageError, short_repr
 
 ScheduleName = Literal["cosine", "linear", "sigmoid", "log_snr"]
 Prediction = Literal["eps", "x0", "v"]
@@ -149,18 +149,19 @@ class TrainConfig(OptimiserSettings, NetworkSettings, DiffusionSettings, DataSet
             _check_bool(name, getattr(self, name))
         if not isinstance(self.data, str):
             raise UsageError(
-                f"data = {self.data!r} has type {type(self.data).__name__}: use text, such as "
-                "'digits'"
+                f"data = {short_repr(self.data)} has type {type(self.data).__name__}: use text, "
+                "such as 'digits'"
             )
         for name in ("multipliers", "attention"):
-            if not isinstance(getattr(self, name), tuple):
+            value = getattr(self, name)
+            if not isinstance(value, tuple):
                 raise UsageError(
-                    f"{name} = {getattr(self, name)!r} is not a tuple: use a tuple of integers"
+                    f"{name} = {short_repr(value)} is not a tuple: use a tuple of integers"
                 )
-        _check_integer("size", self.size, 1, 1024)
-        _check_integer("T", self.T, 1, 10_000)
-        _check_integer("steps", self.steps, 1, 2**32 - 1)
-        _check_integer("batch", self.batch, 1, 2**20)
+        check_integer("size", self.size, 1, 1024)
+        check_integer("T", self.T, 1, 10_000)
+        check_integer("steps", self.steps, 1, 2**32 - 1)
+        check_integer("batch", self.batch, 1, 2**20)
         _check_number("p_uncond", self.p_uncond, lambda v: 0 <= v <= 1, "in 0..1")
         _check_number("min_snr", self.min_snr, lambda v: v >= 0, "of 0 or more")
         _check_number("warmup", self.warmup, lambda v: 0 < v < 1, "in (0, 1)")
@@ -168,7 +169,7 @@ class TrainConfig(OptimiserSettings, NetworkSettings, DiffusionSettings, DataSet
         _check_number("weight_decay", self.weight_decay, lambda v: v >= 0, "of 0 or more")
         _check_number("grad_clip", self.grad_clip, lambda v: v > 0, "above 0")
         _check_number("ema", self.ema, lambda v: 0 <= v < 1, "in [0, 1)")
-        _check_integer("width", self.width, 8, 1024)
+        check_integer("width", self.width, 8, 1024)
         if self.width % 8:
             raise UsageError(
                 f"width = {self.width} is not divisible by 8, the size of a normalised group of "
@@ -180,12 +181,12 @@ class TrainConfig(OptimiserSettings, NetworkSettings, DiffusionSettings, DataSet
                 f"multipliers = {self.multipliers} describes {levels} levels: use 1..6 levels"
             )
         for multiplier in self.multipliers:
-            _check_integer("multipliers", multiplier, 1, 16)
-        _check_integer("blocks", self.blocks, 1, 16)
+            check_integer("multipliers", multiplier, 1, 16)
+        check_integer("blocks", self.blocks, 1, 16)
         for level in self.attention:
-            _check_integer("attention", level, 0, levels - 1)
+            check_integer("attention", level, 0, levels - 1)
         _check_number("dropout", self.dropout, lambda v: 0 <= v < 1, "in [0, 1)")
-        _check_integer("seed", self.seed, 0, 2**64 - 1)
+        check_integer("seed", self.seed, 0, 2**64 - 1)
         if self.zero_snr and (self.prediction == "eps" or self.T == 1):
             raise UsageError(
                 f"zero_snr with prediction = {self.prediction!r}, T = {self.T}: x_T is then pure "
@@ -202,18 +203,20 @@ class TrainConfig(OptimiserSettings, NetworkSettings, DiffusionSettings, DataSet
 def check_choice(name: str, value: object, choices: Any) -> None:
     """Raise a UsageError unless `value` is one of the strings of `choices`, a `Literal` type."""
     allowed = get_args(choices)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         listed = ", ".join(allowed[:-1]) + f" or {allowed[-1]}"
-        raise UsageError(f"{name} = {value!r} is unknown: use {listed}")
+        raise UsageError(f"{name} = {short_repr(value)} is unknown: use {listed}")
 
 
 def _check_bool(name: str, value: object) -> None:
     """Raise a UsageError unless `value` is True or False."""
     if not isinstance(value, bool):
-        raise UsageError(f"{name} = {value!r} has type {type(value).__name__}: use True or False")
+        raise UsageError(
+            f"{name} = {short_repr(value)} has type {type(value).__name__}: use True or False"
+        )
 
 
-def _check_integer(name: str, value: object, low: int, high: int) -> None:
+def check_integer(name: str, value: object, low: int, high: int) -> None:
     """Raise a UsageError unless `value` is an integer with low <= value <= high."""
     if isinstance(value, bool) or not isinstance(value, int):
         wrong = f"has type {type(value).__name__}"
@@ -221,7 +224,7 @@ def _check_integer(name: str, value: object, low: int, high: int) -> None:
         wrong = "is out of range"
     else:
         return
-    raise UsageError(f"{name} = {value!r} {wrong}: use an integer in {low}..{high}")
+    raise UsageError(f"{name} = {short_repr(value)} {wrong}: use an integer in {low}..{high}")
 
 
 def _check_number(name: str, value: object, holds: Callable[[float], bool], allowed: str) -> None:
@@ -234,4 +237,4 @@ def _check_number(name: str, value: object, holds: Callable[[float], bool], allo
         wrong = "is out of range"
     else:
         return
-    raise UsageError(f"{name} = {value!r} {wrong}: use a number {allowed}")
+    raise UsageError(f"{name} = {short_repr(value)} {wrong}: use a number {allowed}")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kernels import philox
 from minicfg.conditions import Condition, batch_size, check_condition, each_part, parts_of
-from minicfg.errors import DataError, UsageError
+from minicfg.errors import DataError, UsageError, check_number, check_type, short_repr
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -40,6 +40,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check what would otherwise train wrongly without an error."""
+        self._check_names()
         self._check_samples()
         labels = isinstance(self.y, Tensor) and self.y.dtype == torch.int64 and self.y.ndim == 1
         if self.classes or labels:
@@ -55,6 +56,16 @@ class Dataset:
                 f"{len(self.x)}: pass one row per sample"
             )
 
+    def _check_names(self) -> None:
+        if not isinstance(self.name, str):
+            raise DataError(f"name = {short_repr(self.name)} is not text: pass a str")
+        names = self.classes
+        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            raise DataError(
+                f"{self.name}: classes = {short_repr(names)} is not a tuple of names: pass one "
+                "name per class, for example classes=('cat', 'dog')"
+            )
+
     def _check_samples(self) -> None:
         x = self.x
         if not isinstance(x, Tensor):
@@ -67,6 +78,11 @@ class Dataset:
                 "(N, ...) for samples that are not images, with no size 0"
             )
         are_images = x.ndim == 4
+        if are_images and min(x.shape[1:3]) > 4 >= x.shape[3]:
+            raise DataError(
+                f"{self.name}: x has shape {tuple(x.shape)}, with the channels last: transpose it "
+                "to (N, C, H, W), x.permute(0, 3, 1, 2)"
+            )
         # A comparison with NaN is false, so a NaN is refused too.
         if are_images and not bool(((x >= -1) & (x <= 1)).all()):
             raise DataError(
@@ -155,6 +171,8 @@ def split(data: Dataset, held_out: float = 0.2, seed: SupportsIndex = 0) -> tupl
         held_out: fraction of each class to hold out, in (0, 1), rounded to a number of images.
         seed: 0..2^64-1.
     """
+    check_type("data", data, Dataset, "pass a minicfg.Dataset")
+    check_number("held_out", held_out, "pass a fraction in (0, 1)")
     if not 0 < held_out < 1:
         raise UsageError(f"held_out = {held_out} is out of range: use a fraction in (0, 1)")
     order = permutation(seed, 0, len(data))

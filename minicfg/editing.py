@@ -15,15 +15,22 @@ import torch
 from torch import Tensor
 
 from kernels import philox
-from minicfg.conditions import Condition, batch_size
-from minicfg.errors import UsageError
-from minicfg.sampling import Denoiser, Rule, chain, check_arguments, last_state
+from minicfg.conditions import batch_size
+from minicfg.errors import UsageError, check_number, check_type, short_repr
+from minicfg.sampling import (
+    Denoiser,
+    GivenCondition,
+    Rule,
+    chain,
+    check_arguments,
+    last_state,
+)
+from minicfg.schedule import Schedule
 from minicfg.solvers import Table, check_schedule
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
-    from minicfg.schedule import Schedule
 
 # The data lie in -1..1. A sample of an unclipped chain may lie outside, but not by such a factor;
 # bytes in floating point reach 255.
@@ -34,8 +41,15 @@ def noised(
     x0: Float[Tensor, "B *D"], t: int, schedule: Schedule, eps: Float[Tensor, "B *D"]
 ) -> Float[Tensor, "B *D"]:
     """`x0` with the noise of time `t`, 0..T."""
+    check_type("schedule", schedule, Schedule, "pass a minicfg.Schedule")
+    _check_floats("x0", x0)
+    _check_floats("eps", eps)
+    if eps.shape != x0.shape:
+        raise UsageError(f"eps has shape {tuple(eps.shape)}; pass that of x0, {tuple(x0.shape)}")
+    if isinstance(t, bool) or not isinstance(t, int):
+        raise UsageError(f"t = {short_repr(t)} is not an integer; pass one in 0..{schedule.T}")
     if not 0 <= t <= schedule.T:
-        raise UsageError(f"t = {t} is outside 0..{schedule.T}")
+        raise UsageError(f"t = {t} is outside 0..{schedule.T}; pass a time inside")
     abar = schedule.alpha_bar[t]
     return float(abar.sqrt()) * x0 + float((1 - abar).sqrt()) * eps
 
@@ -43,7 +57,7 @@ def noised(
 def image_to_image(
     model: Denoiser,
     x0: Float[Tensor, "B *D"],
-    y: Condition,
+    y: GivenCondition,
     table: Table,
     schedule: Schedule,
     *,
@@ -51,7 +65,7 @@ def image_to_image(
     w: float | Float[Tensor, " B"] = 0.0,
     seed: int = 0,
     sample_ids: Int[Tensor, " B"] | None = None,
-    null: Condition | None = None,
+    null: GivenCondition | None = None,
     clip: float = math.inf,
     rule: Rule | None = None,
 ) -> Float[Tensor, "B *D"]:
@@ -80,10 +94,24 @@ def image_to_image(
     Raises:
         UsageError: naming the argument.
     """
+    check_number("strength", strength, "pass a number in 0..1")
     if not 0 <= strength <= 1:
-        raise UsageError(f"strength = {strength} is outside 0..1")
-    _check_pictures("x0", x0, y)
+        raise UsageError(f"strength = {strength} is outside 0..1; pass a number inside")
+    _check_floats("x0", x0)
     check_schedule(table, schedule)
+    job = check_arguments(
+        model,
+        y,
+        table,
+        x0.shape[1:],
+        w=w,
+        seed=seed,
+        sample_ids=sample_ids,
+        clip=clip,
+        rule=rule,
+        null=null,
+    )
+    _check_pictures("x0", x0, batch_size(job.y))
     rows = round(strength * len(table))
     if rows == 0:
         return x0.clone()
@@ -93,18 +121,7 @@ def image_to_image(
             "back to a step that does not exist; use strength = 1, or a table of ddim or ddpm"
         )
     part = replace(table, t=table.t[-rows:], s=table.s[-rows:], rows=table.rows[-rows:])
-    job = check_arguments(
-        model,
-        y,
-        part,
-        x0.shape[1:],
-        w=w,
-        seed=seed,
-        sample_ids=sample_ids,
-        clip=clip,
-        rule=rule,
-        null=null,
-    )
+    job = replace(job, table=part)
     eps = philox.normal(job.seed, job.sample_ids, 0, job.shape)
     return last_state(chain(job, noised(x0, int(part.t[0]), schedule, eps)))
 
@@ -113,14 +130,14 @@ def inpaint(
     model: Denoiser,
     x0: Float[Tensor, "B *D"],
     known: Bool[Tensor, "B *D"],
-    y: Condition,
+    y: GivenCondition,
     table: Table,
     schedule: Schedule,
     *,
     w: float | Float[Tensor, " B"] = 0.0,
     seed: int = 0,
     sample_ids: Int[Tensor, " B"] | None = None,
-    null: Condition | None = None,
+    null: GivenCondition | None = None,
     clip: float = math.inf,
     rule: Rule | None = None,
 ) -> Float[Tensor, "B *D"]:
@@ -130,7 +147,8 @@ def inpaint(
     exact conditional distribution. Known pixels are returned unchanged. The arguments are those of
     `image_to_image`; `known` is a bool tensor of the shape of `x0`.
     """
-    _check_pictures("x0", x0, y)
+    _check_floats("x0", x0)
+    check_type("known", known, Tensor, "pass a bool tensor of the shape of x0")
     if known.shape != x0.shape or known.dtype != torch.bool:
         raise UsageError(
             f"known is {known.dtype} {tuple(known.shape)}; pass a bool tensor of shape "
@@ -149,6 +167,7 @@ def inpaint(
         rule=rule,
         null=null,
     )
+    _check_pictures("x0", x0, batch_size(job.y))
     eps = philox.normal(job.seed, job.sample_ids, 0, job.shape)
     x = eps
     states = chain(job, eps)
@@ -157,12 +176,18 @@ def inpaint(
     return x
 
 
-def _check_pictures(name: str, x: Tensor, y: Condition) -> None:
-    """Refuse images that would be broadcast, and those on another scale."""
-    if len(x) != batch_size(y) or not x.is_floating_point() or not bool(x.isfinite().all()):
+def _check_floats(name: str, x: Tensor) -> None:
+    """Refuse what is not a tensor of floats; integers would be on another scale."""
+    check_type(name, x, Tensor, "pass a tensor of floats, (B, C, H, W) of images")
+    if not x.is_floating_point() or x.ndim == 0:
+        raise UsageError(f"{name} is {x.dtype} {tuple(x.shape)}; pass finite floats, one per label")
+
+
+def _check_pictures(name: str, x: Tensor, B: int) -> None:
+    """Refuse images that would be broadcast, are not finite, or lie on another scale."""
+    if len(x) != B or not bool(x.isfinite().all()):
         raise UsageError(
-            f"{name} is {x.dtype} {tuple(x.shape)}; pass {batch_size(y)} images of finite floats, "
-            "one per label"
+            f"{name} is {x.dtype} {tuple(x.shape)}; pass {B} images of finite floats, one per label"
         )
     largest = float(x.abs().max()) if x.numel() else 0.0
     if largest > LARGEST:

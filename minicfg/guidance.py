@@ -37,7 +37,7 @@ from minicfg.config import (
     DYNAMIC_THRESHOLD_P,
     RESCALE_PHI,
 )
-from minicfg.errors import UsageError
+from minicfg.errors import UsageError, check_number, check_type, short_repr
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -77,7 +77,9 @@ def rescale(
         q: not used.
         phi: 0..1; at 0 this is `guide`, at 1 the standard deviation is that of `out_cond`.
     """
+    check_number("phi", phi, "pass a number in 0..1")
     _check_range("phi", phi, 0 <= phi <= 1, "a number in 0..1")
+    _check_samples(out_cond, out_null=out_null)
     g = guide(out_cond, out_null, w)
     elements = tuple(range(1, g.ndim))
     std_cond = out_cond.std(elements, correction=0, keepdim=True)
@@ -112,9 +114,11 @@ def dynamic_threshold(
         P: 0..1, the quantile of the guess's absolute values at which it is clamped.
         bound: above 0. A guess within it stays as it is, so infinity gives `guide`.
     """
+    check_number("P", P, "pass a number in 0..1")
+    check_number("bound", bound, "pass a number above 0")
     _check_range("P", P, 0 <= P <= 1, "a number in 0..1")
     _check_range("bound", bound, bound > 0, "a number above 0")
-    _same_shape(out_cond, out_null=out_null, xt=xt)
+    _check_samples(out_cond, out_null=out_null, xt=xt)
     g = guide(out_cond, out_null, w)
     guess = p * xt + q * g
     u = guess.abs().flatten(1).quantile(P, dim=1).clamp(min=bound)
@@ -150,9 +154,11 @@ def apg(
         eta: 0..1, the fraction of the parallel component to keep.
         r: above 0, the greatest length of the difference.
     """
+    check_number("eta", eta, "pass a number in 0..1")
+    check_number("r", r, "pass a number above 0")
     _check_range("eta", eta, 0 <= eta <= 1, "a number in 0..1")
     _check_range("r", r, r > 0, "a number above 0")
-    _same_shape(out_cond, out_null=out_null, xt=xt)
+    _check_samples(out_cond, out_null=out_null, xt=xt)
     guess = p * xt + q * out_cond
     difference = q * (out_cond - out_null)
     elements = tuple(range(1, guess.ndim))
@@ -171,6 +177,9 @@ def check_w(w: float) -> float:
     Raises:
         UsageError: it is not.
     """
+    check_number("w", w, "pass a finite number")
+    if math.inf > abs(w) > torch.finfo(torch.float32).max:
+        raise UsageError(f"w = {short_repr(w)} is beyond float32; pass a smaller weight")
     try:
         return float(reference.check_w(w))
     except ValueError as error:
@@ -184,6 +193,7 @@ def scale_from_w(w: float) -> float:
 
 def w_from_scale(scale: float) -> float:
     """`scale - 1`, the paper's weight from that of the other convention."""
+    check_number("scale", scale, "pass a finite number")
     _check_range("scale", scale, abs(scale) < math.inf, "a finite number")
     return scale - 1
 
@@ -194,8 +204,15 @@ def _check_range(name: str, value: float, inside: bool, allowed: str) -> None:
         raise UsageError(f"{name} = {value}; pass {allowed}")
 
 
-def _same_shape(out_cond: Tensor, **others: Tensor) -> None:
+def _check_samples(out_cond: Tensor, **others: Tensor) -> None:
+    """Refuse what is not a batch of samples, and tensors that would be broadcast."""
+    check_type("out_cond", out_cond, Tensor, "pass a tensor, torch.as_tensor(out_cond)")
+    if out_cond.ndim < 2:
+        raise UsageError(
+            f"out_cond has shape {tuple(out_cond.shape)}; pass a batch of samples, (B, ...)"
+        )
     for name, other in others.items():
+        check_type(name, other, Tensor, f"pass a tensor, torch.as_tensor({name})")
         if other.shape != out_cond.shape:
             raise UsageError(
                 f"{name} has shape {tuple(other.shape)} and out_cond {tuple(out_cond.shape)}; "

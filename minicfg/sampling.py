@@ -10,6 +10,7 @@ course; `kernels.reference` computes them, and on a GPU one kernel does):
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from minicfg.conditions import (
     parts_of,
 )
 from minicfg.config import Prediction, SolverName
-from minicfg.errors import UsageError
+from minicfg.errors import UsageError, check_number, check_type, short_repr
 from minicfg.guidance import check_w, guide
 from minicfg.schedule import Schedule
 from minicfg.solvers import Table, check_schedule, check_weight, described, named
@@ -287,7 +288,8 @@ def chain(
         xt = x if job.null is None else torch.cat([x, x])
         t = times.index_select(0, k).repeat(len(xt))
         out = job.model(xt, t, y)
-        check_output(out, xt)
+        check_output("model(xt, t, y)", out, xt)
+        check_dtype("model(xt, t, y)", out, xt)
         if job.rule is not None:
             out = mix_by_rule(job.rule, out, job.w, x, rows.index_select(0, k)[0])
         xs, x0hat = guided_step(
@@ -370,6 +372,8 @@ def mix_by_rule(
     p, q, _, _, _, _, _, m = row.to(x.dtype)
     out_cond, out_null = out.chunk(2)
     g = rule(out_cond, out_null, (m * w).expand(len(x)), x, p, q)
+    check_output("rule(out_cond, out_null, w, xt, p, q)", g, x)
+    check_dtype("rule(out_cond, out_null, w, xt, p, q)", g, x)
     return torch.cat([g, out_null])
 
 
@@ -411,6 +415,8 @@ def check_arguments(
             )
         default_clip = math.inf
     clip = default_clip if clip is None else clip
+    check_type("table", table, Table, "pass a table from minicfg.solvers")
+    shape = as_shape(shape)
     y = as_condition("y", y, denoiser)
     w = as_weight(w, batch_size(y), parts_of(y)[0].device)
     rule = check_rule(rule)
@@ -420,7 +426,8 @@ def check_arguments(
     if null is not None:
         null_part = as_condition("null", null, denoiser)
         check_alike("null", null_part, y)
-    if needs_null and null_part is None:
+    # A null of another structure shows that `y` is not what the model takes, at w = 0 too.
+    if null_part is None and (needs_null or callable(getattr(denoiser, "null", None))):
         null_part = null_condition(denoiser, y)
     try:
         seed = philox.check_seed(seed)
@@ -431,21 +438,18 @@ def check_arguments(
             f"table is for prediction = {table.prediction!r}, and the model's is "
             f"{denoiser.prediction!r}; build the table with prediction = {denoiser.prediction!r}"
         )
+    check_number("clip", clip, "pass a positive number, or infinity for no clipping")
     if not clip > 0:
         raise UsageError(f"clip = {clip}; pass a positive number, or infinity for no clipping")
     schedule = getattr(model, "schedule", None)
     if isinstance(schedule, Schedule):
         check_schedule(table, schedule)
-    if not all(type(size) is int and size > 0 for size in shape):
-        raise UsageError(
-            f"shape = {tuple(shape)}; pass the sizes of one sample, integers from 1 on"
-        )
     return Job(
         model=denoiser,
         y=y,
         null=null_part if needs_null else None,
         table=table,
-        shape=tuple(shape),
+        shape=shape,
         w=w,
         seed=seed,
         sample_ids=as_sample_ids(sample_ids, y),
@@ -454,30 +458,74 @@ def check_arguments(
     )
 
 
-def check_denoiser(model: object) -> Denoiser:
+def check_denoiser(model: object, name: str = "model") -> Denoiser:
     """Refuse what is not a function of (xt, t, y) with a `prediction`."""
+    if isinstance(model, type):
+        raise UsageError(
+            f"{name} is the class {model.__name__}; pass a network of this class, "
+            f"{model.__name__}(...)"
+        )
     if not callable(model):
         raise UsageError(
-            f"model is a {type(model).__name__}; pass a Checkpoint, or a network with out = "
+            f"{name} is a {type(model).__name__}; pass a Checkpoint, or a network with out = "
             "model(xt, t, y)"
         )
-    if getattr(model, "prediction", None) not in get_args(Prediction):
+    prediction = getattr(model, "prediction", None)
+    if prediction not in get_args(Prediction):
         raise UsageError(
-            f"model is a {type(model).__name__} with prediction = "
-            f"{getattr(model, 'prediction', None)!r}; set model.prediction to what it predicts, "
-            "'eps', 'x0' or 'v'"
+            f"{name} is a {type(model).__name__} with prediction = {prediction!r}; set "
+            f"{name}.prediction to what it predicts, 'eps', 'x0' or 'v'"
+        )
+    if not takes(model.forward if isinstance(model, nn.Module) else model, 3):
+        raise UsageError(
+            f"{name} is a {type(model).__name__} that does not take three arguments; write it as "
+            "out = model(xt, t, y)"
         )
     return cast(Denoiser, model)
 
 
-def check_output(out: object, xt: Tensor) -> None:
-    """Refuse an output of a network that has not the shape of `xt`, and would be broadcast."""
+def takes(function: Callable[..., object], n: int) -> bool:
+    """Whether a function can be called with `n` positional arguments; True if that is unknown."""
+    try:
+        inspect.signature(function).bind(*range(n))
+    except TypeError:
+        return False
+    except ValueError:  # a function in C, such as torch.lerp, has no signature
+        return True
+    return True
+
+
+def check_output(call: str, out: object, xt: Tensor) -> None:
+    """Refuse an output that has not the shape of `xt`, and would be broadcast.
+
+    Args:
+        call: the function call that returned it, for the message.
+        out: the output.
+        xt: the noised samples.
+    """
     if not isinstance(out, Tensor) or out.shape != xt.shape:
         found = described(out) if isinstance(out, Tensor) else f"a {type(out).__name__}"
         raise UsageError(
-            f"model(xt, t, y) returns {found}; return a tensor of the shape of xt, "
-            f"{tuple(xt.shape)}"
+            f"{call} returns {found}; return a tensor of the shape of xt, {tuple(xt.shape)}"
         )
+
+
+def check_dtype(call: str, out: Tensor, xt: Tensor) -> None:
+    """Refuse an output of another dtype than `xt`; the arguments are those of `check_output`."""
+    if out.dtype != xt.dtype:
+        raise UsageError(f"{call} returns {out.dtype}; return the dtype of xt, {xt.dtype}")
+
+
+def as_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The sizes of one sample as a tuple of integers from 1 on."""
+    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
+    is_valid = isinstance(shape, Sequence) and all(type(n) is int and n > 0 for n in sizes)
+    if not is_valid:
+        raise UsageError(
+            f"shape = {short_repr(shape)}; pass the sizes of one sample, a tuple of integers from "
+            "1 on"
+        )
+    return sizes
 
 
 def table_for(
@@ -490,7 +538,7 @@ def table_for(
     """Return the given table, or build one from `solver` and `steps`; giving both is an error."""
     if table is None:
         number = min(50, schedule.T) if steps is None else steps
-        return named(solver or "ddim")(schedule, number, prediction=prediction)
+        return named("ddim" if solver is None else solver)(schedule, number, prediction=prediction)
     if solver is not None or steps is not None:
         raise UsageError(
             f"solver = {solver!r}, steps = {steps!r} and a table; pass either the table, or solver "
@@ -574,6 +622,11 @@ def check_rule(rule: Rule | Guide | None) -> Rule | None:
             f"rule = {rule!r} is not a function; pass one, for example "
             "rule=minicfg.guidance.rescale"
         )
+    if not takes(rule, 6):
+        raise UsageError(
+            f"rule = {short_repr(rule)} does not take six arguments; write it as g = "
+            "rule(out_cond, out_null, w, xt, p, q)"
+        )
     return cast(Rule, rule)
 
 
@@ -605,13 +658,16 @@ def as_weight(
     values = w.tolist() if isinstance(w, np.ndarray) else w
     if isinstance(values, Sequence):
         if not all(isinstance(v, Real) and not isinstance(v, bool) for v in values):
-            raise UsageError(f"w is {described(w)}; pass a list of numbers, one per label")
+            raise UsageError(f"w is {described(w)}; pass a list of numbers, one per label, or one")
         values = torch.tensor([float(v) for v in values], dtype=torch.float64)
     if not isinstance(values, Tensor):
         return check_w(values)
-    if values.shape != (B,) or not bool(torch.isfinite(values).all()):
+    if values.is_complex() or values.dtype == torch.bool:
+        raise UsageError(f"w is {described(values)}; pass one real number, or one per label")
+    weights = values.to(device, torch.float32)  # a number beyond float32 becomes infinite
+    if values.shape != (B,) or not bool(torch.isfinite(weights).all()):
         raise UsageError(
-            f"w has shape {tuple(values.shape)}; pass one finite number, or {B} of them, "
-            "one per label"
+            f"w has shape {tuple(values.shape)}; pass one finite number, or {B} of them, one per "
+            "label, that fit into float32"
         )
-    return values.to(device, torch.float32)
+    return weights

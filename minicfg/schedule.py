@@ -15,13 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minicfg.config import ScheduleName, check_choice
-from minicfg.errors import UsageError
+from minicfg.config import ScheduleName, TrainConfig, check_choice
+from minicfg.errors import UsageError, check_number, check_type
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-    from minicfg.config import TrainConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +39,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         """Check the type and the values of `beta`."""
+        _check_vector("beta", self.beta)
         if self.beta.dtype != torch.float64:
             raise UsageError(
                 f"beta is {self.beta.dtype}, in which 1 - alpha_bar loses digits: pass float64, "
@@ -112,6 +111,7 @@ class Schedule:
     @classmethod
     def of(cls, config: TrainConfig) -> Schedule:
         """The schedule that a model with this configuration is trained on."""
+        check_type("config", config, TrainConfig, "pass a minicfg.TrainConfig")
         schedule = cls.named(config.schedule, config.T)
         return schedule.zero_terminal_snr() if config.zero_snr else schedule
 
@@ -123,6 +123,7 @@ class Schedule:
             log_snr: increasing values in -36..36; the first belongs to t = T. Beyond 36, alpha_bar
                 or 1 - alpha_bar is smaller than the spacing of float64 at 1.
         """
+        _check_vector("log_snr", log_snr)
         if not len(log_snr) or not bool((log_snr.diff() > 0).all()):
             raise UsageError(
                 f"log_snr = {log_snr.tolist()} does not increase: pass one or more values from the "
@@ -201,6 +202,8 @@ def log_snr_grid(
         raise UsageError(
             f"steps = {steps!r} is not a number of steps: use an integer of at least 1"
         )
+    check_number("log_snr_min", log_snr_min, "pass a number in -36..36")
+    check_number("log_snr_max", log_snr_max, "pass a number in -36..36")
     if not -36 <= log_snr_min < log_snr_max <= 36:
         raise UsageError(
             f"log_snr_min = {log_snr_min}, log_snr_max = {log_snr_max}: use two values in -36..36, "
@@ -220,6 +223,16 @@ def log_snr_angle(u: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
     """
     b = math.atan(math.exp(-10))
     return (math.pi / 2 - 2 * b) * u.double() + b
+
+
+def _check_vector(name: str, values: object) -> None:
+    """Refuse what is not a tensor with one dimension."""
+    check_type(name, values, Tensor, "pass a tensor, torch.as_tensor(values)")
+    assert isinstance(values, Tensor)
+    if values.ndim != 1:
+        raise UsageError(
+            f"{name} has shape {tuple(values.shape)}; pass a tensor with one dimension, the time"
+        )
 
 
 def _check_steps(T: int) -> int:

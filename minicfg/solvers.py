@@ -17,7 +17,7 @@ columns on the solver:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, SupportsIndex
@@ -28,7 +28,7 @@ from torch import Tensor
 
 from kernels.philox import as_integer
 from minicfg.config import DDIM_ETA, DDPM_V, Prediction, SolverName, check_choice
-from minicfg.errors import UsageError
+from minicfg.errors import UsageError, check_number, check_type, short_repr
 from minicfg.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Table:
         _check_rows(self.rows)
         _check_times("t", self.t, len(self.rows))
         _check_times("s", self.s, len(self.rows))
+        if self.prediction is not None:
+            check_choice("prediction", self.prediction, Prediction)
         if bool((self.t.diff() >= 0).any()) or int(self.t[-1]) < 1:
             raise UsageError(
                 f"t = {self.t.tolist()} does not decrease in 1..T; pass each time once, from the "
@@ -77,11 +79,18 @@ class Table:
                 f"s = {self.s.tolist()} is not below t = {self.t.tolist()}; pass for each row the "
                 "less noisy time that it reaches"
             )
+        if not torch.equal(self.s[:-1], self.t[1:]):
+            raise UsageError(
+                f"s = {self.s.tolist()} does not lead to t = {self.t.tolist()}; pass for each row "
+                "the time at which the next one begins, and 0 for the last row"
+            )
         if int(self.s[-1]) != 0:
             raise UsageError(
                 f"s = {self.s.tolist()} does not end at 0, which is the data; add the rows that "
                 "lead there"
             )
+        if self.schedule is not None:
+            check_schedule(self, self.schedule)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -128,7 +137,7 @@ def described(value: object) -> str:
     """The type and shape of a tensor or an array, or the value itself, in one line."""
     if isinstance(value, (Tensor, np.ndarray)):
         return f"{value.dtype} {tuple(value.shape)}"
-    return repr(value)
+    return short_repr(value)
 
 
 def ddpm(
@@ -157,8 +166,9 @@ def ddpm(
     >>> table = ddpm(Schedule.from_log_snr(log_snr_grid(256)), v=0.3)
     """
     check_choice("prediction", prediction, Prediction)
+    check_number("v", v, "pass a number in 0..1")
     if not 0 <= v <= 1:
-        raise UsageError(f"v = {v} is outside 0..1")
+        raise UsageError(f"v = {v} is outside 0..1; pass a number inside")
     t, s = times(schedule, steps)
     abar_t = schedule.alpha_bar[t]
     abar_s = schedule.alpha_bar[s]
@@ -190,8 +200,9 @@ def ddim(
             is that of `ddpm`; at 0 a sample is a function of the noise from which it starts.
     """
     check_choice("prediction", prediction, Prediction)
+    check_number("eta", eta, "pass a number in 0..1")
     if not 0 <= eta <= 1:
-        raise UsageError(f"eta = {eta} is outside 0..1")
+        raise UsageError(f"eta = {eta} is outside 0..1; pass a number inside")
     t, s = times(schedule, steps)
     abar_t = schedule.alpha_bar[t]
     abar_s = schedule.alpha_bar[s]
@@ -267,8 +278,17 @@ def with_weight(
             changes nothing.
     """
     check_schedule(table, schedule)
+    if not callable(weight):
+        raise UsageError(
+            f"weight = {short_repr(weight)} is not a function; pass a function of the log SNRs"
+        )
     m = weight(schedule.log_snr[table.t])
-    if m.shape != table.t.shape or not bool(m.isfinite().all()):
+    if not isinstance(m, Tensor) or m.shape != table.t.shape or m.is_complex():
+        raise UsageError(
+            f"weight returned {described(m)}; return {len(table)} finite numbers, one per row, in "
+            "a tensor"
+        )
+    if not bool(m.isfinite().all()):
         raise UsageError(
             f"weight returned {m.tolist()}; return {len(table)} finite numbers, one per row"
         )
@@ -282,6 +302,8 @@ def check_schedule(table: Table, schedule: Schedule) -> None:
 
     A table without a schedule is refused only where it begins after the schedule's T.
     """
+    check_type("table", table, Table, "pass a table from minicfg.solvers")
+    check_type("schedule", schedule, Schedule, "pass a minicfg.Schedule")
     if int(table.t[0]) > schedule.T:
         raise UsageError(
             f"schedule has T = {schedule.T} and the table begins at t = {int(table.t[0])}; pass "
@@ -313,6 +335,8 @@ def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> 
     course. The interval from -infinity to infinity changes nothing. `schedule` is the one from
     which the table was made.
     """
+    for name, value in (("low", low), ("high", high)):
+        check_number(name, value, "pass a log SNR, which may be infinite")
     if not low <= high:
         raise UsageError(f"low = {low}, high = {high}; pass log SNRs with low <= high")
     return with_weight(
@@ -328,6 +352,12 @@ def named(name: str) -> Callable[..., Table]:
 
 def times(schedule: Schedule, steps: Steps | None) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
     """The times `t` at which a solver evaluates the network, from T down, and the ends `s`."""
+    check_type(
+        "schedule",
+        schedule,
+        Schedule,
+        "pass a minicfg.Schedule, such as Schedule.cosine(1000) or checkpoint.schedule",
+    )
     T = schedule.T
     if isinstance(steps, (Tensor, np.ndarray, np.generic)):
         steps = steps.tolist()
@@ -347,12 +377,15 @@ def times(schedule: Schedule, steps: Steps | None) -> tuple[Int[Tensor, " n"], I
 
 def whole_times(steps: object, T: int) -> list[int]:
     """The given times as Python integers, which must decrease within 1..T."""
-    given = list(steps) if isinstance(steps, Iterable) else [steps]
+    given = list(steps) if isinstance(steps, Sequence) else [steps]
     visited = [t for t in map(as_integer, given) if t is not None]
     whole = len(visited) == len(given) > 0
     ordered = whole and all(later < earlier for earlier, later in pairwise(visited))
     if not ordered or visited[0] > T or visited[-1] < 1:
-        raise UsageError(f"steps = {given}; pass decreasing integer times in 1..{T}")
+        raise UsageError(
+            f"steps = {short_repr(steps)}; pass decreasing integer times in 1..{T}, or how many "
+            "of them to use"
+        )
     return visited
 
 

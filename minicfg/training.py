@@ -38,7 +38,7 @@ from minicfg.conditions import Condition, drop, each_part, null_condition, parts
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, permutation
 from minicfg.distributed import SINGLE_PROCESS, Ranks
-from minicfg.errors import MachineError, UsageError
+from minicfg.errors import MachineError, UsageError, check_type, short_repr
 from minicfg.sampling import check_denoiser, check_output
 from minicfg.schedule import Schedule, log_snr_angle
 from minicfg.unet import UNet, check_image_shape
@@ -154,7 +154,8 @@ def _training_steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[
         y = dropped_condition(config, model, y, dropped, step, ids)
         with _forward_context(config, step, ranks, device):
             out = net(xt, t, y)
-        check_output(out, xt)
+        check_output("model(xt, t, y)", out, xt)
+        _check_gradient(out)
         error = (target - out.to(target.dtype)).square().flatten(1).mean(1)
         loss = (loss_weight(config, log_snr) * error).sum() / config.batch
         state.optimizer.zero_grad()
@@ -192,9 +193,10 @@ def check_run(
         raise UsageError(f"config is a {type(config).__name__}: pass a minicfg.config.TrainConfig")
     if resume is not None and not isinstance(resume, TrainState):
         raise UsageError(
-            f"resume = {resume!r} is a {type(resume).__name__}: load the state with "
+            f"resume = {short_repr(resume)} is a {type(resume).__name__}: load the state with "
             "minicfg.io.checkpoint.load_state, and pass that"
         )
+    check_type("ranks", ranks, Ranks, "leave it out, or pass minicfg.distributed.Ranks")
     if config.batch < ranks.world:
         raise UsageError(
             f"batch = {config.batch} is smaller than the {ranks.world} processes, and each of them "
@@ -233,9 +235,23 @@ def _check_unet_fits(data: Dataset, config: TrainConfig) -> None:
 def _check_model(data: Dataset, config: TrainConfig, model: nn.Module) -> None:
     """Raise a UsageError unless a network of the caller's can be trained on the data."""
     if not isinstance(model, nn.Module):
+        if isinstance(model, type):
+            raise UsageError(
+                f"model is the class {model.__name__}: pass a network of this class, "
+                f"{model.__name__}(...)"
+            )
         raise UsageError(f"model is a {type(model).__name__}: pass a torch.nn.Module")
-    if next(model.parameters(), None) is None:
-        raise UsageError(f"model is a {type(model).__name__} without parameters to train")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError(
+            f"model is a {type(model).__name__} without parameters to train: pass a network with "
+            "parameters, and call model.requires_grad_() if they are frozen"
+        )
+    for parameter_name, parameter in model.named_parameters():
+        if parameter.dtype in (torch.float16, torch.bfloat16):
+            raise UsageError(
+                f"model.{parameter_name} is {parameter.dtype}, in which small updates are lost: "
+                "pass model.float(), and TrainConfig(precision=...) for faster arithmetic"
+            )
     prediction = check_denoiser(model).prediction
     if prediction != config.prediction:
         raise UsageError(
@@ -250,6 +266,15 @@ def _check_model(data: Dataset, config: TrainConfig, model: nn.Module) -> None:
         )
     if config.p_uncond > 0:
         null_condition(model, each_part(lambda part: part[:1], data.y))
+
+
+def _check_gradient(out: Tensor) -> None:
+    """Raise a UsageError if no gradient flows from the output to the weights."""
+    if not out.requires_grad:
+        raise UsageError(
+            f"model(xt, t, y) returns {out.dtype} without a gradient: return floats that depend on "
+            "the parameters, and call neither detach nor torch.no_grad in forward"
+        )
 
 
 def _check_same_run(data: Dataset, config: TrainConfig, resume: TrainState) -> None:
@@ -313,6 +338,10 @@ def start(
 
 def check_device(device: torch.device | str) -> torch.device:
     """Return the device, and raise a MachineError if this machine has none of this name."""
+    remedy = "pass text such as 'cpu' or 'cuda'"
+    check_type("device", device, (str, int, torch.device), remedy)
+    if str(device).startswith("meta"):
+        raise UsageError(f"device = {str(device)!r} stores no values; {remedy}")
     try:
         found = torch.device(device)
         torch.empty(0, device=found)

@@ -23,13 +23,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from kernels.philox import as_integer
-from minicfg.config import Prediction, check_choice
-from minicfg.errors import UsageError
+from minicfg.config import Prediction, TrainConfig, check_choice
+from minicfg.errors import UsageError, check_number, check_type, short_repr
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-
-    from minicfg.config import TrainConfig
 
 GROUP = 8  # channels that are normalised together; every width is a multiple of it
 
@@ -72,6 +70,7 @@ class UNet(nn.Module):
         checkpointing: bool = False,
         prediction: Prediction = "eps",
     ) -> None:
+        check_type("checkpointing", checkpointing, bool, "use True or False")
         _check(channels, num_classes, width, multipliers, blocks, attention, dropout, prediction)
         super().__init__()
         self.channels = channels
@@ -113,7 +112,9 @@ class UNet(nn.Module):
     @classmethod
     def of(cls, config: TrainConfig, shape: tuple[int, ...], num_classes: int) -> UNet:
         """The network that a configuration describes, for images of `shape` (C, H, W)."""
-        channels = shape[0]
+        check_type("config", config, TrainConfig, "pass a minicfg.TrainConfig")
+        check_type("shape", shape, tuple, "pass the shape of one image, (C, H, W)")
+        channels = shape[0] if shape else 0
         check_image_shape(shape, channels, len(config.multipliers))
         return cls(
             channels,
@@ -244,11 +245,16 @@ def _check(
     dropout: float,
     prediction: str,
 ) -> None:
-    """Refuse the arguments of a `UNet` that are out of range."""
+    """Refuse the arguments of a `UNet` that have another type or are out of range."""
+    check_type("multipliers", multipliers, (tuple, list), "use a tuple of integers")
+    check_type("attention", attention, (tuple, list), "use a tuple of levels")
+    check_number("dropout", dropout, "use a number in [0, 1)")
     positive = {"channels": channels, "num_classes": num_classes, "width": width, "blocks": blocks}
     for name, value in positive.items():
         if as_integer(value) is None or value < 1:
-            raise UsageError(f"{name} = {value!r} is out of range: use an integer of 1 or more")
+            raise UsageError(
+                f"{name} = {short_repr(value)} is out of range: use an integer of 1 or more"
+            )
     if width % GROUP:
         raise UsageError(
             f"width = {width} is not divisible by {GROUP}, the size of a normalised group of "
@@ -273,6 +279,9 @@ def _check(
 
 def _check_batch(xt: Tensor, t: Tensor, y: Tensor) -> None:
     """Refuse inputs that would be truncated or broadcast; no value is read, so no GPU waits."""
+    check_type("xt", xt, Tensor, "pass a tensor of floats (B, C, H, W)")
+    check_type("t", t, Tensor, f"pass a tensor of shape ({len(xt)},), one time per image of xt")
+    check_type("y", y, Tensor, f"pass int64 labels of shape ({len(xt)},), one per image of xt")
     if xt.ndim != 4 or not xt.is_floating_point():
         raise UsageError(f"xt is {xt.dtype} {tuple(xt.shape)}: pass floats of shape (B, C, H, W)")
     batch = xt.shape[:1]
@@ -293,6 +302,8 @@ def check_image_shape(shape: Sequence[int], channels: int, levels: int) -> None:
     Raises:
         UsageError: naming the size that does not fit.
     """
+    if len(shape) != 3:
+        raise UsageError(f"images have shape {tuple(shape)}; pass images of shape (C, H, W)")
     factor = 2 ** (levels - 1)
     image_channels, height, width = shape
     if image_channels != channels:

@@ -19,7 +19,7 @@ from minicfg.datasets.folder import read_folder
 from minicfg.datasets.idx import read_idx, read_idx_held_out
 from minicfg.datasets.npz import read_npz
 from minicfg.datasets.toy import dots
-from minicfg.errors import DataError, UsageError
+from minicfg.errors import DataError, UsageError, check_type
 
 
 def load_data(
@@ -120,12 +120,15 @@ def data_folder(spec: str) -> Path | None:
 
 
 def _check_size(size: int) -> None:
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise UsageError(f"size = {size!r} is not an integer: pass one in 1..1024")
     if not 1 <= size <= 1024:
         raise UsageError(f"size = {size} is outside 1..1024: choose a size inside")
 
 
 def _parse(spec: str) -> tuple[str, Path]:
     """Split `idx:DIR` into its kind and its path, in which a leading `~` is the home folder."""
+    check_type("data", spec, str, "pass text such as 'digits' or 'folder:DIR'")
     kind, _, where = spec.partition(":")
     if spec in ("digits", "toy:dots") or (where and kind in ("idx", "folder", "npz")):
         return kind, Path(os.path.expanduser(where))

@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import (
+    DataLoader,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from torch.utils.data import Dataset as TorchDataset
 
 from minicfg.data import Dataset
@@ -17,7 +22,9 @@ from minicfg.datasets.arrays import (
     check_values,
     images_from_bytes,
 )
-from minicfg.errors import DataError
+from minicfg.errors import DataError, short_repr
+
+_RANDOM = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
 def from_torch(
@@ -40,6 +47,11 @@ def from_torch(
         DataError: if `data` is of another kind or shuffles, if a class has no sample, or if the
             samples are not tensors of one shape and in range.
     """
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise DataError(
+            f"{name}: classes = {short_repr(classes)} is not a list: pass one name per class, for "
+            "example ['cat', 'dog']"
+        )
     samples = list[Tensor]()
     labels = list[Tensor]()
     for x, y in _batches(data, name):
@@ -48,16 +60,20 @@ def from_torch(
                 f"{name}: x has shape {tuple(x.shape[1:])}, and the samples before it "
                 f"{tuple(samples[0].shape[1:])}: bring all to one shape in the transform"
             )
+        if samples and x.dtype != samples[0].dtype:
+            raise DataError(
+                f"{name}: x is {x.dtype}, and the samples before it are {samples[0].dtype}: bring "
+                "all to one dtype in the transform"
+            )
+        if y.ndim != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+            raise DataError(
+                f"{name}: y is {y.dtype} {tuple(y.shape)}: return one integer label per sample"
+            )
         samples.append(x)
         labels.append(y)
     if not samples:
         raise DataError(f"{name} is empty: pass a data set with one sample or more per class")
-    y = torch.cat(labels)
-    if y.ndim != 1 or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        raise DataError(
-            f"{name}: y is {y.dtype} {tuple(y.shape)}: return one integer label per sample"
-        )
-    y = y.long()
+    y = torch.cat(labels).long()
     check_every_class_occurs(name, y.numpy(), len(classes), named=True)
     return Dataset(
         x=_in_range(torch.cat(samples), name),
@@ -70,11 +86,7 @@ def from_torch(
 def _batches(data: Any, name: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches of x and y on the CPU."""
     if isinstance(data, DataLoader):
-        if isinstance(data.sampler, RandomSampler):
-            raise DataError(
-                f"{name}: the DataLoader shuffles, so each run would have other data: pass one "
-                "with shuffle=False, or its data set"
-            )
+        _check_loader(data, name)
         pairs = iter(data)
     elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         pairs = (data[i] for i in range(len(data)))
@@ -92,11 +104,36 @@ def _batches(data: Any, name: str) -> Iterator[tuple[Tensor, Tensor]]:
                 f"{name}: x is of type {type(x).__name__}: return tensors, for example with "
                 "transform=torchvision.transforms.PILToTensor()"
             )
-        y = torch.as_tensor(y)
+        try:
+            y = torch.as_tensor(y)
+        except (TypeError, ValueError, RuntimeError):
+            raise DataError(
+                f"{name}: y = {short_repr(y)} is not a label: return one integer label per sample"
+            ) from None
         if not isinstance(data, DataLoader):
             x = x[None]
             y = y[None]
         yield x.detach().cpu(), y.detach().cpu()
+
+
+def _check_loader(data: DataLoader[Any], name: str) -> None:
+    """Refuse a loader that draws at random, leaves samples out, or does not form batches."""
+    if data.batch_size is None and data.batch_sampler is None:
+        raise DataError(
+            f"{name}: the DataLoader has batch_size = None: pass its data set, or a loader of "
+            "batches"
+        )
+    sampler = getattr(data.batch_sampler, "sampler", data.sampler)
+    if isinstance(sampler, _RANDOM):
+        raise DataError(
+            f"{name}: the DataLoader shuffles, so each run would have other data: pass one "
+            "with shuffle=False, or its data set"
+        )
+    if data.drop_last:
+        raise DataError(
+            f"{name}: the DataLoader has drop_last = True, which leaves out the last samples: pass "
+            "one with drop_last=False, or its data set"
+        )
 
 
 def _in_range(x: Tensor, name: str) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from minicfg.config import TrainConfig
-from minicfg.errors import DataError, UsageError
+from minicfg.errors import DataError, UsageError, check_type
 from minicfg.io.atomic import write_atomic
 from minicfg.io.format import (
     add_format_and_digest,
@@ -83,9 +83,17 @@ class Checkpoint:
     data_digest: str
     """`Dataset.digest` of the training data. Scoring against other data is refused."""
 
+    def __post_init__(self) -> None:
+        """Refuse attributes of other types."""
+        check_type("model", self.model, nn.Module, "pass a network, a torch.nn.Module")
+        check_type("config", self.config, TrainConfig, "pass a minicfg.TrainConfig")
+        check_type("classes", self.classes, tuple, "pass a tuple of names, empty without labels")
+        check_type("shape", self.shape, tuple, "pass the sizes of one sample, such as (1, 8, 8)")
+
     @classmethod
     def of(cls, state: TrainState) -> Checkpoint:
         """Return the averaged weights of a training run, which change if the run continues."""
+        check_type("state", state, TrainState, "pass the result of minicfg.train")
         return cls(
             state.ema.module,
             state.config,
@@ -118,6 +126,7 @@ def save(path: str | Path, checkpoint: Checkpoint | TrainState) -> Path:
         UsageError: if `load` would refuse the file, because model and `config` do not agree.
     """
     c = Checkpoint.of(checkpoint) if isinstance(checkpoint, TrainState) else checkpoint
+    check_type("checkpoint", c, Checkpoint, "pass a Checkpoint, or the result of minicfg.train")
     metadata = {
         "network": _network_name(c.model),
         "step": c.step,
@@ -154,6 +163,7 @@ def load(
 
 def save_state(path: str | Path, state: TrainState) -> Path:
     """Write everything that a run needs to continue; `path` and errors are those of `save`."""
+    check_type("state", state, TrainState, "pass the result of minicfg.train")
     if state.step == 0:
         raise UsageError("step = 0: train for at least one step before you save the state")
     tensors = {f"model.{name}": p for name, p in state.model.state_dict().items()}
@@ -221,6 +231,8 @@ def _write(
     model: nn.Module,
 ) -> Path:
     file = checkpoint_path(path)
+    if not Path(path).name:
+        raise UsageError(f"path = {str(path)!r} names no file; pass a path such as 'runs/model'")
     # A copy of each, because tied weights share their memory, which safetensors refuses.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -241,6 +253,8 @@ def _read(
     path: str | Path, kind: str, model: nn.Module | None
 ) -> tuple[dict[str, Any], Checkpoint, dict[str, Tensor]]:
     """Return the metadata, a checkpoint whose model has no weights yet, and all tensors."""
+    if model is not None:
+        check_type("model", model, nn.Module, "pass the network that gets the weights")
     with open_checkpoint_file(path) as opened:
         checkpoint = _check(opened.metadata, kind, opened.layout, model)
         tensors = opened.read_tensors()

@@ -35,7 +35,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from minicfg.errors import DataError, MachineError
+from minicfg.errors import DataError, MachineError, check_type
 
 VERSION = 2
 MAX_HEADER_BYTES = 2**22  # Enough for 10,000 class names of 50 Chinese characters each.
@@ -137,6 +137,7 @@ def to_bytes(metadata: dict[str, Any], tensors: dict[str, Tensor]) -> bytes:
 
 def checkpoint_path(path: str | Path) -> Path:
     """Return the path with its suffix: `a/model` and `a/model.safetensors` name the same file."""
+    check_type("path", path, (str, Path), "pass text or a pathlib.Path")
     path = Path(path)
     return path if path.suffix == ".safetensors" else Path(f"{path}.safetensors")
 

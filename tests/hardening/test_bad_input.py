@@ -127,6 +127,7 @@ def test_the_tables_are_as_long_as_is_said() -> None:
     kinds = Counter(case.kind for case in (*CASES, *CALLS))
     assert len(kinds) >= 44 and len({case.kind for case in CASES}) >= 44
     assert kinds.total() >= 150 and len(set(map(str, CASES))) == len(CASES)
+    assert len(CALLS) >= 350
     assert min(kinds.values()) >= 2
 
 

@@ -25,11 +25,11 @@ PROGRAMS = {
 SHORT = {  # a user would write no more
     ("Your data", 0),
     ("Your data", 1),
-    ("The four lines", 0),
+    ("Sampling from a checkpoint", 0),
     ("Your condition", 2),
     ("Your rule and your table", 0),
     ("Your rule and your table", 1),
-    ("Stop and go on", 0),
+    ("Stopping and resuming", 0),
 }
 
 
@@ -77,7 +77,7 @@ def test_programs_of_the_page_run(key: tuple[str, int]) -> None:
 
 @pytest.mark.usefixtures("unchecked", "folder")
 def test_the_resumed_program_is_the_uninterrupted_run() -> None:
-    names = run(PROGRAMS["Stop and go on", 0])
+    names = run(PROGRAMS["Stopping and resuming", 0])
     whole = minicfg.train(names["data"], names["config"]).ema.module.state_dict()
     found = names["final"].ema.module.state_dict()
     assert names["final"].step == 4 and load_state("half").step == 2
