@@ -118,7 +118,7 @@ def outcome(good: Good) -> str:
         AssertionError: where it is neither.
     """
     try:
-        metadata, _, tensors = checkpoint._read(good.path, good.kind)
+        metadata, _, tensors = checkpoint._read(good.path, good.kind, None)
     except DataError as error:
         line = str(error)
         name, rest = line[: len(str(good.file))], line[len(str(good.file)) :]
