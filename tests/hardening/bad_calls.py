@@ -364,7 +364,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "labels of other types": {
         "names, without a checkpoint": (lambda: drawn(["a", "b"]), "pass a list of integers"),
-        "one name": (lambda: asked("a"), "y = 'a' contains no name of a class"),
+        "one name": (lambda: asked("a"), "y = 'a' contains 'a', which is not"),
         "a name that is no class": (lambda: asked(["dog"]), r"of the names a, b, c"),
         "a name and a number": (lambda: asked(["a", 1]), r"y is \['a', 1\]; pass a list"),
         "one number": (lambda: asked(1), "y is 1; pass a list of integers"),
@@ -532,7 +532,7 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
             lambda: drawn(null=[4] * 4, w=1),
             "null holds 4..4; labels are 0..2",
         ),
-        "a name": (lambda: asked([0], null="a", w=1), "null = 'a' contains no name of a class"),
+        "a name": (lambda: asked([0], null="a", w=1), "null = 'a' contains 'a', which is not"),
         "beyond the classes, at w = 0": (lambda: drawn(null=[9] * 4), "null holds 9..9"),
     },
     "rules of the wrong form": {
