@@ -53,6 +53,12 @@ def guide(
         ValueError: an argument is of another type, the shapes or dtypes do not fit together, or
             the number is not finite.
     """
+    _check_outputs(out_cond, out_null)
+    return torch.lerp(out_null, out_cond, 1 + per_sample(w, out_cond))
+
+
+def _check_outputs(out_cond: Tensor, out_null: Tensor) -> None:
+    """Refuse what is no tensor of floats, and two outputs of different dtypes or shapes."""
     for name, out in (("out_cond", out_cond), ("out_null", out_null)):
         if not isinstance(out, Tensor) or not out.is_floating_point():
             found = out.dtype if isinstance(out, Tensor) else f"a {type(out).__name__}"
@@ -67,7 +73,6 @@ def guide(
             f"out_cond has shape {tuple(out_cond.shape)} and out_null {tuple(out_null.shape)}; "
             "pass two outputs of the same shape"
         )
-    return torch.lerp(out_null, out_cond, 1 + per_sample(w, out_cond))
 
 
 def check_w(w: float) -> float:
