@@ -15,7 +15,7 @@ TYPED = {
         2 | sample model more --out new/x.png                   | more is one argument too many
         2 | sample model --out new/x.png --solver heun          | --solver heun is unknown; choose
         2 | sample model --out new/x.png --rule zero            | --rule zero is unknown; choose
-        2 | train --out new --precision int8                    | --precision int8 is unknown; choose
+        2 | train --out new --precision int8                    | --precision int8 is unknown;
     """,
     "nothing where something is needed": """
         2 |                                                     | demo, train, sample
