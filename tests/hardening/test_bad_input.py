@@ -243,6 +243,7 @@ def test_samples_that_are_not_finite_are_refused(
         draw(None, torch.tensor([0, 1]), table, (1, 8, 8), w=2.0, seed=0)  # pyright: ignore
 
 
+@pytest.mark.exhaustive(one_in=2)
 @pytest.mark.slow
 @pytest.mark.parametrize("line", ["sample fifo --out new/x.png", "train --data idx:huge --out new"])
 def test_a_program_of_its_own_says_the_same(line: str, place: Path) -> None:

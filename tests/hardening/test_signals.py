@@ -286,6 +286,7 @@ def program(*words: str) -> list[str]:
     return [sys.executable, "-m", "minicfg", *words]
 
 
+@pytest.mark.exhaustive(one_in=2)
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("doctor",), ("train", "--help")], ids=" ".join)
 def test_a_reader_that_has_ended_ends_the_program_without_a_word(words: tuple[str, ...]) -> None:
@@ -296,6 +297,7 @@ def test_a_reader_that_has_ended_ends_the_program_without_a_word(words: tuple[st
     assert (ran.returncode, ran.stderr) == (141, "")
 
 
+@pytest.mark.exhaustive(one_in=2)
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", ["1", "2"])
 def test_a_closed_stream_does_not_stop_sampling(stream: str, trained: Path, tmp_path: Path) -> None:

@@ -405,6 +405,7 @@ sys.exit(bench.main(minicfg.bench.sampler.bench))
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_bare_machine_can_sample_and_time(tmp_path: Path) -> None:
     """In a Python without this environment, but for the packages that a bare one has."""

@@ -60,6 +60,7 @@ def run(code: str) -> dict[str, Any]:
     return names
 
 
+@pytest.mark.exhaustive(one_in=4)
 @pytest.mark.usefixtures("unchecked", "folder")
 @pytest.mark.parametrize("key", PROGRAMS, ids=lambda key: f"{key[0]}, {key[1] + 1}")
 def test_programs_of_the_page_run(key: tuple[str, int]) -> None:

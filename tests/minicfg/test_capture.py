@@ -240,6 +240,7 @@ print("same")
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_recorded_or_not_the_pictures_are_the_same() -> None:
     """On a GPU if there is one, in a process where Triton compiles; elsewhere both run as one."""

@@ -189,6 +189,7 @@ def test_bytes_too_many_are_refused(saved: Path) -> None:
         load(saved)
 
 
+@pytest.mark.exhaustive
 def test_any_flipped_bit_is_found_or_harmless(saved: Path) -> None:
     """400 bits all over the file, half of them in the header (seed 0)."""
     whole, rng = file_of(saved).read_bytes(), np.random.default_rng(0)

@@ -402,6 +402,7 @@ def test_ctrl_c_while_sampling_is_exit_code_130(
     assert (code, err) == (130, "minicfg: stopped\n")
 
 
+@pytest.mark.exhaustive(one_in=3)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code"),

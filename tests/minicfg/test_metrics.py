@@ -206,6 +206,7 @@ def test_classifier_knows_digits_it_never_saw(classifier: Classifier) -> None:
     assert classifier.held_out_accuracy == pytest.approx(float(right))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_classifier_knows_99_percent_of_digits() -> None:
     """4 of 359 wrong (2 to 5 by seed); 10 would be three standard errors more."""

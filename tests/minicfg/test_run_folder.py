@@ -68,6 +68,7 @@ def test_a_run_leaves_its_log_models_and_pictures(whole: Path) -> None:
         Image.open(path).verify()
 
 
+@pytest.mark.exhaustive
 def test_a_run_killed_outright_goes_on_with_its_log(whole: Path, tmp_path: Path) -> None:
     """Killed after step 8, saved at 6: the lines of steps 7 and 8 are written again, the same."""
     out = tmp_path / "killed"

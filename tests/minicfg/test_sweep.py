@@ -117,6 +117,7 @@ def test_findings_say_what_was_not_shown() -> None:
     assert "0.01 below that of w = 0 (standard error 0.014): no significant minimum" in dips
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_sweep_writes_all_that_it_promises(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
