@@ -297,7 +297,7 @@ def test_a_reader_that_has_ended_ends_the_program_without_a_word(words: tuple[st
     assert (ran.returncode, ran.stderr) == (141, "")
 
 
-@pytest.mark.exhaustive(one_in=2)
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", ["1", "2"])
 def test_a_closed_stream_does_not_stop_sampling(stream: str, trained: Path, tmp_path: Path) -> None:

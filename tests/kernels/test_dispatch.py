@@ -251,7 +251,7 @@ def run_apart(program: str, *arguments: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.exhaustive(one_in=6)
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("k", ["k as an integer", "k in a tensor"])
 @pytest.mark.parametrize("w", ["one w", "one w per sample"])
 def test_a_compiled_loop_on_the_cpu_has_no_break(w: str, k: str) -> None:

@@ -305,6 +305,7 @@ print(triton.compile(source(Variant().launch(), target), target=target).asm["ptx
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_nan_passes_the_compiled_clip() -> None:
     """The interpreter clips with NumPy, which keeps NaN whatever the kernel asks for."""

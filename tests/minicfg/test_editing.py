@@ -148,13 +148,9 @@ def test_a_sample_somewhat_outside_the_data_is_edited() -> None:
 def test_a_weight_that_cfgpp_does_not_have_is_refused(w: float | Tensor) -> None:
     table = solvers.cfgpp(SCHEDULE)
     known = torch.zeros(X0.shape, dtype=torch.bool)
-    with pytest.raises(
-        UsageError, match=r"w = .* is outside -1\.\.0, the range of this table"
-    ):
+    with pytest.raises(UsageError, match=r"w = .* is outside -1\.\.0, the range of this table"):
         image_to_image(MODEL, X0, Y, table, SCHEDULE, strength=1.0, w=w)
-    with pytest.raises(
-        UsageError, match=r"w = .* is outside -1\.\.0, the range of this table"
-    ):
+    with pytest.raises(UsageError, match=r"w = .* is outside -1\.\.0, the range of this table"):
         inpaint(MODEL, X0, known, Y, table, SCHEDULE, w=w)
 
 
