@@ -86,6 +86,7 @@ def test_files_that_import_torch_are_not_collected_without_it(
     assert not any("torch" in name for name in marked["all"])
 
 
+@pytest.mark.exhaustive
 def test_a_lesson_is_tested_without_torch() -> None:
     tests = collected(ROOT, "tests/tutorial/test_step04_posterior.py")
     assert len(tests) > 20

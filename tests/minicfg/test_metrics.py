@@ -307,6 +307,7 @@ def test_shifted_samples_are_their_shift_away() -> None:
     assert scores.spread == pytest.approx(1, abs=0.05)  # 5 times sqrt(2 / 18000), twice
 
 
+@pytest.mark.exhaustive
 def test_standard_errors_are_the_scatter_of_other_draws() -> None:
     """20 draws know a scatter to 16 %; the jackknife's own error is as large: within 60 %."""
     drawn = [known(200, seed, shift=0.02) for seed in range(10, 30)]

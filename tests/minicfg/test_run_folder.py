@@ -151,6 +151,7 @@ def test_flags_with_the_values_of_a_finished_run_leave_nothing_to_do(
     assert (copied / "state.safetensors").read_bytes() == before
 
 
+@pytest.mark.exhaustive
 def test_more_steps_extend_a_run_and_log_and_page_say_so(copied: Path) -> None:
     assert resume(copied, "--steps", "5") == 0
     log = log_without_times(copied)
