@@ -51,7 +51,7 @@ ENDING = (
 class Demo:
     """Train on digits, sample at several weights, score, write a report.
 
-    This takes two to five minutes on two cores. Example:
+    This takes two to six minutes on two cores. Example:
 
         minicfg demo --out runs/demo
     """
