@@ -90,9 +90,9 @@ def evaluate(
     The other standard errors come from a jackknife: they follow from how much the score changes
     when one of 20 parts of the samples is left out. Precision and recall jump when a single sample
     is left out; for such statistics Shao and Wu (1989, Annals of Statistics 17) leave out more.
-    Their standard errors are the scatter over 40 random halves. (A bootstrap draws samples twice.
-    In a trial, that inflated a Frechet distance and its standard error by half. It also made
-    neighbours at distance 0, which left three quarters of recall's standard error.) The standard
+    Their standard errors are the scatter over 40 random halves. A bootstrap is not used, because it
+    draws some samples twice: in a trial this raised the Frechet distance and its standard error by
+    half, and lowered the standard error of recall to three quarters of its value. The standard
     errors describe the draw of the samples, not that of the real images.
 
     Args:
