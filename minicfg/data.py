@@ -72,6 +72,11 @@ class Dataset:
             raise DataError(
                 f"{self.name}: x is a {type(x).__name__}: pass a tensor, torch.as_tensor(x)"
             )
+        if x.is_meta or x.layout != torch.strided:
+            raise DataError(
+                f"{self.name}: x has layout {x.layout} on {x.device}: pass a dense tensor with "
+                "values, x.to_dense() if it is sparse"
+            )
         if x.dtype != torch.float32 or x.ndim < 2 or 0 in x.shape:
             raise DataError(
                 f"{self.name}: x is {x.dtype} {tuple(x.shape)}: pass float32 (N, C, H, W), or "

@@ -102,6 +102,7 @@ def describe(data: Dataset) -> str:
 
     For example: 1797 images of 1 x 8 x 8, 174 to 183 per class (10 classes), values -1 to 1
     """
+    check_type("data", data, Dataset, "load it first, load_data(...)")
     shape = " x ".join(map(str, data.shape))
     counts = torch.bincount(data.labels, minlength=data.num_classes)
     fewest = int(counts.min())

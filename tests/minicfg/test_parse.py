@@ -45,6 +45,19 @@ def test_the_help_of_train_is_in_groups(
         assert f" --{flag} " in text[group : min(following, default=len(text))]
 
 
+def test_the_help_has_no_line_breaks_of_the_source(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    text = printed(["train", "--help"], capsys)
+    for sentence in (
+        "Folder for model.safetensors, the state that --resume reads, config.toml with the "
+        "settings, and the page report.html.",
+        "It takes a third more time; use it if a batch does not fit into the GPU's memory.",
+    ):
+        assert sentence in text
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_is_in_the_help(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

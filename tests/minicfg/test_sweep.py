@@ -455,6 +455,29 @@ def test_held_out_images_that_do_not_fit_are_refused(
         load_real_images(own / "model", trained, f"npz:{own}/pictures.npz", "npz:others")
 
 
+def test_held_out_images_that_are_training_images_are_counted(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever their order and their labels; and refused if all of them are."""
+    trained = load(own / "model")
+    training = load_data(f"npz:{own}/pictures.npz")
+    copies = Dataset(training.x.flip(0)[:7], torch.arange(7) % 2, training.classes, "copies")
+    new = _random_images(5, (10, 10))
+    mixed = Dataset(
+        torch.cat([new.x, copies.x]), torch.cat([new.labels, copies.labels]), new.classes, "mixed"
+    )
+    for held_out, count in ((new, 0), (mixed, 7)):
+        monkeypatch.setattr(real_images, "load_data", lambda *_, held=held_out, **__: held)
+        monkeypatch.setattr(real_images, "load_training_data", lambda *_: training)
+        real = load_real_images(own / "model", trained, "npz:x", "npz:others")
+        assert real.describe()["training_images_among_them"] == count
+        (sentence,) = real.sentences()
+        assert ("but 7 of the 27 are training images too" in sentence) == (count == 7)
+    monkeypatch.setattr(real_images, "load_data", lambda *_, **__: copies)
+    with pytest.raises(DataError, match="copies contains the training images themselves and no"):
+        load_real_images(own / "model", trained, "npz:x", "npz:others")
+
+
 @pytest.mark.parametrize(
     ("training", "held_out", "scored", "needed"),
     [
