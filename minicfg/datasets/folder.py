@@ -55,8 +55,7 @@ def read_folder(
         name: the name of the data set.
         follow_links: read files outside `folder` to which a link leads.
         skip_bad: leave out files that cannot be used, and print on standard error how many there
-            are and the first five.. Of several processes, the first
-            one prints it.
+            are and the first five. Of several processes, the first one prints this.
 
     Raises:
         DataError: if a class has no images, or if files are not images inside `folder`. The message

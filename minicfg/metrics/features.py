@@ -37,5 +37,6 @@ def check_two_samples(**features: object) -> None:
     for name, sample in ((a_name, a), (b_name, b)):
         if not np.isfinite(sample).all():
             raise UsageError(
-                f"{name} has {len(sample)} rows, not all finite: remove the rows with NaN or infinity"
+                f"{name} has {len(sample)} rows, not all finite: "
+                "remove the rows with NaN or infinity"
             )
