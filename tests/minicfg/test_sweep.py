@@ -482,7 +482,12 @@ def test_held_out_images_that_are_training_images_are_counted(
     ("training", "held_out", "scored", "needed"),
     [
         ((18, 17, 18, 2), None, [0, 2], "18 training images: b, d."),
-        ((18, 18, 18, 18), (8, 8, 7, 8), [0, 1, 3], "18 training images and 8 held-out images: c."),
+        (
+            (18, 18, 18, 18),
+            (8, 8, 7, 8),
+            [0, 1, 3],
+            "18 training images or fewer than 8 held-out images: c.",
+        ),
     ],
 )
 def test_rare_classes_are_named_and_not_scored(
