@@ -449,7 +449,7 @@ def algorithm_1(
 
         u ~ U[0, 1],    lambda = -2 log tan(a u + b),    x_t = cos(a u + b) x_0 + sin(a u + b) eps
 
-    (Ho and Salimans 2022, arXiv:2207.12598; step 13 of the course.) The network receives the time
+    (Ho and Salimans 2022, arXiv:2207.12598; step 16 of the course.) The network receives the time
     `t = 1 + u (T - 1)`, a real number. At an integer t this is the point t of the schedule
     `log_snr`, and samplers evaluate the network only there; Algorithm 2 is
     `solvers.ddpm(schedule, steps, v=...)`. T therefore sets the units of t and limits the number

@@ -155,4 +155,4 @@ def test_jupyter_shows_the_hint_and_no_traceback():
     shown = caught.value._render_traceback_()
     assert len(shown) == 1
     assert shown[0].startswith("Exercise 4.1: this is w eps_c - (w - 1) eps_null")
-    assert shown[0].endswith("(10.1) to (10.3).")
+    assert shown[0].endswith("(11.1) to (11.3).")
