@@ -11,8 +11,8 @@ fresh noise $z$. A solver is no more than its table: a row $(p, q, a, b, c, d, e
 
 **Why this form.** (17.1) is (11.2), with a weight $m$ over time: 0 where guidance is to be off.
 (17.2) is (6.4), the only place where the network's unit matters. (17.3) is affine in all there is.
-Step 7's chain has $a = c_0$, $b = c_t$, $c^2 = \tilde\beta_t$, $d = e = 0$; DDIM, below, and step
-18 find other numbers, step 20 a use for $d$, and rules that bend $g$ before (17.2).
+Step 7's chain has $a = c_0$, $b = c_t$, $c^2 = \tilde\beta_t$, $d = e = 0$; DDIM, below, and
+step 18 find other numbers, step 20 a use for $d$, and rules that bend $g$ before (17.2).
 
 **Strides.** Nothing asks $s$ to be $t - 1$. Noise between any two times is one jump of step 3,
 $q(x_t | x_s) = N(\sqrt{\alpha_{t|s}} x_s, (1 - \alpha_{t|s}) I)$, where $\sqrt{\bar\alpha_t}$ of

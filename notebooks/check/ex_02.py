@@ -110,7 +110,7 @@ ex_2_2 = formula(
 
 ex_2_3 = formula(
     "2.3",
-    "tutorial/step06_reverse.py, (5.11), (5.12) and (6.4)",
+    "tutorial/step05_best_guess.py, (5.11) and (5.12)",
     lambda v, xt, t, h: x0_from(v, xt, t, h, "v"),
     PAIRS,
     (

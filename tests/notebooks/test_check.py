@@ -120,7 +120,7 @@ def test_a_lesson_named_in_a_hint_exists():
     for exercise in ALL:
         path, equations = exercise.lesson.split(", ", 1)
         text = (Path(__file__).parents[2] / path).read_text(encoding="utf-8")
-        for equation in re.findall(r"\(\d+\.\d+\)", equations):
+        for equation in re.findall(r"\((?:\d+|[A-Q])\.\d+\)", equations):
             assert f"$$ {equation}\n" in text
 
 

@@ -161,8 +161,8 @@ def draw_overshoot(fig: Figure | SubFigure, n: int = SIZE) -> None:
         rows = np.array([row[k] for row in TABLE.values()])
         height.plot(list(TABLE), rows[:, 0], "o", color=color, label=name)
         spread.plot(list(TABLE), rows[:, 2], "o", color=color)
-    height.set(title="Height: overshoot", xlabel="w")
-    spread.set(title="Variance along it: shrinkage", xlabel="w", ylim=(0, None))
+    height.set(title="Mean height", xlabel="w")
+    spread.set(title="Variance along it", xlabel="w", ylim=(0, None))
     for ax in (panels[0], height):
         ax.legend(fontsize=7)
 
