@@ -380,8 +380,13 @@ MIXTURE = GaussianMixture(
     np.array([0.5, 0.3, 0.2]),
 )
 K = 3
-GRID = log_snr_grid(6, -7.0, 5.0)
-SCHEDULE = schedule_from(GRID)
+# `log_snr_grid(6, -7.0, 5.0)` and `schedule_from` of it, written out: a mistake in one of the two
+# functions must fail in a test, and not while this file is imported.
+HIGH_END = np.arctan(np.exp(-2.5))
+LOW_END = np.arctan(np.exp(3.5))
+GRID = -2 * np.log(np.tan(np.linspace(LOW_END, HIGH_END, 6)))
+KEPT = np.append(1.0, 1 / (1 + np.exp(-GRID[::-1])))  # alpha_bar at t = 0..6
+SCHEDULE = Schedule(np.append(0.0, 1 - KEPT[1:] / KEPT[:-1]))
 MODEL = oracle_eps(MIXTURE, SCHEDULE)
 SAMPLER_PAIRS = [(-20.0, -4.0), (-1.0, 1.0), (2.0, 2.1), (4.5, 20.0)]
 # Exact to four digits, by `over_the_plane`: across and upwards, w = 1, T = 16.
