@@ -41,18 +41,23 @@ def made_from(module: str) -> set[Path]:
     return found
 
 
+def module_of(lesson: str) -> str:
+    """The module that draws a lesson, such as `appendix/d_relevance`."""
+    return "tutorial.figures." + lesson.replace("/", ".")
+
+
 def fingerprint(lesson: str) -> str:
     """A name for the figure as it is now: it changes with any file that the lesson needs."""
     digest = hashlib.sha256()
-    for path in sorted(made_from(f"tutorial.figures.{lesson}")):
+    for path in sorted(made_from(module_of(lesson))):
         digest.update(path.read_bytes())
-    return f"{lesson}-{digest.hexdigest()[:16]}.png"
+    return f"{lesson.rpartition('/')[2]}-{digest.hexdigest()[:16]}.png"
 
 
 def draw(lesson: str, path: str) -> str:
     """Draw one lesson's figure into `path`."""
     drawn = io.BytesIO()
-    figure = importlib.import_module(f"tutorial.figures.{lesson}").figure()
+    figure = importlib.import_module(module_of(lesson)).figure()
     figure.savefig(drawn, dpi=130, format="png")
     write_atomic(path, drawn.getvalue())
     return lesson
@@ -70,4 +75,4 @@ def draw_all(lessons: list[str], cache: Path, out: Path) -> None:
         for _ in pool.map(draw, missing, map(str, missing.values())):
             pass
     for lesson, path in files.items():
-        shutil.copyfile(path, out / f"{lesson}.png")
+        shutil.copyfile(path, out / f"{lesson.rpartition('/')[2]}.png")
