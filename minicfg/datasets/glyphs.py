@@ -202,6 +202,7 @@ def draw_glyphs(
     side: int = 32,
     *,
     seed: SupportsIndex = 0,
+    face: Int[np.ndarray, " n"] | None = None,
 ) -> tuple[Float[Tensor, "n C side side"], dict[str, Tensor]]:
     """Draw the pictures with these indices, in -1..1 and rounded to 256 values.
 
@@ -210,6 +211,7 @@ def draw_glyphs(
         channels: 3 for colour, 1 for grey.
         side: height and width in pixels, 16..64.
         seed: of the factors, 0..2^64-1.
+        face: the number of every picture's face, to draw these faces; None to draw them at random.
 
     Returns:
         The pictures, and their factors by name, as the text of the module describes them.
@@ -227,8 +229,14 @@ def draw_glyphs(
         )
     masks = all_masks()
     factors = draw_factors(indices, seed)
+    if face is None:
+        face = factors["face"].numpy()
+    elif len(face) and not (face.min() >= 0 and face.max() < len(FACES)):
+        raise UsageError(
+            f"face holds {face.min()}..{face.max()}: pass numbers in 0..{len(FACES) - 1}"
+        )
+    factors["face"] = torch.from_numpy(face)
     letter = indices % len(LETTERS)
-    face = factors["face"].numpy()
     if channels == 3:
         colour = letter_colour(factors["hue"].numpy())
     else:
