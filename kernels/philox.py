@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt
 
 # What a draw is for. Two purposes never share a counter, whatever their seed, sample and step.
-SAMPLING, TRAINING_NOISE, TRAINING_CHOICE, DATA_ORDER = 0, 1, 2, 3
+SAMPLING, TRAINING_NOISE, TRAINING_CHOICE, DATA_ORDER, GUIDANCE_WEIGHT = 0, 1, 2, 3, 4
 
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _WEYL = 0x9E3779B9, 0xBB67AE85  # golden ratio and sqrt(3) - 1, in 32 bits
