@@ -540,11 +540,14 @@ def as_student(
     weights = torch.outer(m, torch.as_tensor(w).reshape(-1).to("cpu", torch.float64)).float()
     limits = torch.tensor([low, high])
     if bool((weights < limits[0]).any()) or bool((weights > limits[1]).any()):
-        by_table = "" if bool((m == 1).all()) else " after the table's m is multiplied in"
+        smallest = float(weights.min())
+        largest = float(weights.max())
+        found = f"{smallest:g}" if smallest == largest else f"{smallest:g}..{largest:g}"
+        times_m = "" if bool((m == 1).all()) else " times m, the factor in the rows of the table,"
         raise UsageError(
-            f"w reaches {float(weights.min()):g}..{float(weights.max()):g}{by_table}, and the "
-            f"model was trained for {low:g}..{high:g}, its w_range; pass weights in this range, or "
-            "sample with the model that it was distilled from"
+            f"w{times_m} is {found}, which is outside {low:g}..{high:g}, the weights that the "
+            "model was distilled for; pass w in this range, or sample with the model that it was "
+            "distilled from"
         )
     return cast(Student, model)
 
