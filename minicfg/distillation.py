@@ -49,9 +49,9 @@ from minicfg.sampling import (
     Trained,
     check_denoiser,
     check_output,
+    concatenate,
     device_of,
     eval_mode,
-    joined,
 )
 from minicfg.schedule import Schedule
 from minicfg.training import (
@@ -200,7 +200,7 @@ def guided_output(
     w: Float[Tensor, " B"],
 ) -> Float[Tensor, "B *D"]:
     """The teacher's guided output, with dropout off, from one evaluation of a batch of 2B."""
-    both = each_part(joined, y, null_condition(teacher, y))
+    both = each_part(concatenate, y, null_condition(teacher, y))
     with eval_mode(teacher):
         out = teacher(torch.cat([xt, xt]), torch.cat([t, t]), both)
     check_output("teacher(xt, t, y)", out, torch.cat([xt, xt]))

@@ -21,9 +21,10 @@ from minicfg.sampling import (
     Denoiser,
     GivenCondition,
     Rule,
+    Student,
     chain,
-    check_arguments,
     last_state,
+    prepare_job,
 )
 from minicfg.schedule import Schedule
 from minicfg.solvers import Table, check_schedule
@@ -55,7 +56,7 @@ def noised(
 
 
 def image_to_image(
-    model: Denoiser,
+    model: Denoiser | Student,
     x0: Float[Tensor, "B *D"],
     y: GivenCondition,
     table: Table,
@@ -99,7 +100,7 @@ def image_to_image(
         raise UsageError(f"strength = {strength} is outside 0..1; pass a number inside")
     _check_floats("x0", x0)
     check_schedule(table, schedule)
-    job = check_arguments(
+    job = prepare_job(
         model,
         y,
         table,
@@ -127,7 +128,7 @@ def image_to_image(
 
 
 def inpaint(
-    model: Denoiser,
+    model: Denoiser | Student,
     x0: Float[Tensor, "B *D"],
     known: Bool[Tensor, "B *D"],
     y: GivenCondition,
@@ -155,7 +156,7 @@ def inpaint(
             f"{tuple(x0.shape)}"
         )
     check_schedule(table, schedule)
-    job = check_arguments(
+    job = prepare_job(
         model,
         y,
         table,

@@ -2,12 +2,13 @@
 
     guide(out_cond, out_null, w) = (1 + w) out_cond - w out_null
 
-`guide` is the function that the sampler runs. It is one line of torch, and stands in
-`kernels.reference` beside the step that uses it:
+The sampler runs `guide`. It is one line of torch, which stands in `kernels.reference` beside the
+step that uses it:
 
     torch.lerp(out_null, out_cond, 1 + w)
 
-w = 0 gives the conditional model and w = -1 the unconditional one, each to the last bit. Step 10 of
+w = 0 gives the conditional model and w = -1 the unconditional one, each to the last bit. On a GPU
+the step is a Triton kernel, which equals this line up to rounding. Step 10 of
 the course derives it. Other projects count from w = -1: their scale is 1 + w (`scale_from_w`).
 
 A rule is `rule(out_cond, out_null, w, xt, p, q) -> g`, where `p xt + q g` is the guess of x_0 (`p`

@@ -1,4 +1,4 @@
-"""Parse the arguments of a command into its dataclass; what is wrong with them is one sentence."""
+"""Parse the arguments of a command into its dataclass, and report an error as one sentence."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ def parse(
     """
     _check_flags(arguments, prog, list(flags_of(command)))
     parsed, unknown = _run_tyro(command, arguments, prog, default, add_help=True)
+    if unknown and unknown[0].startswith("--no-") and default is None:
+        raise UsageError(
+            f"{unknown[0]} works only with --config or --resume, to switch off a setting that they "
+            "contain; leave it out."
+        )
     if unknown:
         raise UsageError(
             f"{unknown[0]} is one argument too many for {prog}; remove it, or put its flag before "

@@ -1,7 +1,7 @@
 """The real images that a model is scored with: those it was trained on, and held-out ones.
 
 The classifier is trained on training images. Samples are compared with held-out images if there are
-any, because a model that has memorised its training images scores well beside these.
+any, because a model that has memorised its training images scores well against these.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from minicfg.metrics.stratified import limit_size
 # Smallest number of training images per class: of 18, the fifth that the classifier is not trained
 # on has 4, which is what `evaluate` needs.
 MIN_IMAGES_PER_CLASS = 18
-# Smallest number of held-out images per class: they are halved, and `evaluate` needs 4.
+# Smallest number of held-out images per class, so that each half of them has about 4 of every
+# class.
 MIN_HELD_OUT_PER_CLASS = 8
 MAX_SHOWN_CLASSES = 5
 
@@ -64,7 +65,7 @@ class RealImages:
         return len(limit_size(self.compared))
 
     def sentences(self) -> list[str]:
-        """Say which images the scores compare with, and which classes are not scored."""
+        """Sentences on the images that samples are compared with, and on classes without scores."""
         used = f"{self.used:,}"
         if self.used < len(self.compared):
             used += f" of {len(self.compared):,}"
@@ -83,7 +84,7 @@ class RealImages:
         if missing:
             needed = f"{MIN_IMAGES_PER_CLASS} training images"
             if self.is_held_out:
-                needed += f" and {MIN_HELD_OUT_PER_CLASS} held-out images"
+                needed += f" or fewer than {MIN_HELD_OUT_PER_CLASS} held-out images"
             sentences.append(
                 f"{len(missing)} of {self.complete.num_classes} classes are not scored, because "
                 f"they have fewer than {needed}: {_shown(missing)}."
@@ -95,7 +96,7 @@ class RealImages:
         return [name for name in self.complete.classes if name not in self.training.classes]
 
     def describe(self) -> dict[str, object]:
-        """What `metrics.json` and `sweep.json` say of the images that samples are compared with."""
+        """What `metrics.json` and `sweep.json` contain about the images of the comparison."""
         return {
             "images": "held-out" if self.is_held_out else "training",
             "data": self.compared.name,
@@ -136,7 +137,7 @@ def load_real_images(
     held_out = _load_held_out(complete, trained, data_spec, real_spec, reading)
     is_scored = _counts(complete) >= MIN_IMAGES_PER_CLASS
     if not bool(is_scored.any()):
-        check_images(complete, MIN_IMAGES_PER_CLASS)
+        check_images(complete, MIN_IMAGES_PER_CLASS)  # raises, because no class has enough images
     if held_out is not None:
         is_scored &= _counts(held_out) >= MIN_HELD_OUT_PER_CLASS
         if not bool(is_scored.any()):

@@ -41,8 +41,9 @@ def read_folder(
 ) -> Dataset:
     """Read PNG, JPEG, WebP and BMP files, scaled and cropped to `size` x `size`.
 
-    The name of a subfolder is the name of its class. If all images are grey, the data set has one
-    channel, otherwise three. Files and folders whose name begins with a dot are skipped.
+    The name of a subfolder is the name of its class. If every file is stored in greyscale, the data
+    set has one channel, otherwise three. Files and folders whose name begins with a dot are
+    skipped.
 
     Transparent pixels are laid on white. Of 16 bits per channel the upper 8 are kept. An image is
     turned upright if its EXIF data state an orientation.
@@ -52,7 +53,8 @@ def read_folder(
         size: height and width of the images.
         name: the name of the data set.
         follow_links: read files outside `folder` to which a link leads.
-        skip_bad: leave out files that cannot be used, and name them on standard error.
+        skip_bad: leave out files that cannot be used, and print on standard error how many there
+            are and the first five.
 
     Raises:
         DataError: if a class has no images, or if files are not images inside `folder`. The message

@@ -49,8 +49,8 @@ def load_data(
         size: height and width to which the images of a folder are scaled, 1..1024.
         follow_links: read images of a folder through links that lead out of it. Without it they
             are refused.
-        skip_bad: leave out files of a folder that are no images, and name them on standard error.
-            Without it they are refused.
+        skip_bad: leave out files of a folder that cannot be used, and print on standard error how
+            many there are and the first five. Without it they are refused.
 
     Raises:
         UsageError: if `spec` is none of these.

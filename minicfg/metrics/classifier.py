@@ -1,6 +1,6 @@
-"""A small classifier of real images: its accuracy scores samples, and its features measure them.
+"""A small classifier, trained on real images, whose predictions and features score samples.
 
-The classifier is trained on real images only. `evaluate` asks it for the class of each sample, and
+`evaluate` compares the class that it predicts for a sample with the class that was requested, and
 compares samples with real images in the space of its features.
 """
 

@@ -68,4 +68,7 @@ def _check(a: np.ndarray, b: np.ndarray) -> None:
                 f"{name} has {len(sample)} rows, too few for a covariance: pass two or more"
             )
         if not np.isfinite(sample).all():
-            raise UsageError(f"{name} has {len(sample)} rows, not all finite: remove the others")
+            raise UsageError(
+                f"{name} has {len(sample)} rows, not all finite: "
+                "remove the rows with NaN or infinity"
+            )

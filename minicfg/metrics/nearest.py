@@ -56,7 +56,8 @@ def nearest_images(
         value, place = squared.min(1)
         index = torch.where(value < least, first + place, index)
         least = torch.minimum(value, least)
-    # The distance itself is exact to a few roundings, and 0 for a copy.
+    # The distance to the chosen image is exact to a few roundings. Another image can be nearer by
+    # less than the rounding error of the squares.
     distance = (rows - images[index].flatten(1)).norm(dim=1)
     return distance, index
 

@@ -45,7 +45,7 @@ def precision_recall_of_distances(
 
 
 def _check(samples: np.ndarray, real: np.ndarray, k: int) -> None:
-    """Refuse features whose distances say nothing, and sets without a `k`-th neighbour."""
+    """Refuse features whose distances are undefined, and sets without a `k`-th neighbour."""
     if samples.ndim != 2 or real.ndim != 2 or samples.shape[1] != real.shape[1]:
         raise UsageError(
             f"samples has shape {samples.shape} and real {real.shape}: pass (n, d) and (m, d), "
@@ -58,4 +58,7 @@ def _check(samples: np.ndarray, real: np.ndarray, k: int) -> None:
         )
     for name, features in (("samples", samples), ("real", real)):
         if not np.isfinite(features).all():
-            raise UsageError(f"{name} has {len(features)} rows, not all finite: remove the others")
+            raise UsageError(
+                f"{name} has {len(features)} rows, not all finite: "
+                "remove the rows with NaN or infinity"
+            )

@@ -30,7 +30,10 @@ def _check(features: np.ndarray, y: np.ndarray) -> None:
             f"features, {features.shape}, and y, {y.shape}: pass (n, d) and (n,), one label per row"
         )
     if not np.isfinite(features).all():
-        raise UsageError(f"features has {len(features)} rows, not all finite: remove the others")
+        raise UsageError(
+            f"features has {len(features)} rows, not all finite: "
+            "remove the rows with NaN or infinity"
+        )
     _, counts = np.unique(y, return_counts=True)
     if not len(counts) or counts.min() < 2:
         raise UsageError(

@@ -421,7 +421,7 @@ def test_distill_needs_neither_labels_nor_images() -> None:
     """A condition of two tensors, and a teacher without parameters."""
 
     class Pair:
-        prediction = "v"
+        prediction: Prediction = "v"
 
         def null(self, y: tuple[Tensor, Tensor]) -> Any:
             return each_part(torch.zeros_like, y)

@@ -25,7 +25,7 @@ import torch
 from scipy.special import ndtr
 
 from minicfg import Schedule, guidance, solvers
-from minicfg.sampling import Rule, chain, check_arguments, sample
+from minicfg.sampling import Rule, chain, prepare_job, sample
 from minicfg.solvers import Prediction, Table, x0_coefficients
 from tutorial import step17_apg, step17_rules
 
@@ -295,7 +295,7 @@ def test_one_step_of_a_rule_is_a_gaussian_about_the_lectures_mean(rule: str, nam
     x = torch.tensor([0.3, -1.2, 2.0, 0.1]).double()
     one = Table(table.t[3:], table.s[3:], table.rows[3:])  # its first row is run
     y = torch.zeros(N, dtype=torch.int64)
-    job = check_arguments(
+    job = prepare_job(
         best, y, one, (4,), w=1.5, seed=SEED, sample_ids=None, clip=math.inf, rule=ours
     )
     run = chain(job, x.expand(N, 4).clone(), capture=False)

@@ -624,7 +624,9 @@ def test_a_distance_below_its_floor_is_explained(
     assert re.search(said, remark), remark
 
 
-@pytest.mark.parametrize("command", ["evaluate", "sweep"])
+@pytest.mark.parametrize(
+    "command", ["evaluate", pytest.param("sweep", marks=pytest.mark.exhaustive)]
+)
 def test_the_remark_on_the_floor_is_printed(
     command: str,
     own: Path,

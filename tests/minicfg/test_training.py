@@ -468,7 +468,9 @@ def test_the_loss_is_weighed(digits: Dataset) -> None:
     assert next(train_steps(digits, config)).loss == pytest.approx(wanted, rel=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.exhaustive)]
+)
 def test_half_precision_learns_the_same_to_its_rounding(digits: Dataset, precision: Any) -> None:
     """A product in bfloat16 is off by 2^-9 of itself: losses of 20 steps stay within a few %."""
     config = replace(TINY, steps=15, batch=32)
@@ -503,6 +505,7 @@ def test_an_overflowing_float16_step_is_skipped_not_taken(digits: Dataset) -> No
     assert math.isfinite(state.loss)
 
 
+@pytest.mark.exhaustive
 def test_checkpointing_changes_memory_and_no_number(digits: Dataset) -> None:
     config = replace(TINY, steps=4, dropout=0.2)
     whole, again = last(digits, config), last(digits, replace(config, checkpointing=True))
@@ -680,6 +683,7 @@ def test_resumed_run_of_algorithm_1_is_the_run_bit_for_bit(digits: Dataset, tmp_
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.exhaustive
 def test_algorithm_1_learns(digits: Dataset) -> None:
     losses = [state.loss for state in train_steps(digits, replace(CONTINUOUS, steps=80, batch=64))]
     assert np.mean(losses[:5]) > 0.8 and np.mean(losses[-10:]) < 0.6
