@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt
 
 # What a draw is for. Two purposes never share a counter, whatever their seed, sample and step.
-SAMPLING, TRAINING_NOISE, TRAINING_CHOICE, DATA_ORDER, DATA_IMAGES = 0, 1, 2, 3, 4
+SAMPLING = 0
+TRAINING_NOISE = 1
+TRAINING_CHOICE = 2
+DATA_ORDER = 3
+DATA_IMAGES = 4
+GUIDANCE_WEIGHT = 5
 
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _WEYL = 0x9E3779B9, 0xBB67AE85  # golden ratio and sqrt(3) - 1, in 32 bits
