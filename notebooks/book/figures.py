@@ -1,4 +1,4 @@
-"""The lessons' figures, drawn when what they are made from has changed."""
+"""The lessons' figures and the kernel's pictures, drawn when their sources have changed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from minicfg.io.atomic import write_atomic
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("tutorial", "minicfg", "kernels")
+KERNEL = "kernels-"  # of the names of pictures that are not a lesson's
 
 
 def imported(source: str) -> set[str]:
@@ -42,17 +43,23 @@ def made_from(module: str) -> set[Path]:
 
 
 def fingerprint(lesson: str) -> str:
-    """A name for the figure as it is now: it changes with any file that the lesson needs."""
+    """A name for the figure as it is now: it changes with any file that it is made from."""
     digest = hashlib.sha256()
-    for path in sorted(made_from(f"tutorial.figures.{lesson}")):
+    kernel = lesson.startswith(KERNEL)
+    module = "kernels.ladder.pictures" if kernel else f"tutorial.figures.{lesson}"
+    for path in sorted(made_from(module)):
         digest.update(path.read_bytes())
     return f"{lesson}-{digest.hexdigest()[:16]}.png"
 
 
 def draw(lesson: str, path: str) -> str:
-    """Draw one lesson's figure into `path`."""
+    """Draw one lesson's figure, or a picture of the kernel's lecture, into `path`."""
     drawn = io.BytesIO()
-    figure = importlib.import_module(f"tutorial.figures.{lesson}").figure()
+    if lesson.startswith(KERNEL):
+        pictures = importlib.import_module("kernels.ladder.pictures")
+        figure = pictures.PICTURES[lesson.removeprefix(KERNEL)]()
+    else:
+        figure = importlib.import_module(f"tutorial.figures.{lesson}").figure()
     figure.savefig(drawn, dpi=130, format="png")
     write_atomic(path, drawn.getvalue())
     return lesson

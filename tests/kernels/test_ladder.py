@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
+import math
 import os
 import re
 import subprocess
@@ -11,16 +13,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import triton
 
+from kernels import triton_normals
 from kernels.inspection.machine_code import Report
 from kernels.ladder import (
     __main__ as program,
 )
 from kernels.ladder import (
     arguments,
+    channels_last,
+    coefficients,
+    pictures,
     rung1_mix,
     rung2_step,
     rung3_noise,
@@ -43,6 +50,10 @@ def test_a_rung_is_the_reference_at_odd_sizes(rung) -> None:
     rung.module.check(DEVICE)
 
 
+def test_channels_last_by_tiles_is_the_reference() -> None:
+    channels_last.check(DEVICE)
+
+
 # Mistakes in a rung that its own check must notice: (module, text, text in its place).
 MISTAKES = [
     (rung1_mix, "out + n + at", "out + tl.num_programs(0) * BLOCK + at"),
@@ -61,6 +72,12 @@ MISTAKES = [
     (rung7_look_back, "y += d * null", "y += d * cond"),
     (rung7_look_back, "y += e * tl.load(x0prev", "y += e * tl.load(xt"),
     (rung7_look_back, "x0hat.to(x0.dtype", "(p * x + q * g).to(x0.dtype"),
+    (channels_last, "channel[:, None] * (pixels // 4) + (", "(pixels // 4) + ("),
+    (
+        channels_last,
+        "pixel[:, None] * C + channel[None",
+        "channel[None, :] * pixels + pixel[:, None",
+    ),
 ]
 
 
@@ -127,6 +144,23 @@ REFUSED = [
     (lambda: rung6_tiles.groups(65536 * 4, 4), "xt has 262144 samples, 4 per program"),
     (lambda: rung7_look_back.step(XT, OUT, BACK, 1.0, 1.0, 0, 0, IDS), "row has e = 1"),
     (
+        lambda: channels_last.step(XT, OUT, NOISY, 1.0, 1.0, 0, 0, IDS),
+        r"xt has shape \(2, 3\) and out strides \(3, 1\); pass images",
+    ),
+    (
+        lambda: channels_last.step(
+            torch.zeros(2, 3, 2, 2),
+            torch.zeros(4, 3, 2, 2).to(memory_format=torch.channels_last),
+            NOISY,
+            1.0,
+            1.0,
+            0,
+            0,
+            IDS,
+        ),
+        r"xt has shape \(2, 3, 2, 2\); this kernel takes .* a power of 2 of channels",
+    ),
+    (
         lambda: rung7_look_back.step(XT, OUT, BACK, 1.0, 1.0, 0, 0, IDS, XT[:1]),
         r"x0prev has shape \(1, 3\); pass \(2, 3\)",
     ),
@@ -158,6 +192,46 @@ def test_the_text_of_a_rung_has_its_numbers(rung) -> None:
     if rung.number < 8:
         assert f"{rung.bytes_per_element()} bytes" in text
         assert rung.by_hand.rstrip("+") in text
+
+
+def test_the_coefficients_are_found_again() -> None:
+    """The kernel's errors are at most a fifth above the smallest that is possible in float64.
+
+    Rounding to float32 explains that: a coefficient of size 1.2 is rounded by up to 6e-8, and the
+    cosine multiplies it by at most 1/4. The coefficients themselves agree to 1e-5 of their size.
+    """
+    source = Path(triton_normals.__file__).read_text()
+    *log, log2, c2, c4, c6, s1, s3, s5, s7 = map(float, re.findall(r"-?\d\.\d{6,}", source))
+    in_kernel = {
+        "cosine": (c2, c4, c6),
+        "sine": (s1, s3, s5, s7),
+        "logarithm": (*log[4:], *log[:4]),  # the source has the higher four first
+    }
+    assert log2 == -math.log(2)
+    for fit in coefficients.fits():
+        found = coefficients.minimax(fit)
+        used = np.array(in_kernel[fit.name])
+        np.testing.assert_allclose(used, found, rtol=1e-5)
+        assert fit.error(used) < 1.25 * fit.error(found), fit.name
+        assert fit.error(used) < 5.2e-8
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_every_picture_of_the_lecture_is_drawn() -> None:
+    """The roofline is given its counts here, because an interpreted process cannot compile."""
+    given = {"float32": [(rung, REPORT) for rung in RUNGS], "bfloat16": [(RUNGS[3], REPORT)]}
+    for name, draw in pictures.PICTURES.items():
+        figure = pictures.roofline(given) if draw is pictures.roofline else draw()
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=40)
+        assert buffer.tell() > 3000, name
+    readme = (ROOT / "kernels/README.md").read_text()
+    assert set(re.findall(r"<!-- picture (\w+): ", readme)) == set(pictures.PICTURES)
+    # 1472 instructions for 8 elements, less 8 slow paths of 54, over 16 bytes.
+    (axes,) = pictures.roofline(given).axes
+    drawn = [line.get_xydata() for line in axes.lines if line.get_marker() == "o"]
+    assert any(len(point) and np.allclose(point, (130 / 16, 3.35e12 * 130 / 16)) for point in drawn)
 
 
 REPORT = Report(54, 40, 32, 0, {128: 6}, {128: 2}, 1472, 54, 8, 8.0)
@@ -213,8 +287,26 @@ def test_the_program_checks_and_refuses(
 COMPILE = """
 import json
 from dataclasses import asdict
+from torch import bfloat16
 from kernels.ladder.table import TARGETS, reports
-print(json.dumps({t: [asdict(report) for _, report in reports(t)] for t in TARGETS}))
+found = {t: [asdict(report) for _, report in reports(t)] for t in TARGETS}
+found["bfloat16"] = [asdict(report) for _, report in reports("sm_90", bfloat16)]
+
+import torch
+from kernels.bench.contenders import ROW
+from kernels.inspection.compile import compile_launch, meta_tensor, record_launch
+from kernels.ladder import channels_last
+
+def tiled(dtype):
+    xt, ids = meta_tensor(dtype, 64, 4, 64, 64), meta_tensor(torch.int64, 64)
+    out = meta_tensor(dtype, 128, 4, 64, 64).to(memory_format=torch.channels_last)
+    call = lambda: channels_last.step(xt, out, ROW, 2.0, 1.0, 2**63, 7, ids)
+    return record_launch(channels_last, "step_kernel", call, xt.numel())
+
+found["channels_last"] = [
+    asdict(compile_launch(tiled(dtype), TARGETS["sm_90"])) for dtype in (torch.float32, bfloat16)
+]
+print(json.dumps(found))
 """
 
 
@@ -287,6 +379,15 @@ def test_the_texts_show_what_the_compiler_makes(compiled: dict[str, list[Report]
     assert (four.registers, four.spills, four.repeats) == (52, 40, 8)
     assert round(table.without_slow_paths(three)) == 130
     assert round(table.without_slow_paths(four)) == 73
+    narrow = dict(zip(range(2, 9), compiled["bfloat16"], strict=True))
+    assert round(table.without_slow_paths(narrow[3])) == 132
+    assert round(table.without_slow_paths(narrow[4])) == 79
+    assert f"({narrow[5].per_element:.1f} are executed, 80 are free)" in text[5]
+    wide, half = compiled["channels_last"]
+    assert f"{wide.per_element:.1f} in float32     {half.per_element:.1f} in bfloat16" in (
+        channels_last.__doc__ or ""
+    )
+    assert (wide.loads[128], wide.spills, wide.stack) == (12, 0, 0)
     assert found[RUNGS[4]].registers == found[RUNGS[1]].registers == 32
     assert found[RUNGS[7]].registers == 60
 
