@@ -23,7 +23,7 @@ from minicfg.conditions import (
 from minicfg.config import check_choice, check_integer
 from minicfg.errors import UsageError, check_number, check_type, short_repr
 from minicfg.guidance import check_w
-from minicfg.sampling import Denoiser, as_condition, check_denoiser, joined
+from minicfg.sampling import Denoiser, as_condition, check_denoiser, concatenate
 from minicfg.schedule import Schedule
 from minicfg.solvers import Prediction
 
@@ -82,7 +82,7 @@ class Autoguided(nn.Module):
     """Autoguidance: the null output is replaced by a worse model's output for the same condition.
 
     Karras et al. 2024, arXiv:2406.02507, `good + w (good - bad)`, with any solver and any rule;
-    step 17 of the course.
+    appendix O of the course.
 
     Args:
         good: the model to sample from.
@@ -128,7 +128,7 @@ class Autoguided(nn.Module):
 
     def _check_condition(self, y: Condition) -> None:
         """Refuse a condition that is not the attribute `y`, alone or followed by the null."""
-        both = each_part(joined, self.y, self.null(self.y))
+        both = each_part(concatenate, self.y, self.null(self.y))
         for allowed in (self.y, both):
             pairs = list(zip(parts_of(y), parts_of(allowed), strict=False))
             if len(pairs) == len(parts_of(y)) and all(torch.equal(a, b) for a, b in pairs):

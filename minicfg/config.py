@@ -67,14 +67,11 @@ class DiffusionSettings:
     """What the network predicts: the noise eps, the data x0, or
     v = sqrt(abar) eps - sqrt(1 - abar) x0."""
     min_snr: float = 0.0
-    """Cap on the loss weight (min-SNR weighting, arXiv:2303.09556): a squared error in x_0 is
-    multiplied by min(SNR, min_snr). Try the paper's 5 if training is slow. With 0, a squared error
-    in the predicted quantity has weight 1 at every t."""
+    """0 for no min-SNR weighting (arXiv:2303.09556): a squared error in the predicted quantity has
+    weight 1 at every t. With a positive value, a squared error in x_0 is multiplied by
+    min(SNR, value); try the paper's 5 if training is slow."""
     p_uncond: float = 0.1
     """Probability, 0..1, that the label of an image is replaced by the null label."""
-    drop_separately: bool = False
-    """For a condition of several tensors: drop each with probability p_uncond by itself, not all
-    together. Then all n are dropped together with probability p_uncond^n."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +79,12 @@ class NetworkSettings:
     """The UNet."""
 
     width: int = 24
-    """Number of channels at full resolution, a multiple of 8."""
+    """Number of channels at full resolution, a multiple of 8 in 8..1024."""
     multipliers: tuple[int, ...] = (1, 2, 2)
-    """Number of channels of each level in units of width; every level after the first halves the
-    resolution."""
+    """Number of channels of each level in units of width: 1 to 6 integers, each 1..16. Every level
+    after the first halves the resolution."""
     blocks: int = 1
-    """Number of residual blocks per level, on the way down and again on the way up."""
+    """Number of residual blocks per level, 1..16, on the way down and again on the way up."""
     attention: tuple[int, ...] = ()
     """Levels with self-attention over all pixels, where 0 is the finest."""
     dropout: float = 0.0
@@ -99,16 +96,17 @@ class OptimiserSettings:
     """The steps of a training run, their length, and how they are computed."""
 
     steps: int = 2000
-    """Number of optimiser steps."""
+    """Number of optimiser steps, 1..2^32-1."""
     batch: int = 128
-    """Number of images per step, over all processes."""
+    """Number of images per step, 1..2^20, over all processes."""
     lr: float = 3e-3
-    """Largest learning rate. The rate rises from 0 to it and falls to 0 again, in half cosines."""
+    """Largest learning rate, above 0. The rate rises from 0 to it and falls to 0 again, in half
+    cosines."""
     warmup: float = 0.15
     """Fraction of the steps in which the learning rate rises, in (0, 1). A longer warm-up helps if
     the loss jumps in the first steps."""
     weight_decay: float = 0.01
-    """Weight decay of AdamW (arXiv:1711.05101): each step multiplies the weights by
+    """Weight decay of AdamW (arXiv:1711.05101), 0 or more: each step multiplies the weights by
     1 - learning rate * weight_decay."""
     grad_clip: float = 1.0
     """Largest norm of the gradient, above 0; a longer gradient is scaled down to it. Lower it if
@@ -134,11 +132,16 @@ class OptimiserSettings:
 class TrainConfig(OptimiserSettings, NetworkSettings, DiffusionSettings, DataSettings):
     """The settings of a training run, which together with the data determine its result.
 
-    They are declared in four groups, which are also the groups of flags of `minicfg train`.
+    They are declared in four groups, which are also the groups of flags of `minicfg train`. Only
+    `drop_separately` is no flag, because data of the command line have one label per image.
 
     Raises:
         UsageError: if a setting has an invalid value, or two settings contradict each other.
     """
+
+    drop_separately: bool = False
+    """For a condition of several tensors: drop each with probability p_uncond by itself, not all
+    together. Then all n are dropped together with probability p_uncond^n."""
 
     def __post_init__(self) -> None:
         """Check every setting, then the settings that depend on each other."""

@@ -72,6 +72,11 @@ class Dataset:
             raise DataError(
                 f"{self.name}: x is a {type(x).__name__}: pass a tensor, torch.as_tensor(x)"
             )
+        if x.is_meta or x.layout != torch.strided:
+            raise DataError(
+                f"{self.name}: x has layout {x.layout} on {x.device}: pass a dense tensor with "
+                "values, x.to_dense() if it is sparse"
+            )
         if x.dtype != torch.float32 or x.ndim < 2 or 0 in x.shape:
             raise DataError(
                 f"{self.name}: x is {x.dtype} {tuple(x.shape)}: pass float32 (N, C, H, W), or "
@@ -91,6 +96,11 @@ class Dataset:
             )
         if not bool(x.isfinite().all()):
             raise DataError(f"{self.name}: x holds values that are not finite: remove them")
+        if are_images and _look_like_0_to_1(x):
+            raise DataError(
+                f"{self.name}: x holds {x.min():.9g}..{x.max():.9g}, but black is -1 and white is "
+                "1: use 2 * x - 1"
+            )
 
     def _check_labels(self) -> None:
         y = self.y
@@ -208,6 +218,22 @@ def check_seed(seed: SupportsIndex) -> int:
         return philox.check_seed(seed)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _look_like_0_to_1(x: Float[Tensor, "N C H W"]) -> bool:
+    """Whether images in -1..1 look as if they were scaled to 0..1, as x / 255 and ToTensor do.
+
+    No value is then below 0, and the largest is near 1. Bright images can be like that too: bytes
+    above 127 that were scaled to -1..1, which are odd multiples of 1/255, and images of two values,
+    grey and white. These are left alone.
+    """
+    if not (x.min() >= 0 and 0.9 < x.max() <= 1):
+        return False
+    byte = (x + 1) * 127.5
+    # float32 rounds a byte by 2e-5 at most; those of x / 255 lie on halves too.
+    if bool(((byte - byte.round()).abs() < 1e-3).all()):
+        return False
+    return len(x.unique()) > 2
 
 
 def _part(data: Dataset, mask: Tensor, name: str) -> Dataset:

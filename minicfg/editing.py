@@ -22,8 +22,8 @@ from minicfg.sampling import (
     GivenCondition,
     Rule,
     chain,
-    check_arguments,
     last_state,
+    prepare_job,
 )
 from minicfg.schedule import Schedule
 from minicfg.solvers import Table, check_schedule
@@ -99,7 +99,7 @@ def image_to_image(
         raise UsageError(f"strength = {strength} is outside 0..1; pass a number inside")
     _check_floats("x0", x0)
     check_schedule(table, schedule)
-    job = check_arguments(
+    job = prepare_job(
         model,
         y,
         table,
@@ -155,7 +155,7 @@ def inpaint(
             f"{tuple(x0.shape)}"
         )
     check_schedule(table, schedule)
-    job = check_arguments(
+    job = prepare_job(
         model,
         y,
         table,

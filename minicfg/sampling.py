@@ -1,6 +1,6 @@
 """The loop that runs any solver's table on any denoiser, with one forward pass per step.
 
-At each row of the table the network is evaluated, and three formulas move the state (step 14 of the
+At each row of the table the network is evaluated, and three formulas move the state (step 17 of the
 course; `kernels.reference` computes them, and on a GPU one kernel does):
 
     g     = (1 + m w) out_cond - m w out_null
@@ -97,7 +97,7 @@ class Trained(Protocol):
 GivenCondition = Condition | np.ndarray | Sequence[SupportsIndex] | Sequence[str]
 # `g = rule(out_cond, out_null, w, xt, p, q)` replaces `guide`; `minicfg.guidance` has three.
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
-# The type of `guide`, which is the rule of a chain to which none is given.
+# The type of `guide`. `rule=guide` is accepted, and means the same as no rule.
 Guide = Callable[[Tensor, Tensor, float | Tensor], Tensor]
 
 
@@ -145,7 +145,7 @@ def sample(
 
     The arguments, and the errors, are those of `sample_steps`.
     """
-    job = check_arguments(
+    job = prepare_job(
         model,
         y,
         table,
@@ -182,9 +182,8 @@ def sample_steps(
 ) -> Generator[State]:
     """Run the reverse chain from noise, yielding a `State` after each row of the table.
 
-    The conditional and the null half go through the network as one batch of 2B. If `w` is the
-    number 0 and the table does not use the null half, the network is evaluated on the conditional
-    half only.
+    The conditional and the null half go through the network as one batch of 2B. The null half is
+    left out only if `w` is the number 0, there is no rule, and no row of the table uses it (d = 0).
 
     On a CUDA device the second step is recorded as a graph, which is then replayed for all later
     steps, because launching a small network's kernels one by one takes longer than running them. A
@@ -204,12 +203,14 @@ def sample_steps(
             checkpoint.
         shape: of one sample; may be left out for a checkpoint.
         w: guidance weight: one finite number, or one per sample, as a tensor, an array or a list.
-        solver: for a checkpoint without a table: the name of a solver, `"ddim"` by default.
+        solver: for a checkpoint without a table: the name of a solver, `"ddim"` by default. (The
+            command `minicfg sample` has other defaults: ddpm and w = 2.)
         steps: for a checkpoint without a table: number of steps, 1..T; 50 by default, or T if T is
             smaller.
         seed: 0..2^64-1. Sample i depends on the seed, on its own y, w, null, noise and sample id,
             and on what all samples share, but on no other sample, up to the rounding of the
-            network, which can differ in the last bit with the size of a batch.
+            network. The rounding depends on the size of a batch, and its effect can grow over the
+            steps (measured: up to 3e-5 after 50 steps).
         sample_ids: B integers in 0..2^32-1; 0..B-1 by default.
         null: the condition of the null half, in the same form as `y`; that of the model by default.
             Pass a condition that the samples should *not* have (a negative label, or negative
@@ -227,7 +228,7 @@ def sample_steps(
         UsageError: naming the argument. `sample` raises it when it is called, and `sample_steps`
             when the first state is asked for.
     """
-    job = check_arguments(
+    job = prepare_job(
         model,
         y,
         table,
@@ -280,8 +281,8 @@ def chain(
     rows = job.table.rows.to(x.device)
     times = job.table.t.to(x.device)
     looks_back = job.table.looks_back
-    y = job.y if job.null is None else each_part(joined, job.y, job.null)
-    # The step gets w = 0 after a rule, which has mixed the two outputs already.
+    y = job.y if job.null is None else each_part(concatenate, job.y, job.null)
+    # None: `out` has no null half. 0: a rule has mixed the two halves already.
     step_w = None if job.null is None else job.w if job.rule is None else 0.0
 
     def one_step(k: Tensor, x: Tensor, x0prev: Tensor) -> tuple[Tensor, Tensor]:
@@ -318,8 +319,8 @@ def chain(
             yield x, x0hat
 
 
-def joined(first: Tensor, second: Tensor) -> Tensor:
-    """One batch of both."""
+def concatenate(first: Tensor, second: Tensor) -> Tensor:
+    """Concatenate two batches along their first dimension."""
     return torch.cat([first, second])
 
 
@@ -377,7 +378,7 @@ def mix_by_rule(
     return torch.cat([g, out_null])
 
 
-def check_arguments(
+def prepare_job(
     model: Denoiser | nn.Module | Trained,
     y: GivenCondition,
     table: Table | None,
@@ -392,7 +393,7 @@ def check_arguments(
     solver: SolverName | None = None,
     steps: SupportsIndex | None = None,
 ) -> Job:
-    """Refuse what `chain` cannot run, and fill in what follows from a checkpoint."""
+    """Check the arguments of `sample`, and return them as tensors, with the defaults filled in."""
     if isinstance(model, Trained):
         denoiser = check_denoiser(model.model)
         y = labels_of_names("y", y, model.classes)

@@ -5,19 +5,21 @@ Training minimises the mean squared error of the prediction,
     loss = E || target - model(sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, t, y or null) ||^2
 
 with t uniform in 1..T (Ho et al. 2020, arXiv:2006.11239, eq. 14). For a fraction `p_uncond` of the
-images the label is replaced by the null label (Ho and Salimans 2022, arXiv:2207.12598,
-Algorithm 1), so that one network learns both denoisers which guidance combines. The loss is
-averaged over pixels. Labels can be any other condition (`minicfg.conditions`), and the network any
+images the label is replaced by the null label (Ho and Salimans 2022, arXiv:2207.12598, Algorithm
+1), so that one network learns both denoisers which guidance combines. The loss is averaged over all
+elements of a sample. Labels can be any other condition (`minicfg.conditions`), and the network any
 module.
 
 `train` runs to the end and returns the last state. `train_steps` is a generator that yields the
 state after each step, so that the caller can show the progress, save and stop. The loop itself is
 in `_training_steps`; the functions below it do one part of a step each.
 
-No number comes from a global random stream. The first weights are a function of the seed; the
-images, times, dropped labels, noise and dropout masks of step n are functions of (seed, n). So a
-run can be resumed after step n from the weights, their average, the moments of the optimiser and
-the integer n, and then equals the uninterrupted run bit for bit.
+The images, times, dropped labels and noise of step n are functions of (seed, n, position in the
+batch). torch's global random stream gives the first weights of a UNet and the dropout masks: it is
+seeded for the purpose and restored afterwards. A module that the caller passes keeps its weights.
+So a run can be resumed after step n from the weights, their average, the moments of the optimiser,
+the state of the scaler (float16 only) and the integer n. It then equals the uninterrupted run bit
+for bit.
 """
 
 from __future__ import annotations
@@ -131,7 +133,8 @@ def train_steps(
     Raises:
         UsageError: before the first step, if `check_run` finds that the arguments do not fit; at
             the first step, if the output of the model has not the shape of its input.
-        MachineError: at a step whose loss or gradient is not finite, before the weights change.
+        MachineError: at a step whose loss is not finite, or whose gradient is not finite in another
+            precision than float16, before the weights change.
     """
     check_run(data, config, resume, ranks, model)
     state = resume or start(config, data.shape, data.classes, data.digest, device, model)
@@ -364,7 +367,7 @@ def _prepare_network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> nn.
 
 
 def batch_indices(seed: int, step: int, batch: int, n: int) -> Int[Tensor, " batch"]:
-    """The indices of the `n` images that step 1, 2, ... trains on.
+    """The indices, in 0..n-1, of the `batch` images that step `step` trains on; steps count from 1.
 
     Epochs follow each other without a gap, each a permutation of all images. So the end of an
     epoch leaves no image out, and a batch may be larger than the data set.
@@ -449,11 +452,12 @@ def algorithm_1(
 
         u ~ U[0, 1],    lambda = -2 log tan(a u + b),    x_t = cos(a u + b) x_0 + sin(a u + b) eps
 
-    (Ho and Salimans 2022, arXiv:2207.12598; step 13 of the course.) The network receives the time
-    `t = 1 + u (T - 1)`, a real number. At an integer t this is the point t of the schedule
-    `log_snr`, and samplers evaluate the network only there; Algorithm 2 is
-    `solvers.ddpm(schedule, steps, v=...)`. T therefore sets the units of t and limits the number
-    of sampling steps, but training covers all log SNRs between -20 and 20.
+    (Ho and Salimans 2022, arXiv:2207.12598; step 16 of the course), with b = arctan(e^-10) and a =
+    pi / 2 - 2 b, so that lambda falls from 20 at u = 0 to -20 at u = 1. The network receives the
+    time `t = 1 + u (T - 1)`, a real number. At an integer t, lambda equals `log_snr[t]` of the
+    schedule named log_snr, and samplers evaluate the network only there; Algorithm 2 is
+    `solvers.ddpm(schedule, steps, v=...)`. T therefore sets the units of t and limits the number of
+    sampling steps, but training covers all log SNRs between -20 and 20.
 
     u and the dropped labels come from the same random words as those of `kernels.noised_batch`. So
     with the same seed, both drop the same labels, and have the same noise and nearly the same t.

@@ -23,8 +23,9 @@ _TYPES = {str: "a string", int: "an integer", float: "a number", bool: "true or 
 def write_config_file(out: Path, config: TrainConfig) -> None:
     """Write the settings of a run to `out / "config.toml"`."""
     lines = [
-        "# The settings of this training run. To repeat it in another folder:",
+        "# The settings of this training run. To repeat it, run in the same working directory",
         "# minicfg train --config THIS_FILE --out FOLDER",
+        "# with the same --device, --follow-links and --skip-bad, which are not settings.",
         *(f"{name} = {_to_toml(value)}" for name, value in asdict(config).items()),
     ]
     # Bytes of a path that are not text (surrogates) cannot be written in TOML.

@@ -15,8 +15,8 @@ from minicfg.viz import plots
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_COMPARED = 1000  # samples at each w, and about as many real images
-MAX_SHOWN = 8
+MAX_COMPARED = 1000  # samples at each w; of real images, at most max(8, 1000 // K) per class
+MAX_SHOWN = 10
 
 
 def distances_of_real_images(real: RealImages) -> tuple[Tensor, Tensor]:
@@ -41,9 +41,9 @@ def ratio_and_picture(
 
     Args:
         w: their guidance weight, for the title.
-        x: the samples.
-        y: their labels among the scored classes.
-        real: the training images.
+        x: the samples, (n, C, H, W), in -1..1.
+        y: their labels among the scored classes, int64, (n,), in 0..K-1.
+        real: the real images, of which the training images are used.
         of_real: the result of `distances_of_real_images`.
     """
     some = x[:MAX_COMPARED].cpu()

@@ -40,7 +40,7 @@ DataFlags = Annotated[DataOptions, tyro.conf.arg(name="")]
 SamplingFlags = Annotated[SamplingOptions, tyro.conf.arg(name="")]
 
 BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE, signal 13, has ended
-HELP = "Classifier-free guidance, from digits to a report."
+HELP = "Train, sample and evaluate diffusion models with classifier-free guidance."
 ENDING = (
     "minicfg COMMAND --help lists the flags of a command with their defaults.",
     "minicfg --version prints the version.",
@@ -61,7 +61,7 @@ class Demo:
     quick: bool = False
     """Finish in half a minute, with less training and fewer samples, so with worse results."""
     seed: int = 0
-    """Seed of training and sampling, 0..2^64-1."""
+    """Seed of the network, the classifier and the samples, 0..2^64-1."""
 
     def run(self) -> int:
         """Train, sample, score, report."""
@@ -81,10 +81,11 @@ class Train:
 
     out: Path
     """Folder for model.safetensors, the state that --resume reads, config.toml with the settings,
-    and the page report.html."""
+    log.jsonl and loss.png, and, once training has finished, the page report.html."""
     resume: bool = False
-    """Continue the run in the folder with its own settings. With a larger --steps the run becomes
-    longer; --data says where the same images are now; no other setting can change."""
+    """Continue the run in --out with its own settings. A larger --steps makes the run longer, and
+    --data gives a new path to the same images; other settings of data, diffusion, network and
+    optimiser cannot change. The remaining flags are not stored: give them again."""
     config: Annotated[
         Path | None,
         tyro.conf.arg(
@@ -141,12 +142,14 @@ class Sample:
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """The model that `minicfg train` or `demo` saved, .../model, or the folder of that run."""
+    """A model that `minicfg train` or `demo` saved: the file, with or without .safetensors, or the
+    folder of the run."""
     out: Annotated[str, tyro.conf.arg(metavar="PATH")]
     """FILE.png for a picture of all samples, .npz for arrays x and y, .gif for the chain, or
     FOLDER/, with the slash, for one PNG per sample, named by its number and class."""
     labels: tuple[str, ...] = ()
-    """Class names or numbers; without this flag, every class once."""
+    """Classes, each a name, or a number in 0..K-1 if no class has that name. Without this flag,
+    every class once."""
     negative: Annotated[
         str | None,
         tyro.conf.arg(
@@ -157,18 +160,20 @@ class Sample:
         ),
     ] = None
     each: int = 1
-    """Samples for each label."""
+    """Number of samples for each label, 1..1,000,000."""
     w: float = 2.0
     """Guidance weight w in (1 + w) eps(x, y) - w eps(x, null); 0 is the conditional model alone."""
     steps: int = 50
     """Solver steps, 1..T."""
     seed: int = 0
-    """Seed, 0..2^64-1. The noise of sample i depends on the seed and on i only, not on w."""
+    """Seed, 0..2^64-1. The samples are numbered label by label, and the noise of sample i in a step
+    depends on the seed, i and the step only, not on w."""
     noise: Annotated[
         Path | None,
         tyro.conf.arg(
-            help="FILE.npy or FILE.npz with the noise x_T from which the chains start, floats of "
-            "shape (samples, C, H, W) that should be standard normal (default: drawn from --seed).",
+            help="FILE.npy or FILE.npz with one array, the noise x_T from which the chains start: "
+            "finite floats of shape (samples, C, H, W), all samples of the first label first. The "
+            "noise of later steps still comes from --seed (default: drawn from --seed).",
             metavar="FILE",
             help_behavior_hint="",
         ),
@@ -198,25 +203,26 @@ class Sample:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score samples of a trained model beside real images.
+    """Compare samples of a trained model with real images.
 
     For example: minicfg evaluate runs/demo/model --w 0 1 --rule rescale --out runs/scores
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
+    """A model that `minicfg train` or `demo` saved: the file, with or without .safetensors, or the
+    folder of the run."""
     out: Path
     """Folder for metrics.json, for nearest.png, which shows samples and the training images nearest
     to them, and for the classifier that scores, classifier.safetensors."""
     data: str = ""
-    """Where the training data are now. It is required if they were read from files; without this
-    flag, only built-in data such as digits are loaded."""
+    """The training data of the model: digits, toy:dots, idx:DIR, folder:DIR or npz:FILE. It is
+    required if they were read from files, and compared with the digest in the checkpoint."""
     real: str = ""
     """Held-out images to compare samples with, of the same size and classes: idx:DIR, folder:DIR or
     npz:FILE. Without this flag they are the t10k files beside those of idx:DIR, if they exist, and
     otherwise the training images."""
     w: tuple[float, ...] = (0.0, 0.3, 1.0)
-    """Guidance weights."""
+    """Guidance weights, separated by spaces."""
     steps: int = 50
     """Solver steps, 1..T."""
     n: int = 1000
@@ -251,19 +257,20 @@ class Evaluate:
 class Sweep:
     """Score a model over many weights w, and write tables and a page.
 
-    Weights can be crossed with several numbers of steps or p_uncond; the table has the layout
-    of the paper's. For example:
+    Weights can be combined with several numbers of steps or values of p_uncond; the table has the
+    layout of Tables 1 and 2 of arXiv:2207.12598. For example:
 
         minicfg sweep runs/demo/model --w 0:4:0.1 --steps 16 64 256 --out runs/sweep
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
+    """A model that `minicfg train` or `demo` saved: the file, with or without .safetensors, or the
+    folder of the run."""
     out: Path
     """Folder for report.html, its curves, sweep.json and the models trained for --p-uncond."""
     data: str = ""
-    """Where the training data are now. It is required if they were read from files; without this
-    flag, only built-in data such as digits are loaded."""
+    """The training data of the model: digits, toy:dots, idx:DIR, folder:DIR or npz:FILE. It is
+    required if they were read from files, and compared with the digest in the checkpoint."""
     real: str = ""
     """Held-out images to compare samples with, of the same size and classes: idx:DIR, folder:DIR or
     npz:FILE. Without this flag they are the t10k files beside those of idx:DIR, if they exist, and
@@ -271,9 +278,12 @@ class Sweep:
     w: str = "0:4:0.1"
     """from:to:step, or weights separated by commas: 0,0.3,1."""
     steps: tuple[int, ...] = (50,)
-    """Numbers of solver steps, each 1..T; the table has one column for each."""
+    """Numbers of solver steps, each 1..T. The table has a column of Frechet distances and one of
+    scores for each combination of --p-uncond and --steps."""
     p_uncond: tuple[float, ...] = ()
-    """Probabilities of dropping a label. A model is trained for each, unless the folder has it."""
+    """Values of p_uncond to compare, each 0..1. The given model serves for its own value; the
+    others are trained into --out, unless finished ones are there. Without this flag only the given
+    model is scored."""
     n: int = 1000
     """Samples at each w, at least 4 per class."""
     seed: int = 0
@@ -469,6 +479,11 @@ def _start_of_training(arguments: Sequence[str], prog: str) -> Train | None:
         config = read_config_of_run(start.out) or config
     if start.config is not None:
         config = read_config_file(start.config, config)
+        if config.drop_separately:
+            raise UsageError(
+                f"--config {start.config}: drop_separately = true works only in Python, for data "
+                "with several attributes; remove the line."
+            )
     return Train(
         out=start.out,
         data=_part(DataSettings, config),

@@ -1,4 +1,4 @@
-"""Parse the arguments of a command into its dataclass; what is wrong with them is one sentence."""
+"""Parse the arguments of a command into its dataclass, and report an error as one sentence."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import TypeVar, get_type_hints
 
 import tyro
@@ -55,6 +56,11 @@ def parse(
     """
     _check_flags(arguments, prog, list(flags_of(command)))
     parsed, unknown = _run_tyro(command, arguments, prog, default, add_help=True)
+    if unknown and unknown[0].startswith("--no-") and default is None:
+        raise UsageError(
+            f"{unknown[0]} works only with --config or --resume, to switch off a setting that they "
+            "contain; leave it out."
+        )
     if unknown:
         raise UsageError(
             f"{unknown[0]} is one argument too many for {prog}; remove it, or put its flag before "
@@ -77,6 +83,8 @@ def _run_tyro(
     add_help: bool,
 ) -> tuple[Command, list[str]]:
     """The parsed command, and the arguments that it does not know."""
+    if add_help and not {"-h", "--help"}.isdisjoint(arguments):
+        _join_lines_of_help(command)
     frame = io.StringIO()
     try:
         with contextlib.redirect_stderr(frame):
@@ -93,6 +101,24 @@ def _run_tyro(
         if not end.code:  # --help
             raise
         raise UsageError(_sentence(frame.getvalue(), prog)) from None
+
+
+def _join_lines_of_help(command: type) -> None:
+    """Give tyro the docstring of each field as one line, which it breaks where the terminal ends.
+
+    Of a docstring it would also keep the line breaks of the source.
+    """
+    import docstring_parser  # tyro requires it, and imports it as late
+
+    hints = get_type_hints(command)
+    described = docstring_parser.parse_from_object(command).params
+    texts = {doc.arg_name: doc.description for doc in described}
+    for field in fields(command):
+        text = texts.get(field.name)
+        if text is not None:
+            field.metadata = MappingProxyType({"help": " ".join(text.split())})
+        if is_dataclass(hints[field.name]):
+            _join_lines_of_help(hints[field.name])
 
 
 def flags_of(command: type) -> Iterator[str]:

@@ -1,12 +1,13 @@
 """The real images that a model is scored with: those it was trained on, and held-out ones.
 
 The classifier is trained on training images. Samples are compared with held-out images if there are
-any, because a model that has memorised its training images scores well beside these.
+any, because a model that has memorised its training images scores well against these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,8 @@ from minicfg.metrics.stratified import limit_size
 # Smallest number of training images per class: of 18, the fifth that the classifier is not trained
 # on has 4, which is what `evaluate` needs.
 MIN_IMAGES_PER_CLASS = 18
-# Smallest number of held-out images per class: they are halved, and `evaluate` needs 4.
+# Smallest number of held-out images per class, so that each half of them has about 4 of every
+# class.
 MIN_HELD_OUT_PER_CLASS = 8
 MAX_SHOWN_CLASSES = 5
 
@@ -63,8 +65,13 @@ class RealImages:
         """The number of images that samples are compared with: a part of a large data set."""
         return len(limit_size(self.compared))
 
+    @cached_property
+    def training_images(self) -> int:
+        """How many of the held-out images have exactly the pixels of a training image."""
+        return count_shared(self.compared, self.complete) if self.is_held_out else 0
+
     def sentences(self) -> list[str]:
-        """Say which images the scores compare with, and which classes are not scored."""
+        """Sentences on the images that samples are compared with, and on classes without scores."""
         used = f"{self.used:,}"
         if self.used < len(self.compared):
             used += f" of {len(self.compared):,}"
@@ -74,6 +81,13 @@ class RealImages:
                 f"The scores compare samples with {used} held-out images ({name}), which the model "
                 "was not trained on."
             ]
+            if self.training_images:
+                sentences = [
+                    f"The scores compare samples with {used} held-out images ({name}), but "
+                    f"{self.training_images:,} of the {len(self.compared):,} are training images "
+                    "too, with the same pixels, so a model that memorised them scores well; remove "
+                    "them from --real."
+                ]
         else:
             sentences = [
                 f"The scores compare samples with {used} training images ({name}), so a model that "
@@ -83,7 +97,7 @@ class RealImages:
         if missing:
             needed = f"{MIN_IMAGES_PER_CLASS} training images"
             if self.is_held_out:
-                needed += f" and {MIN_HELD_OUT_PER_CLASS} held-out images"
+                needed += f" or fewer than {MIN_HELD_OUT_PER_CLASS} held-out images"
             sentences.append(
                 f"{len(missing)} of {self.complete.num_classes} classes are not scored, because "
                 f"they have fewer than {needed}: {_shown(missing)}."
@@ -95,12 +109,13 @@ class RealImages:
         return [name for name in self.complete.classes if name not in self.training.classes]
 
     def describe(self) -> dict[str, object]:
-        """What `metrics.json` and `sweep.json` say of the images that samples are compared with."""
+        """What `metrics.json` and `sweep.json` contain about the images of the comparison."""
         return {
             "images": "held-out" if self.is_held_out else "training",
             "data": self.compared.name,
             "used": self.used,
             "of": len(self.compared),
+            "training_images_among_them": self.training_images,
             "classes": self.compared.classes,
             "classes_not_scored": self.not_scored(),
         }
@@ -136,7 +151,7 @@ def load_real_images(
     held_out = _load_held_out(complete, trained, data_spec, real_spec, reading)
     is_scored = _counts(complete) >= MIN_IMAGES_PER_CLASS
     if not bool(is_scored.any()):
-        check_images(complete, MIN_IMAGES_PER_CLASS)
+        check_images(complete, MIN_IMAGES_PER_CLASS)  # raises, because no class has enough images
     if held_out is not None:
         is_scored &= _counts(held_out) >= MIN_HELD_OUT_PER_CLASS
         if not bool(is_scored.any()):
@@ -171,12 +186,24 @@ def _load_held_out(
             f"training data have {training.num_classes} classes of images {training.shape}; name "
             "images of the same size, with the same class names in the same order."
         )
-    if real.digest == training.digest:
+    if count_shared(real, training) == len(real):
         raise DataError(
-            f"--real: {name} contains the training images themselves; name images that the model "
-            "was not trained on, or leave out --real."
+            f"--real: {name} contains the training images themselves and no others; name images "
+            "that the model was not trained on, or leave out --real."
         )
     return real
+
+
+def count_shared(held_out: Dataset, training: Dataset) -> int:
+    """How many of the held-out images have exactly the pixels of a training image."""
+    of_training = set(_digests(training.x))
+    return sum(digest in of_training for digest in _digests(held_out.x))
+
+
+def _digests(x: Tensor) -> Iterator[bytes]:
+    """A digest of each image."""
+    for image in x:
+        yield hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest()
 
 
 def _counts(data: Dataset) -> Tensor:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from minicfg.data import Dataset
 from minicfg.datasets.arrays import check_memory, images_from_bytes, listed
+from minicfg.distributed import is_first_process
 from minicfg.errors import DataError, escape_controls
 
 MAX_PIXELS = 2**26  # Pixels of one image file, before it is scaled down.
@@ -41,8 +42,9 @@ def read_folder(
 ) -> Dataset:
     """Read PNG, JPEG, WebP and BMP files, scaled and cropped to `size` x `size`.
 
-    The name of a subfolder is the name of its class. If all images are grey, the data set has one
-    channel, otherwise three. Files and folders whose name begins with a dot are skipped.
+    The name of a subfolder is the name of its class. If every file is stored in greyscale, the data
+    set has one channel, otherwise three. Files and folders whose name begins with a dot are
+    skipped.
 
     Transparent pixels are laid on white. Of 16 bits per channel the upper 8 are kept. An image is
     turned upright if its EXIF data state an orientation.
@@ -52,7 +54,8 @@ def read_folder(
         size: height and width of the images.
         name: the name of the data set.
         follow_links: read files outside `folder` to which a link leads.
-        skip_bad: leave out files that cannot be used, and name them on standard error.
+        skip_bad: leave out files that cannot be used, and print on standard error how many there
+            are and the first five. Of several processes, the first one prints this.
 
     Raises:
         DataError: if a class has no images, or if files are not images inside `folder`. The message
@@ -88,8 +91,9 @@ def read_folder(
     if faults and not skip_bad:
         raise DataError(_in_one_line(folder, faults))
     if faults:
-        left_out = f"minicfg: {len(faults)} left out: {listed(faults, '; ')}"
-        print(escape_controls(left_out), file=sys.stderr)
+        if is_first_process():
+            left_out = f"minicfg: {len(faults)} left out: {listed(faults, '; ')}"
+            print(escape_controls(left_out), file=sys.stderr)
         _check_no_class_is_empty(name, classes, y)
 
     is_grey = all(image.mode == "L" for image in images)

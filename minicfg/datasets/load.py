@@ -49,8 +49,8 @@ def load_data(
         size: height and width to which the images of a folder are scaled, 1..1024.
         follow_links: read images of a folder through links that lead out of it. Without it they
             are refused.
-        skip_bad: leave out files of a folder that are no images, and name them on standard error.
-            Without it they are refused.
+        skip_bad: leave out files of a folder that cannot be used, and print on standard error how
+            many there are and the first five. Without it they are refused.
 
     Raises:
         UsageError: if `spec` is none of these.
@@ -102,6 +102,7 @@ def describe(data: Dataset) -> str:
 
     For example: 1797 images of 1 x 8 x 8, 174 to 183 per class (10 classes), values -1 to 1
     """
+    check_type("data", data, Dataset, "load it first, load_data(...)")
     shape = " x ".join(map(str, data.shape))
     counts = torch.bincount(data.labels, minlength=data.num_classes)
     fewest = int(counts.min())

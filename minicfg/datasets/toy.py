@@ -11,7 +11,10 @@ DOT_STD = 1.2  # Standard deviation of the brightness of a dot, in pixels.
 
 
 def dots(n: int = 3000, side: int = 16) -> Dataset:
-    """Draw points of three Gaussians in the plane, each as an image with one soft dot.
+    """Draw `n` points of three Gaussians in the plane, each as an image with one soft dot.
+
+    The images have `side` x `side` pixels. The points come from a fixed seed, so the data set is
+    always the same.
 
     Class k is N(mean_k, I / 4). The three means lie on a circle of radius 1.5, the first at the
     top. An image shows the square from -4 to 4.

@@ -1,9 +1,9 @@
-"""`evaluate` scores samples with a classifier of real images, next to what real images score.
+"""`evaluate` scores samples with a classifier of real images, next to the scores of real images.
 
-Relevance asks whether a sample is of the class that was asked for. Its measures are the
-classifier's accuracy, the Inception score and precision. Diversity is measured by the spread within
-a class and by recall. The Frechet distance depends on both. All distances are taken between the
-classifier's features, so scores are comparable only for one data set and one classifier.
+A sample is relevant if it belongs to the class that was requested. The measures of relevance are
+the classifier's accuracy, the Inception score and precision. Diversity is measured by the spread
+within a class and by recall. The Frechet distance depends on both. All distances are taken between
+the classifier's features, so scores are comparable only for one data set and one classifier.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from minicfg.config import check_integer
 from minicfg.data import Dataset
-from minicfg.errors import UsageError
+from minicfg.errors import UsageError, check_type
 from minicfg.metrics.classifier import (
     Classifier,
     accuracy,
@@ -39,6 +40,7 @@ HALVINGS = 10  # of the real images, for the Frechet distance and its floor
 FOLDS = 20  # of the samples, for the jackknife's standard errors
 HALVES = 40  # of the samples, for the standard errors of precision and recall
 MIN_SAMPLES_PER_CLASS = 4
+MIN_REAL_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,9 @@ def evaluate(
     The other standard errors come from a jackknife: they follow from how much the score changes
     when one of 20 parts of the samples is left out. Precision and recall jump when a single sample
     is left out; for such statistics Shao and Wu (1989, Annals of Statistics 17) leave out more.
-    Their standard errors are the scatter over 40 random halves. (A bootstrap draws samples twice.
-    In a trial, that inflated a Frechet distance and its standard error by half. It also made
-    neighbours at distance 0, which left three quarters of recall's standard error.) The standard
+    Their standard errors are the scatter over 40 random halves. A bootstrap is not used, because it
+    draws some samples twice: in a trial this raised the Frechet distance and its standard error by
+    half, and lowered the standard error of recall to three quarters of its value. The standard
     errors describe the draw of the samples, not that of the real images.
 
     Args:
@@ -101,8 +103,8 @@ def evaluate(
         y: labels 0..K-1, int64, each at least 4 times, in about the proportions of the real ones.
         classifier: the result of `train_classifier` for the classes of `real`. It may have been
             trained on `real` or on other images of the same classes.
-        real: real images, at least two per class. Held-out images are better than the training
-            images of the generator.
+        real: real images, at least two per class and eight in all. Held-out images are better than
+            the training images of the generator.
 
     Returns:
         The scores of all n samples.
@@ -169,8 +171,15 @@ def evaluate_real(classifier: Classifier, real: Dataset, unseen: Dataset, n: int
         real: as for `evaluate`.
         unseen: real images that the classifier was not trained on, at least 4 per class: `real`
             itself if it is held out, else `classifier.held_out`.
-        n: the number of samples.
+        n: the number of samples, at least 4 per class.
+
+    Raises:
+        UsageError: if an argument has a wrong type or value.
     """
+    check_type("classifier", classifier, Classifier, "pass the result of train_classifier")
+    check_type("real", real, Dataset, "pass a minicfg.Dataset of real images")
+    check_type("unseen", unseen, Dataset, "pass a minicfg.Dataset of real images")
+    check_integer("n", n, MIN_SAMPLES_PER_CLASS * max(real.num_classes, 1), 2**32)
     parts = _halvings(*_real_features(classifier, real), n)
     floors = [distance_of_moments(moments(half), moments(other)) for half, other in parts]
     covered = np.array([precision_recall(other, half) for half, other in parts])
@@ -255,10 +264,14 @@ def _halvings(features: np.ndarray, y: np.ndarray, n: int) -> list[tuple[np.ndar
 
 def _check(x: Tensor, y: Tensor, classifier: Classifier, real: Dataset) -> None:
     """Refuse samples, labels and classifiers that do not fit the real images."""
+    check_type("x", x, Tensor, "pass a tensor of samples (n, C, H, W)")
+    check_type("y", y, Tensor, "pass an int64 tensor, one label per sample")
+    check_type("classifier", classifier, Classifier, "pass the result of train_classifier")
+    check_type("real", real, Dataset, "pass a minicfg.Dataset of real images")
     K = real.num_classes
     if classifier.shape != real.shape or classifier.num_classes != K:
         raise UsageError(
-            f"classifier knows {classifier.num_classes} classes of {classifier.shape}, "
+            f"classifier has {classifier.num_classes} classes of {classifier.shape}, "
             f"but {real.name} has {K} of {real.shape}: use train_classifier on {real.name}"
         )
     if x.ndim != 4 or x.shape[1:] != real.shape or not x.is_floating_point():
@@ -275,3 +288,8 @@ def _check(x: Tensor, y: Tensor, classifier: Classifier, real: Dataset) -> None:
         raise UsageError(f"y holds {int(y.min())}..{int(y.max())}: labels are 0..{K - 1}")
     check_counts("y", y, K, MIN_SAMPLES_PER_CLASS)  # so that two are left when a part is left out
     check_counts("real", real.labels, K)
+    if len(real) < MIN_REAL_IMAGES:
+        raise UsageError(
+            f"real has {len(real)} images: pass {MIN_REAL_IMAGES} or more, so that each half has a "
+            "covariance and nearest neighbours"
+        )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minicfg.errors import UsageError
+from minicfg.metrics.features import check_array
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -25,12 +26,17 @@ def within_class_spread(features: Float[np.ndarray, "n d"], y: Int[np.ndarray, "
 
 def _check(features: np.ndarray, y: np.ndarray) -> None:
     """Refuse features without labels, or without a variance in each class."""
+    check_array("features", features)
+    check_array("y", y)
     if features.ndim != 2 or y.shape != features.shape[:1]:
         raise UsageError(
             f"features, {features.shape}, and y, {y.shape}: pass (n, d) and (n,), one label per row"
         )
     if not np.isfinite(features).all():
-        raise UsageError(f"features has {len(features)} rows, not all finite: remove the others")
+        raise UsageError(
+            f"features has {len(features)} rows, not all finite: "
+            "remove the rows with NaN or infinity"
+        )
     _, counts = np.unique(y, return_counts=True)
     if not len(counts) or counts.min() < 2:
         raise UsageError(

@@ -18,7 +18,7 @@ MAX_REAL_IMAGES = 10_000
 
 
 def stratified_order(y: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """A random order in which every stretch has the classes in their proportions, to within two."""
+    """A random order whose contiguous parts have about the class proportions of the whole."""
     place = np.empty(len(y))
     for label in np.unique(y):
         members = np.flatnonzero(y == label)

@@ -42,24 +42,29 @@ def made_from(module: str) -> set[Path]:
     return found
 
 
+def module_of(lesson: str) -> str:
+    """The module that draws a lesson, such as `appendix/d_relevance`, or a kernel's picture."""
+    if lesson.startswith(KERNEL):
+        return "kernels.ladder.pictures"
+    return "tutorial.figures." + lesson.replace("/", ".")
+
+
 def fingerprint(lesson: str) -> str:
     """A name for the figure as it is now: it changes with any file that it is made from."""
     digest = hashlib.sha256()
-    kernel = lesson.startswith(KERNEL)
-    module = "kernels.ladder.pictures" if kernel else f"tutorial.figures.{lesson}"
-    for path in sorted(made_from(module)):
+    for path in sorted(made_from(module_of(lesson))):
         digest.update(path.read_bytes())
-    return f"{lesson}-{digest.hexdigest()[:16]}.png"
+    return f"{lesson.rpartition('/')[2]}-{digest.hexdigest()[:16]}.png"
 
 
 def draw(lesson: str, path: str) -> str:
     """Draw one lesson's figure, or a picture of the kernel's lecture, into `path`."""
     drawn = io.BytesIO()
+    module = importlib.import_module(module_of(lesson))
     if lesson.startswith(KERNEL):
-        pictures = importlib.import_module("kernels.ladder.pictures")
-        figure = pictures.PICTURES[lesson.removeprefix(KERNEL)]()
+        figure = module.PICTURES[lesson.removeprefix(KERNEL)]()
     else:
-        figure = importlib.import_module(f"tutorial.figures.{lesson}").figure()
+        figure = module.figure()
     figure.savefig(drawn, dpi=130, format="png")
     write_atomic(path, drawn.getvalue())
     return lesson
@@ -77,4 +82,4 @@ def draw_all(lessons: list[str], cache: Path, out: Path) -> None:
         for _ in pool.map(draw, missing, map(str, missing.values())):
             pass
     for lesson, path in files.items():
-        shutil.copyfile(path, out / f"{lesson}.png")
+        shutil.copyfile(path, out / f"{lesson.rpartition('/')[2]}.png")

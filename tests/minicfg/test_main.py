@@ -255,6 +255,7 @@ def test_results_inside_the_folder_of_the_data_are_refused(
     assert sorted(os.listdir("pictures")) == ["a"] and os.listdir("pictures/a") == ["x.png"]
 
 
+@pytest.mark.exhaustive
 def test_a_folder_with_bad_files_and_links_is_trained_on_if_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

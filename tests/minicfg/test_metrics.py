@@ -523,9 +523,19 @@ def test_evaluate_refuses(x: torch.Tensor, y: torch.Tensor, message: str) -> Non
 
 def test_evaluate_refuses_another_data_sets_classifier() -> None:
     with pytest.raises(
-        UsageError, match=r"classifier knows 2 classes of \(1, 3, 3\), but digits has 10"
+        UsageError, match=r"classifier has 2 classes of \(1, 3, 3\), but digits has 10"
     ):
         evaluate(DIGITS.x, DIGITS.labels, KnownLaw(), DIGITS)
+
+
+@pytest.mark.parametrize("n", [2, 7])
+def test_evaluate_refuses_fewer_than_eight_real_images(n: int) -> None:
+    few = Dataset(REAL.x[:n], torch.zeros(n, dtype=torch.int64), ("a",), "few")
+    classifier = KnownLaw()
+    classifier.num_classes = 1
+    x, y = REAL.x[:8], torch.zeros(8, dtype=torch.int64)
+    with pytest.raises(UsageError, match=f"real has {n} images: pass 8 or more"):
+        evaluate(x, y, classifier, few)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -168,6 +168,7 @@ def test_more_steps_extend_a_run_and_log_and_page_say_so(copied: Path) -> None:
     assert len(log_without_times(copied)) == 5
 
 
+@pytest.mark.exhaustive
 def test_data_that_moved_are_named_on_resuming(copied: Path, short: Path, tmp_path: Path) -> None:
     """The digest says whether they are the same images, wherever they are."""
     shutil.copy(short / "a.npz", tmp_path / "b.npz")
@@ -187,6 +188,7 @@ def test_a_log_counts_seconds_and_images_per_second_across_resuming(copied: Path
         assert abs(TINY.batch / line["images_per_second"] - passed) < 0.0011
 
 
+@pytest.mark.exhaustive
 def test_a_run_repeats_from_its_file_of_settings(short: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
     given = ["train", "--config", str(short / "run/config.toml"), "--out", str(out)]
@@ -216,6 +218,7 @@ def test_tensorboard_that_is_missing_is_said(
         run_train(tmp_path, TINY, resume=False, saving=SavingOptions(tensorboard=True))
 
 
+@pytest.mark.exhaustive
 def test_tensorboard_holds_what_the_log_holds_once(tmp_path: Path) -> None:
     """Also where a run was killed after its last save: what it had logged since comes again."""
     reader = pytest.importorskip(
@@ -260,6 +263,7 @@ def test_a_run_that_is_done_leaves_its_page(whole: Path) -> None:
     assert {command.checkpoint for command in parsed} == {whole / "model"}  # pyright: ignore
 
 
+@pytest.mark.exhaustive
 def test_commands_of_the_page_of_a_short_schedule_run(tmp_path: Path) -> None:
     """With T below 50, the default of --steps would be refused."""
     assert run_train(tmp_path, replace(TINY, T=20, steps=1), resume=False) == 0
@@ -336,6 +340,7 @@ def test_a_save_that_fails_on_the_way_is_said_and_training_goes_on(
     assert kept == ["step-0000003.safetensors", "step-0000009.safetensors"]
 
 
+@pytest.mark.exhaustive
 def test_a_run_that_diverges_leaves_its_last_finite_step(tmp_path: Path) -> None:
     """Model and state, long before the first save that was asked for."""
     wild = replace(TINY, lr=1e18)

@@ -455,11 +455,39 @@ def test_held_out_images_that_do_not_fit_are_refused(
         load_real_images(own / "model", trained, f"npz:{own}/pictures.npz", "npz:others")
 
 
+def test_held_out_images_that_are_training_images_are_counted(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever their order and their labels; and refused if all of them are."""
+    trained = load(own / "model")
+    training = load_data(f"npz:{own}/pictures.npz")
+    copies = Dataset(training.x.flip(0)[:7], torch.arange(7) % 2, training.classes, "copies")
+    new = _random_images(5, (10, 10))
+    mixed = Dataset(
+        torch.cat([new.x, copies.x]), torch.cat([new.labels, copies.labels]), new.classes, "mixed"
+    )
+    for held_out, count in ((new, 0), (mixed, 7)):
+        monkeypatch.setattr(real_images, "load_data", lambda *_, held=held_out, **__: held)
+        monkeypatch.setattr(real_images, "load_training_data", lambda *_: training)
+        real = load_real_images(own / "model", trained, "npz:x", "npz:others")
+        assert real.describe()["training_images_among_them"] == count
+        (sentence,) = real.sentences()
+        assert ("but 7 of the 27 are training images too" in sentence) == (count == 7)
+    monkeypatch.setattr(real_images, "load_data", lambda *_, **__: copies)
+    with pytest.raises(DataError, match="copies contains the training images themselves and no"):
+        load_real_images(own / "model", trained, "npz:x", "npz:others")
+
+
 @pytest.mark.parametrize(
     ("training", "held_out", "scored", "needed"),
     [
         ((18, 17, 18, 2), None, [0, 2], "18 training images: b, d."),
-        ((18, 18, 18, 18), (8, 8, 7, 8), [0, 1, 3], "18 training images and 8 held-out images: c."),
+        (
+            (18, 18, 18, 18),
+            (8, 8, 7, 8),
+            [0, 1, 3],
+            "18 training images or fewer than 8 held-out images: c.",
+        ),
     ],
 )
 def test_rare_classes_are_named_and_not_scored(
@@ -624,7 +652,9 @@ def test_a_distance_below_its_floor_is_explained(
     assert re.search(said, remark), remark
 
 
-@pytest.mark.parametrize("command", ["evaluate", "sweep"])
+@pytest.mark.parametrize(
+    "command", ["evaluate", pytest.param("sweep", marks=pytest.mark.exhaustive)]
+)
 def test_the_remark_on_the_floor_is_printed(
     command: str,
     own: Path,

@@ -38,7 +38,7 @@ from minicfg.training import (
     train_steps,
 )
 from minicfg.unet import UNet, sinusoids
-from tutorial.step13_process import log_snr_of, map_ends, signal_noise
+from tutorial.step16_log_snr import log_snr_of, map_ends, signal_noise
 
 K = 10
 TINY = TrainConfig(steps=20, batch=16, width=8, multipliers=(1, 2), seed=11)
@@ -468,7 +468,9 @@ def test_the_loss_is_weighed(digits: Dataset) -> None:
     assert next(train_steps(digits, config)).loss == pytest.approx(wanted, rel=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.exhaustive)]
+)
 def test_half_precision_learns_the_same_to_its_rounding(digits: Dataset, precision: Any) -> None:
     """A product in bfloat16 is off by 2^-9 of itself: losses of 20 steps stay within a few %."""
     config = replace(TINY, steps=15, batch=32)
@@ -503,6 +505,7 @@ def test_an_overflowing_float16_step_is_skipped_not_taken(digits: Dataset) -> No
     assert math.isfinite(state.loss)
 
 
+@pytest.mark.exhaustive
 def test_checkpointing_changes_memory_and_no_number(digits: Dataset) -> None:
     config = replace(TINY, steps=4, dropout=0.2)
     whole, again = last(digits, config), last(digits, replace(config, checkpointing=True))
@@ -534,8 +537,8 @@ def test_zero_snr_of_eps_is_refused() -> None:
         replace(TINY, zero_snr=True)
 
 
-# Algorithm 1 at real-valued log SNRs, compared with `tutorial.step13_training` on the map of
-# `tutorial.step13_process`
+# Algorithm 1 at real-valued log SNRs, compared with `tutorial.step16_log_snr` on the map of
+# `tutorial.step16_log_snr`
 
 CONTINUOUS = replace(TINY, schedule="log_snr", continuous=True, steps=12)
 
@@ -611,7 +614,7 @@ def shown(steps: int, batch: int = 64) -> tuple[np.ndarray, ...]:
 
 
 def test_log_snrs_have_the_papers_distribution() -> None:
-    """P(lambda <= l) = 1 - u(l) by (13.6), in closed form, against 12,800 draws.
+    """P(lambda <= l) = 1 - u(l) by (16.6), in closed form, against 12,800 draws.
 
     Dvoretzky, Kiefer, Wolfowitz, Massart: the largest gap passes sqrt(log(2 / p) / (2 N)) with
     probability p at most; p = 1e-6, so 0.024 is allowed. Uniform log SNRs are off by 0.4.
@@ -680,6 +683,7 @@ def test_resumed_run_of_algorithm_1_is_the_run_bit_for_bit(digits: Dataset, tmp_
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.exhaustive
 def test_algorithm_1_learns(digits: Dataset) -> None:
     losses = [state.loss for state in train_steps(digits, replace(CONTINUOUS, steps=80, batch=64))]
     assert np.mean(losses[:5]) > 0.8 and np.mean(losses[-10:]) < 0.6
