@@ -141,7 +141,8 @@ class Sample:
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """The model that `minicfg train` or `demo` saved, .../model, or the folder of that run."""
+    """The model that `minicfg train` or `demo` saved, .../model, or the folder of that run, or the
+    name of a model in minicfg/weights."""
     out: Annotated[str, tyro.conf.arg(metavar="PATH")]
     """FILE.png for a picture of all samples, .npz for arrays x and y, .gif for the chain, or
     FOLDER/, with the slash, for one PNG per sample, named by its number and class."""
@@ -204,7 +205,8 @@ class Evaluate:
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
+    """The model that `minicfg train` or `demo` saved, .../model, with or without its suffix, or the
+    name of a model in minicfg/weights."""
     out: Path
     """Folder for metrics.json, for nearest.png, which shows samples and the training images nearest
     to them, and for the classifier that scores, classifier.safetensors."""
@@ -258,7 +260,8 @@ class Sweep:
     """
 
     checkpoint: tyro.conf.Positional[Path]
-    """The model that `minicfg train` or `demo` saved: .../model, with or without its suffix."""
+    """The model that `minicfg train` or `demo` saved, .../model, with or without its suffix, or the
+    name of a model in minicfg/weights."""
     out: Path
     """Folder for report.html, its curves, sweep.json and the models trained for --p-uncond."""
     data: str = ""
