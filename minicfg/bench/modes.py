@@ -281,7 +281,7 @@ def draw_figure(results: Sequence[dict[str, Any]], real: dict[str, Any]) -> Figu
     for k in place:
         label = "probability in the data" if k == 0 else None
         top_left.plot([k - 0.4, k + 0.4], [probability[k]] * 2, color="black", lw=1.5, label=label)
-    shown = [result for result in constant if result["w"] in (0, 1, 4)] or constant[:3]
+    shown = [constant[k] for k in sorted({0, len(constant) // 2, len(constant) - 1})]
     for i, (result, color) in enumerate(zip(shown, plots.COLORS, strict=False)):
         offset = 0.25 * (i - (len(shown) - 1) / 2)
         top_left.errorbar(

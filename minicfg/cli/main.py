@@ -186,7 +186,7 @@ class Sample:
 
     checkpoint: tyro.conf.Positional[Path]
     """A model that `minicfg train` or `demo` saved: the file, with or without .safetensors, or the
-    folder of the run."""
+    folder of the run; or the name of a model in minicfg/weights."""
     out: Annotated[str, tyro.conf.arg(metavar="PATH")]
     """FILE.png for a picture of all samples, .npz for arrays x and y, .gif for the chain, or
     FOLDER/, with the slash, for one PNG per sample, named by its number and class."""
@@ -253,7 +253,7 @@ class Evaluate:
 
     checkpoint: tyro.conf.Positional[Path]
     """A model that `minicfg train` or `demo` saved: the file, with or without .safetensors, or the
-    folder of the run."""
+    folder of the run; or the name of a model in minicfg/weights."""
     out: Path
     """Folder for metrics.json, for nearest.png, which shows samples and the training images nearest
     to them, and for the classifier that scores, classifier.safetensors."""
@@ -308,7 +308,7 @@ class Sweep:
 
     checkpoint: tyro.conf.Positional[Path]
     """A model that `minicfg train` or `demo` saved: the file, with or without .safetensors, or the
-    folder of the run."""
+    folder of the run; or the name of a model in minicfg/weights."""
     out: Path
     """Folder for report.html, its curves, sweep.json and the models trained for --p-uncond."""
     data: str = ""

@@ -34,7 +34,7 @@ def load_data(
 
     - `digits`: the 1,797 handwritten digits of scikit-learn, grey, 8x8 pixels. They are installed
       with it.
-    - `glyphs`: 20,800 letters in 18 typefaces, in colour, 32x32 pixels. They are drawn from the
+    - `glyphs`: 20,800 letters in 17 typefaces, in colour, 32x32 pixels. They are drawn from the
       fonts of matplotlib, and the data set has their factors. `glyphs:1x28` are grey and have 28x28
       pixels, `glyphs:ABC` are three letters only, and `glyphs:1x28:ABC` is both
       (`minicfg.datasets.glyphs`).

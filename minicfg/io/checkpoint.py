@@ -14,6 +14,7 @@ digest of its teacher.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -67,6 +68,7 @@ _TYPES = {
     list: "a list",
     dict: "an object",
 }
+WEIGHTS = Path(__file__).parents[1] / "weights"  # The trained models that come with minicfg.
 _UNET = f"{UNet.__module__}.{UNet.__qualname__}"  # The network that `load` builds by itself.
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW keeps two tensors for each weight.
 
@@ -153,7 +155,8 @@ def load(
     """Load onto `device` a model that `save` wrote, in evaluation mode. No code of the file is run.
 
     Args:
-        path: with or without the suffix.
+        path: with or without the suffix; or the name of a model in `minicfg/weights`, if the
+            working folder has no file of that name.
         device: of the model.
         model: the network that gets the weights, if it is not a `UNet`. It is changed in place.
 
@@ -163,11 +166,24 @@ def load(
         MachineError: if this machine has no such device.
     """
     device = check_device(device)
-    _, checkpoint, tensors = _read(path, "model", model)
+    _, checkpoint, tensors = _read(find_model(path), "model", model)
     if model is None:
         checkpoint.model.to_empty(device=device)
     checkpoint.model.to(device).eval().load_state_dict(tensors)
     return checkpoint
+
+
+def find_model(path: str | Path) -> Path:
+    """Return the file of a model: that of a trained model in `minicfg/weights`, or `path`.
+
+    A name without a folder, such as `digits`, names one of `minicfg/weights`, if there is one and
+    if the working folder has no file `digits.safetensors`. The suffix is added.
+    """
+    file = checkpoint_path(path)
+    stored = WEIGHTS / file.name
+    is_name = len(file.parts) == 1
+    # These two functions give False where a path cannot be looked up; reading it then says why.
+    return stored if is_name and not os.path.exists(file) and os.path.isfile(stored) else file
 
 
 def save_state(path: str | Path, state: TrainState) -> Path:

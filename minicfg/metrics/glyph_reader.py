@@ -242,8 +242,9 @@ def _uniform_pictures(
     """Draw `count` pictures of every letter in every face, and return them with their truth."""
     number = np.arange(len(LETTERS) * len(FACES) * count)
     face = number // len(LETTERS) % len(FACES)
-    x, factors = draw_glyphs(first + number, channels, side, seed=_PICTURE_SEED, face=face)
-    return x, {"letter": torch.from_numpy(number % len(LETTERS)), **factors}
+    indices = first + number
+    x, factors = draw_glyphs(indices, channels, side, seed=_PICTURE_SEED, face=face)
+    return x, {"letter": torch.from_numpy(indices % len(LETTERS)), **factors}
 
 
 def _numbers(truth: dict[str, Tensor]) -> Float[Tensor, "n 6"]:
