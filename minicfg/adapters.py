@@ -82,7 +82,7 @@ class Autoguided(nn.Module):
     """Autoguidance: the null output is replaced by a worse model's output for the same condition.
 
     Karras et al. 2024, arXiv:2406.02507, `good + w (good - bad)`, with any solver and any rule;
-    step 17 of the course.
+    appendix O of the course.
 
     Args:
         good: the model to sample from.

@@ -41,8 +41,9 @@ class DataSettings:
     """The images of a training run."""
 
     data: str = ""
-    """Training data: digits, idx:DIR, folder:DIR, npz:FILE or toy:dots. It is empty for a data set
-    that was made in Python."""
+    """Training data: digits, glyphs (glyphs:1x28 for grey ones of 28x28 pixels, glyphs:ABC for some
+    letters), idx:DIR, folder:DIR, npz:FILE or toy:dots. It is empty for a data set that was made in
+    Python."""
     size: int = 32
     """Height and width in pixels, 1..1024, to which the images of folder:DIR are scaled and
     cropped."""
@@ -72,9 +73,6 @@ class DiffusionSettings:
     min(SNR, value); try the paper's 5 if training is slow."""
     p_uncond: float = 0.1
     """Probability, 0..1, that the label of an image is replaced by the null label."""
-    drop_separately: bool = False
-    """For a condition of several tensors: drop each with probability p_uncond by itself, not all
-    together. Then all n are dropped together with probability p_uncond^n."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +133,16 @@ class OptimiserSettings:
 class TrainConfig(OptimiserSettings, NetworkSettings, DiffusionSettings, DataSettings):
     """The settings of a training run, which together with the data determine its result.
 
-    They are declared in four groups, which are also the groups of flags of `minicfg train`.
+    They are declared in four groups, which are also the groups of flags of `minicfg train`. Only
+    `drop_separately` is no flag, because data of the command line have one label per image.
 
     Raises:
         UsageError: if a setting has an invalid value, or two settings contradict each other.
     """
+
+    drop_separately: bool = False
+    """For a condition of several tensors: drop each with probability p_uncond by itself, not all
+    together. Then all n are dropped together with probability p_uncond^n."""
 
     def __post_init__(self) -> None:
         """Check every setting, then the settings that depend on each other."""

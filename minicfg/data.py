@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, SupportsIndex
 
@@ -28,6 +29,9 @@ class Dataset:
             row per sample (`minicfg.conditions`).
         classes: the names of the K classes, all different; empty if `y` is not a label.
         name: the name of the data set, for titles and error messages.
+        factors: what else is known of each sample, by name: tensors with the batch as first
+            dimension, such as the typeface of a letter. Nothing is trained on them, and they are
+            not part of the digest.
 
     Raises:
         DataError: if the parts do not fit together, or a value is out of range.
@@ -37,11 +41,13 @@ class Dataset:
     y: Condition
     classes: tuple[str, ...] = ()
     name: str = "data"
+    factors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def __post_init__(self) -> None:
         """Check what would otherwise train wrongly without an error."""
         self._check_names()
         self._check_samples()
+        self._check_factors()
         labels = isinstance(self.y, Tensor) and self.y.dtype == torch.int64 and self.y.ndim == 1
         if self.classes or labels:
             self._check_labels()
@@ -72,6 +78,11 @@ class Dataset:
             raise DataError(
                 f"{self.name}: x is a {type(x).__name__}: pass a tensor, torch.as_tensor(x)"
             )
+        if x.is_meta or x.layout != torch.strided:
+            raise DataError(
+                f"{self.name}: x has layout {x.layout} on {x.device}: pass a dense tensor with "
+                "values, x.to_dense() if it is sparse"
+            )
         if x.dtype != torch.float32 or x.ndim < 2 or 0 in x.shape:
             raise DataError(
                 f"{self.name}: x is {x.dtype} {tuple(x.shape)}: pass float32 (N, C, H, W), or "
@@ -91,6 +102,20 @@ class Dataset:
             )
         if not bool(x.isfinite().all()):
             raise DataError(f"{self.name}: x holds values that are not finite: remove them")
+        if are_images and _look_like_0_to_1(x):
+            raise DataError(
+                f"{self.name}: x holds {x.min():.9g}..{x.max():.9g}, but black is -1 and white is "
+                "1: use 2 * x - 1"
+            )
+
+    def _check_factors(self) -> None:
+        for name, values in self.factors.items():
+            if not isinstance(values, Tensor) or values.shape[:1] != self.x.shape[:1]:
+                found = tuple(values.shape) if isinstance(values, Tensor) else short_repr(values)
+                raise DataError(
+                    f"{self.name}: factors[{name!r}] is {found}: pass a tensor with one row for "
+                    f"each of the {len(self.x)} samples"
+                )
 
     def _check_labels(self) -> None:
         y = self.y
@@ -124,6 +149,21 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def select(self, rows: Tensor, name: str) -> Dataset:
+        """Return some of the samples, with their conditions and factors, under a new name.
+
+        Args:
+            rows: a mask (N,) of the samples, or their numbers in the order of the result.
+            name: of the result.
+        """
+        return Dataset(
+            self.x[rows],
+            each_part(lambda part: part[rows], self.y),
+            self.classes,
+            name,
+            {key: values[rows] for key, values in self.factors.items()},
+        )
 
     @property
     def labels(self) -> Int[Tensor, " N"]:
@@ -187,8 +227,8 @@ def split(data: Dataset, held_out: float = 0.2, seed: SupportsIndex = 0) -> tupl
             f"held_out = {held_out} of {data.name}, {len(data)} images, is none: use a larger "
             "fraction or more images"
         )
-    train = _part(data, ~is_held_out, "training part")
-    test = _part(data, is_held_out, "held-out part")
+    train = data.select(~is_held_out, f"{data.name}, training part")
+    test = data.select(is_held_out, f"{data.name}, held-out part")
     return train, test
 
 
@@ -210,6 +250,17 @@ def check_seed(seed: SupportsIndex) -> int:
         raise UsageError(str(error)) from None
 
 
-def _part(data: Dataset, mask: Tensor, name: str) -> Dataset:
-    y = each_part(lambda part: part[mask], data.y)
-    return Dataset(data.x[mask], y, data.classes, f"{data.name}, {name}")
+def _look_like_0_to_1(x: Float[Tensor, "N C H W"]) -> bool:
+    """Whether images in -1..1 look as if they were scaled to 0..1, as x / 255 and ToTensor do.
+
+    No value is then below 0, and the largest is near 1. Bright images can be like that too: bytes
+    above 127 that were scaled to -1..1, which are odd multiples of 1/255, and images of two values,
+    grey and white. These are left alone.
+    """
+    if not (x.min() >= 0 and 0.9 < x.max() <= 1):
+        return False
+    byte = (x + 1) * 127.5
+    # float32 rounds a byte by 2e-5 at most; those of x / 255 lie on halves too.
+    if bool(((byte - byte.round()).abs() < 1e-3).all()):
+        return False
+    return len(x.unique()) > 2

@@ -97,6 +97,14 @@ class Ranks:
 SINGLE_PROCESS = Ranks()
 
 
+def is_first_process() -> bool:
+    """Whether this process has rank 0, or is alone; it needs no process group.
+
+    torchrun sets the variable RANK of every process that it starts.
+    """
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def process_group() -> Iterator[Ranks]:
     """The process group that torchrun's environment variables describe, or this process alone.

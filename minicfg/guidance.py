@@ -8,13 +8,13 @@ step that uses it:
     torch.lerp(out_null, out_cond, 1 + w)
 
 w = 0 gives the conditional model and w = -1 the unconditional one, each to the last bit. On a GPU
-the step is a Triton kernel, which equals this line up to rounding. Step 10 of
+the step is a Triton kernel, which equals this line up to rounding. Step 11 of
 the course derives it. Other projects count from w = -1: their scale is 1 + w (`scale_from_w`).
 
 A rule is `rule(out_cond, out_null, w, xt, p, q) -> g`, where `p xt + q g` is the guess of x_0 (`p`
 and `q` are the solver's). It replaces `guide` in `minicfg.sample(..., rule=rescale)`, and
 `rule=guide` is the same as no rule. The parameter of a rule is set by
-`functools.partial(rescale, phi=0.5)`. A rule has no memory, so three methods of step 17 are
+`functools.partial(rescale, phi=0.5)`. A rule has no memory, so three methods of the course are
 not here: APG's momentum, which needs earlier rows; ReCFG, which needs the means of both outputs;
 and model guidance, which is another way to train. A weight that changes with t is a column of the
 table (`solvers.with_weight`, `solvers.with_interval`), and autoguidance is a model
@@ -67,7 +67,7 @@ def rescale(
 ) -> Float[Tensor, "B *D"]:
     """The mix, rescaled towards the standard deviation of `out_cond`.
 
-    Lin et al. 2023, arXiv:2305.08891, sec. 3.4; step 17 of the course. Standard deviations are
+    Lin et al. 2023, arXiv:2305.08891, sec. 3.4; step 19 of the course. Standard deviations are
     taken over the elements of each sample; a mix whose standard deviation is 0 stays as it is.
 
     Args:
@@ -103,7 +103,7 @@ def dynamic_threshold(
 ) -> Float[Tensor, "B *D"]:
     """The mix whose guess of x_0 is clamped to its own quantile, then divided by it.
 
-    Saharia et al. 2022, arXiv:2205.11487, sec. 2.3; step 17 of the course. The static threshold is
+    Saharia et al. 2022, arXiv:2205.11487, sec. 2.3; step 19 of the course. The static threshold is
     the sampler's `clip`.
 
     Args:
@@ -142,7 +142,7 @@ def apg(
 ) -> Float[Tensor, "B *D"]:
     """Adaptive projected guidance, without its momentum.
 
-    Sadat et al. 2024, arXiv:2410.02416; step 17 of the course. The difference of the two guesses of
+    Sadat et al. 2024, arXiv:2410.02416; step 19 of the course. The difference of the two guesses of
     x_0 is shortened to length `r`, and its component parallel to the conditional guess is scaled by
     `eta`. With eta = 1 and r = infinity this is `guide`.
 

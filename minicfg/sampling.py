@@ -1,6 +1,6 @@
 """The loop that runs any solver's table on any denoiser, with one forward pass per step.
 
-At each row of the table the network is evaluated, and three formulas move the state (step 14 of the
+At each row of the table the network is evaluated, and three formulas move the state (step 17 of the
 course; `kernels.reference` computes them, and on a GPU one kernel does):
 
     g     = (1 + m w) out_cond - m w out_null

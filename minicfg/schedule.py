@@ -1,7 +1,7 @@
 """The noise schedule: how much of the data and how much noise there is in x_t, for t = 0..T.
 
 A schedule is one table, beta_1..beta_T, from which the others follow (step 2 and 3 of the course).
-The tables are those of `tutorial.step00_notation` under the same names, as float64 tensors.
+The tables are those of `tutorial.step02_forward` under the same names, as float64 tensors.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Schedule:
 
     @classmethod
     def from_log_snr(cls, log_snr: Float[Tensor, " T"]) -> Schedule:
-        """The schedule that passes through given log SNRs (step 13 of the course).
+        """The schedule that passes through given log SNRs (step 16 of the course).
 
         Args:
             log_snr: increasing values in -36..36; the first belongs to t = T. Beyond 36, alpha_bar
@@ -193,7 +193,7 @@ class Schedule:
 def log_snr_grid(
     steps: int, log_snr_min: float = -20.0, log_snr_max: float = 20.0
 ) -> Float[Tensor, " steps"]:
-    """The log SNRs at which the guidance paper samples, in increasing order and float64 (step 13).
+    """The log SNRs at which the guidance paper samples, in increasing order and float64 (step 16).
 
     They are `-2 log tan(angle)` for equally spaced angles (Ho and Salimans 2022,
     arXiv:2207.12598, sec. 2). A grid with one step consists of `log_snr_min`.
@@ -216,7 +216,7 @@ def log_snr_grid(
 
 
 def log_snr_angle(u: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """The angle `a u + b` of the guidance paper, in float64, for u in 0..1 (step 13).
+    """The angle `a u + b` of the guidance paper, in float64, for u in 0..1 (step 16).
 
     Its cosine is the scale of the data and its sine that of the noise, so the log SNR is
     `-2 log tan(angle)`. It is 20 at u = 0 and -20 at u = 1.

@@ -159,7 +159,7 @@ def ddpm(
         v: 0..1, interpolates the variance linearly in the logarithm, from that of the posterior (0)
             to that of the forward step (1).
 
-    Algorithm 2 of the guidance paper (arXiv:2207.12598; step 13 of the course) is this solver on a
+    Algorithm 2 of the guidance paper (arXiv:2207.12598; step 16 of the course) is this solver on a
     schedule in log SNR, unclipped; the paper takes v = 0.2 or 0.3:
 
     >>> from minicfg.schedule import log_snr_grid
@@ -186,7 +186,7 @@ def ddim(
     prediction: Prediction = "eps",
     eta: float = DDIM_ETA,
 ) -> Table:
-    """DDIM (Song et al. 2021, arXiv:2010.02502, eqs. 12 and 16), step 14 of the course.
+    """DDIM (Song et al. 2021, arXiv:2010.02502, eqs. 12 and 16), step 17 of the course.
 
     `x_s` is a sum of three parts: the guess of x_0; the noise that this guess implies in `x_t`; and
     fresh noise. If the guess has been clipped, the implied noise is that of the clipped guess (in
@@ -219,7 +219,7 @@ def ddim(
 def dpmpp_2m(
     schedule: Schedule, steps: Steps | None = None, prediction: Prediction = "eps"
 ) -> Table:
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, alg. 2), step 14 of the course.
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, alg. 2), step 18 of the course.
 
     `ddim` without noise, with another guess of x_0: the line through the guesses of this step and
     of the previous one is continued to the middle of the step. The error is then of second order in
@@ -243,7 +243,7 @@ def dpmpp_2m(
 
 
 def cfgpp(schedule: Schedule, steps: Steps | None = None, prediction: Prediction = "eps") -> Table:
-    """CFG++ (Chung et al. 2024, arXiv:2406.08070), step 17 of the course: sample with w in -1..0.
+    """CFG++ (Chung et al. 2024, arXiv:2406.08070), step 20 of the course: sample with w in -1..0.
 
     `ddim` that adds the noise of the null output only. The paper's scale, in 0..1, is `1 + w`. It
     is equal to `ddim` with a weight that changes with t and grows with the number of steps, so a
@@ -331,7 +331,7 @@ def check_weight(table: Table, w: float | Tensor) -> None:
 def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> Table:
     """`table` with guidance only where `low <= log_snr < high`.
 
-    Kynkaanniemi et al. 2024, arXiv:2404.07724, whose sigma is `exp(-log_snr / 2)`; step 17 of the
+    Kynkaanniemi et al. 2024, arXiv:2404.07724, whose sigma is `exp(-log_snr / 2)`; step 20 of the
     course. The interval from -infinity to infinity changes nothing. `schedule` is the one from
     which the table was made.
     """

@@ -465,7 +465,7 @@ def algorithm_1(
 
         u ~ U[0, 1],    lambda = -2 log tan(a u + b),    x_t = cos(a u + b) x_0 + sin(a u + b) eps
 
-    (Ho and Salimans 2022, arXiv:2207.12598; step 13 of the course), with b = arctan(e^-10) and a =
+    (Ho and Salimans 2022, arXiv:2207.12598; step 16 of the course), with b = arctan(e^-10) and a =
     pi / 2 - 2 b, so that lambda falls from 20 at u = 0 to -20 at u = 1. The network receives the
     time `t = 1 + u (T - 1)`, a real number. At an integer t, lambda equals `log_snr[t]` of the
     schedule named log_snr, and samplers evaluate the network only there; Algorithm 2 is

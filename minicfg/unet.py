@@ -162,9 +162,9 @@ class UNet(nn.Module):
         Samplers pass integers `t`. Algorithm 1 trains on real-valued times in 1..T, as float32.
 
         Raises:
-            UsageError: naming the argument whose shape or dtype is wrong.
+            UsageError: naming the argument whose shape or dtype is wrong, or a label that is none.
         """
-        _check_batch(xt, t, y)
+        _check_batch(xt, t, y, self.num_classes)
         check_image_shape(xt.shape[1:], self.channels, self.levels)
         dtype = self.stem.weight.dtype
         emb = self.embed_t(sinusoids(t, self.width).to(dtype)) + self.embed_y(y)
@@ -307,8 +307,11 @@ def _check(
     check_choice("prediction", prediction, Prediction)
 
 
-def _check_batch(xt: Tensor, t: Tensor, y: Tensor) -> None:
-    """Refuse inputs that would be truncated or broadcast; no value is read, so no GPU waits."""
+def _check_batch(xt: Tensor, t: Tensor, y: Tensor, num_classes: int) -> None:
+    """Refuse inputs that would be truncated or broadcast, and labels that have no embedding.
+
+    No value on a GPU is read, because the program would wait for it.
+    """
     check_type("xt", xt, Tensor, "pass a tensor of floats (B, C, H, W)")
     check_type("t", t, Tensor, f"pass a tensor of shape ({len(xt)},), one time per image of xt")
     check_type("y", y, Tensor, f"pass int64 labels of shape ({len(xt)},), one per image of xt")
@@ -319,11 +322,20 @@ def _check_batch(xt: Tensor, t: Tensor, y: Tensor) -> None:
         raise UsageError(
             f"t has shape {tuple(t.shape)}: pass {tuple(batch)}, one time per image of xt"
         )
+    if t.dtype == torch.bool or t.is_complex():
+        raise UsageError(f"t is {t.dtype}: pass times in 1..T, as integers or floats")
     if y.shape != batch or y.dtype not in (torch.int64, torch.int32):
         raise UsageError(
             f"y is {y.dtype} {tuple(y.shape)}: pass int64 labels of shape {tuple(batch)}, one per "
             "image of xt"
         )
+    if y.device.type == "cpu" and len(y) and not torch.compiler.is_compiling():
+        wrong = y[(y < 0) | (y > num_classes)]
+        if len(wrong):
+            raise UsageError(
+                f"y contains the label {int(wrong[0])}: labels are 0..{num_classes - 1}, and "
+                f"{num_classes} is the null label"
+            )
 
 
 def check_weights(w: object, xt: Tensor) -> Float[Tensor, " B"]:

@@ -18,7 +18,7 @@
 #
 # It needs NumPy and matplotlib, no GPU, and under a minute of computing; plan 40 minutes. Run it from the checkout (`make lab`); the edition without solutions is made by `make student`. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 #
-# Everything used here is imported from the lessons: read `tutorial/step00_notation.py` to `tutorial/step03_marginal.py` beside it. An exercise ends in a check that says right, or what is probably wrong.
+# Everything used here is imported from the lessons: read `tutorial/step01_toy_data.py` to `tutorial/step03_marginal.py` beside it. An exercise ends in a check that says right, or what is probably wrong.
 
 # %%
 # %matplotlib inline
@@ -26,12 +26,12 @@ import check
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
-from tutorial.figures import step00_notation, step01_toy_data, step02_forward, step03_marginal
+from tutorial.figures import step01_toy_data, step02_forward, step03_marginal
 from tutorial.figures.program import CLASS_COLORS
-from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
-from tutorial.step02_forward import forward_chain
+from tutorial.step02_forward import Schedule, forward_chain
 
 rng = np.random.default_rng(0)
 schedule = Schedule.cosine(100)
@@ -51,7 +51,9 @@ step01_toy_data.figure()
 # %%
 linear = Schedule.linear(1000)
 print("linear: half the variance is noise at t =", int(np.argmax(linear.alpha_bar < 0.5)))
-step00_notation.figure()
+fig = Figure(figsize=(11, 3.4), layout="constrained")
+step02_forward.draw_schedules(fig)
+fig
 
 # %% [markdown]
 # ## One step
@@ -75,7 +77,9 @@ check.ex_1_1(one_step)
 # **Predict:** the data below have variance 1 in each coordinate. What is their variance at `t = 30`? What would it be without the factor $\sqrt{1 - \beta_t}$? The last panel answers, for three starts and two slips.
 
 # %%
-step02_forward.figure()
+fig = Figure(figsize=(11, 3.2), layout="constrained")
+step02_forward.draw_forward(fig)
+fig
 
 # %% [markdown]
 # **Exercise 1.2** (predict, then measure). Data of variance 4 take one step of $\beta = 0.36$. What is their variance now, to two digits after the point? Write the number down before you run the cell after the check.
@@ -221,6 +225,6 @@ step03_marginal.figure()
 #
 # - why `sqrt(1 - beta)` and `beta` belong together: they keep unit variance (`tutorial/step02_forward.py`, equations 2.2 and 2.3);
 # - why a jump to any `t` is one draw (`tutorial/step03_marginal.py`), and from any `s` too;
-# - that `t = 0` is data, and every table is indexed by the paper's `t` (`tutorial/step00_notation.py`).
+# - that `t = 0` is data, and every table is indexed by the paper's `t` (`tutorial/step02_forward.py`).
 #
 # **Try:** `python -m tutorial.step03_marginal` prints each claim beside the number that checks it, and `pytest -m step03` runs the proofs. Then break one line of `step02_forward.py` and see which test tells you. The torch twins are `minicfg/schedule.py` and `minicfg/training.py`. Next: `02_posterior`, the way back.

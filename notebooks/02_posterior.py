@@ -16,7 +16,7 @@
 #
 # **After this sitting you can** derive the law of one step back from two Gaussians, say why its variance is smaller than $\beta_t$ and 0 at the end, read a network's output in four units, and clip in the right place.
 #
-# No GPU, a minute of computing, about 45 minutes with the exercises. Read `tutorial/step04_posterior.py` and `tutorial/step05_reverse.py` beside it; on a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# No GPU, a minute of computing, about 45 minutes with the exercises. Read `tutorial/step04_posterior.py` and `tutorial/step06_reverse.py` (and the second half of `step05_best_guess.py`) beside it; on a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -25,13 +25,12 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tutorial.figures import step04_posterior, step05_reverse
+from tutorial.figures import step04_posterior, step06_reverse
 from tutorial.figures.program import BLUE, GREY, ORANGE, RED
-from tutorial.step00_notation import Schedule
-from tutorial.step02_forward import forward_chain
+from tutorial.step02_forward import Schedule, forward_chain
 from tutorial.step03_marginal import xt_from_x0
 from tutorial.step04_posterior import q_posterior
-from tutorial.step05_reverse import x0_coefficients, x0_from
+from tutorial.step05_best_guess import x0_coefficients, x0_from
 
 rng = np.random.default_rng(0)
 schedule = Schedule.linear(100)
@@ -162,7 +161,7 @@ plt.show()
 # A sampler does not know $x_0$. It puts a guess in its place, and a network may say that guess in several units: the noise `eps`, the data `x0`, or `v` $= \sqrt{\bar\alpha_t} \epsilon - \sqrt{1 - \bar\alpha_t} x_0$. A network's one Gaussian for a step back is right only if steps are small: **ask yourself** what the true law of a step looks like for data at $\pm 1$, in 4 steps and in 1000.
 
 # %%
-step05_reverse.figure()
+step06_reverse.figure()
 
 # %% [markdown]
 # **Exercise 2.3** (fill in a formula). $(x_t, v)$ is $(x_0, \epsilon)$ turned by an angle. Turn back: $x_0$ from `v` and `xt`.
@@ -240,6 +239,6 @@ plt.show()
 #
 # - the step back is a product of two Gaussians: means by precision, precisions add (`tutorial/step04_posterior.py`, equations 4.1 to 4.4);
 # - its variance is below $\beta_t$, and 0 at `t = 1`: no noise at the last step (4.5);
-# - eps, x0, v and score are one guess, and a clip acts on the guess of $x_0$ (`tutorial/step05_reverse.py`, 5.3 to 5.7).
+# - eps, x0, v and score are one guess, and a clip acts on the guess of $x_0$ (`tutorial/step05_best_guess.py`, 5.11 to 5.14; `tutorial/step06_reverse.py`, 6.4).
 #
 # **Try:** `pytest -m step04`, then put `schedule.beta[t]` for the variance in the lesson and see which tests tell you. The torch twin is `minicfg/solvers.py`. Next: `03_loss_and_oracle`, how the guess is learned and what the best one is.

@@ -16,7 +16,7 @@
 #
 # **After this sitting you can** say what training minimises and what it drops from the likelihood, write down the best answer any network could give for Gaussian classes, know the loss it pays, and run the reverse chain with it.
 #
-# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step06_loss.py` (and `step06_elbo.py`), `step07_oracle.py` and `step08_sampling.py` beside it. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step05_best_guess.py`, `step07_sampling.py`, `step08_loss.py` and `tutorial/appendix/a_elbo.py` beside it. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -25,13 +25,13 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tutorial.figures import step06_loss, step07_oracle, step08_sampling
+from tutorial.figures import step05_best_guess, step07_sampling, step08_loss
 from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE
-from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step02_forward import Schedule
 from tutorial.step03_marginal import xt_from_x0
-from tutorial.step05_reverse import p_xprev_given_xt
-from tutorial.step07_oracle import oracle_eps
+from tutorial.step05_best_guess import oracle_eps
+from tutorial.step06_reverse import p_xprev_given_xt
 
 rng = np.random.default_rng(0)
 schedule, mixture = Schedule.cosine(100), three_gaussians()
@@ -49,7 +49,7 @@ plt.show()
 # The bound on the likelihood is a sum of regressions on the noise, each with a weight; the simple loss puts 1 for every weight. **Ask yourself:** which touches does that raise, the last, nearly noiseless ones, or the first?
 
 # %%
-step06_loss.figure()
+step08_loss.figure()
 
 # %% [markdown]
 # **Exercise 3.1** (fill in a formula). The simple loss of a batch: `eps` and the network's `out`, both `(n, D)`, to one number, $E |\epsilon - \epsilon_\theta|^2$.
@@ -119,7 +119,7 @@ plt.show()
 # For Gaussian classes the best answer is a formula, so this course can compare every network and every sampler with the truth. Left: the score without a label; middle: with one; right: the floor. **Ask yourself:** why does knowing the label help most in the middle of the chain?
 
 # %%
-step07_oracle.figure()
+step05_best_guess.figure()
 
 # %% [markdown]
 # **Exercise 3.3** (fill in a formula). $E[\epsilon | x_t]$ for one class $N(\mu, v I)$: `xt` is `(n, 2)`, `abar` a number, `mu` `(2,)`, `var` the number $v$.
@@ -233,13 +233,13 @@ plt.show()
 # The lesson knows more: the exact law of such samples. **Predict:** are they too wide or too narrow, and how does that fall with the number of steps?
 
 # %%
-step08_sampling.figure()
+step07_sampling.figure()
 
 # %% [markdown]
 # ## You now know
 #
-# - the loss is the square of a length, averaged over the batch, with the bound's weights dropped (`tutorial/step06_loss.py`, equation 6.9);
-# - the best denoiser is a mean given $x_t$, and its loss is not 0 (`tutorial/step07_oracle.py`, 7.7 and 7.9);
-# - the reverse chain ends without noise, and at finite `T` a little narrower than the data (`tutorial/step08_sampling.py`, 8.2, 8.9 and 8.11).
+# - the loss is the square of a length, averaged over the batch, with the bound's weights dropped (`tutorial/step08_loss.py`, equation 8.5);
+# - the best denoiser is a mean given $x_t$, and its loss is not 0 (`tutorial/step05_best_guess.py`, 5.7 and 5.9);
+# - the reverse chain ends without noise, and at finite `T` a little narrower than the data (`tutorial/step07_sampling.py`, 7.2 and 7.4; `tutorial/appendix/b_chain_distribution.py`, B.6).
 #
-# **Try:** `pytest -m step08`, then leave out the noise in the lesson. The torch twins are `minicfg/training.py` and `minicfg/sampling.py`. Next: `04_guidance`.
+# **Try:** `pytest -m step07`, then leave out the noise in the lesson. The torch twins are `minicfg/training.py` and `minicfg/sampling.py`. Next: `04_guidance`.

@@ -16,7 +16,7 @@
 #
 # **After this sitting you can** say what the null label's answer is, write guidance in one line and in both conventions, mix and clip in the right order, and say what a larger weight gives and takes.
 #
-# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step09_condition.py`, `step10_guidance.py` and `step11_trade_off.py` beside it. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step09_condition.py`, `step11_guidance.py` and `step12_trade_off.py` beside it. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -31,12 +31,12 @@ from IPython.display import Image
 from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
-from tutorial.figures import step09_condition, step10_guidance, step11_trade_off
+from tutorial.figures import step09_condition, step11_guidance, step12_trade_off
 from tutorial.figures.program import CLASS_COLORS, GREY
-from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import pinwheel, three_gaussians
-from tutorial.step07_oracle import noised, oracle_eps
-from tutorial.step08_sampling import ancestral_sample
+from tutorial.step02_forward import Schedule
+from tutorial.step05_best_guess import noised, oracle_eps
+from tutorial.step07_sampling import ancestral_sample
 
 rng = np.random.default_rng(0)
 schedule, mixture = Schedule.cosine(100), three_gaussians()
@@ -70,7 +70,9 @@ check.ex_4_1(my_guide)
 # **Predict:** the left panels show where samples of class 0 are drawn, for three weights. What becomes of the arrows between the classes, and of those inside class 0?
 
 # %%
-step10_guidance.figure()
+fig = Figure(figsize=(14, 3.6), layout="constrained")
+step11_guidance.draw_guidance(fig)
+fig
 
 # %% [markdown]
 # ## The null label
@@ -107,7 +109,9 @@ plt.show()
 # Where only one class can be, the null answer is that class's, and guidance does nothing. **When** in the chain does a label tell most?
 
 # %%
-step09_condition.figure()
+fig = Figure(figsize=(11, 3.6), layout="constrained")
+step09_condition.draw_condition(fig)
+fig
 
 # %% [markdown]
 # ## Two conventions
@@ -204,7 +208,7 @@ plt.show()
 # **Predict:** accuracy goes up with `w`. What goes down, and does it go down for ever?
 
 # %%
-step11_trade_off.figure()
+step12_trade_off.figure()
 
 # %% [markdown]
 # Samples of class 0 at any `w`, always from the same noise: move the slider. Where no kernel is alive, the row below it says the same. **Ask yourself:** what moves first, the centre of the samples or their width?
@@ -242,7 +246,7 @@ panels, writer = film.subplots(1, 4), PillowWriter(fps=8)
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "film.gif"
     with writer.saving(film, path, dpi=60):
-        for t in step11_trade_off.clouds(panels, (-1.0, 0.0, 1.0, 4.0)):
+        for t in step12_trade_off.clouds(panels, (-1.0, 0.0, 1.0, 4.0)):
             panels[0].set_ylabel(f"t = {t}")
             for _ in range(12 if t == 0 else t % 5 == 0):  # every fifth step, and a long end
                 writer.grab_frame()
@@ -253,8 +257,8 @@ Image(gif)
 # ## You now know
 #
 # - the null label's answer is the mean over the classes $x_t$ may be of (`tutorial/step09_condition.py`, equation 9.3);
-# - guidance is one line, `w` is the paper's weight and `s = 1 + w` the other one (`tutorial/step10_guidance.py`, 10.1 to 10.3);
-# - mix the raw answers and clip once, last (10.5 and 10.6);
-# - relevance goes up with `w`, diversity down to about `w = 4` here (`tutorial/step11_trade_off.py`).
+# - guidance is one line, `w` is the paper's weight and `s = 1 + w` the other one (`tutorial/step11_guidance.py`, 11.1 to 11.3);
+# - mix the raw answers and clip once, last (11.5 and 11.6);
+# - relevance goes up with `w`, diversity down to about `w = 4` here (`tutorial/step12_trade_off.py`).
 #
-# **Try:** `pytest -m step10`, then write the other convention into the lesson. The torch twins are `minicfg/guidance.py` and `minicfg/metrics/evaluate.py`.
+# **Try:** `pytest -m step11`, then write the other convention into the lesson. The torch twins are `minicfg/guidance.py` and `minicfg/metrics/evaluate.py`.

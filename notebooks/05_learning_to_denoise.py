@@ -16,7 +16,7 @@
 #
 # **After this sitting you can** take a loss back through a layer by hand, hide labels so that one network learns both answers, measure how far it is from the best there is, say what guidance does with its errors, and prove a gradient by a test.
 #
-# No GPU, under a minute of computing, about 55 minutes with the exercises. Run it from the checkout; on a hosted machine that has torch already, do first what `01_forward_process` says. Read `tutorial/step12_backprop.py`, `step12_learning.py` and `step12_learning_guided.py` beside it.
+# No GPU, under a minute of computing, about 55 minutes with the exercises. Run it from the checkout; on a hosted machine that has torch already, do first what `01_forward_process` says. Read `tutorial/step15_learning.py` and `tutorial/appendix/e_backprop.py` beside it.
 
 # %%
 # %matplotlib inline
@@ -31,16 +31,15 @@ from IPython.display import Image
 from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
-from tutorial.figures import step12_backprop
+from tutorial.appendix.e_backprop import MLP, angles, backward, forward, init, silu, squared_error
+from tutorial.figures.appendix import e_backprop
 from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED
-from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
+from tutorial.step02_forward import Schedule
 from tutorial.step03_marginal import xt_from_x0
-from tutorial.step07_oracle import oracle_eps
-from tutorial.step08_sampling import ancestral_sample
-from tutorial.step12_backprop import MLP, angles, backward, forward, init, silu, squared_error
-from tutorial.step12_learning import adam_step, excess
-from tutorial.step12_learning_guided import guided_curl, guided_error, parabola
+from tutorial.step05_best_guess import oracle_eps
+from tutorial.step07_sampling import ancestral_sample
+from tutorial.step15_learning import adam_step, excess, guided_curl, guided_error, parabola
 
 schedule, mixture = Schedule.linear(100), three_gaussians()
 oracle = oracle_eps(mixture, schedule)
@@ -167,7 +166,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Not at 0: $x_t$ does not tell noise and data apart for sure (7.8). The loss alone says little, as nearly all of it is floor. Below are your `hide` and the mistake, trained alike, asked for class 0 and for nothing. **Ask yourself:** in the last panel, what has the row of the null label been taught?
+# Not at 0: $x_t$ does not tell noise and data apart for sure (5.8). The loss alone says little, as nearly all of it is floor. Below are your `hide` and the mistake, trained alike, asked for class 0 and for nothing. **Ask yourself:** in the last panel, what has the row of the null label been taught?
 
 # %%
 mistaken = list(learn(slopes, lambda y, u, p_uncond, null: hide(y, u, p_uncond, 0)))[-1][1]
@@ -238,7 +237,7 @@ length = np.hypot(4 * 0.1, 3 * 0.2)
 check.ex_5_3(length)
 
 # %% [markdown]
-# So the mean square error is a parabola in `w` (12.15): three means, and no more, say it for every weight. The network's own, and the point of your exercise:
+# So the mean square error is a parabola in `w` (15.7): three means, and no more, say it for every weight. The network's own, and the point of your exercise:
 
 # %%
 rng, weights, t = np.random.default_rng(3), np.linspace(-1, 4, 101), 20
@@ -292,7 +291,7 @@ for ax, w in zip(panels, (-1.0, 0.0, 1.0, 4.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# The guided oracle is a slope of a logarithm, so it cannot turn: its curl is 0 at any weight (12.16). Nothing in the loss asks that of a network. **Ask yourself:** what can be said of a network by its curl alone, where nobody knows the oracle?
+# The guided oracle is a slope of a logarithm, so it cannot turn: its curl is 0 at any weight (15.8). Nothing in the loss asks that of a network. **Ask yourself:** what can be said of a network by its curl alone, where nobody knows the oracle?
 
 # %%
 line = np.linspace(-4, 4, 41)
@@ -340,7 +339,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# None of them. Adam's step does not see a factor of the gradient at all (12.10), and the rest of a network works round what is wrong in one array. A test of ten lines tells in a hundredth of a second.
+# None of them. Adam's step does not see a factor of the gradient at all (15.2), and the rest of a network works round what is wrong in one array. A test of ten lines tells in a hundredth of a second.
 #
 # **Exercise 5.4** (prove by a test; the hardest here). Write a test of a function `gradient(p, xt, tau, y, eps)`. It returns a dict: for each array in `p`, by its name, the gradient of the loss, of the same shape. Your test uses `assert`: it has to let the lesson's gradient through, and to stop one that is wrong in any array, by any factor. `loss_at` is the loss, so that you can move a number a little and look; `p | {name: moved}` is `p` with another array of that name. The labels `y` of the batch of 8 are yours to choose, in 0..3; 3 is the null label. Finish the test below.
 
@@ -374,14 +373,14 @@ check.ex_5_4(my_test)
 # How small should a step be? The right panel has the answer: too large, and the slope is no slope; too small, and rounding is all that is left. The left one is what the network is told of time.
 
 # %%
-step12_backprop.figure()
+e_backprop.figure()
 
 # %% [markdown]
 # ## You now know
 #
-# - the way back through a layer: turn the weight round, then the slope of what came before it (`tutorial/step12_backprop.py`, equations 12.6 to 12.8);
-# - a network near the oracle with the label and without it, by a coin for each sample (`tutorial/step12_learning.py`, 12.12 and 12.13);
-# - guidance mixes errors too, and the larger one wins as `w` grows (`tutorial/step12_learning_guided.py`, 12.14 to 12.17);
+# - the way back through a layer: turn the weight round, then the slope of what came before it (`tutorial/appendix/e_backprop.py`, equations E.6 to E.8);
+# - a network near the oracle with the label and without it, by a coin for each sample (`tutorial/step15_learning.py`, 15.4 and 15.5);
+# - guidance mixes errors too, and the larger one wins as `w` grows (`tutorial/step15_learning.py`, 15.6 to 15.9);
 # - that a falling loss proves nothing about a gradient, and a test of ten lines does.
 #
-# **Try:** `pytest -m step12`, then `python -m tutorial.step12_learning --full`. The torch twins are `minicfg/unet.py` and `minicfg/training.py`. Next: `06_the_papers_algorithms`.
+# **Try:** `pytest -m step15`, then `python -m tutorial.step15_learning --full`. The torch twins are `minicfg/unet.py` and `minicfg/training.py`. Next: `06_the_papers_algorithms`.

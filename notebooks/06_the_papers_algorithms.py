@@ -16,7 +16,7 @@
 #
 # **After this sitting you can** read time as a noise level, train and sample by the paper's two algorithms, say what `v` does and when it stops to matter, write any solver as a table of rows, and prove by a test that a table is one of DDIM's.
 #
-# No GPU, under a minute of computing, about 60 minutes with the exercises. Run it from the checkout; on a hosted machine that has torch already, do first what `01_forward_process` says. Read `tutorial/step13_process.py`, `step13_log_snr.py`, `step14_rows.py`, `step14_ddim.py` and `step14_dpmpp.py` beside it.
+# No GPU, under a minute of computing, about 60 minutes with the exercises. Run it from the checkout; on a hosted machine that has torch already, do first what `01_forward_process` says. Read `tutorial/step16_log_snr.py`, `step17_solvers.py` and `step18_dpmpp.py` beside it.
 
 # %%
 # %matplotlib inline
@@ -31,15 +31,18 @@ from IPython.display import Image
 from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
-from tutorial.figures import step13_process
+from tutorial.appendix.e_backprop import MLP
+from tutorial.appendix.f_variance import law_of_samples, limit_var
+from tutorial.figures import step16_log_snr
 from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED
-from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
-from tutorial.step07_oracle import oracle_eps
-from tutorial.step10_guidance import guide
-from tutorial.step12_backprop import MLP
-from tutorial.step13_log_snr import algorithm_2_steps
-from tutorial.step13_process import (
+from tutorial.step02_forward import Schedule
+from tutorial.step05_best_guess import oracle_eps
+from tutorial.step11_guidance import guide
+from tutorial.step16_log_snr import (
+    algorithm_1,
+    algorithm_2_steps,
+    errors,
     forward_var,
     log_snr_density,
     log_snr_grid,
@@ -47,14 +50,13 @@ from tutorial.step13_process import (
     schedule_from,
     signal_noise,
 )
-from tutorial.step13_training import algorithm_1, errors
-from tutorial.step13_variance import law_of_samples, limit_var
-from tutorial.step14_ddim import ddim
-from tutorial.step14_dpmpp import before_last, dpmpp_2m, even_in_log_snr, flow_error
-from tutorial.step14_rows import ddpm, run, run_steps
+from tutorial.step17_solvers import ddim, ddpm, run, run_steps
+from tutorial.step18_dpmpp import before_last, dpmpp_2m, even_in_log_snr, flow_error
 
 mixture = three_gaussians()
-step13_process.figure()
+fig = Figure(figsize=(11, 3.4), layout="constrained")
+step16_log_snr.draw_process(fig)
+fig
 
 # %% [markdown]
 # ## Time is a noise level
@@ -346,9 +348,9 @@ plt.show()
 # %% [markdown]
 # ## You now know
 #
-# - time is a noise level, and the paper's clock an angle that runs evenly (`tutorial/step13_process.py`, equations 13.1 to 13.8);
-# - Algorithms 1 and 2 (`tutorial/step13_training.py` and `tutorial/step13_log_snr.py`, 13.9 to 13.13), and that `v` matters at few steps only (`tutorial/step13_variance.py`, 13.17);
-# - a solver is a table, and one loop runs them all (`tutorial/step14_rows.py`, 14.1 to 14.3);
-# - what all of DDIM's rows obey (`tutorial/step14_ddim.py`, 14.8), and what looking back gives (`tutorial/step14_dpmpp.py`, 14.21).
+# - time is a noise level, and the paper's clock an angle that runs evenly (`tutorial/step16_log_snr.py`, equations 16.1 to 16.8);
+# - Algorithms 1 and 2 (`tutorial/step16_log_snr.py`, 16.9 to 16.15), and that `v` matters at few steps only (`tutorial/appendix/f_variance.py`, F.4);
+# - a solver is a table, and one loop runs them all (`tutorial/step17_solvers.py`, 17.1 to 17.3);
+# - what all of DDIM's rows obey (`tutorial/step17_solvers.py`, 17.8), and what looking back gives (`tutorial/step18_dpmpp.py`, 18.7).
 #
 # **Try:** `pytest -m "step13 or step14"`, then write a row of your own into `ddim` and run your test on it. The torch twins are `minicfg/solvers.py` and `minicfg/sampling.py`. Next: `07_what_guidance_samples`.

@@ -16,7 +16,7 @@
 #
 # **After this sitting you can** write down the law that guidance is meant to sample and draw from it by hand, show that no guided chain samples it, compute how far off one ends, name three samplers that do reach it and what each pays, and say what the usual rules against overshooting do.
 #
-# No GPU, a minute of computing, about 60 minutes with the exercises. Read `tutorial/step15_tilted.py` and its three parts, `step16_levels.py` and its four, and `step17_rules.py` and its four beside it. On a hosted machine that has torch already: as in sitting 1.
+# No GPU, a minute of computing, about 60 minutes with the exercises. Read `tutorial/step13_tilted.py`, `step19_rules.py`, `step20_weights.py` and appendices H to P beside it. On a hosted machine that has torch already: as in sitting 1.
 
 # %%
 # %matplotlib inline
@@ -32,28 +32,21 @@ from IPython.display import Image
 from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
-from tutorial.figures import (
-    step15_tilted,
-    step16_feynman_kac,
-    step16_gibbs,
-    step17_apg,
-    step17_rules,
-)
+from tutorial.appendix.h_gaussian_pairs import EXAMPLE, ddim_law, ddpm_law, sampled
+from tutorial.appendix.i_predictor_corrector import levels
+from tutorial.appendix.j_levels import mix, of_mixture
+from tutorial.appendix.k_correctors import corrector_step
+from tutorial.figures import step13_tilted, step19_rules
+from tutorial.figures.appendix import l_feynman_kac, m_gibbs
 from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE
-from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
-from tutorial.step07_oracle import oracle_eps
-from tutorial.step10_guidance import guide
-from tutorial.step10_guidance_score import log_tilted, tilt
-from tutorial.step14_ddim import ddim
-from tutorial.step14_rows import ddpm, run_steps
-from tutorial.step15_gaussian import EXAMPLE, ddim_law, ddpm_law, sampled
-from tutorial.step15_predictor_corrector import levels
-from tutorial.step15_tilted import moments_on_grid, tilted_on_grid
-from tutorial.step16_correctors import corrector_step
-from tutorial.step16_levels import mix, of_mixture
-from tutorial.step17_cfgpp import cfgpp, with_interval
-from tutorial.step17_rules import top_class
+from tutorial.step02_forward import Schedule
+from tutorial.step05_best_guess import oracle_eps
+from tutorial.step11_guidance import guide, log_tilted, tilt
+from tutorial.step13_tilted import moments_on_grid, tilted_on_grid
+from tutorial.step17_solvers import ddim, ddpm, run_steps
+from tutorial.step19_rules import top_class
+from tutorial.step20_weights import cfgpp, with_interval
 
 plt.rcParams["figure.dpi"] = 72
 rng, mixture = np.random.default_rng(0), three_gaussians()
@@ -133,7 +126,9 @@ check.ex_7_2(test_of_keeping)
 # The next picture has the paper's figure 2 on the left: tilted densities, normalised by a sum; no sampler was run. **Ask yourself:** of 3,000 members of the top class, how many are not kept at `w = 3`? On the right they are, in red.
 
 # %%
-step15_tilted.figure()
+fig = Figure(figsize=(14, 3.9), layout="constrained")
+step13_tilted.draw_tilted(fig)
+fig
 
 # %% [markdown]
 # *The tilted law is the class without its few doubtful members.* Nobody is moved.
@@ -308,23 +303,25 @@ print(f"tilted law: height {high:.2f}, variance along {cov[1, 1]:.2f}")
 # **Weigh** (Feynman and Kac). Leave the chain as it is, and let each sample carry a weight that grows where class and data disagree. **Ask yourself:** what becomes of a few hundred samples if two of them have nearly all the weight?
 
 # %%
-step16_feynman_kac.figure()
+l_feynman_kac.figure()
 
 # %% [markdown]
 # **Go round** (Gibbs). Start from samples of the class, add a little noise, take it away with guidance, and repeat. What guidance leaves out is small where noise is small. **Ask yourself:** so why not take the smallest noise of all?
 
 # %%
-step16_gibbs.figure()
+m_gibbs.figure()
 
 # %% [markdown]
-# `tutorial/step16_table.py` lays the three side by side: distance to the tilted law against evaluations of the network. All need several times as many as a plain chain, and exact scores.
+# `tutorial/appendix/n_costs.py` lays the three side by side: distance to the tilted law against evaluations of the network. All need several times as many as a plain chain, and exact scores.
 #
 # ## Rules
 #
 # What people do instead is bend the mix. **Predict,** before you look: below are five ways of `w = 3`, the class itself in grey. Which one brings the height back, and which the spread?
 
 # %%
-step17_rules.figure()
+fig = Figure(figsize=(12, 3.2), layout="constrained")
+step19_rules.draw_rules(fig)
+fig
 
 # %% [markdown]
 # **Exercise 7.5** (find the mistake). To rescale, bring the standard deviation of each sample's mix back to that of its conditional answer, by the share `phi`; `phi = 0` is plain guidance. This code makes a picture depend on who else is in its batch. Write it as it should be, for pictures `(n, C, H, W)`, one deviation a sample, over all of its numbers. A mix without any deviation stays as it is.
@@ -364,7 +361,9 @@ plt.show()
 # **APG** splits what guidance adds into a part along the guess and a part across it, and drops the first. **Predict:** the class lies straight above the origin. What changes if all data are moved aside by 6, as in the third panel? Should a rule care where the origin is?
 
 # %%
-step17_apg.figure()
+fig = Figure(figsize=(12, 3.2), layout="constrained")
+step19_rules.draw_apg(fig)
+fig
 
 # %% [markdown]
 # Two rules are no code at all but numbers in the solver's table: guide in a **limited interval** of log SNR, and **CFG++**, which puts noise back by the null model's answer. **Predict:** a solver is to settle as its rows get more. Does CFG++?
@@ -393,9 +392,9 @@ plt.show()
 # %% [markdown]
 # ## You now know
 #
-# - the tilted law is $p(x | y)^{1 + w} p(x)^{-w}$, normalised: the class without its doubtful members (`tutorial/step15_tilted.py`, equations 15.1 to 15.3);
-# - guided chains overshoot it and shrink, DDIM more than DDPM and Algorithm 2, however many the steps (`tutorial/step15_overshoot.py`; `tutorial/step15_gaussian.py`, 15.7 to 15.10);
-# - a wait at each level reaches it, as do weights and rounds, each at its price (`tutorial/step16_correctors.py`, 16.3 to 16.6; `tutorial/step16_table.py`);
-# - rules hold a sample in bounds, in one unit and about one origin, or act for part of the time; none samples the tilted law (`tutorial/step17_rules.py`, `tutorial/step17_apg.py`, `tutorial/step17_cfgpp.py`).
+# - the tilted law is $p(x | y)^{1 + w} p(x)^{-w}$, normalised: the class without its doubtful members (`tutorial/step13_tilted.py`, equations 13.1 to 13.3);
+# - guided chains overshoot it and shrink, DDIM more than DDPM and Algorithm 2, however many the steps (`tutorial/step13_tilted.py`; `tutorial/appendix/h_gaussian_pairs.py`, H.1 to H.4);
+# - a wait at each level reaches it, as do weights and rounds, each at its price (`tutorial/appendix/k_correctors.py`, K.1 to K.4; `tutorial/appendix/n_costs.py`);
+# - rules hold a sample in bounds, in one unit and about one origin, or act for part of the time; none samples the tilted law (`tutorial/step19_rules.py`, `tutorial/step20_weights.py`).
 #
-# **Try:** `pytest -m step16`, then leave the noise out of the lesson's corrector. The torch twins of the rules are in `minicfg/guidance.py`, the tables in `minicfg/solvers.py`. Next: `08_a_unet_on_digits`.
+# **Try:** `pytest -m appendix_k`, then leave the noise out of the lesson's corrector. The torch twins of the rules are in `minicfg/guidance.py`, the tables in `minicfg/solvers.py`. Next: `08_a_unet_on_digits`.

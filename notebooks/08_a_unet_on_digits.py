@@ -16,7 +16,7 @@
 #
 # **After this sitting you can** train a small UNet with dropped labels and sample it over `w` with the loop that ran the oracle, give each sample a weight of its own, make a sample a function of its seed and id, choose a solver for few steps, and say what is lost when nobody knows the truth any more.
 #
-# It needs torch and about a minute of computing on one core, no GPU; plan 50 minutes. Read `tutorial/step18_swap_in.py`, `minicfg/training.py` and `minicfg/sampling.py` beside it. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel; this sitting also wants scikit-learn, where the digits come from.
+# It needs torch and about a minute of computing on one core, no GPU; plan 50 minutes. Read `tutorial/step22_swap_in.py`, `minicfg/training.py` and `minicfg/sampling.py` beside it. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel; this sitting also wants scikit-learn, where the digits come from.
 
 # %%
 # %matplotlib inline
@@ -40,10 +40,10 @@ from minicfg.sampling import sample_steps
 from minicfg.schedule import Schedule as TorchSchedule
 from minicfg.training import ema_decay
 from minicfg.viz import plots
-from tutorial import step14_rows, step18_swap_in
+from tutorial import step17_solvers, step22_swap_in
 from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE
-from tutorial.step00_notation import Schedule
-from tutorial.step18_swap_in import ORACLE
+from tutorial.step02_forward import Schedule
+from tutorial.step22_swap_in import ORACLE
 
 torch.set_num_threads(1)  # so small a network gains nothing by a second
 plt.rcParams["figure.dpi"] = 80
@@ -73,9 +73,9 @@ plt.show()
 
 # %%
 ids = np.arange(300)
-rows = step14_rows.ddpm(Schedule.linear(step18_swap_in.T))
-in_numpy = step14_rows.run(ORACLE.model, ids % 3, rows, 2.0, step18_swap_in.Noise(ids))
-in_torch = step18_swap_in.in_minicfg(ORACLE, 2.0, ids)
+rows = step17_solvers.ddpm(Schedule.linear(step22_swap_in.T))
+in_numpy = step17_solvers.run(ORACLE.model, ids % 3, rows, 2.0, step22_swap_in.Noise(ids))
+in_torch = step22_swap_in.in_minicfg(ORACLE, 2.0, ids)
 fig, panels = plt.subplots(1, 2, figsize=(6, 3), layout="constrained", sharey=True)
 for ax, x, title in (
     (panels[0], in_numpy, "NumPy, oracle"),
@@ -347,8 +347,8 @@ plt.show()
 # %% [markdown]
 # ## You now know
 #
-# - the loop does not know its model, and a sample is a function of model, rows, `w`, label, seed and id (`tutorial/step18_swap_in.py`, equation 18.3);
-# - each image's label is dropped by a coin of its own, and the average of the weights must forget its start (`tutorial/step09_label_dropout.py`, 9.5; `minicfg/training.py`);
+# - the loop does not know its model, and a sample is a function of model, rows, `w`, label, seed and id (`tutorial/step22_swap_in.py`, equation 22.3);
+# - each image's label is dropped by a coin of its own, and the average of the weights must forget its start (`tutorial/step09_condition.py`, 9.5; `minicfg/training.py`);
 # - `w` may be one a sample (`minicfg/guidance.py`), and a solver is a table (`minicfg/solvers.py`), of which few rows may do;
 # - scores stand in for the truth, each beside what real images score (`minicfg/metrics/evaluate.py`).
 #

@@ -16,7 +16,7 @@
 #
 # **After this sitting you can** count what a computation moves through memory and say from that how fast it can be, write a Triton kernel that takes a whole guided step in one pass, hold it against a reference at sizes that do not fit, and say why its noise is a function and no stream.
 #
-# No GPU: Triton's interpreter runs kernels on the CPU, one program after the other, on the same source. It is slow, and it is right. A minute of computing, about 60 minutes with the exercises. Read `kernels/README.md`, `kernels/reference.py` and `kernels/triton_step.py` beside it, and `tutorial/step18_swap_in.py` for the noise. Triton comes for Linux only; elsewhere the cells that run a kernel say so, and all others run. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# No GPU: Triton's interpreter runs kernels on the CPU, one program after the other, on the same source. It is slow, and it is right. A minute of computing, about 60 minutes with the exercises. Read `kernels/README.md`, `kernels/reference.py` and `kernels/triton_step.py` beside it, and `tutorial/step22_swap_in.py` for the noise. Triton comes for Linux only; elsewhere the cells that run a kernel say so, and all others run. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -35,10 +35,10 @@ from kernels.bench.contenders import plain_step
 from minicfg import solvers
 from minicfg.schedule import Schedule as TorchSchedule
 from tutorial.figures.program import BLUE, CLASS_COLORS, GREEN, GREY, ORANGE, RED
-from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import three_gaussians
-from tutorial.step07_oracle import oracle_eps
-from tutorial.step18_swap_in import InTorch, box_muller
+from tutorial.step02_forward import Schedule
+from tutorial.step05_best_guess import oracle_eps
+from tutorial.step22_swap_in import InTorch, box_muller
 
 try:
     import triton
@@ -332,7 +332,7 @@ def noise_test(noise):
 check.ex_9_4(noise_test)
 
 # %% [markdown]
-# From words to normals, by equation 18.1. **Ask yourself:** the words are integers of 32 bits. How far out can a normal then lie?
+# From words to normals, by equation 22.1. **Ask yourself:** the words are integers of 32 bits. How far out can a normal then lie?
 
 # %%
 words = philox.words_numpy(7, np.arange(100), 1, 250)
@@ -432,6 +432,6 @@ for what, report in found.items():
 # - an elementwise step costs what it moves: nine operations 22 passes, one pass 4 (`kernels/reference.py` counts);
 # - a kernel is what one program does to its places, with a mask for those that do not exist (`kernels/triton_step.py`, the function `places`);
 # - mix, guess, clip and move fit in one pass for every solver, since each is a row of eight numbers (`minicfg/solvers.py`);
-# - noise that is a function of who and when needs no memory and no order (`tutorial/step18_swap_in.py`, equation 18.3, and `kernels/philox.py`).
+# - noise that is a function of who and when needs no memory and no order (`tutorial/step22_swap_in.py`, equation 22.3, and `kernels/philox.py`).
 #
 # **Try:** the exercises of `kernels/README.md`; add `c z` to your kernel with `tl.randn(seed, at)`, and compile that. This is the last sitting: `minicfg/sampling.py` is where the kernel is called, once a step.

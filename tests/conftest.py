@@ -104,12 +104,16 @@ def sample(items: list[pytest.Item]) -> list[pytest.Item]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests of a lesson, and deselect the cases that `--cases` leaves out.
 
-    The tests of `test_step04_*.py` get the marker `step04`, so that `pytest -m step04` runs them.
+    The tests of `test_step04_*.py` get the marker `step04`, so that `pytest -m step04` runs them,
+    and those of `appendix/test_d_*.py` get `appendix_d`.
     """
     for item in items:
         step = re.match(r"test_(step\d\d)_", item.path.name)
         if step:
             item.add_marker(step.group(1))
+        appendix = re.match(r"test_([a-q])_", item.path.name)
+        if appendix and item.path.parent.name == "appendix":
+            item.add_marker(f"appendix_{appendix.group(1)}")
     cases = config.getoption("cases")
     if cases == "all":
         return

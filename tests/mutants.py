@@ -50,6 +50,9 @@ MODULES = [
     *(f"minicfg.{name}" for name in MINICFG),
     *("kernels.reference", "kernels.philox"),
     *sorted(f"tutorial.{path.stem}" for path in (ROOT / "tutorial").glob("step*.py")),
+    *sorted(
+        f"tutorial.appendix.{path.stem}" for path in (ROOT / "tutorial/appendix").glob("[a-q]_*.py")
+    ),
 ]
 # The tests of a module are `tests/LAYER/test_NAME.py`, except for these modules.
 TESTS = {
@@ -190,8 +193,9 @@ class Tests:
     """The tests of a module, which pass without a mutant, and the time that they take."""
 
     def __init__(self, worker: subprocess.Popen[str], module: str) -> None:
-        layer, *_, name = module.split(".")
-        files = TESTS.get(module, [f"tests/{layer}/test_{name}.py"])
+        layer, *wing, name = module.split(".")
+        folder = "tutorial/appendix" if wing == ["appendix"] else layer
+        files = TESTS.get(module, [f"tests/{folder}/test_{name}.py"])
         files = [file for file in files if (ROOT / file).exists()]
         self.worker = worker
         self.file = str(ROOT / (module.replace(".", "/") + ".py"))

@@ -17,20 +17,34 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LESSONS = sorted((ROOT / "tutorial").glob("step*.py"))
+STEPS = sorted((ROOT / "tutorial").glob("step*.py"))
+APPENDIX = sorted((ROOT / "tutorial/appendix").glob("[a-q]_*.py"))
+LESSONS = STEPS + APPENDIX
 LAYERS = ("tutorial", "minicfg", "kernels")
 SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 ALLOWED = {"numpy", "scipy", "matplotlib", "tqdm", "tutorial", *sys.stdlib_module_names}
-ALLOWED_AT_THE_MEETING = {"step18_swap_in": {"torch", "minicfg", "kernels"}}
+ALLOWED_AT_THE_MEETING = {"step22_swap_in": {"torch", "minicfg", "kernels"}}
 
-ID = re.compile(r"\((\d+\.\d+)\)")
-DISPLAY = re.compile(r"\$\$ .+ \$\$ \((\d+\.\d+)\)")
-TEST_NAME = re.compile(r"test_(\d+)_(\d+)_by_(\w+)")
+# `4.2` of step 4, `D.2` of appendix D.
+ID = re.compile(r"\(((?:\d+|[A-Q])\.\d+)\)")
+DISPLAY = re.compile(r"\$\$ .+ \$\$ \(((?:\d+|[A-Q])\.\d+)\)")
+STEP = re.compile(r"\$\$ [^$]+ \$\$")  # a displayed step of a derivation, without an ID
+TEST_NAME = re.compile(r"test_(\d+|[a-q])_(\d+)_by_(\w+)")
 
 
 def number_of(lesson: str) -> str:
-    """`4` of `step04_posterior`, as equations have it."""
-    return str(int(lesson[4:6]))
+    """`4` of `step04_posterior` and `D` of `d_relevance`, as equations have it."""
+    return str(int(lesson[4:6])) if lesson.startswith("step") else lesson[0].upper()
+
+
+def marker_of(lesson: str) -> str:
+    """`step04` of `step04_posterior` and `appendix_d` of `d_relevance`, as `pytest -m` has it."""
+    return lesson[:6] if lesson.startswith("step") else f"appendix_{lesson[0]}"
+
+
+def id_of(test: re.Match[str]) -> str:
+    """`4.2` of `test_4_2_by_sympy` and `D.2` of `test_d_2_by_sympy`."""
+    return f"{test[1].upper()}.{test[2]}"
 
 
 def docstrings(source: str) -> Iterator[ast.Constant]:
@@ -46,6 +60,21 @@ def display_lines(source: str) -> list[tuple[str, str | None]]:
     lines = [line.strip() for node in docstrings(source) for line in str(node.value).splitlines()]
     matches = [(line, DISPLAY.fullmatch(line)) for line in lines if "$$" in line]
     return [(line, match and match[1]) for line, match in matches]
+
+
+def derived(source: str) -> list[tuple[str, str | None]]:
+    """Each displayed step of a derivation, with the next equation in its docstring, or None."""
+    found: list[tuple[str, str | None]] = []
+    for node in docstrings(source):
+        steps: list[str] = []
+        for line in str(node.value).splitlines():
+            if STEP.fullmatch(line.strip()):
+                steps.append(line.strip())
+            elif match := DISPLAY.fullmatch(line.strip()):
+                found += [(step, match[1]) for step in steps]
+                steps = []
+        found += [(step, None) for step in steps]
+    return found
 
 
 def equations(source: str) -> list[str]:
@@ -64,9 +93,13 @@ def names_of_tests(source: str) -> list[str]:
 
 
 def display_faults(lesson: str, source: str) -> list[str]:
-    """Displayed lines without an ID, with another lesson's number, or with an ID used before."""
+    """Displayed lines of another form, with another lesson's number, or with an ID used before."""
     lines, found = display_lines(source), equations(source)
-    faults = [f"{lesson}: not `$$ ... $$ (N.k)` on one line: {x}" for x, i in lines if i is None]
+    faults = [
+        f"{lesson}: not `$$ ... $$ (N.k)` or `$$ ... $$` on one line: {x}"
+        for x, i in lines
+        if i is None and not STEP.fullmatch(x)
+    ]
     for i in sorted(set(found)):
         if i.split(".")[0] != number_of(lesson):
             faults.append(f"{lesson}: ({i}) is displayed under another lesson's number")
@@ -89,13 +122,28 @@ def route_faults(lesson: str, source: str, tests: str) -> list[str]:
     routes: dict[str, set[str]] = {i: set() for i in equations(source)}
     for match in filter(None, map(TEST_NAME.fullmatch, names_of_tests(tests))):
         if not match[3].startswith("refusal"):
-            routes.setdefault(f"{match[1]}.{match[2]}", set()).add(match[3])
+            routes.setdefault(id_of(match), set()).add(match[3])
     return [
-        f"{lesson}: ({i}) needs two tests test_{i.replace('.', '_')}_by_<route>, "
+        f"{lesson}: ({i}) needs two tests test_{i.lower().replace('.', '_')}_by_<route>, "
         f"has {sorted(found) or 'none'}"
         for i, found in routes.items()
         if len(found) < 2 and i in equations(source)
     ]
+
+
+def step_faults(lesson: str, source: str, tests: str) -> list[str]:
+    """Displayed steps that lead to no equation, and steps that no test evaluates."""
+    names = names_of_tests(tests)
+    faults = [
+        f"{lesson}: no equation with an ID follows the step {step}"
+        for step, i in derived(source)
+        if i is None
+    ]
+    for i in sorted({i for _, i in derived(source) if i is not None}):
+        name = f"test_{i.replace('.', '_').lower()}_by_each_step"
+        if name not in names:
+            faults.append(f"{lesson}: the steps to ({i}) are displayed, but there is no {name}")
+    return faults
 
 
 def orphan_test_faults(lesson: str, source: str, tests: str) -> list[str]:
@@ -105,8 +153,8 @@ def orphan_test_faults(lesson: str, source: str, tests: str) -> list[str]:
         match = TEST_NAME.fullmatch(name)
         if not match:
             faults.append(f"test_{lesson}: {name} is not named test_N_k_by_<route>")
-        elif f"{match[1]}.{match[2]}" not in equations(source):
-            faults.append(f"test_{lesson}: {name}: no ({match[1]}.{match[2]}) in {lesson}")
+        elif id_of(match) not in equations(source):
+            faults.append(f"test_{lesson}: {name}: no ({id_of(match)}) in {lesson}")
     return faults
 
 
@@ -125,8 +173,8 @@ def readme_faults(lesson: str, readme: str) -> list[str]:
 
 def marker_faults(lesson: str, pyproject: str) -> list[str]:
     markers = tomllib.loads(pyproject)["tool"]["pytest"]["ini_options"]["markers"]
-    found = any(marker.split(":")[0] == lesson[:6] for marker in markers)
-    return [] if found else [f"pyproject.toml: no pytest marker {lesson[:6]} for {lesson}"]
+    found = any(marker.split(":")[0] == marker_of(lesson) for marker in markers)
+    return [] if found else [f"pyproject.toml: no pytest marker {marker_of(lesson)} for {lesson}"]
 
 
 def backslash_faults(name: str, source: str) -> list[str]:
@@ -155,21 +203,66 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from imported(node)
 
 
+# Appendices whose functions steps use as a tool: an entropy estimator, and a network with its
+# gradient. They may import only what stands before the first step that imports them.
+TOOLS = {"c_entropy", "e_backprop"}
+
+
+def place(lesson: str) -> tuple[bool, str]:
+    """The key that sorts lessons: the steps in order, then the appendix."""
+    return not lesson.startswith("step"), lesson
+
+
+def imported_lessons(source: str) -> set[str]:
+    """The lessons that a module imports anywhere, as `step04_posterior` or `d_relevance`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            lesson = re.match(r"tutorial\.(?:appendix\.)?(step\d\d_\w+|[a-q]_\w+)", name)
+            if lesson:
+                found.add(lesson[1])
+    return found
+
+
+def order_faults(lesson: str, source: str, imports: dict[str, set[str]]) -> list[str]:
+    """Imports of a lesson that is read later, and of the appendix from a step."""
+    faults: list[str] = []
+    for other in sorted(imported_lessons(source)):
+        if lesson.startswith("step") and other in TOOLS:
+            later = [x for x in imports.get(other, set()) if place(x) >= place(lesson)]
+            faults += [f"{lesson}: imports {other}, which imports {x}" for x in sorted(later)]
+        elif place(other) >= place(lesson):
+            faults.append(f"{lesson}: imports {other}, which is read later")
+    return faults
+
+
 def import_faults(name: str, source: str) -> list[str]:
     allowed = ALLOWED | ALLOWED_AT_THE_MEETING.get(name, set())
     foreign = sorted(set(imported(ast.parse(source))) - allowed)
     return [f"{name}: imports {package}, which no lesson may" for package in foreign]
 
 
+def file_of_tests(path: Path) -> Path:
+    """`tests/tutorial/appendix/test_a_elbo.py` of `tutorial/appendix/a_elbo.py`."""
+    folder = path.parent.relative_to(ROOT / "tutorial")
+    return ROOT / "tests/tutorial" / folder / f"test_{path.stem}.py"
+
+
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_lesson_is_on_the_map(path: Path) -> None:
     lesson, source = path.stem, path.read_text()
-    tests = ROOT / "tests/tutorial" / f"test_{lesson}.py"
+    tests = file_of_tests(path)
     faults = display_faults(lesson, source) + comment_faults(lesson, source)
     faults += readme_faults(lesson, (ROOT / "README.md").read_text())
     faults += marker_faults(lesson, (ROOT / "pyproject.toml").read_text())
     if tests.exists():  # if not, test_lessons_and_tests_come_in_pairs says so
         faults += route_faults(lesson, source, tests.read_text())
+        faults += step_faults(lesson, source, tests.read_text())
         faults += orphan_test_faults(lesson, source, tests.read_text())
     assert not faults, "\n" + "\n".join(faults)
 
@@ -179,7 +272,7 @@ def equation_table_faults(readme: str, displayed: dict[str, set[str]]) -> list[s
     faults: list[str] = []
     table = readme.partition("## The equations of the papers")[2].partition("\n## ")[0]
     for line in table.splitlines():
-        lesson = re.search(r"tutorial/(step\w+)\.py", line)
+        lesson = re.search(r"tutorial/(?:appendix/)?(\w+)\.py", line)
         own = displayed.get(lesson[1], set()) if lesson else set()
         for i in ID.findall(line.partition("without y")[0]) if lesson else []:
             if i not in own:
@@ -190,15 +283,18 @@ def equation_table_faults(readme: str, displayed: dict[str, set[str]]) -> list[s
 def test_the_papers_equations_are_where_the_readme_says() -> None:
     displayed = {path.stem: set(equations(path.read_text())) for path in LESSONS}
     readme = (ROOT / "README.md").read_text()
-    assert readme.count("| [`step") >= 22 + len(LESSONS)  # both tables are there
+    assert readme.count("](tutorial/") >= 22 + len(LESSONS)  # all tables are there
     assert equation_table_faults(readme, displayed) == []
     assert equation_table_faults(readme, displayed | {"step02_forward": set()})  # it can fail
 
 
 def test_lessons_and_tests_come_in_pairs() -> None:
-    tests = {path.stem for path in (ROOT / "tests/tutorial").glob("test_step*.py")}
-    faults = pair_faults({path.stem for path in LESSONS}, tests)
-    assert not faults, "\n" + "\n".join(faults)
+    for lessons, tests in (
+        (STEPS, (ROOT / "tests/tutorial").glob("test_step*.py")),
+        (APPENDIX, (ROOT / "tests/tutorial/appendix").glob("test_*.py")),
+    ):
+        faults = pair_faults({path.stem for path in lessons}, {path.stem for path in tests})
+        assert not faults, "\n" + "\n".join(faults)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -215,6 +311,34 @@ def test_docstrings_with_backslashes_are_raw(path: Path) -> None:
 def test_tutorial_imports_only_numpy_and_its_friends(path: Path) -> None:
     faults = import_faults(path.stem, path.read_text())
     assert not faults, "\n" + "\n".join(faults)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_imports_only_earlier_ones(path: Path) -> None:
+    imports = {other.stem: imported_lessons(other.read_text()) for other in LESSONS}
+    assert order_faults(path.stem, path.read_text(), imports) == []
+
+
+# Who imports, its source, what the appendix named in it imports, and how many faults that is.
+ORDERS = {
+    "an earlier step": ("step05_a", "from tutorial.step04_b import c", set[str](), 0),
+    "a later step": ("step05_a", "from tutorial.step06_b import c", set[str](), 1),
+    "a later step, in a function": ("step05_a", "def f(): import tutorial.step06_b", set[str](), 1),
+    "a later step, from the package": ("step05_a", "from tutorial import step06_b", set[str](), 1),
+    "the appendix": ("step05_a", "from tutorial.appendix.a_elbo import b", set[str](), 1),
+    "a tool": ("step05_a", "from tutorial.appendix.c_entropy import b", {"step04_b"}, 0),
+    "a tool that needs more": ("step05_a", "import tutorial.appendix.c_entropy", {"step05_a"}, 1),
+    "a step, from the appendix": ("c_a", "from tutorial.step22_b import c", set[str](), 0),
+    "an earlier appendix": ("c_a", "from tutorial.appendix.b_c import d", set[str](), 0),
+    "a later appendix": ("c_a", "from tutorial.appendix import d_c", set[str](), 1),
+}
+
+
+@pytest.mark.parametrize(("lesson", "source", "imports", "count"), ORDERS.values(), ids=ORDERS)
+def test_an_import_out_of_order_is_found(
+    lesson: str, source: str, imports: set[str], count: int
+) -> None:
+    assert len(order_faults(lesson, source, {"c_entropy": imports})) == count
 
 
 LESSON = r'''r"""Step 4. A lesson.
@@ -244,6 +368,7 @@ def all_faults(lesson: str, source: str, tests: str, readme: str, pyproject: str
         *display_faults(lesson, source),
         *comment_faults(lesson, source),
         *route_faults(lesson, source, tests),
+        *step_faults(lesson, source, tests),
         *orphan_test_faults(lesson, source, tests),
         *readme_faults(lesson, readme),
         *marker_faults(lesson, pyproject),
@@ -256,9 +381,20 @@ def test_a_lesson_in_order_has_no_faults() -> None:
     assert all_faults("step04_posterior", LESSON, TESTS, README, PYPROJECT) == []
 
 
+def test_an_appendix_in_order_has_no_faults() -> None:
+    lesson = LESSON.replace("(4.", "(D.")
+    tests = TESTS.replace("test_4_", "test_d_")
+    readme = README.replace("step04_posterior", "d_relevance")
+    pyproject = PYPROJECT.replace("step04", "appendix_d")
+    assert all_faults("d_relevance", lesson, tests, readme, pyproject) == []
+    assert len(all_faults("d_relevance", lesson, TESTS, readme, pyproject)) == 6
+
+
 # What is replaced by what (in whichever of the four texts has it), and what is said of it, alone.
 PLANTED = {
-    "display without ID": ("$$ a = \\beta $$ (4.1)", "$$ a $$ (4.1)\n$$ c $$", "not `$$ ... $$"),
+    "step that no test evaluates": ("$$ a =", "$$ c $$\n$$ a =", "no test_4_1_by_each_step"),
+    "step that leads nowhere": ("$$ (4.2)", "$$ (4.2)\n$$ c $$", "no equation with an ID follows"),
+    "step with text after it": ("$$ a =", "$$ c $$.\n$$ a =", "not `$$ ... $$"),
     "display over two lines": ("\n$$ a", "\n$$\n c $$ (4.1)\n$$ a", "not `$$ ... $$"),
     "text after the ID": ("$$ (4.2)", "$$ (4.2)\n$$ c $$ (4.3).", "not `$$ ... $$"),
     "ID used twice": ("$$ (4.2)", "$$ (4.2)\n$$ c $$ (4.1)", "(4.1) is displayed twice"),
@@ -294,7 +430,7 @@ def test_a_planted_fault_is_found(old: str, new: str, message: str) -> None:
 
 
 def test_another_lessons_number_is_found() -> None:
-    faults = display_faults("step05_reverse", LESSON)
+    faults = display_faults("step06_reverse", LESSON)
     assert len(faults) == 2 and "(4.1) is displayed under another" in faults[0]
 
 
@@ -310,5 +446,5 @@ def test_a_lesson_or_a_test_alone_is_found() -> None:
 
 def test_layers_may_meet_in_one_lesson_only() -> None:
     source = "import torch, minicfg, kernels\n"
-    assert import_faults("step18_swap_in", source) == []
-    assert len(import_faults("step17_rules", source)) == 3
+    assert import_faults("step22_swap_in", source) == []
+    assert len(import_faults("step19_rules", source)) == 3

@@ -21,24 +21,20 @@ from typing import Any
 
 import pytest
 
+from tests.mistakes.appendix import APPENDIX
 from tests.mistakes.kernels import KERNELS
-from tests.mistakes.lecture_16 import LECTURE_16
-from tests.mistakes.lecture_17 import LECTURE_17
 from tests.mistakes.minicfg import MINICFG
 from tests.mistakes.mistake import STUDENTS, Mistake
-from tests.mistakes.steps_00_05 import STEPS_00_05
-from tests.mistakes.steps_06_09 import STEPS_06_09
-from tests.mistakes.steps_10_12 import STEPS_10_12
-from tests.mistakes.steps_13_18 import STEPS_13_18
+from tests.mistakes.steps_01_08 import STEPS_01_08
+from tests.mistakes.steps_09_13 import STEPS_09_13
+from tests.mistakes.steps_15_22 import STEPS_15_22
 
 ROOT = Path(__file__).parents[1]
 BANK = [
-    *STEPS_00_05,
-    *STEPS_06_09,
-    *STEPS_10_12,
-    *STEPS_13_18,
-    *LECTURE_16,
-    *LECTURE_17,
+    *STEPS_01_08,
+    *STEPS_09_13,
+    *STEPS_15_22,
+    *APPENDIX,
     *MINICFG,
     *KERNELS,
 ]

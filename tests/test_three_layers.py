@@ -23,11 +23,10 @@ from torch import Tensor
 import kernels.triton_step
 from kernels import philox, reference
 from minicfg import Schedule, sample, sampling, solvers
-from tutorial.step00_notation import Schedule as LectureSchedule
-from tutorial.step05_reverse import p_xprev_given_xt
-from tutorial.step14_ddim import ddim
-from tutorial.step14_dpmpp import dpmpp_2m
-from tutorial.step14_rows import run
+from tutorial.step02_forward import Schedule as LectureSchedule
+from tutorial.step06_reverse import p_xprev_given_xt
+from tutorial.step17_solvers import ddim, run
+from tutorial.step18_dpmpp import dpmpp_2m
 
 T, K, SEED, W = 20, 3, 20220712, 1.5
 IDS, Y = np.array([5, 0, 2**32 - 1, 17, 3]), np.array([0, 2, 1, 1, 0])
@@ -56,7 +55,7 @@ class ExactDenoiser:
 
 
 def lecture_chain(model: ExactDenoiser, clip: float) -> np.ndarray:
-    """Steps 4 and 5 of the course and formula 9 of the paper's reading, from t = T down to 0."""
+    """Steps 4 and 6 of the course and formula 9 of the paper's reading, from t = T down to 0."""
     schedule, null = LectureSchedule.cosine(T), np.full_like(Y, K)
     xt = philox.normal_numpy(SEED, IDS, 0, (3,))
     for k, t in enumerate(range(T, 0, -1)):

@@ -55,7 +55,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tutorial.step00_notation import Gaussian, Schedule
+from tutorial.step02_forward import Gaussian, Schedule
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -10,13 +10,13 @@ $$ \tilde\beta_t = \beta_t (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t) $$ (4.3)
 forgets $x_0$ once $x_{t-1}$ is known. Read both factors as functions of $x_{t-1}$. The first, from
 step 2, is a Gaussian around $x_t / \sqrt{\alpha_t}$ of variance $\beta_t / \alpha_t$; the second,
 from step 3, one around $\sqrt{\bar\alpha_{t-1}} x_0$ of variance $1 - \bar\alpha_{t-1}$. Precisions
-add (0.7):
+add (4.6):
 
 $$ 1 / \tilde\beta_t = \alpha_t / \beta_t + 1 / (1 - \bar\alpha_{t-1}) $$ (4.4)
 
 The sum is $(\alpha_t (1 - \bar\alpha_{t-1}) + \beta_t) / (\beta_t (1 - \bar\alpha_{t-1}))$, and
 since $\alpha_t + \beta_t = 1$ and $\alpha_t \bar\alpha_{t-1} = \bar\alpha_t$ its numerator is
-$1 - \bar\alpha_t$: that is (4.3). Weighing the two means by precision (0.8) gives (4.1), (4.2).
+$1 - \bar\alpha_t$: that is (4.3). Weighing the two means by precision (4.7) gives (4.1), (4.2).
 
 **Boundary.** At $t = 1$ the earlier state *is* the data, so the posterior is a point:
 
@@ -25,9 +25,18 @@ $$ c_0 = 1, \quad c_t = 0, \quad \tilde\beta_1 = 0 $$ (4.5)
 Noise added at the last step of sampling is therefore a mistake, and a common one.
 
 **Not beta.** $\tilde\beta_t < \beta_t$ always: knowing $x_0$ leaves less to guess than knowing only
-$x_t$. Step 5 says when either may stand in for the other.
+$x_t$. Step 6 says when either may stand in for the other.
 
 **Source.** Ho et al. 2020, arXiv:2006.11239, eqs. 6 and 7.
+
+**A product of two Gaussians.** A product of two isotropic Gaussians in the same $x$ is a third, up
+to a constant. Precisions add:
+
+$$ 1 / v = 1 / v_1 + 1 / v_2 $$ (4.6)
+$$ m = v (m_1 / v_1 + m_2 / v_2) $$ (4.7)
+
+**Why.** Add the two exponents and compare with $-(x - m)^2 / (2 v) = -x^2 / (2 v) + x m / v + ...$:
+the terms in $x^2$ give (4.6), those in $x$ give (4.7), and what is left does not depend on $x$.
 """
 
 from __future__ import annotations
@@ -36,10 +45,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tutorial.step00_notation import Gaussian, Schedule
+from tutorial.step02_forward import Gaussian, Schedule
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+
+def product(g1: Gaussian, g2: Gaussian) -> Gaussian:
+    """The Gaussian proportional to the product of two densities of the same variable.
+
+    Both fractions are multiplied by the two variances, so that one of the two may be a point.
+    """
+    both = g1.var + g2.var
+    var = g1.var * g2.var / both  # (4.6)
+    mean = (g2.var * g1.mean + g1.var * g2.mean) / both  # (4.7)
+    return Gaussian(mean, var)
 
 
 def posterior_coefficients(t: int, schedule: Schedule) -> tuple[float, float, float]:

@@ -28,11 +28,11 @@ from minicfg.bench.speed import K, W, our_unet
 from minicfg.errors import MachineError
 from minicfg.sampling import sample
 from minicfg.schedule import Schedule
+from tutorial.step01_toy_data import GaussianMixture
 
 # The exact denoiser of the tutorial is one of the things timed here.
-from tutorial.step00_notation import Schedule as LectureSchedule
-from tutorial.step01_toy_data import GaussianMixture
-from tutorial.step07_oracle import oracle_eps
+from tutorial.step02_forward import Schedule as LectureSchedule
+from tutorial.step05_best_guess import oracle_eps
 
 
 def oracle(s: Sizes) -> Iterator[Comparison]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_COMPARED = 1000  # samples at each w; of real images, at most max(8, 1000 // K) per class
-MAX_SHOWN = 8
+MAX_SHOWN = 10
 
 
 def distances_of_real_images(real: RealImages) -> tuple[Tensor, Tensor]:

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from minicfg import solvers
 from minicfg.cli.progress import progress
-from minicfg.cli.run_folder import lock_run_folder
+from minicfg.cli.run_folder import lock_run_folder, read_config_of_run, state_file
 from minicfg.cli.sample import draw
 from minicfg.cli.train import run_training
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset
 from minicfg.datasets import load_data
+from minicfg.errors import UsageError
 from minicfg.io.atomic import check_writable, write_atomic
 from minicfg.io.checkpoint import Checkpoint
 from minicfg.metrics.classifier import train_classifier
@@ -53,7 +54,13 @@ CAPTIONS = (
 def run_demo(out: Path, *, quick: bool, seed: int) -> int:
     """Train, sample every class at every w from the same noise, score, write `report.html`.
 
-    Returns the exit code: 0, or 130 or 143 where a signal stopped the training.
+    The results of an earlier demo in the folder are replaced.
+
+    Returns:
+        The exit code: 0, or 130 or 143 where a signal stopped the training.
+
+    Raises:
+        UsageError: if the folder contains another training run, whose model would be lost.
     """
     config = TrainConfig(data="digits", seed=seed)
     n = 900
@@ -66,7 +73,24 @@ def run_demo(out: Path, *, quick: bool, seed: int) -> int:
         classifier_steps = 150
     check_writable(out)
     with lock_run_folder(out):
+        if state_file(out).exists() and not _is_result_of_demo(out):
+            raise UsageError(
+                f"--out {out} contains a training run, whose model the demo would overwrite; "
+                "choose another folder, or delete this one if you no longer need the run."
+            )
         return make_demo(out, config, n=n, steps=steps, classifier_steps=classifier_steps)
+
+
+def _is_result_of_demo(out: Path) -> bool:
+    """Whether the run in the folder is that of a finished demo, and was not trained further."""
+    try:
+        metrics = json.loads((out / "metrics.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    config = read_config_of_run(out)
+    if config is None or not isinstance(metrics, dict):
+        return False
+    return metrics.get("config") == json.loads(json.dumps(asdict(config)))
 
 
 def make_demo(

@@ -523,6 +523,11 @@ def _start_of_training(arguments: Sequence[str], prog: str) -> Train | None:
         config = read_config_of_run(start.out) or config
     if start.config is not None:
         config = read_config_file(start.config, config)
+        if config.drop_separately:
+            raise UsageError(
+                f"--config {start.config}: drop_separately = true works only in Python, for data "
+                "with several attributes; remove the line."
+            )
     return Train(
         out=start.out,
         data=_part(DataSettings, config),

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import TypeVar, get_type_hints
 
 import tyro
@@ -82,6 +83,8 @@ def _run_tyro(
     add_help: bool,
 ) -> tuple[Command, list[str]]:
     """The parsed command, and the arguments that it does not know."""
+    if add_help and not {"-h", "--help"}.isdisjoint(arguments):
+        _join_lines_of_help(command)
     frame = io.StringIO()
     try:
         with contextlib.redirect_stderr(frame):
@@ -98,6 +101,24 @@ def _run_tyro(
         if not end.code:  # --help
             raise
         raise UsageError(_sentence(frame.getvalue(), prog)) from None
+
+
+def _join_lines_of_help(command: type) -> None:
+    """Give tyro the docstring of each field as one line, which it breaks where the terminal ends.
+
+    Of a docstring it would also keep the line breaks of the source.
+    """
+    import docstring_parser  # tyro requires it, and imports it as late
+
+    hints = get_type_hints(command)
+    described = docstring_parser.parse_from_object(command).params
+    texts = {doc.arg_name: doc.description for doc in described}
+    for field in fields(command):
+        text = texts.get(field.name)
+        if text is not None:
+            field.metadata = MappingProxyType({"help": " ".join(text.split())})
+        if is_dataclass(hints[field.name]):
+            _join_lines_of_help(hints[field.name])
 
 
 def flags_of(command: type) -> Iterator[str]:

@@ -6,8 +6,9 @@ any, because a model that has memorised its training images scores well against 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -64,6 +65,11 @@ class RealImages:
         """The number of images that samples are compared with: a part of a large data set."""
         return len(limit_size(self.compared))
 
+    @cached_property
+    def training_images(self) -> int:
+        """How many of the held-out images have exactly the pixels of a training image."""
+        return count_shared(self.compared, self.complete) if self.is_held_out else 0
+
     def sentences(self) -> list[str]:
         """Sentences on the images that samples are compared with, and on classes without scores."""
         used = f"{self.used:,}"
@@ -75,6 +81,13 @@ class RealImages:
                 f"The scores compare samples with {used} held-out images ({name}), which the model "
                 "was not trained on."
             ]
+            if self.training_images:
+                sentences = [
+                    f"The scores compare samples with {used} held-out images ({name}), but "
+                    f"{self.training_images:,} of the {len(self.compared):,} are training images "
+                    "too, with the same pixels, so a model that memorised them scores well; remove "
+                    "them from --real."
+                ]
         else:
             sentences = [
                 f"The scores compare samples with {used} training images ({name}), so a model that "
@@ -102,6 +115,7 @@ class RealImages:
             "data": self.compared.name,
             "used": self.used,
             "of": len(self.compared),
+            "training_images_among_them": self.training_images,
             "classes": self.compared.classes,
             "classes_not_scored": self.not_scored(),
         }
@@ -172,12 +186,24 @@ def _load_held_out(
             f"training data have {training.num_classes} classes of images {training.shape}; name "
             "images of the same size, with the same class names in the same order."
         )
-    if real.digest == training.digest:
+    if count_shared(real, training) == len(real):
         raise DataError(
-            f"--real: {name} contains the training images themselves; name images that the model "
-            "was not trained on, or leave out --real."
+            f"--real: {name} contains the training images themselves and no others; name images "
+            "that the model was not trained on, or leave out --real."
         )
     return real
+
+
+def count_shared(held_out: Dataset, training: Dataset) -> int:
+    """How many of the held-out images have exactly the pixels of a training image."""
+    of_training = set(_digests(training.x))
+    return sum(digest in of_training for digest in _digests(held_out.x))
+
+
+def _digests(x: Tensor) -> Iterator[bytes]:
+    """A digest of each image."""
+    for image in x:
+        yield hashlib.blake2b(image.numpy().tobytes(), digest_size=16).digest()
 
 
 def _counts(data: Dataset) -> Tensor:
@@ -191,7 +217,8 @@ def _select(data: Dataset, labels: Tensor) -> Dataset:
     is_selected = torch.isin(data.labels, labels)
     classes = tuple(data.classes[int(label)] for label in labels)
     y = torch.searchsorted(labels, data.labels[is_selected])
-    return Dataset(data.x[is_selected], y, classes, data.name)
+    selected = data.select(is_selected, data.name)
+    return replace(selected, y=y, classes=classes)
 
 
 def classes_with_few_images(data: Dataset) -> str:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from minicfg.data import Dataset
 from minicfg.datasets.arrays import check_memory, images_from_bytes, listed
+from minicfg.distributed import is_first_process
 from minicfg.errors import DataError, escape_controls
 
 MAX_PIXELS = 2**26  # Pixels of one image file, before it is scaled down.
@@ -54,7 +55,7 @@ def read_folder(
         name: the name of the data set.
         follow_links: read files outside `folder` to which a link leads.
         skip_bad: leave out files that cannot be used, and print on standard error how many there
-            are and the first five.
+            are and the first five. Of several processes, the first one prints this.
 
     Raises:
         DataError: if a class has no images, or if files are not images inside `folder`. The message
@@ -90,8 +91,9 @@ def read_folder(
     if faults and not skip_bad:
         raise DataError(_in_one_line(folder, faults))
     if faults:
-        left_out = f"minicfg: {len(faults)} left out: {listed(faults, '; ')}"
-        print(escape_controls(left_out), file=sys.stderr)
+        if is_first_process():
+            left_out = f"minicfg: {len(faults)} left out: {listed(faults, '; ')}"
+            print(escape_controls(left_out), file=sys.stderr)
         _check_no_class_is_empty(name, classes, y)
 
     is_grey = all(image.mode == "L" for image in images)

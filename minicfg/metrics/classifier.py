@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.philox import as_integer
 from minicfg.data import Dataset, split
-from minicfg.errors import UsageError
+from minicfg.errors import UsageError, check_type, short_repr
 from minicfg.metrics.stratified import limit_size
 from minicfg.threads import thread_count, threads
 
@@ -98,11 +99,15 @@ def train_classifier(
             empty, to show progress; None to show nothing.
 
     Raises:
-        UsageError: if the images, a class or `steps` is too small.
+        UsageError: if `data` has another type or no images, or the images, a class or `steps` is
+            too small.
     """
-    check_images(data)
+    check_type("data", data, Dataset, "pass a minicfg.Dataset")
+    if as_integer(steps) is None:
+        raise UsageError(f"steps = {short_repr(steps)} is not an integer: give 1 or more")
     if steps < 1:
         raise UsageError(f"steps = {steps} trains nothing: give 1 or more")
+    check_images(data)
     train, held_out = split(data, 0.2, seed)
     with torch.random.fork_rng(devices=[]), threads(thread_count(data.shape)):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
@@ -173,6 +178,11 @@ def accuracy(log_p: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 def check_images(data: Dataset, least: int = 2) -> None:
     """Refuse images smaller than 8x8, and classes with fewer than `least` images."""
+    if len(data.shape) != 3:
+        raise UsageError(
+            f"data = {data.name} has samples of shape {data.shape}: the classifier takes images "
+            "(C, H, W)"
+        )
     if min(data.shape[1:]) < 8:
         raise UsageError(
             f"data = {data.name}: images are {data.shape}, but the classifier takes images of "

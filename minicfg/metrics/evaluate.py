@@ -18,8 +18,9 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from minicfg.config import check_integer
 from minicfg.data import Dataset
-from minicfg.errors import UsageError
+from minicfg.errors import UsageError, check_type
 from minicfg.metrics.classifier import (
     Classifier,
     accuracy,
@@ -170,8 +171,15 @@ def evaluate_real(classifier: Classifier, real: Dataset, unseen: Dataset, n: int
         real: as for `evaluate`.
         unseen: real images that the classifier was not trained on, at least 4 per class: `real`
             itself if it is held out, else `classifier.held_out`.
-        n: the number of samples.
+        n: the number of samples, at least 4 per class.
+
+    Raises:
+        UsageError: if an argument has a wrong type or value.
     """
+    check_type("classifier", classifier, Classifier, "pass the result of train_classifier")
+    check_type("real", real, Dataset, "pass a minicfg.Dataset of real images")
+    check_type("unseen", unseen, Dataset, "pass a minicfg.Dataset of real images")
+    check_integer("n", n, MIN_SAMPLES_PER_CLASS * max(real.num_classes, 1), 2**32)
     parts = _halvings(*_real_features(classifier, real), n)
     floors = [distance_of_moments(moments(half), moments(other)) for half, other in parts]
     covered = np.array([precision_recall(other, half) for half, other in parts])
@@ -256,6 +264,10 @@ def _halvings(features: np.ndarray, y: np.ndarray, n: int) -> list[tuple[np.ndar
 
 def _check(x: Tensor, y: Tensor, classifier: Classifier, real: Dataset) -> None:
     """Refuse samples, labels and classifiers that do not fit the real images."""
+    check_type("x", x, Tensor, "pass a tensor of samples (n, C, H, W)")
+    check_type("y", y, Tensor, "pass an int64 tensor, one label per sample")
+    check_type("classifier", classifier, Classifier, "pass the result of train_classifier")
+    check_type("real", real, Dataset, "pass a minicfg.Dataset of real images")
     K = real.num_classes
     if classifier.shape != real.shape or classifier.num_classes != K:
         raise UsageError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from minicfg.errors import UsageError
+from minicfg.metrics.features import check_two_samples
 from minicfg.threads import threads
 
 if TYPE_CHECKING:
@@ -31,6 +32,17 @@ def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -
 
     The estimate is biased upward, by an amount that falls as 1/n and 1/m. Compare distances only
     between samples of equal sizes.
+
+    Args:
+        a: features of two images or more, one row each.
+        b: features of other images.
+
+    Returns:
+        The distance, 0 or more.
+
+    Raises:
+        UsageError: if an argument is not an array of finite numbers, has fewer than two rows, or
+            the arrays differ in d.
     """
     _check(a, b)
     return distance_of_moments(moments(a), moments(b))
@@ -57,18 +69,9 @@ def distance_of_moments(a: Moments, b: Moments) -> float:
 
 def _check(a: np.ndarray, b: np.ndarray) -> None:
     """Refuse samples without a covariance, or of features that cannot be compared."""
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise UsageError(
-            f"a has shape {a.shape} and b {b.shape}: pass (n, d) and (m, d), with one row per "
-            "sample and the same d"
-        )
+    check_two_samples(a=a, b=b)
     for name, sample in (("a", a), ("b", b)):
         if len(sample) < 2:
             raise UsageError(
                 f"{name} has {len(sample)} rows, too few for a covariance: pass two or more"
-            )
-        if not np.isfinite(sample).all():
-            raise UsageError(
-                f"{name} has {len(sample)} rows, not all finite: "
-                "remove the rows with NaN or infinity"
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minicfg.errors import UsageError
+from minicfg.metrics.features import check_array
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -30,6 +31,7 @@ def inception_score(log_probabilities: Float[np.ndarray, "n K"]) -> float:
 
 def _check(log_p: np.ndarray) -> None:
     """Refuse what is not the logarithm of one distribution per row."""
+    check_array("log_probabilities", log_p)
     if log_p.ndim != 2 or not len(log_p) or not np.allclose(np.exp(log_p).sum(1), 1, atol=1e-4):
         raise UsageError(
             f"log_probabilities, {log_p.shape}: pass (n, K) with n >= 1, each row's exponentials "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from minicfg.errors import UsageError
+from minicfg.errors import UsageError, check_type
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -35,8 +35,12 @@ def nearest_images(
             part of `images`.
 
     Raises:
-        UsageError: if the shapes do not fit, or no image is left.
+        UsageError: if the images are not floats, their shapes do not fit, or no image is left.
     """
+    for name, values in (("x", x), ("images", images)):
+        check_type(name, values, Tensor, "pass a tensor of floats, (n, C, H, W)")
+        if not values.is_floating_point():
+            raise UsageError(f"{name} is {values.dtype}: pass a tensor of floats, (n, C, H, W)")
     if x.ndim != 4 or x.shape[1:] != images.shape[1:] or len(images) <= (skip is not None):
         raise UsageError(
             f"x has shape {tuple(x.shape)} and images {tuple(images.shape)}: pass images of one "

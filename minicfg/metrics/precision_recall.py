@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from minicfg.errors import UsageError
+from kernels.philox import as_integer
+from minicfg.errors import UsageError, short_repr
+from minicfg.metrics.features import check_two_samples
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -22,6 +24,10 @@ def precision_recall(
     the set. The set covers the union of its balls. Precision is the fraction of samples that the
     real images cover; recall is the fraction of real images that the samples cover. Both depend on
     `n` and `m`, so compare them only between samples of equal sizes.
+
+    Raises:
+        UsageError: if an argument is not an array of finite numbers, the arrays differ in d, or one
+            has no more than `k` rows.
     """
     _check(samples, real, k)
     return precision_recall_of_distances(
@@ -46,19 +52,11 @@ def precision_recall_of_distances(
 
 def _check(samples: np.ndarray, real: np.ndarray, k: int) -> None:
     """Refuse features whose distances are undefined, and sets without a `k`-th neighbour."""
-    if samples.ndim != 2 or real.ndim != 2 or samples.shape[1] != real.shape[1]:
-        raise UsageError(
-            f"samples has shape {samples.shape} and real {real.shape}: pass (n, d) and (m, d), "
-            "with one row per image and the same d"
-        )
+    check_two_samples(samples=samples, real=real)
+    if as_integer(k) is None:
+        raise UsageError(f"k = {short_repr(k)} is not an integer: choose k >= 1, such as 3")
     if k < 1 or min(len(samples), len(real)) <= k:
         raise UsageError(
             f"k = {k}, {len(samples)} samples, {len(real)} real images: choose k >= 1, and pass "
             "more than k of each"
         )
-    for name, features in (("samples", samples), ("real", real)):
-        if not np.isfinite(features).all():
-            raise UsageError(
-                f"{name} has {len(features)} rows, not all finite: "
-                "remove the rows with NaN or infinity"
-            )

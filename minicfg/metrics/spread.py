@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minicfg.errors import UsageError
+from minicfg.metrics.features import check_array
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -25,6 +26,8 @@ def within_class_spread(features: Float[np.ndarray, "n d"], y: Int[np.ndarray, "
 
 def _check(features: np.ndarray, y: np.ndarray) -> None:
     """Refuse features without labels, or without a variance in each class."""
+    check_array("features", features)
+    check_array("y", y)
     if features.ndim != 2 or y.shape != features.shape[:1]:
         raise UsageError(
             f"features, {features.shape}, and y, {y.shape}: pass (n, d) and (n,), one label per row"

@@ -21,7 +21,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from minicfg.errors import UsageError, escape_controls
+from minicfg.errors import UsageError, check_type, escape_controls
 from minicfg.io.atomic import write_atomic
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def mosaic(
     Images with one channel are grey and images with three are RGB. Of two or four channels the
     mean is shown, in grey.
     """
+    check_type("x", x, Tensor, "pass a tensor of floats (rows, columns, channels, H, W)")
     if x.ndim != 5 or not 1 <= x.shape[2] <= 4 or 0 in x.shape:
         raise UsageError(
             f"x has shape {tuple(x.shape)}: give images as (rows, columns, channels, H, W) with "
@@ -96,6 +97,7 @@ def image_grid(
 
     Labels may be in any script. A character that no installed font has is shown by its escape.
     """
+    check_type("x", x, Tensor, "pass a tensor of floats (rows, columns, channels, H, W)")
     if x.ndim == 5 and (len(row_labels), len(column_labels)) != x.shape[:2]:
         raise UsageError(
             f"{len(row_labels)} row_labels and {len(column_labels)} column_labels for "

@@ -1,4 +1,4 @@
-"""The lessons' figures, drawn when what they are made from has changed."""
+"""The lessons' figures and the kernel's pictures, drawn when their sources have changed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from minicfg.io.atomic import write_atomic
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("tutorial", "minicfg", "kernels")
+KERNEL = "kernels-"  # of the names of pictures that are not a lesson's
 
 
 def imported(source: str) -> set[str]:
@@ -41,18 +42,29 @@ def made_from(module: str) -> set[Path]:
     return found
 
 
+def module_of(lesson: str) -> str:
+    """The module that draws a lesson, such as `appendix/d_relevance`, or a kernel's picture."""
+    if lesson.startswith(KERNEL):
+        return "kernels.ladder.pictures"
+    return "tutorial.figures." + lesson.replace("/", ".")
+
+
 def fingerprint(lesson: str) -> str:
-    """A name for the figure as it is now: it changes with any file that the lesson needs."""
+    """A name for the figure as it is now: it changes with any file that it is made from."""
     digest = hashlib.sha256()
-    for path in sorted(made_from(f"tutorial.figures.{lesson}")):
+    for path in sorted(made_from(module_of(lesson))):
         digest.update(path.read_bytes())
-    return f"{lesson}-{digest.hexdigest()[:16]}.png"
+    return f"{lesson.rpartition('/')[2]}-{digest.hexdigest()[:16]}.png"
 
 
 def draw(lesson: str, path: str) -> str:
-    """Draw one lesson's figure into `path`."""
+    """Draw one lesson's figure, or a picture of the kernel's lecture, into `path`."""
     drawn = io.BytesIO()
-    figure = importlib.import_module(f"tutorial.figures.{lesson}").figure()
+    module = importlib.import_module(module_of(lesson))
+    if lesson.startswith(KERNEL):
+        figure = module.PICTURES[lesson.removeprefix(KERNEL)]()
+    else:
+        figure = module.figure()
     figure.savefig(drawn, dpi=130, format="png")
     write_atomic(path, drawn.getvalue())
     return lesson
@@ -70,4 +82,4 @@ def draw_all(lessons: list[str], cache: Path, out: Path) -> None:
         for _ in pool.map(draw, missing, map(str, missing.values())):
             pass
     for lesson, path in files.items():
-        shutil.copyfile(path, out / f"{lesson}.png")
+        shutil.copyfile(path, out / f"{lesson.rpartition('/')[2]}.png")

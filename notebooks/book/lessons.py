@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DISPLAY = re.compile(r"^\$\$ (.+) \$\$ \((\d+\.\d+)\)$", re.MULTILINE)
-TEST = re.compile(r"def test_(\d+)_(\d+)_by_(\w+)\(")
+ID = r"(?:\d+|[A-Q])\.\d+"
+DISPLAY = re.compile(rf"^\$\$ (.+) \$\$ \(({ID})\)$", re.MULTILINE)
+TEST = re.compile(r"def test_(\d+|[a-q])_(\d+)_by_(\w+)\(")
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One module of tutorial/, taken apart."""
+    """One module of tutorial/ or of tutorial/appendix/, taken apart."""
 
     name: str
     title: str
@@ -43,20 +44,40 @@ class Lesson:
     """The file of its tests."""
 
     @property
-    def step(self) -> int:
-        """4 of `step04_posterior`."""
-        return int(self.name[4:6])
+    def is_appendix(self) -> bool:
+        """Whether it is a module of tutorial/appendix."""
+        return not self.name.startswith("step")
 
     @property
-    def part(self) -> int:
-        """2 of `Step 13, part 2.`; 1 if there are no parts or this is the first."""
-        found = re.match(r"Step \d+, part (\d+)\.", self.title)
-        return int(found[1]) if found else 1
+    def number(self) -> str:
+        """`4` of `step04_posterior`, `D` of `d_relevance`: what its equations begin with."""
+        return self.name[0].upper() if self.is_appendix else str(int(self.name[4:6]))
+
+    @property
+    def path(self) -> str:
+        """Its place below tutorial/ and tutorial/figures/, such as `appendix/d_relevance`."""
+        return f"appendix/{self.name}" if self.is_appendix else self.name
+
+    @property
+    def module(self) -> str:
+        """As it is imported, such as `tutorial.appendix.d_relevance`."""
+        return "tutorial." + self.path.replace("/", ".")
+
+    @property
+    def test_file(self) -> str:
+        """The file of its tests, from the root."""
+        folder = "tests/tutorial/appendix" if self.is_appendix else "tests/tutorial"
+        return f"{folder}/test_{self.name}.py"
+
+    @property
+    def marker(self) -> str:
+        """The marker by which `pytest -m` selects its tests."""
+        return f"appendix_{self.name[0]}" if self.is_appendix else self.name[:6]
 
 
 def sorted_ids(ids: list[str]) -> list[str]:
-    """`4.2` before `4.10`."""
-    return sorted(ids, key=lambda i: [int(number) for number in i.split(".")])
+    """`4.2` before `4.10`, for the equations of one lesson."""
+    return sorted(ids, key=lambda i: int(i.partition(".")[2]))
 
 
 def readme() -> str:
@@ -83,7 +104,7 @@ def routes_of(tests: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for n, k, route in TEST.findall(tests):
         if not route.startswith("refusal"):
-            found.setdefault(f"{n}.{k}", []).append(route)
+            found.setdefault(f"{n.upper()}.{k}", []).append(route)
     return found
 
 
@@ -92,11 +113,12 @@ def read(path: Path, row: list[str]) -> Lesson:
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     title, _, derivation = (ast.get_docstring(tree) or "").partition("\n")
-    drawing = (ROOT / "tutorial/figures" / path.name).read_text(encoding="utf-8")
+    folder = path.parent.relative_to(ROOT / "tutorial")
+    drawing = (ROOT / "tutorial/figures" / folder / path.name).read_text(encoding="utf-8")
     functions = [n for n in ast.parse(drawing).body if isinstance(n, ast.FunctionDef)]
     figure = next(function for function in functions if function.name == "figure")
     docstring_ends = tree.body[0].end_lineno or 0
-    tests = (ROOT / "tests/tutorial" / f"test_{path.stem}.py").read_text(encoding="utf-8")
+    tests = (ROOT / "tests/tutorial" / folder / f"test_{path.stem}.py").read_text(encoding="utf-8")
     return Lesson(
         name=path.stem,
         title=title,
@@ -113,10 +135,9 @@ def read(path: Path, row: list[str]) -> Lesson:
 
 
 def lessons() -> list[Lesson]:
-    """All lessons in the order of reading."""
-    row = {
-        re.sub(r".*?`(step\w+)`.*", r"\1", r[2]): r
-        for r in rows(section(readme(), "## The lessons"))
-    }
-    found = [read(path, row[path.stem]) for path in (ROOT / "tutorial").glob("step*.py")]
-    return sorted(found, key=lambda lesson: (lesson.step, lesson.part, lesson.name))
+    """All lessons in the order of reading: the steps, then the appendix."""
+    tables = [section(readme(), heading) for heading in ("## The lessons", "## The appendix")]
+    row = {re.sub(r".*?`(\w+)`.*", r"\1", r[2]): r for table in tables for r in rows(table)}
+    steps = sorted((ROOT / "tutorial").glob("step*.py"))
+    appendix = sorted((ROOT / "tutorial/appendix").glob("[a-q]_*.py"))
+    return [read(path, row[path.stem]) for path in steps + appendix]

@@ -6,23 +6,26 @@ import posixpath
 import re
 from dataclasses import dataclass
 
+from notebooks.book.lessons import ID
+
 # What no link may be made in: fenced code, mathematics, code, links and headings.
 APART = re.compile(
-    r"(```.*?^```|\$\$.*?\$\$(?: \(\d+\.\d+\))?|\$[^$]+\$|`[^`\n]+`|!?\[[^\]]*\]\([^)]*\)|^#.*?$)",
+    rf"(```.*?^```|\$\$.*?\$\$(?: \({ID}\))?|\$[^$]+\$|`[^`\n]+`|!?\[[^\]]*\]\([^)]*\)|^#.*?$)",
     re.DOTALL | re.MULTILINE,
 )
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 TOKEN = re.compile(
-    r"\((?P<id>\d+\.\d+)\)|\b[Ss]tep (?P<step>\d+)\b|arXiv:(?P<paper>\d{4}\.\d{4,5})"
+    rf"\((?P<id>{ID})\)|\b(?:[Ss]tep (?P<step>\d+)|[Aa]ppendix (?P<appendix>[A-Q]))\b"
+    r"|arXiv:(?P<paper>\d{4}\.\d{4,5})"
 )
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What there is to link to: equations, the first lesson of each step, modules, papers."""
+    """What there is to link to: equations, lessons by number or letter, modules, papers."""
 
     equations: frozenset[str]
-    steps: dict[int, str]
+    numbers: dict[str, str]
     lessons: frozenset[str]
     modules: frozenset[str]
     papers: frozenset[str]
@@ -30,8 +33,8 @@ class Targets:
 
 
 def equation_anchor(i: str) -> str:
-    """`eq-4-1` of `4.1`."""
-    return f"eq-{i.replace('.', '-')}"
+    """`eq-4-1` of `4.1`, `eq-d-2` of `D.2`."""
+    return f"eq-{i.lower().replace('.', '-')}"
 
 
 def paper_anchor(paper: str) -> str:
@@ -40,14 +43,14 @@ def paper_anchor(paper: str) -> str:
 
 
 def with_tokens_linked(text: str, targets: Targets) -> str:
-    """Link `(4.1)`, `step 4` and `arXiv:2207.12598` outside of code and mathematics."""
+    """Link `(4.1)`, `step 4`, `appendix D` and arXiv ids outside of code and mathematics."""
 
     def link(found: re.Match[str]) -> str:
-        i, step, paper = found["id"], found["step"], found["paper"]
+        i, number, paper = found["id"], found["step"] or found["appendix"], found["paper"]
         if i in targets.equations:
             return f"[({i})](#{equation_anchor(i)})"
-        if step and int(step) in targets.steps:
-            return f"[{found[0]}](#lesson-{targets.steps[int(step)]})"
+        if number in targets.numbers:
+            return f"[{found[0]}](#lesson-{targets.numbers[number]})"
         if paper in targets.papers:
             return f"[{found[0]}](#{paper_anchor(paper)})"
         return found[0]

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from notebooks.book.lessons import ROOT, Lesson, lessons, readme, section, sorted_ids
+from notebooks.book.lessons import ID, ROOT, Lesson, lessons, readme, section, sorted_ids
 from notebooks.book.links import (
     Targets,
     cell_mathematics,
@@ -28,6 +28,7 @@ from notebooks.book.papers import PAPERS
 HERE = Path(__file__).parent
 FROM_README = re.compile(r"^<!-- README: (#+ .+) -->$", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
+KERNEL_PICTURE = re.compile(r"^<!-- picture (\w+): (.+) -->$", re.MULTILINE)
 LAYERS = ("minicfg", "kernels", "tutorial")
 PRIVATE = {"minicfg.editable_only"}
 
@@ -48,7 +49,7 @@ def targets_of(course: list[Lesson]) -> Targets:
     """All that pages may link to."""
     return Targets(
         equations=frozenset(i for lesson in course for i in lesson.equations),
-        steps={lesson.step: lesson.name for lesson in reversed(course)},
+        numbers={lesson.number: lesson.name for lesson in course},
         lessons=frozenset(lesson.name for lesson in course),
         modules=frozenset(name for layer in LAYERS for name in modules(layer)),
         papers=frozenset(PAPERS),
@@ -74,7 +75,7 @@ def code_block(code: str) -> str:
 def derivation(lesson: Lesson, targets: Targets) -> str:
     """The docstring, each displayed equation a paragraph of its own with an anchor."""
     text = re.sub(
-        r"^\$\$ (.+) \$\$ \((\d+\.\d+)\)$",
+        rf"^\$\$ (.+) \$\$ \(({ID})\)$",
         lambda m: f"\n({equation_anchor(m[2])})=\n{m[0]}\n",
         lesson.derivation,
         flags=re.MULTILINE,
@@ -93,16 +94,14 @@ def routes_table(lesson: Lesson) -> str:
 
 def lesson_page(lesson: Lesson, targets: Targets) -> str:
     """One lesson: derivation, figure, code, tests."""
-    path = f"tutorial/{lesson.name}.py"
-    drawing = f"tutorial/figures/{lesson.name}.py"
-    tests = f"tests/tutorial/test_{lesson.name}.py"
-    marker = lesson.name[:6]
+    path = f"tutorial/{lesson.path}.py"
+    drawing = f"tutorial/figures/{lesson.path}.py"
     return "\n".join(
         [
             f"(lesson-{lesson.name})=",
             f"# {lesson.title}\n",
-            f"[`{path}`](#code-{lesson.name}). Run it: `python -m tutorial.{lesson.name}`. "
-            f"[Test](#tests-{lesson.name}) it: `pytest -m {marker}`. "
+            f"[`{path}`](#code-{lesson.name}). Run it: `python -m {lesson.module}`. "
+            f"[Test](#tests-{lesson.name}) it: `pytest -m {lesson.marker}`. "
             f"In torch: {linked(lesson.twin, '.', targets)}.\n",
             derivation(lesson, targets) + "\n",
             f"```{{figure}} ../figures/{lesson.name}.png",
@@ -118,7 +117,7 @@ def lesson_page(lesson: Lesson, targets: Targets) -> str:
             f"(tests-{lesson.name})=",
             "## The tests\n",
             routes_table(lesson) + "\n",
-            f"<details><summary><code>{tests}</code></summary>\n",
+            f"<details><summary><code>{lesson.test_file}</code></summary>\n",
             code_block(lesson.tests),
             "</details>\n",
         ]
@@ -157,7 +156,7 @@ def citations() -> dict[str, list[str]]:
         for path in sorted((ROOT / layer).rglob("*.py")):
             text = path.read_text(encoding="utf-8")
             for paper in sorted(set(re.findall(r"arXiv:(\d{4}\.\d{4,5})", text))):
-                found.setdefault(paper, []).append(f"{layer}/{path.name}")
+                found.setdefault(paper, []).append(str(path.relative_to(ROOT)))
     return found
 
 
@@ -179,10 +178,10 @@ def api_page(layer: str, targets: Targets) -> str:
     """Every public function and class of a layer, by module."""
     parts = [f"# {layer}\n"]
     for module in modules(layer):
-        name = module.partition(".")[2]
+        name = module.rpartition(".")[2]
         anchor = "api-" + module.replace(".", "-")
         parts += [f"({anchor})=", f"## {module}\n"]
-        if name in targets.lessons:
+        if name in targets.lessons and ".figures." not in module:
             parts.append(f"The functions of [this lesson](#lesson-{name}).\n")
         else:
             tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
@@ -231,9 +230,17 @@ def notebooks_index(targets: Targets) -> str:
 
 
 def kernel_page(targets: Targets) -> str:
-    """The kernel's lecture."""
+    """The kernel's lecture, with the pictures that its comments name."""
     text = (ROOT / "kernels/README.md").read_text(encoding="utf-8")
+    figure = r"```{figure} figures/kernels-\1.png\n:alt: \2\n:class: drawn\n\n\2\n```"
+    text = KERNEL_PICTURE.sub(figure, text)
     return "(kernel-lecture)=\n" + linked(text, "kernels", targets)
+
+
+def kernel_pictures() -> list[str]:
+    """The names of the pictures in the kernel's lecture, in order."""
+    text = (ROOT / "kernels/README.md").read_text(encoding="utf-8")
+    return [name for name, _ in KERNEL_PICTURE.findall(text)]
 
 
 def by_hand(path: Path, targets: Targets) -> str:

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tutorial.step00_notation import Schedule
-from tutorial.step02_forward import moments_after, q_xt_given_xprev
+from tutorial.step02_forward import Schedule, moments_after, q_xt_given_xprev
 from tutorial.step03_marginal import q_xt_given_xs, xt_from_x0
 
 from .exercise import PAIRS, SCHEDULES, A, B, C, formula, prediction

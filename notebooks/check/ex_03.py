@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import GaussianMixture
+from tutorial.step02_forward import Schedule
 from tutorial.step04_posterior import posterior_coefficients
-from tutorial.step05_reverse import p_xprev_given_xt, x0_from
-from tutorial.step06_loss import simple_loss
-from tutorial.step07_oracle import lowest_loss, oracle_eps
+from tutorial.step05_best_guess import lowest_loss, oracle_eps, x0_from
+from tutorial.step06_reverse import p_xprev_given_xt
+from tutorial.step08_loss import simple_loss
 
 from .exercise import SCHEDULES, TIMES, A, B, C, formula, prediction
 
 ex_3_1 = formula(
     "3.1",
-    "tutorial/step06_loss.py, (6.9)",
+    "tutorial/step08_loss.py, (8.5)",
     lambda eps, out: simple_loss(
         lambda xt, t, y: out, 0 * eps, np.zeros(len(eps), int), 1, eps, SCHEDULES[0]
     ),
@@ -52,7 +52,7 @@ _half = Schedule(np.array([0.0, 0.5]))
 
 ex_3_2 = prediction(
     "3.2",
-    "tutorial/step07_oracle.py, (7.8) and (7.9)",
+    "tutorial/step05_best_guess.py, (5.8) and (5.9)",
     lowest_loss(0, 1, _single(np.zeros(2), 0.25), _half),
     0.005,
     (0.0, "nobody sees eps, only x_t, in which data and noise are mixed: some error stays."),
@@ -71,7 +71,7 @@ def _exact_eps(xt: Any, abar: float, mu: Any, var: float) -> Any:
 
 ex_3_3 = formula(
     "3.3",
-    "tutorial/step07_oracle.py, (7.1), (7.4) and (7.7)",
+    "tutorial/step05_best_guess.py, (5.1), (5.4) and (5.7)",
     _exact_eps,
     [(A, 0.5, np.array([1.0, -2.0]), 0.25), (B, 0.9, np.array([0.5, 3.0]), 2.0)],
     (
@@ -112,7 +112,7 @@ def _step_with(noise: Callable[[int, Schedule], float]) -> Callable[..., Any]:
 
 ex_3_4 = formula(
     "3.4",
-    "tutorial/step08_sampling.py, (8.2) and (8.11)",
+    "tutorial/step07_sampling.py, (7.2) and (7.4)",
     _reverse_step,
     [(A, B, C, t, h) for t, h in TIMES],
     (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from tutorial.step10_guidance import guide, guided_x0, w_from_scale
+from tutorial.step11_guidance import guide, guided_x0, w_from_scale
 
 from .exercise import SCHEDULES, A, B, C, formula, prediction
 
 ex_4_1 = formula(
     "4.1",
-    "tutorial/step10_guidance.py, (10.1) to (10.3)",
+    "tutorial/step11_guidance.py, (11.1) to (11.3)",
     guide,
     [(A, B, 3.0), (A, C, 0.0), (B, C, -1.0), (C, A, 0.5), (A, B, -0.5)],
     (
@@ -71,7 +71,7 @@ ex_4_2 = formula(
 
 ex_4_3 = prediction(
     "4.3",
-    "tutorial/step10_guidance.py, the table of the two conventions",
+    "tutorial/step11_guidance.py, the table of the two conventions",
     w_from_scale(7.5),
     1e-6,
     (7.5, "the number taken over as it is: a whole unit of guidance too much, as s = 1 + w."),
@@ -80,7 +80,7 @@ ex_4_3 = prediction(
 
 ex_4_4 = formula(
     "4.4",
-    "tutorial/step10_guidance.py, (10.5) and (10.6)",
+    "tutorial/step11_guidance.py, (11.5) and (11.6)",
     lambda c, n, w, clip: guided_x0(c, n, c, 1, SCHEDULES[0], w, "x0", clip),
     [(2 * A, 2 * B, 1.0, 1.0), (B, 3 * C, 4.0, 1.5), (2 * C, A, 0.0, 0.5)],
     (
@@ -108,7 +108,7 @@ ex_4_4 = formula(
 
 ex_4_5 = prediction(
     "4.5",
-    "tutorial/step11_trade_off.py, (11.21) and (11.22)",
+    "tutorial/step12_trade_off.py, (12.2) and (12.3)",
     0.2,
     0.005,
     (1.0, "at w = -1 nobody hears the label; at a large w all samples are of the class."),

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tutorial.step10_guidance import guide
-from tutorial.step12_backprop import backward, forward, silu, squared_error
+from tutorial.appendix.e_backprop import backward, forward, silu, squared_error
+from tutorial.step11_guidance import guide
 
 from .exercise import formula, prediction, proof
 
@@ -21,7 +21,7 @@ def _gate(a: Any) -> Any:
 
 ex_5_1 = formula(
     "5.1",
-    "tutorial/step12_backprop.py, (12.4), (12.6) and (12.7)",
+    "tutorial/appendix/e_backprop.py, (E.4), (E.6) and (E.7)",
     lambda G, W, a: G @ W.T * silu(a)[1],
     [(_G, _W, _a), (_b, _G, 3 * _W)],
     (
@@ -60,7 +60,7 @@ def _hidden_as(label: Callable[[int], int]) -> Callable[..., Any]:
 
 ex_5_2 = formula(
     "5.2",
-    "tutorial/step09_label_dropout.py, (9.5) and (9.8)",
+    "tutorial/step09_condition.py, (9.5) and (9.8)",
     _hidden_as(lambda null: null),
     [(_y, _coins, 0.3, 3), (_y, _coins[::-1], 0.2, 3), (_y + 2, _coins, 0.5, 5)],
     (
@@ -94,7 +94,7 @@ _e_y, _e_null = np.array([0.1, 0.0]), np.array([0.0, 0.2])
 
 ex_5_3 = prediction(
     "5.3",
-    "tutorial/step12_learning_guided.py, (12.14) and (12.15)",
+    "tutorial/step15_learning.py, (15.6) and (15.7)",
     float(np.linalg.norm(guide(_e_y, _e_null, 3.0))),
     0.005,
     (0.1, "this is the error at w = 0. The null error comes in as soon as w does."),
@@ -138,7 +138,7 @@ def _not_turned(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
 
 ex_5_4 = proof(
     "5.4",
-    "tutorial/step12_backprop.py, (12.6) and (12.8)",
+    "tutorial/appendix/e_backprop.py, (E.6) and (E.8)",
     _gradient,
     (
         _times(lambda n: -1.0),

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tutorial.step00_notation import Schedule
-from tutorial.step13_log_snr import reverse_var
-from tutorial.step13_process import (
+from tutorial.step02_forward import Schedule
+from tutorial.step16_log_snr import (
     forward_var,
     log_snr_of,
     map_ends,
     q_posterior_log_snr,
+    reverse_var,
     signal_noise,
 )
-from tutorial.step14_ddim import ddim
-from tutorial.step14_rows import Table, table_of, times
+from tutorial.step17_solvers import Table, ddim, table_of, times
 
 from .exercise import A, B, C, formula, prediction, proof
 
@@ -31,7 +30,7 @@ def _angle(u: Any, low: float, high: float) -> Any:
 
 ex_6_1 = formula(
     "6.1",
-    "tutorial/step13_process.py, (13.6) and (13.7)",
+    "tutorial/step16_log_snr.py, (16.6) and (16.7)",
     log_snr_of,
     [(_u, -20.0, 20.0), (_u, -8.0, 8.0), (_u, -3.0, 10.0)],
     (
@@ -96,7 +95,7 @@ def _algorithm_2(z: Any, eps: Any, n: Any, here: float, there: float, v: float) 
 
 ex_6_2 = formula(
     "6.2",
-    "tutorial/step13_log_snr.py, (13.10) to (13.12)",
+    "tutorial/step16_log_snr.py, (16.10) to (16.12)",
     _algorithm_2,
     [
         (A, B, C, here, there, v)
@@ -132,7 +131,7 @@ _64_ROWS = 9.6e-4
 
 ex_6_3 = prediction(
     "6.3",
-    "tutorial/step14_dpmpp.py, (14.20) and (14.21)",
+    "tutorial/step18_dpmpp.py, (18.6) and (18.7)",
     _64_ROWS / 16,
     2e-6,
     (_64_ROWS / 4, "a quarter: that is a solver of first order, such as DDIM."),
@@ -175,7 +174,7 @@ def _ends_where_it_begins(schedule: Schedule, steps: int) -> Any:
 
 ex_6_4 = proof(
     "6.4",
-    "tutorial/step14_ddim.py, (14.8) to (14.11)",
+    "tutorial/step17_solvers.py, (17.8) to (17.11)",
     ddim,
     (
         _ddim_with(a=lambda abar_t, abar_s, b: np.sqrt(abar_s)),

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tutorial.step00_notation import Gaussian
-from tutorial.step10_guidance import guide
-from tutorial.step15_gaussian import ddim_law, ddpm_law
-from tutorial.step16_levels import langevin
-from tutorial.step17_rules import rescale
+from tutorial.appendix.h_gaussian_pairs import ddim_law, ddpm_law
+from tutorial.appendix.j_levels import langevin
+from tutorial.step02_forward import Gaussian
+from tutorial.step11_guidance import guide
+from tutorial.step19_rules import rescale
 
 from .exercise import A, B, C, formula, prediction, proof
 
@@ -27,7 +27,7 @@ _cases.append((_left, 0.3 * _left + 0.7 * _right, 0.5, 0.1))
 
 ex_7_1 = formula(
     "7.1",
-    "tutorial/step15_tilted.py, (15.1) and (15.2)",
+    "tutorial/step13_tilted.py, (13.1) and (13.2)",
     lambda p, q, w, area: _normalised(p ** (1 + w) * q**-w, area),
     _cases,
     (
@@ -65,7 +65,7 @@ def _kept(p: Any, w: float, rng: np.random.Generator) -> Any:
 
 ex_7_2 = proof(
     "7.2",
-    "tutorial/step15_tilted.py, (15.3)",
+    "tutorial/step13_tilted.py, (13.3)",
     _kept,
     (
         lambda p, w, rng: rng.random(len(p)) < p,
@@ -92,7 +92,7 @@ _class = Gaussian(np.zeros(2), 1.0)
 
 ex_7_3 = prediction(
     "7.3",
-    "tutorial/step15_gaussian.py, (15.7)",
+    "tutorial/appendix/h_gaussian_pairs.py, (H.1)",
     ddim_law(_class, 2.0, 3.0).var,
     0.0005,
     (
@@ -124,7 +124,7 @@ class _Given:
 
 ex_7_4 = formula(
     "7.4",
-    "tutorial/step16_levels.py, (16.1)",
+    "tutorial/appendix/j_levels.py, (J.1)",
     lambda x, s, step, z: langevin(x, 0.0, 0.0, step, lambda x, tau: (s, s), _Given(z)),
     [(A, B, 0.2, C), (B, C, 0.01, A), (C, A, 1.5, B)],
     (
@@ -172,7 +172,7 @@ _all = partial(_brought, numbers=(1, 2, 3))
 
 ex_7_5 = formula(
     "7.5",
-    "tutorial/step17_rules.py, (17.1) and (17.2)",
+    "tutorial/step19_rules.py, (19.1) and (19.2)",
     lambda c, n, w, phi: rescale(c, n, w, phi=phi),
     [
         (_scale * _pictures[0], _pictures[1], 3.0, 0.7),

@@ -18,7 +18,7 @@ _dropped = [(_y, _u, 0.1, 4), (_y, _u.flip(0), 0.4, 4), (_y + 3, _u, 0.25, 7), (
 
 ex_8_1 = formula(
     "8.1",
-    "tutorial/step09_label_dropout.py, (9.5) to (9.8)",
+    "tutorial/step09_condition.py, (9.5) to (9.8)",
     lambda y, u, p, null: torch.where(u < p, null, y),
     _dropped,
     (
@@ -70,7 +70,7 @@ _w = torch.tensor([0.0, 1.0, 2.5, -1.0], dtype=torch.float64)
 
 ex_8_3 = formula(
     "8.3",
-    "tutorial/step10_guidance.py, (10.1) and (10.2)",
+    "tutorial/step11_guidance.py, (11.1) and (11.2)",
     guide,
     [(_c, _n, _w), (_n, _c, _w.flip(0)), (_c, 2 * _n, 3 * _w)],
     (
@@ -104,7 +104,7 @@ def _by_id(seed: int, ids: Any, shape: tuple[int, ...]) -> Any:
 
 ex_8_4 = proof(
     "8.4",
-    "tutorial/step18_swap_in.py, (18.1) and (18.3)",
+    "tutorial/step22_swap_in.py, (22.1) and (22.3)",
     _by_id,
     (
         lambda seed, ids, shape: torch.randn(len(ids), *shape),

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from kernels import philox
-from tutorial.step10_guidance import guide
+from tutorial.step11_guidance import guide
 
 from .exercise import Exercise, like, prediction, proof
 
@@ -328,7 +328,7 @@ def _stream(seed: int, ids: torch.Tensor, step: int, shape: Any) -> torch.Tensor
 
 ex_9_4 = proof(
     "9.4",
-    "tutorial/step18_swap_in.py, (18.3)",
+    "tutorial/step22_swap_in.py, (22.3)",
     philox.normal,
     (
         _with(ids=lambda i, k: torch.arange(len(i))),

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tutorial.step00_notation import Schedule
+from tutorial.step02_forward import Schedule
 
 
 class NotRightError(AssertionError):

@@ -27,13 +27,15 @@ from minicfg import editing, guidance, sampling, solvers
 from minicfg.adapters import Autoguided, Composed, DiffusersModel, schedule_from_diffusers
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, split
-from minicfg.datasets import from_torch, load_data
+from minicfg.datasets import describe, from_torch, load_data
 from minicfg.errors import DataError, MachineError, UsageError
 from minicfg.io.atomic import check_writable, write_atomic
 from minicfg.io.checkpoint import Checkpoint, load, save, save_state
-from minicfg.metrics.classifier import train_classifier
+from minicfg.metrics.classifier import Classifier, train_classifier
+from minicfg.metrics.evaluate import evaluate, evaluate_real
 from minicfg.metrics.frechet import frechet_distance
 from minicfg.metrics.inception_score import inception_score
+from minicfg.metrics.nearest import nearest_images
 from minicfg.metrics.precision_recall import precision_recall
 from minicfg.metrics.spread import within_class_spread
 from minicfg.schedule import Schedule, log_snr_grid
@@ -49,6 +51,9 @@ TABLE = solvers.ddpm(SCHEDULE, 2)
 X, Y = torch.zeros(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
 DATA = Dataset(X, Y, ("a", "b", "c"), "four")
 ROWS = np.ones((4, 2))
+ROWS_OF_TWO = torch.ones(4, 2)
+TIMES = torch.ones(4, dtype=torch.int64)
+CLASSIFIER = Classifier((1, 8, 8), 3)
 CHECKPOINT = Checkpoint(NET, CONFIG, ("a", "b", "c"), (1, 8, 8), 1, DATA.digest)
 PAIRS = TensorDataset(X - 0.5, Y)
 
@@ -159,6 +164,11 @@ def edited(**changed: Any) -> object:
 
 def inpainted(known: Any) -> object:
     return editing.inpaint(NET, X, known, Y, TABLE, SCHEDULE)
+
+
+def scored(**changed: Any) -> object:
+    given = {"x": X, "y": Y, "classifier": CLASSIFIER, "real": DATA} | changed
+    return evaluate(**given)
 
 
 def page(**changed: Any) -> object:
@@ -979,6 +989,134 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
             DataError,
             lambda: load("x"),
             "x.safetensors is not there, or is not a",
+        ),
+    },
+    "labels and times of a network": {
+        "beyond the null": (
+            lambda: NET(X, TIMES, Y + 2),
+            "y contains the label 4: labels are 0..2",
+        ),
+        "below 0": (
+            lambda: NET(X, TIMES, Y - 1),
+            "y contains the label -1: .* 3 is the null label",
+        ),
+        "int32": (lambda: NET(X, TIMES, (Y + 2).int()), "y contains the label 4: labels are 0..2"),
+        "yes and no for times": (lambda: NET(X, TIMES.bool(), Y), "t is torch.bool: pass times in"),
+        "complex times": (lambda: NET(X, TIMES.cfloat(), Y), "t is torch.complex64: pass times"),
+    },
+    "scores of other types": {
+        "samples in an array": (
+            lambda: scored(x=X.numpy()),
+            "x = .* has type ndarray; pass a tens",
+        ),
+        "a class": (lambda: scored(x=Checkpoint), "x = the class Checkpoint has type type; pass a"),
+        "labels in a list": (lambda: scored(y=[0, 1, 2, 0]), "y = .* has type list; pass an int64"),
+        "labels in an array": (lambda: scored(y=Y.numpy()), "y = .* has type ndarray; pass an int"),
+        "no classifier": (
+            lambda: scored(classifier=None),
+            "classifier = None has type NoneType; pass the result of train_classifier",
+        ),
+        "another network": (
+            lambda: scored(classifier=NET),
+            "classifier = UNet.* has type UNet; pass the result of train_classifier",
+        ),
+        "real images in a tensor": (lambda: scored(real=X), "real = .* pass a minicfg.Dataset of"),
+        "a specification": (lambda: scored(real="digits"), "real = 'digits' has type str; pass"),
+        "of real images in a tensor": (
+            lambda: evaluate_real(CLASSIFIER, DATA, X, 12),
+            "unseen = .* has type Tensor; pass a minicfg.Dataset",
+        ),
+        "of no real images": (
+            lambda: evaluate_real(CLASSIFIER, DATA, DATA, 0),
+            "n = 0 is out of range: use an integer in 12",
+        ),
+        "a classifier's data as text": (
+            lambda: train_classifier("digits"),
+            "data = 'digits' has type str; pass a minicfg.Dataset",
+        ),
+        "a classifier's steps as text": (
+            lambda: train_classifier(DATA, steps="10"),
+            "steps = '10' is not an integer: give 1 or more",
+        ),
+        "a classifier of points": (
+            lambda: train_classifier(data(x=ROWS_OF_TWO)),
+            r"samples of shape \(2,\): the classifier takes images",
+        ),
+        "bytes beside the nearest": (
+            lambda: nearest_images(X.byte(), X.byte()),
+            "x is torch.uint8: pass a tensor of floats",
+        ),
+        "an array beside the nearest": (
+            lambda: nearest_images(X, X.numpy()),
+            "images = .* has type ndarray; pass a tensor of floats",
+        ),
+    },
+    "features of other types": {
+        "a list": (
+            lambda: frechet_distance(ROWS.tolist(), ROWS),
+            "a = .* has type list; pass a Nu",
+        ),
+        "a tensor": (lambda: frechet_distance(ROWS, ROWS_OF_TWO), "b = .* of a tensor, x.cpu"),
+        "None": (lambda: frechet_distance(None, ROWS), "a = None has type NoneType; pass a NumPy"),
+        "text": (
+            lambda: frechet_distance(ROWS.astype(str), ROWS),
+            "a has dtype <U.*: pass an array",
+        ),
+        "complex numbers": (lambda: frechet_distance(ROWS * 1j, ROWS), "a has dtype complex128"),
+        "objects": (
+            lambda: frechet_distance(ROWS, ROWS.astype(object)),
+            "b has dtype object: pass",
+        ),
+        "no coordinate": (
+            lambda: frechet_distance(ROWS[:, :0], ROWS[:, :0]),
+            "the same d of 1 or more",
+        ),
+        "a list of neighbours": (
+            lambda: precision_recall(ROWS, ROWS.tolist()),
+            "real = .* has type list; pass a NumPy array",
+        ),
+        "a tensor of neighbours": (
+            lambda: precision_recall(ROWS_OF_TWO, ROWS),
+            "samples = .* has type Tensor; pass a NumPy",
+        ),
+        "half a neighbour": (
+            lambda: precision_recall(ROWS, ROWS, 2.5),
+            "k = 2.5 is not an integer",
+        ),
+        "neighbours as text": (lambda: precision_recall(ROWS, ROWS, "3"), "k = '3' is not an int"),
+        "yes for neighbours": (
+            lambda: precision_recall(ROWS, ROWS, True),
+            "k = True is not an int",
+        ),
+        "a tensor to spread": (
+            lambda: within_class_spread(ROWS_OF_TWO, Y.numpy()),
+            "features = .* has type Tensor; pass a NumPy array",
+        ),
+        "a list of labels to spread": (
+            lambda: within_class_spread(ROWS, [0, 0, 1, 1]),
+            "y = .* has type list; pass a NumPy array",
+        ),
+        "probabilities in a list": (
+            lambda: inception_score([[0.0]]),
+            "log_probabilities = .* has type list; pass a NumPy array",
+        ),
+    },
+    "data without values": {
+        "on no device": (DataError, lambda: data(x=X.to("meta")), "on meta: pass a dense tensor"),
+        "sparse": (DataError, lambda: data(x=X.to_sparse()), "layout torch.sparse_coo .*to_dense"),
+        "in 0..1": (
+            DataError,
+            lambda: data(x=torch.arange(256).reshape(4, 1, 8, 8) / 255),
+            "x holds 0..1, but black is -1 and white is 1: use 2",
+        ),
+        "described by a name": (
+            lambda: describe("digits"),
+            "data = 'digits' has type str; load it",
+        ),
+        "pictures in an array": (lambda: plots.mosaic(X[None].numpy()), "x = .* has type ndarray"),
+        "no pictures": (
+            lambda: plots.image_grid(None, [""], [""], ""),
+            "x = None has type NoneType",
         ),
     },
 }

@@ -12,6 +12,7 @@ TYPED = {
     "a command or a flag that is none": """
         2 | smple                                               | did you mean sample\\?
         2 | train --out new --fast                              | --fast is not a flag of minicfg tr
+        2 | train --out new --drop-separately                   | --drop-separately is not a flag of
         2 | sample model more --out new/x.png                   | more is one argument too many
         2 | sample model --out new/x.png --solver heun          | --solver heun is unknown; choose
         2 | sample model --out new/x.png --rule zero            | --rule zero is unknown; choose

@@ -13,10 +13,11 @@ from kernels import philox
 from minicfg import Schedule, sample, solvers
 from minicfg.adapters import Autoguided
 from minicfg.errors import UsageError
-from tutorial import step14_ddim, step14_dpmpp, step14_rows, step17_cfgpp, step17_null
-from tutorial.step00_notation import Schedule as LectureSchedule
+from tutorial import step17_solvers, step18_dpmpp, step20_weights
+from tutorial.appendix import o_null
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
-from tutorial.step07_oracle import oracle_eps
+from tutorial.step02_forward import Schedule as LectureSchedule
+from tutorial.step05_best_guess import oracle_eps
 
 SCHEDULE, LECTURE = Schedule.cosine(200), LectureSchedule.cosine(200)
 DATA = three_gaussians()
@@ -51,28 +52,26 @@ class Noise:
 @pytest.mark.parametrize(
     ("ours", "lectures"),
     [
-        (solvers.ddpm, step14_rows.ddpm),
-        (solvers.ddim, step14_ddim.ddim),
-        (solvers.dpmpp_2m, step14_dpmpp.dpmpp_2m),
-        (solvers.cfgpp, step17_cfgpp.cfgpp),
+        (solvers.ddpm, step17_solvers.ddpm),
+        (solvers.ddim, step17_solvers.ddim),
+        (solvers.dpmpp_2m, step18_dpmpp.dpmpp_2m),
+        (solvers.cfgpp, step20_weights.cfgpp),
     ],
 )
 def test_autoguidance_is_the_lectures_with_every_solver(
-    ours: Callable[..., solvers.Table], lectures: Callable[..., step14_rows.Table], w: float
+    ours: Callable[..., solvers.Table], lectures: Callable[..., step17_solvers.Table], w: float
 ) -> None:
     model = Autoguided(Oracle(DATA), Oracle(WIDE), Y)
     w = -abs(w) if ours is solvers.cfgpp else w  # its range is -1..0
     found = sample(model, Y, ours(SCHEDULE, 12), shape=(2,), w=w, seed=5)
-    lecture = step17_null.Autoguided(
-        oracle_eps(DATA, LECTURE), oracle_eps(WIDE, LECTURE), Y.numpy()
-    )
-    wanted = step14_rows.run(lecture, Y.numpy(), lectures(LECTURE, 12), w, Noise())
+    lecture = o_null.Autoguided(oracle_eps(DATA, LECTURE), oracle_eps(WIDE, LECTURE), Y.numpy())
+    wanted = step17_solvers.run(lecture, Y.numpy(), lectures(LECTURE, 12), w, Noise())
     # float32, twelve rows, with 1 / signal = 130 in the first
     np.testing.assert_allclose(found.double().numpy(), wanted, rtol=0, atol=1e-3)
 
 
 def test_autoguidance_does_not_overshoot_and_narrows() -> None:
-    """(17.11), w = 1, N = 4000 chains of 50 rows: the mean stays, the variance is halved to .125.
+    """(O.2), w = 1, N = 4000 chains of 50 rows: the mean stays, the variance is halved to .125.
 
     Standard errors: of the mean .34 / 63 = .005, five of them allowed; of the variance 2 %, besides
     the 6 % that 50 rows leave of it, as in the lecture's table.
@@ -82,7 +81,7 @@ def test_autoguidance_does_not_overshoot_and_narrows() -> None:
     guided = sample(Autoguided(Oracle(DATA), Oracle(WIDE), y), y, table, shape=(2,), w=1.0)
     assert float(guided[:, 1].mean()) == pytest.approx(1.5, abs=0.025)
     assert float(guided.var(0).mean()) == pytest.approx(
-        step17_null.autoguided_var(0.25, 0.5, 1.0), rel=0.12
+        o_null.autoguided_var(0.25, 0.5, 1.0), rel=0.12
     )
     plain = sample(Oracle(DATA), y, table, shape=(2,), w=1.0)
     assert float(plain[:, 1].mean()) > 1.8

@@ -26,7 +26,7 @@ SHORT = {  # a user would write no more
     ("Your data", 0),
     ("Your data", 1),
     ("Sampling from a checkpoint", 0),
-    ("Your condition", 2),
+    ("Your condition", 4),
     ("Your rule and your table", 0),
     ("Your rule and your table", 1),
     ("One pass instead of two", 0),
@@ -95,3 +95,28 @@ def test_programs_of_the_readme_run(folder: Path) -> None:
         exec(compile(code, "README.md", "exec"), names)
     assert names["x"].shape == (10, 1, 8, 8) and names["whole"].shape == (10, 1, 8, 8)
     assert (folder / "runs/demo").is_dir()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("unchecked", "folder")
+def test_the_small_image_is_a_condition_that_can_be_dropped() -> None:
+    names = run(PROGRAMS["Your condition", 1])
+    model = names["state"].ema.module
+    y = names["y"]
+    assert y.shape == (8, 1, 4, 4) and not model.null(y).any()
+    xt = torch.zeros(8, 1, 8, 8)
+    t = torch.full((8,), 500)
+    assert not torch.equal(model(xt, t, y), model(xt, t, model.null(y)))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("unchecked", "folder")
+def test_the_frozen_encoder_is_not_trained_and_its_null_is() -> None:
+    names = run(PROGRAMS["Your condition", 2])
+    state = names["state"]
+    assert "characters" not in dict(state.model.named_parameters())
+    assert state.model.nothing.any()  # it begins at 0
+    assert torch.equal(names["encode"](["one"])[0, 0], names["characters"][ord("o")])
+    other = names["encode"](["seven"] * 3)
+    c = minicfg.Checkpoint.of(state)
+    assert not torch.equal(minicfg.sample(c, other, w=1.0, steps=50), names["x"])

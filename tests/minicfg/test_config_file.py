@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from minicfg.cli.config_file import MAX_BYTES, read_config_file, write_config_file
+from minicfg.cli.main import Train, parse_command
 from minicfg.config import TrainConfig
 from minicfg.errors import UsageError
 
@@ -85,3 +86,14 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"data = '\xff'")
     with pytest.raises(UsageError, match="is not valid TOML"):
         read_config_file(tmp_path / "a.toml", BASE)
+
+
+def test_several_attributes_are_for_python_only(tmp_path: Path) -> None:
+    """Every run writes drop_separately = false, which is taken."""
+    write_config_file(tmp_path, BASE)
+    words = ["train", "--out", "new", "--config", str(tmp_path / "config.toml")]
+    command = parse_command(words)
+    assert isinstance(command, Train) and command.settings() == BASE
+    write_config_file(tmp_path, replace(BASE, drop_separately=True))
+    with pytest.raises(UsageError, match=r"drop_separately = true works only in Python, .* remove"):
+        parse_command(words)

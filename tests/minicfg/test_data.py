@@ -13,6 +13,7 @@ from torch import Tensor
 
 from minicfg.data import Dataset, permutation, split
 from minicfg.datasets import load_data
+from minicfg.datasets.arrays import images_from_bytes
 from minicfg.errors import DataError, UsageError
 
 X, Y, CLASSES = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 1, 0]), ("a", "b")
@@ -74,6 +75,27 @@ def test_what_would_train_wrongly_is_refused(changed: dict[str, Any], complaint:
         Dataset(**{"x": X, "y": Y, "classes": CLASSES, "name": "shoes", **changed})
 
 
+def test_images_in_0_to_1_are_refused(digits: Dataset) -> None:
+    """As ToTensor and x / 255 give them; with no black pixel, and nearly without a white one."""
+    in_0_to_1 = (digits.x + 1) / 2
+    as_bytes = torch.arange(256).reshape(4, 1, 8, 8)
+    for x in (in_0_to_1, 0.92 * in_0_to_1 + 0.01, as_bytes / 255, as_bytes / 256):
+        y = torch.arange(len(x)) % 2
+        with pytest.raises(DataError, match=r"^dark: x holds .* black is -1 .*: use 2 \* x - 1$"):
+            Dataset(x, y, CLASSES, "dark")
+        assert len(Dataset(2 * x - 1, y, CLASSES, "scaled")) == len(x)
+
+
+def test_bright_images_and_other_samples_in_0_to_1_are_taken() -> None:
+    x = torch.arange(256).reshape(4, 1, 8, 8)
+    bright = images_from_bytes((128 + x // 2).byte().numpy())
+    grey_and_white = (x % 3 == 0).float()
+    grey = x / 256 * 0.9  # no value is near white
+    for images in (bright, grey_and_white, grey):
+        assert len(Dataset(images, Y, CLASSES, "bright")) == 4
+    assert len(Dataset((x / 255).flatten(1), Y, CLASSES, "points")) == 4
+
+
 @pytest.mark.parametrize("spec", ["mnist", "", "Digits", "digits:"])
 def test_unknown_data_are_refused_with_what_there_is(spec: str) -> None:
     with pytest.raises(UsageError, match=f"data = '{spec}' is not a data set: .* digits"):
@@ -103,7 +125,7 @@ def test_split_holds_out_the_same_share_of_every_class(digits: Dataset, share: f
 
 def test_split_parts_the_images_and_keeps_them_with_their_labels() -> None:
     n = 40
-    x = (torch.arange(n) / n)[:, None, None, None]
+    x = (torch.arange(n) / n)[:, None]
     data = Dataset(x, torch.arange(n) % 4, tuple("abcd"), "numbered")
     train, held_out = split(data)
     numbers = [(part.x.flatten() * n).round().long() for part in (train, held_out)]
@@ -125,9 +147,7 @@ def test_split_is_a_function_of_its_seed_alone(digits: Dataset) -> None:
 
 def test_split_draws_every_image_alike() -> None:
     """20 images, half held out, 1,000 seeds: each is held out 500 times, give or take 16."""
-    data = Dataset(
-        (torch.arange(20) / 20)[:, None, None, None], torch.arange(20) % 2, CLASSES, "twenty"
-    )
+    data = Dataset((torch.arange(20) / 20)[:, None], torch.arange(20) % 2, CLASSES, "twenty")
     held = torch.zeros(20)
     for seed in range(1000):
         held[(split(data, 0.5, seed)[1].x.flatten() * 20).round().long()] += 1

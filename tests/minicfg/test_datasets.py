@@ -386,6 +386,17 @@ def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
+def test_one_of_several_processes_names_the_skipped_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torchrun sets a variable to the rank of each process."""
+    spec = with_bad_files(tmp_path)
+    for rank, lines in (("1", 0), ("0", 1)):
+        monkeypatch.setenv("RANK", rank)
+        assert len(load_data(spec, 8, skip_bad=True)) == 2
+        assert capsys.readouterr().err.count("left out") == lines
+
+
 def test_bad_files_can_be_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").mkdir()
     spec = with_bad_files(tmp_path / "data")
@@ -719,7 +730,7 @@ def test_data_of_torch_that_are_refused(data: Any, complaint: str) -> None:
 
 @pytest.mark.parametrize("spec", ["", "digit", "idx:", "folder:", "npz", "toy:moons", "http://x"])
 def test_specs_that_are_none(spec: str) -> None:
-    with pytest.raises(UsageError, match="digits, idx:DIR, folder:DIR, npz:FILE, toy:dots"):
+    with pytest.raises(UsageError, match="digits, glyphs, idx:DIR, folder:DIR, npz:FILE, toy:dots"):
         load_data(spec)
 
 

@@ -52,7 +52,7 @@ def test_none_of_the_way_is_the_picture() -> None:
 def test_part_of_the_way_is_the_probability_flow_by_hand() -> None:
     """DDIM of a Gaussian is affine: each row multiplies what is off the class's mean.
 
-    10 of 40 rows, from x_10; the factor of each row by the formula of step 14, float64. float32
+    10 of 40 rows, from x_10; the factor of each row by the formula of step 17, float64. float32
     rows err by 1e-6.
     """
     x = image_to_image(MODEL, X0, Y, TABLE, SCHEDULE, strength=0.25, seed=1)

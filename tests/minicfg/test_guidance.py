@@ -13,7 +13,7 @@ import torch
 from minicfg import guide
 from minicfg.errors import UsageError
 from minicfg.guidance import apg, dynamic_threshold, rescale, scale_from_w, w_from_scale
-from tutorial import step17_apg, step17_rules
+from tutorial import step19_rules
 
 COND, NULL = torch.randn(2, 4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
 ROUNDING = 1e-6  # float32, three operations on numbers of order ten
@@ -65,12 +65,12 @@ def test_weights_for_other_samples_are_refused(n: int) -> None:
 # Of a row: what the guess has of x_t and of the output.
 XT, P, Q = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(1)), 1.6, -1.3
 RULES = [
-    (rescale, step17_rules.rescale, {"phi": 0.7}),
-    (rescale, step17_rules.rescale, {"phi": 1.0}),
-    (dynamic_threshold, step17_rules.dynamic_threshold, {"P": 0.9, "bound": 1.0}),
-    (dynamic_threshold, step17_rules.dynamic_threshold, {"P": 1.0, "bound": 2.0}),
-    (apg, step17_apg.apg, {"eta": 0.0}),
-    (apg, step17_apg.apg, {"eta": 0.3, "r": 5.0}),
+    (rescale, step19_rules.rescale, {"phi": 0.7}),
+    (rescale, step19_rules.rescale, {"phi": 1.0}),
+    (dynamic_threshold, step19_rules.dynamic_threshold, {"P": 0.9, "bound": 1.0}),
+    (dynamic_threshold, step19_rules.dynamic_threshold, {"P": 1.0, "bound": 2.0}),
+    (apg, step19_rules.apg, {"eta": 0.0}),
+    (apg, step19_rules.apg, {"eta": 0.3, "r": 5.0}),
 ]
 
 

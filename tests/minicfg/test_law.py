@@ -27,7 +27,7 @@ from scipy.special import ndtr
 from minicfg import Schedule, guidance, solvers
 from minicfg.sampling import Rule, chain, prepare_job, sample
 from minicfg.solvers import Prediction, Table, x0_coefficients
-from tutorial import step17_apg, step17_rules
+from tutorial import step19_rules
 
 N, RATE = 40_000, 1e-6
 SEED = int(os.environ.get("MINICFG_TEST_SEED", "0"))
@@ -273,15 +273,15 @@ def test_a_chain_that_is_no_longer_affine_samples_its_exact_law(
 
 
 PROBED: dict[str, tuple[Rule | None, Callable[..., np.ndarray]]] = {
-    "guide": (None, step17_rules.plain),
-    "rescale": (partial(guidance.rescale, phi=0.7), partial(step17_rules.rescale, phi=0.7)),
+    "guide": (None, step19_rules.plain),
+    "rescale": (partial(guidance.rescale, phi=0.7), partial(step19_rules.rescale, phi=0.7)),
     "dynamic_threshold": (
         partial(guidance.dynamic_threshold, P=0.8, bound=0.5),
-        partial(step17_rules.dynamic_threshold, P=0.8, bound=0.5),
+        partial(step19_rules.dynamic_threshold, P=0.8, bound=0.5),
     ),
     "apg": (
         partial(guidance.apg, eta=0.2, r=0.4),
-        lambda cond, null, w, xt, p, q: step17_apg.apg(cond, null, w, xt, p, q, eta=0.2, r=0.4),
+        lambda cond, null, w, xt, p, q: step19_rules.apg(cond, null, w, xt, p, q, eta=0.2, r=0.4),
     ),
 }
 

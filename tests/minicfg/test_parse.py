@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import docstring_parser
 import pytest
 
 import minicfg
 from minicfg.cli.main import COMMANDS, Sample, Train, parse_command
 from minicfg.cli.parse import flags_of
+from minicfg.config import (
+    DataSettings,
+    DiffusionSettings,
+    NetworkSettings,
+    OptimiserSettings,
+)
 from minicfg.errors import UsageError
 
 
@@ -43,6 +50,18 @@ def test_the_help_of_train_is_in_groups(
     for group, flag in zip(places, ("data", "schedule", "width", "lr", "keep"), strict=True):
         following = [place for place in places if place > group]
         assert f" --{flag} " in text[group : min(following, default=len(text))]
+
+
+def test_the_help_has_no_line_breaks_of_the_source(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "2000")
+    text = printed(["train", "--help"], capsys)
+    for group in (Train, DataSettings, DiffusionSettings, NetworkSettings, OptimiserSettings):
+        described = docstring_parser.parse_from_object(group).params
+        assert any("\n" in (field.description or "") for field in described)
+        for field in described:
+            assert " ".join((field.description or "").split()) in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)

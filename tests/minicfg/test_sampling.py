@@ -18,8 +18,8 @@ from minicfg import Checkpoint, Schedule, TrainConfig, UNet, guide, sample, solv
 from minicfg.errors import UsageError
 from minicfg.guidance import apg, dynamic_threshold, rescale
 from minicfg.sampling import sample_steps
-from tutorial import step14_ddim, step17_apg, step17_rules
-from tutorial.step00_notation import Schedule as LectureSchedule
+from tutorial import step17_solvers, step19_rules
+from tutorial.step02_forward import Schedule as LectureSchedule
 
 TABLE = solvers.ddpm(Schedule.cosine(100), 10)
 
@@ -114,18 +114,18 @@ def test_neutral_rule_is_none(
 
 
 RULES = [
-    (rescale, step17_rules.rescale),
+    (rescale, step19_rules.rescale),
     (
         partial(dynamic_threshold, P=0.5, bound=0.5),
-        partial(step17_rules.dynamic_threshold, P=0.5, bound=0.5),
+        partial(step19_rules.dynamic_threshold, P=0.5, bound=0.5),
     ),
-    (partial(apg, eta=0.2, r=0.3), partial(step17_apg.apg, eta=0.2, r=0.3)),
+    (partial(apg, eta=0.2, r=0.3), partial(step19_rules.apg, eta=0.2, r=0.3)),
 ]
 
 
 @pytest.mark.parametrize(("ours", "lectures"), RULES)
 def test_rule_in_the_loop_is_the_lectures(
-    ours: Callable[..., Tensor], lectures: step17_rules.Rule
+    ours: Callable[..., Tensor], lectures: step19_rules.Rule
 ) -> None:
     """The same chain without noise: its start is all that the two have to share."""
 
@@ -145,8 +145,8 @@ def test_rule_in_the_loop_is_the_lectures(
 
     y, table = torch.tensor([0, 1, 1, 2]), solvers.ddim(Schedule.cosine(40), 8)
     found = sample(Twin(), y, table, shape=(2,), w=1.5, seed=5, rule=ours)
-    rows = step14_ddim.ddim(LectureSchedule.cosine(40), 8)
-    wanted = step17_rules.run_rule(Affine(), y.numpy(), rows, 1.5, Start(), lectures)
+    rows = step17_solvers.ddim(LectureSchedule.cosine(40), 8)
+    wanted = step19_rules.run_rule(Affine(), y.numpy(), rows, 1.5, Start(), lectures)
     # float32, eight rows, with 1 / signal = 27 in the first, on numbers up to thirty
     np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-4)
 

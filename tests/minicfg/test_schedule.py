@@ -13,8 +13,8 @@ import torch
 from minicfg import Schedule
 from minicfg.errors import UsageError
 from minicfg.schedule import log_snr_angle, log_snr_grid
-from tutorial import step13_process
-from tutorial.step00_notation import Schedule as LectureSchedule
+from tutorial import step16_log_snr
+from tutorial.step02_forward import Schedule as LectureSchedule
 
 
 @pytest.mark.parametrize("name", ["linear", "cosine"])
@@ -116,10 +116,10 @@ def test_sigmoid_is_its_formula_and_symmetric() -> None:
 @pytest.mark.parametrize(("low", "high"), [(-20.0, 20.0), (-5.0, 12.0)])
 def test_log_snr_grid_and_its_schedule_equal_the_lectures(T: int, low: float, high: float) -> None:
     """The grids to 1e-11, the rounding of the tangent near a right angle; the tables to 1e-12."""
-    ours, lecture = log_snr_grid(T, low, high), step13_process.log_snr_grid(T, low, high)
+    ours, lecture = log_snr_grid(T, low, high), step16_log_snr.log_snr_grid(T, low, high)
     np.testing.assert_allclose(ours.numpy(), lecture, rtol=0, atol=1e-11)
     assert ours.dtype == torch.float64
-    schedule, table = Schedule.from_log_snr(ours), step13_process.schedule_from(lecture)
+    schedule, table = Schedule.from_log_snr(ours), step16_log_snr.schedule_from(lecture)
     assert schedule.T == T
     np.testing.assert_allclose(schedule.beta.numpy(), table.beta, rtol=0, atol=1e-12)
     np.testing.assert_allclose(schedule.alpha_bar.numpy(), table.alpha_bar, rtol=0, atol=1e-12)
@@ -175,7 +175,7 @@ def test_the_papers_angle_runs_from_log_snr_20_to_minus_20() -> None:
     """Within 1e-9: the tangent near a right angle loses 1e-16 over `b`, 4.5e-5."""
     u = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float32)
     angle = log_snr_angle(u)
-    lecture = step13_process.log_snr_of(u.double().numpy(), -20.0, 20.0)
+    lecture = step16_log_snr.log_snr_of(u.double().numpy(), -20.0, 20.0)
     np.testing.assert_allclose(-2 * torch.log(torch.tan(angle)), lecture, rtol=0, atol=1e-9)
     assert angle.dtype == torch.float64
     ends = log_snr_grid(2)  # by default

@@ -18,18 +18,15 @@ from minicfg.errors import UsageError
 from minicfg.sampling import sample, sample_steps
 from minicfg.schedule import log_snr_grid
 from tutorial import (
-    step13_log_snr,
-    step13_process,
-    step14_ddim,
-    step14_dpmpp,
-    step14_rows,
-    step17_cfgpp,
+    step16_log_snr,
+    step17_solvers,
+    step18_dpmpp,
+    step20_weights,
 )
-from tutorial.step00_notation import Schedule as LectureSchedule
 from tutorial.step01_toy_data import three_gaussians
+from tutorial.step02_forward import Schedule as LectureSchedule
 from tutorial.step04_posterior import posterior_coefficients
-from tutorial.step05_reverse import x0_coefficients
-from tutorial.step07_oracle import mean_x0, oracle_eps
+from tutorial.step05_best_guess import mean_x0, oracle_eps, x0_coefficients
 
 
 class Affine:
@@ -125,20 +122,23 @@ def test_tables_are_the_lectures(
 ) -> None:
     schedule, lecture = Schedule.named(kind, 60), getattr(LectureSchedule, kind)(60)
     pairs = [
-        (solvers.ddpm(schedule, steps, prediction), step14_rows.ddpm(lecture, steps, prediction)),
+        (
+            solvers.ddpm(schedule, steps, prediction),
+            step17_solvers.ddpm(lecture, steps, prediction),
+        ),
         (
             solvers.dpmpp_2m(schedule, steps, prediction),
-            step14_dpmpp.dpmpp_2m(lecture, steps, prediction),
+            step18_dpmpp.dpmpp_2m(lecture, steps, prediction),
         ),
         (
             solvers.cfgpp(schedule, steps, prediction),
-            step17_cfgpp.cfgpp(lecture, steps, prediction),
+            step20_weights.cfgpp(lecture, steps, prediction),
         ),
     ]
     pairs += [
         (
             solvers.ddim(schedule, steps, prediction, eta),
-            step14_ddim.ddim(lecture, steps, eta, prediction),
+            step17_solvers.ddim(lecture, steps, eta, prediction),
         )
         for eta in (0.0, 0.5, 1.0)
     ]
@@ -189,7 +189,7 @@ def test_cfgpp_is_ddim_at_the_lectures_weights(w: float) -> None:
     schedule, y = Schedule.cosine(40), torch.tensor([0, 1, 1])
     table = solvers.ddim(schedule, 9)
     rows = table.rows.clone()
-    weights = step17_cfgpp.weights_of_ddim(w, LectureSchedule.cosine(40), 9)
+    weights = step20_weights.weights_of_ddim(w, LectureSchedule.cosine(40), 9)
     rows[:, 7] = torch.from_numpy(weights)
     found = sample(Affine(), y, solvers.cfgpp(schedule, 9), shape=(5,), w=w)
     weighted = solvers.Table(table.t, table.s, rows)
@@ -221,7 +221,7 @@ def test_cfgpp_refuses_a_prediction() -> None:
 def test_interval_is_the_lectures(low: float, high: float) -> None:
     table, lecture = solvers.ddim(Schedule.cosine(60)), LectureSchedule.cosine(60)
     ours = solvers.with_interval(table, Schedule.cosine(60), low, high)
-    wanted = step17_cfgpp.with_interval(step14_ddim.ddim(lecture), lecture, low, high)
+    wanted = step20_weights.with_interval(step17_solvers.ddim(lecture), lecture, low, high)
     assert ours.rows[:, 7].tolist() == wanted.rows[:, 7].tolist()
     assert torch.equal(ours.rows[:, :7], table.rows[:, :7]) and bool((table.rows[:, 7] == 1).all())
 
@@ -362,7 +362,7 @@ def test_samples_without_noise_are_a_function_of_the_first() -> None:
 def test_looking_back_errs_a_tenth() -> None:
     """With the exact denoiser of N(0, 1/4), x_0 should be x_T / 2; 20 and 40 steps, float32.
 
-    The error of DDIM halves. That of 2M is no power of so few steps, even in t (step 14).
+    The error of DDIM halves. That of 2M is no power of so few steps, even in t (step 18).
     """
 
     class Gaussian:
@@ -419,16 +419,16 @@ def algorithm_2_table(
 def test_ancestral_log_snr_rows_are_the_lectures(
     steps: int, low: float, high: float, v: float
 ) -> None:
-    """Step 13: the posterior's mean of each of its two arguments, and the variance."""
+    """Step 16: the posterior's mean of each of its two arguments, and the variance."""
     table = algorithm_2_table(steps, v, low, high)
     assert table.t.tolist() == list(range(steps, 0, -1))
     assert table.s.tolist() == list(range(steps - 1, -1, -1))
-    grid = [*step13_process.log_snr_grid(steps, low, high).tolist(), np.inf]
+    grid = [*step16_log_snr.log_snr_grid(steps, low, high).tolist(), np.inf]
     schedule = Schedule.from_log_snr(log_snr_grid(steps, low, high))
     x0, z = np.eye(2)
     for k, row in enumerate(table.rows):
-        a, b = step13_process.q_posterior_log_snr(x0, z, grid[k], grid[k + 1]).mean
-        var = step13_log_snr.reverse_var(grid[k], grid[k + 1], v) if k < steps - 1 else 0.0
+        a, b = step16_log_snr.q_posterior_log_snr(x0, z, grid[k], grid[k + 1]).mean
+        var = step16_log_snr.reverse_var(grid[k], grid[k + 1], v) if k < steps - 1 else 0.0
         # The table holds abar: at a log SNR of 20, 1 - abar = 2e-9 keeps 8 of its 16 digits.
         np.testing.assert_allclose(row[2:5].numpy(), [a, b, var**0.5], rtol=1e-6, atol=1e-12)
         p, q = solvers.x0_coefficients(schedule.alpha_bar[steps - k : steps - k + 1], "eps")
@@ -442,7 +442,7 @@ class Step13Oracle:
     num_classes = 3
 
     def __init__(self, log_snr: np.ndarray, prediction: solvers.Prediction) -> None:
-        self.schedule, self.prediction = step13_process.schedule_from(log_snr), prediction
+        self.schedule, self.prediction = step16_log_snr.schedule_from(log_snr), prediction
 
     def __call__(self, xt: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         x, label, time = xt.double().numpy(), y.numpy(), int(t[0])
@@ -469,16 +469,16 @@ class PhiloxNoise:
 def test_algorithm_2_by_rows_draws_the_lectures_samples(
     w: float, v: float, prediction: solvers.Prediction
 ) -> None:
-    """Same seed, labels, w and v through `minicfg.sample` and step 13's `algorithm_2`.
+    """Same seed, labels, w and v through `minicfg.sample` and step 16's `algorithm_2`.
 
-    In float32 an error of 1e-7 in the first eps is one of 1e-7 times 60 in a sample (13.24).
+    In float32 an error of 1e-7 in the first eps is one of 1e-7 times 60 in a sample (G.2).
     """
-    grid, y = step13_process.log_snr_grid(16), np.array([0, 1, 2, 2, 0])
+    grid, y = step16_log_snr.log_snr_grid(16), np.array([0, 1, 2, 2, 0])
     table = algorithm_2_table(16, v, prediction=prediction)
     model = Step13Oracle(grid, prediction)
     ours = sample(model, torch.from_numpy(y), table, shape=(2,), w=w, seed=11)
     oracle = oracle_eps(three_gaussians(), model.schedule)
-    lecture = step13_log_snr.algorithm_2(oracle, y, grid, w, v, PhiloxNoise(11, len(y)))
+    lecture = step16_log_snr.algorithm_2(oracle, y, grid, w, v, PhiloxNoise(11, len(y)))
     np.testing.assert_allclose(ours.double().numpy(), lecture, rtol=0, atol=1e-4)
 
 

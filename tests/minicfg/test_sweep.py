@@ -356,6 +356,7 @@ def test_commands_in_a_report_name_the_data(own: Path, monkeypatch: pytest.Monke
     assert [flag in command for command in commands] == [False, True, True, False, False, False]
     assert data_flag("npz:a b.npz") == " --data 'npz:a b.npz'"
     assert data_flag("digits") == data_flag("toy:dots") == data_flag("") == ""
+    assert data_flag("glyphs:1x28:ABC") == ""
 
 
 def test_a_variant_of_other_data_is_trained_again(
@@ -455,11 +456,39 @@ def test_held_out_images_that_do_not_fit_are_refused(
         load_real_images(own / "model", trained, f"npz:{own}/pictures.npz", "npz:others")
 
 
+def test_held_out_images_that_are_training_images_are_counted(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever their order and their labels; and refused if all of them are."""
+    trained = load(own / "model")
+    training = load_data(f"npz:{own}/pictures.npz")
+    copies = Dataset(training.x.flip(0)[:7], torch.arange(7) % 2, training.classes, "copies")
+    new = _random_images(5, (10, 10))
+    mixed = Dataset(
+        torch.cat([new.x, copies.x]), torch.cat([new.labels, copies.labels]), new.classes, "mixed"
+    )
+    for held_out, count in ((new, 0), (mixed, 7)):
+        monkeypatch.setattr(real_images, "load_data", lambda *_, held=held_out, **__: held)
+        monkeypatch.setattr(real_images, "load_training_data", lambda *_: training)
+        real = load_real_images(own / "model", trained, "npz:x", "npz:others")
+        assert real.describe()["training_images_among_them"] == count
+        (sentence,) = real.sentences()
+        assert ("but 7 of the 27 are training images too" in sentence) == (count == 7)
+    monkeypatch.setattr(real_images, "load_data", lambda *_, **__: copies)
+    with pytest.raises(DataError, match="copies contains the training images themselves and no"):
+        load_real_images(own / "model", trained, "npz:x", "npz:others")
+
+
 @pytest.mark.parametrize(
     ("training", "held_out", "scored", "needed"),
     [
         ((18, 17, 18, 2), None, [0, 2], "18 training images: b, d."),
-        ((18, 18, 18, 18), (8, 8, 7, 8), [0, 1, 3], "18 training images and 8 held-out images: c."),
+        (
+            (18, 18, 18, 18),
+            (8, 8, 7, 8),
+            [0, 1, 3],
+            "18 training images or fewer than 8 held-out images: c.",
+        ),
     ],
 )
 def test_rare_classes_are_named_and_not_scored(

@@ -38,7 +38,7 @@ from minicfg.training import (
     train_steps,
 )
 from minicfg.unet import UNet, sinusoids
-from tutorial.step13_process import log_snr_of, map_ends, signal_noise
+from tutorial.step16_log_snr import log_snr_of, map_ends, signal_noise
 
 K = 10
 TINY = TrainConfig(steps=20, batch=16, width=8, multipliers=(1, 2), seed=11)
@@ -537,8 +537,8 @@ def test_zero_snr_of_eps_is_refused() -> None:
         replace(TINY, zero_snr=True)
 
 
-# Algorithm 1 at real-valued log SNRs, compared with `tutorial.step13_training` on the map of
-# `tutorial.step13_process`
+# Algorithm 1 at real-valued log SNRs, compared with `tutorial.step16_log_snr` on the map of
+# `tutorial.step16_log_snr`
 
 CONTINUOUS = replace(TINY, schedule="log_snr", continuous=True, steps=12)
 
@@ -614,7 +614,7 @@ def shown(steps: int, batch: int = 64) -> tuple[np.ndarray, ...]:
 
 
 def test_log_snrs_have_the_papers_distribution() -> None:
-    """P(lambda <= l) = 1 - u(l) by (13.6), in closed form, against 12,800 draws.
+    """P(lambda <= l) = 1 - u(l) by (16.6), in closed form, against 12,800 draws.
 
     Dvoretzky, Kiefer, Wolfowitz, Massart: the largest gap passes sqrt(log(2 / p) / (2 N)) with
     probability p at most; p = 1e-6, so 0.024 is allowed. Uniform log SNRs are off by 0.4.

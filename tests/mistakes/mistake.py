@@ -34,7 +34,7 @@ class Mistake:
     """`new` in the place of `old`, which its file holds once.
 
     Args:
-        module: `step04_posterior`, or `minicfg.solvers`.
+        module: `step04_posterior`, `tutorial.appendix.a_elbo`, or `minicfg.solvers`.
         wrong: what is wrong, in a few words.
         seen: who makes it: STUDENTS, PUBLIC, or a repository, with its issue where one tells of it.
         old: a piece of the module's text.
@@ -68,6 +68,8 @@ class Mistake:
         layer, *wing, module = self.name.split(".")
         name = TESTS_OF_WING.get(".".join([*wing, module]), module)
         folder = "hardening" if name in ("atomic", "signals") else layer
+        if wing == ["appendix"]:
+            folder = "tutorial/appendix"
         return f"tests/{folder}/test_{name}.py"
 
     def put_in(self, text: str) -> tuple[str, list[str]]:
@@ -79,5 +81,5 @@ class Mistake:
             raise ValueError(f"{self.file} holds {self.old!r} {text.count(self.old)} times, not 1")
         before, after = text.split(self.old)
         lines = before[before.rfind("\n") + 1 :] + self.old + after[: after.find("\n")]
-        first = [f"test_{n}_{k}_by_" for n, k in re.findall(r"\((\d+)\.(\d+)\)", lines)]
+        first = [f"test_{n.lower()}_{k}_by_" for n, k in re.findall(r"\((\w+)\.(\d+)\)", lines)]
         return before + self.new + after, [self.by] if self.by else first

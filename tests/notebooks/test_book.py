@@ -26,8 +26,9 @@ def made() -> dict[str, str]:
 def test_every_lesson_has_a_page_in_the_order_of_reading(made: dict[str, str]):
     lessons = course.lessons()
     names = [lesson.name for lesson in lessons]
-    assert sorted(names) == sorted(path.stem for path in (ROOT / "tutorial").glob("step*.py"))
-    assert names.index("step09_condition") < names.index("step09_classifier")  # parts 1 and 3
+    steps = sorted(path.stem for path in (ROOT / "tutorial").glob("step*.py"))
+    appendix = sorted(path.stem for path in (ROOT / "tutorial/appendix").glob("[a-q]_*.py"))
+    assert names == steps + appendix
     for name in names:
         assert f"\n{name}\n" in made["lessons/index.md"]  # in the table of contents
     for lesson in lessons:
@@ -38,7 +39,7 @@ def test_every_lesson_has_a_page_in_the_order_of_reading(made: dict[str, str]):
 
 
 def test_every_equation_has_one_anchor_and_leads_to_its_tests(made: dict[str, str]):
-    anchors = re.findall(r"^\((eq-[\d-]+)\)=$", "\n".join(made.values()), re.MULTILINE)
+    anchors = re.findall(r"^\((eq-[\da-q]+-\d+)\)=$", "\n".join(made.values()), re.MULTILINE)
     found = [i for lesson in course.lessons() for i in lesson.equations]
     assert sorted(anchors) == sorted(links.equation_anchor(i) for i in found)
     assert len(set(anchors)) == len(anchors) > 200
@@ -64,13 +65,13 @@ def test_links_within_the_book_have_targets(made: dict[str, str]):
 def test_the_glossary_names_lessons_that_exist():
     text = (ROOT / "notebooks/book/glossary.md").read_text(encoding="utf-8")
     targets = pages.targets_of(course.lessons())
-    cited = set(re.findall(r"\((\d+\.\d+)\)", text))
+    cited = set(re.findall(rf"\(({course.ID})\)", text))
     assert cited and cited <= targets.equations
     entries = re.split(r"\n\n", text.partition(":::{glossary}\n")[2].removesuffix(":::\n"))
     terms = [entry.strip().splitlines()[0] for entry in entries]
     assert len(terms) > 35 and terms == sorted(terms, key=str.lower)
     for entry in entries:
-        assert re.search(r"\(\d+\.\d+\)", entry), entry  # each says where it is derived
+        assert re.search(rf"\({course.ID}\)", entry), entry  # each says where it is derived
 
 
 def test_every_paper_cited_is_in_the_references_and_every_reference_is_cited():
@@ -86,6 +87,9 @@ def test_tokens_become_links_outside_of_code_and_mathematics_only():
         "and [arXiv:2006.11239](#arxiv-2006-11239);"
     )
     assert linked.endswith("; `(4.1)`, $f(4.1)$, [(4.1)](x), (99.1), step 99.")
+    assert links.with_tokens_linked("(D.1) of appendix D", targets) == (
+        "[(D.1)](#eq-d-1) of [appendix D](#lesson-d_relevance)"
+    )
 
 
 def test_links_to_files_lead_to_their_place_in_the_book_or_to_none():
@@ -100,9 +104,9 @@ def test_links_to_files_lead_to_their_place_in_the_book_or_to_none():
 
 def test_a_figure_is_drawn_again_when_what_it_is_made_from_changes():
     files = {path.name for path in figures.made_from("tutorial.figures.step04_posterior")}
-    assert {"step04_posterior.py", "step00_notation.py", "program.py"} <= files
-    assert "step05_reverse.py" not in files
-    meeting = figures.made_from("tutorial.figures.step18_swap_in")
+    assert {"step04_posterior.py", "step02_forward.py", "program.py"} <= files
+    assert "step06_reverse.py" not in files
+    meeting = figures.made_from("tutorial.figures.step22_swap_in")
     assert "triton_step.py" in {path.name for path in meeting}
 
 
@@ -148,7 +152,7 @@ from notebooks.book import build, figures
 def draw_all(lessons, cache, out):
     out.mkdir(parents=True)
     for lesson in lessons:
-        Image.new("RGB", (8, 8)).save(out / f"{lesson}.png")
+        Image.new("RGB", (8, 8)).save(out / f"{Path(lesson).name}.png")
 
 figures.draw_all = draw_all
 sys.exit(build.build(Path("book").resolve(), Path("work").resolve()))

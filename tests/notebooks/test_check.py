@@ -120,7 +120,7 @@ def test_a_lesson_named_in_a_hint_exists():
     for exercise in ALL:
         path, equations = exercise.lesson.split(", ", 1)
         text = (Path(__file__).parents[2] / path).read_text(encoding="utf-8")
-        for equation in re.findall(r"\(\d+\.\d+\)", equations):
+        for equation in re.findall(r"\((?:\d+|[A-Q])\.\d+\)", equations):
             assert f"$$ {equation}\n" in text
 
 
@@ -155,4 +155,4 @@ def test_jupyter_shows_the_hint_and_no_traceback():
     shown = caught.value._render_traceback_()
     assert len(shown) == 1
     assert shown[0].startswith("Exercise 4.1: this is w eps_c - (w - 1) eps_null")
-    assert shown[0].endswith("(10.1) to (10.3).")
+    assert shown[0].endswith("(11.1) to (11.3).")

@@ -12,11 +12,17 @@ import matplotlib.image
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LESSONS = sorted((ROOT / "tutorial").glob("step*.py"))
+LESSONS = [
+    *sorted((ROOT / "tutorial").glob("step*.py")),
+    *sorted((ROOT / "tutorial/appendix").glob("[a-q]_*.py")),
+]
 
 
 def test_every_lesson_has_a_module_with_its_figure_and_checks() -> None:
-    modules = sorted((ROOT / "tutorial/figures").glob("step*.py"))
+    modules = [
+        *sorted((ROOT / "tutorial/figures").glob("step*.py")),
+        *sorted((ROOT / "tutorial/figures/appendix").glob("[a-q]_*.py")),
+    ]
     assert [path.stem for path in modules] == [path.stem for path in LESSONS]
     for path in modules:
         tree = ast.parse(path.read_text())
@@ -52,8 +58,9 @@ def test_a_lesson_runs_without_its_docstring(tmp_path: Path) -> None:
 @pytest.mark.exhaustive(one_in=6)
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 def test_runs_as_a_program(lesson: Path, tmp_path: Path) -> None:
+    name = lesson.relative_to(ROOT / "tutorial").with_suffix("")  # such as appendix/a_elbo
     done = subprocess.run(
-        [sys.executable, "-m", f"tutorial.{lesson.stem}"],
+        [sys.executable, "-m", f"tutorial.{'.'.join(name.parts)}"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},  # others run beside it
         capture_output=True,
@@ -65,6 +72,6 @@ def test_runs_as_a_program(lesson: Path, tmp_path: Path) -> None:
     title = (ast.get_docstring(ast.parse(lesson.read_text())) or "").partition("\n")[0]
     assert done.stdout.partition("\n")[0].strip() == title.replace("$", "").strip()
     assert "ok" in done.stdout and "FAILS" not in done.stdout
-    picture = matplotlib.image.imread(tmp_path / f"runs/tutorial/{lesson.stem}.png")
+    picture = matplotlib.image.imread(tmp_path / f"runs/tutorial/{name}.png")
     assert picture.shape[0] > 300 and picture.shape[1] > 600  # pixels, at 150 an inch
     assert picture[..., :3].std() > 0.02  # lines on white give 0.1 and more; an empty page, 0

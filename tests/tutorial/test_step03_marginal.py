@@ -9,7 +9,7 @@ import pytest
 import sympy
 from scipy.integrate import quad
 
-from tutorial.step00_notation import Gaussian, Schedule
+from tutorial.step02_forward import Gaussian, Schedule
 from tutorial.step03_marginal import (
     kl_to_noise,
     q_xt_given_x0,

@@ -1,4 +1,4 @@
-"""Step 4 by two routes an equation: algebra, Bayes on a grid, and chains that really ran."""
+"""Step 4 by two routes an equation: algebra, quadrature, Bayes on a grid, and chains that ran."""
 
 from __future__ import annotations
 
@@ -7,14 +7,80 @@ import pytest
 import sympy
 from scipy.integrate import quad
 
-from tutorial.step00_notation import Gaussian, Schedule, product
-from tutorial.step04_posterior import posterior_coefficients, q_posterior
+from tutorial.step02_forward import Gaussian, Schedule
+from tutorial.step04_posterior import posterior_coefficients, product, q_posterior
+
+ROUNDING = 1e-15  # one or two float64 operations on numbers up to 1
+# 4000 multiplications of numbers below 1, each rounded by at most 1.1e-16.
+ITERATED = 1e-12
+
+
+def completed_square() -> tuple[sympy.Expr, sympy.Expr]:
+    """Variance and mean of a product in symbols: curvature of the sum and where its slope is 0."""
+    x, m1, m2 = sympy.symbols("x m1 m2", real=True)
+    v1, v2 = sympy.symbols("v1 v2", positive=True)
+    exponent = -((x - m1) ** 2) / (2 * v1) - (x - m2) ** 2 / (2 * v2)
+    (mean,) = sympy.solve(sympy.diff(exponent, x), x)
+    at = {m1: 1.3, m2: -0.7, v1: 0.5, v2: 2.5}
+    return (-1 / sympy.diff(exponent, x, 2)).subs(at), mean.subs(at)
+
+
+G1 = Gaussian(np.array([1.3]), 0.5)
+G2 = Gaussian(np.array([-0.7]), 2.5)
+
+
+def product_moment(power: int, about: float = 0.0) -> float:
+    def integrand(x: float, k: int) -> float:
+        at = np.array([x])
+        return float((x - about) ** k * np.exp(G1.log_density(at) + G2.log_density(at)))
+
+    whole, part = (quad(integrand, -9, 11, args=(k,), epsabs=1e-13)[0] for k in (0, power))
+    return part / whole
+
+
+def test_4_6_by_sympy() -> None:
+    assert product(G1, G2).var == pytest.approx(float(completed_square()[0]), rel=ROUNDING)
+
+
+def test_4_6_by_quadrature() -> None:
+    found = product_moment(2, about=product_moment(1))
+    assert product(G1, G2).var == pytest.approx(found, abs=1e-9)  # quad's own
+
+
+def test_4_7_by_sympy() -> None:
+    assert product(G1, G2).mean[0] == pytest.approx(float(completed_square()[1]), rel=ROUNDING)
+
+
+def test_4_7_by_quadrature() -> None:
+    assert product(G1, G2).mean[0] == pytest.approx(product_moment(1), abs=1e-9)  # quad's own
+
+
+def test_4_7_by_constant_difference_of_log_densities() -> None:
+    """Pointwise in 2-D: the sum of two log densities differs from the third by one number."""
+    rng = np.random.default_rng(2)
+    g1 = Gaussian(np.array([0.3, -1.0]), 0.2)
+    g2 = Gaussian(np.array([1.5, 0.4]), 0.7)
+    x = 2 * rng.standard_normal((50, 2))
+    both = product(g1, g2).log_density(x)
+    difference = np.asarray(g1.log_density(x) + g2.log_density(x) - both)
+    np.testing.assert_allclose(
+        difference, difference[0], rtol=0, atol=ITERATED * np.abs(both).max()
+    )
+
+
+def test_4_7_by_product_with_a_point() -> None:
+    """The limit of ever more precise Gaussians: a point multiplied by anything is that point."""
+    g = product(G1, Gaussian(np.array([0.2]), 0.0))
+    assert (g.mean[0], g.var) == (pytest.approx(0.2, abs=ROUNDING), 0)
+    near = product(G1, Gaussian(np.array([0.2]), 1e-12))
+    np.testing.assert_allclose([*near.mean, near.var], [*g.mean, g.var], atol=1e-11)
+
 
 SCHEDULE = Schedule.linear(10)
 ALGEBRA = 1e-12  # float64, a handful of operations of order one: a thousand roundings of room
 
 
-def completed_square() -> tuple[float, float, float]:
+def posterior_completed_square() -> tuple[float, float, float]:
     """`c_0`, `c_t`, variance at t = 4, read off the exponent of Bayes' product by sympy."""
     x, x0, xt, alpha, abar_prev = sympy.symbols("x x0 xt alpha abar_prev", positive=True)
     step = (xt - sympy.sqrt(alpha) * x) ** 2
@@ -56,7 +122,7 @@ def pairs() -> tuple[np.ndarray, np.ndarray]:
 
 def test_4_1_by_completed_square() -> None:
     assert posterior_coefficients(4, SCHEDULE)[0] == pytest.approx(
-        completed_square()[0], abs=ALGEBRA
+        posterior_completed_square()[0], abs=ALGEBRA
     )
 
 
@@ -69,7 +135,7 @@ def test_4_1_by_quadrature(t: int) -> None:
 
 def test_4_2_by_completed_square() -> None:
     assert posterior_coefficients(4, SCHEDULE)[1] == pytest.approx(
-        completed_square()[1], abs=ALGEBRA
+        posterior_completed_square()[1], abs=ALGEBRA
     )
 
 
@@ -89,7 +155,7 @@ def test_4_2_by_regression_on_chains(pairs: tuple[np.ndarray, np.ndarray]) -> No
 
 def test_4_3_by_completed_square() -> None:
     assert posterior_coefficients(4, SCHEDULE)[2] == pytest.approx(
-        completed_square()[2], abs=ALGEBRA
+        posterior_completed_square()[2], abs=ALGEBRA
     )
 
 
@@ -109,7 +175,7 @@ def test_4_3_by_residuals_of_chains(pairs: tuple[np.ndarray, np.ndarray]) -> Non
 
 @pytest.mark.parametrize("t", range(2, 11))
 def test_4_4_by_product_of_gaussians(t: int) -> None:
-    """The lesson's derivation run as code: step 0's product of step 2's and step 3's laws."""
+    """The lesson's derivation run as code: its product of step 2's and step 3's laws."""
     x0 = np.array([0.7, -1.2])
     xt = np.array([-0.4, 0.1])
     alpha = SCHEDULE.alpha[t]

@@ -37,12 +37,12 @@ class Check:
 
 
 def present(name: str) -> None:
-    """Print the title and the checks of lesson `name`, and save its figure.
+    """Print the title and the checks of lesson `name`, such as `appendix.a_elbo`; save its figure.
 
     The title is the first line of the docstring of `tutorial.<name>`. The functions `checks` and
     `figure` are those of `tutorial.figures.<name>`. The figure is saved as
-    `runs/tutorial/<name>.png`. If a check fails, the program ends with status 1 after everything
-    has been printed.
+    `runs/tutorial/<name>.png`, where a dot in the name becomes a folder. If a check fails, the
+    program ends with status 1 after everything has been printed.
     """
     doc = importlib.import_module(f"tutorial.{name}").__doc__ or name  # python -OO drops it
     figures = importlib.import_module(f"tutorial.figures.{name}")
@@ -55,7 +55,7 @@ def present(name: str) -> None:
         verdict = "ok" if check.holds else "FAILS"
         numbers = f"{check.found:12.6g}  {check.expected:12.6g}  {check.allowed:8.1e}"
         print(f"  {check.what:{width}}  {numbers}  {verdict}")
-    path = Path("runs/tutorial") / f"{name}.png"
+    path = Path("runs/tutorial") / f"{name.replace('.', '/')}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)  # pyright: ignore[reportUnknownMemberType]  # hole in the stubs
     print(f"\nfigure: {path}")

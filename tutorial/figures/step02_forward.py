@@ -1,14 +1,19 @@
-"""The figure shows labelled data dissolving into noise, and the variance for three coefficients."""
+"""The figure shows labelled data dissolving into noise, and the variance for three coefficients.
+
+The figure shows both schedules over time: the noise of one step, the signal, and the log SNR.
+"""
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED, Check
-from tutorial.step00_notation import Schedule
 from tutorial.step01_toy_data import pinwheel
 from tutorial.step02_forward import (
+    Schedule,
     forward_chain,
     moments_after,
     neighbour_correlation,
@@ -16,7 +21,7 @@ from tutorial.step02_forward import (
 )
 
 
-def checks() -> list[Check]:
+def checks_of_forward() -> list[Check]:
     """A hundred thousand chains from two points: moments and memory after ten linear steps."""
     schedule = Schedule.linear(10)
     rng = np.random.default_rng(0)
@@ -42,9 +47,8 @@ def checks() -> list[Check]:
     ]
 
 
-def figure() -> Figure:
+def draw_forward(fig: Figure | SubFigure) -> None:
     """Labelled data dissolving; what becomes of the variance by three choices of coefficient."""
-    fig = Figure(figsize=(11, 3.2), layout="constrained")
     *clouds, variance = fig.subplots(1, 5, width_ratios=[1, 1, 1, 1, 1.5])
     schedule = Schedule.linear(100)
     rng = np.random.default_rng(0)
@@ -68,4 +72,45 @@ def figure() -> Figure:
     variance.plot(slip, ":", color=GREY, label=r"coefficient $1 - \beta_t$")
     variance.set(xlabel="t", title="Variance", ylim=(0, 4.2))
     variance.legend(fontsize=7)
+
+
+def checks_of_schedules() -> list[Check]:
+    """Where the linear schedule ends at T = 1000."""
+    abar_T = Schedule.linear(1000).alpha_bar[-1]
+    return [Check("(2.8, 2.10) linear: alpha_bar at T", abar_T, 4e-5, 1e-6)]
+
+
+def draw_schedules(fig: Figure | SubFigure) -> None:
+    """The table itself, the signal and the log SNR over time, for both schedules."""
+    noise, signal, ratio = fig.subplots(1, 3)
+    t = np.arange(1, 1001)
+    linear = Schedule.linear(1000)
+    cosine = Schedule.cosine(1000)
+    for name, schedule, color in (("linear", linear, BLUE), ("cosine", cosine, ORANGE)):
+        noise.semilogy(t, schedule.beta[1:], color=color, label=name)
+        signal.plot(t, schedule.alpha_bar[1:], color=color)
+        ratio.plot(t, schedule.log_snr[1:], color=color)
+    noise.set(xlabel="t", ylabel=r"$\beta_t$", title="Noise added by one step (T = 1000)")
+    signal.set(xlabel="t", ylabel=r"$\bar\alpha_t$", title="Share of the variance that is data")
+    ratio.set(xlabel="t", ylabel=r"$\lambda_t$", title="Log signal-to-noise ratio")
+    noise.legend(fontsize=8)
+
+
+def checks() -> list[Check]:
+    """All numbers that the lesson checks."""
+    return [
+        *checks_of_forward(),
+        *checks_of_schedules(),
+    ]
+
+
+def figure() -> Figure:
+    """Labelled data dissolving; what becomes of the variance by three choices of coefficient.
+
+    Below: the table itself, the signal and the log SNR over time, for both schedules.
+    """
+    fig = Figure(figsize=(11, 6.6), layout="constrained")
+    top, bottom = cast(Any, fig).subfigures(2, 1, height_ratios=(3.2, 3.4))
+    draw_forward(top)
+    draw_schedules(bottom)
     return fig

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tutorial.figures.program import BLUE, GREY, ORANGE, RED, Check
-from tutorial.step00_notation import Schedule
+from tutorial.step02_forward import Schedule
 from tutorial.step03_marginal import (
     kl_to_noise,
     q_xt_given_x0,

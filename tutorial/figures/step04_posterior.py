@@ -6,12 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tutorial.figures.program import BLUE, GREY, ORANGE, RED, Check
-from tutorial.step00_notation import Gaussian, Schedule
-from tutorial.step04_posterior import posterior_coefficients, q_posterior
+from tutorial.step02_forward import Gaussian, Schedule
+from tutorial.step04_posterior import posterior_coefficients, product, q_posterior
 
 
 def checks() -> list[Check]:
-    """A million chains from one x_0, kept if they pass near one x_2: where were they at t = 1?"""
+    """A million chains from one x_0, kept if they pass near one x_2: where were they at t = 1?
+
+    Then a product of two Gaussians beside the sum of their logarithms, point by point.
+    """
     schedule = Schedule.linear(10)
     rng = np.random.default_rng(0)
     n = 1_000_000
@@ -27,12 +30,17 @@ def checks() -> list[Check]:
     posterior = q_posterior(np.array([x0]), np.array([target]), t, schedule)
     error = kept.std() / np.sqrt(len(kept))
     c_0, c_t, var = posterior_coefficients(1, schedule)
+    g1 = Gaussian(np.ones(1), 0.5)
+    g2 = Gaussian(-np.ones(1), 2.0)
+    grid = np.linspace(-3, 3)[:, None]
+    left = g1.log_density(grid) + g2.log_density(grid) - product(g1, g2).log_density(grid)
     return [
         Check("(4.1, 4.2) mean, by chains", kept.mean(), posterior.mean[0], 4 * error),
         Check("(4.3) variance, the same chains", kept.var(), posterior.var, 0.02 * posterior.var),
         Check("(4.5) at t = 1: weight of x_0", c_0, 1, 1e-15),
         Check("(4.5) at t = 1: weight of x_1", c_t, 0, 0),
         Check("(4.5) at t = 1: variance", var, 0, 0),
+        Check("(4.6, 4.7) what is left varies by", float(np.ptp(left)), 0, 1e-12),
     ]
 
 

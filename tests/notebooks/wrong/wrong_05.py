@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tutorial.step00_notation import Schedule
-from tutorial.step12_backprop import angles, forward, init, silu, squared_error
+from tutorial.appendix.e_backprop import angles, forward, init, silu, squared_error
+from tutorial.step02_forward import Schedule
 
 
 @cache

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tutorial.step00_notation import Schedule
-from tutorial.step13_process import forward_var, q_posterior_log_snr, signal_noise
+from tutorial.step02_forward import Schedule
+from tutorial.step16_log_snr import forward_var, q_posterior_log_snr, signal_noise
 
 
 def angle(u: Any, low: float, high: float) -> Any:

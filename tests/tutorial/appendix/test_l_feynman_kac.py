@@ -1,0 +1,216 @@
+"""Appendix L: weights by hand, by quadrature, by a differential equation and by samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.integrate import quad, solve_ivp
+from scipy.stats import norm
+
+from tutorial.appendix.h_gaussian_pairs import EXAMPLE, ddpm_law
+from tutorial.appendix.i_predictor_corrector import levels
+from tutorial.appendix.j_levels import of_gaussians, of_mixture
+from tutorial.appendix.l_feynman_kac import (
+    CENTRED,
+    copies,
+    effective_share,
+    exact,
+    mean_of,
+    one_run,
+    weighted_steps,
+)
+from tutorial.contract import last
+from tutorial.step01_toy_data import three_gaussians
+from tutorial.step11_guidance import tilt
+from tutorial.step13_tilted import tilted_mass
+
+
+@pytest.mark.parametrize("w", [-0.5, 1.0, 3.0])
+def test_l_1_by_slopes_of_densities(w: float) -> None:
+    """One step; gamma (gamma - 1) / 2 and scores by differences of SciPy's log densities."""
+    x = np.array([[0.3, -2.0], [1.4, 0.2]])
+    h = 1e-5
+    gamma = 1 + w
+    total = 0.0
+    for i, mean in enumerate(EXAMPLE[0].mean):
+
+        def ratio(a: np.ndarray, mean: float = mean) -> np.ndarray:
+            return norm.logpdf(a, mean, 1.6**0.5) - norm.logpdf(a, 0, 2.6**0.5)
+
+        total = total + ((ratio(x[:, i] + h) - ratio(x[:, i] - h)) / (2 * h)) ** 2
+    rng = np.random.default_rng(0)
+    taus = np.array([0.6, 0.55])
+    (_, log_weights), *_ = weighted_steps(x, taus, w, of_gaussians(*EXAMPLE), rng, below=0.0)
+    expected = 0.05 * gamma * (gamma - 1) / 2 * total
+    np.testing.assert_allclose(log_weights, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("correctors", [0, 1])
+def test_l_1_by_mass_of_three_classes(correctors: int) -> None:
+    """The mean weight is a mass of step 13, correctors or not: 200 levels (seed 7)."""
+    rng = np.random.default_rng(7)
+    taus = levels(200, 400.0, 1e-3)
+    three = three_gaussians()
+    start = 20 * rng.standard_normal((3000, 2))
+    scores = of_mixture(three, 0)
+    chain = weighted_steps(start, taus, 0.5, scores, rng, 0.0, correctors, 0.25)
+    _, log_weights = last(chain)
+    weights = np.exp(log_weights)
+    error = weights.std() / len(weights) ** 0.5
+    mass = tilted_mass(three, 0, 0.5)
+    assert abs(weights.mean() - mass) < 5 * error + 0.04 * mass  # finite steps: 2% and less
+    assert mass > 1.5
+
+
+def test_l_2_by_tilt_of_a_class_moved_from_the_middle() -> None:
+    """Mean and variance of EXAMPLE, resampled; DDPM's own are far away (seed 8)."""
+    rng = np.random.default_rng(8)
+    w = 2.0
+    n = 6000
+    start = 100 * rng.standard_normal((n, 2))
+    chain = weighted_steps(start, levels(400, 1e4, 1e-3), w, of_gaussians(*EXAMPLE), rng)
+    x, log_weights = last(chain)
+    law = tilt(*EXAMPLE, w)
+    mean = mean_of(x, log_weights)
+    var = mean_of((x - mean) ** 2, log_weights).mean()
+    # As good as n / 2 at least, times two for those drawn twice; 4% for the finite steps.
+    error = (law.var * 4 / n) ** 0.5
+    assert abs(mean[0] - law.mean[0]) < 5 * error and abs(mean[1]) < 5 * error
+    assert abs(var / law.var - 1) < 5 * (4 / n) ** 0.5 + 0.04
+    assert ddpm_law(*EXAMPLE, w).var < 0.8 * law.var
+
+
+@pytest.mark.parametrize("w", [1.0, 2.0, 4.0])
+def test_l_2_by_quadrature_of_the_mass(w: float) -> None:
+    """An integral of the tilted density, not normalised; twice the levels, half the error."""
+    mass, _ = quad(lambda x: norm.pdf(x, 0, 1) ** (1 + w) * norm.pdf(x, 0, 2**0.5) ** -w, -20, 20)
+    coarse, fine = (exact(levels(k), w, 1)[0] for k in (800, 1600))
+    assert 2 * fine - coarse == pytest.approx(mass, rel=1e-3)
+
+
+def test_l_2_by_resampling_one_step() -> None:
+    """All weights become their mean, so that the mass goes on with them."""
+    x = np.array([[3.0, 0.0], [0.0, 1.0]])
+    taus = np.array([2.0, 1.0])
+    scores = of_gaussians(*EXAMPLE)
+    before, after = (
+        next(weighted_steps(x, taus, 2.0, scores, np.random.default_rng(0), below))[1]
+        for below in (0.0, 2.0)
+    )
+    assert np.ptp(before) > 0.1 and np.ptp(after) == 0
+    assert np.exp(after).mean() == pytest.approx(np.exp(before).mean(), rel=1e-12)
+
+
+def test_l_2_by_exact_law_of_a_run() -> None:
+    """Samples against the recursion for the same levels: 5 standard errors."""
+    x, log_weights = one_run(1.0, 5000)
+    mass, V = exact(levels(400, 1e4, 1e-3), 1.0, 1)
+    weights = np.exp(log_weights)
+    square = (x**2).mean(1)
+    n = len(x) ** 0.5
+    assert abs(weights.mean() - mass**2) < 5 * weights.std() / n
+    error = (weights * (square - V)).std() / weights.mean() / n
+    assert abs(mean_of(square[:, None], log_weights)[0] - V) < 5 * error
+
+
+def test_l_3_by_k_of_n() -> None:
+    """k equal weights of n; and a common factor does not matter, however large."""
+    for k in (1, 3, 10):
+        log_weights = np.where(np.arange(10) < k, 5000.0, -5000.0)
+        assert effective_share(log_weights) == pytest.approx(k / 10, rel=1e-12)
+
+
+def test_l_3_by_lognormal() -> None:
+    """For log W of variance v the share is e^-v: at 100,001 evenly spread quantiles."""
+    z = norm.ppf((np.arange(100_001) + 0.5) / 100_001)
+    for v in (0.1, 0.5):
+        assert effective_share(v**0.5 * z) == pytest.approx(np.exp(-v), rel=1e-3)
+
+
+def test_l_3_by_spread_of_a_weighted_mean() -> None:
+    """The variance of a weighted mean of n_eff plain ones: 2,000 means, 5 standard errors."""
+    rng = np.random.default_rng(9)
+    log_weights = rng.standard_normal(50)
+    means = [mean_of(rng.standard_normal((50, 1)), log_weights)[0] for _ in range(2000)]
+    ratio = np.var(means) * 50 * effective_share(log_weights)
+    assert abs(ratio - 1) < 5 * (2 / 2000) ** 0.5
+
+
+def test_l_4_by_average_over_u() -> None:
+    """W over its mean, averaged over u; and each time that, rounded up or down."""
+    log_weights = np.random.default_rng(10).standard_normal(9)
+    wanted = 9 * np.exp(log_weights) / np.exp(log_weights).sum()
+    counts = np.array(
+        [np.bincount(copies(log_weights, (k + 0.5) / 2000), minlength=9) for k in range(2000)]
+    )
+    np.testing.assert_allclose(counts.mean(0), wanted, atol=1e-3)  # of 2,000 points
+    assert (np.abs(counts - wanted) < 1).all() and (counts.sum(1) == 9).all()
+
+
+def test_l_4_by_walking() -> None:
+    """As displayed: who covers each of the points (j + u) times the mean weight, one by one."""
+    weights = np.array([0.5, 2.0, 0.1, 1.4])
+    for u in (0.0, 0.3, 0.99):
+        chosen = []
+        for j in range(4):
+            point = (j + u) * weights.mean()
+            i = 0
+            while weights[: i + 1].sum() <= point:
+                i += 1
+            chosen.append(i)
+        assert copies(np.log(weights), u).tolist() == chosen
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_l_5_by_quadrature(power: int) -> None:
+    """One step that ends at tau = 0 and adds no noise: e^(a x^2) over N(0, tau), by SciPy."""
+    w = 2.0
+    tau = 0.3
+    k = 1 / (1 + tau)
+    k_all = 1 / (2 + tau)
+
+    def integral(degree: int) -> float:
+        def f(x: float) -> float:
+            a = power * tau * w * (1 + w) / 2 * (k - k_all) ** 2
+            return x**degree * np.exp(a * x * x) * norm.pdf(x, 0, tau**0.5)
+
+        return quad(f, -12, 12, epsabs=1e-13)[0]
+
+    mass, var = exact(np.array([tau, 0.0]), w, power)
+    moved = (1 - tau * (3 * k - 2 * k_all)) ** 2 * integral(2) / integral(0)
+    assert [mass, var] == pytest.approx([integral(0), moved], rel=1e-9)
+
+
+@pytest.mark.parametrize(("w", "power"), [(1.0, 1), (1.0, 2), (2.0, 2), (4.0, 1)])
+def test_l_5_by_differential_equation(w: float, power: int) -> None:
+    """Fine levels: dV = 1 - 2 k V + 2 a V^2 and d log Z = a V for each unit of -tau, by SciPy."""
+    law, S = CENTRED
+
+    def slope(log_tau: float, state: np.ndarray) -> np.ndarray:
+        tau = np.exp(log_tau)
+        V = state[0]
+        k = 1 / (law.var + tau)
+        k_all = 1 / (S + tau)
+        a = power * w * (1 + w) / 2 * (k - k_all) ** 2
+        return -tau * np.array([1 - 2 * ((1 + w) * k - w * k_all) * V + 2 * a * V * V, a * V])
+
+    end = solve_ivp(slope, np.log([1e4, 1e-4]), [1e4, 0.0], method="LSODA", rtol=1e-9, atol=1e-9)
+    V, log_Z = end.y[:, -1]
+    (mass, var), (mass_2, var_2) = (exact(levels(k), w, power) for k in (1600, 3200))
+    assert 2 * var_2 - var == pytest.approx(V, rel=2e-3)  # what is left, in 1 / levels^2
+    assert 2 * mass_2 - mass == pytest.approx(np.exp(log_Z), rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("w", "var", "share"), [(1.0, 0.666, 0.974), (2.0, 0.499, 0.821), (4.0, 0.333, 0.0)]
+)
+def test_l_5_by_numbers_in_the_text(w: float, var: float, share: float) -> None:
+    """3,200 levels are within half a percent of these."""
+    mass, V = exact(levels(3200), w, 1)
+    assert pytest.approx(var, rel=0.01) == V
+    assert mass**2 / exact(levels(3200), w, 2)[0] == pytest.approx(share, abs=2e-3)
+
+
+def test_l_5_by_where_the_square_has_no_mean() -> None:
+    assert exact(levels(3200), 2.9, 2)[0] < 20
+    assert exact(levels(3200), 3.2, 2)[0] == np.inf

@@ -1,0 +1,247 @@
+"""Step 6 by two routes an equation: Bayes integrated, chains that ran, derivatives, algebra."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sympy
+
+from tutorial.step02_forward import Schedule
+from tutorial.step04_posterior import posterior_coefficients, q_posterior
+from tutorial.step05_best_guess import eps_from_x0, x0_coefficients, x0_from
+from tutorial.step06_reverse import mean_from_eps, p_xprev_given_xt, reverse_var, two_point_density
+
+SCHEDULE = Schedule.cosine(4)
+ALGEBRA = 1e-12  # float64, a handful of operations of order one
+GRID = np.linspace(-8, 8, 4001)  # sums of smooth, decaying functions: exact to rounding
+STEP = 0.004
+
+
+def normal(x: np.ndarray | float, mean: float, var: float) -> np.ndarray:
+    return np.exp(-((x - mean) ** 2) / (2 * var)) / np.sqrt(2 * np.pi * var)
+
+
+def two_points(x: np.ndarray | float, t: int) -> np.ndarray:
+    """The density of x_t when the data are -1 and 1."""
+    abar = SCHEDULE.alpha_bar[t]
+    return (normal(x, -np.sqrt(abar), 1 - abar) + normal(x, np.sqrt(abar), 1 - abar)) / 2
+
+
+def bayes(xt: float, t: int) -> np.ndarray:
+    """`q(x_t | x) q(x) / q(x_t)` on the grid of x = x_{t-1}: it never mentions x_0 given x_t."""
+    alpha = SCHEDULE.alpha[t]
+    return (
+        normal(xt, np.sqrt(alpha) * GRID, 1 - alpha) * two_points(GRID, t - 1) / two_points(xt, t)
+    )
+
+
+def guess(xt: float, t: int) -> float:
+    """`E[x_0 | x_t]` for data -1 and 1: the two likelihoods, weighed."""
+    abar = SCHEDULE.alpha_bar[t]
+    low, high = (normal(xt, x0 * np.sqrt(abar), 1 - abar) for x0 in (-1, 1))
+    return float((high - low) / (high + low))
+
+
+def moment(density: np.ndarray, k: int) -> float:
+    return float((GRID**k * density).sum() * STEP)
+
+
+def run_chain(x0: np.ndarray, t: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`(x_{t-1}, x_t, eps)` of chains from x0; eps is their mixed noise, by products of alpha."""
+    rng = np.random.default_rng(seed)
+    x = x0
+    mix = np.zeros_like(x0)
+    for s in range(1, t + 1):
+        noise = rng.standard_normal(x0.shape)
+        x_prev = x
+        x = np.sqrt(SCHEDULE.alpha[s]) * x + np.sqrt(SCHEDULE.beta[s]) * noise
+        mix = np.sqrt(SCHEDULE.alpha[s]) * mix + np.sqrt(SCHEDULE.beta[s]) * noise
+    return x_prev, x, mix / np.sqrt(1 - np.prod(SCHEDULE.alpha[1 : t + 1]))
+
+
+@pytest.mark.parametrize("t", [2, 3, 4])
+@pytest.mark.parametrize("xt", [0.0, -0.8])
+def test_6_1_by_bayes_on_a_grid(xt: float, t: int) -> None:
+    np.testing.assert_allclose(two_point_density(GRID, xt, t, SCHEDULE), bayes(xt, t), atol=1e-11)
+
+
+def test_6_1_by_chains_that_passed_by() -> None:
+    """2,000,000 chains from -1 and 1 (seed 1), kept if x_2 is within 0.01 of 0.3: their law."""
+    x0 = np.repeat([-1.0, 1.0], 1_000_000)
+    x_prev, x, _ = run_chain(x0, 2, 1)
+    kept = x_prev[np.abs(x - 0.3) < 0.01]
+    law = two_point_density(GRID, 0.3, 2, SCHEDULE)
+    for k in (1, 2, 4):
+        error = np.sqrt((moment(law, 2 * k) - moment(law, k) ** 2) / len(kept))
+        assert abs((kept**k).mean() - moment(law, k)) < 4.5 * error
+
+
+@pytest.mark.parametrize(("T", "said"), [(4, -1.35), (1000, -0.00007)])
+def test_6_1_by_kurtosis_in_the_text(T: int, said: float) -> None:
+    schedule = Schedule.cosine(T)
+    x = np.linspace(-8, 8, 40_001)
+    law = two_point_density(x, 0.0, T // 2, schedule)
+    second, fourth = ((x**k * law).sum() / law.sum() for k in (2, 4))
+    c_0, _, var = posterior_coefficients(T // 2, schedule)
+    found = fourth / second**2 - 3
+    assert found == pytest.approx(-2 * (c_0**2 / (c_0**2 + var)) ** 2, abs=1e-11)
+    assert found == pytest.approx(said, rel=0.06)  # to the digits printed in the lesson
+
+
+@pytest.mark.parametrize("t", [2, 3, 4])
+def test_6_2_by_mean_of_the_true_law(t: int) -> None:
+    """With x0hat = E[x_0 | x_t] the mean is exact, however little Gaussian the true law is."""
+    for xt in (-0.6, 0.0, 1.1):
+        p = p_xprev_given_xt(np.array([xt]), np.array([guess(xt, t)]), t, SCHEDULE, "x0")
+        assert p.mean[0] == pytest.approx(moment(bayes(xt, t), 1), abs=1e-11)
+
+
+def test_6_2_by_regression_on_chains() -> None:
+    """Given the data, chains scatter around its mean with its variance (400,000, seed 2)."""
+    n = 400_000
+    x0 = np.random.default_rng(20).uniform(-2, 2, n)
+    x_prev, x, _ = run_chain(x0, 3, 2)
+    p = p_xprev_given_xt(x[:, None], x0[:, None], 3, SCHEDULE, "x0")
+    left = x_prev - p.mean[:, 0]
+    for regressor in (np.ones(n), x0, x):
+        product = left * regressor
+        assert abs(product.mean()) < 4.5 * product.std() / np.sqrt(n)
+    assert abs(left.var() - p.var) < 4.5 * p.var * np.sqrt(2 / n)
+
+
+def mean_coefficients(t: int) -> list[float]:
+    """Factors of x_t and of eps in the mean of the reverse step."""
+    one = np.ones(1)
+    nothing = np.zeros(1)
+    pairs = ((one, nothing), (nothing, one))
+    return [float(p_xprev_given_xt(xt, eps, t, SCHEDULE).mean[0]) for xt, eps in pairs]
+
+
+def test_6_3_by_sympy() -> None:
+    """The text's derivation for all symbols, then its numbers at t = 3."""
+    alpha, before, xt, eps = sympy.symbols("alpha before xt eps", positive=True)
+    abar = alpha * before
+    x0hat = (xt - sympy.sqrt(1 - abar) * eps) / sympy.sqrt(abar)
+    plugged = sympy.sqrt(before) * (1 - alpha) * x0hat + sympy.sqrt(alpha) * (1 - before) * xt
+    claimed = (xt - (1 - alpha) / sympy.sqrt(1 - abar) * eps) / sympy.sqrt(alpha)
+    assert sympy.simplify(plugged / (1 - abar) - claimed) == 0
+    at = {alpha: SCHEDULE.alpha[3], before: SCHEDULE.alpha_bar[2]}
+    factors = [float(sympy.expand(claimed).coeff(s).subs(at)) for s in (xt, eps)]
+    assert mean_coefficients(3) == pytest.approx(factors, abs=ALGEBRA)
+    one = np.ones(1)
+    zero = np.zeros(1)
+    of_xt = mean_from_eps(zero, one, 3, SCHEDULE).item()
+    of_eps = mean_from_eps(one, zero, 3, SCHEDULE).item()
+    assert [of_xt, of_eps] == pytest.approx(factors, abs=ALGEBRA)
+
+
+@pytest.mark.parametrize("t", [2, 3])
+def test_6_3_by_regression_on_chains(t: int) -> None:
+    """Least squares of x_{t-1} on (x_t, eps) over 400,000 chains (seed 4), in standard errors."""
+    x0 = np.random.default_rng(40).normal(0.0, 1.5, 400_000)
+    x_prev, x, eps = run_chain(x0, t, 4)
+    design = np.stack([x, eps], axis=1)
+    fitted, *_ = np.linalg.lstsq(design, x_prev)
+    covariance = np.linalg.inv(design.T @ design) * np.var(x_prev - design @ fitted)
+    gap = np.abs(fitted - mean_coefficients(t))
+    np.testing.assert_array_less(gap, 4.5 * np.sqrt(np.diag(covariance)))
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_6_4_by_solving_for_the_row(prediction: str, t: int) -> None:
+    """p and q from chains alone: least squares of x_0 on (x_t, out), which fits exactly."""
+    x0 = np.linspace(-2, 2, 50)
+    _, xt, eps = run_chain(x0, t, 8)
+    phi = np.arccos(np.sqrt(SCHEDULE.alpha_bar[t]))
+    out = {"eps": eps, "x0": x0, "v": eps * np.cos(phi) - x0 * np.sin(phi)}[prediction]
+    row, *_ = np.linalg.lstsq(np.stack([xt, out], axis=1), x0)
+    # At t = 4 the factors of eps are 200, and x_t and eps nearly parallel: so much of it is lost.
+    assert x0_coefficients(t, SCHEDULE, prediction) == pytest.approx(row, abs=1e-8)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+def test_6_4_by_clip_that_reaches_the_mean(prediction: str) -> None:
+    """Where x0hat is cut to 1, the step is that of a network that had said 1."""
+    xt = np.array([[2.0, -2.5, 0.1]])
+    out = np.array([[-3.0, 4.0, 0.05]])
+    if prediction == "x0":
+        out = -out
+    x0hat = np.array([[1.0, -1.0, x0_from(out, xt, 2, SCHEDULE, prediction)[0, 2]]])
+    clipped = p_xprev_given_xt(xt, out, 2, SCHEDULE, prediction, clip=1.0)
+    np.testing.assert_allclose(clipped.mean, q_posterior(x0hat, xt, 2, SCHEDULE).mean)
+    free = p_xprev_given_xt(xt, out, 2, SCHEDULE, prediction)
+    assert (np.abs(free.mean - clipped.mean)[0, :2] > 0.1).all()
+    # The eps of the clipped guess leads to the clipped mean without any clip: the repair of (6.3).
+    repaired = p_xprev_given_xt(xt, eps_from_x0(x0hat, xt, 2, SCHEDULE), 2, SCHEDULE)
+    np.testing.assert_allclose(repaired.mean, clipped.mean, atol=ALGEBRA)
+
+
+@pytest.mark.parametrize("xt", [-0.4, 0.0, 1.2])
+@pytest.mark.parametrize("t", [2, 3, 4])
+def test_6_5_by_variance_of_the_true_law(xt: float, t: int) -> None:
+    law = bayes(xt, t)
+    true_var = moment(law, 2) - moment(law, 1) ** 2
+    assert reverse_var(1 - guess(xt, t) ** 2, t, SCHEDULE) == pytest.approx(true_var, abs=1e-11)
+
+
+@pytest.mark.parametrize("t", [1, 2, 3, 4])
+@pytest.mark.parametrize("s", [0.0, 0.5, 1.0, 3.0])
+def test_6_5_by_conditioning_a_joint_gaussian(s: float, t: int) -> None:
+    """Data N(0, s^2): (x_0, x_{t-1}, x_t) is Gaussian; s = 0 gives beta~, s = 1 gives beta."""
+    at = [s**2 * SCHEDULE.alpha_bar[u] + 1 - SCHEDULE.alpha_bar[u] for u in (t - 1, t)]
+    true_var = at[0] - SCHEDULE.alpha[t] * at[0] ** 2 / at[1]
+    var_x0 = s**2 - SCHEDULE.alpha_bar[t] * s**4 / at[1]
+    assert reverse_var(var_x0, t, SCHEDULE) == pytest.approx(true_var, abs=ALGEBRA)
+    if s in (0, 1):
+        extreme = posterior_coefficients(t, SCHEDULE)[2] if s == 0 else SCHEDULE.beta[t]
+        assert true_var == pytest.approx(extreme, abs=ALGEBRA)
+
+
+def test_6_5_by_average_between_the_extremes() -> None:
+    """Data -1 and 1 have variance 1: between on average, above beta where the bumps are even."""
+    for t in (2, 3, 4):
+        low = posterior_coefficients(t, SCHEDULE)[2]
+        high = SCHEDULE.beta[t]
+        of_xt = [reverse_var(1 - guess(x, t) ** 2, t, SCHEDULE) for x in GRID[::10]]
+        average = (np.array(of_xt) * two_points(GRID[::10], t)).sum() * STEP * 10
+        assert low < average < high < reverse_var(1.0, t, SCHEDULE)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+def test_6_6_by_point_at_the_last_step(prediction: str) -> None:
+    xt = np.array([[0.2, -0.9]])
+    out = np.array([[0.5, 0.1]])
+    p = p_xprev_given_xt(xt, out, 1, SCHEDULE, prediction)
+    assert p.var == 0
+    np.testing.assert_allclose(p.mean, x0_from(out, xt, 1, SCHEDULE, prediction), atol=ALGEBRA)
+
+
+def test_6_6_by_drawing_the_last_step_of_a_chain() -> None:
+    """A network that knows the noise ends where the chain began, whatever is drawn."""
+    x0 = np.array([[0.3, -2.0], [1.1, 0.4]])
+    _, xt, eps = run_chain(x0, 1, 9)
+    drawn = p_xprev_given_xt(xt, eps, 1, SCHEDULE).sample(np.random.default_rng(0))
+    np.testing.assert_allclose(drawn, x0, atol=ALGEBRA)
+
+
+@pytest.mark.parametrize("t", [0, -1, 5])
+def test_6_2_by_refusal_of_wrong_t(t: int) -> None:
+    with pytest.raises(ValueError, match=rf"t = {t} is outside 1\.\.4"):
+        p_xprev_given_xt(np.zeros(2), np.zeros(2), t, SCHEDULE)
+
+
+def test_6_1_by_refusal_of_the_point() -> None:
+    with pytest.raises(ValueError, match=r"t = 1 is outside 2\.\.4"):
+        two_point_density(GRID, 0.0, 1, SCHEDULE)
+
+
+def test_6_4_by_refusal_of_an_unknown_output() -> None:
+    with pytest.raises(ValueError, match="prediction = 'epsilon' is none of eps, x0, v"):
+        x0_from(np.zeros(2), np.zeros(2), 1, SCHEDULE, "epsilon")
+
+
+@pytest.mark.parametrize("clip", [0.0, -1.0, np.nan])
+def test_6_4_by_refusal_of_a_clip_that_is_not_positive(clip: float) -> None:
+    with pytest.raises(ValueError, match=f"clip = {clip}"):
+        p_xprev_given_xt(np.zeros(2), np.zeros(2), 1, SCHEDULE, clip=clip)

@@ -1,0 +1,354 @@
+"""Step 7: the sampler against its own exact law, by impulses, sums, chains, and planted mistakes.
+
+A statistical test here names its rate of false alarms, 1e-6 in each of four directions, and shows
+by computation that each planted mistake it is meant to find is found at a rate above 0.99.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from scipy.stats import kstest, norm
+
+from tests.tutorial.noise import Given
+from tutorial.appendix.b_chain_distribution import dkw_bound
+from tutorial.contract import Denoiser, Normals
+from tutorial.step01_toy_data import GaussianMixture
+from tutorial.step02_forward import Schedule
+from tutorial.step04_posterior import posterior_coefficients
+from tutorial.step05_best_guess import Oracle, mean_x0, oracle_eps, x0_from
+from tutorial.step06_reverse import p_xprev_given_xt
+from tutorial.step07_sampling import ancestral_sample, ancestral_steps
+
+Steps = Callable[[Denoiser, np.ndarray, Schedule, float, Normals], Iterator[tuple[int, np.ndarray]]]
+
+# Three schedules: abar_T = 0.5, so that the start shows in the end; everyday; and long.
+SHORT = Schedule(np.array([0, 0.1, 0.2, 0.3]))
+SCHEDULE = Schedule.linear(20)
+LONG = Schedule.linear(50)
+MIXTURE = GaussianMixture(
+    np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
+    np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
+    np.array([0.5, 0.3, 0.2]),
+)
+K = 3
+N = 20_000
+ALARM = 1e-6
+MISS = 0.01
+DIRECTIONS = np.array([[1, 0], [0, 1], [0.6, 0.8], [0.8, -0.6]])
+ALGEBRA = 1e-10  # float64, some dozens of steps of operations of order one to ten
+
+
+@dataclass
+class TwoGaussians:
+    """Two affine denoisers: label 0 asks for class 1 of MIXTURE, the null label for class 2."""
+
+    schedule: Schedule
+    num_classes: int = 1
+    prediction: str = "eps"
+    asked: list[tuple[int, int]] = field(default_factory=list)
+
+    def __call__(self, xt: np.ndarray, t: int, y: np.ndarray, /) -> np.ndarray:
+        self.asked.append((t, int(y[0])))
+        return oracle_eps(MIXTURE, self.schedule)(xt, t, y + 1)
+
+
+def exact_law(
+    steps: Steps, model: Denoiser, label: int, schedule: Schedule, w: float = 0.0
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Mean and covariance of `x_t` at each t, for any sampler whose steps are affine.
+
+    Row 0 sees no noise and is the mean. Every other row sees a 1 in one draw on one axis: what it
+    adds to row 0 is the response to that draw, and the covariance is the sum of their squares.
+    """
+    rows = 1 + 2 * (schedule.T + 1)
+    draws = {k: np.zeros((rows, 2)) for k in range(schedule.T + 1)}
+    for k, draw in draws.items():
+        draw[1 + 2 * k : 3 + 2 * k] = np.eye(2)
+    path = steps(model, np.full(rows, label), schedule, w, Given(draws))
+    return {t: (x[0], (x[1:] - x[0]).T @ (x[1:] - x[0])) for t, x in path}
+
+
+def end_of(steps: Iterator[tuple[int, np.ndarray]]) -> np.ndarray:
+    return list(steps)[-1][1]
+
+
+def planted(mistake: str) -> Steps:
+    """The sampler written out by hand, with one mistake in it."""
+
+    def steps(
+        model: Denoiser, y: np.ndarray, schedule: Schedule, w: float, rng: Normals
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        xt = rng.standard_normal((len(y), 2))
+        yield schedule.T, xt
+        for t in range(schedule.T, int(mistake == "last step skipped"), -1):
+            c_0, c_t, var = posterior_coefficients(t, schedule)
+            beta = schedule.beta[t]
+            late = t > 1
+            std = {
+                "beta for its posterior": late * beta**0.5,
+                "no square root": var,
+                "no noise": 0.0,
+                "noise at the end": (var if late else beta) ** 0.5,
+            }.get(mistake, var**0.5)
+            early = t - 1 if mistake == "time off by one" and late else t
+            x0 = x0_from(model(xt, early, y), xt, early, schedule)
+            if mistake == "weights swapped":
+                c_0, c_t = c_t, c_0
+            if mistake == "no x_t in the mean":
+                c_t = 0.0
+            xt = c_0 * x0 + c_t * xt + std * rng.standard_normal(xt.shape)
+            yield t - 1, xt
+
+    return steps
+
+
+AT_THE_END = ["noise at the end", "last step skipped"]
+
+
+def is_refused(x: np.ndarray, law: tuple[np.ndarray, np.ndarray]) -> bool:
+    """Whether samples stray from N(mean, cov) beyond the bound, in one direction at least."""
+    mean, cov = law
+    far = [kstest(x @ u, "norm", (u @ mean, np.sqrt(u @ cov @ u))).statistic for u in DIRECTIONS]
+    return max(far) > dkw_bound(len(x), ALARM)
+
+
+def rate_of_misses(
+    n: int, law: tuple[np.ndarray, np.ndarray], true: tuple[np.ndarray, np.ndarray]
+) -> float:
+    """A bound, by (B.7), on how often samples of `law` are taken for samples of `true`."""
+    x = np.linspace(-8, 8, 20_001)
+    misses = 1.0
+    for u in DIRECTIONS:
+        a, b = (norm.cdf(x, u @ mean, max(u @ cov @ u, 1e-12) ** 0.5) for mean, cov in (law, true))
+        room = np.abs(a - b).max() - dkw_bound(n, ALARM)
+        misses = min(misses, 2 * np.exp(-2 * n * max(room, 0) ** 2))
+    return misses
+
+
+def first_and_last_step_are_right(steps: Steps) -> bool:
+    """One chain whose last draw is enormous: it starts at a draw, and ends at the guess of x_0."""
+    start = np.array([[0.3, -0.7]])
+    loud = np.array([[1e6, -1e6]])
+    y = np.array([1])
+    path = list(steps(oracle_eps(MIXTURE, LONG), y, LONG, 0.0, Given({0: start, 50: loud})))
+    before = path[-2][1]
+    t, x0 = path[-1]
+    right = mean_x0(before, 1, y, MIXTURE, LONG)
+    return path[0][1] is start and t == 0 and bool(np.allclose(x0, right, rtol=0, atol=ALGEBRA))
+
+
+def A_and_b(t: int, schedule: Schedule, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The reverse step of class `k` as `A x + b`, read off the sampler's mean at three points."""
+    x = np.vstack([np.zeros((1, 2)), np.eye(2)])
+    y = np.full(3, k)
+    mean = p_xprev_given_xt(x, oracle_eps(MIXTURE, schedule)(x, t, y), t, schedule).mean
+    return (mean[1:] - mean[0]).T, mean[0]
+
+
+@pytest.fixture(scope="module")
+def sampled() -> dict[int, np.ndarray]:
+    """All times of 20,000 chains of class 1, T = 20 (seed 8)."""
+    y = np.full(N, 1)
+    rng = np.random.default_rng(8)
+    return dict(ancestral_steps(oracle_eps(MIXTURE, SCHEDULE), y, SCHEDULE, 0.0, rng))
+
+
+def test_7_1_by_given_start() -> None:
+    start = np.array([[5.0, -3.0], [0.1, 0.2]])
+    path = ancestral_steps(
+        oracle_eps(MIXTURE, SHORT), np.array([0, K]), SHORT, 0.0, Given({0: start})
+    )
+    t, xt = next(path)
+    assert t == SHORT.T
+    np.testing.assert_array_equal(xt, start)
+
+
+def test_7_1_by_samples(sampled: dict[int, np.ndarray]) -> None:
+    assert not is_refused(sampled[20], (np.zeros(2), np.eye(2)))
+
+
+@pytest.mark.parametrize("w", [0.0, 1.5])
+def test_7_2_by_mean_from_eps(w: float) -> None:
+    """Without noise the chain is known: step 6's mean written with eps, (6.3), not with x0."""
+    start = np.array([[0.5, -1.0], [1.5, 0.2]])
+    y = np.array([2, 0])
+    null = np.array([K, K])
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    x = start
+    for t, found in ancestral_steps(model, y, SCHEDULE, w, Given({0: start})):
+        np.testing.assert_allclose(found, x, atol=ALGEBRA)
+        if t > 0:
+            alpha = SCHEDULE.alpha[t]
+            noise = np.sqrt(1 - SCHEDULE.alpha_bar[t])
+            eps = model(x, t, y) + w * (model(x, t, y) - model(x, t, null))
+            x = (x - (1 - alpha) / noise * eps) / np.sqrt(alpha)
+
+
+def test_7_2_by_impulses_of_one_draw() -> None:
+    """A 1 in the k-th draw moves that step by the deviation, and by nothing else.
+
+    The deviation is written by precisions, (4.4), and is that of the step, on both axes.
+    """
+    for t in range(SCHEDULE.T, 1, -1):
+        draw = {SCHEDULE.T + 1 - t: np.array([[1.0, 0.0], [0.0, -1.0], [0.0, 0.0]])}
+        path = dict(
+            ancestral_steps(
+                oracle_eps(MIXTURE, SCHEDULE), np.ones(3, int), SCHEDULE, 0.0, Given(draw)
+            )
+        )
+        moved = path[t - 1] - path[t - 1][2]
+        alpha = SCHEDULE.alpha[t]
+        var = 1 / (alpha / (1 - alpha) + 1 / (1 - SCHEDULE.alpha_bar[t - 1]))
+        expected = np.sqrt(var) * draw[SCHEDULE.T + 1 - t]
+        np.testing.assert_allclose(moved, expected, atol=ALGEBRA)
+        np.testing.assert_allclose(path[t] - path[t][2], 0, atol=ALGEBRA)
+
+
+def test_7_2_by_transfer_on_a_grid() -> None:
+    """The null chain of two classes is no Gaussian. Its density is carried step by step on a grid.
+
+    The classes differ along axis 0 only, so that axis is a chain of its own. x_1 is compared: the
+    step to x_0 has no density. Sums over a grid of step 0.02, the narrowest kernel's deviation
+    being 0.06: exact to 1e-6.
+    """
+    schedule = Schedule.cosine(10)
+    mu = np.array([-1.5, 1.0])
+    var = 0.1
+    share = np.array([0.7, 0.3])
+    means = np.stack([mu, np.zeros(2)], 1)
+    covs = np.tile(np.diag([var, 1.0]), (2, 1, 1))
+    x = np.arange(-6, 6, 0.02)
+    p = norm.pdf(np.arange(-6, 6, 0.02))
+    for t in range(10, 1, -1):
+        c_0, c_t, posterior_var = posterior_coefficients(t, schedule)
+        abar = schedule.alpha_bar[t]
+        total = abar * var + 1 - abar
+        each = share * norm.pdf(x[:, None], np.sqrt(abar) * mu, np.sqrt(total))
+        guess = mu + np.sqrt(abar) * var / total * (x[:, None] - np.sqrt(abar) * mu)
+        mean = c_0 * (each * guess).sum(1) / each.sum(1) + c_t * x
+        p = 0.02 * norm.pdf(x[:, None], mean, np.sqrt(posterior_var)) @ p
+    model = oracle_eps(GaussianMixture(means, covs, share), schedule)
+    path = ancestral_steps(model, np.full(N, 2), schedule, 0.0, np.random.default_rng(9))
+    x1 = next(xt for t, xt in path if t == 1)[:, 0]
+    cdf = np.cumsum(p) * 0.02 - p * 0.01
+    assert kstest(x1, lambda v: np.interp(v, x, cdf)).statistic < dkw_bound(N, ALARM)
+
+
+def test_7_2_by_rows_alone_and_together() -> None:
+    """Labels of all kinds in one batch, the null label among them: a row sees only its own."""
+    rng = np.random.default_rng(3)
+    y = np.array([0, K, 2, 1, K])
+    draws = {k: rng.standard_normal((5, 2)) for k in range(21)}
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    together = end_of(ancestral_steps(model, y, SCHEDULE, 0.7, Given(draws)))
+    for i in range(5):
+        own = Given({k: draw[i : i + 1] for k, draw in draws.items()})
+        alone = ancestral_sample(model, y[i : i + 1], SCHEDULE, 0.7, own)
+        np.testing.assert_allclose(together[i], alone[0], atol=ALGEBRA)
+    assert ancestral_sample(model, y[:0], SCHEDULE, 0.0, rng).shape == (0, 2)
+
+
+def test_7_3_by_calls() -> None:
+    """w = 0 costs one call a step and never asks for the null label; any other w costs two."""
+    for w, labels in ((0.0, {0}), (1.0, {0, 1}), (-1.0, {0, 1})):
+        model = TwoGaussians(SHORT)
+        ancestral_sample(model, np.zeros(4, int), SHORT, w, np.random.default_rng(0))
+        assert sorted(model.asked) == sorted((t, y) for t in (1, 2, 3) for y in labels)
+
+
+def test_7_3_by_null_chain() -> None:
+    """w = -1 is the chain of the null label; and a null row is the same for every w."""
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    y = np.array([0, 1, 2])
+    null = ancestral_sample(model, 0 * y + K, SCHEDULE, 0.0, np.random.default_rng(1))
+    for label, w in ((y, -1.0), (0 * y + K, 3.0)):
+        x = ancestral_sample(model, label, SCHEDULE, w, np.random.default_rng(1))
+        np.testing.assert_allclose(x, null, atol=ALGEBRA)
+
+
+@pytest.mark.parametrize("w", [-0.5, 1.0])
+def test_7_3_by_guided_law(w: float) -> None:
+    """Two Gaussians guide to a third, whose law is a recursion in the mixed A and b."""
+    m = np.zeros(2)
+    V = np.eye(2)
+    for t in range(SCHEDULE.T, 0, -1):
+        A, b = A_and_b(t, SCHEDULE, 1)
+        A_null, b_null = A_and_b(t, SCHEDULE, 2)
+        A = A + w * (A - A_null)
+        b = b + w * (b - b_null)
+        m = A @ m + b
+        V = A @ V @ A.T + posterior_coefficients(t, SCHEDULE)[2] * np.eye(2)
+    found = exact_law(ancestral_steps, TwoGaussians(SCHEDULE), 0, SCHEDULE, w)[0]
+    np.testing.assert_allclose(found[0], m, atol=ALGEBRA)
+    np.testing.assert_allclose(found[1], V, atol=ALGEBRA)
+    x = ancestral_sample(
+        TwoGaussians(SCHEDULE), np.zeros(N, int), SCHEDULE, w, np.random.default_rng(2)
+    )
+    assert not is_refused(x, (m, V))
+    assert is_refused(x, exact_law(ancestral_steps, TwoGaussians(SCHEDULE), 0, SCHEDULE, 0.0)[0])
+
+
+@pytest.mark.parametrize("mistake", AT_THE_END)
+def test_7_4_by_planted_mistakes(mistake: str) -> None:
+    """A million samples of a chain of 50 steps may well miss it; one step cannot."""
+    true, law = (
+        exact_law(s, oracle_eps(MIXTURE, LONG), 1, LONG)
+        for s in (ancestral_steps, planted(mistake))
+    )
+    assert rate_of_misses(1_000_000, law[min(law)], true[0]) > MISS
+    assert not first_and_last_step_are_right(planted(mistake))
+
+
+def test_7_4_by_loud_last_draw() -> None:
+    assert first_and_last_step_are_right(ancestral_steps)
+    assert first_and_last_step_are_right(planted("nothing"))
+
+
+def test_7_4_by_counting() -> None:
+    """T + 1 draws, T + 1 states, from T down to 0, and the sample is the last of them."""
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    rng = Given()
+    y = np.array([1, K])
+    path = list(ancestral_steps(model, y, SCHEDULE, 0.0, rng))
+    assert [t for t, _ in path] == list(range(20, -1, -1))
+    assert rng.asked == 21
+    np.testing.assert_array_equal(path[-1][1], ancestral_sample(model, y, SCHEDULE, 0.0, Given()))
+
+
+def test_7_4_by_chain_of_one_step() -> None:
+    """T = 1: the sample is the guess at the start."""
+    schedule = Schedule(np.array([0.0, 0.6]))
+    start = np.array([[0.4, -0.9]])
+    y = np.array([K])
+    found = ancestral_sample(oracle_eps(MIXTURE, schedule), y, schedule, 0.0, Given({0: start}))
+    np.testing.assert_allclose(found, mean_x0(start, 1, y, MIXTURE, schedule), atol=ALGEBRA)
+
+
+def test_7_2_by_other_units() -> None:
+    """A model that puts out x0 is asked for its unit: the same chain as with eps."""
+
+    @dataclass
+    class AsX0:
+        oracle: Oracle
+        num_classes: int = K
+        prediction: str = "x0"
+
+        def __call__(self, xt: np.ndarray, t: int, y: np.ndarray, /) -> np.ndarray:
+            return mean_x0(xt, t, y, self.oracle.mixture, self.oracle.schedule)
+
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    y = np.array([0, 1, 2, K])
+    a, b = (
+        ancestral_sample(each, y, SCHEDULE, 1.5, np.random.default_rng(6))
+        for each in (model, AsX0(model))
+    )
+    np.testing.assert_allclose(a, b, atol=1e-9)  # 1 / sqrt(abar_T) = 300 times more than ALGEBRA
+
+
+def test_7_3_by_refusal_of_wrong_label() -> None:
+    with pytest.raises(ValueError, match=r"outside 0\.\.3"):
+        ancestral_sample(oracle_eps(MIXTURE, SHORT), np.array([0, 4]), SHORT, 0.0, Given())

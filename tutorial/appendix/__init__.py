@@ -1,0 +1,1 @@
+"""The appendix: arguments that the steps refer to, in more detail."""

@@ -1,0 +1,1 @@
+"""The figures and the printed checks of the appendix."""

@@ -1,0 +1,62 @@
+"""The variance with and without weights, and the effective sample size, over w."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tutorial.appendix.i_predictor_corrector import levels
+from tutorial.appendix.l_feynman_kac import CENTRED, effective_share, exact, mean_of, one_run
+from tutorial.figures.program import BLUE, GREY, ORANGE, Check
+from tutorial.step11_guidance import tilt
+
+
+def checks() -> list[Check]:
+    """Weighted samples against the exact law of their chain, and that against the tilted law."""
+    found: list[Check] = []
+    for w in (1.0, 2.0):  # with more w, no standard error is finite
+        x, log_weights = one_run(w)
+        mass, V = exact(levels(400, 1e4, 1e-3), w, 1)
+        weights = np.exp(log_weights)
+        square = (x**2).mean(1)
+        what = f"w = {w:g}"
+        var = mean_of(square[:, None], log_weights)[0]
+        error_of_var = (weights * (square - V) / mass**2).std() / len(x) ** 0.5
+        error_of_mass = weights.std() / len(x) ** 0.5
+        found += [
+            Check(f"(L.2) variance of a run, {what}", var, V, 5 * error_of_var),
+            Check(f"(L.2) mass, {what}", weights.mean(), mass**2, 5 * error_of_mass),
+        ]
+    for w in (1.0, 2.0, 4.0):
+        _, of_1600 = exact(levels(1600), w, 1)
+        _, of_3200 = exact(levels(3200), w, 1)
+        fine = 2 * of_3200 - of_1600  # without the error of first order
+        found.append(Check(f"(L.5) variance, w = {w:g}", fine, tilt(*CENTRED, w).var, 1e-3))
+    return found
+
+
+def figure() -> Figure:
+    """Variance with and without weights; and the effective share, over w."""
+    fig = Figure(figsize=(9, 3.5), layout="constrained")
+    ws = [w / 4 for w in range(17)]
+    spread, share = fig.subplots(1, 2)
+    unweighted = [exact(levels(800), w, 0) for w in ws]
+    weighted = [exact(levels(800), w, 1) for w in ws]
+    twice_weighted = [exact(levels(800), w, 2) for w in ws]
+    spread.plot(ws, [tilt(*CENTRED, w).var for w in ws], color=GREY, lw=5, label="tilted law")
+    spread.plot(ws, [V for _, V in weighted], color=BLUE, label="weighted")
+    spread.plot(ws, [V for _, V in unweighted], color=ORANGE, label="all alike: DDPM")
+    spread.set(xlabel="w", title="Variance: weights undo the shrinkage", ylim=(0, 1.05))
+    shares: list[float] = []
+    for (mass, _), (mass_of_square, _) in zip(weighted, twice_weighted, strict=True):
+        shares.append(mass**2 / mass_of_square)
+    share.plot(ws, shares, "o-", color=BLUE, label="exact")
+    runs: list[float] = []
+    for w in ws[::4]:
+        _, log_weights = one_run(w, 2000)
+        runs.append(effective_share(log_weights) ** 0.5)  # of two axes: the root is that of one
+    share.plot(ws[::4], runs, "x", color=ORANGE, label="seen in runs of 2,000")
+    share.set(xlabel="w", title="$n_{eff} / n$ of an axis, not resampled")
+    spread.legend(fontsize=8)
+    share.legend(fontsize=8)
+    return fig
