@@ -23,6 +23,13 @@ only new layer, which embeds w, starts at zero, so that before the first step th
 teacher's conditional output at every w. A teacher of another kind needs a network for the student,
 `distill(..., model=net)`.
 
+Measured on the digits: a student of 2,000 steps takes half the processor time per picture at w = 1,
+2 and 4, and its accuracy and Frechet distance equal its teacher's within their standard errors. At
+w = 0, where the teacher too needs one evaluation, its samples are less diverse. The table is in
+`notebooks/book/bring_your_own.md`; the command is
+
+    minicfg distill runs/digits --w 0:4 --out runs/student
+
 The weights w of step n are a function of (seed, n), as all noise of training is, so that a run can
 be resumed after step n and then equals the uninterrupted run bit for bit.
 """

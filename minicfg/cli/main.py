@@ -136,7 +136,7 @@ class TrainStart:
 
 @dataclass(frozen=True)
 class Distill:
-    """Train a student, which samples with guidance in one pass per step, not two.
+    """Train a student that is guided in one pass per step instead of two.
 
     The student takes w as an input (arXiv:2210.03142) and starts from the weights of its teacher.
     sample, evaluate and sweep use it like any model, at weights in --w. Ctrl-C saves; to go on,

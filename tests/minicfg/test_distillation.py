@@ -33,6 +33,7 @@ from minicfg.errors import DataError, UsageError
 from minicfg.io.checkpoint import load_state, save_state
 from minicfg.sampling import sample, sample_steps
 from minicfg.training import TrainState, noised_examples
+from tests.minicfg.test_checkpoint import forge, said_in
 
 K = 3
 T = 20
@@ -491,6 +492,40 @@ def test_a_file_of_a_network_of_ones_own_needs_a_network_with_its_range(tmp_path
     other.w_range = (0.0, 9.0)
     with pytest.raises(DataError, match=r"w_range = \(0.0, 4.0\), but model.w_range = \(0.0, 9.0"):
         minicfg.load(file, model=other)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"w_range": None}, "lacks the field w_range"),
+        ({"teacher_digest": None}, "lacks the field teacher_digest"),
+        ({"w_range": [4.0, 0.0]}, "invalid config .*is empty"),
+        ({"w_range": [0.0]}, "invalid config .*has 1 entries"),
+        ({"w_range": [0.0, math.nan]}, "invalid config .*not a finite"),
+        ({"w_range": ["0", "4"]}, "invalid config .*has type str"),
+        ({"w_range": "0:4"}, "has w_range = '0:4': it must be a list"),
+        ({"teacher_digest": 1}, "has teacher_digest = 1: it must be text"),
+        (
+            {"w_range": None, "teacher_digest": None},
+            "for 'embed_w.bias', but its config has nothing",
+        ),
+    ],
+)
+def test_a_file_whose_range_is_none_is_refused(
+    changes: dict[str, Any], said: str, student: TrainState, tmp_path: Path
+) -> None:
+    minicfg.save(tmp_path / "model", student)
+    metadata, tensors = said_in(tmp_path / "model")
+    changed = {name: value for name, value in (metadata | changes).items() if value is not None}
+    forge(tmp_path / "model", changed, tensors)
+    with pytest.raises(DataError, match=said):
+        minicfg.load(tmp_path / "model")
+
+
+def test_only_the_file_of_a_student_has_its_fields(teacher: Checkpoint, tmp_path: Path) -> None:
+    metadata, _ = said_in(minicfg.save(tmp_path / "model", teacher).with_suffix(""))
+    assert not metadata.keys() & {"w_range", "teacher_digest"}
 
 
 # What is refused
