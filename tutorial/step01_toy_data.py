@@ -1,36 +1,149 @@
-r"""Step 1. Toy data: labelled points in the plane whose density is known.
+r"""Step 01. Toy data: labelled points whose distribution is known
 
-**Claim.** All this course asks of its data has a closed form if class $y$ has the share $\pi_y$ and
-is one Gaussian, of mean $\mu_y$ and covariance $\Sigma_y = L_y L_y^T$, with $L_y$ lower triangular:
+**The question.** Step 0 compared its samples with the truth. That was possible only because we
+knew the truth. The density $p(x)$ of photographs is unknown. We can look at the pictures that a
+sampler makes, but we cannot check whether they have the right distribution. This course therefore
+works with data for which every quantity is a formula. Which data are these? We must be able to
+draw labelled points. We must also be able to compute three quantities: the density of a class,
+the density of all data, and the probability of each label at a given point. Guidance will combine
+these three.
+
+**The data.** Let there be $K$ classes, numbered from 0 to $K - 1$. A point belongs to class $y$
+with probability $\pi_y$. Within class $y$ the points are Gaussian. Their mean $\mu_y$ is a point
+of the plane, and their covariance $S_y$ is a positive definite 2 x 2 matrix. Such a distribution
+is called a mixture of Gaussians. To draw a point we first draw its label. Then we draw two
+independent standard normal numbers, $z = (z_1, z_2)$, and give them the right mean and
+covariance:
 
 $$ y \sim \pi, \quad x = \mu_y + L_y z, \quad z \sim N(0, I) $$ (1.1)
 
-**Its density.** Run the sampler backwards, $z = L_y^{-1} (x - \mu_y)$. A map that stretches areas
-by $\det L_y$ thins the density by that factor, so $p(x | y)$ is $z$'s density over $\det L_y$:
+Here $L_y$ is the lower triangular matrix with $L_y L_y^T = S_y$, the Cholesky factor of $S_y$. It
+is a kind of square root. With it, the covariance of $x$ given $y$ is
+
+$$ E[(x - \mu_y) (x - \mu_y)^T | y] = L_y E[z z^T] L_y^T = L_y L_y^T = S_y $$
+
+For example, let both variances be 1, the correlation 0.6 and the mean 0. Then $L_y$ has the rows
+(1, 0) and (0.6, 0.8). The first coordinate of $x$ is $z_1$ and the second is $0.6 z_1 + 0.8 z_2$.
+The second has variance 0.36 + 0.64 = 1, and its covariance with the first is 0.6.
+
+Two sets are used throughout the course. `three_gaussians` has three round classes of variance
+1/4, with means on a circle of radius 1.5; it is the set of step 0. `pinwheel` has five long,
+tilted classes.
+
+**The density of a class.** We know the density of $z$, and $x$ is a linear function of $z$. The
+map from $z$ to $x$ multiplies every area by $\det L_y$, and it preserves probabilities. So the
+density of $x$ is the density of $z$, divided by $\det L_y$. In the example the determinant is
+0.8: areas become smaller, so the density becomes 1.25 times as high. We solve (1.1) for $z$, put
+it into the standard normal density of two numbers, and divide:
+
+$$ z = L_y^{-1} (x - \mu_y) $$
+$$ p(x | y) = \exp(-|z|^2 / 2) / (2 \pi \det L_y) $$
+
+Below we shall need the logarithm of this density:
 
 $$ \log p(x | y) = -|L_y^{-1} (x - \mu_y)|^2 / 2 - \log \det L_y - \log(2 \pi) $$ (1.2)
 
-Whoever does not see the label sees the sum over labels, and Bayes' rule turns it around:
+**Without the label, and from the point to the label.** The density of all data is the sum over
+the classes, weighted by their probabilities. Bayes' rule gives the probability that a point found
+at $x$ belongs to class $y$:
 
 $$ p(x) = \sum_y \pi_y p(x | y) $$ (1.3)
 $$ p(y | x) = \pi_y p(x | y) / p(x) $$ (1.4)
 
-These are the conditional model, the unconditional one and the classifier of guidance. All stay in
-logarithms, or points 20 from every mean of class variance 1/4, where $p(x | y) < 10^{-340}$, would
-make (1.4) 0 / 0. The largest term of a sum is taken out of it first, so that one exponential is 1.
+Take `three_gaussians` and the point (0.3, 0.3). Its squared distance from (0, 1.5), the mean of
+class 0, is 0.09 + 1.44 = 1.53. The covariance is $I / 4$, so $L_y$ is $I / 2$. Its determinant is
+1/4, and $|z|^2 / 2$ is 2 · 1.53 = 3.06. The density of class 0 is therefore
+$e^{-3.06} / (2 \pi / 4) = 0.0298$. Those of classes 1 and 2 are 0.0004 and 0.0095, computed in
+the same way. Their mean, 0.0133, is $p(x)$. The probabilities $p(y | x)$ of the three classes are
+0.750, 0.011 and 0.240. The point is probably of class 0, but class 2 is possible.
 
-**Its moments.** The mean is a mean of means. For the covariance split $x$ into its class mean and
-the rest. Given $y$ the rest has mean 0, so cross terms vanish: within plus between classes,
+These three have names. A conditional model describes (1.2), the distribution of the data for a
+given label. An unconditional model describes (1.3). A classifier describes (1.4). By (1.4) any
+two of the three determine the third, if the $\pi_y$ are known. Step 10 derives guidance from this
+fact.
 
-$$ m = \sum_y \pi_y \mu_y $$ (1.5)
-$$ C = \sum_y \pi_y (\Sigma_y + (\mu_y - m) (\mu_y - m)^T) $$ (1.6)
+**Computing far from the data.** The ratio (1.4) cannot be computed in this way when all densities
+are very small. At distance 20 from the mean of a class of variance 1/4 the density is about
+$10^{-348}$. The smallest positive number in float64 is about $5 \cdot 10^{-324}$. If the point is
+this far from every mean, all densities are rounded to 0, and (1.4) becomes 0 / 0. The remedy is
+to work with logarithms. Call the logarithms of the terms of a sum $\ell_k$, and the largest of
+them $\ell_{max}$. The logarithm of the sum is computed as
 
-**Boundary.** Between classes of one covariance $v I$ the squares of $x$ cancel, the border is a
-straight line (if the means agree too, $p(y | x) = \pi_y$), and $\log p(a | x) - \log p(b | x)$ is
+$$ \log \sum_k e^{\ell_k} = \ell_{max} + \log \sum_k e^{\ell_k - \ell_{max}} $$ (1.5)
 
-$$ \log(\pi_a / \pi_b) + (\mu_a - \mu_b)^T (x - (\mu_a + \mu_b) / 2) / v $$ (1.7)
+Both sides are equal, because the factor $e^{\ell_{max}}$ has only been taken out of the sum. On
+the right, the largest term of the sum is $e^0 = 1$. With $K$ terms the sum lies between 1 and
+$K$, so its logarithm is safe. Terms that are rounded to 0 were negligible.
 
-**Source.** Ho and Salimans 2022, arXiv:2207.12598, fig. 2 (`three_gaussians`).
+**Mean and covariance of all data.** Step 2 will compute how noise changes the mean and the
+variance of the data. So we need the mean $m$ and the covariance $S$ of the whole mixture. The
+mean is the weighted mean of the class means:
+
+$$ m = \sum_y \pi_y \mu_y $$ (1.6)
+
+For the covariance we split the vector from $m$ to a point into two parts, one from the class mean
+to the point, and one from $m$ to the class mean:
+
+$$ x - m = (x - \mu_y) + (\mu_y - m) $$
+
+The covariance is the mean of this vector times its transpose, which gives four products. The
+means of the first two, given the class, are
+
+$$ E[(x - \mu_y) (x - \mu_y)^T | y] = S_y $$
+$$ E[(x - \mu_y) (\mu_y - m)^T | y] = 0 $$
+
+The first is the covariance within the class. The second is 0, because $x - \mu_y$ has mean 0
+given the class, and $\mu_y - m$ is constant. The third product is the transpose of the second,
+and the fourth is constant. Averaging over the classes leaves two sums: the covariance within the
+classes, and the covariance between their means.
+
+$$ S = \sum_y \pi_y (S_y + (\mu_y - m) (\mu_y - m)^T) $$ (1.7)
+
+For `three_gaussians` the mean $m$ is 0. The variance within the classes is 1/4. The variance
+between them is $1.5^2 / 2 = 1.125$, because the squared cosine has the mean 1/2 over three
+equally spaced angles. The covariance between the coordinates is 0. So $S$ is $1.375 I$. For
+`pinwheel` the two parts are $0.28 I$ and $0.72 I$. They add up to $I$: this set has variance 1 in
+every direction.
+
+**The border between two classes.** Where are two classes $a$ and $b$ equally probable? Let both
+have the covariance $v I$. In the difference of their log densities (1.2) the determinants cancel.
+The squares remain, divided by $2 v$. They are
+
+$$ -|x - \mu_a|^2 + |x - \mu_b|^2 = 2 (\mu_a - \mu_b)^T x - |\mu_a|^2 + |\mu_b|^2 $$
+$$ |\mu_a|^2 - |\mu_b|^2 = (\mu_a - \mu_b)^T (\mu_a + \mu_b) $$
+
+The terms $|x|^2$ have cancelled, and the second line lets us take out the factor $\mu_a - \mu_b$.
+We divide by $2 v$ and add the logarithms of $\pi_a$ and $\pi_b$. The result is the log odds of
+the two classes, $o(x) = \log p(a | x) - \log p(b | x)$:
+
+$$ o(x) = \log(\pi_a / \pi_b) + (\mu_a - \mu_b)^T (x - (\mu_a + \mu_b) / 2) / v $$ (1.8)
+
+The log odds are a linear function of $x$, so the border, where they are 0, is a straight line. If
+both classes are equally probable beforehand, the border passes halfway between the two means, at
+a right angle to the line that joins them. If the two covariances differ, the squares do not
+cancel, and the border is curved. The figure shows both kinds.
+
+**At the boundaries.** If two classes have the same covariance and the same mean, the label
+contains no information about $x$, and $p(y | x) = \pi_y$ everywhere. With $K = 1$ the label is
+certain. A covariance with a zero eigenvalue has no density in the plane, and is refused.
+
+**What goes wrong.** The first mistake is to multiply $z$ by $S_y$ in place of its factor $L_y$.
+The second is to leave out $\pi_y$ in (1.4), which is invisible as long as all classes are equally
+probable. The third is a mistake of interpretation. By (1.8) the log odds grow linearly with the
+distance from the border. So the classifier becomes ever more certain in regions that contain no
+data. For `three_gaussians` at the point (0, 20), the probabilities of classes 1 and 2 are
+$e^{-180}$ times that of class 0, and the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$
+does not mean that $x$ is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12
+and 13 return to this difference.
+
+**Where it goes on.** We can draw these points and know everything about them. How do we destroy
+them, a little at a time, in a way that we know just as exactly? That is step 2. Each class has a
+single mode here. In step 14 one class has two, a common one and a rare one.
+
+**Source.** For (1.8), linear discriminant analysis: Hastie et al. 2009, The Elements of
+Statistical Learning, sec. 4.3. Figure 2 of Ho and Salimans 2022, arXiv:2207.12598, shows three
+Gaussians as `three_gaussians` does. The paper gives no numbers for it: the radius 1.5 and the
+variance 1/4 are choices of this course.
 """
 
 from __future__ import annotations
@@ -46,32 +159,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class GaussianMixture:
-    """One Gaussian a class: `covs` symmetric positive definite, `weights` positive, of sum 1."""
+    """A mixture with one Gaussian per class.
+
+    Args:
+        means: `mu_y`, one row per class, shape (K, 2).
+        covs: `S_y`, symmetric positive definite, shape (K, 2, 2).
+        weights: `pi_y`, positive numbers with sum 1, shape (K,).
+
+    Raises:
+        ValueError: the shapes do not match, or one of these conditions does not hold.
+    """
 
     means: Float[np.ndarray, "K 2"]
     covs: Float[np.ndarray, "K 2 2"]
     weights: Float[np.ndarray, " K"]
 
     def __post_init__(self) -> None:
-        """Refuse what is no mixture. (A Cholesky factor never reads the upper triangles.)"""
+        """Check the shapes and the values."""
         K = len(self.weights)
         if self.means.shape != (K, 2) or self.covs.shape != (K, 2, 2):
             raise ValueError(f"K = {K}, but means {self.means.shape}, covs {self.covs.shape}")
         if not ((self.weights > 0).all() and abs(self.weights.sum() - 1) < 1e-9):
             raise ValueError(f"weights = {self.weights}: they must be positive and add up to 1")
+        # NumPy's Cholesky factor does not read the upper triangle, so it misses an asymmetric one.
         for y, cov in enumerate(self.covs):
             if not (np.allclose(cov, cov.T) and np.linalg.eigvalsh(cov)[0] > 0):
                 raise ValueError(f"covs[{y}] = {cov.tolist()} is not symmetric positive definite")
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """The number of classes, K."""
         return len(self.weights)
 
     def sample(
         self, n: int, rng: np.random.Generator
     ) -> tuple[Float[np.ndarray, "n 2"], Int[np.ndarray, " n"]]:
-        """`n` points and their labels in 0..K-1."""
+        """Draw `n` points and their labels, which lie in 0..K-1."""
         y = rng.choice(self.num_classes, n, p=self.weights)
         z = rng.standard_normal((n, 2, 1))
         L = np.linalg.cholesky(self.covs)
@@ -81,44 +204,52 @@ class GaussianMixture:
     def log_density(
         self, x: Float[np.ndarray, "n 2"], y: int | Int[np.ndarray, " n"] | None = None
     ) -> Float[np.ndarray, " n"]:
-        """`log p(x | y)` for one label or one a row, each in 0..K-1; without `y`, `log p(x)`."""
+        """`log p(x | y)` at each row of `x`, or `log p(x)` without `y`.
+
+        Args:
+            x: points, shape (n, 2).
+            y: one label for all points, or one label per point; each in 0..K-1.
+
+        Raises:
+            ValueError: a label is outside 0..K-1.
+        """
         if y is None:
-            return _log_sum(self._log_joint(x))[:, 0]  # (1.3)
+            return log_sum_exp(self._log_joint(x))[:, 0]  # (1.3)
         if np.any((np.asarray(y) < 0) | (np.asarray(y) >= self.num_classes)):
             raise ValueError(f"y = {y} is outside 0..{self.num_classes - 1}")
         return self._log_conditional(x)[np.arange(len(x)), y]
 
     def log_class_probability(self, x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n K"]:
-        """`log p(y | x)`, a column a class."""
+        """`log p(y | x)`, with one column per class."""
         joint = self._log_joint(x)
-        return joint - _log_sum(joint)  # (1.4)
+        return joint - log_sum_exp(joint)  # (1.4)
 
     def moments(self) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, "2 2"]]:
-        """Mean and covariance of all points together."""
-        m = self.weights @ self.means  # (1.5)
-        apart = self.means - m
-        between = apart[:, :, None] * apart[:, None, :]
-        C = np.tensordot(self.weights, self.covs + between, 1)  # (1.6)
-        return m, C
+        """The mean `m` and the covariance `S` of the whole mixture."""
+        m = self.weights @ self.means  # (1.6)
+        offset = self.means - m
+        between = offset[:, :, None] * offset[:, None, :]
+        S = np.tensordot(self.weights, self.covs + between, 1)  # (1.7)
+        return m, S
 
     def _log_conditional(self, x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n K"]:
-        """`log p(x | y)`, one column per class."""
+        """`log p(x | y)`, with one column per class."""
         L = np.linalg.cholesky(self.covs)
-        whiten = np.linalg.inv(L)
-        z = whiten @ x.T - whiten @ self.means[:, :, None]  # (K, 2, n)
-        squared = (z**2).sum(1).T
+        offset = x.T - self.means[:, :, None]  # (K, 2, n)
+        z = np.linalg.inv(L) @ offset
+        squared = (z**2).sum(1).T  # (n, K)
         log_det_L = np.log(np.linalg.det(L))
         return -squared / 2 - log_det_L - np.log(2 * np.pi)  # (1.2)
 
     def _log_joint(self, x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n K"]:
-        """`log (pi_y p(x | y))`, one column per class."""
+        """`log (pi_y p(x | y))`, with one column per class."""
         return np.log(self.weights) + self._log_conditional(x)
 
 
-def _log_sum(log_p: Float[np.ndarray, "n K"]) -> Float[np.ndarray, "n 1"]:
-    """The log of the sum over each row. The largest term is taken out, to avoid underflow."""
+def log_sum_exp(log_p: Float[np.ndarray, "n K"]) -> Float[np.ndarray, "n 1"]:
+    """The logarithm of the sum of `exp(log_p)` over each row, without underflow."""
     largest = log_p.max(1, keepdims=True)
-    return largest + np.log(np.exp(log_p - largest).sum(1, keepdims=True))
+    return largest + np.log(np.exp(log_p - largest).sum(1, keepdims=True))  # (1.5)
 
 
 def log_odds(
@@ -129,13 +260,13 @@ def log_odds(
     pi_b: float,
     v: float,
 ) -> Float[np.ndarray, " n"]:
-    """`log p(a | x) - log p(b | x)` for two classes of the same covariance v I."""
-    middle = (mu_a + mu_b) / 2
-    return np.log(pi_a / pi_b) + (x - middle) @ (mu_a - mu_b) / v  # (1.7)
+    """`log p(a | x) - log p(b | x)` for two classes `a` and `b` with the same covariance v I."""
+    halfway = (mu_a + mu_b) / 2
+    return np.log(pi_a / pi_b) + (x - halfway) @ (mu_a - mu_b) / v  # (1.8)
 
 
 def three_gaussians() -> GaussianMixture:
-    """The guidance paper's toy: variance 1/4, on a circle of radius 1.5, class 0 at the top."""
+    """Three round classes of variance 1/4, on a circle of radius 1.5, with class 0 at the top."""
     angle = np.pi / 2 + 2 * np.pi / 3 * np.arange(3)
     means = 1.5 * np.stack([np.cos(angle), np.sin(angle)], 1)
     covs = np.tile(0.25 * np.eye(2), (3, 1, 1))
@@ -143,7 +274,7 @@ def three_gaussians() -> GaussianMixture:
 
 
 def pinwheel(K: int = 5) -> GaussianMixture:
-    """`K` >= 3 long, tilted classes; covariance I, of it 0.28 within them and 1.2^2 / 2 between."""
+    """`K` >= 3 long, tilted classes. The covariance is I: 0.28 I within and 0.72 I between them."""
     if K < 3:
         raise ValueError(f"K = {K}: a pinwheel has at least 3 classes")
     angle = 2 * np.pi / K * np.arange(K)
