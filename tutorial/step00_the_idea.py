@@ -34,16 +34,21 @@ $\hat x_0$ with the smallest mean squared error. Step 5 will prove that this is 
 mean of $x_0$ given $x_t$: the average over all data points that could have led to this $x_t$,
 each weighted by its probability.
 
-Suppose first that we know the class $y$. Then $x_0$ and $x_t$ are jointly Gaussian, and the
-conditional mean is the regression line of a first course in probability. Its slope $b_t$ is the
-covariance of $x_0$ and $x_t$, divided by the variance $C_t$ of $x_t$. Both follow from (0.1), in
-each coordinate, because the noise is independent of the data:
+Suppose first that we know the class $y$. Then $x_0$ and $x_t$ are jointly Gaussian, because $x_t$
+is a sum of $x_0$ and independent Gaussian noise. For two such numbers $X$ and $Z$, the
+conditional mean is the regression line of a first course in probability:
+
+$$ E[X | Z] = E[X] + Cov(X, Z) / Var(Z) \cdot (Z - E[Z]) $$
+
+Here $X$ is a coordinate of $x_0$, and $Z$ is the same coordinate of $x_t$. Only the first term of
+(0.1) contributes to the covariance, which is therefore $\sqrt{\bar\alpha_t} v$. We call the
+variance of $x_t$ in its class $C_t$, and the slope of the line $b_t$:
 
 $$ C_t = \bar\alpha_t v + 1 - \bar\alpha_t $$
 $$ b_t = \sqrt{\bar\alpha_t} v / C_t $$
 
-The line goes through the two means, which are $\mu_y$ for the data point and
-$\sqrt{\bar\alpha_t} \mu_y$ for the noisy one:
+The means are $\mu_y$ for the data point and $\sqrt{\bar\alpha_t} \mu_y$ for the noisy one. So the
+guess for class $y$ is
 
 $$ \hat x_0(x_t, y) = \mu_y + b_t (x_t - \sqrt{\bar\alpha_t} \mu_y) $$ (0.2)
 
@@ -81,9 +86,9 @@ In the example the guess for class 0 gives $\hat\epsilon = (0, -1.2)$, and the n
 $N(0, I)$, the standard normal distribution in the plane. Then we make a guess and apply (0.5) and
 (0.6), for $t = T$, $T - 1$, ..., 1. If we use the guess for class 0 at every step, 40,000 samples
 have the mean height 1.50, which is right. Their variance is 0.24 in each coordinate, and that of
-the class is 0.25. The difference is caused by the finite number of steps. With $T = 10$ the
-variance is 0.18. With $T = 1$ it is 0, because the best guess at $t = T$ is the mean of the class
-for every $x_T$. So many small steps are essential.
+the class is 0.25. The difference is caused by the finite number of steps. With $T = 1000$ the
+variance is 0.25, and with $T = 10$ it is 0.18. With $T = 1$ it is 0, because the best guess at
+$t = T$ is the mean of the class for every $x_T$. So many small steps are essential.
 
 **Guidance.** The guess with the label differs from the guess without it. The difference points
 from data in general towards class $y$. Guidance adds this difference once more, multiplied by a
@@ -92,9 +97,9 @@ weight $w$:
 $$ \tilde x_0 = \hat x_0(x_t, y) + w (\hat x_0(x_t, y) - \hat x_0(x_t)) $$ (0.7)
 
 In the example and for $w = 1$, the guided guess is $(0, 1.2) + (0, 1.2) = (0, 2.4)$. It takes the
-place of the guess in (0.5) and (0.6), and nothing else changes. The table shows 40,000 samples
-for class 0 at three weights. Its last column is the mean of the probability (0.3) of class 0,
-computed for each sample at $t = 0$.
+place of the guess in (0.5) and (0.6), and nothing else changes. The table compares the class
+itself with 40,000 samples for class 0 at each of three weights. Its last column is the mean of
+the probability (0.3) of class 0, computed for each sample at $t = 0$.
 
 | samples | mean height | horizontal variance | vertical variance | mean probability of class 0 |
 |---|---|---|---|---|
@@ -184,7 +189,7 @@ def guess_without_label(xt: Float[np.ndarray, "n 2"], abar: float) -> Float[np.n
     return (p[:, :, None] * of_class).sum(1)  # (0.4)
 
 
-def guided_guess(
+def guess_with_guidance(
     xt: Float[np.ndarray, "n 2"], abar: float, y: int, w: float
 ) -> Float[np.ndarray, "n 2"]:
     """The guess for class `y` in 0..2, plus `w` times its difference from that without a label."""
@@ -213,7 +218,7 @@ def sample(
     abar = alpha_bar(T)
     x = rng.standard_normal((n, 2))
     for t in range(T, 0, -1):
-        x0hat = guided_guess(x, abar[t], y, w)
+        x0hat = guess_with_guidance(x, abar[t], y, w)
         x = step_back(x, x0hat, abar[t], abar[t - 1])
     return x
 

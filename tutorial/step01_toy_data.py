@@ -18,7 +18,8 @@ covariance:
 $$ y \sim \pi, \quad x = \mu_y + L_y z, \quad z \sim N(0, I) $$ (1.1)
 
 Here $L_y$ is the lower triangular matrix with $L_y L_y^T = S_y$, the Cholesky factor of $S_y$. It
-is a kind of square root. With it, the covariance of $x$ given $y$ is
+is a kind of square root. With it, and because the covariance of $z$ is $I$, the covariance of $x$
+given $y$ is
 
 $$ E[(x - \mu_y) (x - \mu_y)^T | y] = L_y E[z z^T] L_y^T = L_y L_y^T = S_y $$
 
@@ -28,7 +29,8 @@ The second has variance 0.36 + 0.64 = 1, and its covariance with the first is 0.
 
 Two sets are used throughout the course. `three_gaussians` has three round classes of variance
 1/4, with means on a circle of radius 1.5; it is the set of step 0. `pinwheel` has five long,
-tilted classes.
+tilted classes, with means at distance 1.2 from the origin. Each has variance 0.5 along its long
+axis and 0.06 across.
 
 **The density of a class.** We know the density of $z$, and $x$ is a linear function of $z$. The
 map from $z$ to $x$ multiplies every area by $\det L_y$, and it preserves probabilities. So the
@@ -102,8 +104,9 @@ $$ S = \sum_y \pi_y (S_y + (\mu_y - m) (\mu_y - m)^T) $$ (1.7)
 For `three_gaussians` the mean $m$ is 0. The variance within the classes is 1/4. The variance
 between them is $1.5^2 / 2 = 1.125$, because the squared cosine has the mean 1/2 over three
 equally spaced angles. The covariance between the coordinates is 0. So $S$ is $1.375 I$. For
-`pinwheel` the two parts are $0.28 I$ and $0.72 I$. They add up to $I$: this set has variance 1 in
-every direction.
+`pinwheel` the long axes point in five equally spaced directions, so the mean variance within the
+classes is (0.5 + 0.06) / 2 = 0.28. Between them it is $1.2^2 / 2 = 0.72$. The two add up to 1:
+this set has variance 1 in every direction.
 
 **The border between two classes.** Where are two classes $a$ and $b$ equally probable? Let both
 have the covariance $v I$. In the difference of their log densities (1.2) the determinants cancel.
@@ -131,10 +134,12 @@ certain. A covariance with a zero eigenvalue has no density in the plane, and is
 The second is to leave out $\pi_y$ in (1.4), which is invisible as long as all classes are equally
 probable. The third is a mistake of interpretation. By (1.8) the log odds grow linearly with the
 distance from the border. So the classifier becomes ever more certain in regions that contain no
-data. For `three_gaussians` at the point (0, 20), the probabilities of classes 1 and 2 are
-$e^{-180}$ times that of class 0, and the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$
-does not mean that $x$ is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12
-and 13 return to this difference.
+data. Take `three_gaussians` at the point (0, 20), and class 0 against class 1. The difference of
+their means is (1.3, 2.25), the point halfway between them is (-0.65, 0.375), and (1.8) gives the
+log odds 180. The same holds for class 2. So the probability of class 0 is 1 up to about
+$10^{-78}$, but the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$ does not mean that $x$
+is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12 and 13 return to this
+difference.
 
 **Where it goes on.** We can draw these points and know everything about them. How do we destroy
 them, a little at a time, in a way that we know just as exactly? That is step 2. Each class has a

@@ -76,7 +76,8 @@ This shows what $\bar\alpha_t$ means. The variance of $x_t$ has two parts. The f
 the data and the second is noise. For data of variance 1, the part of the data is the fraction
 $\bar\alpha_t$ of the whole. The chain ends near pure noise if $\bar\alpha_T$ is near 0.
 
-**Memory.** How similar are neighbours in the chain? The covariance of a state and the next one is
+**Memory.** How similar are neighbours in the chain? The measure is their correlation, the
+covariance divided by both standard deviations. The covariance of a state and the next one is
 $\sqrt{1 - \beta_t}$ times the variance of the first, because the noise is independent of it. For
 data of variance 1 both variances are 1, so the correlation is the same number:
 
@@ -94,9 +95,10 @@ signal-to-noise ratio, `log_snr` in the code:
 $$ \lambda_t = \log(\bar\alpha_t / (1 - \bar\alpha_t)) $$ (2.10)
 
 It is 0 where data and noise have equal parts. It falls from infinity, at $t = 0$, to a negative
-number such as -10 at $t = T$. Two schedules are in common use. In the linear schedule $\beta_t$
-grows linearly with $t$. It was designed for $T = 1000$, where it runs from 0.0001 to 0.02. For
-another $T$ all values are multiplied by $1000 / T$, so that fewer steps are larger steps.
+number at $t = T$. For $T = 1000$ the last value is -10.1 on the first of the following schedules
+and -19.8 on the second. Two schedules are in common use. In the linear schedule $\beta_t$ grows
+linearly with $t$. It was designed for $T = 1000$, where it runs from 0.0001 to 0.02. For another
+$T$ all values are multiplied by $1000 / T$, so that fewer steps are larger steps.
 
 $$ \beta_t = (1000 / T) (10^{-4} + (0.02 - 10^{-4}) (t - 1) / (T - 1)) $$ (2.11)
 
@@ -114,13 +116,14 @@ the variance is noise after about a quarter of the steps, and more than 99 % in 
 steps. These steps are spent on states that are nearly pure noise. On the cosine schedule, half of
 the variance is noise after half of the steps, and more than 99 % only in the last 65.
 
-How near to 0 does $\bar\alpha_T$ come on the linear schedule? It depends on $T$. For $T > 20$ the
-sum of the $\beta_t$ of (2.11) is 10.05 for every $T$. The logarithm of $\bar\alpha_T$ is the sum
-of all $\log(1 - \beta_t)$, and each of these is at most $-\beta_t$. So the logarithm is at most
--10.05, and $\bar\alpha_T$ is at most $e^{-10.05}$, which is 4.3e-5. It comes near to this bound
-when all $\beta_t$ are small: it is 4.0e-5 for $T = 1000$, and half of that for $T = 100$. In a
-short chain the $\beta_t$ are large, and $\bar\alpha_T$ is much smaller: 8.0e-9 for $T = 21$.
-Linear chains of different lengths do not end equally near to pure noise.
+How near to 0 does $\bar\alpha_T$ come on the linear schedule? It depends on $T$. For every
+$T > 20$ the sum of the $\beta_t$ of (2.11) is the same: $T$ times the mean of the first and the
+last, which is 1000 (0.0001 + 0.02) / 2 = 10.05. The logarithm of $\bar\alpha_T$ is the sum of all
+$\log(1 - \beta_t)$, and each of these is at most $-\beta_t$. So the logarithm is at most -10.05,
+and $\bar\alpha_T$ is at most $e^{-10.05}$, which is 4.3e-5. It comes near to this bound when all
+$\beta_t$ are small: it is 4.0e-5 for $T = 1000$, and half of that for $T = 100$. In a short chain
+the $\beta_t$ are large, and $\bar\alpha_T$ is much smaller: 8.0e-9 for $T = 21$. Linear chains of
+different lengths do not end equally near to pure noise.
 
 
 In both schedules $\beta_t$ is limited to at most 0.999. Without this cap $\bar\alpha_T$ would be

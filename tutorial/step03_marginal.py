@@ -123,23 +123,29 @@ Now take the mean under $q$. That of $(x - m)^2$ is $v$, and that of $x^2$ is $m
 $$ KL = -\tfrac{1}{2} - \tfrac{1}{2} \log v + (m^2 + v) / 2 $$
 
 By (3.1), $m$ is $\sqrt{\bar\alpha_t}$ times a coordinate of $x_0$, and $v$ is $1 - \bar\alpha_t$.
+For one coordinate this gives
+
+$$ KL = (\bar\alpha_t x_0^2 + (1 - \bar\alpha_t) - 1 - \log(1 - \bar\alpha_t)) / 2 $$
+
 The coordinates are independent, so their divergences add. In $D$ dimensions the divergence of
 $q(x_t | x_0)$ from $N(0, I)$ is
 
 $$ (\bar\alpha_t |x_0|^2 - D \bar\alpha_t - D \log(1 - \bar\alpha_t)) / 2 $$ (3.8)
 
-For small $\bar\alpha_t$ the last two terms almost cancel, and the divergence is about
-$\bar\alpha_t |x_0|^2 / 2$. Take T = 1000 and one number, $x_0 = 1$. At the end of the linear
-schedule the mean of $x_T$ is still 0.0064, and the divergence is 2.0e-5 nats. At the end of the
-cosine schedule the mean is 0.000049, and the divergence is 1.2e-9 nats.
+For small $\bar\alpha_t$ the last two terms almost cancel, because $-\log(1 - a)$ is $a$ plus
+terms of order $a^2$. So the divergence is about $\bar\alpha_t |x_0|^2 / 2$. Take T = 1000 and one
+number, $x_0 = 1$. At the end of the linear schedule the mean of $x_T$ is still 0.0064, and the
+divergence is 2.0e-5 nats. At the end of the cosine schedule the mean is 0.000049, and the
+divergence is 1.2e-9 nats.
 
 That is little for one number, but it adds up over the coordinates. A colour picture of 64 x 64
-pixels has 12,288 numbers. If their mean square is 1/4, the linear schedule leaves 0.062 nats. Is
-that much? By Pinsker's inequality, the probabilities of any event under the two distributions
-differ by at most $\sqrt{KL / 2}$, which is 0.18 here. So the difference is small, but it could be
-noticed. This number is for one given picture. The distribution of $x_T$ over all data is the
-average of (3.1) over $x_0$. The divergence is a convex function, so that of the average is at
-most the average of the divergences.
+pixels has 12,288 numbers. If their mean square is 1/4, then $|x_0|^2$ is 3,072. With
+$\bar\alpha_T = 0.0000404$ the linear schedule leaves 0.062 nats. Is that much? By Pinsker's
+inequality, the probabilities of any event under the two distributions differ by at most
+$\sqrt{KL / 2}$, which is 0.18 here. So the difference is small, but it could be noticed. This
+number is for one given picture. The distribution of $x_T$ over all data is the average of (3.1)
+over $x_0$. The divergence is a convex function of its first argument, so the divergence of this
+average is at most the average of the divergences.
 
 **What goes wrong.** Several mistakes run without an error. The data may be multiplied by
 $\bar\alpha_t$ in place of its root. The variance may be written as $1 - \sqrt{\bar\alpha_t}$. Or

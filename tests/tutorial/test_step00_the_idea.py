@@ -13,8 +13,8 @@ from tutorial.step00_the_idea import (
     alpha_bar,
     class_probability,
     guess_of_each_class,
+    guess_with_guidance,
     guess_without_label,
-    guided_guess,
     sample,
     step_back,
 )
@@ -76,7 +76,7 @@ def test_0_1_by_the_angle() -> None:
 
 
 def test_0_2_by_each_step(noisy: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    """The variance of x_t and the slope of the line, measured on the draws of each class."""
+    """The line, its slope and the variance of x_t, measured on the draws of each class."""
     y, x0, xt = noisy
     C = ABAR * VAR + 1 - ABAR
     b = np.sqrt(ABAR) * VAR / C
@@ -118,6 +118,13 @@ def test_0_3_by_labels_of_draws(noisy: tuple[np.ndarray, np.ndarray, np.ndarray]
         near = (p >= low) & (p < low + 0.2)
         error = np.sqrt((p[near] * (1 - p[near])).sum())
         assert abs((y[near] == 0).sum() - p[near].sum()) < 5 * error
+
+
+def test_0_3_by_the_class_itself(noisy: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    """Of draws from class 0, without noise, the mean probability of class 0 is 0.986."""
+    y, x0, _ = noisy
+    p = class_probability(x0[y == 0], 1.0)[:, 0]
+    assert abs(p.mean() - 0.986) < 0.0005 + 5 * p.std() / np.sqrt(len(p))
 
 
 def test_0_3_by_points_far_from_the_data() -> None:
@@ -188,7 +195,7 @@ def test_0_6_by_one_step() -> None:
     np.testing.assert_allclose(x, np.tile(MEANS[0], (5, 1)), atol=ROUNDING)
 
 
-@pytest.mark.parametrize(("T", "var"), [(10, 0.18), (100, 0.24)])
+@pytest.mark.parametrize(("T", "var"), [(10, 0.18), (100, 0.24), (1000, 0.25)])
 def test_0_6_by_variance_of_samples(T: int, var: float) -> None:
     """The variances in the text. At w = 0 a sample is a multiple of its noise, plus the mean."""
     x = sample(5, 0, 0.0, np.random.default_rng(0), T)
@@ -201,7 +208,7 @@ def test_0_6_by_variance_of_samples(T: int, var: float) -> None:
 def test_0_7_by_the_example() -> None:
     """At the origin and half the noise: 1.2 for class 0, 0 for all, 2.4 with w = 1."""
     origin = np.zeros((1, 2))
-    heights = [guided_guess(origin, 0.5, 0, w)[0, 1] for w in (-1.0, 0.0, 1.0)]
+    heights = [guess_with_guidance(origin, 0.5, 0, w)[0, 1] for w in (-1.0, 0.0, 1.0)]
     np.testing.assert_allclose(heights, [0, 1.2, 2.4], atol=ROUNDING)
 
 
@@ -211,7 +218,7 @@ def test_0_7_by_the_other_form() -> None:
     of_all = guess_without_label(POINTS, ABAR)
     for w in (-1.0, 0.0, 0.7, 3.0):
         expected = (1 + w) * of_y - w * of_all
-        np.testing.assert_allclose(guided_guess(POINTS, ABAR, 1, w), expected, atol=ROUNDING)
+        np.testing.assert_allclose(guess_with_guidance(POINTS, ABAR, 1, w), expected, atol=ROUNDING)
 
 
 ROWS = {0.0: (1.50, 0.24, 0.24, 0.987), 1.0: (1.91, 0.17, 0.12, 1.0), 3.0: (2.37, 0.14, 0.08, 1.0)}
@@ -242,7 +249,7 @@ def test_0_7_by_all_classes() -> None:
 @pytest.mark.parametrize("y", [-1, 3])
 def test_0_7_by_refusal_of_a_wrong_label(y: int) -> None:
     with pytest.raises(ValueError, match=rf"y = {y} is outside 0\.\.2"):
-        guided_guess(POINTS, ABAR, y, 1.0)
+        guess_with_guidance(POINTS, ABAR, y, 1.0)
 
 
 def test_0_1_by_refusal_of_no_steps() -> None:

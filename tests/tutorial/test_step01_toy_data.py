@@ -226,6 +226,16 @@ def test_1_5_by_the_example_of_underflow() -> None:
     assert np.exp(log_p[0]) == 0
 
 
+def test_1_7_by_the_axes_of_the_pinwheel() -> None:
+    """Variances of 0.06 and 0.5 in each class, and means at 1.2: 0.28 within, 0.72 between."""
+    wheel = pinwheel()
+    np.testing.assert_allclose(np.linalg.eigvalsh(wheel.covs), [[0.06, 0.5]] * 5, atol=ALGEBRA)
+    np.testing.assert_allclose(np.linalg.norm(wheel.means, axis=1), 1.2, atol=ALGEBRA)
+    np.testing.assert_allclose(wheel.covs.mean(0), 0.28 * np.eye(2), atol=ALGEBRA)
+    between = wheel.means.T @ wheel.means / 5
+    np.testing.assert_allclose(between, 0.72 * np.eye(2), atol=ALGEBRA)
+
+
 @pytest.mark.parametrize(
     ("mixture", "mean", "cov"),
     [
@@ -295,7 +305,11 @@ def test_1_8_by_certainty_without_data() -> None:
     three = three_gaussians()
     x = np.array([[0.0, 20.0]])
     log_p = three.log_class_probability(x)[0]
-    assert log_p[0] - log_p[1] == pytest.approx(180, abs=1e-9)
+    np.testing.assert_allclose(log_p[0] - log_p[1:], 180, atol=1e-9)
+    apart = three.means[0] - three.means[1]
+    halfway = (three.means[0] + three.means[1]) / 2
+    np.testing.assert_allclose([*apart, *halfway], [1.3, 2.25, -0.65, 0.375], atol=5e-3)
+    assert 2 * np.exp(-180) < 1e-77
     assert three.log_density(x)[0] / np.log(10) == pytest.approx(-298, abs=0.5)
 
 

@@ -158,6 +158,12 @@ def test_2_11_by_the_ends_of_chains(T: int, end: float, digit: float) -> None:
     assert abar < np.exp(-10.05)
 
 
+def test_2_10_by_the_ends_of_both_schedules() -> None:
+    """The last log SNR at T = 1000, to the digit in the text."""
+    assert Schedule.linear(1000).log_snr[-1] == pytest.approx(-10.1, abs=0.05)
+    assert Schedule.cosine(1000).log_snr[-1] == pytest.approx(-19.8, abs=0.05)
+
+
 def test_2_11_by_steps_in_nearly_pure_noise() -> None:
     """At T = 1000, more than 99 % noise in the last 327 steps; half after a quarter of them."""
     abar = Schedule.linear(1000).alpha_bar

@@ -279,7 +279,10 @@ def test_3_8_by_each_step() -> None:
     kl = -1 / 2 - np.log(v) / 2 + (m**2 + v) / 2
     assert weights @ ratio == pytest.approx(kl, abs=1e-12)
     schedule = Schedule(np.array([0.0, v]))
-    x0 = np.array([m / np.sqrt(1 - v), 0.0])
+    abar = 1 - v
+    x0 = np.array([m / np.sqrt(abar), 0.0])
+    in_abar = (abar * x0[0] ** 2 + (1 - abar) - 1 - np.log(1 - abar)) / 2
+    assert in_abar == pytest.approx(kl, abs=1e-12)
     found = kl_to_noise(x0, 1, schedule)
     second = -1 / 2 - np.log(v) / 2 + v / 2  # the coordinate whose mean is 0
     assert found == pytest.approx(kl + second, abs=1e-12)

@@ -15,8 +15,8 @@ from tutorial.step00_the_idea import (
     add_noise,
     alpha_bar,
     class_probability,
+    guess_with_guidance,
     guess_without_label,
-    guided_guess,
     sample,
     step_back,
 )
@@ -28,8 +28,8 @@ def checks() -> list[Check]:
     """The example of the lesson, and the samples of class 0 at two weights."""
     n = 40_000
     origin = np.zeros((1, 2))
-    guess = guided_guess(origin, 0.5, 0, 0.0)
-    guided = guided_guess(origin, 0.5, 0, 1.0)
+    guess = guess_with_guidance(origin, 0.5, 0, 0.0)
+    guided = guess_with_guidance(origin, 0.5, 0, 1.0)
     plain = sample(n, 0, 0.0, np.random.default_rng(0))
     strong = sample(n, 0, 3.0, np.random.default_rng(0))
     error = 4 * 0.5 / np.sqrt(n)
