@@ -2,11 +2,11 @@ r"""Step 01. Toy data: labelled points whose distribution is known
 
 **The question.** Step 0 compared its samples with the truth. That was possible only because we
 knew the truth. The density $p(x)$ of photographs is unknown. We can look at the pictures that a
-sampler makes, but we cannot check whether they have the right distribution. This course therefore
-works with data for which every quantity is a formula. Which data are these? We must be able to
-draw labelled points. We must also be able to compute three quantities: the density of a class,
-the density of all data, and the probability of each label at a given point. Guidance will combine
-these three.
+sampler makes, and compare their statistics with those of the data. But we cannot fully check
+whether they have the right distribution. This course therefore works with data for which every
+quantity is a formula. Which data are these? We must be able to draw labelled points. We must also
+be able to compute three quantities: the density of a class, the density of all data, and the
+probability of each label at a given point. Guidance will combine these three (step 10).
 
 **The data.** Let there be $K$ classes, numbered from 0 to $K - 1$. A point belongs to class $y$
 with probability $\pi_y$. Within class $y$ the points are Gaussian. Their mean $\mu_y$ is a point
@@ -17,9 +17,9 @@ covariance:
 
 $$ y \sim \pi, \quad x = \mu_y + L_y z, \quad z \sim N(0, I) $$ (1.1)
 
-Here $L_y$ is the lower triangular matrix with $L_y L_y^T = S_y$, the Cholesky factor of $S_y$. It
-is a kind of square root. With it, and because the covariance of $z$ is $I$, the covariance of $x$
-given $y$ is
+Here $L_y$ is the lower triangular matrix with a positive diagonal and $L_y L_y^T = S_y$, where a
+raised $T$ denotes the transpose. It is called the Cholesky factor of $S_y$, and is a kind of
+square root. With it, and because the covariance of $z$ is $I$, the covariance of $x$ given $y$ is
 
 $$ E[(x - \mu_y) (x - \mu_y)^T | y] = L_y E[z z^T] L_y^T = L_y L_y^T = S_y $$
 
@@ -27,21 +27,25 @@ For example, let both variances be 1, the correlation 0.6 and the mean 0. Then $
 (1, 0) and (0.6, 0.8). The first coordinate of $x$ is $z_1$ and the second is $0.6 z_1 + 0.8 z_2$.
 The second has variance 0.36 + 0.64 = 1, and its covariance with the first is 0.6.
 
-Two sets are used throughout the course. `three_gaussians` has three round classes of variance
-1/4, with means on a circle of radius 1.5; it is the set of step 0. `pinwheel` has five long,
-tilted classes, with means at distance 1.2 from the origin. Each has variance 0.5 along its long
-axis and 0.06 across.
+Two sets are used throughout the course, both with equally probable classes. `three_gaussians` is
+the set of step 0. Its classes have the covariance $I / 4$, and their means are (0, 1.5), (-1.299,
+-0.75) and (1.299, -0.75), on a circle of radius 1.5. `pinwheel` has five long, tilted classes,
+with means at distance 1.2 from the origin. Each has variance 0.5 along its long axis and 0.06
+across, and each is the one before it, turned by 72 degrees.
 
-**The density of a class.** We know the density of $z$, and $x$ is a linear function of $z$. The
-map from $z$ to $x$ multiplies every area by $\det L_y$, and it preserves probabilities. So the
-density of $x$ is the density of $z$, divided by $\det L_y$. In the example the determinant is
-0.8: areas become smaller, so the density becomes 1.25 times as high. We solve (1.1) for $z$, put
-it into the standard normal density of two numbers, and divide:
+**The density of a class.** We know the density of $z$, and $x$ is a linear function of $z$. A
+small region of the $z$ plane and its image in the $x$ plane contain the same probability, but the
+area of the image is $\det L_y$ times as large. (The determinant is positive, because the diagonal
+of $L_y$ is.) Density is probability per area. So the density of $x$ is the density of $z$,
+divided by $\det L_y$. In the example the determinant is 0.8: areas become smaller, so the density
+becomes 1.25 times as high. We solve (1.1) for $z$, put it into the standard normal density of two
+numbers, and divide:
 
 $$ z = L_y^{-1} (x - \mu_y) $$
 $$ p(x | y) = \exp(-|z|^2 / 2) / (2 \pi \det L_y) $$
 
-Below we shall need the logarithm of this density:
+Below we shall need the natural logarithm of this density. In these formulas $\pi$ without an
+index is the number 3.14:
 
 $$ \log p(x | y) = -|L_y^{-1} (x - \mu_y)|^2 / 2 - \log \det L_y - \log(2 \pi) $$ (1.2)
 
@@ -55,31 +59,37 @@ $$ p(y | x) = \pi_y p(x | y) / p(x) $$ (1.4)
 Take `three_gaussians` and the point (0.3, 0.3). Its squared distance from (0, 1.5), the mean of
 class 0, is 0.09 + 1.44 = 1.53. The covariance is $I / 4$, so $L_y$ is $I / 2$. Its determinant is
 1/4, and $|z|^2 / 2$ is 2 · 1.53 = 3.06. The density of class 0 is therefore
-$e^{-3.06} / (2 \pi / 4) = 0.0298$. Those of classes 1 and 2 are 0.0004 and 0.0095, computed in
-the same way. Their mean, 0.0133, is $p(x)$. The probabilities $p(y | x)$ of the three classes are
-0.750, 0.011 and 0.240. The point is probably of class 0, but class 2 is possible.
+$e^{-3.06} / (2 \pi / 4) = 0.02985$. Those of classes 1 and 2 are 0.00042 and 0.00954, computed in
+the same way. All $\pi_y$ are 1/3, so $p(x)$ is the mean of the three, 0.01327. The probabilities
+$p(y | x)$ of the three classes are 0.750, 0.011 and 0.240. The point is probably of class 0, but
+class 2 is possible.
 
 These three have names. A conditional model describes (1.2), the distribution of the data for a
-given label. An unconditional model describes (1.3). A classifier describes (1.4). By (1.4) any
-two of the three determine the third, if the $\pi_y$ are known. Step 10 derives guidance from this
-fact.
+given label. An unconditional model describes (1.3). A classifier describes (1.4). Solved for the
+first, (1.4) is $p(x | y) = p(y | x) p(x) / \pi_y$. So an unconditional model and a classifier
+together give a conditional model. Step 10 derives guidance from this fact.
 
-**Computing far from the data.** The ratio (1.4) cannot be computed in this way when all densities
-are very small. At distance 20 from the mean of a class of variance 1/4 the density is about
-$10^{-348}$. The smallest positive number in float64 is about $5 \cdot 10^{-324}$. If the point is
-this far from every mean, all densities are rounded to 0, and (1.4) becomes 0 / 0. The remedy is
-to work with logarithms. Call the logarithms of the terms of a sum $\ell_k$, and the largest of
-them $\ell_{max}$. The logarithm of the sum is computed as
+**Computing far from the data.** At distance 20 from the mean of a class of variance 1/4 the
+density is about $10^{-348}$. The smallest positive number in float64 is about
+$5 \cdot 10^{-324}$. If a point is this far from every mean, all densities are rounded to 0, and
+(1.4) becomes 0 / 0. The remedy is to compute with the logarithms $\ell_y$ of the terms of (1.3),
+which are ordinary numbers:
+
+$$ \ell_y = \log \pi_y + \log p(x | y) $$
+$$ \log p(y | x) = \ell_y - \log \sum_k e^{\ell_k} $$
+
+The last term is $\log p(x)$. It is computed after the largest of the $\ell_k$, called
+$\ell_{max}$, has been taken out of the sum:
 
 $$ \log \sum_k e^{\ell_k} = \ell_{max} + \log \sum_k e^{\ell_k - \ell_{max}} $$ (1.5)
 
-Both sides are equal, because the factor $e^{\ell_{max}}$ has only been taken out of the sum. On
-the right, the largest term of the sum is $e^0 = 1$. With $K$ terms the sum lies between 1 and
-$K$, so its logarithm is safe. Terms that are rounded to 0 were negligible.
+On the right, the largest term of the sum is $e^0 = 1$. With $K$ terms the sum lies between 1 and
+$K$, so its logarithm is finite. A term that is rounded to 0 is smaller than the largest by a
+factor of more than $10^{323}$, so it does not matter.
 
-**Mean and covariance of all data.** Step 2 will compute how noise changes the mean and the
-variance of the data. So we need the mean $m$ and the covariance $S$ of the whole mixture. The
-mean is the weighted mean of the class means:
+**Mean and covariance of all data.** Step 2 computes how noise changes the mean and the covariance
+of the data. For the whole mixture these are called $m$ and $S$. The mean is the weighted mean of
+the class means:
 
 $$ m = \sum_y \pi_y \mu_y $$ (1.6)
 
@@ -101,49 +111,55 @@ classes, and the covariance between their means.
 
 $$ S = \sum_y \pi_y (S_y + (\mu_y - m) (\mu_y - m)^T) $$ (1.7)
 
-For `three_gaussians` the mean $m$ is 0. The variance within the classes is 1/4. The variance
-between them is $1.5^2 / 2 = 1.125$, because the squared cosine has the mean 1/2 over three
-equally spaced angles. The covariance between the coordinates is 0. So $S$ is $1.375 I$. For
-`pinwheel` the long axes point in five equally spaced directions, so the mean variance within the
-classes is (0.5 + 0.06) / 2 = 0.28. Between them it is $1.2^2 / 2 = 0.72$. The two add up to 1:
-this set has variance 1 in every direction.
+For `three_gaussians` the mean $m$ is 0. The variance within the classes is 1/4. The variance of
+the class means is $(1.299^2 + 1.299^2) / 3 = 1.125$ horizontally, and
+$(1.5^2 + 0.75^2 + 0.75^2) / 3 = 1.125$ vertically. The products of the two coordinates cancel. So
+$S$ is $1.375 I$. For `pinwheel` the long axes point in five equally spaced directions, so the
+mean variance within the classes is (0.5 + 0.06) / 2 = 0.28. Between them it is
+$1.2^2 / 2 = 0.72$. The two add up to 1: this set has variance 1 in every direction.
 
 **The border between two classes.** Where are two classes $a$ and $b$ equally probable? Let both
-have the covariance $v I$. In the difference of their log densities (1.2) the determinants cancel.
-The squares remain, divided by $2 v$. They are
+have the covariance $v I$ and let their means differ. In the difference of their log densities
+(1.2) the determinants cancel, and the squared distances remain, divided by $2 v$. The difference
+of these squares is linear in $x$, and its constant part contains the factor $\mu_a - \mu_b$ as
+well:
 
 $$ -|x - \mu_a|^2 + |x - \mu_b|^2 = 2 (\mu_a - \mu_b)^T x - |\mu_a|^2 + |\mu_b|^2 $$
 $$ |\mu_a|^2 - |\mu_b|^2 = (\mu_a - \mu_b)^T (\mu_a + \mu_b) $$
 
-The terms $|x|^2$ have cancelled, and the second line lets us take out the factor $\mu_a - \mu_b$.
-We divide by $2 v$ and add the logarithms of $\pi_a$ and $\pi_b$. The result is the log odds of
-the two classes, $o(x) = \log p(a | x) - \log p(b | x)$:
+We put the second line into the first, take out the common factor, and divide by $2 v$. Then we
+add the difference of $\log \pi_a$ and $\log \pi_b$. The result is the log odds of the two
+classes, $o(x) = \log p(a | x) - \log p(b | x)$:
 
 $$ o(x) = \log(\pi_a / \pi_b) + (\mu_a - \mu_b)^T (x - (\mu_a + \mu_b) / 2) / v $$ (1.8)
 
 The log odds are a linear function of $x$, so the border, where they are 0, is a straight line. If
 both classes are equally probable beforehand, the border passes halfway between the two means, at
-a right angle to the line that joins them. If the two covariances differ, the squares do not
-cancel, and the border is curved. The figure shows both kinds.
+a right angle to the line that joins them. If the two covariances differ, the terms $|x|^2$ do not
+cancel, and the border is curved in general. The figure shows both kinds.
 
-**At the boundaries.** If two classes have the same covariance and the same mean, the label
+**At the boundaries.** If all classes have the same covariance and the same mean, the label
 contains no information about $x$, and $p(y | x) = \pi_y$ everywhere. With $K = 1$ the label is
-certain. A covariance with a zero eigenvalue has no density in the plane, and is refused.
+certain. If a covariance has an eigenvalue of 0, the points of the class lie on a line and have no
+density in the plane. The code refuses such a covariance.
 
 **What goes wrong.** The first mistake is to multiply $z$ by $S_y$ in place of its factor $L_y$.
-The second is to leave out $\pi_y$ in (1.4), which is invisible as long as all classes are equally
+Then a class of variance 1/4 gets the variance 1/16; with variance 1 nothing would be noticed. The
+second is to leave out $\pi_y$ in (1.4), which is invisible as long as all classes are equally
 probable. The third is a mistake of interpretation. By (1.8) the log odds grow linearly with the
-distance from the border. So the classifier becomes ever more certain in regions that contain no
-data. Take `three_gaussians` at the point (0, 20), and class 0 against class 1. The difference of
-their means is (1.3, 2.25), the point halfway between them is (-0.65, 0.375), and (1.8) gives the
-log odds 180. The same holds for class 2. So the probability of class 0 is 1 up to about
-$10^{-78}$, but the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$ does not mean that $x$
-is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12 and 13 return to this
-difference.
+distance from the border. So the classifier becomes ever more certain far from the borders, where
+there are no data at all. Take `three_gaussians` at the point (0, 20), and class 0 against class
+1. The difference of their means is (1.3, 2.25), the point halfway between them is (-0.65, 0.375),
+and (1.8) gives the log odds 180. The same holds for class 2. So the probability of class 0 is 1
+up to about $10^{-78}$, but the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$ does not
+mean that $x$ is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12 and 13
+return to this difference.
 
-**Where it goes on.** We can draw these points and know everything about them. How do we destroy
-them, a little at a time, in a way that we know just as exactly? That is step 2. Each class has a
-single mode here. In step 14 one class has two, a common one and a rare one.
+**Where it goes on.** We can draw these points and know everything about them. Mixtures of
+Gaussians have one more advantage: they remain mixtures of Gaussians when Gaussian noise is added.
+How do we add it, a little at a time, so that all of the data is destroyed in the end? That is
+step 2. Each class has a single mode here. In step 14 one class has two, a common one and a rare
+one.
 
 **Source.** For (1.8), linear discriminant analysis: Hastie et al. 2009, The Elements of
 Statistical Learning, sec. 4.3. Figure 2 of Ho and Salimans 2022, arXiv:2207.12598, shows three

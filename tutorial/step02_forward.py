@@ -12,13 +12,14 @@ without the data. We choose the standard normal distribution. Once the chain has
 further steps should not change it. So consider one coordinate of a state that has mean 0 and
 variance 1. Let the step multiply it by a number $a$ and add noise of variance $\beta$. The
 variance is multiplied by $a^2$, and the variances of independent terms add. The new variance must
-again be 1:
+again be 1. (The distribution then stays the same too, because the sum of two independent
+Gaussians is Gaussian.)
 
 $$ a^2 \cdot 1 + \beta = 1 $$
 
-So $a = \sqrt{1 - \beta}$, and one number per step is left to choose. At step $t$ it is called
-$\beta_t$. It lies between 0 and 1. When the variance is 1, it is the fraction of the variance
-that the step replaces with noise.
+We take the positive root, $a = \sqrt{1 - \beta}$, and one number per step is left to choose. At
+step $t$ it is called $\beta_t$, and it lies between 0 and 1. If the state has variance 1, then
+$\beta_t$ is the fraction of this variance that the step replaces with noise.
 
 **The step.** Given one state, the next is Gaussian. The whole chain is called the forward
 process, and its distributions are written with the letter $q$:
@@ -58,10 +59,10 @@ $$ Var(x_t) - 1 = (1 - \beta_t) (Var(x_{t-1}) - 1) $$ (2.5)
 Each step multiplies the distance of the variance from 1 by $1 - \beta_t$. In the example the
 distance goes from -0.75 to 0.64 · (-0.75) = -0.48. Data of variance 1 keep their variance at
 every $t$. For this reason the process is called variance preserving. It is useful in practice as
-well: a network that receives $x_t$ gets inputs of the same scale at every $t$.
+well: if the data are scaled to variance 1, a network gets inputs of the same scale at every $t$.
 
-**Many steps.** Products of the numbers $1 - \beta_t$ will appear everywhere in this course, so
-they have their own letters:
+**Many steps.** The numbers $1 - \beta_t$ and their products appear everywhere in this course, so
+both have their own letters:
 
 $$ \alpha_t = 1 - \beta_t $$ (2.6)
 $$ \bar\alpha_t = \alpha_1 \alpha_2 \cdots \alpha_t $$ (2.7)
@@ -74,7 +75,11 @@ $$ Var(x_t) = \bar\alpha_t Var(x_0) + (1 - \bar\alpha_t) $$ (2.8)
 
 This shows what $\bar\alpha_t$ means. The variance of $x_t$ has two parts. The first comes from
 the data and the second is noise. For data of variance 1, the part of the data is the fraction
-$\bar\alpha_t$ of the whole. The chain ends near pure noise if $\bar\alpha_T$ is near 0.
+$\bar\alpha_t$ of the whole. Applying (2.3) at each step shows in the same way that the mean is
+multiplied by $\sqrt{\bar\alpha_t}$. For the whole covariance, off-diagonal entries included,
+(2.8) reads $\bar\alpha_t S + (1 - \bar\alpha_t) I$, with the matrix $S$ of step 1. So if
+$\bar\alpha_T$ is near 0, the mean and the covariance end near those of pure noise. Step 3 shows
+that the whole distribution does.
 
 **Memory.** How similar are neighbours in the chain? The measure is their correlation, the
 covariance divided by both standard deviations. The covariance of a state and the next one is
@@ -84,8 +89,7 @@ data of variance 1 both variances are 1, so the correlation is the same number:
 $$ Corr(x_{t-1}, x_t) = \sqrt{1 - \beta_t} $$ (2.9)
 
 With $\beta_t = 0.01$ it is 0.995, so a small step changes little. The chain is a Markov chain:
-given $x_{t-1}$, the state $x_t$ does not depend on earlier states. All information about $x_0$
-that is left in $x_t$ has passed through the states in between.
+given $x_{t-1}$, the state $x_t$ does not depend on earlier states. Step 4 will use this property.
 
 **Which numbers?** A list $\beta_1, \dots, \beta_T$ is called a schedule. The steps should be
 small, and together they should bring $\bar\alpha_T$ near 0. To compare schedules we use the
@@ -96,44 +100,51 @@ $$ \lambda_t = \log(\bar\alpha_t / (1 - \bar\alpha_t)) $$ (2.10)
 
 It is 0 where data and noise have equal parts. It falls from infinity, at $t = 0$, to a negative
 number at $t = T$. For $T = 1000$ the last value is -10.1 on the first of the following schedules
-and -19.8 on the second. Two schedules are in common use. In the linear schedule $\beta_t$ grows
-linearly with $t$. It was designed for $T = 1000$, where it runs from 0.0001 to 0.02. For another
-$T$ all values are multiplied by $1000 / T$, so that fewer steps are larger steps.
+and -19.8 on the second. Two schedules are in common use, and this course uses both. In the linear
+schedule $\beta_t$ grows linearly with $t$. Its authors chose $T = 1000$ and values from 0.0001 to
+0.02. For another $T$ all values are multiplied by $1000 / T$, so that fewer steps are larger
+steps.
 
 $$ \beta_t = (1000 / T) (10^{-4} + (0.02 - 10^{-4}) (t - 1) / (T - 1)) $$ (2.11)
 
-The cosine schedule prescribes $\bar\alpha_t$ instead. As in step 0, its root is the cosine of an
-angle that grows uniformly and ends at 90 degrees. A constant factor makes it 1 at $t = 0$. The
-angle begins at 0.7 degrees, because of a small offset $s = 0.008$. For $T = 1000$ the offset
-raises the first step from 2.5e-6 to 4.1e-5, which is still smaller than that of the linear
-schedule. The $\beta_t$ follow from the ratio of neighbours in the table, which is $\alpha_t$ by
-(2.7).
+The cosine schedule prescribes $\bar\alpha_t$ instead. It resembles that of step 0: the squared
+cosine of an angle that grows linearly with $t$ and ends at 90 degrees, divided by its value at
+$t = 0$. But the angle begins at 0.7 degrees, because of the offset 0.008. For $T = 1000$ the
+offset raises the first $\beta$ from 2.5e-6 to 4.1e-5. The first noise then has a standard
+deviation of 0.0064. The authors chose the offset to make this slightly smaller than 1 / 127.5,
+the distance between two grey levels of a picture. The $\beta_t$ follow from the ratio of
+neighbours in the table, which is $\alpha_t$ by (2.7).
 
-$$ \bar\alpha_t = f(t) / f(0), \quad f(t) = \cos^2((t / T + s) / (1 + s) \cdot \pi / 2) $$ (2.12)
+$$ \bar\alpha_t = f(t) / f(0), \quad f(t) = \cos^2((t / T + 0.008) / 1.008 \cdot \pi / 2) $$ (2.12)
 
 The figure compares the two for $T = 1000$ and data of variance 1. On the linear schedule, half of
 the variance is noise after about a quarter of the steps, and more than 99 % in the last 327
 steps. These steps are spent on states that are nearly pure noise. On the cosine schedule, half of
-the variance is noise after half of the steps, and more than 99 % only in the last 65.
+the variance is noise after half of the steps, and more than 99 % only in the last 65. Its last
+steps are large: the last $\beta$ but one is 0.75. There is almost no data left at that point, so
+little is lost by it.
 
-How near to 0 does $\bar\alpha_T$ come on the linear schedule? It depends on $T$. For every
-$T > 20$ the sum of the $\beta_t$ of (2.11) is the same: $T$ times the mean of the first and the
-last, which is 1000 (0.0001 + 0.02) / 2 = 10.05. The logarithm of $\bar\alpha_T$ is the sum of all
-$\log(1 - \beta_t)$, and each of these is at most $-\beta_t$. So the logarithm is at most -10.05,
-and $\bar\alpha_T$ is at most $e^{-10.05}$, which is 4.3e-5. It comes near to this bound when all
-$\beta_t$ are small: it is 4.0e-5 for $T = 1000$, and half of that for $T = 100$. In a short chain
-the $\beta_t$ are large, and $\bar\alpha_T$ is much smaller: 8.0e-9 for $T = 21$. Linear chains of
-different lengths do not end equally near to pure noise.
+How near to 0 does $\bar\alpha_T$ come on the linear schedule? It depends on $T$. By (2.11), and
+if $T > 20$ so that the cap described below does not apply, the sum of all $\beta_t$ is the same
+for every $T$: $T$ times the mean of the first and the last, which is 1000 (0.0001 + 0.02) / 2 =
+10.05. The logarithm of $\bar\alpha_T$ is the sum of all $\log(1 - \beta_t)$, and each of these is
+at most $-\beta_t$. So the logarithm is at most -10.05, and $\bar\alpha_T$ is at most
+$e^{-10.05}$, which is 4.3e-5. It comes near to this bound when all $\beta_t$ are small: it is
+4.0e-5 for $T = 1000$, and half of that for $T = 100$. In a short chain the $\beta_t$ are large,
+and $\bar\alpha_T$ is much smaller: 8.0e-9 for $T = 21$. So linear chains of different lengths do
+not end equally near to pure noise.
 
 
 In both schedules $\beta_t$ is limited to at most 0.999. Without this cap $\bar\alpha_T$ would be
 0 in (2.12), and step 5 divides by its root. On the cosine schedule the cap applies to the last
-step only. On the linear schedule it applies to the last steps when $T$ is between 2 and 20. For
-$T = 1$ the fraction in (2.11) would be 0 / 0, and the single step is 0.1, its value at $t = 1$.
+step only: there $\bar\alpha_T$ is not given by (2.12), but is 0.001 times the entry before it,
+2.4e-9 for $T = 1000$. On the linear schedule the last $\beta$ is $20 / T$ by (2.11), so the cap
+applies when $T$ is between 2 and 20. For $T = 1$ the fraction in (2.11) would be 0 / 0, and the
+single step is 0.1, its value at $t = 1$.
 
 **At the boundaries.** The two ends of the range of $\beta_t$ show what a step can do. At one end
-it changes nothing, and at the other it removes all information about the state. A schedule
-approaches both ends but does not contain them.
+it changes nothing, and at the other it removes all information about the state. The steps of a
+schedule lie between the two, without the ends.
 
 $$ \beta_t = 0: x_t = x_{t-1}, \quad \beta_t = 1: x_t = z $$ (2.13)
 
@@ -146,17 +157,18 @@ $$ \beta_0 = 0, \quad \bar\alpha_0 = 1, \quad \lambda_0 = +\infty $$ (2.14)
 shrinks. Then the variance grows at every step, by the $\beta_t$ of the step. Such a process can
 be used too, and is called variance exploding. But the scale of its states grows with $t$, so they
 have to be rescaled before a network can use them. The second wrong factor is $1 - \beta_t$,
-without the root. Then the state shrinks too much. For constant $\beta$ the variance converges to
-the number $v$ that a further step does not change. This number solves
+without the root. Then the state shrinks too much. For constant $\beta$ the variance converges,
+because each step multiplies its distance from the limit $v$ by $(1 - \beta)^2$. The limit solves
 $v = (1 - \beta)^2 v + \beta$, so it is $1 / (2 - \beta)$, which is close to one half for small
 $\beta$. The figure shows both mistakes. Two others are frequent. One is to multiply the noise by
-$\beta_t$ in place of its root. The other is to store the table from $t = 1$ on and to index it
-with $t$, which begins at 0 in Python. Then step 1 uses the noise of step 2, without any error
-message.
+$\beta_t$ in place of its root. With the right factor and constant $\beta$, the variance then
+converges to $\beta$, far below 1. The other is to store the table from $t = 1$ on, in an array
+whose index begins at 0, and to read it at index $t$. Then step 1 uses the noise of step 2, and
+only step $T$ ends in an error.
 
 **Where it goes on.** The chain needs 500 steps to reach the state at time 500. Training will need
 millions of noisy points at random times. Is there a way to reach a time in one draw? That is step
-3.
+3. (The small steps remain important: the way back is made of them.)
 
 **Source.** Sohl-Dickstein et al. 2015, arXiv:1503.03585 (the process); Ho et al. 2020,
 arXiv:2006.11239, eq. 2 and sec. 4 (linear); Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 17
@@ -219,8 +231,8 @@ class Schedule:
         Source: Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 17.
         """
         t = np.arange(_steps(T) + 1)
-        s = 0.008
-        f = np.cos((t / T + s) / (1 + s) * np.pi / 2) ** 2  # (2.12)
+        offset = 0.008
+        f = np.cos((t / T + offset) / (1 + offset) * np.pi / 2) ** 2  # (2.12)
         beta = 1 - f[1:] / f[:-1]
         return cls(np.concatenate([[0.0], np.minimum(beta, 0.999)]))
 

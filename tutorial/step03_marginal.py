@@ -3,8 +3,8 @@ r"""Step 03. The marginal: from the data to any time in one draw
 **The question.** Training will need noisy points $x_t$ at random times, millions of them. The
 chain of step 2 reaches $x_t$ only after $t$ steps, each with its own noise, and the states on the
 way are not used. Can we draw $x_t$ directly from the data? We can, if we know its distribution
-given $x_0$. It is called a marginal of the forward process, because the states between $x_0$ and
-$x_t$ have been averaged out.
+given $x_0$. It is often called a marginal of the forward process, because the states between
+$x_0$ and $x_t$ have been averaged out. It is still conditional on $x_0$.
 
 **An example.** Let a chain take two steps, the first with $\beta_1 = 0.2$ and the second with
 $\beta_2 = 0.3$. By step 2, the state is multiplied by the root of 0.8 in the first step, and by
@@ -19,9 +19,9 @@ The first noise is multiplied by the factor of the second step, and 0.2 times 0.
 
 $$ x_2 = \sqrt{0.56} x_0 + \sqrt{0.14} \epsilon_1 + \sqrt{0.3} \epsilon_2 $$
 
-The two noise terms are independent Gaussians with variances 0.14 and 0.30. Their sum is again
-Gaussian, and its variance is the sum of theirs, 0.44. So one noise can replace the two. If we
-call it $\epsilon$, after scaling it to variance 1, the second state is
+The two noise terms are independent Gaussians with variances 0.14 and 0.30. The sum of independent
+Gaussians is Gaussian, and its variance is the sum of theirs, 0.44. So one noise can replace the
+two. We scale it to variance 1 and call it $\epsilon$:
 
 $$ \epsilon = (\sqrt{0.14} \epsilon_1 + \sqrt{0.3} \epsilon_2) / \sqrt{0.44} $$
 $$ x_2 = \sqrt{0.56} x_0 + \sqrt{0.44} \epsilon $$
@@ -30,8 +30,8 @@ The variance of the noise is 1 - 0.56: what the data have lost, the noise has ga
 variances add in this way. The standard deviations of the two terms are 0.374 and 0.548. Their sum
 is 0.922, but the standard deviation of the whole noise is 0.663.
 
-**The claim.** The same holds for any number of steps. Given the data, $x_t$ has one Gaussian
-distribution, with the product $\bar\alpha_t$ of step 2:
+**The claim.** After any number of steps, all noises can be replaced by a single one. With the
+product $\bar\alpha_t$ of step 2, the distribution of $x_t$ given the data is
 
 $$ q(x_t | x_0) = N(x_t; \sqrt{\bar\alpha_t} x_0, (1 - \bar\alpha_t) I) $$ (3.1)
 
@@ -39,8 +39,8 @@ To draw $x_t$ we therefore draw a single standard normal noise $\epsilon$ and se
 
 $$ x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon $$ (3.2)
 
-In the example $\bar\alpha_2$ is 0.56. With $x_0 = 1$ and $\epsilon = -0.5$ the jump lands at
-0.748 - 0.5 · 0.663 = 0.417.
+In the example $\bar\alpha_2$ is 0.56. With $x_0 = 1$ and $\epsilon = -0.5$ the result is 0.7483 -
+0.5 · 0.6633 = 0.4167.
 
 **The derivation.** We first add one step to what is there already. Suppose that some steps have
 led from $x_0$ to a state $x$ in which the data have the factor $\sqrt{A}$ and the noise has
@@ -51,8 +51,8 @@ $$ x = \sqrt{A} x_0 + \sqrt{1 - A} \epsilon $$
 $$ x' = \sqrt{\alpha} x + \sqrt{1 - \alpha} \epsilon' $$
 $$ x' = \sqrt{\alpha A} x_0 + \sqrt{\alpha (1 - A)} \epsilon + \sqrt{1 - \alpha} \epsilon' $$
 
-The last two terms are independent Gaussians, so their sum is a Gaussian with mean 0. Its variance
-is
+The noise $\epsilon$ was made by earlier steps, and the new noise is independent of it. So the
+last two terms are independent Gaussians, and their sum is a Gaussian with mean 0. Its variance is
 
 $$ \alpha (1 - A) + (1 - \alpha) = 1 - \alpha A $$ (3.3)
 
@@ -63,10 +63,10 @@ and $\alpha_t$ for $\alpha$. Their product is $\bar\alpha_t$, so (3.1) holds at 
 
 **What the noise is.** The $\epsilon$ of (3.2) is not the noise of any single step. It is the
 weighted sum of the noises of all steps, scaled to variance 1, as in the example. A network will
-later be trained to predict this sum from $x_t$. If we knew it, we could solve (3.2) for $x_0$.
-That is why a prediction of the noise is as good as a prediction of the data. We cannot know it
-exactly, because many pairs of $x_0$ and $\epsilon$ lead to the same $x_t$. Step 5 finds the best
-prediction.
+later be trained to predict this sum from $x_t$. If we knew it, we could solve (3.2) for $x_0$,
+unless $\bar\alpha_t$ is 0. So a prediction of the noise is also a prediction of the data. We
+cannot know it exactly, because many pairs of $x_0$ and $\epsilon$ lead to the same $x_t$. Step 5
+finds the best prediction.
 
 **From any time to any later time.** Nothing in the argument depends on starting at 0. Let $s$ and
 $t$ be two times with $s \le t$. If we start at $x_s$, the induction collects only the factors
@@ -78,13 +78,17 @@ $$ q(x_t | x_s) = N(x_t; \sqrt{\alpha_{t|s}} x_s, (1 - \alpha_{t|s}) I) $$ (3.5)
 
 For the second step of the example the ratio is 0.56 / 0.8 = 0.7, as it must be. A chain that
 visits only the times 0, 10, 20 and so on has these distributions as its forward steps. It is a
-shorter chain with another schedule, but with the same marginals at the times that it visits. For
-this reason a sampler may take fewer and longer steps than the schedule has.
+shorter chain with another schedule, but with the same marginals at the times that it visits. So a
+sampler can also be built with fewer and longer steps. Longer steps back have a price, as the
+variances in step 0 show; step 17 returns to it.
 
-By (3.4) the index $t$ is only a name: two values of $\bar\alpha$ fix the step between them. Two
-values of the log signal-to-noise ratio $\lambda$ of step 2 fix it as well. The guidance paper
-writes its process in this way, so we derive the formula once. We divide the signal-to-noise ratio
-at $t$ by the one at $s$. The signals have the ratio (3.4):
+By (3.4) the step from $s$ to $t$ depends on two values of $\bar\alpha$, and on nothing else. The
+times themselves do not matter, so they can be renamed or spaced differently. In place of
+$\bar\alpha$ we can also use the log signal-to-noise ratio $\lambda$ of step 2, because each
+determines the other: $\bar\alpha = 1 / (1 + e^{-\lambda})$. The guidance paper describes its
+process by $\lambda$ alone, and step 16 will use its formula for the noise of a step. To derive
+it, we divide the signal-to-noise ratio at $t$ by the one at $s$. The signals have the ratio
+(3.4):
 
 $$ e^{\lambda_t - \lambda_s} = \alpha_{t|s} (1 - \bar\alpha_s) / (1 - \bar\alpha_t) $$
 
@@ -100,7 +104,8 @@ $$ 1 - \alpha_{t|s} = (1 - e^{\lambda_t - \lambda_s}) (1 - \bar\alpha_t) $$ (3.6
 
 In the example the signal-to-noise ratio is 0.8 / 0.2 = 4 after the first step, and 0.56 / 0.44 =
 1.273 after the second. Equation (3.6) gives (1 - 1.273 / 4) · 0.44 = 0.30, which is the variance
-of the second noise.
+of the second noise. For $s = 0$ the exponential is 0, and (3.6) gives $1 - \bar\alpha_t$, in
+agreement with (3.1).
 
 **At the start.** At $t = 0$ no noise has been added. The distribution is a point, and has no
 density:
@@ -110,8 +115,8 @@ $$ q(x_0 | x_0): \text{mean } x_0, \text{ variance } 0 $$ (3.7)
 **At the end.** A sampler will start from $N(0, I)$. The forward process ends in (3.1) with
 $t = T$, which still depends a little on the data. How different are the two? A common measure is
 the Kullback-Leibler divergence. For two densities $q$ and $p$ it is the mean of
-$\log q(x) - \log p(x)$ over samples $x$ of $q$. It is 0 if the densities are equal, and positive
-otherwise. Its unit is called the nat, because the logarithm is natural.
+$\log q(x) - \log p(x)$ over samples $x$ of $q$. It is 0 if the two distributions are equal, and
+positive otherwise. Its unit is called the nat, because the logarithm is natural.
 
 Take one coordinate first, with $q = N(m, v)$ and $p = N(0, 1)$. By (2.2) the difference of the
 logarithms is
@@ -139,29 +144,35 @@ divergence is 2.0e-5 nats. At the end of the cosine schedule the mean is 0.00004
 divergence is 1.2e-9 nats.
 
 That is little for one number, but it adds up over the coordinates. A colour picture of 64 x 64
-pixels has 12,288 numbers. If their mean square is 1/4, then $|x_0|^2$ is 3,072. With
-$\bar\alpha_T = 0.0000404$ the linear schedule leaves 0.062 nats. Is that much? By Pinsker's
-inequality, the probabilities of any event under the two distributions differ by at most
-$\sqrt{KL / 2}$, which is 0.18 here. So the difference is small, but it could be noticed. This
-number is for one given picture. The distribution of $x_T$ over all data is the average of (3.1)
-over $x_0$. The divergence is a convex function of its first argument, so the divergence of this
-average is at most the average of the divergences.
+pixels has 12,288 numbers, between -1 and 1. If their mean square is 1/4, for example, then
+$|x_0|^2$ is 3,072. With $\bar\alpha_T = 0.0000404$ the linear schedule leaves 0.062 nats, and the
+cosine schedule 3.7e-6. How much is 0.062? By Pinsker's inequality, the probabilities of any event
+under the two distributions differ by at most $\sqrt{KL / 2}$, which is 0.18 here.
+
+This is for one given picture. But a sampler does not know $x_0$. It replaces the distribution of
+$x_T$ over all data, which is the average of (3.1) over $x_0$. The divergence is a convex function
+of its first argument, so the divergence of this average is at most the average of the
+divergences. It can be far smaller. For `three_gaussians` on the linear schedule the average of
+(3.8) is 5.5e-5 nats, but the divergence of the average is 1.1e-10. So to start from $N(0, I)$ is
+an excellent approximation here.
 
 **What goes wrong.** Several mistakes run without an error. The data may be multiplied by
-$\bar\alpha_t$ in place of its root. The variance may be written as $1 - \sqrt{\bar\alpha_t}$. Or
-$\alpha_t$ may be used for $\bar\alpha_t$, which adds the noise of one step only. In each case all
-shapes are right and the noise level is wrong. Another mistake is to read the table one entry too
-early. At t = 0 the index is then -1. In Python this is the last entry, so data become almost pure
-noise. If standard deviations are added in place of variances, the variance is too large: 0.850 in
-place of 0.44 in the example.
+$\bar\alpha_t$ in place of its root, by 0.56 in place of 0.748 in the example. The variance may be
+written as $1 - \sqrt{\bar\alpha_t}$, which is 0.252 in place of 0.44. Or $\alpha_t$ may be used
+for $\bar\alpha_t$, which adds the noise of one step only, 0.3 in place of 0.44. If standard
+deviations are added in place of variances, the variance is 0.850. Another mistake is to read the
+table one entry too early. Then the state at $t = 1$ contains no noise at all, and all others
+contain too little. In all these cases the shapes are right.
 
-**Where it goes on.** The way from the data to noise is now completely known. The problem is the
-way back. If we knew both ends, $x_0$ and $x_t$, where was the chain one step before $x_t$? That
-is step 4.
+**Where it goes on.** The way from a data point to noise is now completely known. (For the
+mixtures of step 1, step 5 adds the distribution of $x_t$ over all data.) The problem is the way
+back. If we knew both ends, $x_0$ and $x_t$, where was the chain one step before $x_t$? That is
+step 4.
 
 **Source.** Ho et al. 2020, arXiv:2006.11239, eq. 4, for (3.1); Ho and Salimans 2022,
 arXiv:2207.12598, sec. 2, for (3.6); Lin et al. 2023, arXiv:2305.08891, on schedules that leave
-too much of the data at $T$.
+too much of the data at $T$; Cover and Thomas 2006, Elements of Information Theory, sec. 2.6, 2.7
+and 11.6, for the properties of the divergence and Pinsker's inequality.
 """
 
 from __future__ import annotations

@@ -170,8 +170,8 @@ def test_1_4_by_the_example() -> None:
     three = three_gaussians()
     x = np.array([[0.3, 0.3]])
     conditional = np.exp([three.log_density(x, k)[0] for k in range(3)])
-    np.testing.assert_allclose(conditional, [0.0298, 0.0004, 0.0095], atol=5e-5)
-    assert np.exp(three.log_density(x)[0]) == pytest.approx(0.0133, abs=5e-5)
+    np.testing.assert_allclose(conditional, [0.02985, 0.00042, 0.00954], atol=5e-6)
+    assert np.exp(three.log_density(x)[0]) == pytest.approx(0.01327, abs=5e-6)
     found = np.exp(three.log_class_probability(x)[0])
     np.testing.assert_allclose(found, [0.750, 0.011, 0.240], atol=5e-4)
 
@@ -202,6 +202,16 @@ def test_1_4_by_certainty_far_away() -> None:
     assert np.isfinite(log_p).all()
     np.testing.assert_allclose(np.exp(log_p).sum(1), 1, rtol=ALGEBRA)
     assert (log_p.min(1) < -1000).all()
+
+
+def test_1_5_by_each_step() -> None:
+    """The logarithm of each term, and of the probability, from SciPy's densities."""
+    terms = np.log(MIXTURE.weights) + np.log(densities(POINTS))
+    direct = terms - np.log(np.exp(terms).sum(1, keepdims=True))
+    np.testing.assert_allclose(MIXTURE.log_class_probability(POINTS), direct, atol=1e-10)
+    largest = terms.max(1, keepdims=True)
+    taken_out = largest + np.log(np.exp(terms - largest).sum(1, keepdims=True))
+    np.testing.assert_allclose(log_sum_exp(terms), taken_out, atol=ALGEBRA)
 
 
 def test_1_5_by_the_direct_sum() -> None:
@@ -339,6 +349,16 @@ def test_1_8_by_second_differences() -> None:
     ends = three_gaussians().log_class_probability(np.stack([np.zeros(2), one]))
     slope = np.diff(ends[:, 0] - ends[:, 2])[0]
     assert slope == pytest.approx(np.sqrt(3) * 1.5 / 0.25, abs=1e-11)
+
+
+def test_1_8_by_two_of_three_that_agree() -> None:
+    """Two classes at one place leave the third its own: only their odds are constant."""
+    means = np.array([[0.0, 0.0], [0.0, 0.0], [1.5, 0.0]])
+    covs = np.tile(0.25 * np.eye(2), (3, 1, 1))
+    log_p = GaussianMixture(means, covs, MIXTURE.weights).log_class_probability(means[2:])[0]
+    ratio = MIXTURE.weights[0] / MIXTURE.weights[1]
+    assert log_p[0] - log_p[1] == pytest.approx(np.log(ratio), abs=ALGEBRA)
+    assert np.exp(log_p[0]) < 0.1 * MIXTURE.weights[0]
 
 
 def test_1_8_by_classes_that_agree() -> None:

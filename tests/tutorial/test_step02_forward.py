@@ -210,7 +210,12 @@ def test_2_12_by_the_offset() -> None:
     """The angle begins at 0.7 degrees; without the offset the first step of 1000 is 2.5e-6."""
     assert np.rad2deg(0.008 / 1.008 * np.pi / 2) == pytest.approx(0.7, abs=0.05)
     assert 1 - np.cos(np.pi / 2000) ** 2 == pytest.approx(2.5e-6, abs=0.05e-6)
-    assert Schedule.cosine(1000).beta[1] == pytest.approx(4.1e-5, abs=0.05e-5)
+    schedule = Schedule.cosine(1000)
+    assert schedule.beta[1] == pytest.approx(4.1e-5, abs=0.05e-5)
+    assert np.sqrt(schedule.beta[1]) == pytest.approx(0.0064, abs=5e-5)
+    assert np.sqrt(schedule.beta[1]) < 1 / 127.5
+    assert schedule.beta[999] == pytest.approx(0.75, abs=5e-3)
+    assert schedule.alpha_bar[1000] == pytest.approx(2.4e-9, abs=0.05e-9)
 
 
 @LENGTHS
@@ -462,6 +467,30 @@ def test_2_8_by_each_step(start: float) -> None:
         assert distance == pytest.approx(product * (start - 1), abs=ALGEBRA)
         assert variance_of_xt(start, t, SCHEDULE) == pytest.approx(1 + distance, abs=ALGEBRA)
     assert variance_of_xt(start, 0, SCHEDULE) == start
+
+
+@pytest.mark.parametrize("beta", [0.36, 0.01])
+def test_2_8_by_noise_without_its_root(beta: float) -> None:
+    """Noise multiplied by beta: the variance converges to beta, not to 1."""
+    var = 1.0
+    for _ in range(3000):
+        var = (1 - beta) * var + beta**2
+    assert var == pytest.approx(beta, abs=ALGEBRA)
+
+
+def test_2_8_by_covariance_of_both_coordinates() -> None:
+    """alpha_bar S + (1 - alpha_bar) I, entries off the diagonal included; the mean (seed 29)."""
+    L = np.array([[1.5, 0.0], [0.9, 0.4]])
+    rng = np.random.default_rng(29)
+    x = rng.standard_normal((N, 2)) @ L.T + [1.0, -2.0]
+    for t, xt in zip(range(1, 4), forward_chain(x, SCHEDULE, rng), strict=False):
+        abar = SCHEDULE.alpha_bar[t]
+        centred = xt - np.sqrt(abar) * np.array([1.0, -2.0])
+        assert (np.abs(centred.mean(0)) < 5 * xt.std(0) / np.sqrt(N)).all()
+        products = centred[:, :, None] * centred[:, None, :]
+        error = products.std(0) / np.sqrt(N)
+        expected = abar * L @ L.T + (1 - abar) * np.eye(2)
+        assert (np.abs(products.mean(0) - expected) < 5 * error).all()
 
 
 def test_2_8_by_simulation() -> None:

@@ -9,6 +9,7 @@ import pytest
 import sympy
 from scipy.integrate import quad
 
+from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Gaussian, Schedule
 from tutorial.step03_marginal import (
     kl_to_noise,
@@ -338,6 +339,27 @@ def test_3_8_by_the_numbers_at_the_end() -> None:
     nats = kl_to_noise(picture, 1000, LONG[0])
     assert nats == pytest.approx(0.062, abs=5e-4)
     assert np.sqrt(nats / 2) == pytest.approx(0.18, abs=5e-3)
+    assert kl_to_noise(picture, 1000, LONG[1]) == pytest.approx(3.7e-6, abs=0.05e-6)
+
+
+def test_3_8_by_three_gaussians_at_the_end() -> None:
+    """The average divergence is 5.5e-5 nats, that of the average 1.1e-10 (sum over a grid)."""
+    three = three_gaussians()
+    abar = LONG[0].alpha_bar[1000]
+    mean_square = (three.means**2).sum(1).mean() + 2 * 0.25
+    average = (abar * mean_square - 2 * abar - 2 * np.log1p(-abar)) / 2
+    assert average == pytest.approx(5.5e-5, abs=0.05e-5)
+    axis = np.arange(-8, 8, 0.05)
+    x = np.stack(np.meshgrid(axis, axis), -1)[:, :, None]
+    C = abar * 0.25 + 1 - abar
+    squared = ((x - np.sqrt(abar) * three.means) ** 2).sum(-1)
+    exponent = (x**2).sum(-1) / 2 - squared / (2 * C) - np.log(C)
+    # log q - log p is about 1e-5, so the mean of exp(exponent) is computed without the 1.
+    ratio = np.log1p(np.expm1(exponent).mean(-1))
+    p = np.exp(-(x[:, :, 0] ** 2).sum(-1) / 2) / (2 * np.pi)
+    # The mean of q / p - 1 under p is 0. Subtracting it leaves terms of one sign.
+    kl = (p * (np.exp(ratio) * ratio - np.expm1(ratio))).sum() * 0.05**2
+    assert kl == pytest.approx(1.1e-10, abs=0.05e-10)
 
 
 @pytest.mark.parametrize("t", [-1, 11])

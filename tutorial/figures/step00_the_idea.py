@@ -92,12 +92,14 @@ def figure() -> Figure:
     circle = np.sqrt(VAR) * np.stack([np.cos(turn), np.sin(turn)], 1)
     for axes, w in zip(panels[2], (-1.0, 0.0, 1.0, 3.0), strict=True):
         x = sample(n, 0, w, np.random.default_rng(1))
-        p = class_probability(x, 1.0)[:, 0].mean()
+        ambiguous = np.mean(class_probability(x, 1.0)[:, 0] < 0.9)
         axes.scatter(*x.T, s=4, c=BLUE)
         axes.plot(*(MEANS[0] + circle).T, color="black", lw=0.8)
         axes.plot(*(MEANS[0] + 2 * circle).T, color="black", lw=0.8)
         axes.set_title("w = -1 (no label)" if w == -1 else f"w = {w:g}")
-        axes.set_xlabel(f"mean height {x[:, 1].mean():.2f}\nmean p(class 0) = {p:.3f}", fontsize=9)
+        axes.set_xlabel(
+            f"mean height {x[:, 1].mean():.2f}\np(class 0) < 0.9: {ambiguous:.1%}", fontsize=9
+        )
     return fig
 
 
