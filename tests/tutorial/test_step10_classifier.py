@@ -113,7 +113,7 @@ def test_10_1_by_finite_difference(y: int, t: int) -> None:
 
 
 def test_10_1_by_logistic_curve() -> None:
-    """Two classes of one covariance: the odds are a line (1.7), the probability a logistic curve.
+    """Two classes of one covariance: the odds are a line (1.8), the probability a logistic curve.
 
     Of that curve the gradient of log p is known: 1 - p times the line's slope.
     """
