@@ -32,7 +32,7 @@ itself has gradients that need not point to images: what is equal here differs i
 $$ \mu(x_t, y) - \mu(x_t, \phi) = (\beta_t / \sqrt{\alpha_t}) \nabla \log p(y | x_t) $$ (10.5)
 
 Dhariwal and Nichol's algorithm 1 moves the mean by the variance of the step times the gradient.
-With $\tilde\beta_t$ for that variance it moves $c_t$ of (4.2) times as far as (10.5): nearly as far
+With $\tilde\beta_t$ for that variance it moves $c_t$ of (4.6) times as far as (10.5): nearly as far
 where $\beta_t$ is small beside $1 - \bar\alpha_t$, about half as far at $t = 2$ of a long chain,
 and at $t = 1$, where $c_1 = 0$, not at all.
 
