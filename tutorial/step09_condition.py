@@ -61,7 +61,7 @@ $p(y | x_t) = \pi_y p(x_t | y) / p(x_t)$ of step 5, which depend on $x_t$. They 
 frequencies $\pi_y$ of the classes in the data. In the example the frequencies would give
 $(-0.434 + 1.566) / 2 = 0.566$ instead of 0.054. Second, where one class is much more probable than
 the others, its weight is close to 1, and the prediction without a label nearly agrees with the
-prediction for that class. The label then adds little that cannot be seen in $x_t$ already.
+prediction for that class. The label of this class then adds little to what $x_t$ shows already.
 
 Dividing (9.3) by $-\sqrt{1 - \bar\alpha_t}$ turns predictions into scores. The score of all data is
 the same weighted mean of the scores of the classes, as in step 5. A network does not compute this
@@ -94,19 +94,21 @@ the cosine schedule with $T = 100$, by numerical integration over $x_t$:
 | mean squared difference of guesses of x_0 | 0.000 | 0.014 | 0.286 | 0.632 | 1.909 | 2.250 |
 | entropy of the label given x_t | 0.025 | 0.079 | 0.320 | 0.505 | 0.991 | 1.099 |
 
-For the guess of the image a label helps most at the noise end. There $x_t$ contains no information
-about the class. The label moves the guess from the mean of all images to the mean of its class,
-which is 1.5 away, so the mean square is 2.25. The entropy is $\log 3 = 1.099$. Near the data a
-label helps little, because $x_t$ nearly equals $x_0$ whatever the class. In units of eps the
-difference is largest in the middle of the chain. This is a property of the unit: at the noise end
-the factor between the two units makes even a large change of the guess small.
+In this data set a label helps the guess of the image most at the noise end. There $x_t$ contains no
+information about the class. The label moves the guess from the mean of all images to the mean of
+its class, which is 1.5 away, so the mean square is 2.25. The entropy is $\log 3 = 1.099$. Near the
+data a label helps little, because $x_t$ nearly equals $x_0$ whatever the class. In units of eps the
+difference is largest in the middle of the chain. This is a property of the unit. At the noise end
+the factor $\sqrt{\bar\alpha_t / (1 - \bar\alpha_t)}$ from guesses to predictions of eps is close to
+0, so even a large change of the guess becomes small.
 
 The row of eps has a meaning too. Let $I(y; x_t)$ be the entropy of the label minus its conditional
 entropy given $x_t$, so it is the information in $x_t$ about the label. Let $\lambda_t$ be the log
-SNR of step 2. Then $dI / d\lambda_t = E|d|^2 / 2$ for any data (Guo, Shamai and Verdu 2005). Half
-of this row is therefore a speed: it measures how fast the reverse chain decides the class. We can
-check this with the table. From $t = 50$ to $t = 40$, $\lambda_t$ rises by 0.633. Half the mean of
-0.617 and 0.526 is 0.286, and the product is 0.181. The entropy falls by $0.505 - 0.320 = 0.185$.
+SNR of step 2. Then $dI / d\lambda_t = E|d|^2 / 2$ for any data. (We do not derive this here; see
+Guo, Shamai and Verdu 2005.) Half of the row is therefore the rate, per unit of the log SNR, at
+which information about the class appears on the way back. We can check this with the table. From $t
+= 50$ to $t = 40$, $\lambda_t$ rises by 0.633. Half the mean of 0.617 and 0.526 is 0.286, and the
+product is 0.181. The entropy falls by $0.505 - 0.320 = 0.185$.
 
 **One network for both.** To train both predictions, hide some of the labels. Before a sample enters
 the network, replace its label by $\phi$ with a probability $p_u$, called `p_uncond` in the code:
@@ -140,15 +142,16 @@ unconditional model.
 What does $p_u$ change, then?
 
 - The value of the minimum. In the example a label determines the image and with it the noise, so
-  the first loss can reach 0. The second cannot go below the variance of the noise given $x_t$. This
-  is $0.756 \cdot 0.244 \cdot 4 = 0.738$ at $x_t = 0.4$, and numerical integration gives the mean
-  0.450 over all $x_t$. The lowest $L$ is therefore $0.450 p_u$. Total losses of runs with different
-  $p_u$ cannot be compared.
+  the first loss can reach 0. The second cannot go below the variance of the noise given $x_t$. The
+  noise has two possible values, which differ by 2. So its variance is $0.756 \cdot 0.244 \cdot 2^2
+  = 0.738$ at $x_t = 0.4$, and numerical integration gives the mean 0.450 over all $x_t$. The lowest
+  $L$ at this $t$ is therefore $0.450 p_u$. Total losses of runs with different $p_u$ cannot be
+  compared.
 - The compromise of a network that cannot represent both. A larger $p_u$ gives more weight to the
   error without a label.
 - The number of samples from which each prediction is learned, if the data are limited.
 
-In practice the value matters little over a wide range. Ho and Salimans measured the quality of
+In practice small values work alike. Ho and Salimans measured the quality of
 samples on ImageNet at 64 x 64. They found that 0.1 and 0.2 worked about equally well, and that 0.5
 was worse.
 
@@ -159,8 +162,8 @@ $p_u - p_u^2$, and variances of independent variables add:
 $$ Var(n') = n p_u (1 - p_u) $$ (9.8)
 
 For $n = 64$ and $p_u = 0.2$, 12.8 labels are hidden on average, with a standard deviation of 3.2. A
-single draw for the whole batch has the same mean loss and so the same minimum. But then either none
-or all of the 64 labels are hidden, with a standard deviation of 25.6. No update of the network
+single draw for the whole batch has the same mean loss and so the same minimum. But then the number
+of hidden labels is either 0 or 64, with a standard deviation of 25.6. No update of the network
 trains both predictions, and successive updates differ more.
 
 **At the boundary.** At $t = 1$ the variance $\tilde\beta_1$ is 0, and the chain ends in the point
@@ -170,9 +173,9 @@ $p_u = 0$ the loss does not contain $f(x_t, \phi)$. The network still outputs so
 label, but nothing has trained it. At $p_u = 1$ the same is true for all classes.
 
 **What goes wrong.** Some programs give the null label a fixed number, such as 10. With 100 classes
-this is also the number of a class. One output then has to serve two different means. Its best value
-is their weighted mean with the weights $p_u$ for all images and $(1 - p_u) p(y | x_t)$ for the
-class, divided by their sum. Other programs draw once per batch, or take $p_u$ for the probability
+this is also the number of a class. One output then has to serve as the prediction for all images
+and as the prediction for that class. With a squared error it becomes a weighted mean of the two,
+which is neither. Other programs draw once per batch, or take $p_u$ for the probability
 of keeping the label. All of these run without an error message.
 
 **Where it goes on.** We can now draw samples of one class as the data contain them. Some of these

@@ -43,7 +43,8 @@ $$ \nabla \log p(y | x_t) = \sum_k p(k | x_t) (s(x_t | y) - s(x_t | k)) $$
 
 The term $k = y$ is 0. The other terms contain the probabilities of the other classes. Where the
 classifier is nearly certain of $y$, all these probabilities are small, and so is the gradient,
-unless the scores differ very much. It is large where another class is more probable.
+unless the scores differ very much. Where another class is more probable, the gradient is about the
+difference between the two scores.
 
 The gradients of all classes balance. The gradient of a logarithm times the probability itself is
 the gradient of the probability. The probabilities of all classes add up to 1, and the constant 1
@@ -72,9 +73,9 @@ lies where another class is more probable is 9.9 % for $\gamma = 1$, 2.6 % for $
 % for $\gamma = 4$. So a larger $\gamma$ makes ambiguous points rarer. Step 12 measures what it
 costs.
 
-These numbers describe the product of densities at $t = 0$. A sampler follows the score of such a
-product at every $t$. Adding noise to the product at $t = 0$ does not give the product at $t$. Steps
-11 and 13 show what follows from this.
+These numbers describe the product of densities at $t = 0$. A sampler uses the products at all $t$:
+at each $t$ it follows the score of $p(x_t) p(y | x_t)^\gamma$. These products are not the product
+at $t = 0$ with noise added. Steps 11 and 13 show what follows from this.
 
 Now we return to predictions of the noise. From here on $\epsilon_y$ is short for
 $\epsilon(x_t, y)$, and $\epsilon_\phi$ for $\epsilon(x_t, \phi)$. Multiplying by
@@ -98,13 +99,13 @@ $$ \nabla \log p(y | x_t) = (\epsilon_\phi - \epsilon_y) / \sqrt{1 - \bar\alpha_
 
 In the example this is $(0.054 + 0.434) / 0.707 = 0.690$ once more. So the vector $d$ of step 9, by
 which the label changes the prediction, is $-\sqrt{1 - \bar\alpha_t}$ times the gradient of a
-classifier of noisy images. This classifier was never trained. Only its gradient is available, for
-two evaluations of one network and without differentiation. Guidance needs nothing else.
+classifier of noisy images. This classifier was never trained. We obtain its gradient, and nothing
+else of it, from two evaluations of one network, without differentiation. Guidance needs no more.
 
-For exact predictions (10.4) is exact. The two predictions of a trained network are approximations,
-and their errors remain in the difference, unless they are equal. In (10.3) they are multiplied by
-$\gamma$. The difference need not even be a gradient. The matrix of derivatives of a gradient is
-symmetric, and nothing makes the outputs of a network obey this.
+For exact predictions (10.4) is exact. The two predictions of a trained network are approximations.
+The difference of their errors is an error of the gradient, and (10.3) multiplies it by $\gamma$.
+The difference of the predictions need not even be a gradient. The matrix of derivatives of a
+gradient is symmetric, and nothing makes the outputs of a network obey this.
 
 **What the label does in one reverse step.** By (9.2) the mean of the reverse step is linear in the
 prediction. Let $\Delta\mu$ be the mean with the label minus the mean without it. In this difference
@@ -118,11 +119,11 @@ $$ \Delta\mu = (\beta_t / \sqrt{\alpha_t}) \nabla \log p(y | x_t) $$ (10.5)
 
 Dhariwal and Nichol give a second algorithm, which leaves the prediction as it is. It adds $\gamma$
 times the variance of the step times the gradient to the mean. With the variance $\tilde\beta_t$ of
-step 4 each gradient moves the mean by $\tilde\beta_t$ instead of $\beta_t / \sqrt{\alpha_t}$. The
-quotient of these is $\sqrt{\alpha_t} (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t)$. For the linear
-schedule with $T = 1000$ it lies between 0.98 and 1 for $t \ge 100$. It is 0.85 at $t = 10$, 0.45 at
-$t = 2$ and 0 at $t = 1$. For this schedule the two algorithms differ noticeably only in the last
-steps of sampling.
+step 4 the factor of one gradient is $\tilde\beta_t$, in the place of $\beta_t / \sqrt{\alpha_t}$ in
+(10.5). The quotient of these factors is $\sqrt{\alpha_t} (1 - \bar\alpha_{t-1}) / (1 -
+\bar\alpha_t)$. For the linear schedule with $T = 1000$ it lies between 0.98 and 1 for $t \ge 100$.
+It is 0.85 at $t = 10$, 0.45 at $t = 2$ and 0 at $t = 1$. For this schedule the two algorithms
+differ noticeably only in the last steps of sampling.
 
 **At the noise end.** How large is the gradient in almost pure noise? Step 5 expressed the score by
 the best guess of the data. With $\hat x_y = E[x_0 | x_t, y]$,
@@ -134,20 +135,19 @@ gradient by (10.1), $x_t$ cancels:
 
 $$ s(x_t | y) - s(x_t) = \sqrt{\bar\alpha_t} (\hat x_y - \hat x_\phi) / (1 - \bar\alpha_t) $$
 
-As $\bar\alpha_t$ goes to 0, $x_t$ contains less and less information about the image. The first
-guess goes to the mean $\mu_y$ of the class, and the second to the mean $m$ of all data. The first
-correction is of the order of $\sqrt{\bar\alpha_t}$. It is the regression of the data on $x_t$, with
-$S_y$ the covariance of the class:
-
-$$ \hat x_y = \mu_y + \sqrt{\bar\alpha_t} S_y x_t + ... $$
-
-The dots are of the order of $\bar\alpha_t$. So for a fixed $x_t$, and up to an error of the order
-of $\bar\alpha_t$,
+As $\bar\alpha_t$ goes to 0, $x_t$ contains less and less information about the image. Bayes' rule
+weighs each image $x_0$ of the class with $\exp(-|x_t - \sqrt{\bar\alpha_t} x_0|^2 / (2 (1 -
+\bar\alpha_t)))$. For a fixed $x_t$, the largest term in which $x_0$ occurs is $\sqrt{\bar\alpha_t}
+x_t \cdot x_0$. So the weights of bounded images differ from a common constant by a relative amount
+of the order of $\sqrt{\bar\alpha_t}$. Therefore the first guess is the mean $\mu_y$ of the class,
+up to such an amount, and the second is the mean $m$ of all data. The factor in front has the order
+of $\sqrt{\bar\alpha_t}$ as well. So for a fixed $x_t$, and up to an error of the order of
+$\bar\alpha_t$,
 
 $$ \nabla \log p(y | x_t) \approx \sqrt{\bar\alpha_t} (\mu_y - m) $$ (10.6)
 
-The right side is the same vector for every $x_t$. At the start of sampling the gradient therefore
-has nearly the same direction for all samples of a class, that of $\mu_y - m$. It is small there,
+The right side is the same vector for every $x_t$. If $\mu_y$ is not $m$, the gradient at the start
+of sampling therefore has nearly the same direction for all samples of a class. It is small there,
 because it vanishes like $\sqrt{\bar\alpha_t}$.
 
 **At the boundary.** With a single class the classifier is always certain, and the gradient is 0

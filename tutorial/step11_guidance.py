@@ -37,8 +37,8 @@ The same formula can be written as a correction of the conditional prediction:
 $$ \tilde\epsilon = \epsilon_y + w (\epsilon_y - \epsilon_\phi) $$ (11.2)
 
 It starts from the prediction for the class and adds $w$ times what the label has changed. By (10.4)
-this is also classifier guidance, now of the conditional model and with $w$ gradients. So weight $w$
-on the conditional model equals weight $1 + w$ on the unconditional one. The reason is that the
+this adds $w$ gradients of the classifier to the conditional model. So $w$ gradients on the
+conditional model equal $1 + w$ gradients on the unconditional one. The reason is that the
 conditional model already contains one gradient.
 
 The factors $1 + w$ and $-w$ add up to 1. So $\tilde\epsilon$ is a point on the straight line
@@ -103,14 +103,14 @@ into one.
 
 **Clipping comes last.** Step 6 clipped the guess of the data to an interval $[-c, c]$ that contains
 the data. With guidance there are two guesses, $\hat x_y$ with the label and $\hat x_\phi$ without.
-Do we clip these, or their mixture? It makes a difference. Which functions $f$ may be applied before
-or after mixing alike? For these functions
+Do we clip these, or their mixture? It makes a difference. For which functions $f$ does it not
+matter whether we apply them before mixing or afterwards? For these functions
 
 $$ f((1 + w) a - w b) = (1 + w) f(a) - w f(b) $$
 
-holds for all $a$, $b$ and $w$. Let $h = f - f(0)$. It obeys the same equation, because the factors
-of the constant add up to 1, and $h(0) = 0$. We insert $b = 0$, then $w = -1/2$, and combine the
-two:
+holds for all $a$, $b$ and $w$. Let $h = f - f(0)$, so that $h(0) = 0$. It obeys the same equation,
+because the constant $f(0)$ occurs on the right with the factors $1 + w$ and $-w$, which add up to
+1. We insert $b = 0$, then $w = -1/2$, and combine the two:
 
 $$ h((1 + w) a) = (1 + w) h(a) $$
 $$ h((a + b) / 2) = (h(a) + h(b)) / 2 $$
@@ -134,8 +134,9 @@ $c = 1$, $w = 1$, $\hat x_y = 0.5$ and $\hat x_\phi = 1.5$, mixing first gives
 $2 \cdot 0.5 - 1.5 = -0.5$. Clipping first turns 1.5 into 1 and gives $2 \cdot 0.5 - 1 = 0$.
 
 In the table above, clipping to $[-1, 1]$ turns the guesses 1.488 and 2.463 into 1. (That this is
-the image of class 0 is a coincidence: the image lies at the end of the interval.) Ho and Salimans
-do not clip. Saharia et al. found that images sampled with large weights need it.
+the image of class 0 is a coincidence: the image lies at the end of the interval.) The algorithm of
+Ho and Salimans has no clipping. Saharia et al. found that images sampled with large weights need
+it.
 
 **Which distribution do we hope for?** Divide (11.1) by $-\sqrt{1 - \bar\alpha_t}$ to obtain scores
 (step 5). If the predictions are exact, these are the true scores of the class and of all data:
@@ -160,17 +161,18 @@ sums over a grid. The fraction that lies where another class is more probable fa
 $w = 0$ to 2.6 % at $w = 1$ and 0.4 % at $w = 3$. The points also come closer together: the sum of
 the two variances falls from 0.56 to 0.47 and 0.44.
 
-In the example of two images the label is certain at $t = 0$. There the tilted distribution is the
-image 1 itself, for every $w$. So guidance has nothing to add, and yet the guesses in the table lie
-far from the image. This is a first sign of a difficulty.
+In the example of two images the label is certain at $t = 0$. So for class 0 and every $w > -1$ the
+tilted distribution is the image 1 itself. So guidance has nothing to add, and yet the guesses in
+the table lie far from the image. This is a first sign of a difficulty.
 
 **The guided scores belong to another distribution.** The scores that the reverse chain of step 7
 follows belong to one distribution of data with more and more noise added. Therefore each of its
 steps leads from the density of $x_t$ to the density of $x_{t-1}$, up to the error of a finite step.
 The tilted distribution would be sampled if the chain followed the scores of the tilted distribution
-with noise added. Guidance follows other scores. In (11.7) noise is added first, to the class and to
-all data separately, and the result is tilted afterwards. The two orders do not agree. One example
-that can be computed by hand is enough to see this.
+with noise added. Guidance follows other scores. In (11.7) noise is added to the class and to all
+data first. Then the two noisy densities are combined by powers. The two orders, tilting before
+adding noise and tilting afterwards, do not agree. One example that can be computed by hand is
+enough to see this.
 
 Let the data be numbers. Let the class be $N(\mu_y, S_y)$, and let all data together be $N(0, S)$.
 First we tilt without noise. The exponent of the product of powers is
@@ -201,8 +203,8 @@ distribution with noise:
 $$ \Delta V = C_y C / R_t - (\bar\alpha_t S_y S / R + 1 - \bar\alpha_t) $$
 
 Multiply by $R_t$ and expand. The terms with the square of $\bar\alpha_t$ cancel, and so do those
-with the square of $1 - \bar\alpha_t$. Only the products of the two remain, and their factor can be
-written as a product:
+with the square of $1 - \bar\alpha_t$. Only products of $\bar\alpha_t$ and $1 - \bar\alpha_t$
+remain. The second line writes their factor as a product:
 
 $$ R_t \Delta V = \bar\alpha_t (1 - \bar\alpha_t) (S_y + S - S_y S / R - R) $$
 $$ S_y + S - S_y S / R - R = -(R - S_y) (R - S) / R $$
@@ -217,26 +219,28 @@ $S / R$ in the second. Their difference $\Delta M$ needs one line of algebra:
 $$ C / R_t - S / R = (1 - \bar\alpha_t) (R - S) / (R R_t) $$
 $$ \Delta M = w (1 + w) \sqrt{\bar\alpha_t} (1 - \bar\alpha_t) \mu_y (S - S_y) / (R R_t) $$ (11.11)
 
-What are the signs? A class is part of the data, so $\pi_y p(x | y) \le p(x)$ everywhere, and
-$p(x | y) / p(x)$ is bounded. This rules out $S_y > S$, because then the ratio grows with $x^2$ in
-the exponent. If $S_y = S$, the exponent is linear in $x$, so the ratio is bounded only for
-$\mu_y = 0$, and the class is like all data. So let $S_y < S$ and $w > 0$. Then
-$R = S + w (S - S_y)$ is positive. At every $t$ between the ends, the guided scores belong to a
-distribution that is narrower than the tilted distribution with noise. Unless $\mu_y = 0$, its mean
-is also further from the mean of all data.
+What are the signs? A class is part of the data, so $\pi_y p(x | y) \le p(x)$ everywhere, and $p(x |
+y) / p(x)$ is bounded. So $S_y$ cannot be larger than $S$, because the exponent of the ratio would
+then grow like $x^2$. If $S_y = S$, the exponent is linear in $x$, so the ratio is bounded only for
+$\mu_y = 0$, and the class is like all data. So let $S_y < S$ and $w > 0$. Then $R = S + w (S -
+S_y)$ is positive. At every $t$ between the ends, the guided scores belong to a distribution that is
+narrower than the tilted distribution with noise. Unless $\mu_y = 0$, its mean is also further from
+the mean of all data.
 
 For example, let $\mu_y = 1$, $S_y = 1/4$ and $S = 1$. The ratio of the densities is at most
 $2 e^{2/3} = 3.895$, so the class may be a quarter of the data. With $w = 3$ and
 $\bar\alpha_t = 1/2$, guided scores belong to $N(1.331, 0.294)$. The tilted distribution with noise
 is $N(0.870, 0.538)$. The consequence can be computed too, because each step of the guided chain is
-linear. With the cosine schedule and 1000 steps the chain of step 7 ends in $N(1.328, 0.047)$. The
+linear: a Gaussian stays a Gaussian, and its mean and variance follow from those of the step before.
+Started from $N(0, 1)$, with the cosine schedule and 1000 steps, the chain of step 7 ends in
+$N(1.328, 0.047)$. The
 tilted distribution is $N(1.231, 0.077)$. So guided samples are further out and closer together than
 was hoped.
 
 **At the boundary.** At $w = 0$ and at $w = -1$ one of the two predictions has the factor 0, and
-both differences are 0. They are also 0 at $t = 0$ and in the limit $\bar\alpha_t \to 0$. For
-$-1 < w < 0$ they have the opposite sign. For $w < -1$ guidance moves away from the class. If $w$ is
-below $-S / (S - S_y)$, then $R$ is negative, and the product of powers cannot be normalised.
+both differences are 0. They are also 0 at $t = 0$ and in the limit $\bar\alpha_t \to 0$. For $-1 <
+w < 0$ they have the opposite sign. For $w < -1$ guidance moves away from the class. If $w$ is at or
+below $-S / (S - S_y)$, then $R$ is not positive, and the product of powers cannot be normalised.
 
 **What goes wrong.** All of these mistakes run without an error. The sign of the second term is
 wrong, so that guidance adds the unconditional prediction. The two predictions are exchanged, so
