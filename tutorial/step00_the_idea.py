@@ -77,8 +77,9 @@ data point itself.
 
 **One step back.** For this reason we do not jump to the guess at once. We take one small step
 towards it, to $t - 1$, and guess again from there. With less noise the classes overlap less. So
-one of the probabilities (0.3) approaches 1, and the guess becomes an average over one class only.
-A guess of the data implies an estimate of the noise, if we solve (0.1) for $\epsilon$:
+for most points one of the probabilities (0.3) approaches 1, and the guess becomes an average over
+one class only. A guess of the data implies an estimate of the noise, if we solve (0.1) for
+$\epsilon$:
 
 $$ \hat\epsilon = (x_t - \sqrt{\bar\alpha_t} \hat x_0) / \sqrt{1 - \bar\alpha_t} $$ (0.5)
 

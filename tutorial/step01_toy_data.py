@@ -147,13 +147,14 @@ density in the plane. The code refuses such a covariance.
 Then a class of variance 1/4 gets the variance 1/16; with variance 1 nothing would be noticed. The
 second is to leave out $\pi_y$ in (1.4), which is invisible as long as all classes are equally
 probable. The third is a mistake of interpretation. By (1.8) the log odds grow linearly with the
-distance from the border. So the classifier becomes ever more certain far from the borders, where
-there are no data at all. Take `three_gaussians` at the point (0, 20), and class 0 against class
+distance from the border. So the classifier becomes ever more certain with this distance, also
+where there are no data at all. Take `three_gaussians` at the point (0, 20), and class 0 against
+class
 1. The difference of their means is (1.3, 2.25), the point halfway between them is (-0.65, 0.375),
-and (1.8) gives the log odds 180. The same holds for class 2. So the probability of class 0 is 1
-up to about $10^{-78}$, but the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$ does not
-mean that $x$ is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12 and 13
-return to this difference.
+  and (1.8) gives the log odds 180. The same holds for class 2. So the probability of class 0 is 1
+  up to about $10^{-78}$, but the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$ does not
+  mean that $x$ is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12 and 13
+  return to this difference.
 
 **Where it goes on.** We can draw these points and know everything about them. Mixtures of
 Gaussians have one more advantage: they remain mixtures of Gaussians when Gaussian noise is added.

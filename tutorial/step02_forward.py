@@ -134,7 +134,6 @@ $e^{-10.05}$, which is 4.3e-5. It comes near to this bound when all $\beta_t$ ar
 and $\bar\alpha_T$ is much smaller: 8.0e-9 for $T = 21$. So linear chains of different lengths do
 not end equally near to pure noise.
 
-
 In both schedules $\beta_t$ is limited to at most 0.999. Without this cap $\bar\alpha_T$ would be
 0 in (2.12), and step 5 divides by its root. On the cosine schedule the cap applies to the last
 step only: there $\bar\alpha_T$ is not given by (2.12), but is 0.001 times the entry before it,

@@ -88,7 +88,7 @@ $\bar\alpha$ we can also use the log signal-to-noise ratio $\lambda$ of step 2, 
 determines the other: $\bar\alpha = 1 / (1 + e^{-\lambda})$. The guidance paper describes its
 process by $\lambda$ alone, and step 16 will use its formula for the noise of a step. To derive
 it, we divide the signal-to-noise ratio at $t$ by the one at $s$. The signals have the ratio
-(3.4):
+(3.4), and the noise variances enter inversely:
 
 $$ e^{\lambda_t - \lambda_s} = \alpha_{t|s} (1 - \bar\alpha_s) / (1 - \bar\alpha_t) $$
 
@@ -149,12 +149,12 @@ $|x_0|^2$ is 3,072. With $\bar\alpha_T = 0.0000404$ the linear schedule leaves 0
 cosine schedule 3.7e-6. How much is 0.062? By Pinsker's inequality, the probabilities of any event
 under the two distributions differ by at most $\sqrt{KL / 2}$, which is 0.18 here.
 
-This is for one given picture. But a sampler does not know $x_0$. It replaces the distribution of
-$x_T$ over all data, which is the average of (3.1) over $x_0$. The divergence is a convex function
-of its first argument, so the divergence of this average is at most the average of the
-divergences. It can be far smaller. For `three_gaussians` on the linear schedule the average of
-(3.8) is 5.5e-5 nats, but the divergence of the average is 1.1e-10. So to start from $N(0, I)$ is
-an excellent approximation here.
+This is for one given picture. But a sampler does not know $x_0$. When it starts from $N(0, I)$,
+it replaces the distribution of $x_T$ over all data, which is the average of (3.1) over $x_0$. The
+divergence is a convex function of its first argument, so the divergence of this average is at
+most the average of the divergences. It can be far smaller. For `three_gaussians` on the linear
+schedule the average of (3.8) is 5.5e-5 nats, but the divergence of the average is 1.1e-10. So to
+start from $N(0, I)$ is an excellent approximation here.
 
 **What goes wrong.** Several mistakes run without an error. The data may be multiplied by
 $\bar\alpha_t$ in place of its root, by 0.56 in place of 0.748 in the example. The variance may be
