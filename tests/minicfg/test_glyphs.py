@@ -136,6 +136,30 @@ def test_every_hue_is_a_colour_that_can_be_shown() -> None:
     assert luminance.min() > 0.38 and luminance.max() < 0.45
 
 
+def test_the_hue_is_the_angle_in_oklab() -> None:
+    """Back from sRGB by the other two matrices of Ottosson, which have ten digits as well."""
+    hue = np.arange(0.0, 360.0)
+    linear = ((letter_colour(hue) + 0.055) / 1.055) ** 2.4
+    to_cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    lightness, a, b = (np.cbrt(linear @ to_cones.T) @ to_lab.T).T
+    assert np.allclose(lightness, module.LIGHTNESS, atol=1e-6)
+    assert np.allclose(a, module.CHROMA * np.cos(np.radians(hue)), atol=1e-6)
+    assert np.allclose(b, module.CHROMA * np.sin(np.radians(hue)), atol=1e-6)
+
+
 def test_the_hue_is_in_the_picture(pictures: Dataset) -> None:
     """The brightest pixel of a letter has its colour; 1/255 is rounding, twice."""
     brightest = pictures.x.sum(1).flatten(1).argmax(1)
