@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt
 
 # What a draw is for. Two purposes never share a counter, whatever their seed, sample and step.
-SAMPLING, TRAINING_NOISE, TRAINING_CHOICE, DATA_ORDER = 0, 1, 2, 3
+SAMPLING = 0
+TRAINING_NOISE = 1
+TRAINING_CHOICE = 2
+DATA_ORDER = 3
+DATA_IMAGES = 4
+GUIDANCE_WEIGHT = 5
 
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _WEYL = 0x9E3779B9, 0xBB67AE85  # golden ratio and sqrt(3) - 1, in 32 bits
@@ -191,7 +196,7 @@ def normal(
         sample_ids: the samples' numbers, 0..2^32-1, in any order.
         step: 0..2^32-1; or a tensor that holds it.
         shape: of one sample, up to 2^34 elements.
-        stream: the purpose of the noise; one of this module's four constants.
+        stream: the purpose of the noise; one of this module's five constants.
 
     Raises:
         ValueError: naming the argument that is not an integer or is outside its range.

@@ -43,7 +43,7 @@ def paper_anchor(paper: str) -> str:
 
 
 def with_tokens_linked(text: str, targets: Targets) -> str:
-    """Link `(4.1)`, `step 4`, `appendix D` and arXiv ids outside of code and mathematics."""
+    """Link `(4.5)`, `step 4`, `appendix D` and arXiv ids outside of code and mathematics."""
 
     def link(found: re.Match[str]) -> str:
         i, number, paper = found["id"], found["step"] or found["appendix"], found["paper"]

@@ -35,7 +35,7 @@ def _c_t(b: float, a: float, abar: float, prev: float) -> float:
 
 ex_2_1 = formula(
     "2.1",
-    "tutorial/step04_posterior.py, (4.1) and (4.2)",
+    "tutorial/step04_posterior.py, (4.5) and (4.6)",
     lambda x0, xt, t, h: q_posterior(x0, xt, t, h).mean,
     PAIRS,
     (
@@ -72,7 +72,7 @@ ex_2_1 = formula(
 
 ex_2_2 = formula(
     "2.2",
-    "tutorial/step04_posterior.py, (4.3) to (4.5)",
+    "tutorial/step04_posterior.py, (4.4) and (4.8)",
     lambda t, h: posterior_coefficients(t, h)[2],
     TIMES,
     (

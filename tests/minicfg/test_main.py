@@ -58,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "demo, train, sample, evaluate, sweep, bench, doctor"),
+        ([], "demo, train, distill, sample, evaluate, sweep, bench, doctor"),
         (["smple"], r"smple is not a command; did you mean sample\?"),
         (["train"], "minicfg train lacks --out PATH"),
         (["demo", "--fast"], r"--fast is not a flag of minicfg demo\. minicfg demo --help"),

@@ -191,7 +191,7 @@ def test_7_2_by_mean_from_eps(w: float) -> None:
 def test_7_2_by_impulses_of_one_draw() -> None:
     """A 1 in the k-th draw moves that step by the deviation, and by nothing else.
 
-    The deviation is written by precisions, (4.4), and is that of the step, on both axes.
+    The deviation is written by precisions, (4.1), and is that of the step, on both axes.
     """
     for t in range(SCHEDULE.T, 1, -1):
         draw = {SCHEDULE.T + 1 - t: np.array([[1.0, 0.0], [0.0, -1.0], [0.0, 0.0]])}

@@ -546,7 +546,7 @@ def test_17_9_by_posterior_of_step_4(eta: float) -> None:
 
 @pytest.mark.parametrize("steps", [7, 3])
 def test_17_9_by_precisions(steps: int) -> None:
-    """1 / c^2 at eta = 1 is what x_t says of x_s and what x_0 says of it, together (4.4)."""
+    """1 / c^2 at eta = 1 is what x_t says of x_s and what x_0 says of it, together (4.1)."""
     table = ddim(COSINE, steps, 1.0)
     abar_t, abar_s = (a[:-1] for a in abars(table, COSINE))  # the last c is 0
     keep = abar_t / abar_s

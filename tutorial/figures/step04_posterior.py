@@ -7,7 +7,12 @@ from matplotlib.figure import Figure
 
 from tutorial.figures.program import BLUE, GREY, ORANGE, RED, Check
 from tutorial.step02_forward import Gaussian, Schedule
-from tutorial.step04_posterior import posterior_coefficients, product, q_posterior
+from tutorial.step04_posterior import (
+    likelihood_of_xprev,
+    posterior_coefficients,
+    product,
+    q_posterior,
+)
 
 
 def checks() -> list[Check]:
@@ -35,17 +40,17 @@ def checks() -> list[Check]:
     grid = np.linspace(-3, 3)[:, None]
     left = g1.log_density(grid) + g2.log_density(grid) - product(g1, g2).log_density(grid)
     return [
-        Check("(4.1, 4.2) mean, by chains", kept.mean(), posterior.mean[0], 4 * error),
-        Check("(4.3) variance, the same chains", kept.var(), posterior.var, 0.02 * posterior.var),
-        Check("(4.5) at t = 1: weight of x_0", c_0, 1, 1e-15),
-        Check("(4.5) at t = 1: weight of x_1", c_t, 0, 0),
-        Check("(4.5) at t = 1: variance", var, 0, 0),
-        Check("(4.6, 4.7) what is left varies by", float(np.ptp(left)), 0, 1e-12),
+        Check("(4.5, 4.6) mean, by chains", kept.mean(), posterior.mean[0], 4 * error),
+        Check("(4.4) variance, the same chains", kept.var(), posterior.var, 0.02 * posterior.var),
+        Check("(4.8) at t = 1: weight of x_0", c_0, 1, 1e-15),
+        Check("(4.8) at t = 1: weight of x_1", c_t, 0, 0),
+        Check("(4.8) at t = 1: variance", var, 0, 0),
+        Check("(4.1, 4.2) what is left varies by", float(np.ptp(left)), 0, 1e-12),
     ]
 
 
 def figure() -> Figure:
-    """The two factors and their product at one t; then both weights and both variances over t."""
+    """The two clues and their product at one t; then the coefficients and the variance over t."""
     fig = Figure(figsize=(11, 3.4), layout="constrained")
     bayes, weights, variances = fig.subplots(1, 3)
     schedule = Schedule.linear(10)
@@ -53,32 +58,29 @@ def figure() -> Figure:
     x0 = np.array([1.0])
     xt = np.array([0.2])
     x = np.linspace(-2, 3, 400)[:, None]
-    alpha = schedule.alpha[t]
-    beta = schedule.beta[t]
     abar_prev = schedule.alpha_bar[t - 1]
-    step = Gaussian(xt / np.sqrt(alpha), float(beta / alpha))
     marginal = Gaussian(np.sqrt(abar_prev) * x0, float(1 - abar_prev))
-    posterior = q_posterior(x0, xt, t, schedule)
     for label, g, color in (
-        ("$q(x_t | x)$ in $x$", step, ORANGE),
-        ("$q(x | x_0)$", marginal, BLUE),
-        ("posterior", posterior, RED),
+        ("first clue: $x_0 = 1$", marginal, BLUE),
+        ("second clue: $x_3 = 0.2$", likelihood_of_xprev(xt, t, schedule), ORANGE),
+        ("posterior", q_posterior(x0, xt, t, schedule), RED),
     ):
         bayes.plot(x, np.exp(g.log_density(x)), color=color, label=label)
-    bayes.set(xlabel="$x_{t-1}$", ylabel="density", title="Bayes at t = 3 of 10")
-    bayes.legend(fontsize=8)
+    bayes.set(xlabel="$x_2$", ylabel="density", title="Two clues and the posterior (T = 10)")
     schedule = Schedule.linear(100)
-    table = np.array([posterior_coefficients(t, schedule) for t in range(1, 101)])
+    times = range(1, 101)
+    table = np.array([posterior_coefficients(t, schedule) for t in times])
     c_0 = table[:, 0]
     c_t = table[:, 1]
     posterior_var = table[:, 2]
-    weights.plot(range(1, 101), c_0, color=BLUE, label="$c_0$, of the data")
-    weights.plot(range(1, 101), c_t, color=ORANGE, label="$c_t$, of the present")
-    weights.set(xlabel="t", title="What the mean listens to (T = 100)")
-    weights.legend(fontsize=8)
-    variances.semilogy(range(1, 101), schedule.beta[1:], color=GREY, label=r"$\beta_t$")
-    label = r"$\tilde\beta_t$, 0 at t = 1"
-    variances.semilogy(range(2, 101), posterior_var[1:], color=RED, label=label)
-    variances.set(xlabel="t", title="Its variance is not $\\beta_t$")
-    variances.legend(fontsize=8)
+    weights.plot(times, c_0, color=BLUE, label="$c_0$, of the data point")
+    weights.plot(times, c_t, color=ORANGE, label="$c_t$, of the later state")
+    weights.set(xlabel="t", ylabel="coefficient", title="Coefficients of the mean (T = 100)")
+    variances.plot(times, posterior_var / schedule.beta[1:], ".-", color=RED)
+    variances.axhline(1, color=GREY, lw=0.8)
+    variances.set(xlabel="t", ylim=(0, 1.05), title="Variance of the posterior over $\\beta_t$")
+    variances.set_ylabel(r"$\tilde\beta_t / \beta_t$")
+    for ax in (bayes, weights):
+        ax.legend(fontsize=8)
+    bayes.set_ylim(0, 1.25 * bayes.get_ylim()[1])  # room for the legend
     return fig

@@ -40,7 +40,7 @@ def affine(rho: np.ndarray = RHO, shift: np.ndarray = SHIFT) -> Model:
 
 
 def model_var(t: int, choice: str) -> float:
-    """By adding precisions (4.4); 1 / 0 at t = 1 is what (8.7) is about."""
+    """By adding precisions (4.1); 1 / 0 at t = 1 is what (8.7) is about."""
     if choice == "beta" or t == 1:
         return BETA[t]
     return 1 / ((1 - BETA[t]) / BETA[t] + 1 / (1 - ABAR[t - 1]))
