@@ -13,12 +13,12 @@ over the classes that $x_t$ may be of: first the mean of eps given $x_t$ and $y$
 
 $$ \epsilon(x_t, \phi) = E[\epsilon | x_t] = \sum_y p(y | x_t) \epsilon(x_t, y) $$ (9.3)
 
-Divided by $-\sqrt{1 - \bar\alpha_t}$ this is (5.5), $\sum_y p(y | x_t) s(x_t | y) = s(x_t)$. The
+Divided by $-\sqrt{1 - \bar\alpha_t}$ this is (5.15), $\sum_y p(y | x_t) s(x_t | y) = s(x_t)$. The
 weights are of $x_t$, not of the data at large: where only one class can be, the null output is that
 of the class, and a label tells nothing new.
 
 **What a label tells.** Without it the lowest loss is higher. The null output is a function of
-$(x_t, y)$ too, one that looks away from $y$, so (5.8) with $f = \epsilon(x_t, \phi)$ says by how
+$(x_t, y)$ too, one that looks away from $y$, so (5.1) with $f = \epsilon(x_t, \phi)$ says by how
 much:
 
 $$ E|\epsilon - \epsilon(x_t, \phi)|^2 - E|\epsilon - \epsilon(x_t, y)|^2 = E|d|^2 $$ (9.4)
@@ -48,7 +48,7 @@ loss of any function $f$, with $y'$ for its label, is a sum of two:
 
 $$ L(f) = (1 - p) E|\epsilon - f(x_t, y)|^2 + p E|\epsilon - f(x_t, \phi)|^2 $$ (9.6)
 
-Step 5 split each of these: by (5.8), the first given $(x_t, y)$ and the second given $x_t$ alone,
+Step 5 split each of these: by (5.1), the first given $(x_t, y)$ and the second given $x_t$ alone,
 it is a floor that no $f$ changes, plus a distance. Write $f^*(x_t, y) = E[\epsilon | x_t, y]$ and
 $f^*(x_t, \phi) = E[\epsilon | x_t]$ for the pair of conditional means. Then
 

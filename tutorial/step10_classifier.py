@@ -6,12 +6,12 @@ it adds is a gradient, the difference of two scores, so who has both models need
 $$ \nabla \log p(y | x_t) = s(x_t | y) - s(x_t) $$ (10.1)
 $$ \sum_y p(y | x_t) \nabla \log p(y | x_t) = 0 $$ (10.2)
 
-**Why.** Bayes' rule (5.3) is $\log p(y | x_t) = \log p(x_t | y) + \log \pi_y - \log p(x_t)$. The
+**Why.** Bayes' rule (5.13) is $\log p(y | x_t) = \log p(x_t | y) + \log \pi_y - \log p(x_t)$. The
 share $\pi_y$ has no gradient: (10.1). And $p \nabla \log p = \nabla p$, so (10.2) is the gradient
 of $\sum_y p(y | x_t) = 1$: what pulls towards one class pushes away from others. Put (10.1) into it
-and (5.5) is there again, $\sum_y p(y | x_t) s(x_t | y) = s(x_t)$.
+and (5.15) is there again, $\sum_y p(y | x_t) s(x_t | y) = s(x_t)$.
 
-**Classifier guidance** adds $\gamma$ gradients to the unconditional score. By (5.7) its eps is
+**Classifier guidance** adds $\gamma$ gradients to the unconditional score. By (5.9) its eps is
 
 $$ \epsilon(x_t, \phi) - \gamma \sqrt{1 - \bar\alpha_t} \nabla \log p(y | x_t) $$ (10.3)
 

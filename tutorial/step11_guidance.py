@@ -23,7 +23,7 @@ to the last bit both at $w = 0$ and, at any $w$, where the label makes no differ
 the second by rounding, (11.3) the first. At $w = -1$ (11.2) gives $\epsilon(x_t, \phi)$ rounded.
 
 **Units.** A network may say eps, x0 or v. Given $x_t$ and $t$ each is $p x_t + q g$ of another
-(6.4). Mix after that change or before it: the $p x_t$ comes with the weights $1 + w$ and $-w$, and
+(6.5). Mix after that change or before it: the $p x_t$ comes with the weights $1 + w$ and $-w$, and
 these add up to 1, so
 
 $$ (1 + w) (p x_t + q g_y) - w (p x_t + q g_\phi) = p x_t + q ((1 + w) g_y - w g_\phi) $$ (11.4)
@@ -37,7 +37,7 @@ $\hat x_\phi = 1.5$ of $x_0$, clipping the mix and mixing the clipped are apart 
 
 $$ clip(2 \hat x_y - \hat x_\phi) = -0.5, \quad 2 clip(\hat x_y) - clip(\hat x_\phi) = 0 $$ (11.5)
 
-So mix the raw outputs and clip once, last (6.4). To clip each guess to $[-c, c]$ before does not
+So mix the raw outputs and clip once, last (6.5). To clip each guess to $[-c, c]$ before does not
 even keep the mix in there. Both terms can have full size and the same sign: no bound is below
 
 $$ |(1 + w) clip(\hat x_y) - w clip(\hat x_\phi)| \le (|1 + w| + |w|) c $$ (11.6)
@@ -57,10 +57,10 @@ $$ p(x_t | y)^{1 + w} p(x_t)^{-w} = \pi_y^{-w} p(x_t | y) p(y | x_t)^w $$ (11.8)
 
 These densities are *not* one tilted law of data seen through more and more noise.
 
-**Why it is a score.** By (5.7) each eps is $-\sqrt{1 - \bar\alpha_t}$ times the gradient of a log
+**Why it is a score.** By (5.9) each eps is $-\sqrt{1 - \bar\alpha_t}$ times the gradient of a log
 density. $1 + w$ times the one and $-w$ times the other is the gradient of
 $(1 + w) \log p(x_t | y) - w \log p(x_t)$: (11.7). Its constant is unknown, but has no gradient. Put
-Bayes' rule (5.3) in for $p(x_t)$ and (11.8) appears: the class's own density, and more of it where
+Bayes' rule (5.13) in for $p(x_t)$ and (11.8) appears: the class's own density, and more of it where
 a classifier is sure of the class. At $t = 0$ that is the law one would like samples of.
 
 **Why it is not that law noised.** (11.7) noises first and tilts then. Take the other order on a

@@ -173,7 +173,7 @@ def test_7_1_by_samples(sampled: dict[int, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("w", [0.0, 1.5])
 def test_7_2_by_mean_from_eps(w: float) -> None:
-    """Without noise the chain is known: step 6's mean written with eps, (6.3), not with x0."""
+    """Without noise the chain is known: step 6's mean written with eps, (6.4), not with x0."""
     start = np.array([[0.5, -1.0], [1.5, 0.2]])
     y = np.array([2, 0])
     null = np.array([K, K])
