@@ -112,7 +112,7 @@ def _step_with(noise: Callable[[int, Schedule], float]) -> Callable[..., Any]:
 
 ex_3_4 = formula(
     "3.4",
-    "tutorial/step07_sampling.py, (7.2) and (7.4)",
+    "tutorial/step07_sampling.py, (7.2) and (7.6)",
     _reverse_step,
     [(A, B, C, t, h) for t, h in TIMES],
     (

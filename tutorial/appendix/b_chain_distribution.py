@@ -24,8 +24,9 @@ a second term (6.3), $c_0^2 Var(x_0 | x_t)$. So $G_t = C_t - V_t$ starts at $C_T
 
 $$ G_{t-1} = A_t G_t A_t + c_0^2 (1 - \bar\alpha_t) S C_t^{-1} $$ (B.6)
 
-$T$ terms of order $\beta_t^2$: samples are too narrow, by about $1 / T$. (A term near the data is
-$\beta_1 / t$, so $T G_0$ is a constant plus $T \beta_1 \log T$; the linear $T \beta_1$ is 0.1.)
+$T$ terms of order $\beta_t^2$: samples are too narrow, by a constant times $1 / T$. The constant
+depends on the schedule and on $S$, and step 7 has numbers. (A term near the data is $\beta_1 / t$,
+so $T G_0$ is a constant plus $T \beta_1 \log T$; the linear $T \beta_1$ is 0.1.)
 
 **A test with known errors.** For $n$ samples of distribution function $F$, any $n$ and any $F$,
 
