@@ -186,8 +186,9 @@ $$ p(x_0 | x_1) = \text{the point } \hat x_0 $$ (6.6)
 contain the guess, so the clipping has no effect at all. Use (6.2), or compute the noise that
 belongs to the clipped guess first, as `eps_from_x0` of step 5 does. Another mistake is to add noise
 in the last step. It is true that the data point given $x_1$ is still uncertain, so (6.6) is an
-approximation. But the error of the guess is not white noise. White noise of variance $\beta_1$ in
-all pixels is visible as grain, and no image of the data has it.
+approximation. But the error of the guess is not white noise. White noise in all pixels is grain,
+which no image of the data has. For values in $[-1, 1]$ and 1000 linear steps its standard deviation
+is 0.01, about one grey level of 255. With 50 steps it is 0.045, about six levels.
 
 **Where it goes on.** We can now go one step back from any $x_t$. How do we get from noise to a new
 data point, and how far is the result from the data? Step 7 runs the loop.

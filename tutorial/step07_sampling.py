@@ -25,7 +25,7 @@ state of the forward process but was not made from data. Without the details, th
         out = model(x, t, y)                        # the network, or the oracle of step 5
         x0hat = p_t x + q_t out                     # the guess; clipped if the data have bounds
         x = c_0 x0hat + c_t x + sqrt(posterior_var) z
-        return x
+    return x
 
 This is called ancestral sampling. The label $y$ selects the class, and it is the same in all steps.
 The left panel of the figure shows samples of three classes and one chain for each.
@@ -141,13 +141,13 @@ returns the guess itself:
 $$ x_0 = \hat x_0(x_1) $$ (7.6)
 
 **What goes wrong.** A typical mistake is to add noise in the last step as well. In images it is
-visible as grain (step 6). In the toy data it is hard to see, because it hides in the error that the
-loop makes anyway. For $S = 1/4$ and 50 linear steps it changes the variance of the samples from
-0.197 to 0.199, even towards the 0.25 of the data. The relative change is 1 %. The standard error of
-a measured variance is $\sqrt{2 / n}$ of it, so $n = 20000$ samples leave this change at one
-standard error. A test of the last step alone finds the mistake with one sample: set the last $z$ to
-a million and see whether the sample moves. Other mistakes are to skip the step at $t = 1$, to use
-the same $z$ in all steps, and to use $x_t$ in the place of $z$.
+grain (step 6). In the toy data it is hard to see, because it hides in the error that the loop makes
+anyway. For $S = 1/4$ and 50 linear steps it changes the variance of the samples from 0.197 to
+0.199, even towards the 0.25 of the data. The relative change is 1 %. The standard error of a
+measured variance is $\sqrt{2 / n}$ of it, so $n = 20000$ samples leave this change at one standard
+error. A test of the last step alone finds the mistake with one sample: set the last $z$ to a
+million and see whether the sample moves. Other mistakes are to skip the step at $t = 1$, to use the
+same $z$ in all steps, and to use $x_t$ in the place of $z$.
 
 **Where it goes on.** The loop needs a model of the best guess. For toy data the oracle of step 5 is
 one. For images the guess has to be learned. What exactly is trained, and with which weights for the
