@@ -62,15 +62,14 @@ the data point is 1, and 1.707 if it is -1. The mean of the noise is
 $0.8044 \cdot (-0.2929) + 0.1956 \cdot 1.7071 = 0.0983$. Formula (5.2) turns this into
 $(0.5 - 0.7071 \cdot 0.0983) / 0.7071 = 0.609$, the guess from above.
 
-A network can therefore be trained to output either of them. Ho et al. (2020) chose the noise, and
-most later work followed them. With a perfect network the choice makes no difference. With a real
-one it does, because the two squared errors weight the times differently. By (5.2) an error in the
-noise becomes an error in the data point when it is multiplied by
-$\sqrt{1 - \bar\alpha_t} / \sqrt{\bar\alpha_t}$. This factor is small near the data and large near
-the noise. A network that makes equal errors in the noise at all times therefore guesses the data
-precisely where $t$ is small. Whether this is the better use of a network is a matter of experiment.
-Ho et al. report that training for the data gave worse images in their early experiments. Step 8
-derives the weights that belong to the likelihood.
+A network can therefore be trained to output either of them. Ho et al. (2020) chose the noise. With
+a perfect network the choice makes no difference. With a real one it does, because the two squared
+errors weight the times differently. By (5.2) an error in the noise becomes an error in the data
+point when it is multiplied by $\sqrt{1 - \bar\alpha_t} / \sqrt{\bar\alpha_t}$. This factor is small
+near the data and large near the noise. A network that makes equal errors in the noise at all times
+therefore guesses the data precisely where $t$ is small. Whether this is the better use of a network
+is a matter of experiment. Ho et al. report that training for the data gave worse images in their
+early experiments. Step 8 derives the weights that belong to the likelihood.
 
 **Third form: the velocity.** The noise is a poor output where $x_t$ consists of noise almost alone,
 because the factor above is then huge. The data point is a poor output where there is almost no
@@ -152,8 +151,8 @@ is a conditional mean:
 $$ \nabla \log p(x_t) = E[\nabla \log q(x_t | x_0) | x_t] $$
 
 The score of the noisy data is the mean of the scores of all data points that may lie behind $x_t$.
-Inserting (5.8) on the right gives the best guess of the noise. Inserting that into (5.2) gives
-the best guess of the data:
+Inserting (5.8) on the right gives the best guess of the noise. Inserting that into (5.2) gives the
+best guess of the data:
 
 $$ E[\epsilon | x_t] = -\sqrt{1 - \bar\alpha_t} \nabla \log p(x_t) $$ (5.9)
 $$ E[x_0 | x_t] = (x_t + (1 - \bar\alpha_t) \nabla \log p(x_t)) / \sqrt{\bar\alpha_t} $$ (5.10)
