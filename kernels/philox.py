@@ -12,8 +12,9 @@ The four words that come out make the four normals of that block, by Box-Muller:
     z[0], z[1] = r(w[0]) (cos, sin)(2 pi w[1] / 2^32)        r(w) = sqrt(-2 log u(w))
     z[2], z[3] = r(w[2]) (cos, sin)(2 pi w[3] / 2^32)        u(w) = f32(f32(w) / 2^32 + 2^-33)
 
-`u`, about (w + 1/2) / 2^32, is rounded to float32 where it says f32, by definition: near 1 the
-logarithm feels that rounding, and the three layers must not disagree about it. |z| is at most 6.77.
+`u`, about (w + 1/2) / 2^32, is rounded to float32 where the formula has f32, by definition. Near
+u = 1 the last bit of u changes -log u by a large factor, so NumPy, torch and Triton have to round
+it in the same way. |z| is at most 6.77.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt
 
 # What a draw is for. Two purposes never share a counter, whatever their seed, sample and step.
-SAMPLING, TRAINING_NOISE, TRAINING_CHOICE, DATA_ORDER = 0, 1, 2, 3
+SAMPLING = 0
+TRAINING_NOISE = 1
+TRAINING_CHOICE = 2
+DATA_ORDER = 3
+DATA_IMAGES = 4
+GUIDANCE_WEIGHT = 5
 
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 _WEYL = 0x9E3779B9, 0xBB67AE85  # golden ratio and sqrt(3) - 1, in 32 bits
@@ -92,9 +98,10 @@ def philox4x32(c0: Words, c1: Words, c2: Words, c3: Words, seed: int) -> tuple[W
     """Ten rounds on four counter words; NumPy uint64 and torch int64 arrays take the same lines.
 
     The counter's words broadcast, so that the first two rounds of a batch are computed for one
-    block or one sample at a time. A product of two words may pass 2^63: torch's int64 wraps, its
-    low 64 bits stay right, and the mask removes the sign that the arithmetic shift drags in. `c1`
-    and `c3` keep all 64 bits between rounds, because what they are mixed into is masked anyway.
+    block or one sample at a time. A product of two words may pass 2^63: torch's int64 then wraps,
+    but the low 64 bits are right. `>> 32` is an arithmetic shift there, which repeats the sign bit,
+    and the mask removes the copies. `c1` and `c3` keep all 64 bits between rounds, because the next
+    round masks the result.
     """
     k0, k1 = seed & _WORD, seed >> 32
     for _ in range(10):
@@ -125,7 +132,7 @@ def words(
 ) -> Int[Tensor, "B blocks 4"]:
     """The same words in torch, as int64 in 0..2^32-1, on the device of `sample_ids`.
 
-    On the CPU NumPy computes them: an operation on a small array starts twice as soon there.
+    On the CPU NumPy computes them, because its overhead per operation is half of torch's.
     """
     if sample_ids.device.type == "cpu" and not torch.compiler.is_compiling():
         w = _words_numpy(seed, sample_ids.numpy(), step, blocks, stream)
@@ -189,7 +196,7 @@ def normal(
         sample_ids: the samples' numbers, 0..2^32-1, in any order.
         step: 0..2^32-1; or a tensor that holds it.
         shape: of one sample, up to 2^34 elements.
-        stream: the purpose of the noise; one of this module's four constants.
+        stream: the purpose of the noise; one of this module's five constants.
 
     Raises:
         ValueError: naming the argument that is not an integer or is outside its range.
@@ -198,8 +205,8 @@ def normal(
     n = math.prod(shape)
     w = words(seed, sample_ids, step, -(-n // 4), stream)
     minus_r = w[..., 0::2].float().mul_(2**-32).add_(2**-33).log_().mul_(-2).sqrt_().neg_()
-    # Turned by half a turn, which the sign of r gives back, the angle lies in [-pi, pi): float32
-    # has its finest grid around 0, and loses at most 2^-25 of half a turn.
+    # The angle minus pi lies in [-pi, pi), where float32 is more accurate than in [0, 2 pi): it
+    # loses at most 2^-25 of pi. Subtracting pi negates sine and cosine, and r is negated, too.
     angle = (w[..., 1::2] - 2**31).float().mul_(2 * math.pi * 2**-32)
     z = torch.stack([minus_r * torch.cos(angle), minus_r * torch.sin(angle)], dim=-1)
     return z.flatten(1)[:, :n].reshape(len(sample_ids), *shape)
@@ -208,7 +215,7 @@ def normal(
 def uniform(
     seed: int, sample_ids: Int[Tensor, " B"], step: int, n: int, stream: int
 ) -> Float[Tensor, "B n"]:
-    """`n` uniforms in (0, 1) for each sample, float64: a choice made from one of 2^32 places."""
+    """`n` uniforms in (0, 1) for each sample, float64, each from one 32-bit word."""
     _check_sizes("n", n, (n,))
     w = words(seed, sample_ids, step, -(-n // 4), stream)
     return ((w.double() + 0.5) * 2**-32).flatten(1)[:, :n]

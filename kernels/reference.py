@@ -4,7 +4,14 @@
     x0hat = clip(p x_t + q g)                            the guess of the data
     x_s   = a x0hat + b x_t + d out_null + e x0prev + c z
 
-Row `k` of `rows` holds (p, q, a, b, c, d, e, m); every solver is such a table.
+A solver is a table `rows`; row `k` holds (p, q, a, b, c, d, e, m):
+
+    p, q    how x_t and the guided output make the guess of the data
+    a, b    the weights of the guess and of x_t in the next state
+    c       the standard deviation of the noise; 0 for a deterministic solver
+    d       the weight of the null output by itself (CFG++)
+    e       the weight of the previous guess (a solver that looks back)
+    m       the factor of the guidance weight; 0 switches guidance off for the step
 
 Traffic of an eager step with noise, in passes over a tensor of x_t's size, reads and writes:
 

@@ -16,7 +16,8 @@ import triton
 import triton.language as tl
 
 from kernels import philox
-from kernels.triton_step import normals, places, tiles
+from kernels.triton_normals import normals
+from kernels.triton_step import places, tiles
 
 NOISE = tl.constexpr(philox.TRAINING_NOISE)
 CHOICE = tl.constexpr(philox.TRAINING_CHOICE)

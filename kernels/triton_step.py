@@ -1,17 +1,38 @@
-"""The step as one pass over memory: every solver, its guidance and its noise, in a Triton kernel.
+"""Rung 8. The kernel: every solver's step, for tensors of any size and layout
 
-What moves. A GPU does arithmetic much faster than its memory can feed it, so the price of a step is
-what it reads and writes. Eager torch runs `kernels.reference.guided_step` as eight operations, with
-11 reads and 8 writes of a tensor of x_t's size. The kernel reads x_t and the two halves of `out`,
-and writes x_s: 3 reads and 1 write. (A solver that looks back needs 4 and 2.) The noise moves
-nothing, because it is made where it is used.
+**The question.** Rung 7 of `kernels/ladder` computes every row of every solver. What is missing
+before a sampler can call it?
 
-What is computed. Arithmetic is not free without limit: at 16 bytes per element an H100 has time for
-about a hundred instructions per element, and the kernel needs 52, most of them for the noise. So
-one Philox call serves four neighbours, and logarithm, sine and cosine are polynomials on the words
-themselves, without branches.
+**A row that the GPU looks up.** Rungs 2 to 7 receive the row's numbers as arguments, so the host
+has to know them. Here the whole table is in the GPU's memory, and `k` names the row. The kernel
+loads eight numbers, which costs one access per number and thread. The gain is that `k` may be in
+memory, too: a step can be recorded once as a CUDA graph and replayed for the whole chain
+(`kernels/graph.py`). The host never reads the numbers, so it does not have to wait for the GPU.
 
-The file follows the data: the noise, from a word to a normal; the tile; the launch.
+**64-bit addresses.** B n may exceed 2^31. The number of a sample and the first element of a tile
+are therefore computed in 64 bits.
+
+**A third axis of the grid.** The second axis ends at 65,535 programs. Groups of samples continue
+along the third one.
+
+**Warps.** With 2 warps per program in place of 4, a thread has 16 elements, which share their
+addresses and the row's eight numbers. So the count falls to 51.7 per element, although the row
+costs loads. The price is registers: 60 per thread, and an occupancy of 50 %. On an H100,
+tensors of 16 bits then move at the speed of a copy. If n is not a multiple of 16, accesses are of
+single elements, and 4 warps hide more of their latency.
+
+**Channels-last output.** Some networks return `out` with the channels of a pixel side by side,
+while x_t has one channel after the other. The kernel reads `out` where it is, through the index of
+the pixel and the channel. This saves a copy, and costs accesses of single elements: 69.8
+instructions.
+
+**Bytes.** 3 reads and 1 write, 16 bytes in float32: x_t, the two halves of `out`, x_s. A solver
+that looks back has 4 reads and 2 writes. Eager torch runs `kernels.reference.guided_step` as eight
+operations, with 11 reads and 8 writes.
+
+**What limits it.** In float32 an H100 has time for 160 instructions per element, and 51.7 are
+needed, so it is memory-bound. On that GPU tensors of 64 MiB and more reached 95 to 103 % of the
+bandwidth of a copy (`kernels/results/README.md`).
 """
 
 from __future__ import annotations
@@ -23,6 +44,7 @@ import triton
 import triton.language as tl
 
 from kernels import philox
+from kernels.triton_normals import normals
 
 SAMPLING = tl.constexpr(philox.SAMPLING)
 TILE = 1024  # elements a program moves
@@ -30,55 +52,17 @@ MAX_GRID_Y = 65535  # places along a grid's second and third axis; 2^31 - 1 alon
 
 
 @triton.jit
-def minus_log(u):
-    """`-log u` for u in [2^-33, 1]: no zero, no infinity, nothing subnormal to look out for.
-
-    u = 2^E m with m in [2/3, 4/3); log m = f + f^2 P(f) with f = m - 1, exact where u is near 1.
-    """
-    bits = u.to(tl.int32, bitcast=True)
-    exponent = (bits - 0x3F2AAAAB) & -0x800000  # E 2^23; the constant is 2/3
-    f = (bits - exponent).to(tl.float32, bitcast=True) - 1.0
-    # Minimax for sqrt(-2 log u), whose error is 5.1e-8 with these float32 coefficients.
-    poly = 0.197881386 + f * (-0.162178159 + f * (0.17172192 + f * -0.162786514))
-    poly = -0.499996632 + f * (0.333378881 + f * (-0.250213772 + f * poly))
-    return exponent.to(tl.float32) * (-0.6931471805599453 * 2.0**-23) - (f + f * f * poly)
-
-
-@triton.jit
-def normal_pair(word, turn):
-    """Two normals from two words: `sqrt(-2 log u) (cos, sin)(2 pi turn / 2^32)`, u in (0, 1].
-
-    Split the turn into its quarter, the top two bits, and an angle h from the quarter's middle M:
-    cos(M + h) = cos M cos h - sin M sin h, and cos M, sin M are +-1/sqrt(2), which takes the 2
-    out of the root. |h| <= pi/4 needs no range reduction, so no slow path and no stack.
-    """
-    u = word.to(tl.float32) * 2.0**-32 + 2.0**-33
-    r = tl.sqrt(minus_log(u)).to(tl.uint32, bitcast=True)
-    # cos M is negative in the quarters 1 and 2, sin M in 2 and 3.
-    r_cos = (r | ((turn ^ (turn << 1)) & 0x80000000)).to(tl.float32, bitcast=True)
-    r_sin = (r | (turn & 0x80000000)).to(tl.float32, bitcast=True)
-    # The lower 30 bits, as a signed fraction of a quarter: x in [-1/2, 1/2), h = pi/2 x.
-    x = ((turn << 2) ^ 0x80000000).to(tl.int32, bitcast=True).to(tl.float32) * 2.0**-32
-    xx = x * x
-    # Minimax on |x| <= 1/2: cos to 4.1e-8, sin to 2.2e-8, with these float32 coefficients.
-    cos = 1.0 + xx * (-1.2336979 + xx * (0.25360626 + xx * -0.020426249))
-    sin = x * (1.57079637 + xx * (-0.64596349 + xx * (0.079680033 + xx * -0.00460165786)))
-    return r_cos * cos - r_sin * sin, r_sin * cos + r_cos * sin
-
-
-@triton.jit
-def normals(seed, step, sample_id, block, STREAM: tl.constexpr):
-    """The noise of four neighbours, `z[4 block : 4 block + 4]`, from one Philox call."""
-    w0, w1, w2, w3 = tl.philox(seed, block, step, sample_id, STREAM)  # pyright: ignore
-    z0, z1 = normal_pair(w0, w1)
-    z2, z3 = normal_pair(w2, w3)
-    return tl.join(tl.join(z0, z2), tl.join(z1, z3))  # [..., 2, 2], in the order of memory
-
-
-@triton.jit
 def places(group, first, B, n, SAMPLES: tl.constexpr, BLOCK: tl.constexpr):
-    """A tile's samples, elements, addresses, which of them exist, and the blocks of their noise."""
-    # One sample a row of the tile, not one an element; in 64 bits, what may pass 2^31.
+    """The places of a tile.
+
+    Returns:
+        sample: [SAMPLES, 1], int64.
+        element: [1, BLOCK], int64, within a sample.
+        at: [SAMPLES, BLOCK], int64, the address of each element relative to the tensor's first.
+        inside: [SAMPLES, BLOCK], whether the element exists.
+        block: [1, BLOCK // 4], uint32, the numbers of the elements' blocks of four.
+    """
+    # In 64 bits, because B n may exceed 2^31.
     sample = group.to(tl.int64) * SAMPLES + tl.arange(0, SAMPLES)[:, None]
     start = first.to(tl.int64) * BLOCK
     element = start + tl.arange(0, BLOCK)[None, :]
@@ -94,7 +78,7 @@ def step_kernel(
     xs,  # (B, n), written
     x0,  # (B, n), written: x0hat; or None
     rows,  # (K, 8)
-    k,  # the row: a number, or where one stands, so that a recorded launch can be replayed
+    k,  # the row: a number, or a pointer to one, so that a recorded launch can be replayed
     w,  # one weight for all, or None
     w_each,  # (B,) weights, or None
     seed: tl.uint64,  # pyright: ignore[reportInvalidTypeForm]
@@ -102,11 +86,12 @@ def step_kernel(
     clip,
     B,
     n,
-    pixels,  # of a sample, where `out` is channels-last; or None: it lies as x_t does
+    pixels,  # per sample, if `out` is channels-last; None if its layout is that of x_t
     SAMPLES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Move a tile of SAMPLES samples by BLOCK elements along row `k`."""
+    # Groups of samples fill the grid's second axis and continue along the third.
     group = tl.program_id(1) + tl.program_id(2) * tl.num_programs(1)
     first = tl.program_id(0)
     sample, element, at, inside, block = places(group, first, B, n, SAMPLES, BLOCK)  # type: ignore
@@ -193,9 +178,8 @@ def guided_step(
     """Launch the kernel: `kernels.reference.guided_step`, whose arguments these are.
 
     The host does not wait for the GPU, so it cannot refuse what only values show, as the reference
-    does: without `x0prev` a term with e != 0 is left out, ids are taken modulo 2^32, and a `k` on
-        the
-    device must lie inside the table.
+    does: without `x0prev` a term with e != 0 is left out, ids are taken modulo 2^32, and a `k` in
+    device memory must lie inside the table.
     """
     B = len(xt)
     n = math.prod(xt.shape[1:])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from minicfg.config import TrainConfig
     from minicfg.data import Dataset
     from minicfg.datasets import load_data
+    from minicfg.distillation import distill, distill_steps
     from minicfg.guidance import guide
     from minicfg.io.checkpoint import Checkpoint, load, save
     from minicfg.metrics.evaluate import evaluate
@@ -29,6 +30,8 @@ __all__ = [
     "Schedule",
     "TrainConfig",
     "UNet",
+    "distill",
+    "distill_steps",
     "evaluate",
     "guide",
     "load",
@@ -49,6 +52,8 @@ _HOME = {
     "Schedule": "schedule",
     "TrainConfig": "config",
     "UNet": "unet",
+    "distill": "distillation",
+    "distill_steps": "distillation",
     "evaluate": "metrics.evaluate",
     "guide": "guidance",
     "load": "io.checkpoint",

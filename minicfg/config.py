@@ -41,8 +41,9 @@ class DataSettings:
     """The images of a training run."""
 
     data: str = ""
-    """Training data: digits, idx:DIR, folder:DIR, npz:FILE or toy:dots. It is empty for a data set
-    that was made in Python."""
+    """Training data: digits, glyphs (glyphs:1x28 for grey ones of 28x28 pixels, glyphs:ABC for some
+    letters), idx:DIR, folder:DIR, npz:FILE or toy:dots. It is empty for a data set that was made in
+    Python."""
     size: int = 32
     """Height and width in pixels, 1..1024, to which the images of folder:DIR are scaled and
     cropped."""

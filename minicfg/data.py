@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, SupportsIndex
 
@@ -28,6 +29,9 @@ class Dataset:
             row per sample (`minicfg.conditions`).
         classes: the names of the K classes, all different; empty if `y` is not a label.
         name: the name of the data set, for titles and error messages.
+        factors: what else is known of each sample, by name: tensors with the batch as first
+            dimension, such as the typeface of a letter. Nothing is trained on them, and they are
+            not part of the digest.
 
     Raises:
         DataError: if the parts do not fit together, or a value is out of range.
@@ -37,11 +41,13 @@ class Dataset:
     y: Condition
     classes: tuple[str, ...] = ()
     name: str = "data"
+    factors: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def __post_init__(self) -> None:
         """Check what would otherwise train wrongly without an error."""
         self._check_names()
         self._check_samples()
+        self._check_factors()
         labels = isinstance(self.y, Tensor) and self.y.dtype == torch.int64 and self.y.ndim == 1
         if self.classes or labels:
             self._check_labels()
@@ -102,6 +108,15 @@ class Dataset:
                 "1: use 2 * x - 1"
             )
 
+    def _check_factors(self) -> None:
+        for name, values in self.factors.items():
+            if not isinstance(values, Tensor) or values.shape[:1] != self.x.shape[:1]:
+                found = tuple(values.shape) if isinstance(values, Tensor) else short_repr(values)
+                raise DataError(
+                    f"{self.name}: factors[{name!r}] is {found}: pass a tensor with one row for "
+                    f"each of the {len(self.x)} samples"
+                )
+
     def _check_labels(self) -> None:
         y = self.y
         K = len(self.classes)
@@ -134,6 +149,21 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def select(self, rows: Tensor, name: str) -> Dataset:
+        """Return some of the samples, with their conditions and factors, under a new name.
+
+        Args:
+            rows: a mask (N,) of the samples, or their numbers in the order of the result.
+            name: of the result.
+        """
+        return Dataset(
+            self.x[rows],
+            each_part(lambda part: part[rows], self.y),
+            self.classes,
+            name,
+            {key: values[rows] for key, values in self.factors.items()},
+        )
 
     @property
     def labels(self) -> Int[Tensor, " N"]:
@@ -197,8 +227,8 @@ def split(data: Dataset, held_out: float = 0.2, seed: SupportsIndex = 0) -> tupl
             f"held_out = {held_out} of {data.name}, {len(data)} images, is none: use a larger "
             "fraction or more images"
         )
-    train = _part(data, ~is_held_out, "training part")
-    test = _part(data, is_held_out, "held-out part")
+    train = data.select(~is_held_out, f"{data.name}, training part")
+    test = data.select(is_held_out, f"{data.name}, held-out part")
     return train, test
 
 
@@ -234,8 +264,3 @@ def _look_like_0_to_1(x: Float[Tensor, "N C H W"]) -> bool:
     if bool(((byte - byte.round()).abs() < 1e-3).all()):
         return False
     return len(x.unique()) > 2
-
-
-def _part(data: Dataset, mask: Tensor, name: str) -> Dataset:
-    y = each_part(lambda part: part[mask], data.y)
-    return Dataset(data.x[mask], y, data.classes, f"{data.name}, {name}")

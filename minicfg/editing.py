@@ -21,6 +21,7 @@ from minicfg.sampling import (
     Denoiser,
     GivenCondition,
     Rule,
+    Student,
     chain,
     last_state,
     prepare_job,
@@ -55,7 +56,7 @@ def noised(
 
 
 def image_to_image(
-    model: Denoiser,
+    model: Denoiser | Student,
     x0: Float[Tensor, "B *D"],
     y: GivenCondition,
     table: Table,
@@ -127,7 +128,7 @@ def image_to_image(
 
 
 def inpaint(
-    model: Denoiser,
+    model: Denoiser | Student,
     x0: Float[Tensor, "B *D"],
     known: Bool[Tensor, "B *D"],
     y: GivenCondition,

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "apg",
     "check_w",
+    "check_w_range",
     "dynamic_threshold",
     "guide",
     "rescale",
@@ -185,6 +186,22 @@ def check_w(w: float) -> float:
         return float(reference.check_w(w))
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def check_w_range(w_range: tuple[float, float]) -> tuple[float, float]:
+    """Return `w_range`, the smallest and the largest weight that a network takes as an input.
+
+    Raises:
+        UsageError: unless it is a tuple of two finite numbers, the smaller one first.
+    """
+    remedy = "pass the smallest and the largest weight, such as (0.0, 4.0)"
+    check_type("w_range", w_range, tuple, remedy)
+    if len(w_range) != 2:
+        raise UsageError(f"w_range = {short_repr(w_range)} has {len(w_range)} entries; {remedy}")
+    low, high = map(check_w, w_range)
+    if low > high:
+        raise UsageError(f"w_range = {short_repr(w_range)} is empty; {remedy}")
+    return low, high
 
 
 def scale_from_w(w: float) -> float:

@@ -6,6 +6,9 @@ course; `kernels.reference` computes them, and on a GPU one kernel does):
     g     = (1 + m w) out_cond - m w out_null
     x0hat = clip(p x_t + q g)
     x_s   = a x0hat + b x_t + d out_null + e x0prev + c z
+
+A student (`minicfg.distillation`) takes m w as an input and returns g itself, so that it is
+evaluated once per sample and step, and the first formula is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from minicfg.conditions import (
 )
 from minicfg.config import Prediction, SolverName
 from minicfg.errors import UsageError, check_number, check_type, short_repr
-from minicfg.guidance import check_w, guide
+from minicfg.guidance import check_w, check_w_range, guide
 from minicfg.schedule import Schedule
 from minicfg.solvers import Table, check_schedule, check_weight, described, named
 
@@ -63,6 +66,34 @@ class Denoiser(Protocol):
         """The network's raw output, (B, *D), at `xt`, time `t` in 1..T and condition `y`.
 
         Samplers pass integer times. `TrainConfig.continuous` trains on real-valued times too.
+        """
+        ...
+
+
+@runtime_checkable
+class Student(Protocol):
+    """A denoiser that takes the guidance weight as an input and returns the guided output.
+
+    The attribute `w_range` distinguishes it from any other denoiser. It also has a null condition
+    and, optionally, a `schedule`, as described in `Denoiser`. `minicfg.distill` trains one.
+    """
+
+    @property
+    def prediction(self) -> Prediction:
+        """What its teacher predicts: the noise, the data, or v."""
+        ...
+
+    @property
+    def w_range(self) -> tuple[float, float]:
+        """The smallest and the largest weight on which it was trained."""
+        ...
+
+    def __call__(
+        self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Any, w: Float[Tensor, " B"]
+    ) -> Tensor:
+        """An approximation to the teacher's `(1 + w) out_cond - w out_null`, (B, *D).
+
+        `w` is float32, one weight per sample in `w_range`.
         """
         ...
 
@@ -112,7 +143,7 @@ class State:
 
 
 def sample(
-    model: Denoiser | nn.Module | Trained,
+    model: Denoiser | Student | nn.Module | Trained,
     y: GivenCondition,
     table: Table | None = None,
     *,
@@ -164,7 +195,7 @@ def sample(
 
 
 def sample_steps(
-    model: Denoiser | nn.Module | Trained,
+    model: Denoiser | Student | nn.Module | Trained,
     y: GivenCondition,
     table: Table | None = None,
     *,
@@ -185,6 +216,11 @@ def sample_steps(
     The conditional and the null half go through the network as one batch of 2B. The null half is
     left out only if `w` is the number 0, there is no rule, and no row of the table uses it (d = 0).
 
+    A student, a model with an attribute `w_range`, is evaluated on the B samples at every `w`,
+    which it takes as an input. In a row whose m is not 1 (`solvers.with_interval`) it gets m w. It
+    returns one output and not two. So `rule` and `null` are refused, and so is a table that adds
+    the null output by itself (`cfgpp`); sample with the teacher instead.
+
     On a CUDA device the second step is recorded as a graph, which is then replayed for all later
     steps, because launching a small network's kernels one by one takes longer than running them. A
     network that cannot be recorded, because it reads a tensor's value on the host or copies data
@@ -203,6 +239,7 @@ def sample_steps(
             checkpoint.
         shape: of one sample; may be left out for a checkpoint.
         w: guidance weight: one finite number, or one per sample, as a tensor, an array or a list.
+            Those of a student, times m, must lie in its `w_range`.
         solver: for a checkpoint without a table: the name of a solver, `"ddim"` by default. (The
             command `minicfg sample` has other defaults: ddpm and w = 2.)
         steps: for a checkpoint without a table: number of steps, 1..T; 50 by default, or T if T is
@@ -264,6 +301,8 @@ class Job:
     clip: float
     rule: Rule | None
     """None for `guide`."""
+    student: Student | None = None
+    """The model, if it takes w as an input; None for any other."""
 
 
 def chain(
@@ -288,7 +327,11 @@ def chain(
     def one_step(k: Tensor, x: Tensor, x0prev: Tensor) -> tuple[Tensor, Tensor]:
         xt = x if job.null is None else torch.cat([x, x])
         t = times.index_select(0, k).repeat(len(xt))
-        out = job.model(xt, t, y)
+        if job.student is None:
+            out = job.model(xt, t, y)
+        else:
+            m = rows.index_select(0, k)[0, 7]
+            out = job.student(xt, t, y, (m * job.w).float().expand(len(x)))
         check_output("model(xt, t, y)", out, xt)
         check_dtype("model(xt, t, y)", out, xt)
         if job.rule is not None:
@@ -379,7 +422,7 @@ def mix_by_rule(
 
 
 def prepare_job(
-    model: Denoiser | nn.Module | Trained,
+    model: Denoiser | Student | nn.Module | Trained,
     y: GivenCondition,
     table: Table | None,
     shape: Sequence[int] | None,
@@ -422,7 +465,9 @@ def prepare_job(
     w = as_weight(w, batch_size(y), parts_of(y)[0].device)
     rule = check_rule(rule)
     check_weight(table, w)
-    needs_null = rule is not None or table.uses_null or not isinstance(w, float) or w != 0
+    student = as_student(denoiser, table, w, rule, has_null=null is not None)
+    is_guided = rule is not None or table.uses_null or not isinstance(w, float) or w != 0
+    needs_null = is_guided and student is None
     null_part: Condition | None = None
     if null is not None:
         null_part = as_condition("null", null, denoiser)
@@ -456,11 +501,65 @@ def prepare_job(
         sample_ids=as_sample_ids(sample_ids, y),
         clip=float(clip),
         rule=rule,
+        student=student,
     )
 
 
+def as_student(
+    model: Denoiser | Student | nn.Module,
+    table: Table,
+    w: float | Tensor,
+    rule: Rule | None = None,
+    *,
+    has_null: bool = False,
+) -> Student | None:
+    """Return a model with `w_range` as a `Student`, after the checks that only it needs, or None.
+
+    Args:
+        model: a denoiser.
+        table: the rows to run.
+        w: one weight, or one per sample.
+        rule: None for `guide`.
+        has_null: whether a condition is given for the null half.
+
+    Raises:
+        UsageError: if the model is a student and an argument needs two outputs, or a row's m w lies
+            outside `w_range`.
+    """
+    w_range = getattr(model, "w_range", None)
+    if w_range is None:
+        return None
+    low, high = check_w_range(w_range)
+    for name, is_given in (
+        ("rule", rule is not None),
+        ("null", has_null),
+        ("table", table.uses_null),
+    ):
+        if is_given:
+            raise UsageError(
+                f"{name} needs the conditional and the null output, and model is a "
+                f"{type(model).__name__} with w_range, which returns the guided output only; "
+                "sample with the model that it was distilled from"
+            )
+    m = table.rows[:, 7].unique()
+    # In float32, as the model gets them: 0.3 in float32 is larger than 0.3 in float64.
+    weights = torch.outer(m, torch.as_tensor(w).reshape(-1).to("cpu", torch.float64)).float()
+    limits = torch.tensor([low, high])
+    if bool((weights < limits[0]).any()) or bool((weights > limits[1]).any()):
+        smallest = float(weights.min())
+        largest = float(weights.max())
+        found = f"{smallest:g}" if smallest == largest else f"{smallest:g}..{largest:g}"
+        times_m = "" if bool((m == 1).all()) else " times m, the factor in the rows of the table,"
+        raise UsageError(
+            f"w{times_m} is {found}, which is outside {low:g}..{high:g}, the weights that the "
+            "model was distilled for; pass w in this range, or sample with the model that it was "
+            "distilled from"
+        )
+    return cast(Student, model)
+
+
 def check_denoiser(model: object, name: str = "model") -> Denoiser:
-    """Refuse what is not a function of (xt, t, y) with a `prediction`."""
+    """Refuse what is not a function of (xt, t, y), or a student of (xt, t, y, w)."""
     if isinstance(model, type):
         raise UsageError(
             f"{name} is the class {model.__name__}; pass a network of this class, "
@@ -477,10 +576,13 @@ def check_denoiser(model: object, name: str = "model") -> Denoiser:
             f"{name} is a {type(model).__name__} with prediction = {prediction!r}; set "
             f"{name}.prediction to what it predicts, 'eps', 'x0' or 'v'"
         )
-    if not takes(model.forward if isinstance(model, nn.Module) else model, 3):
+    is_student = getattr(model, "w_range", None) is not None
+    if not takes(model.forward if isinstance(model, nn.Module) else model, 4 if is_student else 3):
+        number = "four" if is_student else "three"
+        arguments = "xt, t, y, w" if is_student else "xt, t, y"
         raise UsageError(
-            f"{name} is a {type(model).__name__} that does not take three arguments; write it as "
-            "out = model(xt, t, y)"
+            f"{name} is a {type(model).__name__} that does not take {number} arguments; write it "
+            f"as out = model({arguments})"
         )
     return cast(Denoiser, model)
 

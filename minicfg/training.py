@@ -75,6 +75,8 @@ class TrainState:
     optimizer: torch.optim.AdamW
     scaler: torch.amp.GradScaler
     """Scales the loss if the precision is float16, and does nothing otherwise."""
+    teacher_digest: str = ""
+    """`minicfg.distillation.weights_digest` of the teacher; empty if the run has none."""
 
     @property
     def device(self) -> torch.device:
@@ -137,6 +139,7 @@ def train_steps(
             precision than float16, before the weights change.
     """
     check_run(data, config, resume, ranks, model)
+    _refuse_student(model if resume is None else resume.model)
     state = resume or start(config, data.shape, data.classes, data.digest, device, model)
     return _training_steps(data, state, ranks)
 
@@ -146,7 +149,7 @@ def _training_steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[
     config = state.config
     device = state.device
     model = state.model.train()
-    net = _prepare_network(model, config, ranks)
+    net = prepare_network(model, config, ranks)
     alpha_bar = Schedule.of(config).alpha_bar.to(device)
     local = ranks.local_slice(config.batch)  # this rank's part of each batch
     ids = torch.arange(config.batch, device=device)[local]
@@ -155,10 +158,10 @@ def _training_steps(data: Dataset, state: TrainState, ranks: Ranks) -> Iterator[
         x0, y = batch_of(data, index, device)
         xt, t, dropped, target, log_snr = noised_examples(config, alpha_bar, x0, step, ids)
         y = dropped_condition(config, model, y, dropped, step, ids)
-        with _forward_context(config, step, ranks, device):
+        with forward_context(config, step, ranks, device):
             out = net(xt, t, y)
         check_output("model(xt, t, y)", out, xt)
-        _check_gradient(out)
+        check_gradient(out)
         error = (target - out.to(target.dtype)).square().flatten(1).mean(1)
         loss = (loss_weight(config, log_snr) * error).sum() / config.batch
         state.optimizer.zero_grad()
@@ -271,7 +274,17 @@ def _check_model(data: Dataset, config: TrainConfig, model: nn.Module) -> None:
         null_condition(model, each_part(lambda part: part[:1], data.y))
 
 
-def _check_gradient(out: Tensor) -> None:
+def _refuse_student(model: nn.Module | None) -> None:
+    """Raise a UsageError if the network takes the guidance weight as an input."""
+    if getattr(model, "w_range", None) is not None:
+        raise UsageError(
+            f"model is a {type(model).__name__} with w_range = {getattr(model, 'w_range', None)}, "
+            "which takes w as an input: train it with minicfg.distill, or pass a network without "
+            "w_range"
+        )
+
+
+def check_gradient(out: Tensor) -> None:
     """Raise a UsageError if no gradient flows from the output to the weights."""
     if not out.requires_grad:
         raise UsageError(
@@ -357,7 +370,7 @@ def check_device(device: torch.device | str) -> torch.device:
     return found
 
 
-def _prepare_network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> nn.Module:
+def prepare_network(model: nn.Module, config: TrainConfig, ranks: Ranks) -> nn.Module:
     """The model to call in training: synchronised between ranks, compiled if `config.compile`."""
     net = ranks.wrap(model)
     return torch.compile(net) if config.compile else net  # pyright: ignore[reportReturnType]
@@ -521,7 +534,7 @@ def choices(config: TrainConfig, step: int) -> tuple[Int[Tensor, " B"], Bool[Ten
 
 
 @contextmanager
-def _forward_context(
+def forward_context(
     config: TrainConfig, step: int, ranks: Ranks, device: torch.device
 ) -> Iterator[None]:
     """Run the network in the precision of `config`, with the dropout masks of this step and rank.

@@ -8,14 +8,15 @@
 
 Every level after the first halves height and width, so the middle block sees the whole image. The
 skip connections carry the detail that halving loses. An embedding of the time and the label scales
-and shifts the channels in every block.
+and shifts the channels in every block. A network with `w_range` also takes the guidance weight as
+an input, whose embedding is added to that of the time and the label.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +26,12 @@ from torch.utils.checkpoint import checkpoint
 from kernels.philox import as_integer
 from minicfg.config import Prediction, TrainConfig, check_choice
 from minicfg.errors import UsageError, check_number, check_type, short_repr
+from minicfg.guidance import check_w_range
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 
 GROUP = 8  # channels that are normalised together; every width is a multiple of it
 
@@ -48,6 +52,9 @@ class UNet(nn.Module):
             instead of storing them.
         prediction: what `out` is trained to be, `"eps"`, `"x0"` or `"v"`. The network only stores
             it; training and sampling read it.
+        w_range: if given, the smallest and the largest guidance weight of a student, which takes w
+            as an input: `out = model(xt, t, y, w)` (`minicfg.distillation`). The layer that embeds
+            w starts at zero, so that the output does not depend on w before training.
 
     Height and width must be divisible by `2^(levels - 1)`. The last layer starts at zero, so an
     untrained network returns 0, the mean of the noise, and its loss in eps is about 1. Weights are
@@ -69,6 +76,7 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         checkpointing: bool = False,
         prediction: Prediction = "eps",
+        w_range: tuple[float, float] | None = None,
     ) -> None:
         check_type("checkpointing", checkpointing, bool, "use True or False")
         _check(channels, num_classes, width, multipliers, blocks, attention, dropout, prediction)
@@ -80,6 +88,7 @@ class UNet(nn.Module):
         self.blocks = blocks
         self.checkpointing = checkpointing
         self.prediction: Prediction = prediction
+        self.w_range = None if w_range is None else check_w_range(w_range)
 
         emb_dim = 4 * width
         self.embed_t = nn.Sequential(
@@ -106,11 +115,19 @@ class UNet(nn.Module):
         )
         self.norm = nn.GroupNorm(width // GROUP, width)
         self.head = zero_init(nn.Conv2d(width, channels, 3, padding=1))
+        if w_range is not None:
+            self.embed_w = zero_init(nn.Linear(width, emb_dim))
         # The type stubs of torch do not know this form of `to`.
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @classmethod
-    def of(cls, config: TrainConfig, shape: tuple[int, ...], num_classes: int) -> UNet:
+    def of(
+        cls,
+        config: TrainConfig,
+        shape: tuple[int, ...],
+        num_classes: int,
+        w_range: tuple[float, float] | None = None,
+    ) -> UNet:
         """The network that a configuration describes, for images of `shape` (C, H, W)."""
         check_type("config", config, TrainConfig, "pass a minicfg.TrainConfig")
         check_type("shape", shape, tuple, "pass the shape of one image, (C, H, W)")
@@ -126,6 +143,7 @@ class UNet(nn.Module):
             dropout=config.dropout,
             checkpointing=config.checkpointing,
             prediction=config.prediction,
+            w_range=w_range,
         )
 
     def forward(
@@ -133,8 +151,12 @@ class UNet(nn.Module):
         xt: Float[Tensor, "B C H W"],
         t: Int[Tensor, " B"] | Float[Tensor, " B"],
         y: Int[Tensor, " B"],
+        w: Float[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B C H W"]:
         """The prediction for `xt` at time `t` in 1..T with label `y` in 0..num_classes.
+
+        A network with `w_range` predicts the guided output at the weights `w`, which lie in this
+        range. Any other network takes no `w`.
 
         The network computes in the dtype of its weights, and the output has that of `xt`.
         Samplers pass integers `t`. Algorithm 1 trains on real-valued times in 1..T, as float32.
@@ -145,7 +167,15 @@ class UNet(nn.Module):
         _check_batch(xt, t, y, self.num_classes)
         check_image_shape(xt.shape[1:], self.channels, self.levels)
         dtype = self.stem.weight.dtype
-        emb = F.silu(self.embed_t(sinusoids(t, self.width).to(dtype)) + self.embed_y(y))
+        emb = self.embed_t(sinusoids(t, self.width).to(dtype)) + self.embed_y(y)
+        if self.w_range is not None:
+            emb = emb + self.embed_w(sinusoids(check_weights(w, xt), self.width).to(dtype))
+        elif w is not None:
+            raise UsageError(
+                "w is given, but the network has no w_range: leave it out, or make a student with "
+                "minicfg.distill"
+            )
+        emb = F.silu(emb)
         x = self.stem(xt.to(dtype, memory_format=torch.channels_last))
         skips: list[Tensor] = []
         for i, block in enumerate(self.down):
@@ -228,7 +258,7 @@ def sinusoids(t: Int[Tensor, " B"] | Float[Tensor, " B"], n: int) -> Float[Tenso
     return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
-def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
+def zero_init(layer: Layer) -> Layer:
     """The layer with weights and bias set to 0, so that its output is 0 before training."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(cast(Tensor, layer.bias))
@@ -306,6 +336,16 @@ def _check_batch(xt: Tensor, t: Tensor, y: Tensor, num_classes: int) -> None:
                 f"y contains the label {int(wrong[0])}: labels are 0..{num_classes - 1}, and "
                 f"{num_classes} is the null label"
             )
+
+
+def check_weights(w: object, xt: Tensor) -> Float[Tensor, " B"]:
+    """Return `w` if it is one guidance weight per image of `xt`; no value is read."""
+    remedy = f"pass floats of shape ({len(xt)},), one guidance weight per image of xt"
+    check_type("w", w, Tensor, remedy)
+    weights = cast(Tensor, w)
+    if weights.shape != xt.shape[:1] or not weights.is_floating_point():
+        raise UsageError(f"w is {weights.dtype} {tuple(weights.shape)}: {remedy}")
+    return weights
 
 
 def check_image_shape(shape: Sequence[int], channels: int, levels: int) -> None:

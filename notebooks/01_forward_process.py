@@ -223,7 +223,7 @@ step03_marginal.figure()
 # %% [markdown]
 # ## You now know
 #
-# - why `sqrt(1 - beta)` and `beta` belong together: they keep unit variance (`tutorial/step02_forward.py`, equations 2.2 and 2.3);
+# - why `sqrt(1 - beta)` and `beta` belong together: they keep unit variance (`tutorial/step02_forward.py`, equations 2.3 and 2.4);
 # - why a jump to any `t` is one draw (`tutorial/step03_marginal.py`), and from any `s` too;
 # - that `t = 0` is data, and every table is indexed by the paper's `t` (`tutorial/step02_forward.py`).
 #

@@ -116,7 +116,7 @@ plt.show()
 # %% [markdown]
 # ## The oracle
 #
-# For Gaussian classes the best answer is a formula, so this course can compare every network and every sampler with the truth. Left: the score without a label; middle: with one; right: the floor. **Ask yourself:** why does knowing the label help most in the middle of the chain?
+# For Gaussian classes the best answer is a formula, so this course can compare every network and every sampler with the truth. Left: the score without a label; middle: with one; right: the floor. In units of eps, the label lowers the floor most in the middle of the chain. **Ask yourself:** is its effect on the guess of the image also largest there? Sitting 4 shows both.
 
 # %%
 step05_best_guess.figure()

@@ -106,7 +106,7 @@ plt.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# Where only one class can be, the null answer is that class's, and guidance does nothing. **When** in the chain does a label tell most?
+# Where only one class can be, the null answer is that class's, and guidance does nothing. **When** in the chain does a label help most? It depends on the unit. The right panel shows its effect on the prediction of eps, its effect on the guess of $x_0$, and how uncertain the label is when only $x_t$ is known.
 
 # %%
 fig = Figure(figsize=(11, 3.6), layout="constrained")

@@ -193,7 +193,7 @@ for ax, w in zip(panels, (0.0, 1.0, 4.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# **When** does the label tell most? Sitting 4 asked the oracle, and had a hump in the middle of the chain. Here are 300 real digits, noised to each `t`, and how far the network's two answers lie apart. **Predict:** a hump again? The oracle's answers agree where there is hardly any noise: do the network's?
+# **When** does the label change the prediction of eps most? With the oracle of sitting 4 it was in the middle of the chain. Here are 300 real digits, noised to each `t`, and how far the network's two answers lie apart. **Predict:** a hump again? The oracle's answers agree where there is hardly any noise: do the network's?
 
 # %%
 x0, labels = data.x[:300], data.y[:300]

@@ -14,21 +14,24 @@
 # %% [markdown]
 # # 9. The fused kernel
 #
-# **After this sitting you can** count what a computation moves through memory and say from that how fast it can be, write a Triton kernel that takes a whole guided step in one pass, hold it against a reference at sizes that do not fit, and say why its noise is a function and no stream.
+# **After this sitting you can** count what a computation moves through memory and say from that how fast it can be, write a Triton kernel that takes a whole guided step in one pass, hold it against a reference at sizes that do not fit, and explain why its noise is counter-based and not a sequential generator.
 #
-# No GPU: Triton's interpreter runs kernels on the CPU, one program after the other, on the same source. It is slow, and it is right. A minute of computing, about 60 minutes with the exercises. Read `kernels/README.md`, `kernels/reference.py` and `kernels/triton_step.py` beside it, and `tutorial/step22_swap_in.py` for the noise. Triton comes for Linux only; elsewhere the cells that run a kernel say so, and all others run. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# Without a GPU, Triton's interpreter runs kernels on the CPU, one program after the other, on the same source. It is slow, and gives the same numbers up to rounding. With a GPU the same cells and checks run compiled, and the last section times your kernel. The switch is `ON_GPU` in the next cell, and `minicfg doctor` prints what your machine can do. A minute of computing, about 60 minutes with the exercises. Read `kernels/README.md` and the rungs of `kernels/ladder/` beside it, one page each, and `tutorial/step22_swap_in.py` for the noise. Triton comes for Linux only; elsewhere the cells that run a kernel say so, and all others run. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
 import os
 import time
 
-os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported; on a GPU, leave this line out
+import torch
+
+ON_GPU = torch.cuda.is_available()  # the switch; False interprets the kernels on the CPU
+DEVICE = "cuda" if ON_GPU else "cpu"  # where kernels find their tensors
+os.environ["TRITON_INTERPRET"] = "0" if ON_GPU else "1"  # before Triton is imported
 
 import check
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 
 from kernels import philox, reference
 from kernels.bench.contenders import plain_step
@@ -71,7 +74,7 @@ plt.show()
 # %% [markdown]
 # Every point is the **same arithmetic on the same numbers**, by the same torch operations. **Ask yourself:** why are small pieces slow? And why are large ones?
 #
-# At the left there are many calls, each with its price. At the right, a tensor no longer fits into the processor's cache: every operation fetches its operands from memory, does one instruction's worth of work on each, and carries the result back, where the next one finds it again. A GPU has the same two troubles, and a kernel of your own is the cure for both.
+# At the left there are many calls, each with a fixed overhead. At the right, a tensor no longer fits into the processor's cache: every operation fetches its operands from memory, executes one instruction for each element, and writes the result back, from where the next operation fetches it again. A GPU has the same two problems, and a single kernel for the whole step solves both.
 #
 # ## Count first
 #
@@ -121,15 +124,15 @@ print(f"nine operations: {together[0]} reads, {together[1]} writes; one pass: 3 
 #
 # ## A kernel, line by line
 #
-# A kernel is what **one** of many programs does: take a piece of `BLOCK` elements, a power of 2, all at once. Which piece, it asks by `program_id`. A tensor is the address where it starts, so `x0 + at` are the addresses of its elements. This one takes notebook 1's jump, and notes who wrote what.
+# A kernel describes what **one** of many *programs* does: it takes a piece of `BLOCK` elements, a power of 2, all at once. `program_id` is the number of the piece. All programs of a launch are the *grid*. On a GPU a program is executed by *warps* of 32 threads on one multiprocessor; what it computes is held in the multiprocessor's *registers*, and only loads and stores reach memory. A tensor is passed as a *pointer*, the address where it starts, so `x0 + at` are the addresses of its elements. This kernel computes $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$ and records which program wrote each element.
 
 
 # %%
 @triton.jit
 def noise_it(x0, eps, xt, who, signal, noise, n, BLOCK: tl.constexpr):
     program = tl.program_id(0)
-    at = program * BLOCK + tl.arange(0, BLOCK)  # my places
-    inside = at < n  # the last piece may stick out
+    at = program * BLOCK + tl.arange(0, BLOCK)  # the places of this program
+    inside = at < n  # the mask: the last piece may reach beyond the end
     x = tl.load(x0 + at, mask=inside)
     z = tl.load(eps + at, mask=inside)
     tl.store(xt + at, signal * x + noise * z, mask=inside)
@@ -137,15 +140,16 @@ def noise_it(x0, eps, xt, who, signal, noise, n, BLOCK: tl.constexpr):
 
 
 n, BLOCK, abar = 10, 4, 0.6
-x0, eps, who = torch.randn(n), torch.randn(n), torch.zeros(n, dtype=torch.int32)
-jumped = torch.empty(n)
+x0, eps = torch.randn(n, device=DEVICE), torch.randn(n, device=DEVICE)
+who = torch.zeros(n, dtype=torch.int32, device=DEVICE)
+jumped = torch.empty_like(x0)
 grid = (triton.cdiv(n, BLOCK),)  # as many programs as it takes
 noise_it[grid](x0, eps, jumped, who, abar**0.5, (1 - abar) ** 0.5, n, BLOCK=BLOCK)
 expected = abar**0.5 * x0 + (1 - abar) ** 0.5 * eps
 print("programs:", *grid, "  right:", torch.allclose(jumped, expected))
 plt.figure(figsize=(7, 1.8), layout="constrained")
 plt.bar(np.arange(12), 1, width=0.9, color="white", edgecolor=GREY, hatch="///")
-plt.bar(np.arange(n), 1, width=0.9, color=[(BLUE, ORANGE, GREEN)[i] for i in who])
+plt.bar(np.arange(n), 1, width=0.9, color=[(BLUE, ORANGE, GREEN)[i] for i in who.tolist()])
 for i, program in enumerate(who.tolist()):
     plt.text(i, 0.5, program, ha="center", va="center", color="white")
 plt.text(10.5, 0.5, "2, masked", ha="center", va="center", backgroundcolor="white")
@@ -158,7 +162,7 @@ plt.show()
 # %% [markdown]
 # ## Sizes that do not fit
 #
-# **Exercise 9.2** (find the mistake). `out` holds the network's answers, `n` with the label and right behind them `n` with the null label. This kernel passed its author's tests, which were of 1024 elements, and it spoils its neighbours' memory. There are two mistakes; write `my_mix` without them.
+# **Exercise 9.2** (find the mistake). `out` holds the network's outputs, `n` with the label and after them `n` with the null label. This kernel passed its author's tests, which were of 1024 elements, and it writes out of bounds. There are two mistakes; write `my_mix` without them.
 #
 # ```python
 # def shown(out, g, w, n, BLOCK: tl.constexpr):
@@ -199,18 +203,18 @@ def shown(out, g, w, n, BLOCK: tl.constexpr):
 
 sizes, wrong = range(1, 41), {"shown": [], "yours": []}
 for n in sizes:
-    given = torch.randn(2 * n + 64)
-    expected = torch.full((n + 64,), torch.nan)
+    given = torch.randn(2 * n + 64, device=DEVICE)
+    expected = torch.full((n + 64,), torch.nan, device=DEVICE)
     expected[:n] = given[:n] + 2.0 * (given[:n] - given[n : 2 * n])
     for name, kernel in (("shown", shown), ("yours", my_mix)):
-        g = torch.full((n + 64,), torch.nan)  # longer than it has to be: nobody is harmed
+        g = torch.full_like(expected, torch.nan)  # longer than n, so that no other memory is hit
         kernel[(triton.cdiv(n, 8),)](given, g, 2.0, n, BLOCK=8)
         wrong[name].append(int((~torch.isclose(g, expected, equal_nan=True)).sum()))
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.bar(sizes, wrong["shown"], color=RED, label="shown")
 plt.bar(sizes, wrong["yours"], color=BLUE, label="yours")
 plt.xlabel("elements")
-plt.ylabel("wrong, or not ours")
+plt.ylabel("wrong, or out of bounds")
 plt.legend()
 plt.show()
 
@@ -223,9 +227,9 @@ plt.show()
 #     x0hat = clip(p x_t + q g)
 #     x_s   = a x0hat + b x_t + d out_null + e x0prev + c z
 #
-# DDIM draws no noise and neither looks back nor renoises: its `c`, `d` and `e` are 0.
+# DDIM adds no noise and uses neither the previous guess (`e`) nor the null output alone (`d`): its `c`, `d` and `e` are 0.
 #
-# **Exercise 9.3** (write a kernel). Take that step, for rows with `c = d = e = 0`. `row` is where the eight numbers stand, one behind the other: inside a kernel a tensor is an address, so `p` is `tl.load(row)` and `q` is `tl.load(row + 1)`, while `row[1]` or unpacking would not do. `clip` may be infinity. `xt` and `out` may be float16: load, turn to `tl.float32`, and let only the store round. `tl.minimum` and `tl.maximum`, or `tl.clamp`, clip.
+# **Exercise 9.3** (write a kernel). Take that step, for rows with `c = d = e = 0`. `row` is a tensor of the eight numbers: inside a kernel a tensor is an address, so `p` is `tl.load(row)` and `q` is `tl.load(row + 1)`, while `row[1]` or unpacking would not do. `clip` may be infinity. `xt` and `out` may be float16: load, turn to `tl.float32`, and let only the store round. `tl.minimum` and `tl.maximum`, or `tl.clamp`, clip.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_9_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -249,26 +253,27 @@ def my_step(xt, out, xs, row, w, clip, n, BLOCK: tl.constexpr):
 check.ex_9_3(my_step)
 
 # %% [markdown]
-# Your kernel as a sampler: 20 steps of DDIM at `w = 1`, with the oracle of three Gaussians for a network. A kernel reads memory, and knows nothing of a tensor's strides: what it is handed has to be `contiguous()`, or it takes the gaps for numbers. **Predict:** how far apart will your samples and the reference's be?
+# Your kernel as a sampler: 20 steps of DDIM at `w = 1`, with the oracle of three Gaussians for a network. A kernel is not given a tensor's strides. Its arguments have to be `contiguous()`, otherwise it reads the wrong elements. **Predict:** how far apart will your samples and the reference's be?
 
 # %%
 table, w = solvers.ddim(TorchSchedule.linear(100), 20), 1.0
 model = InTorch(oracle_eps(three_gaussians(), Schedule.linear(100)))  # NumPy's, for torch
 y, ids = torch.arange(300) % 3, torch.arange(300)
 yours = theirs = philox.normal(7, ids, 0, (2,)).contiguous()
-moved = torch.empty_like(yours)
+moved = torch.empty_like(yours, device=DEVICE)
 
 
 def ask(x, t):
-    """Both halves of what the network says of `x`, in the order that the kernel reads."""
+    """Both halves of the network's output at `x`, in the order that the kernel reads."""
     both = model(torch.cat([x, x]), t.expand(600), torch.cat([y, torch.full_like(y, 3)]))
     return both.contiguous()
 
 
 for k, t in enumerate(table.t):
     n, row = yours.numel(), table.rows[k].float()
-    my_step[(triton.cdiv(n, 256),)](yours, ask(yours, t), moved, row, w, np.inf, n, BLOCK=256)
-    yours = moved.clone()
+    given = [v.to(DEVICE) for v in (yours, ask(yours, t))]
+    my_step[(triton.cdiv(n, 256),)](*given, moved, row.to(DEVICE), w, np.inf, n, BLOCK=256)
+    yours = moved.cpu()
     theirs, _ = reference.guided_step(
         theirs, ask(theirs, t), table.rows, k, w, seed=7, sample_ids=ids
     )
@@ -284,7 +289,7 @@ plt.show()
 # %% [markdown]
 # ## Noise is a function
 #
-# A step with noise could read it from memory. It is cheaper to make it where it is used, and then it must not come from a stream, which hands out numbers to whoever comes first: programs come in any order. So noise here is a function of (seed, sample id, step, place): the words are enciphered by Philox, and two words make two normals by Box and Muller.
+# A step could read its noise from memory. It is cheaper to make it where it is used. It must not come from a sequential generator, because that generator's output depends on the order of execution, and programs run in any order. So noise here is a function of (seed, sample id, step, place): Philox maps the counter (block, step, sample, stream) and the key (seed) to four 32-bit words, and the method of Box and Muller makes two normals from two words.
 #
 # **Before you run it:** a batch of samples 0 to 7 is drawn, and then samples 5, 2 and 7 alone, by torch's generator with the same seed and by the course's function. Which rows will you find again?
 
@@ -351,9 +356,9 @@ plt.show()
 print(f"largest there can be: {np.sqrt(-2 * np.log(2.0**-33)):.2f}")
 
 # %% [markdown]
-# ## The course's kernel is right
+# ## The course's kernel is correct
 #
-# `kernels/triton_step.py` is your kernel with the noise, the other columns and any layout of the network's output. The reference in float64 is the truth. **Predict:** in which dtype is the error largest, and in units of that dtype's own spacing (one ulp)?
+# `kernels/triton_step.py` is your kernel with the noise, the other columns and any layout of the network's output. Rungs 3 to 7 of `kernels/ladder/` lead from yours to it. It is compared with the reference in float64. **Predict:** in which dtype is the error largest, and in units of that dtype's own spacing (one ulp)?
 
 # %%
 from kernels.triton_step import guided_step
@@ -370,11 +375,14 @@ for j, (dtype, color) in enumerate(
         draw = torch.Generator().manual_seed(B)
         x = torch.randn(B, *D, generator=draw).to(dtype)
         both = torch.randn(2 * B, *D, generator=draw).to(dtype)
-        same = {"seed": 7, "sample_ids": torch.arange(B), "clip": 1.0}
-        got, _ = guided_step(x, both, row, 0, 2.0, **same)
-        truth, _ = reference.guided_step(x.double(), both.double(), row, 0, 2.0, **same)
+        given = [v.to(DEVICE) for v in (x, both, row)]
+        ids = torch.arange(B, device=DEVICE)
+        got, _ = guided_step(*given, 0, 2.0, seed=7, sample_ids=ids, clip=1.0)
+        truth, _ = reference.guided_step(
+            x.double(), both.double(), row, 0, 2.0, seed=7, sample_ids=torch.arange(B), clip=1.0
+        )
         spacing = torch.finfo(dtype).eps * truth.abs().clamp(min=1)
-        errors.append(((got.double() - truth).abs() / spacing).max().item())
+        errors.append(((got.cpu().double() - truth).abs() / spacing).max().item())
     worst[dtype] = max(errors)
     plt.bar(
         np.arange(len(shapes)) + 0.27 * (j - 1), errors, 0.27, color=color, label=str(dtype)[6:]
@@ -387,11 +395,11 @@ print("float32 within 17 ulp, its noise's error of 2e-6:", worst[torch.float32] 
 print("float16, bfloat16 within one:", max(worst[torch.float16], worst[torch.bfloat16]) <= 1)
 
 # %% [markdown]
-# Float32 is furthest off by that measure, since its spacing is finer than the noise is exact; bfloat16 goes up to 1 because the interpreter cuts where a GPU rounds.
+# By that measure float32 has the largest error, because its spacing is finer than the noise's accuracy of 2e-6. Interpreted, bfloat16 goes up to 1, because the interpreter truncates to bfloat16; a GPU rounds to the nearest, so it stays near a half.
 #
 # ## What the compiler made of it
 #
-# Triton brings its assemblers along, so a kernel can be compiled for a chip that is not here, and its machine code read. NVIDIA's data sheet gives the H100 3.35 TB/s of memory and 33.5 T float32 instructions a second (67 TFLOP/s, a multiply-add counted as two). Float32 moves 16 bytes an element here. **Predict:** how many instructions an element are free, in the time that memory needs anyway? And how many does a step take?
+# Triton contains the vendors' assemblers, so a kernel can be compiled for a GPU that is not here, and its machine code can be read. NVIDIA's data sheet gives the H100 3.35 TB/s of memory and 33.5 T float32 instructions a second (67 TFLOP/s, a multiply-add counted as two). Float32 moves 16 bytes an element here. **Predict:** how many instructions per element are free, in the time that memory needs anyway? And how many does a step need?
 
 # %%
 from check.compiled import compiled
@@ -401,7 +409,7 @@ count = np.linspace(1, 260, 200)
 plt.figure(figsize=(8, 3.4), layout="constrained")
 for nbytes, color, dtype in ((16, BLUE, "float32"), (8, ORANGE, "bfloat16")):
     time_ps = np.maximum(nbytes / 3.35, count / 33.5)
-    plt.plot(count, time_ps, color=color, label=f"{dtype}: {nbytes} bytes an element")
+    plt.plot(count, time_ps, color=color, label=f"{dtype}: {nbytes} bytes per element")
     plt.axvline(33.5 * nbytes / 3.35, color=color, ls=":", lw=0.8)
 for what, nbytes, key, label, above in (
     ("yours", 16, "instructions", "your kernel", -0.6),
@@ -414,24 +422,68 @@ for what, nbytes, key, label, above in (
     plt.plot(x, y, "ko", ms=5)
     plt.text(x, y + above, label, fontsize=8)
 plt.ylim(0, 8)
-plt.xlabel("instructions an element, counted in code compiled for an H100")
-plt.ylabel("ps an element, at best")
+plt.xlabel("instructions per element, counted in code compiled for an H100")
+plt.ylabel("ps per element, at best")
 plt.legend(loc="lower right", fontsize=8)
 plt.show()
 for what, report in found.items():
     print(f"{what}: {report['spills']} spills, loads up to {report['widest']} bits wide")
 
 # %% [markdown]
-# What lies on a level line waits for memory, and its arithmetic is free; what lies on the slope does not. This is why the course makes its noise by hand: with Triton's own `tl.randn` the step takes three times as many instructions (`kernels/README.md`, exercise 3). These are counts and data sheets, and no measurement: what is really reached, only a GPU can say.
+# This is the *roofline* model. On the level part of a line a kernel is *memory-bound*, and its arithmetic is free; on the slope it is *compute-bound*. This is why the course makes its noise by hand: with Triton's own `tl.randn` the listing has three times as many instructions (rung 3 of `kernels/ladder/`). These are counts and data sheets, not a measurement: only a GPU can show what is reached.
 #
-# **On a GPU** the same source runs compiled: leave out the line with `TRITON_INTERPRET`, put the tensors on `device="cuda"`, and take `BLOCK=1024` (the checks above stay with the interpreter). Programs then run at once and in any order, and a store without a mask is no longer harmless. `python -m kernels.bench` times it against the nine operations.
+# ## On a GPU
+#
+# **Predict** from the last picture: how fast can your kernel be on this GPU, in GB/s, and does `torch.compile` lose against it? Without noise there is nothing to compute but what memory waits for. The next cell asserts first that all ways agree, on any machine. If there is a GPU, it then times each of them with Triton's `do_bench`, and a copy of as many bytes.
+
+# %%
+from kernels.bench.run import timed
+
+n, w, clip = (2**24 if ON_GPU else 2**12), 2.0, 1.0
+x, both = torch.randn(1, n, device=DEVICE), torch.randn(2, n, device=DEVICE)
+row = torch.tensor([[1.4, -1.0, 0.26, 0.73, 0.0, 0.0, 0.0, 1.0]], device=DEVICE)
+ids, moved = torch.zeros(1, dtype=torch.int64, device=DEVICE), torch.empty_like(x)
+
+
+def one_by_one():
+    """The step in torch, with the same numbers."""
+    cond, null = both.chunk(2)
+    x0hat = (1.4 * x - (cond + w * (cond - null))).clamp(-clip, clip)
+    return 0.26 * x0hat + 0.73 * x
+
+
+def yours_timed():
+    """Your kernel, 1024 elements per program."""
+    my_step[(triton.cdiv(n, 1024),)](x, both, moved, row[0], w, clip, n, BLOCK=1024)
+    return moved
+
+
+def course():
+    """The course's kernel."""
+    return guided_step(x, both, row, 0, w, seed=0, sample_ids=ids, clip=clip, want_x0=False)[0]
+
+
+ways = {"operations one by one": one_by_one, "your kernel": yours_timed, "the course's": course}
+if ON_GPU:
+    ways["torch.compile"] = torch.compile(one_by_one)
+for name, way in ways.items():
+    assert torch.allclose(way(), one_by_one(), atol=1e-5), name
+print("all agree, on", DEVICE)
+if ON_GPU:
+    copied = torch.empty_like(both)
+    ways["a copy of as many bytes"] = lambda: copied.copy_(both)
+    for name, way in ways.items():
+        ms = timed(way, DEVICE, record=False).median
+        print(f"{name}: {1e3 * ms:.0f} us, {16 * n / ms / 1e6:.0f} GB/s of 4 passes")
+else:
+    print("no GPU here, so nothing is timed: kernels/results/README.md has an H100's times")
 
 # %% [markdown]
 # ## You now know
 #
-# - an elementwise step costs what it moves: nine operations 22 passes, one pass 4 (`kernels/reference.py` counts);
-# - a kernel is what one program does to its places, with a mask for those that do not exist (`kernels/triton_step.py`, the function `places`);
-# - mix, guess, clip and move fit in one pass for every solver, since each is a row of eight numbers (`minicfg/solvers.py`);
-# - noise that is a function of who and when needs no memory and no order (`tutorial/step22_swap_in.py`, equation 22.3, and `kernels/philox.py`).
+# - an elementwise step costs what it moves: nine operations 22 passes, one pass 4 (`kernels/README.md` counts);
+# - a kernel describes what one program does to its places, with a mask for those that do not exist (`kernels/ladder/rung1_mix.py`);
+# - mix, guess, clip and move fit in one pass for every solver, because each is a row of eight numbers (`kernels/ladder/rung7_look_back.py`);
+# - noise that is a function of sample and step needs no memory and no order (`tutorial/step22_swap_in.py`, equation 22.3, and `kernels/philox.py`).
 #
-# **Try:** the exercises of `kernels/README.md`; add `c z` to your kernel with `tl.randn(seed, at)`, and compile that. This is the last sitting: `minicfg/sampling.py` is where the kernel is called, once a step.
+# **Try:** the exercises of `kernels/README.md`; write rung 3 of `kernels/ladder/` before you read it: add `c z` to your kernel with `tl.randn(seed, at)`, predict its instructions, and compile it. This is the last sitting: `minicfg/sampling.py` is where the kernel is called, once a step.

@@ -17,7 +17,7 @@ LAYERS = ("tutorial", "minicfg", "kernels")
 ORDER = (
     *("errors", "threads", "distributed", "editable_only", "config", "conditions"),
     *("schedule", "guidance", "solvers", "sampling", "unet", "data"),
-    *("training", "editing", "adapters"),
+    *("training", "distillation", "editing", "adapters"),
     *("datasets", "metrics", "io", "viz", "bench", "cli"),
 )
 NEVER_IMPORTED = {"bench", "cli"}

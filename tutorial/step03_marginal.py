@@ -1,52 +1,178 @@
-r"""Step 3. The marginal $q(x_t | x_0)$: from the data to any time in one jump.
+r"""Step 03. The marginal: from the data to any time in one draw
 
-**Claim.** After $t$ steps of step 2 the law of $x_t$ given the data is one Gaussian,
+**The question.** Training will need noisy points $x_t$ at random times, millions of them. The
+chain of step 2 reaches $x_t$ only after $t$ steps, each with its own noise, and the states on the
+way are not used. Can we draw $x_t$ directly from the data? We can, if we know its distribution
+given $x_0$. It is often called a marginal of the forward process, because the states between
+$x_0$ and $x_t$ have been averaged out. It is still conditional on $x_0$.
 
-$$ q(x_t | x_0) = N(\sqrt{\bar\alpha_t} x_0, (1 - \bar\alpha_t) I) $$ (3.1)
+**An example.** Let a chain take two steps, the first with $\beta_1 = 0.2$ and the second with
+$\beta_2 = 0.3$. By step 2, the state is multiplied by the root of 0.8 in the first step, and by
+the root of 0.7 in the second. The two noises are independent and standard normal. We call them
+$\epsilon_1$ and $\epsilon_2$.
 
-so no chain is run in training: draw one noise, $\epsilon \sim N(0, I)$, and set
+$$ x_1 = \sqrt{0.8} x_0 + \sqrt{0.2} \epsilon_1 $$
+$$ x_2 = \sqrt{0.7} x_1 + \sqrt{0.3} \epsilon_2 $$
+
+Put the first line into the second. The factors of the data multiply, and 0.8 times 0.7 is 0.56.
+The first noise is multiplied by the factor of the second step, and 0.2 times 0.7 is 0.14:
+
+$$ x_2 = \sqrt{0.56} x_0 + \sqrt{0.14} \epsilon_1 + \sqrt{0.3} \epsilon_2 $$
+
+The two noise terms are independent Gaussians with variances 0.14 and 0.30. The sum of independent
+Gaussians is Gaussian, and its variance is the sum of theirs, 0.44. So one noise can replace the
+two. We scale it to variance 1 and call it $\epsilon$:
+
+$$ \epsilon = (\sqrt{0.14} \epsilon_1 + \sqrt{0.3} \epsilon_2) / \sqrt{0.44} $$
+$$ x_2 = \sqrt{0.56} x_0 + \sqrt{0.44} \epsilon $$
+
+The variance of the noise is 1 - 0.56: what the data have lost, the noise has gained. Only
+variances add in this way. The standard deviations of the two terms are 0.374 and 0.548. Their sum
+is 0.922, but the standard deviation of the whole noise is 0.663.
+
+**The claim.** After any number of steps, all noises can be replaced by a single one. With the
+product $\bar\alpha_t$ of step 2, the distribution of $x_t$ given the data is
+
+$$ q(x_t | x_0) = N(x_t; \sqrt{\bar\alpha_t} x_0, (1 - \bar\alpha_t) I) $$ (3.1)
+
+To draw $x_t$ we therefore draw a single standard normal noise $\epsilon$ and set
 
 $$ x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon $$ (3.2)
 
-**Why.** Put the first step, $x_1 = \sqrt{\alpha_1} x_0 + \sqrt{\beta_1} \epsilon_1$, into the
-second, $x_2 = \sqrt{\alpha_2} x_1 + \sqrt{\beta_2} \epsilon_2$. The data come out multiplied by
-$\sqrt{\alpha_1 \alpha_2}$, and $\sqrt{\alpha_2 \beta_1} \epsilon_1 + \sqrt{\beta_2} \epsilon_2$
-is added. A sum of independent Gaussians is Gaussian, and *variances* add (deviations do not). With
-$\beta = 1 - \alpha$ twice,
+In the example $\bar\alpha_2$ is 0.56. With $x_0 = 1$ and $\epsilon = -0.5$ the result is 0.7483 -
+0.5 · 0.6633 = 0.4167.
 
-$$ \alpha_2 \beta_1 + \beta_2 = 1 - \alpha_1 \alpha_2 $$ (3.3)
+**The derivation.** We first add one step to what is there already. Suppose that some steps have
+led from $x_0$ to a state $x$ in which the data have the factor $\sqrt{A}$ and the noise has
+variance $1 - A$. Here $A$ is a number between 0 and 1. One more step follows. It multiplies $x$
+by $\sqrt{\alpha}$ and adds new noise of variance $1 - \alpha$. Call its result $x'$:
 
-One noise does the work of two. That is also the induction: if (3.1) holds at $t - 1$, read
-$\bar\alpha_{t-1}$ for $\alpha_1$ and $\alpha_t$ for $\alpha_2$, and (3.3) is (3.1) at $t$. The
-$\epsilon$ of (3.2) is no single step's noise but the weighted sum of all of them, rescaled to
-variance 1. It is what a network will be asked for.
+$$ x = \sqrt{A} x_0 + \sqrt{1 - A} \epsilon $$
+$$ x' = \sqrt{\alpha} x + \sqrt{1 - \alpha} \epsilon' $$
+$$ x' = \sqrt{\alpha A} x_0 + \sqrt{\alpha (1 - A)} \epsilon + \sqrt{1 - \alpha} \epsilon' $$
 
-**Strides.** Nothing in this needs to start at 0. For $s \le t$,
+The noise $\epsilon$ was made by earlier steps, and the new noise is independent of it. So the
+last two terms are independent Gaussians, and their sum is a Gaussian with mean 0. Its variance is
 
-$$ q(x_t | x_s) = N(\sqrt{\alpha_{t|s}} x_s, \beta_{t|s} I) $$ (3.4)
-$$ \alpha_{t|s} = \bar\alpha_t / \bar\alpha_s, \quad \beta_{t|s} = 1 - \alpha_{t|s} $$ (3.5)
+$$ \alpha (1 - A) + (1 - \alpha) = 1 - \alpha A $$ (3.3)
 
-which is how a sampler may skip steps: the times it visits form a chain with these $\alpha$ and
-$\beta$. Inverting the definition of $\lambda$, $\bar\alpha = 1 / (1 + e^{-\lambda})$, so the index
-$t$ is only a name and two values of `log_snr` are all that a stride depends on:
+So the new state has the same form as the old one, with $\alpha A$ in the place of $A$. This is
+the step of an induction. After the first step, (3.1) is the forward step itself, because
+$\bar\alpha_1 = \alpha_1$. Suppose that (3.1) holds at $t - 1$. Take $\bar\alpha_{t-1}$ for $A$
+and $\alpha_t$ for $\alpha$. Their product is $\bar\alpha_t$, so (3.1) holds at $t$ too.
 
-$$ \beta_{t|s} = (1 - e^{\lambda_t - \lambda_s}) (1 - \bar\alpha_t) $$ (3.6)
+**What the noise is.** The $\epsilon$ of (3.2) is not the noise of any single step. It is the
+weighted sum of the noises of all steps, scaled to variance 1, as in the example. A network will
+later be trained to predict this sum from $x_t$. If we knew it, we could solve (3.2) for $x_0$,
+unless $\bar\alpha_t$ is 0. So a prediction of the noise is also a prediction of the data. We
+cannot know it exactly, because many pairs of $x_0$ and $\epsilon$ lead to the same $x_t$. Step 5
+finds the best prediction.
 
-**Boundary.** At $t = 0$ nothing has been added, and the law is a point:
+**From any time to any later time.** Nothing in the argument depends on starting at 0. Let $s$ and
+$t$ be two times with $s \le t$. If we start at $x_s$, the induction collects only the factors
+$\alpha_{s+1}, \dots, \alpha_t$. Their product is a ratio of two entries of the table. We write it
+with the index $t|s$, which is read "at $t$ given the state at $s$":
+
+$$ \alpha_{t|s} = \bar\alpha_t / \bar\alpha_s $$ (3.4)
+$$ q(x_t | x_s) = N(x_t; \sqrt{\alpha_{t|s}} x_s, (1 - \alpha_{t|s}) I) $$ (3.5)
+
+For the second step of the example the ratio is 0.56 / 0.8 = 0.7, as it must be. A chain that
+visits only the times 0, 10, 20 and so on has these distributions as its forward steps. It is a
+shorter chain with another schedule, but with the same marginals at the times that it visits. So a
+sampler can also be built with fewer and longer steps. Longer steps back have a price, as the
+variances in step 0 show; step 17 returns to it.
+
+By (3.4) the step from $s$ to $t$ depends on two values of $\bar\alpha$, and on nothing else. The
+times themselves do not matter, so they can be renamed or spaced differently. In place of
+$\bar\alpha$ we can also use the log signal-to-noise ratio $\lambda$ of step 2, because each
+determines the other: $\bar\alpha = 1 / (1 + e^{-\lambda})$. The guidance paper describes its
+process by $\lambda$ alone, and step 16 will use its formula for the noise of a step. To derive
+it, we divide the signal-to-noise ratio at $t$ by the one at $s$. The signals have the ratio
+(3.4):
+
+$$ e^{\lambda_t - \lambda_s} = \alpha_{t|s} (1 - \bar\alpha_s) / (1 - \bar\alpha_t) $$
+
+Multiply both sides by $1 - \bar\alpha_t$. By (3.4), the ratio times $\bar\alpha_s$ is
+$\bar\alpha_t$:
+
+$$ e^{\lambda_t - \lambda_s} (1 - \bar\alpha_t) = \alpha_{t|s} - \bar\alpha_t $$
+
+Subtract both sides from $1 - \bar\alpha_t$. Then $\bar\alpha_t$ cancels on the right, and the
+noise variance of (3.5) remains:
+
+$$ 1 - \alpha_{t|s} = (1 - e^{\lambda_t - \lambda_s}) (1 - \bar\alpha_t) $$ (3.6)
+
+In the example the signal-to-noise ratio is 0.8 / 0.2 = 4 after the first step, and 0.56 / 0.44 =
+1.273 after the second. Equation (3.6) gives (1 - 1.273 / 4) · 0.44 = 0.30, which is the variance
+of the second noise. For $s = 0$ the exponential is 0, and (3.6) gives $1 - \bar\alpha_t$, in
+agreement with (3.1).
+
+**At the start.** At $t = 0$ no noise has been added. The distribution is a point, and has no
+density:
 
 $$ q(x_0 | x_0): \text{mean } x_0, \text{ variance } 0 $$ (3.7)
 
-At $t = T$ a sampler starts from $N(0, I)$, which $q(x_T | x_0)$ is not quite. In $D$ dimensions
-the distance $KL(q(x_t | x_0), N(0, I))$ is
+**At the end.** A sampler will start from $N(0, I)$. The forward process ends in (3.1) with
+$t = T$, which still depends a little on the data. How different are the two? A common measure is
+the Kullback-Leibler divergence. For two densities $q$ and $p$ it is the mean of
+$\log q(x) - \log p(x)$ over samples $x$ of $q$. It is 0 if the two distributions are equal, and
+positive otherwise. Its unit is called the nat, because the logarithm is natural.
+
+Take one coordinate first, with $q = N(m, v)$ and $p = N(0, 1)$. By (2.2) the difference of the
+logarithms is
+
+$$ \log q(x) - \log p(x) = -(x - m)^2 / (2 v) - \tfrac{1}{2} \log v + x^2 / 2 $$
+
+Now take the mean under $q$. That of $(x - m)^2$ is $v$, and that of $x^2$ is $m^2 + v$:
+
+$$ KL = -\tfrac{1}{2} - \tfrac{1}{2} \log v + (m^2 + v) / 2 $$
+
+By (3.1), $m$ is $\sqrt{\bar\alpha_t}$ times a coordinate of $x_0$, and $v$ is $1 - \bar\alpha_t$.
+For one coordinate this gives
+
+$$ KL = (\bar\alpha_t x_0^2 + (1 - \bar\alpha_t) - 1 - \log(1 - \bar\alpha_t)) / 2 $$
+
+The coordinates are independent, so their divergences add. In $D$ dimensions the divergence of
+$q(x_t | x_0)$ from $N(0, I)$ is
 
 $$ (\bar\alpha_t |x_0|^2 - D \bar\alpha_t - D \log(1 - \bar\alpha_t)) / 2 $$ (3.8)
 
-With $T = 1000$ the mean at $T$ is still $0.0064 x_0$ on the linear schedule and $0.000049 x_0$ on
-the cosine one: about $2 \cdot 10^{-5} |x_0|^2$ and $10^{-9} |x_0|^2$ nats. Little for one number,
-but it adds up: 0.06 nats for a linear schedule and a 64 x 64 colour picture of mean square 1/4.
+For small $\bar\alpha_t$ the last two terms almost cancel, because $-\log(1 - a)$ is $a$ plus
+terms of order $a^2$. So the divergence is about $\bar\alpha_t |x_0|^2 / 2$. Take T = 1000 and one
+number, $x_0 = 1$. At the end of the linear schedule the mean of $x_T$ is still 0.0064, and the
+divergence is 2.0e-5 nats. At the end of the cosine schedule the mean is 0.000049, and the
+divergence is 1.2e-9 nats.
 
-**Source.** Ho et al. 2020, arXiv:2006.11239, eq. 4; Ho and Salimans 2022, arXiv:2207.12598, sec. 2
-(3.6); Lin et al. 2023, arXiv:2305.08891, on what is left of the data at $T$.
+That is little for one number, but it adds up over the coordinates. A colour picture of 64 x 64
+pixels has 12,288 numbers, between -1 and 1. If their mean square is 1/4, for example, then
+$|x_0|^2$ is 3,072. With $\bar\alpha_T = 0.0000404$ the linear schedule leaves 0.062 nats, and the
+cosine schedule 3.7e-6. How much is 0.062? By Pinsker's inequality, the probabilities of any event
+under the two distributions differ by at most $\sqrt{KL / 2}$, which is 0.18 here.
+
+This is for one given picture. But a sampler does not know $x_0$. It replaces the distribution of
+$x_T$ over all data, which is the average of (3.1) over $x_0$. The divergence is a convex function
+of its first argument, so the divergence of this average is at most the average of the
+divergences. It can be far smaller. For `three_gaussians` on the linear schedule the average of
+(3.8) is 5.5e-5 nats, but the divergence of the average is 1.1e-10. So to start from $N(0, I)$ is
+an excellent approximation here.
+
+**What goes wrong.** Several mistakes run without an error. The data may be multiplied by
+$\bar\alpha_t$ in place of its root, by 0.56 in place of 0.748 in the example. The variance may be
+written as $1 - \sqrt{\bar\alpha_t}$, which is 0.252 in place of 0.44. Or $\alpha_t$ may be used
+for $\bar\alpha_t$, which adds the noise of one step only, 0.3 in place of 0.44. If standard
+deviations are added in place of variances, the variance is 0.850. Another mistake is to read the
+table one entry too early. Then the state at $t = 1$ contains no noise at all, and all others
+contain too little. In all these cases the shapes are right.
+
+**Where it goes on.** The way from a data point to noise is now completely known. (For the
+mixtures of step 1, step 5 adds the distribution of $x_t$ over all data.) The problem is the way
+back. If we knew both ends, $x_0$ and $x_t$, where was the chain one step before $x_t$? That is
+step 4.
+
+**Source.** Ho et al. 2020, arXiv:2006.11239, eq. 4, for (3.1); Ho and Salimans 2022,
+arXiv:2207.12598, sec. 2, for (3.6); Lin et al. 2023, arXiv:2305.08891, on schedules that leave
+too much of the data at $T$; Cover and Thomas 2006, Elements of Information Theory, sec. 2.6, 2.7
+and 11.6, for the properties of the divergence and Pinsker's inequality.
 """
 
 from __future__ import annotations
@@ -62,7 +188,7 @@ if TYPE_CHECKING:
 
 
 def q_xt_given_x0(x0: Float[np.ndarray, "*n D"], t: int, schedule: Schedule) -> Gaussian:
-    """The law of `x_t` given the data, for `t` in 0..T; a point at t = 0.
+    """The distribution of `x_t` given the data, for `t` in 0..T. At t = 0 it is a point.
 
     >>> q_xt_given_x0(np.array([2.0, 1.0]), 0, Schedule.linear(10))
     Gaussian(mean=array([2., 1.]), var=0.0)
@@ -76,43 +202,54 @@ def q_xt_given_x0(x0: Float[np.ndarray, "*n D"], t: int, schedule: Schedule) -> 
 def xt_from_x0(
     x0: Float[np.ndarray, "*n D"], eps: Float[np.ndarray, "*n D"], t: int, schedule: Schedule
 ) -> Float[np.ndarray, "*n D"]:
-    """`x_t` with a given noise in it, for `t` in 0..T: what training shows to a network."""
-    g = q_xt_given_x0(x0, t, schedule)
-    return g.mean + np.sqrt(g.var) * eps  # (3.2)
+    """`x_t` from the data and a given noise, for `t` in 0..T."""
+    q = q_xt_given_x0(x0, t, schedule)
+    return q.mean + np.sqrt(q.var) * eps  # (3.2)
 
 
-def two_steps(alpha_1: float, alpha_2: float) -> tuple[float, float]:
-    """What two steps in a row keep of the variance, and the variance of the noise they add."""
-    kept = alpha_1 * alpha_2
-    noise = alpha_2 * (1 - alpha_1) + (1 - alpha_2)  # (3.3)
-    return kept, noise
+def one_more_step(A: float, alpha: float) -> tuple[float, float]:
+    """The squared factor of the data, and the variance of the noise, after one more step.
+
+    Args:
+        A: the squared factor before the step, 0..1. The noise has the variance 1 - A.
+        alpha: the squared factor of the step, 0..1. Its noise has the variance 1 - alpha.
+    """
+    A_next = alpha * A
+    noise = alpha * (1 - A) + (1 - alpha)  # (3.3)
+    return A_next, noise
 
 
 def q_xt_given_xs(xs: Float[np.ndarray, "*n D"], s: int, t: int, schedule: Schedule) -> Gaussian:
-    """The law of `x_t` given an earlier state `x_s`, for `t` in 0..T and `s` in 0..t."""
+    """The distribution of `x_t` given an earlier state `x_s`, for `t` in 0..T and `s` in 0..t."""
     schedule.check_t(t, first=0)
-    if not 0 <= s <= t:
-        raise ValueError(f"s = {s} is outside 0..{t}: the forward process runs from s to t")
-    alpha_ts = schedule.alpha_bar[t] / schedule.alpha_bar[s]  # (3.5)
-    beta_ts = 1 - alpha_ts
-    return Gaussian(np.sqrt(alpha_ts) * xs, float(beta_ts))  # (3.4)
+    _check_s(s, t)
+    alpha_ts = schedule.alpha_bar[t] / schedule.alpha_bar[s]  # (3.4)
+    return Gaussian(np.sqrt(alpha_ts) * xs, float(1 - alpha_ts))  # (3.5)
 
 
-def stride_var_by_log_snr(s: int, t: int, schedule: Schedule) -> float:
-    """The variance of `q(x_t | x_s)` from the log SNR of both times, `s` in 0..t, `t` in 0..T."""
+def var_given_xs_by_log_snr(s: int, t: int, schedule: Schedule) -> float:
+    """The variance of `q(x_t | x_s)` from the log SNR at both times, `t` in 0..T and `s` in 0..t.
+
+    At s = t = 0 both are infinite, and their difference is taken to be 0.
+    """
     schedule.check_t(t, first=0)
-    log_snr = schedule.log_snr
-    beta_ts = -np.expm1(log_snr[t] - log_snr[s]) * (1 - schedule.alpha_bar[t])  # (3.6)
-    return float(beta_ts)
+    _check_s(s, t)
+    difference = schedule.log_snr[t] - schedule.log_snr[s] if s < t else 0.0
+    return float(-np.expm1(difference) * (1 - schedule.alpha_bar[t]))  # (3.6)
 
 
 def kl_to_noise(
     x0: Float[np.ndarray, "*n D"], t: int, schedule: Schedule
 ) -> Float[np.ndarray, "*n"] | float:
-    """How far `q(x_t | x_0)` is from N(0, I), in nats, for `t` in 1..T."""
+    """The KL divergence of `q(x_t | x_0)` from N(0, I), in nats, for `t` in 1..T."""
     abar = schedule.alpha_bar[schedule.check_t(t)]
     # log1p: at the end of a chain the two terms without x_0 cancel down to abar^2 / 2.
     return 0.5 * (abar * x0**2 - abar - np.log1p(-abar)).sum(-1)  # (3.8)
+
+
+def _check_s(s: int, t: int) -> None:
+    if not 0 <= s <= t:
+        raise ValueError(f"s = {s} is outside 0..{t}: the forward process runs from s to t")
 
 
 if __name__ == "__main__":

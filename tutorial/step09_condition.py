@@ -1,78 +1,188 @@
-r"""Step 9. Conditioning: the label, the null class for all images, and what a label tells.
+r"""Step 09. The condition: one network, with a label and without
 
-**Claim.** The noise does not look at labels, so all of steps 2 to 7 holds for the data of one class
-alone. Tell the network $y$, and the reverse step is that of step 6:
+**The question.** The loss of step 8 trains a network that predicts the noise, and the loop of step
+7 turns its predictions into samples. These samples come from all classes, in the proportions of the
+data. Often we would like to choose the class, for example to draw a three and not just any digit.
+Where does the label enter? A second question follows from it. Steps 10 and 11 will compare the
+prediction for a label with the prediction without one. Can a single network make both?
+
+**The idea.** The noise is drawn in the same way for every class, so
+$q(x_t | x_0, y) = q(x_t | x_0)$. The images of class $y$ alone are therefore a data set like any
+other, and steps 2 to 8 hold for it unchanged. The network only needs the label as a further input.
+For a prediction without a label we add one more value, the null label $\phi$. Its data set is all
+images together. In the code $K$ classes have the numbers 0 to $K - 1$, and the null label is the
+integer $K$. The network of this course (`minicfg/unet.py`) has a learned vector for each of these
+$K + 1$ numbers and adds it to the vector that represents $t$. So its output can be a different
+function of $x_t$ for every label.
+
+Throughout this lesson $\epsilon(x_t, y)$ is the best prediction for class $y$, which is the
+conditional mean $E[\epsilon | x_t, y]$ of step 5. A network that approximates it is written
+$f(x_t, y)$. All statements hold at each $t$ separately. The loss of step 8 averages them over $t$.
+
+**An example.** Suppose that there are only two images, and that each is a single number: 1, which
+is class 0, and -1, which is class 1. They are equally frequent. Take the $t$ at which
+$\bar\alpha_t = 0.5$. By step 3, $x_t = 0.707 x_0 + 0.707 \epsilon$. We see $x_t = 0.4$.
+
+- Given label 0 we know that $x_0 = 1$, so the noise is $(0.4 - 0.707) / 0.707 = -0.434$.
+- Given label 1 we know that $x_0 = -1$, so the noise is $(0.4 + 0.707) / 0.707 = 1.566$.
+- Without a label both are possible. The density of $x_t$ in a class is a Gaussian of variance
+  $1 - \bar\alpha_t = 0.5$, so the exponent is $-(0.4 - 0.707)^2 / (2 \cdot 0.5)$ for class 0. The
+  two densities are in the proportion of $\exp(-(0.4 - 0.707)^2) = 0.910$ to
+  $\exp(-(0.4 + 0.707)^2) = 0.294$, and the classes are equally frequent. By Bayes' rule class 0 has
+  probability $0.910 / (0.910 + 0.294) = 0.756$, and class 1 has 0.244. The mean of the noise is
+  $0.756 \cdot (-0.434) + 0.244 \cdot 1.566 = 0.054$.
+
+The prediction 0.054 corresponds to the guess 0.512 for the data. Neither image lies there. It is
+still the guess of least squared error, because it is the mean of what the image may be (step 5).
+
+**With a label.** We put the best prediction into the reverse step of step 6. As there, the left
+side is the step of the model, and not the true distribution:
 
 $$ p(x_{t-1} | x_t, y) = N(\mu, \tilde\beta_t I) $$ (9.1)
 $$ \mu = (x_t - \beta_t / \sqrt{1 - \bar\alpha_t} \epsilon(x_t, y)) / \sqrt{\alpha_t} $$ (9.2)
 
-If the output is $E[\epsilon | x_t, y]$, this is the true mean $E[x_{t-1} | x_t, y]$.
+The mean is exactly $E[x_{t-1} | x_t, y]$, because the mean of step 6 is linear in the guess. The
+Gaussian shape and its variance are the approximations of step 6. A label does not change them. A
+network puts its output $f(x_t, y)$ in the place of $\epsilon(x_t, y)$.
 
-**The null class** $\phi$, the label $K$, has all images for its data. Its best output is the mean
-over the classes that $x_t$ may be of: first the mean of eps given $x_t$ and $y$, then over $y$.
+**Without a label.** The data set of the null label is all images, so its best prediction is
+$E[\epsilon | x_t]$. To compute it, take the mean of the noise for each class first, and then the
+mean over the classes that $x_t$ may belong to:
 
-$$ \epsilon(x_t, \phi) = E[\epsilon | x_t] = \sum_y p(y | x_t) \epsilon(x_t, y) $$ (9.3)
+$$ E[\epsilon | x_t] = \sum_y p(y | x_t) E[\epsilon | x_t, y] $$
 
-Divided by $-\sqrt{1 - \bar\alpha_t}$ this is (5.15), $\sum_y p(y | x_t) s(x_t | y) = s(x_t)$. The
-weights are of $x_t$, not of the data at large: where only one class can be, the null output is that
-of the class, and a label tells nothing new.
+This is the law of total expectation, and it is what the third line of the example did. In our
+letters it reads
 
-**What a label tells.** Without it the lowest loss is higher. The null output is a function of
-$(x_t, y)$ too, one that looks away from $y$, so (5.1) with $f = \epsilon(x_t, \phi)$ says by how
-much:
+$$ \epsilon(x_t, \phi) = \sum_y p(y | x_t) \epsilon(x_t, y) $$ (9.3)
+
+Two consequences are important. First, the weights are the probabilities
+$p(y | x_t) = \pi_y p(x_t | y) / p(x_t)$ of step 5, which depend on $x_t$. They are not the
+frequencies $\pi_y$ of the classes in the data. In the example the frequencies would give
+$(-0.434 + 1.566) / 2 = 0.566$ instead of 0.054. Second, where one class is much more probable than
+the others, its weight is close to 1, and the prediction without a label nearly agrees with the
+prediction for that class. The label then adds little that cannot be seen in $x_t$ already.
+
+Dividing (9.3) by $-\sqrt{1 - \bar\alpha_t}$ turns predictions into scores. The score of all data is
+the same weighted mean of the scores of the classes, as in step 5. A network does not compute this
+sum. It learns the left side directly, from images without labels, and (9.3) is the value that it
+should reach.
+
+**How much does a label help?** There are several measures, and they do not agree. Call
+$d = \epsilon(x_t, y) - \epsilon(x_t, \phi)$. This is the vector by which the label changes the
+prediction. The first measure is the loss. Let $f$ be any prediction that is computed from $x_t$ and
+$y$, by a network or otherwise. By step 5 its loss exceeds the lowest possible loss by its mean
+squared distance from the best prediction:
+
+$$ E|\epsilon - f|^2 = E|\epsilon - \epsilon(x_t, y)|^2 + E|f - \epsilon(x_t, y)|^2 $$
+
+The prediction without a label is such an $f$, one that ignores $y$. For it the last term is the
+mean of $|d|^2$. So hiding the label raises the lowest loss by
 
 $$ E|\epsilon - \epsilon(x_t, \phi)|^2 - E|\epsilon - \epsilon(x_t, y)|^2 = E|d|^2 $$ (9.4)
 
-with $d = \epsilon(x_t, y) - \epsilon(x_t, \phi)$. This is the difference that guidance multiplies
-(step 11). It goes to 0 at either end of the chain. Where $\bar\alpha_t \to 0$ all classes become
-the same noise; near data that have a density the two scores stay finite, and their difference is
-multiplied by $-\sqrt{1 - \bar\alpha_t}$. A label tells most in between.
+The second measure is the same difference for guesses of $x_0$. A difference of two guesses is
+$-\sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$ times $d$ (step 5). The third measure is the uncertainty
+that the label would remove. It is the conditional entropy of the label given $x_t$, in nats, which
+is the mean of $-\log p(y | x_t)$. The table gives all three for the three Gaussians of step 1 and
+the cosine schedule with $T = 100$, by numerical integration over $x_t$:
 
-**Boundary.** At $t = 1$, $\tilde\beta_1 = 0$ and the step ends in the point $E[x_0 | x_1, y]$. With
-a single class $d = 0$: that class is all images.
+| t | 1 | 20 | 40 | 50 | 80 | 100 |
+|---|---|---|---|---|---|---|
+| alpha_bar | 0.999 | 0.899 | 0.647 | 0.494 | 0.094 | 0.000 |
+| mean squared difference of predictions of eps | 0.000 | 0.125 | 0.526 | 0.617 | 0.198 | 0.000 |
+| mean squared difference of guesses of x_0 | 0.000 | 0.014 | 0.286 | 0.632 | 1.909 | 2.250 |
+| entropy of the label given x_t | 0.025 | 0.079 | 0.320 | 0.505 | 0.991 | 1.099 |
 
-**Source.** Ho et al. 2020, arXiv:2006.11239, eq. 11 (the mean, there without $y$); Ho and Salimans
-2022, arXiv:2207.12598, sec. 3.2 (the null token).
+For the guess of the image a label helps most at the noise end. There $x_t$ contains no information
+about the class. The label moves the guess from the mean of all images to the mean of its class,
+which is 1.5 away, so the mean square is 2.25. The entropy is $\log 3 = 1.099$. Near the data a
+label helps little, because $x_t$ nearly equals $x_0$ whatever the class. In units of eps the
+difference is largest in the middle of the chain. This is a property of the unit: at the noise end
+the factor between the two units makes even a large change of the guess small.
 
-**Label dropout: one network learns both outputs, whatever the share of labels.**
+The row of eps has a meaning too. Let $I(y; x_t)$ be the entropy of the label minus its conditional
+entropy given $x_t$, so it is the information in $x_t$ about the label. Let $\lambda_t$ be the log
+SNR of step 2. Then $dI / d\lambda_t = E|d|^2 / 2$ for any data (Guo, Shamai and Verdu 2005). Half
+of this row is therefore a speed: it measures how fast the reverse chain decides the class. We can
+check this with the table. From $t = 50$ to $t = 40$, $\lambda_t$ rises by 0.633. Half the mean of
+0.617 and 0.526 is 0.286, and the product is 0.181. The entropy falls by $0.505 - 0.320 = 0.185$.
 
-**Claim.** In training, hide each label with probability $p$ (`p_uncond`) behind the null label:
+**One network for both.** To train both predictions, hide some of the labels. Before a sample enters
+the network, replace its label by $\phi$ with a probability $p_u$, called `p_uncond` in the code:
 
-$$ y' = \phi \text{ with probability } p \text{, else } y $$ (9.5)
+$$ y' = \phi \text{ with probability } p_u \text{, else } y $$ (9.5)
 
-Whatever $p$ strictly between 0 and 1, the loss is least for the same function: the mean of the
-noise given $x_t$ and the label, and at $\phi$ the mean given $x_t$ alone. One network, two models.
+The draw does not depend on the sample. Otherwise the images that are shown without a label would
+not have the proportions of the data. Averaged over this draw, the loss of a network $f$ is a sum of
+two losses:
 
-**Why.** The coin knows nothing of the sample (else $\phi$ would stand for other images). So the
-loss of any function $f$, with $y'$ for its label, is a sum of two:
+$$ L(f) = (1 - p_u) E|\epsilon - f(x_t, y)|^2 + p_u E|\epsilon - f(x_t, \phi)|^2 $$ (9.6)
 
-$$ L(f) = (1 - p) E|\epsilon - f(x_t, y)|^2 + p E|\epsilon - f(x_t, \phi)|^2 $$ (9.6)
+The two might be expected to compete, so that $p_u$ would set a compromise. Is this so? Let
+$\Delta_y = E|f(x_t, y) - \epsilon(x_t, y)|^2$ be the mean squared distance of the network from the
+best prediction with a label, and $\Delta_\phi = E|f(x_t, \phi) - \epsilon(x_t, \phi)|^2$ its
+distance without. Step 5 splits each loss into a part that no network can change and this distance:
 
-Step 5 split each of these: by (5.1), the first given $(x_t, y)$ and the second given $x_t$ alone,
-it is a floor that no $f$ changes, plus a distance. Write $f^*(x_t, y) = E[\epsilon | x_t, y]$ and
-$f^*(x_t, \phi) = E[\epsilon | x_t]$ for the pair of conditional means. Then
+$$ E|\epsilon - f(x_t, y)|^2 = E|\epsilon - \epsilon(x_t, y)|^2 + \Delta_y $$
+$$ E|\epsilon - f(x_t, \phi)|^2 = E|\epsilon - \epsilon(x_t, \phi)|^2 + \Delta_\phi $$
 
-$$ L(f) - L(f^*) = (1 - p) E|f - f^*|^2(x_t, y) + p E|f - f^*|^2(x_t, \phi) $$ (9.7)
+Insert both into (9.6). Let $L^*$ be the loss of the pair of best predictions, for which both
+distances are 0. Then only the distances remain in the difference:
 
-With both weights above 0, this is 0 only if both distances are: *the pair is the only minimiser,
-whatever $p$ is*. (Only where $x_t$ never comes is $f$ free.)
+$$ L(f) - L^* = (1 - p_u) \Delta_y + p_u \Delta_\phi $$ (9.7)
 
-**What $p$ does change** is the height of the minimum, $(1 - p)$ times one floor and $p$ times the
-higher one; and what a network does that cannot be $f^*$ at both. The more weight on one output,
-the nearer its best is to $f^*$ there and the farther off at the other, or both stay (step 15).
-That is also what comes of a null label that shares its number with a class: no longer two outputs
-but one, for two different means.
+For $0 < p_u < 1$ both weights are positive, so the right side is 0 only if both distances are 0.
+With unlimited data and a network that can represent both predictions, the best network is therefore
+the same for every such $p_u$. One network, trained with one loss, contains the conditional and the
+unconditional model.
 
-**A coin for each sample.** Of a batch of $n$, the number $n'$ without a label is then binomial:
+What does $p_u$ change, then?
 
-$$ Var(n') = n p (1 - p) $$ (9.8)
+- The value of the minimum. In the example a label determines the image and with it the noise, so
+  the first loss can reach 0. The second cannot go below the variance of the noise given $x_t$. This
+  is $0.756 \cdot 0.244 \cdot 4 = 0.738$ at $x_t = 0.4$, and numerical integration gives the mean
+  0.450 over all $x_t$. The lowest $L$ is therefore $0.450 p_u$. Total losses of runs with different
+  $p_u$ cannot be compared.
+- The compromise of a network that cannot represent both. A larger $p_u$ gives more weight to the
+  error without a label.
+- The number of samples from which each prediction is learned, if the data are limited.
 
-One for the whole batch has the same $L$ but the variance $n^2 p (1 - p)$: no batch teaches both.
+In practice the value matters little over a wide range. Ho and Salimans measured the quality of
+samples on ImageNet at 64 x 64. They found that 0.1 and 0.2 worked about equally well, and that 0.5
+was worse.
 
-**Boundary.** At $p = 0$ nothing in (9.6) speaks of $\phi$, at $p = 1$ nothing of the classes: what
-the network says there is left to chance. With a single class, $f^*$ is the same at both.
+**One draw per sample.** In a batch of $n$ samples let $n'$ be the number of hidden labels. It is a
+sum of $n$ independent variables, each 1 with probability $p_u$ and 0 otherwise. Each has variance
+$p_u - p_u^2$, and variances of independent variables add:
 
-**Source.** Ho and Salimans 2022, arXiv:2207.12598, alg. 1 and sec. 3.2.
+$$ Var(n') = n p_u (1 - p_u) $$ (9.8)
+
+For $n = 64$ and $p_u = 0.2$, 12.8 labels are hidden on average, with a standard deviation of 3.2. A
+single draw for the whole batch has the same mean loss and so the same minimum. But then either none
+or all of the 64 labels are hidden, with a standard deviation of 25.6. No update of the network
+trains both predictions, and successive updates differ more.
+
+**At the boundary.** At $t = 1$ the variance $\tilde\beta_1$ is 0, and the chain ends in the point
+$E[x_0 | x_1, y]$. Where $\bar\alpha_t$ goes to 0, $x_t$ becomes pure noise. Both predictions go to
+$x_t$, and $d$ goes to 0. With a single class $d = 0$, because that class is all images. At
+$p_u = 0$ the loss does not contain $f(x_t, \phi)$. The network still outputs something for the null
+label, but nothing has trained it. At $p_u = 1$ the same is true for all classes.
+
+**What goes wrong.** Some programs give the null label a fixed number, such as 10. With 100 classes
+this is also the number of a class. One output then has to serve two different means. Its best value
+is their weighted mean with the weights $p_u$ for all images and $(1 - p_u) p(y | x_t)$ for the
+class, divided by their sum. Other programs draw once per batch, or take $p_u$ for the probability
+of keeping the label. All of these run without an error message.
+
+**Where it goes on.** We can now draw samples of one class as the data contain them. Some of these
+are ambiguous. In the pinwheel of step 1, 10 % of the points of a class lie where another class is
+more probable (step 10 gives the numbers). Step 10 looks for a way to obtain clearer samples, and it
+will find $d$ again.
+
+**Source.** Ho and Salimans 2022, arXiv:2207.12598, alg. 1, sec. 3.2 and table 1 (label dropout); Ho
+et al. 2020, arXiv:2006.11239, eq. 11 (the mean, there without $y$); Guo, Shamai and Verdu 2005,
+IEEE Trans. Inf. Theory 51:1261 (information and mean squared error).
 """
 
 from __future__ import annotations
@@ -98,33 +208,33 @@ def p_xprev_given_xt_y(
     y: Int[np.ndarray, " n"],
     schedule: Schedule,
 ) -> Gaussian:
-    """The reverse step of a model, each row with its own label in 0..K, for `t` in 1..T."""
+    """The reverse step of a model for `t` in 1..T. Each row has its own label `y` in 0..K."""
     out = model(xt, t, y)
     return p_xprev_given_xt(xt, out, t, schedule, model.prediction)  # (9.1), with the mean (9.2)
 
 
-def eps_of_all(
+def eps_null_from_classes(
     xt: Float[np.ndarray, "n 2"], t: int, mixture: GaussianMixture, schedule: Schedule
 ) -> Float[np.ndarray, "n 2"]:
-    """`E[eps | x_t]`, from what the oracle says of each class, for `t` in 1..T."""
+    """`E[eps | x_t]` as a weighted mean of the oracle's predictions per class, for `t` in 1..T."""
     schedule.check_t(t)
     model = oracle_eps(mixture, schedule)
-    p = np.exp(noised(mixture, t, schedule).log_class_probability(xt))
+    p = np.exp(noised(mixture, t, schedule).log_class_probability(xt))  # p(y | x_t), (n, K)
     eps_null = np.zeros(xt.shape)
-    for k in range(model.num_classes):
-        eps_k = model(xt, t, np.full(len(xt), k))
-        eps_null += p[:, [k]] * eps_k  # (9.3)
+    for y in range(model.num_classes):
+        eps_y = model(xt, t, np.full(len(xt), y))
+        eps_null += p[:, [y]] * eps_y  # (9.3)
     return eps_null
 
 
-def told_by_label(
+def squared_label_effect(
     xt: Float[np.ndarray, "n 2"],
     t: int,
     y: Int[np.ndarray, " n"],
     mixture: GaussianMixture,
     schedule: Schedule,
 ) -> Float[np.ndarray, " n"]:
-    """The square of what a label changes in the oracle's eps, for `t` in 1..T and `y` in 0..K."""
+    """`|d|^2` of the oracle, one value per row, for `t` in 1..T and `y` in 0..K."""
     model = oracle_eps(mixture, schedule)
     null = np.full_like(y, model.num_classes)
     d = model(xt, t, y) - model(xt, t, null)
@@ -141,17 +251,13 @@ def check_p(p_uncond: float) -> float:
 def drop_labels(
     y: Int[np.ndarray, " n"], p_uncond: float, null: int, rng: np.random.Generator
 ) -> Int[np.ndarray, " n"]:
-    """The labels, each by itself made `null` with probability `p_uncond` in 0..1.
+    """The labels `y`, each replaced by `null` independently with probability `p_uncond`.
 
     >>> drop_labels(np.array([2, 0, 1]), 1.0, 3, np.random.default_rng(0))
     array([3, 3, 3])
     """
-    return np.where(rng.random(len(y)) < check_p(p_uncond), null, y)  # (9.5)
-
-
-def dropped_var(n: int, p_uncond: float) -> float:
-    """The variance of the number of dropped labels in a batch of `n`."""
-    return n * p_uncond * (1 - p_uncond)  # (9.8)
+    hidden = rng.random(len(y)) < check_p(p_uncond)
+    return np.where(hidden, null, y)  # (9.5)
 
 
 def joint_loss(
@@ -160,16 +266,42 @@ def joint_loss(
     f_null: Float[np.ndarray, "n D"],
     p_uncond: float,
 ) -> Float[np.ndarray, " n"]:
-    """Each sample's loss, from the outputs with its label and without, averaged over the coin."""
-    with_y = ((eps - f_y) ** 2).sum(1)
-    without = ((eps - f_null) ** 2).sum(1)
-    return (1 - check_p(p_uncond)) * with_y + p_uncond * without  # (9.6)
+    """The loss of each sample, averaged over whether its label is hidden.
+
+    `f_y` are the network's outputs with the labels, `f_null` those with the null label.
+    """
+    check_p(p_uncond)
+    loss_y = ((eps - f_y) ** 2).sum(1)
+    loss_null = ((eps - f_null) ** 2).sum(1)
+    return (1 - p_uncond) * loss_y + p_uncond * loss_null  # (9.6)
 
 
-def one_copy_each(
+def excess_joint_loss(
+    f_y: Float[np.ndarray, "n D"],
+    f_null: Float[np.ndarray, "n D"],
+    best_y: Float[np.ndarray, "n D"],
+    best_null: Float[np.ndarray, "n D"],
+    p_uncond: float,
+) -> Float[np.ndarray, " n"]:
+    """By how much the mean `joint_loss` of `f` exceeds that of the best pair, a term per sample."""
+    check_p(p_uncond)
+    delta_y = ((f_y - best_y) ** 2).sum(1)
+    delta_null = ((f_null - best_null) ** 2).sum(1)
+    return (1 - p_uncond) * delta_y + p_uncond * delta_null  # (9.7)
+
+
+def dropped_var(n: int, p_uncond: float) -> float:
+    """The variance of the number of hidden labels in a batch of `n`."""
+    return n * check_p(p_uncond) * (1 - p_uncond)  # (9.8)
+
+
+def columns_of_label(
     features: Float[np.ndarray, "n F"], label: Int[np.ndarray, " n"], null: int
 ) -> Float[np.ndarray, "n K1F"]:
-    """The features in the columns of the row's own label, in 0..`null`, and 0 in all others."""
+    """The features in the columns of the row's label, in 0..`null`, and 0 in all other columns.
+
+    A linear model of these columns has separate weights for every label, the null label included.
+    """
     if len(label) and not (label.min() >= 0 and label.max() <= null):
         raise ValueError(f"label in {label.min()}..{label.max()} is outside 0..{null}")
     return np.hstack([features * (label == k)[:, None] for k in range(null + 1)])
@@ -177,20 +309,21 @@ def one_copy_each(
 
 def joint_fit(
     with_y: Float[np.ndarray, "n F"],
-    without: Float[np.ndarray, "n F"],
+    with_null: Float[np.ndarray, "n F"],
     eps: Float[np.ndarray, "n D"],
     p_uncond: float,
 ) -> Float[np.ndarray, "F D"]:
-    """The W of least mean `joint_loss` if the outputs are `with_y @ W` and `without @ W`.
+    """The W of least mean `joint_loss` for the outputs `with_y @ W` and `with_null @ W`.
 
-    Each sample is in it twice, so that no coin is tossed. What the loss does not speak of is 0.
+    Every sample is used twice, with its label and with the null label, so no labels are drawn.
+    Weights that the loss does not contain are 0.
     """
-    # The squares of a and b are the weights of the two losses.
-    a = np.sqrt(1 - check_p(p_uncond))
-    b = np.sqrt(p_uncond)
-    design = np.vstack([a * with_y, b * without])
-    target = np.vstack([a * eps, b * eps])
-    return np.linalg.lstsq(design, target)[0]  # (9.7)
+    # Least squares takes the square roots of the weights of the two losses.
+    root_y = np.sqrt(1 - check_p(p_uncond))
+    root_null = np.sqrt(p_uncond)
+    design = np.vstack([root_y * with_y, root_null * with_null])
+    target = np.vstack([root_y * eps, root_null * eps])
+    return np.linalg.lstsq(design, target)[0]
 
 
 if __name__ == "__main__":

@@ -1,102 +1,192 @@
-r"""Step 13. The tilted law: what guidance is meant to sample.
+r"""Step 13. The tilted distribution, and what guided chains sample instead
 
-**Claim.** At $t = 0$ the tilt of step 11 is a law of data: the class, and the more of each $x$ the
-surer a classifier is of it. It is what larger $w$ is meant to give, and it is no secret:
+**The question.** Step 11 ended with a hope. If we mix scores with the factors $1 + w$ and $-w$, the
+samples should follow the tilted distribution, which is the class with its ambiguous members made
+rare. Step 11 also showed a reason for doubt: the guided scores belong to another distribution. So
+we ask two things. What exactly is the tilted distribution? And how far from it are the samples of a
+guided chain, if every prediction is exact?
+
+**The tilted distribution.** By (11.8) it is the density of the class times $p(y | x)^w$, divided by
+a number that makes its integral 1. Here $x$ is a point of the data, so $t = 0$ and there is no
+noise. In terms of densities, and with $Z$ for that number:
 
 $$ p_w(x | y) = p(x | y)^{1 + w} p(x)^{-w} / Z $$ (13.1)
+
+The number $Z$ is the integral of the numerator. Bayes' rule, $p(x) = \pi_y p(x | y) / p(y | x)$,
+takes $\pi_y$ out of the integral. What remains is a mean over the class:
+
+$$ Z = \int p(x | y)^{1 + w} p(x)^{-w} dx = \pi_y^{-w} \int p(x | y) p(y | x)^w dx $$
 $$ Z = \pi_y^{-w} E[p(y | x)^w | y] $$ (13.2)
 
-(13.2) is (11.8) added up over all $x$. In the plane a sum over a square grid of step $h$ does that.
-On a Gaussian of variance $v$ such a sum errs by a share of at most about $4 e^{-2 \pi^2 v / h^2}$:
-for $v = 1/4$ that is 0.0002 at the crude $h = 0.7$, and nothing at the $h = 0.02$ used here. All
-that is left is the mass outside the square.
+**An example.** Take the top class of `three_gaussians`. Its mean is $(0, 1.5)$, its variance is
+$1/4$ along each axis, and its probability is $\pi_y = 1/3$. The table gives the factor by which
+$w = 3$ multiplies the density, apart from the constant.
 
-**Figure 2 of the paper** shows three Gaussians, one a class, and next to them the mean over $y$ of
-$p_w(x | y)$ for larger and larger $w$. These are densities, with $Z$ found by such a sum. No
-sampler was run for them; the second half of this step does.
+| point | p(y given x) | its third power |
+|---|---|---|
+| (0, 1.5), the mean of the class | 0.999997 | 0.99999 |
+| (0, 0.3), towards the other classes | 0.882 | 0.685 |
+| (0, 0), equally far from all three means | 0.333 | 0.037 |
 
-**By hand.** There is a sampler of this law without any noise to remove. For $w \ge 0$ draw from the
-class, ask the classifier, and
+The mean of the class is 3 standard deviations away from the centre. Most of the class is therefore
+unambiguous: 97.2 % of it has $p(y | x) > 0.9$, where the factor for $w = 3$ is at least 0.729.
+
+**Computing it.** In the plane an integral can be replaced by a sum over a square grid. For a smooth
+density such a sum is very accurate. For a Gaussian of variance $v$ and a grid of step $h$ its
+relative error is at most about $4 \exp(-2 \pi^2 v / h^2)$. With $v = 1/4$ this is 0.0002 for the
+coarse $h = 0.7$, and far below rounding for $h = 0.02$, which we use. The only other error is the
+probability outside the square.
+
+The guidance paper did the same. Its figure 2 shows three Gaussians, one per class, next to the mean
+over $y$ of $p_w(x | y)$ for larger and larger $w$. These pictures are densities, normalised
+numerically. No sampler was run for them.
+
+**Sampling it without a chain.** The tilted distribution has a sampler that needs no denoising. Draw
+$x$ from the class. Then keep it or reject it at random, for $w \ge 0$:
 
 $$ \text{keep } x \sim p(x | y) \text{ with probability } p(y | x)^w $$ (13.3)
 
-What is kept has a density proportional to $p(x | y) p(y | x)^w$, which is (13.1); the share kept is
-$Z \pi_y^w$. In `three_gaussians` that is 98.6% at $w = 1$ and 97.5% at $w = 3$: *the tilted law is
-the class without its few doubtful members*. Nobody is moved.
+The density of the points that are kept is proportional to $p(x | y) p(y | x)^w$, so it is (13.1).
+The method is called rejection sampling. The fraction that is kept is $E[p(y | x)^w | y]$, which is
+$Z \pi_y^w$. In the example it is 98.6 % at $w = 1$ and 97.5 % at $w = 3$. *So here the tilted
+distribution is the class without a few ambiguous members.* No point is moved.
 
-**What more $w$ does.** $\log p_w$ is $w \log p(y | x)$ plus terms of $x$ alone or of $w$ alone. Its
-slope in $w$ is therefore $\log p(y | x)$ less the mean of that, and for any $f$
+**What a larger w changes.** How fast does the mean of some function $f$ grow with $w$? We write
+$E_w$ for a mean under $p_w(x | y)$, and $Z_w$ for $E[p(y | x)^w | y]$. The logarithm of (13.1) is
+then a line in $w$ minus the logarithm of $Z_w$:
+
+$$ \log p_w(x | y) = \log p(x | y) + w \log p(y | x) - \log Z_w $$
+
+The derivative of $Z_w$ with respect to $w$ is $E[p(y | x)^w \log p(y | x) | y]$. Dividing by $Z_w$
+turns the mean over the class into a mean over the tilted distribution:
+
+$$ d \log Z_w / d w = E_w[\log p(y | x)] $$
+
+So the derivative of $\log p_w$ is a difference between $\log p(y | x)$ and its own mean:
+
+$$ d \log p_w(x | y) / d w = \log p(y | x) - E_w[\log p(y | x)] $$
+
+The derivative of $E_w[f]$ is the integral of $f$ times $p_w$ times this. That is a covariance:
 
 $$ d E_w[f(x)] / d w = Cov_w(f(x), \log p(y | x)) $$ (13.4)
 
-For $f = \log p(y | x)$ the right side is a variance: samples of the tilted law look more like their
-class with every bit of $w$. For $f = x$ it is small as soon as the doubtful are gone. The classes
-are 5 standard deviations apart, and for most of a class $\log p(y | x)$ is next to 0: the tilt has
-nothing to choose by. The top class moves from a height of 1.5 to 1.526 at $w = 3$.
+Two choices of $f$ are instructive. For $f = \log p(y | x)$ the covariance is a variance, which is
+never negative. Samples of the tilted distribution become more typical of their class with every
+increase of $w$. For $f = x$ the covariance is small as soon as $\log p(y | x)$ is nearly constant,
+and this happens once the ambiguous points are gone. The height of the example, which is the second
+coordinate, has the mean 1.500 at $w = 0$. It grows at a rate of 0.031 there and of 0.004 at
+$w = 3$, where it has reached 1.526.
 
-**Boundary.** $w = 0$ is the class, and $w = -1$ all data. Below that there may be no $Z$ (11.9). A
-law that the grid cuts off is refused, and so is (13.3) for $w < 0$, where it is no probability.
+**Two guided chains.** Now we look at samplers. We give them the exact predictions of step 5, so no
+network is involved. The first is Algorithm 2 of the guidance paper. It is the ancestral chain of
+step 7 with the paper's own choice of noise levels and of variance, which step 16 explains. The
+second adds no fresh noise. Call the mixed prediction $\tilde\epsilon$, and the guess that it
+implies $\hat x_0$ (step 5). They fit together with $x_t$ in the formula of step 3:
 
-**Source.** Ho and Salimans 2022, arXiv:2207.12598, sec. 3.1 and fig. 2, which gives no numbers of
-its three Gaussians; von Neumann 1951, NBS Appl. Math. 12:36 (13.3).
+$$ x_t = \sqrt{\bar\alpha_t} \hat x_0 + \sqrt{1 - \bar\alpha_t} \tilde\epsilon $$
 
-**Overshoot and shrinkage: what guided chains sample, with exact outputs.**
+To go back one step, we retain both and change only the two factors to those of $t - 1$:
 
-**Claim.** Not the tilted law. Let a chain have the oracle for a network, and look at the samples of
-one class: their mean $M$, measured from the middle of all data, and a variance $V$. For $w > 0$, in
-the three Gaussians here and in the two of appendix H,
+$$ x_{t-1} = \sqrt{\bar\alpha_{t-1}} \hat x_0 + \sqrt{1 - \bar\alpha_{t-1}} \tilde\epsilon $$ (13.5)
 
-$$ M_{tilted} < M_{alg. 2} < M_{DDIM} $$ (13.5)
-$$ V_{tilted} > V_{alg. 2} > V_{DDIM} $$ (13.6)
+For example, let $x_t = 0.4$ and $\bar\alpha_t = 0.5$. In step 11 the two images with $w = 1$ gave
+$\tilde\epsilon = -0.922$ and $\hat x_0 = 1.488$. With $\bar\alpha_{t-1} = 0.6$ the next point is
+$0.775 \cdot 1.488 - 0.632 \cdot 0.922 = 0.569$. This sampler is called DDIM. Its result is a
+function of the initial noise $x_T$. Without guidance it samples the data in the limit of small
+steps, as the ancestral chain does; step 17 derives it and compares the two.
 
-**The figures.** The top class of `three_gaussians`, 256 steps of log SNR from -20 to 20, $v = 0.3$.
-Height, and in brackets the variance across and along it:
+**What they sample.** Consider the samples of one class. Let $M$ be their mean, measured from the
+mean of all data in the direction of the class. Let $V$ be their variance along one axis. In the
+three Gaussians here, for $w > 0$,
 
-| w | tilted law | Algorithm 2 (step 16) | DDIM (step 17) |
+$$ M_{tilted} < M_{alg. 2} < M_{DDIM} $$ (13.6)
+$$ V_{tilted} > V_{alg. 2} > V_{DDIM} $$ (13.7)
+
+*Guided chains overshoot the tilted distribution and shrink, although every prediction is exact.*
+Here are the numbers for the top class: the mean height, and in brackets the variance across and
+along the height. Each chain has 256 noise levels with log SNR between -20 and 20.
+
+| w | tilted distribution | Algorithm 2 | DDIM |
 |---|---|---|---|
 | 0 | 1.500 (.250, .250) | 1.500 (.245, .245) | 1.500 (.247, .247) |
 | 1 | 1.515 (.244, .235) | 1.678 (.224, .203) | 1.914 (.173, .126) |
 | 3 | 1.526 (.241, .226) | 1.797 (.221, .198) | 2.365 (.141, .083) |
 
-All are sums over grids, good to their last digit (the chains': see the tests). 40,000 samples have
-standard errors of .0025 and less, and agree with all of it.
+All entries are sums over grids, without random error, and correct to within one unit of the last
+digit. At $w = 3$ Algorithm 2 moves the class by 0.297 where the tilted distribution moves by 0.026.
+DDIM moves it by 0.865, which is more than 1.7 standard deviations of the class.
 
-**It is not the number of steps.** With 1,024 of them Algorithm 2 comes to 1.677 (.228, .206) at
-$w = 1$, and DDIM to 1.914 (.175, .128). Finite steps cost every chain a little of its spread
-(step 7), at $w = 0$ too: there it is all that is wrong. Appendix H goes to the limit in closed
-form.
+The cause is not the number of steps. With 1,024 levels and $w = 1$, Algorithm 2 gives 1.677 (.228,
+.206) and DDIM gives 1.914 (.175, .128). Finite steps do cost some variance (step 7). At $w = 0$,
+where both chains should sample the class itself, this is the only error in the table. Appendix H
+computes the limit of small steps in closed form, for two Gaussians.
 
-**Why.** The tilt asks a classifier of $x_0$, which is sure of nearly everyone and then says nothing
-more. A chain asks one of $x_t$, at every $t$. Early in the chain that is sure of nobody, so it
-pulls everybody outwards (10.5), whether or not they will need it. At each $t$ between the ends
-guidance aims too far out (11.11) and too narrow (11.10). No later step takes that back: late in
-the chain, and well inside the class, guidance adds nothing, neither outwards nor inwards.
+**Why.** Compare what the two methods ask of a classifier. The tilted distribution uses
+$p(y | x_0)$, which is close to 1 for almost all of the class and changes almost nothing. The chain
+uses $p(y | x_t)$ at every $t$. By step 10 guidance adds $w$ times the gradient of $\log p(y | x_t)$
+to the score of the class. Early in the chain $p(y | x_t)$ is close to 1/3 for every sample. For
+example, where $\bar\alpha_t = 0.024$, 90 % of the noisy points of the class have a $p(y | x_t)$
+between 0.23 and 0.49. There the gradient is not small for anyone, so guidance pushes all samples
+outwards. Most of them would have ended in an unambiguous place without it.
 
-DDIM keeps all of every pull. Each step of Algorithm 2 replaces a part of $x_t$ by new noise, and
-with it a part of what the pulls have done. Appendix I says what it is pulled back to.
+We can say how far these pushes aim. By (11.7) the guided score at noise level $t$ is the score of a
+density proportional to $p(x_t | y)^{1 + w} p(x_t)^{-w}$. Step 11 called this order "noise first".
+Here is the mean height of this density for $w = 3$, divided by $\sqrt{\bar\alpha_t}$ to make it
+comparable with data. The tilted distribution, with noise added afterwards, has 1.526 in each
+column.
 
-**What it costs.** The tilted law is the class without its doubtful members (13.3). At $w = 3$
-about half of DDIM's samples are above 2.37, where the class has 4% of its own, and their variance
-along the height is a third of the class's. They look more like the class to a classifier, and they
-are less like the class.
+| alpha_bar | 0.99 | 0.9 | 0.5 | 0.1 | 0.01 |
+|---|---|---|---|---|---|
+| height of the distribution of the guided score | 1.530 | 1.582 | 2.200 | 4.403 | 5.801 |
 
-**Boundary.** At $w = 0$ all three are the class, at $w = -1$ all data. Between the two the signs of
-(13.5) and (13.6) are the other way round: chains fall short, and spread.
+At the noise end the value approaches $(1 + w) 1.5 = 6$. Step 11 proved the sign of this difference
+for two Gaussians; for three classes the table is a computation, not a proof.
 
-**Source.** Ho and Salimans 2022, arXiv:2207.12598, alg. 2; Chidambaram et al. 2024,
-arXiv:2409.13074 (proof, for mixtures, that guidance does not sample the tilted law).
+Later steps do not undo the pushes. Late in the chain, and well inside the class, $p(y | x_t)$ is
+close to 1. Guidance then adds nothing in either direction. The conditional model takes over, and it
+reduces a displacement, but not to zero. Algorithm 2 retains less of it than DDIM, because each of
+its steps replaces a part of $x_t$ by fresh noise. Step 14 computes what remains in each case.
+
+**What it costs.** At $w = 3$ half of DDIM's samples lie above a height of about 2.37, where the
+class itself has 4 % of its points. Their variance along the height is a third of that of the class.
+A classifier is more certain of these samples. They are nevertheless less like the class, because
+they occupy a region that few members of the class occupy.
+
+**At the boundary.** At $w = 0$ all three distributions are the class, up to the error of finite
+steps. At $w = -1$ all are the distribution of all data. At the two weights between that we
+computed, -0.5 and -0.2, the signs in (13.6) and (13.7) are reversed. For $w < -1$ the integral in
+(13.2) can be infinite (11.9). The function below refuses a distribution that the grid cuts off. It
+refuses (13.3) for $w < 0$, because $p(y | x)^w$ is then larger than 1 and is not a probability.
+
+**What goes wrong.** Figure 2 of the paper is often read as a picture of samples. It shows the
+tilted distribution, which the chains of the same paper do not sample. A second mistake is to judge
+guidance by a classifier alone. The classifier prefers the samples that overshoot.
+
+**Where it goes on.** Here every class has a single mode, and the classes are near each other. Step
+14 asks what guidance does to a class with several modes, and what happens when classes are far
+apart. Appendices I to M correct the chain so that it samples the tilted distribution.
+
+**Source.** Ho and Salimans 2022, arXiv:2207.12598, sec. 3.1, alg. 2 and fig. 2 (it gives no numbers
+for its three Gaussians; radius 1.5 and variance 1/4 are choices of this course); von Neumann 1951,
+NBS Appl. Math. 12:36 (rejection sampling); Chidambaram et al. 2024, arXiv:2409.13074 (a proof for
+mixtures that guidance does not sample the tilted distribution).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tutorial.contract import Denoiser
 from tutorial.step01_toy_data import GaussianMixture
+from tutorial.step02_forward import Schedule
+from tutorial.step05_best_guess import x0_from
+from tutorial.step11_guidance import guide
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, Float, Int
 
 
 def _on_grid(
@@ -105,32 +195,38 @@ def _on_grid(
     """The points of a square grid, and the tilted density there, not normalised."""
     axis = np.linspace(-half, half, n)
     points = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    log_of_class = mixture.log_density(points, y)
-    log_of_all = mixture.log_density(points)
-    return points, np.exp((1 + w) * log_of_class - w * log_of_all)
+    log_p_y = mixture.log_density(points, y)
+    log_p = mixture.log_density(points)
+    density = np.exp((1 + w) * log_p_y - w * log_p)
+    return points, density
 
 
 def tilted_on_grid(
     mixture: GaussianMixture, y: int, w: float, half: float = 4.0, n: int = 401
 ) -> tuple[Float[np.ndarray, "nn 2"], Float[np.ndarray, " nn"]]:
-    """The tilted law of class `y` in 0..K-1, on `n` x `n` points of the square -half..half.
+    """The tilted distribution of class `y` in 0..K-1, on a grid of `n` x `n` points.
 
-    Returns the points, (n * n, 2), row by row from the lowest, and the probability of each. These
-    add up to 1; over a cell's area, `(2 * half / (n - 1)) ** 2`, they are the density. Refused if
-    more than 1e-5 lies on the edge: about ten times that would be missing outside.
+    The grid covers the square from `-half` to `half`. Returns its points, (n * n, 2), row by row
+    from the lowest, and the probability of each. The probabilities add up to 1; divided by the
+    area of a cell, `(2 * half / (n - 1)) ** 2`, they are the density.
+
+    Raises ValueError if more than 1e-5 lies on the edge, because about ten times as much would be
+    missing outside.
     """
     points, density = _on_grid(mixture, y, w, half, n)
     probability = density / density.sum()  # (13.1)
     edge = probability[np.abs(points).max(1) > half * (1 - 1e-9)].sum()
     if not edge < 1e-5:
-        raise ValueError(f"w = {w}: {edge:.1g} of the law lies on the edge of half = {half}")
+        raise ValueError(
+            f"w = {w}: {edge:.1g} lies on the edge of half = {half}; take a larger half"
+        )
     return points, probability
 
 
 def tilted_mass(
     mixture: GaussianMixture, y: int, w: float, half: float = 4.0, n: int = 401
 ) -> float:
-    """`Z` of class `y` in 0..K-1, by the same sum."""
+    """The number `Z` that normalises class `y` in 0..K-1, by the same sum."""
     _, density = _on_grid(mixture, y, w, half, n)
     h = 2 * half / (n - 1)
     return float(density.sum() * h**2)  # (13.2)
@@ -139,11 +235,11 @@ def tilted_mass(
 def moments_on_grid(
     points: Float[np.ndarray, "n 2"], weights: Float[np.ndarray, " n"]
 ) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, "2 2"]]:
-    """Mean and covariance of points that have probabilities, or weights of any positive sum."""
-    share = weights / weights.sum()
-    mean = share @ points
-    off = points - mean
-    cov = (share[:, None] * off).T @ off
+    """Mean and covariance of weighted points; the weights may have any positive sum."""
+    probability = weights / weights.sum()
+    mean = probability @ points
+    away = points - mean
+    cov = (probability[:, None] * away).T @ away
     return mean, cov
 
 
@@ -154,11 +250,12 @@ def keep(
     mixture: GaussianMixture,
     rng: np.random.Generator,
 ) -> Bool[np.ndarray, " n"]:
-    """Which samples `x` of class `y` in 0..K-1 stay, so that they have the tilted law; `w` >= 0."""
+    """Which samples `x` of class `y` in 0..K-1 to keep, so that they are tilted; `w` >= 0."""
     if not w >= 0:
-        raise ValueError(f"w = {w} is below 0, where p(y | x)^w is no probability")
-    chance = np.exp(w * mixture.log_class_probability(x)[:, y])
-    return rng.random(len(x)) < chance  # (13.3)
+        raise ValueError(f"w = {w} is below 0, where p(y | x)^w is not a probability")
+    log_p = mixture.log_class_probability(x)[:, y]
+    probability = np.exp(w * log_p)
+    return rng.random(len(x)) < probability  # (13.3)
 
 
 def slope_in_w(
@@ -168,18 +265,54 @@ def slope_in_w(
     points: Float[np.ndarray, "n 2"],
     probability: Float[np.ndarray, " n"],
 ) -> float:
-    """How fast the tilted mean of `f`, given as its values at `points`, grows with `w`."""
+    """The derivative in `w` of the tilted mean of `f`, whose values at `points` are given.
+
+    `points` and `probability` are the result of `tilted_on_grid` for class `y` in 0..K-1.
+    """
     log_p = mixture.log_class_probability(points)[:, y]
     mean = probability @ f
-    return float(probability @ ((f - mean) * log_p))  # (13.4)
+    covariance = probability @ ((f - mean) * log_p)  # (13.4)
+    return float(covariance)
+
+
+def step_without_noise(
+    xt: Float[np.ndarray, "n D"], eps: Float[np.ndarray, "n D"], t: int, schedule: Schedule
+) -> Float[np.ndarray, "n D"]:
+    """`x_{t-1}` from `x_t` and a prediction of eps, for `t` in 1..T, with no fresh noise."""
+    abar_prev = schedule.alpha_bar[schedule.check_t(t) - 1]
+    x0hat = x0_from(eps, xt, t, schedule)
+    return np.sqrt(abar_prev) * x0hat + np.sqrt(1 - abar_prev) * eps  # (13.5)
+
+
+def steps_without_noise(
+    model: Denoiser,
+    y: Int[np.ndarray, " n"],
+    schedule: Schedule,
+    w: float,
+    xT: Float[np.ndarray, "n D"],
+) -> Iterator[tuple[int, Float[np.ndarray, "n D"]]]:
+    """Yield `(t, x_t)` for t = T..0 from the initial noise `xT`, one chain per label in 0..K.
+
+    `model` must predict eps.
+    """
+    null = np.full_like(y, model.num_classes)
+    xt = xT
+    yield schedule.T, xt
+    for t in range(schedule.T, 0, -1):
+        eps = guide(model(xt, t, y), model(xt, t, null), w)
+        xt = step_without_noise(xt, eps, t, schedule)
+        yield t - 1, xt
 
 
 def summary(x: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "3 2"]:
-    """Height, variance across and variance along it, each with its standard error."""
+    """Mean height, variance across and variance along the height, each with its standard error."""
     square = (x - x.mean(0)) ** 2
-    each = np.stack([x[:, 1], square[:, 0], square[:, 1]])
-    values = each.mean(1)  # M of (13.5) and V of (13.6), across and along
-    errors = each.std(1) / len(x) ** 0.5
+    height = x[:, 1]
+    across = square[:, 0]
+    along = square[:, 1]
+    each = np.stack([height, across, along])
+    values = each.mean(1)  # M of (13.6), and V of (13.7) along two axes
+    errors = each.std(1) / np.sqrt(len(x))
     return np.stack([values, errors], 1)
 
 

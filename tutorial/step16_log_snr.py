@@ -12,7 +12,7 @@ $$ q(z_\lambda | z_{\lambda'}) = N(k z_{\lambda'}, (1 - r) \sigma_\lambda^2 I) $
 $$ E[z_{\lambda'} | z_\lambda, x] = (r / k) z_\lambda + (1 - r) a_{\lambda'} x $$ (16.3)
 $$ Var(z_{\lambda'} | z_\lambda, x) = (1 - r) \sigma_{\lambda'}^2 $$ (16.4)
 
-**Why.** (16.1) is (3.2) with (2.9) solved for $\bar\alpha$. A step has to scale the signal by $k$
+**Why.** (16.1) is (3.2) with (2.10) solved for $\bar\alpha$. A step has to scale the signal by $k$
 and to add what noise then lacks, $\sigma_\lambda^2 - k^2 \sigma_{\lambda'}^2$. The ratio of the two
 SNRs is $r = k^2 \sigma_{\lambda'}^2 / \sigma_\lambda^2$, so that is (16.2). Back goes Bayes, as in
 step 4: (16.2), read in $z_{\lambda'}$, has the precision
@@ -33,7 +33,7 @@ $$ \lambda = -2 \log \tan(a u + b) $$ (16.6)
 $$ a_\lambda = \cos(a u + b), \quad \sigma_\lambda = \sin(a u + b) $$ (16.7)
 
 as $\sigma_\lambda / a_\lambda = e^{-\lambda / 2}$ is that tangent. The angle of step 5 runs evenly:
-(2.11) with other ends. Of $u = (\arctan e^{-\lambda / 2} - b) / a$ the derivative is, up to its
+(2.12) with other ends. Of $u = (\arctan e^{-\lambda / 2} - b) / a$ the derivative is, up to its
 sign, $e^{-\lambda / 2} / (2 a (1 + e^{-\lambda}))$: the density of $\lambda$,
 
 $$ p(\lambda) = 1 / (4 a \cosh(\lambda / 2)) $$ (16.8)

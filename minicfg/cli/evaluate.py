@@ -29,6 +29,7 @@ from minicfg.io.checkpoint import Checkpoint, load
 from minicfg.metrics import classifier as classifiers
 from minicfg.metrics.classifier import Classifier, train_classifier
 from minicfg.metrics.evaluate import MIN_SAMPLES_PER_CLASS, Scores, evaluate, evaluate_real
+from minicfg.sampling import as_student
 from minicfg.viz import plots
 from minicfg.viz.page import SCORE_COLUMNS, print_table, score_row
 
@@ -115,6 +116,8 @@ def load_and_check(
     real_spec: str,
     device: str,
     reading: DataOptions,
+    *,
+    trains_variants: bool = False,
 ) -> tuple[Checkpoint, RealImages]:
     """Load the model, the data it was trained on, and held-out images if there are any.
 
@@ -126,10 +129,17 @@ def load_and_check(
         raise UsageError("--steps is empty; give one or more numbers of solver steps.")
     check_seed(plan.seed)
     plan.options.check_weights(plan.ws)
-    plan.options.make_rule()
+    rule = plan.options.make_rule()
     trained = load(model_path(path), Ranks().device(device))
+    if trains_variants and trained.teacher_digest:
+        raise UsageError(
+            f"--p-uncond trains variants of a model, and {path} is a student of another one; leave "
+            "out --p-uncond, or sweep the teacher."
+        )
     for steps in plan.steps:
-        plan.options.make_table(trained.schedule, steps, trained.config.prediction)
+        table = plan.options.make_table(trained.schedule, steps, trained.config.prediction)
+        for w in plan.ws:
+            as_student(trained.model, table, w, rule)  # refuses what a student cannot do
     for spec in (data_spec, real_spec):
         if spec:
             check_out_is_outside_data(out, spec)

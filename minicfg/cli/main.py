@@ -135,6 +135,49 @@ class TrainStart:
 
 
 @dataclass(frozen=True)
+class Distill:
+    """Train a student that is guided in one pass per step instead of two.
+
+    The student takes w as an input (arXiv:2210.03142) and starts from the weights of its teacher.
+    sample, evaluate and sweep use it like any model, at weights in --w. Ctrl-C saves; to go on,
+    repeat the command with --resume. For example:
+
+        minicfg distill runs/demo/model --w 0:4 --out runs/student
+    """
+
+    checkpoint: tyro.conf.Positional[Path]
+    """The teacher, which `minicfg train` or `demo` saved: .../model, or the folder of that run."""
+    out: Path
+    """Folder for model.safetensors, the state that --resume reads, and the curve of the loss."""
+    w: str = "0:4"
+    """LOW:HIGH, the smallest and the largest guidance weight that the student learns."""
+    resume: bool = False
+    """Continue the run in the folder, with the flags that it was started with."""
+    data: str = ""
+    """Where the training data are now. It is required if they were read from files; without this
+    flag, only built-in data such as digits are loaded."""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu or cuda."""
+    reading: DataFlags = field(default_factory=DataOptions)
+    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(lr=1e-3))
+
+    def run(self) -> int:
+        """Load the teacher, train the student."""
+        from minicfg.cli.distill import run_distill
+
+        return run_distill(
+            self.out,
+            self.checkpoint,
+            w=self.w,
+            optimiser=self.optimiser,
+            resume=self.resume,
+            data_spec=self.data,
+            reading=self.reading,
+            device=self.device,
+        )
+
+
+@dataclass(frozen=True)
 class Sample:
     """Draw samples from a trained model: a picture, an animation or files.
 
@@ -143,7 +186,7 @@ class Sample:
 
     checkpoint: tyro.conf.Positional[Path]
     """A model that `minicfg train` or `demo` saved: the file, with or without .safetensors, or the
-    folder of the run."""
+    folder of the run; or the name of a model in minicfg/weights."""
     out: Annotated[str, tyro.conf.arg(metavar="PATH")]
     """FILE.png for a picture of all samples, .npz for arrays x and y, .gif for the chain, or
     FOLDER/, with the slash, for one PNG per sample, named by its number and class."""
@@ -210,7 +253,7 @@ class Evaluate:
 
     checkpoint: tyro.conf.Positional[Path]
     """A model that `minicfg train` or `demo` saved: the file, with or without .safetensors, or the
-    folder of the run."""
+    folder of the run; or the name of a model in minicfg/weights."""
     out: Path
     """Folder for metrics.json, for nearest.png, which shows samples and the training images nearest
     to them, and for the classifier that scores, classifier.safetensors."""
@@ -265,7 +308,7 @@ class Sweep:
 
     checkpoint: tyro.conf.Positional[Path]
     """A model that `minicfg train` or `demo` saved: the file, with or without .safetensors, or the
-    folder of the run."""
+    folder of the run; or the name of a model in minicfg/weights."""
     out: Path
     """Folder for report.html, its curves, sweep.json and the models trained for --p-uncond."""
     data: str = ""
@@ -354,11 +397,12 @@ class Doctor:
         return run_doctor()
 
 
-Command = Demo | Train | Sample | Evaluate | Sweep | Bench | Doctor
+Command = Demo | Train | Distill | Sample | Evaluate | Sweep | Bench | Doctor
 
 COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "train": Train,
+    "distill": Distill,
     "sample": Sample,
     "evaluate": Evaluate,
     "sweep": Sweep,

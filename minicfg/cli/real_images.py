@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -217,7 +217,8 @@ def _select(data: Dataset, labels: Tensor) -> Dataset:
     is_selected = torch.isin(data.labels, labels)
     classes = tuple(data.classes[int(label)] for label in labels)
     y = torch.searchsorted(labels, data.labels[is_selected])
-    return Dataset(data.x[is_selected], y, classes, data.name)
+    selected = data.select(is_selected, data.name)
+    return replace(selected, y=y, classes=classes)
 
 
 def classes_with_few_images(data: Dataset) -> str:

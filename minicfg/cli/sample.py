@@ -22,7 +22,7 @@ from minicfg.errors import MachineError, UsageError
 from minicfg.io.atomic import check_writable, write_atomic
 from minicfg.io.checkpoint import Checkpoint, load
 from minicfg.io.format import checkpoint_path
-from minicfg.sampling import Denoiser, Rule, sample, sample_steps
+from minicfg.sampling import Denoiser, Rule, as_student, sample, sample_steps
 from minicfg.solvers import Table
 from minicfg.threads import thread_count, threads
 from minicfg.viz import plots
@@ -88,6 +88,7 @@ def run_sample(
         null = None
         if negative is not None:
             null = torch.full_like(y, _class_number("--negative", negative, classes))
+        as_student(trained.model, table, w, rule, has_null=null is not None)  # before any write
         noise = None
         if noise_file is not None:
             noise = read_noise(noise_file, len(y), trained.shape).to(trained.device)

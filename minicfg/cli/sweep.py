@@ -104,7 +104,9 @@ def run_sweep(
     for p in p_uncond:
         TrainConfig(p_uncond=p)  # refuses a number that is no probability, before any work
     plan = ScoringPlan(ws, tuple(dict.fromkeys(steps)), n, seed, options)
-    trained, real = load_and_check(out, path, plan, data_spec, real_spec, device, reading)
+    trained, real = load_and_check(
+        out, path, plan, data_spec, real_spec, device, reading, trains_variants=bool(p_uncond)
+    )
     with lock_run_folder(out):
         classifier = train_and_save_classifier(out, real.training, trained.device, seed)
         if not p_uncond:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -55,7 +55,7 @@ def run_train(
     """Train and save into `out`; return the exit code, 128 + n after signal n."""
     with process_group() as group:
         torch_device = group.device(device)
-        resumed = _state_to_resume(out, resume, group, torch_device)
+        resumed = state_to_resume(out, resume, group, torch_device)
         extended_from = None
         if resumed:
             if config.steps > resumed.config.steps:
@@ -97,7 +97,7 @@ def run_train(
             return code
 
 
-def _state_to_resume(
+def state_to_resume(
     out: Path,
     resume: bool,
     group: Ranks,
@@ -169,6 +169,40 @@ def run_training(
     """Train with a progress bar, and save into `out` however training ends.
 
     The log says where a run became longer: `extended_from` is its number of steps before that.
+    What is returned and raised is that of `run_steps`.
+    """
+    # The call refuses bad arguments; training begins with the loop in `run_steps`.
+    states = train_steps(data, config, resume=resumed, device=device, ranks=group)
+    if group.first:
+        write_config_file(out, config)
+    return run_steps(
+        states,
+        config,
+        data.shape,
+        out,
+        resumed,
+        group=group,
+        saving=saving,
+        extended_from=extended_from,
+        how_to_resume=f"to go on: minicfg train --out {out} --resume",
+    )
+
+
+def run_steps(
+    states: Iterator[TrainState],
+    config: TrainConfig,
+    shape: tuple[int, ...],
+    out: Path,
+    resumed: TrainState | None,
+    *,
+    group: Ranks = SINGLE_PROCESS,
+    saving: SavingOptions = DEFAULT_SAVING,
+    extended_from: int | None = None,
+    how_to_resume: str,
+) -> tuple[TrainState, int]:
+    """Run the steps of `states` with a progress bar, and save into `out` however they end.
+
+    `shape` is that of one sample, and `how_to_resume` is printed if a signal stops the run.
 
     The first Ctrl-C or SIGTERM, to any rank, ends training after the current step; the second one
     ends the program at once. Only the first rank prints and writes.
@@ -184,10 +218,6 @@ def run_training(
     smoothed_loss = None
     stopped = 0
     failure = None
-    # The call refuses bad arguments; training begins with the loop.
-    states = train_steps(data, config, resume=resumed, device=device, ranks=group)
-    if group.first:
-        write_config_file(out, config)
     bar = progress(
         config.steps * config.batch,
         "training",
@@ -195,7 +225,7 @@ def run_training(
         done=done * config.batch,
         show=group.first,
     )
-    few_threads = threads(thread_count(data.shape))
+    few_threads = threads(thread_count(shape))
     if group.first:
         open_or_no_log = open_log(out, done, saving, extended_from)
     else:
@@ -228,7 +258,7 @@ def run_training(
     if not stopped:
         return state, 0
     if group.first:
-        print(f"stopped and saved; to go on: minicfg train --out {out} --resume", file=sys.stderr)
+        print(f"stopped and saved; {how_to_resume}", file=sys.stderr)
     return state, 128 + stopped
 
 

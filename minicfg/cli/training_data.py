@@ -67,7 +67,7 @@ def load_training_data(
 
 def names_a_path(spec: str) -> bool:
     """Whether `spec` names files, as `idx:DIR` does, and not a built-in data set."""
-    return ":" in spec and not spec.startswith("toy:")
+    return ":" in spec and not spec.startswith(("toy:", "glyphs:"))
 
 
 def data_flag(spec: str) -> str:

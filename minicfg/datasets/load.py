@@ -16,6 +16,7 @@ import torch
 from minicfg.data import Dataset
 from minicfg.datasets.digits import digits
 from minicfg.datasets.folder import read_folder
+from minicfg.datasets.glyphs import read_glyphs
 from minicfg.datasets.idx import read_idx, read_idx_held_out
 from minicfg.datasets.npz import read_npz
 from minicfg.datasets.toy import dots
@@ -33,6 +34,10 @@ def load_data(
 
     - `digits`: the 1,797 handwritten digits of scikit-learn, grey, 8x8 pixels. They are installed
       with it.
+    - `glyphs`: 20,800 letters in 17 typefaces, in colour, 32x32 pixels. They are drawn from the
+      fonts of matplotlib, and the data set has their factors. `glyphs:1x28` are grey and have 28x28
+      pixels, `glyphs:ABC` are three letters only, and `glyphs:1x28:ABC` is both
+      (`minicfg.datasets.glyphs`).
     - `idx:DIR`: the format of MNIST, `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` in
       DIR, gzipped or not. There may be a dot before `idx`, as other programs write it.
     - `folder:DIR`: PNG, JPEG, WebP and BMP files in one subfolder per class, which is named after
@@ -62,6 +67,8 @@ def load_data(
         match kind:
             case "digits":
                 return digits()
+            case "glyphs":
+                return read_glyphs(spec)
             case "toy":
                 return dots()
             case "idx":
@@ -75,8 +82,9 @@ def load_data(
 def load_held_out(spec: str, size: int = 32) -> Dataset | None:
     """Load the images that the data set holds out, if it has such a part.
 
-    Only `idx:DIR` has one: the files `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte` beside
-    those of the training set. Its classes are those of the training set.
+    `idx:DIR` has one: the files `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte` beside those
+    of the training set. `glyphs` have one: 200 other pictures of each letter. The classes are those
+    of the training set.
 
     Args:
         spec: as for `load_data`.
@@ -91,6 +99,8 @@ def load_held_out(spec: str, size: int = 32) -> Dataset | None:
     """
     _check_size(size)
     kind, where = _parse(spec)
+    if kind == "glyphs":
+        return read_glyphs(spec, held_out=True)
     if kind != "idx":
         return None
     with _errors_of_the_system_named(spec):
@@ -131,11 +141,15 @@ def _parse(spec: str) -> tuple[str, Path]:
     """Split `idx:DIR` into its kind and its path, in which a leading `~` is the home folder."""
     check_type("data", spec, str, "pass text such as 'digits' or 'folder:DIR'")
     kind, _, where = spec.partition(":")
-    if spec in ("digits", "toy:dots") or (where and kind in ("idx", "folder", "npz")):
+    if (
+        kind == "glyphs"
+        or spec in ("digits", "toy:dots")
+        or (where and kind in ("idx", "folder", "npz"))
+    ):
         return kind, Path(os.path.expanduser(where))
     raise UsageError(
-        f"data = {spec!r} is not a data set: choose one of digits, idx:DIR, folder:DIR, npz:FILE, "
-        "toy:dots"
+        f"data = {spec!r} is not a data set: choose one of digits, glyphs, idx:DIR, folder:DIR, "
+        "npz:FILE, toy:dots"
     )
 
 

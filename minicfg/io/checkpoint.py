@@ -7,10 +7,14 @@ There are two kinds, in the same file format (`format.py`):
 
 A file contains the weights of any network, but no code. A `UNet` is built from the configuration.
 Any other network must be passed to `load` and `load_state`, with the architecture that it had.
+
+The metadata of a student (`minicfg.distillation`) have two fields more: its range of w, and the
+digest of its teacher.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -21,6 +25,7 @@ from torch import Tensor, nn
 
 from minicfg.config import TrainConfig
 from minicfg.errors import DataError, UsageError, check_type
+from minicfg.guidance import check_w_range
 from minicfg.io.atomic import write_atomic
 from minicfg.io.format import (
     add_format_and_digest,
@@ -50,6 +55,7 @@ _MODEL_FIELDS = {
 }
 _STATE_FIELDS = _MODEL_FIELDS | {"loss": float}
 _FIELDS = {"model": _MODEL_FIELDS, "state": _STATE_FIELDS}
+_STUDENT_FIELDS = {"w_range": list, "teacher_digest": str}  # both or neither
 # JSON has no tuples: they are stored as lists.
 _CONFIG_FIELDS = {
     f.name: list if type(f.default) is tuple else type(f.default) for f in fields(TrainConfig)
@@ -62,6 +68,7 @@ _TYPES = {
     list: "a list",
     dict: "an object",
 }
+WEIGHTS = Path(__file__).parents[1] / "weights"  # The trained models that come with minicfg.
 _UNET = f"{UNet.__module__}.{UNet.__qualname__}"  # The network that `load` builds by itself.
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW keeps two tensors for each weight.
 
@@ -82,6 +89,8 @@ class Checkpoint:
     step: int
     data_digest: str
     """`Dataset.digest` of the training data. Scoring against other data is refused."""
+    teacher_digest: str = ""
+    """`minicfg.distillation.weights_digest` of the teacher of a student; else empty."""
 
     def __post_init__(self) -> None:
         """Refuse attributes of other types."""
@@ -101,6 +110,7 @@ class Checkpoint:
             state.shape,
             state.step,
             state.data_digest,
+            state.teacher_digest,
         )
 
     @property
@@ -134,6 +144,7 @@ def save(path: str | Path, checkpoint: Checkpoint | TrainState) -> Path:
         "classes": c.classes,
         "config": asdict(c.config),
         "data_digest": c.data_digest,
+        **_student_metadata(c.model, c.teacher_digest),
     }
     return _write(path, "model", metadata, c.model.state_dict(), c.model)
 
@@ -144,7 +155,8 @@ def load(
     """Load onto `device` a model that `save` wrote, in evaluation mode. No code of the file is run.
 
     Args:
-        path: with or without the suffix.
+        path: with or without the suffix; or the name of a model in `minicfg/weights`, if the
+            working folder has no file of that name.
         device: of the model.
         model: the network that gets the weights, if it is not a `UNet`. It is changed in place.
 
@@ -154,11 +166,24 @@ def load(
         MachineError: if this machine has no such device.
     """
     device = check_device(device)
-    _, checkpoint, tensors = _read(path, "model", model)
+    _, checkpoint, tensors = _read(find_model(path), "model", model)
     if model is None:
         checkpoint.model.to_empty(device=device)
     checkpoint.model.to(device).eval().load_state_dict(tensors)
     return checkpoint
+
+
+def find_model(path: str | Path) -> Path:
+    """Return the file of a model: that of a trained model in `minicfg/weights`, or `path`.
+
+    A name without a folder, such as `digits`, names one of `minicfg/weights`, if there is one and
+    if the working folder has no file `digits.safetensors`. The suffix is added.
+    """
+    file = checkpoint_path(path)
+    stored = WEIGHTS / file.name
+    is_name = len(file.parts) == 1
+    # These two functions give False where a path cannot be looked up; reading it then says why.
+    return stored if is_name and not os.path.exists(file) and os.path.isfile(stored) else file
 
 
 def save_state(path: str | Path, state: TrainState) -> Path:
@@ -183,6 +208,7 @@ def save_state(path: str | Path, state: TrainState) -> Path:
         "config": asdict(state.config),
         "loss": state.loss,
         "data_digest": state.data_digest,
+        **_student_metadata(state.model, state.teacher_digest),
     }
     return _write(path, "state", metadata, tensors, state.model)
 
@@ -196,7 +222,9 @@ def load_state(
     """
     device = check_device(device)
     metadata, c, tensors = _read(path, "state", model)
-    state = start(c.config, c.shape, c.classes, c.data_digest, device, model)
+    if model is None:
+        c.model.to_empty(device=device)
+    state = start(c.config, c.shape, c.classes, c.data_digest, device, c.model)
     state.model.load_state_dict(_with_prefix("model.", tensors))
     state.ema.load_state_dict(_with_prefix("ema.", tensors))
     for name, p in state.model.named_parameters():
@@ -215,12 +243,20 @@ def load_state(
         scaler["scale"] = tensors["scaler.scale"].item()
         scaler["_growth_tracker"] = int(tensors["scaler.growth_tracker"])
         state.scaler.load_state_dict(scaler)
-    return replace(state, step=metadata["step"], loss=metadata["loss"])
+    return replace(
+        state, step=metadata["step"], loss=metadata["loss"], teacher_digest=c.teacher_digest
+    )
 
 
 def _network_name(model: nn.Module) -> str:
     """The name of a network's class, to say in an error which network a file is of."""
     return f"{type(model).__module__}.{type(model).__qualname__}"
+
+
+def _student_metadata(model: nn.Module, teacher_digest: str) -> dict[str, Any]:
+    """The fields that only the file of a student has."""
+    w_range = getattr(model, "w_range", None)
+    return {} if w_range is None else {"w_range": w_range, "teacher_digest": teacher_digest}
 
 
 def _write(
@@ -284,7 +320,8 @@ def _check(
             f"contains a {found:.40}, not a {kind!r}: choose a file that minicfg.io.checkpoint."
             f"{saver} wrote"
         )
-    _check_types("", metadata, _FIELDS[kind])
+    is_student = not metadata.keys().isdisjoint(_STUDENT_FIELDS)
+    _check_types("", metadata, _FIELDS[kind] | (_STUDENT_FIELDS if is_student else {}))
     _check_types("config.", metadata["config"], _CONFIG_FIELDS)
     step = metadata["step"]
     if not 0 <= step < 2**32:
@@ -311,7 +348,8 @@ def _check(
     }
     try:
         config = TrainConfig(**settings)
-        model = own or _empty_unet(config, shape, len(classes), len(layout))
+        w_range = check_w_range(tuple(metadata["w_range"])) if is_student else None
+        model = own or _empty_unet(config, shape, len(classes), len(layout), w_range)
     except UsageError as error:
         raise DataError(
             f"has an invalid config ({printable(error)}): restore a whole copy"
@@ -321,6 +359,12 @@ def _check(
         raise DataError(
             f"is of a network that predicts {config.prediction}, but model.prediction = "
             f"{prediction!r}: set it to {config.prediction!r}"
+        )
+    own_range = getattr(model, "w_range", None)
+    if own_range != w_range:
+        raise DataError(
+            f"is of a network with w_range = {w_range}, but model.w_range = {own_range}: pass the "
+            "network that was saved"
         )
     expected = _expected_layout(model, kind, with_scaler=config.precision == "float16")
     if own is not None:
@@ -336,10 +380,24 @@ def _check(
         wanted = expected.get(name, "nothing")
         if found != wanted:
             raise DataError(f"has {found:.60} for {name!r:.60}, but {has}{wanted}")
-    return Checkpoint(model, config, classes, shape, step, metadata["data_digest"])
+    return Checkpoint(
+        model,
+        config,
+        classes,
+        shape,
+        step,
+        metadata["data_digest"],
+        metadata.get("teacher_digest", ""),
+    )
 
 
-def _empty_unet(config: TrainConfig, shape: tuple[int, ...], K: int, tensors: int) -> UNet:
+def _empty_unet(
+    config: TrainConfig,
+    shape: tuple[int, ...],
+    K: int,
+    tensors: int,
+    w_range: tuple[float, float] | None,
+) -> UNet:
     """The network that `config` describes, in evaluation mode and without memory for its weights.
 
     Raises:
@@ -352,7 +410,7 @@ def _empty_unet(config: TrainConfig, shape: tuple[int, ...], K: int, tensors: in
     if tensors < at_least:
         raise DataError(f"has {tensors} tensors, but its config describes at least {at_least}")
     with torch.device("meta"):  # Tensors with shapes but without memory.
-        return UNet.of(config, shape, K).eval()
+        return UNet.of(config, shape, K, w_range).eval()
 
 
 def _expected_layout(model: nn.Module, kind: str, *, with_scaler: bool) -> dict[str, str]:

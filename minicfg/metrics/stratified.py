@@ -48,6 +48,4 @@ def limit_size(data: Dataset) -> Dataset:
     if len(data) <= MAX_REAL_IMAGES:
         return data
     part = torch.from_numpy(np.sort(stratified_part(data.labels.numpy(), MAX_REAL_IMAGES, least=8)))
-    return Dataset(
-        data.x[part], data.labels[part], data.classes, f"{len(part)} images of {data.name}"
-    )
+    return data.select(part, f"{len(part)} images of {data.name}")

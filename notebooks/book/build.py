@@ -41,6 +41,7 @@ def build(out: Path, work: Path) -> int:
     source = work / "source"
     pages.write(source)
     names = [lesson.path for lesson in lessons.lessons()]
+    names += [figures.KERNEL + name for name in pages.kernel_pictures()]
     figures.draw_all(names, work / "figures", source / "figures")
     shutil.rmtree(out, ignore_errors=True)
     strict = ["-b", "html", "-q", "-W", "--keep-going", "-n"]

@@ -1,4 +1,4 @@
-"""The lessons' figures, drawn when what they are made from has changed."""
+"""The lessons' figures and the kernel's pictures, drawn when their sources have changed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from minicfg.io.atomic import write_atomic
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("tutorial", "minicfg", "kernels")
+KERNEL = "kernels-"  # of the names of pictures that are not a lesson's
 
 
 def imported(source: str) -> set[str]:
@@ -42,12 +43,14 @@ def made_from(module: str) -> set[Path]:
 
 
 def module_of(lesson: str) -> str:
-    """The module that draws a lesson, such as `appendix/d_relevance`."""
+    """The module that draws a lesson, such as `appendix/d_relevance`, or a kernel's picture."""
+    if lesson.startswith(KERNEL):
+        return "kernels.ladder.pictures"
     return "tutorial.figures." + lesson.replace("/", ".")
 
 
 def fingerprint(lesson: str) -> str:
-    """A name for the figure as it is now: it changes with any file that the lesson needs."""
+    """A name for the figure as it is now: it changes with any file that it is made from."""
     digest = hashlib.sha256()
     for path in sorted(made_from(module_of(lesson))):
         digest.update(path.read_bytes())
@@ -55,9 +58,13 @@ def fingerprint(lesson: str) -> str:
 
 
 def draw(lesson: str, path: str) -> str:
-    """Draw one lesson's figure into `path`."""
+    """Draw one lesson's figure, or a picture of the kernel's lecture, into `path`."""
     drawn = io.BytesIO()
-    figure = importlib.import_module(module_of(lesson)).figure()
+    module = importlib.import_module(module_of(lesson))
+    if lesson.startswith(KERNEL):
+        figure = module.PICTURES[lesson.removeprefix(KERNEL)]()
+    else:
+        figure = module.figure()
     figure.savefig(drawn, dpi=130, format="png")
     write_atomic(path, drawn.getvalue())
     return lesson

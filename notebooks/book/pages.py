@@ -28,6 +28,7 @@ from notebooks.book.papers import PAPERS
 HERE = Path(__file__).parent
 FROM_README = re.compile(r"^<!-- README: (#+ .+) -->$", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
+KERNEL_PICTURE = re.compile(r"^<!-- picture (\w+): (.+) -->$", re.MULTILINE)
 LAYERS = ("minicfg", "kernels", "tutorial")
 PRIVATE = {"minicfg.editable_only"}
 
@@ -229,9 +230,17 @@ def notebooks_index(targets: Targets) -> str:
 
 
 def kernel_page(targets: Targets) -> str:
-    """The kernel's lecture."""
+    """The kernel's lecture, with the pictures that its comments name."""
     text = (ROOT / "kernels/README.md").read_text(encoding="utf-8")
+    figure = r"```{figure} figures/kernels-\1.png\n:alt: \2\n:class: drawn\n\n\2\n```"
+    text = KERNEL_PICTURE.sub(figure, text)
     return "(kernel-lecture)=\n" + linked(text, "kernels", targets)
+
+
+def kernel_pictures() -> list[str]:
+    """The names of the pictures in the kernel's lecture, in order."""
+    text = (ROOT / "kernels/README.md").read_text(encoding="utf-8")
+    return [name for name, _ in KERNEL_PICTURE.findall(text)]
 
 
 def by_hand(path: Path, targets: Targets) -> str:

@@ -67,6 +67,7 @@ PAPERS = {
         "Compositional Visual Generation with Composable Diffusion Models",
     ),
     "2207.12598": ("Ho and Salimans 2022", "Classifier-Free Diffusion Guidance"),
+    "2210.03142": ("Meng et al. 2022", "On Distillation of Guided Diffusion Models"),
     "2211.01095": (
         "Lu et al. 2022",
         "DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models",

@@ -19,7 +19,7 @@ def _one_step(x: Any, beta: float, z: Any) -> Any:
 
 ex_1_1 = formula(
     "1.1",
-    "tutorial/step02_forward.py, (2.1) to (2.3)",
+    "tutorial/step02_forward.py, (2.1) to (2.4)",
     _one_step,
     [(A, 0.36, B), (B, 0.1, C), (A, 0.81, C)],
     (
@@ -47,7 +47,7 @@ ex_1_1 = formula(
 
 ex_1_2 = prediction(
     "1.2",
-    "tutorial/step02_forward.py, (2.3) and (2.4)",
+    "tutorial/step02_forward.py, (2.4) and (2.5)",
     moments_after(0.0, 4.0, 1, Schedule(np.array([0.0, 0.36])))[1],
     0.005,
     (4.0, "only a variance of 1 is kept. From 4 the step takes more out than it mixes in."),

@@ -1,13 +1,15 @@
 """Sitting 9. The fused kernel: the exercises, and the mistakes they name.
 
-A kernel is launched on torch's CPU tensors, as Triton's interpreter runs it. What it writes lies at
-the start of a longer buffer, so that what it writes too far is seen and harms nobody. The numbers
+A kernel is launched on CPU tensors if Triton's interpreter runs it (TRITON_INTERPRET=1), and on the
+GPU otherwise. Its output is the start of a longer buffer, so that a store out of bounds is detected
+and hits no other memory. The numbers
 are of few bits: float32 is exact on them, in whatever order, and any difference is a mistake.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -23,11 +25,16 @@ BLOCK, PAD, UNTOUCHED = 8, 64, -77.0
 
 ex_9_1 = prediction(
     "9.1",
-    "kernels/README.md, what a GPU does with nine operations",
+    "kernels/README.md, two numbers decide",
     22 / 4,
     0.05,
     (22 / 3, "what comes out has to be written, too: 3 reads and 1 write."),
     (22 / 5, "you have read the noise as well: it is made in the pass, and is never in memory."),
+    (
+        19 / 4,
+        "that is the count of kernels/reference.py, where torch.lerp joins two of them; count "
+        "the nine that are shown.",
+    ),
     (13 / 3, "only the reads are counted; a write moves as many bytes."),
     (
         9.0,
@@ -84,12 +91,15 @@ def _kernel_exercise(
 
 def _launch(kernel: Any, n: int, dtype: torch.dtype, *before: Any, after: tuple[Any, ...]) -> Any:
     """Launch on so many elements; the buffer that starts with the output, as float64."""
+    device = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
     written = torch.full((n + PAD,), UNTOUCHED, dtype=dtype)
+    given = [v.to(device) if isinstance(v, torch.Tensor) else v for v in (*before, written, *after)]
+    written = given[len(before)]
     try:
-        kernel[(-(-n // BLOCK),)](*before, written, *after, n, BLOCK=BLOCK)
+        kernel[(-(-n // BLOCK),)](*given, n, BLOCK=BLOCK)
     except Exception as error:
         raise error.__cause__ or error from None  # the interpreter wraps what went wrong
-    return written.double().numpy()
+    return written.cpu().double().numpy()
 
 
 def _buffer(n: int, values: np.ndarray, at: Any = None) -> np.ndarray:

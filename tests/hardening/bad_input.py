@@ -19,7 +19,7 @@ TYPED = {
         2 | train --out new --precision int8                    | --precision int8 is unknown;
     """,
     "nothing where something is needed": """
-        2 |                                                     | demo, train, sample
+        2 |                                                     | demo, train, distill
         2 | train                                               | minicfg train lacks --out PATH
         2 | sample --out new/x.png                              | minicfg sample lacks PATH
         2 | train --out new --steps                             | --steps lacks its value; give a

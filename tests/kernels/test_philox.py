@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from scipy import stats
 
-from kernels import philox, triton_step
+from kernels import philox, triton_normals
 from tests.kernels.device import DEVICE
 
 # Random123 1.09, tests/kat_vectors, philox4x32 10: counter, key, words.
@@ -150,7 +150,7 @@ def test_extreme_words_make_finite_normals(
 def write_pairs(words, turns, z0, z1, SIZE: tl.constexpr):
     i = tl.program_id(0) * SIZE + tl.arange(0, SIZE)
     word, turn = tl.load(words + i).to(tl.uint32), tl.load(turns + i).to(tl.uint32)
-    cos, sin = triton_step.normal_pair(word, turn)
+    cos, sin = triton_normals.normal_pair(word, turn)
     tl.store(z0 + i, cos)
     tl.store(z1 + i, sin)
 

@@ -29,6 +29,7 @@ SHORT = {  # a user would write no more
     ("Your condition", 4),
     ("Your rule and your table", 0),
     ("Your rule and your table", 1),
+    ("One pass instead of two", 0),
     ("Stopping and resuming", 0),
 }
 
@@ -53,7 +54,8 @@ def folder(trained: minicfg.Checkpoint, tmp_path: Path, monkeypatch: pytest.Monk
 
 def run(code: str) -> dict[str, Any]:
     """The names that a program leaves behind; its runs have 4 steps in place of 2000."""
-    assert code.count("TrainConfig(") == len(re.findall(r"steps=2000", code))
+    settings = code.count("TrainConfig(") + code.count("replace(teacher.config")
+    assert settings == len(re.findall(r"steps=2000", code))
     short = code.replace("steps=2000", "steps=4, batch=8").replace("== 1000", "== 2")
     names: dict[str, Any] = {"__name__": "a program"}
     exec(compile(short, "program", "exec"), names)

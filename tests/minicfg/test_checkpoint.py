@@ -26,12 +26,13 @@ from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from minicfg.cli.main import main
 from minicfg.config import TrainConfig
 from minicfg.errors import DataError, MachineError, UsageError
-from minicfg.io import atomic
+from minicfg.io import atomic, checkpoint
 from minicfg.io import format as file_format
 from minicfg.io.atomic import check_writable
-from minicfg.io.checkpoint import Checkpoint, load, load_state, save, save_state
+from minicfg.io.checkpoint import Checkpoint, find_model, load, load_state, save, save_state
 from minicfg.schedule import Schedule
 from minicfg.training import TrainState, start
 
@@ -147,6 +148,32 @@ def test_either_suffix_or_none_names_the_checkpoint(
     assert save(as_type(tmp_path / name), state) == tmp_path / "model.safetensors"
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
     assert load(as_type(tmp_path / name)).step == 2
+
+
+def test_a_name_finds_a_model_that_comes_with_minicfg(
+    state: TrainState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the working folder has a file of that name, or the name has a folder."""
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path / "weights")
+    stored = save(check_writable(tmp_path / "weights") / "letters", state)
+    monkeypatch.chdir(tmp_path)
+    for name in ("letters", "letters.safetensors", Path("letters")):
+        assert load(name).step == 2
+        assert find_model(name) == stored
+    arguments = ["sample", "letters", "--labels", "cat", "--steps", "2", "--out", "x.npz"]
+    monkeypatch.setattr(sys, "argv", ["minicfg", *arguments])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert np.load("x.npz")["x"].shape == (1, *SHAPE)
+    with pytest.raises(DataError, match=r"^other/letters.safetensors is not there"):
+        load("other/letters")
+    with pytest.raises(DataError, match=r"^digits.safetensors is not there"):
+        load("digits")
+    with pytest.raises(DataError, match="File name too long"):
+        load("a" * 300)
+    save("letters", replace(state, step=1))
+    assert load("letters").step == 1
+    assert find_model("letters") == Path("letters.safetensors")
 
 
 def test_dots_in_a_name_stay(state: TrainState, tmp_path: Path) -> None:

@@ -730,7 +730,7 @@ def test_data_of_torch_that_are_refused(data: Any, complaint: str) -> None:
 
 @pytest.mark.parametrize("spec", ["", "digit", "idx:", "folder:", "npz", "toy:moons", "http://x"])
 def test_specs_that_are_none(spec: str) -> None:
-    with pytest.raises(UsageError, match="digits, idx:DIR, folder:DIR, npz:FILE, toy:dots"):
+    with pytest.raises(UsageError, match="digits, glyphs, idx:DIR, folder:DIR, npz:FILE, toy:dots"):
         load_data(spec)
 
 

@@ -58,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "demo, train, sample, evaluate, sweep, bench, doctor"),
+        ([], "demo, train, distill, sample, evaluate, sweep, bench, doctor"),
         (["smple"], r"smple is not a command; did you mean sample\?"),
         (["train"], "minicfg train lacks --out PATH"),
         (["demo", "--fast"], r"--fast is not a flag of minicfg demo\. minicfg demo --help"),
@@ -749,3 +749,26 @@ def test_doctor_says_so_where_triton_is_missing(
     monkeypatch.setattr("kernels.dispatch.HAS_TRITON", False)
     _, out, _ = run(["doctor"], monkeypatch, capsys)
     assert "triton is not installed" in out
+    assert "interpreted no: triton is not installed" in out
+
+
+def test_doctor_says_what_this_machine_can_do_with_the_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Interpreted, compiled without a GPU, and timed, each by itself."""
+    from minicfg.cli.doctor import assembler_is_here, kernel_lines
+
+    def can(**machine: bool) -> list[str]:
+        lines = kernel_lines(**machine)
+        assert [line[:12].strip() for line in lines] == ["interpreted", "compiled", "timed"]
+        return [line[12:].partition(":")[0].partition(",")[0] for line in lines]
+
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert can(has_triton=False, on_gpu=False, has_assembler=False) == ["no", "no", "no"]
+    assert can(has_triton=True, on_gpu=False, has_assembler=True) == ["yes", "yes", "no"]
+    assert can(has_triton=True, on_gpu=True, has_assembler=True) == ["yes", "yes", "yes"]
+    assert can(has_triton=True, on_gpu=False, has_assembler=False) == ["yes", "no", "no"]
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert "unset it" in kernel_lines(has_triton=True, on_gpu=False, has_assembler=True)[1]
+    pytest.importorskip("triton")
+    assert assembler_is_here()

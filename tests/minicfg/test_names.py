@@ -25,8 +25,8 @@ def test_dir_lists_the_public_names_before_they_are_loaded() -> None:
     program = "import sys, minicfg; print(dir(minicfg), 'torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     public = (
-        "Checkpoint Dataset Schedule TrainConfig UNet __version__ evaluate guide load load_data "
-        "sample sample_steps save solvers train train_steps"
+        "Checkpoint Dataset Schedule TrainConfig UNet __version__ distill distill_steps evaluate "
+        "guide load load_data sample sample_steps save solvers train train_steps"
     )
     assert ran.stdout.strip() == f"{public.split()} False", ran.stderr
     assert set(minicfg.__all__) == set(public.split()) - {"__version__"}

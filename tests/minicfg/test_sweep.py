@@ -356,6 +356,7 @@ def test_commands_in_a_report_name_the_data(own: Path, monkeypatch: pytest.Monke
     assert [flag in command for command in commands] == [False, True, True, False, False, False]
     assert data_flag("npz:a b.npz") == " --data 'npz:a b.npz'"
     assert data_flag("digits") == data_flag("toy:dots") == data_flag("") == ""
+    assert data_flag("glyphs:1x28:ABC") == ""
 
 
 def test_a_variant_of_other_data_is_trained_again(

@@ -1,4 +1,4 @@
-"""Step 1 by two routes an equation: SciPy, sums over grids, fifty digits, and counted draws."""
+"""Step 1 by two routes per equation: SciPy, sums over grids, fifty digits, and counted draws."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from tutorial.step01_toy_data import GaussianMixture, log_odds, pinwheel, three_gaussians
+from tutorial.step01_toy_data import (
+    GaussianMixture,
+    log_odds,
+    log_sum_exp,
+    pinwheel,
+    three_gaussians,
+)
 
-# Unequal shares, full and different covariances: no symmetry to hide a swapped or transposed index.
+# Unequal weights and different, full covariances: no symmetry hides a swapped or transposed index.
 MIXTURE = GaussianMixture(
     np.array([[0.3, 1.1], [-1.2, 0.4], [0.9, -0.8]]),
     np.array([[[0.5, 0.3], [0.3, 0.4]], [[0.2, -0.1], [-0.1, 0.9]], [[0.3, 0.05], [0.05, 0.1]]]),
@@ -72,6 +78,23 @@ def test_1_1_by_the_same_generator() -> None:
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert MIXTURE.sample(0, np.random.default_rng(2))[0].shape == (0, 2)
+
+
+def test_1_2_by_each_step() -> None:
+    """The covariance from the factor, the example, and the density of z over the determinant."""
+    S = np.array([[1.0, 0.6], [0.6, 1.0]])
+    L = np.array([[1.0, 0.0], [0.6, 0.8]])
+    np.testing.assert_allclose(L @ np.eye(2) @ L.T, S, atol=ALGEBRA)
+    z = np.random.default_rng(3).standard_normal((N, 2))
+    products = (z @ L.T)[:, :, None] * (z @ L.T)[:, None, :]
+    error = products.std(0) / np.sqrt(N)
+    assert (np.abs(products.mean(0) - S) < 4.5 * error).all()
+    for k in range(K):
+        factor = np.linalg.cholesky(MIXTURE.covs[k])
+        z = np.array([np.linalg.solve(factor, x - MIXTURE.means[k]) for x in POINTS])
+        det = factor[0, 0] * factor[1, 1]
+        p = np.exp(-(z**2).sum(1) / 2) / (2 * np.pi * det)
+        np.testing.assert_allclose(MIXTURE.log_density(POINTS, k), np.log(p), rtol=1e-10)
 
 
 def test_1_2_by_scipy() -> None:
@@ -142,6 +165,17 @@ def test_1_3_by_one_class() -> None:
     np.testing.assert_array_equal(one.log_class_probability(POINTS), np.zeros((len(POINTS), 1)))
 
 
+def test_1_4_by_the_example() -> None:
+    """`three_gaussians` at (0.3, 0.3), to the digits in the text."""
+    three = three_gaussians()
+    x = np.array([[0.3, 0.3]])
+    conditional = np.exp([three.log_density(x, k)[0] for k in range(3)])
+    np.testing.assert_allclose(conditional, [0.02985, 0.00042, 0.00954], atol=5e-6)
+    assert np.exp(three.log_density(x)[0]) == pytest.approx(0.01327, abs=5e-6)
+    found = np.exp(three.log_class_probability(x)[0])
+    np.testing.assert_allclose(found, [0.750, 0.011, 0.240], atol=5e-4)
+
+
 def test_1_4_by_ratio_of_scipy_densities() -> None:
     joint = densities(POINTS) * MIXTURE.weights
     expected = joint / joint.sum(1, keepdims=True)
@@ -170,6 +204,48 @@ def test_1_4_by_certainty_far_away() -> None:
     assert (log_p.min(1) < -1000).all()
 
 
+def test_1_5_by_each_step() -> None:
+    """The logarithm of each term, and of the probability, from SciPy's densities."""
+    terms = np.log(MIXTURE.weights) + np.log(densities(POINTS))
+    direct = terms - np.log(np.exp(terms).sum(1, keepdims=True))
+    np.testing.assert_allclose(MIXTURE.log_class_probability(POINTS), direct, atol=1e-10)
+    largest = terms.max(1, keepdims=True)
+    taken_out = largest + np.log(np.exp(terms - largest).sum(1, keepdims=True))
+    np.testing.assert_allclose(log_sum_exp(terms), taken_out, atol=ALGEBRA)
+
+
+def test_1_5_by_the_direct_sum() -> None:
+    """Where nothing underflows the logarithm can be taken of the sum itself."""
+    log_p = np.random.default_rng(4).uniform(-20, 20, (50, 4))
+    expected = np.log(np.exp(log_p).sum(1, keepdims=True))
+    np.testing.assert_allclose(log_sum_exp(log_p), expected, atol=1e-13)  # of logs up to 22
+
+
+def test_1_5_by_a_common_factor() -> None:
+    """A factor of all terms comes out of the sum: exponents far below those of float64."""
+    log_p = np.random.default_rng(5).uniform(-20, 20, (50, 4))
+    far = log_sum_exp(log_p - 3000)
+    np.testing.assert_allclose(far + 3000, log_sum_exp(log_p), atol=1e-11)  # rounding of 3000
+
+
+def test_1_5_by_the_example_of_underflow() -> None:
+    """20 from the mean of a class of variance 1/4: 1e-348, which float64 rounds to 0."""
+    one = GaussianMixture(np.zeros((1, 2)), 0.25 * np.eye(2)[None], np.ones(1))
+    log_p = one.log_density(np.array([[20.0, 0.0]]))
+    assert log_p[0] / np.log(10) == pytest.approx(-348, abs=0.5)
+    assert np.exp(log_p[0]) == 0
+
+
+def test_1_7_by_the_axes_of_the_pinwheel() -> None:
+    """Variances of 0.06 and 0.5 in each class, and means at 1.2: 0.28 within, 0.72 between."""
+    wheel = pinwheel()
+    np.testing.assert_allclose(np.linalg.eigvalsh(wheel.covs), [[0.06, 0.5]] * 5, atol=ALGEBRA)
+    np.testing.assert_allclose(np.linalg.norm(wheel.means, axis=1), 1.2, atol=ALGEBRA)
+    np.testing.assert_allclose(wheel.covs.mean(0), 0.28 * np.eye(2), atol=ALGEBRA)
+    between = wheel.means.T @ wheel.means / 5
+    np.testing.assert_allclose(between, 0.72 * np.eye(2), atol=ALGEBRA)
+
+
 @pytest.mark.parametrize(
     ("mixture", "mean", "cov"),
     [
@@ -179,36 +255,75 @@ def test_1_4_by_certainty_far_away() -> None:
         (pinwheel(8), np.zeros(2), np.eye(2)),
     ],
 )
-def test_1_6_by_the_named_sets(mixture: GaussianMixture, mean: np.ndarray, cov: np.ndarray) -> None:
+def test_1_7_by_the_named_sets(mixture: GaussianMixture, mean: np.ndarray, cov: np.ndarray) -> None:
     found = mixture.moments()
     np.testing.assert_allclose(found[0], mean, atol=ALGEBRA)
     np.testing.assert_allclose(found[1], cov, atol=ALGEBRA)
 
 
-def test_1_5_by_sums_over_a_grid() -> None:
+def test_1_6_by_sums_over_a_grid() -> None:
     p = np.exp(MIXTURE.log_density(GRID)) * STEP**2
     np.testing.assert_allclose(MIXTURE.moments()[0], p @ GRID, atol=10 * TAIL)
 
 
-def test_1_5_by_draws(draws: tuple[np.ndarray, np.ndarray]) -> None:
+def test_1_6_by_draws(draws: tuple[np.ndarray, np.ndarray]) -> None:
     x, _ = draws
     assert (np.abs(x.mean(0) - MIXTURE.moments()[0]) < 4.5 * x.std(0) / np.sqrt(N)).all()
 
 
-def test_1_6_by_sums_over_a_grid() -> None:
+def test_1_7_by_each_step(draws: tuple[np.ndarray, np.ndarray]) -> None:
+    """The vector split in two; within a class the products have means S_y and 0 (200,000 draws)."""
+    x, y = draws
+    m = MIXTURE.weights @ MIXTURE.means
+    np.testing.assert_allclose(x - m, (x - MIXTURE.means[y]) + (MIXTURE.means[y] - m), atol=ALGEBRA)
+    for k in range(K):
+        inside = x[y == k] - MIXTURE.means[k]
+        beside = np.broadcast_to(MIXTURE.means[k] - m, inside.shape)
+        for other, expected in ((inside, MIXTURE.covs[k]), (beside, np.zeros((2, 2)))):
+            products = inside[:, :, None] * other[:, None, :]
+            error = products.std(0) / np.sqrt(len(inside))
+            assert (np.abs(products.mean(0) - expected) < 4.5 * error).all()
+
+
+def test_1_7_by_sums_over_a_grid() -> None:
     p = np.exp(MIXTURE.log_density(GRID)) * STEP**2
     apart = GRID - p @ GRID
     np.testing.assert_allclose(MIXTURE.moments()[1], (apart.T * p) @ apart, atol=100 * TAIL)
 
 
-def test_1_6_by_draws(draws: tuple[np.ndarray, np.ndarray]) -> None:
+def test_1_7_by_draws(draws: tuple[np.ndarray, np.ndarray]) -> None:
     apart = draws[0] - draws[0].mean(0)
     products = apart[:, :, None] * apart[:, None, :]
     error = products.std(0) / np.sqrt(N)
     assert (np.abs(products.mean(0) - MIXTURE.moments()[1]) < 4.5 * error).all()
 
 
-def test_1_7_by_linear_discriminant() -> None:
+def test_1_8_by_each_step() -> None:
+    """The two squares, and the factor that comes out of their constant part."""
+    a = np.array([1.0, 0.2])
+    b = np.array([-0.5, 0.9])
+    squares = -((POINTS - a) ** 2).sum(1) + ((POINTS - b) ** 2).sum(1)
+    constant = a @ a - b @ b
+    np.testing.assert_allclose(squares, 2 * POINTS @ (a - b) - constant, atol=ALGEBRA)
+    assert constant == pytest.approx((a - b) @ (a + b), abs=ALGEBRA)
+    by_steps = np.log(0.8 / 0.2) + squares / (2 * 0.3)
+    np.testing.assert_allclose(log_odds(POINTS, a, b, 0.8, 0.2, 0.3), by_steps, atol=1e-11)
+
+
+def test_1_8_by_certainty_without_data() -> None:
+    """At (0, 20) the odds of class 0 are exp(180), where the density is 1e-298."""
+    three = three_gaussians()
+    x = np.array([[0.0, 20.0]])
+    log_p = three.log_class_probability(x)[0]
+    np.testing.assert_allclose(log_p[0] - log_p[1:], 180, atol=1e-9)
+    apart = three.means[0] - three.means[1]
+    halfway = (three.means[0] + three.means[1]) / 2
+    np.testing.assert_allclose([*apart, *halfway], [1.3, 2.25, -0.65, 0.375], atol=5e-3)
+    assert 2 * np.exp(-180) < 1e-77
+    assert three.log_density(x)[0] / np.log(10) == pytest.approx(-298, abs=0.5)
+
+
+def test_1_8_by_linear_discriminant() -> None:
     """Unequal shares, shared covariance v I; the line by the two squares written out."""
     pi = np.array([0.8, 0.2])
     v = 0.3
@@ -222,7 +337,7 @@ def test_1_7_by_linear_discriminant() -> None:
     np.testing.assert_allclose(found, line, atol=1e-11)
 
 
-def test_1_7_by_second_differences() -> None:
+def test_1_8_by_second_differences() -> None:
     """On any straight walk the log odds of two of the three Gaussians change evenly."""
     walk = np.linspace([-3.0, 1.0], [2.0, 4.0], 21)
     log_p = three_gaussians().log_class_probability(walk)
@@ -236,15 +351,25 @@ def test_1_7_by_second_differences() -> None:
     assert slope == pytest.approx(np.sqrt(3) * 1.5 / 0.25, abs=1e-11)
 
 
-def test_1_7_by_classes_that_agree() -> None:
+def test_1_8_by_two_of_three_that_agree() -> None:
+    """Two classes at one place leave the third its own: only their odds are constant."""
+    means = np.array([[0.0, 0.0], [0.0, 0.0], [1.5, 0.0]])
+    covs = np.tile(0.25 * np.eye(2), (3, 1, 1))
+    log_p = GaussianMixture(means, covs, MIXTURE.weights).log_class_probability(means[2:])[0]
+    ratio = MIXTURE.weights[0] / MIXTURE.weights[1]
+    assert log_p[0] - log_p[1] == pytest.approx(np.log(ratio), abs=ALGEBRA)
+    assert np.exp(log_p[0]) < 0.1 * MIXTURE.weights[0]
+
+
+def test_1_8_by_classes_that_agree() -> None:
     """A label that says nothing: the posterior is the share, everywhere."""
     same = GaussianMixture(np.ones((3, 2)), MIXTURE.covs[[0, 0, 0]], MIXTURE.weights)
     found = np.exp(same.log_class_probability(POINTS))
     np.testing.assert_allclose(found, np.tile(MIXTURE.weights, (len(POINTS), 1)), rtol=ALGEBRA)
 
 
-def test_1_7_by_the_paper() -> None:
-    """Figure 2: the first class at the top, all at 1.5 from the middle, a third of a turn apart."""
+def test_1_8_by_symmetry_of_the_three() -> None:
+    """Class 0 is at the top; all are 1.5 from the middle and a third of a turn apart."""
     three = three_gaussians()
     np.testing.assert_allclose(three.means[0], [0, 1.5], atol=ALGEBRA)
     apart = np.linalg.norm(three.means - np.roll(three.means, 1, 0), axis=1)
@@ -275,6 +400,6 @@ def test_1_1_by_refusal_of_what_is_no_mixture(change: dict[str, np.ndarray], mes
         GaussianMixture(**parts)
 
 
-def test_1_6_by_refusal_of_a_pinwheel_of_two() -> None:
+def test_1_7_by_refusal_of_a_pinwheel_of_two() -> None:
     with pytest.raises(ValueError, match="K = 2: a pinwheel has at least 3 classes"):
         pinwheel(2)

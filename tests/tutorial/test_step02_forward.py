@@ -1,7 +1,4 @@
-"""Step 2 by two routes an equation: exact arithmetic, published numbers, chains, quadrature.
-
-Moments by simulation, by quadrature and by algebra; the slips that look right.
-"""
+"""Step 2 by two routes per equation: exact arithmetic, published numbers, chains, quadrature."""
 
 from __future__ import annotations
 
@@ -21,10 +18,12 @@ from scipy.stats import kstest, norm
 from tutorial.step02_forward import (
     Gaussian,
     Schedule,
+    distance_from_one,
     forward_chain,
     moments_after,
     neighbour_correlation,
     q_xt_given_xprev,
+    variance_of_xt,
 )
 
 BOTH = pytest.mark.parametrize("make", [Schedule.linear, Schedule.cosine])
@@ -49,14 +48,14 @@ def chains() -> tuple[np.ndarray, np.ndarray]:
 
 
 @BOTH
-def test_2_7_by_exact_fractions(make: Callable[[int], Schedule]) -> None:
+def test_2_6_by_exact_fractions(make: Callable[[int], Schedule]) -> None:
     schedule = make(1000)
     exact = [float(1 - Fraction(float(beta))) for beta in schedule.beta]
     np.testing.assert_array_equal(schedule.alpha, exact)  # both correctly rounded: no difference
 
 
 @BOTH
-def test_2_7_by_ratio_of_what_is_left(make: Callable[[int], Schedule]) -> None:
+def test_2_6_by_ratio_of_what_is_left(make: Callable[[int], Schedule]) -> None:
     """What one step keeps is what is left after it over what was left before."""
     schedule = make(1000)
     ratio = schedule.alpha_bar[1:] / schedule.alpha_bar[:-1]
@@ -64,7 +63,7 @@ def test_2_7_by_ratio_of_what_is_left(make: Callable[[int], Schedule]) -> None:
 
 
 @BOTH
-def test_2_8_by_exact_product(make: Callable[[int], Schedule]) -> None:
+def test_2_7_by_exact_product(make: Callable[[int], Schedule]) -> None:
     """The product over the same float64 table, in rational arithmetic."""
     schedule = make(100)
     kept = Fraction(1)
@@ -73,7 +72,7 @@ def test_2_8_by_exact_product(make: Callable[[int], Schedule]) -> None:
         assert schedule.alpha_bar[t] == pytest.approx(float(kept), rel=ITERATED)
 
 
-def test_2_8_by_variance_of_chains(chains: tuple[np.ndarray, np.ndarray]) -> None:
+def test_2_7_by_variance_of_chains(chains: tuple[np.ndarray, np.ndarray]) -> None:
     """Of the variance of x_4, 1 in all, x_0 explains alpha_bar; the rest is its noise."""
     x0, x = chains
     slope = (x0 @ x) / (x0 @ x0)
@@ -86,7 +85,7 @@ def test_2_8_by_variance_of_chains(chains: tuple[np.ndarray, np.ndarray]) -> Non
 
 @LENGTHS
 @BOTH
-def test_2_8_by_finite_tables(make: Callable[[int], Schedule], T: int) -> None:
+def test_2_7_by_finite_tables(make: Callable[[int], Schedule], T: int) -> None:
     """Nothing underflows, and every step loses signal; t = 1 and t = T are the ends of the rows."""
     schedule = make(T)
     assert schedule.T == T
@@ -100,7 +99,7 @@ def test_2_8_by_finite_tables(make: Callable[[int], Schedule], T: int) -> None:
 
 @LENGTHS
 @BOTH
-def test_2_9_by_inverting_it(make: Callable[[int], Schedule], T: int) -> None:
+def test_2_10_by_inverting_it(make: Callable[[int], Schedule], T: int) -> None:
     """The logistic function of lambda, and of minus lambda, are the two shares."""
     schedule = make(T)
     np.testing.assert_allclose(expit(schedule.log_snr), schedule.alpha_bar, rtol=ITERATED)
@@ -109,7 +108,7 @@ def test_2_9_by_inverting_it(make: Callable[[int], Schedule], T: int) -> None:
 
 
 @BOTH
-def test_2_9_by_fifty_digits(make: Callable[[int], Schedule]) -> None:
+def test_2_10_by_fifty_digits(make: Callable[[int], Schedule]) -> None:
     """From beta by mpmath, where 1 - alpha_bar loses nothing even at t = 1 of 4000."""
     schedule = make(4000)
     with mpmath.workdps(50):
@@ -121,14 +120,14 @@ def test_2_9_by_fifty_digits(make: Callable[[int], Schedule]) -> None:
                 assert schedule.log_snr[t] == pytest.approx(exact, abs=1e-9)  # as above
 
 
-def test_2_10_by_published_ends() -> None:
+def test_2_11_by_published_ends() -> None:
     """Ho et al. 2020, sec. 4: T = 1000, from 1e-4 to 0.02, in equal steps."""
     beta = Schedule.linear(1000).beta
     assert beta[[1, 1000]] == pytest.approx([1e-4, 0.02], abs=ROUNDING)
     np.testing.assert_allclose(np.diff(beta[1:], 2), 0, atol=1e-17)  # rounding of 0.02: 3e-18
 
 
-def test_2_10_by_published_prior_loss() -> None:
+def test_2_11_by_published_prior_loss() -> None:
     """The same section: about 1e-5 bits a dimension are left at T, for data scaled to [-1, 1]."""
     abar = Schedule.linear(1000).alpha_bar[1000]
     noise = Gaussian(np.zeros(1), 1.0)
@@ -143,19 +142,46 @@ def test_2_10_by_published_prior_loss() -> None:
 
 
 @pytest.mark.parametrize("T", [21, 50, 1000, 4000])
-def test_2_10_by_arithmetic_series(T: int) -> None:
+def test_2_11_by_arithmetic_series(T: int) -> None:
     """Half the number of terms times the sum of the ends: 10.05, whatever T."""
     assert Schedule.linear(T).beta.sum() == pytest.approx(10.05, abs=ITERATED)
 
 
-def test_2_10_by_capped_short_chains() -> None:
+@pytest.mark.parametrize(
+    ("T", "end", "digit"),
+    [(1000, 4.0e-5, 0.05e-5), (100, 2.0e-5, 0.05e-5), (21, 8.0e-9, 0.05e-9)],
+)
+def test_2_11_by_the_ends_of_chains(T: int, end: float, digit: float) -> None:
+    """Equal sums do not mean equal ends: the numbers in the text, below the common bound."""
+    abar = Schedule.linear(T).alpha_bar[T]
+    assert abs(abar - end) < digit
+    assert abar < np.exp(-10.05)
+
+
+def test_2_10_by_the_ends_of_both_schedules() -> None:
+    """The last log SNR at T = 1000, to the digit in the text."""
+    assert Schedule.linear(1000).log_snr[-1] == pytest.approx(-10.1, abs=0.05)
+    assert Schedule.cosine(1000).log_snr[-1] == pytest.approx(-19.8, abs=0.05)
+
+
+def test_2_11_by_steps_in_nearly_pure_noise() -> None:
+    """At T = 1000, more than 99 % noise in the last 327 steps; half after a quarter of them."""
+    abar = Schedule.linear(1000).alpha_bar
+    assert (abar < 0.01).sum() == 327
+    assert np.argmax(abar < 0.5) == pytest.approx(250, abs=25)  # "about"
+    cosine = Schedule.cosine(1000).alpha_bar
+    assert (cosine < 0.01).sum() == 65
+    assert np.argmax(cosine < 0.5) == pytest.approx(500, abs=5)
+
+
+def test_2_11_by_capped_short_chains() -> None:
     """Above T = 20 nothing is capped, from 2 to 20 the last step is, T = 1 is one small step."""
     assert Schedule.linear(21).beta.max() == pytest.approx(20 / 21, abs=ROUNDING)
-    assert [Schedule.linear(T).beta[T] for T in (2, 10, 20)] == [0.999] * 3
+    assert [Schedule.linear(T).beta[T] for T in range(2, 21)] == [0.999] * 19
     assert Schedule.linear(1).beta[1] == pytest.approx(0.1, abs=ROUNDING)
 
 
-def test_2_11_by_definition() -> None:
+def test_2_12_by_definition() -> None:
     """alpha_bar from the definition at 50 digits; the code multiplies ratios of neighbours."""
     schedule = Schedule.cosine(4000)
 
@@ -170,7 +196,7 @@ def test_2_11_by_definition() -> None:
 
 
 @pytest.mark.parametrize("T", [10, 1000])
-def test_2_11_by_equal_angles(T: int) -> None:
+def test_2_12_by_equal_angles(T: int) -> None:
     """The amplitude is a cosine whose angle moves evenly and would be a right angle at T."""
     start = np.pi / 2 * 0.008 / 1.008
     angle = np.arccos(np.cos(start) * np.sqrt(Schedule.cosine(T).alpha_bar[:T]))
@@ -180,15 +206,27 @@ def test_2_11_by_equal_angles(T: int) -> None:
     assert angle[-1] + np.diff(angle).mean() == pytest.approx(np.pi / 2, abs=1e-9)
 
 
+def test_2_12_by_the_offset() -> None:
+    """The angle begins at 0.7 degrees; without the offset the first step of 1000 is 2.5e-6."""
+    assert np.rad2deg(0.008 / 1.008 * np.pi / 2) == pytest.approx(0.7, abs=0.05)
+    assert 1 - np.cos(np.pi / 2000) ** 2 == pytest.approx(2.5e-6, abs=0.05e-6)
+    schedule = Schedule.cosine(1000)
+    assert schedule.beta[1] == pytest.approx(4.1e-5, abs=0.05e-5)
+    assert np.sqrt(schedule.beta[1]) == pytest.approx(0.0064, abs=5e-5)
+    assert np.sqrt(schedule.beta[1]) < 1 / 127.5
+    assert schedule.beta[999] == pytest.approx(0.75, abs=5e-3)
+    assert schedule.alpha_bar[1000] == pytest.approx(2.4e-9, abs=0.05e-9)
+
+
 @LENGTHS
-def test_2_11_by_capped_last_step(T: int) -> None:
+def test_2_12_by_capped_last_step(T: int) -> None:
     """Nichol and Dhariwal cap beta at 0.999; without it the last step would keep 1e-33."""
     beta = Schedule.cosine(T).beta
     assert beta[T] == 0.999
     assert (beta[:T] < 0.999).all()
 
 
-def test_2_12_by_scipy() -> None:
+def test_2_2_by_scipy() -> None:
     rng = np.random.default_rng(1)
     mean, x = rng.standard_normal((2, 7, 3))
     ours = Gaussian(mean, 0.37).log_density(x)
@@ -196,7 +234,7 @@ def test_2_12_by_scipy() -> None:
     np.testing.assert_allclose(ours, theirs, rtol=ITERATED)
 
 
-def test_2_12_by_quadrature() -> None:
+def test_2_2_by_quadrature() -> None:
     """Mass 1 and variance v in each of two dimensions, over ten deviations each way.
 
     Sums of a Gaussian over a grid of a third of a deviation are exact to rounding.
@@ -211,7 +249,7 @@ def test_2_12_by_quadrature() -> None:
     np.testing.assert_allclose(second, var * np.eye(2), atol=ITERATED)
 
 
-def test_2_12_by_entropy_of_samples() -> None:
+def test_2_2_by_entropy_of_samples() -> None:
     """Minus the mean log density of 200,000 draws in 2-D is the law's entropy (seed 6)."""
     n = 200_000
     var = 0.6
@@ -223,7 +261,7 @@ def test_2_12_by_entropy_of_samples() -> None:
     assert (np.abs(x.mean(0) - [3.0, -2.0]) < 4.5 * np.sqrt(var / n)).all()
 
 
-def test_2_12_by_refusal_of_what_has_no_density() -> None:
+def test_2_2_by_refusal_of_what_has_no_density() -> None:
     point = Gaussian(np.ones(2), 0.0)
     np.testing.assert_array_equal(point.sample(np.random.default_rng(0)), np.ones(2))
     for var in (0.0, -1e-3, np.nan):
@@ -233,7 +271,7 @@ def test_2_12_by_refusal_of_what_has_no_density() -> None:
 
 @LENGTHS
 @BOTH
-def test_2_13_by_table(make: Callable[[int], Schedule], T: int) -> None:
+def test_2_14_by_table(make: Callable[[int], Schedule], T: int) -> None:
     schedule = make(T)
     assert (schedule.beta[0], schedule.alpha[0], schedule.alpha_bar[0]) == (0, 1, 1)
     assert schedule.log_snr[0] == np.inf
@@ -241,7 +279,7 @@ def test_2_13_by_table(make: Callable[[int], Schedule], T: int) -> None:
 
 @LENGTHS
 @BOTH
-def test_2_13_by_undoing_the_first_step(make: Callable[[int], Schedule], T: int) -> None:
+def test_2_14_by_undoing_the_first_step(make: Callable[[int], Schedule], T: int) -> None:
     """Dividing alpha_bar_1 by what step 1 kept leads back to a share of one, and no noise."""
     schedule = make(T)
     before = expit(schedule.log_snr[1]) / (1 - schedule.beta[1])
@@ -252,7 +290,7 @@ def test_2_13_by_undoing_the_first_step(make: Callable[[int], Schedule], T: int)
 @pytest.mark.parametrize("T", [0, -1, 2.5])
 @BOTH
 @pytest.mark.usefixtures("unchecked")
-def test_2_13_by_refusal_of_no_steps(make: Callable[[int], Schedule], T: int) -> None:
+def test_2_14_by_refusal_of_no_steps(make: Callable[[int], Schedule], T: int) -> None:
     with pytest.raises(ValueError, match=f"T = {T}: a schedule needs a whole number of steps"):
         make(T)
 
@@ -267,12 +305,12 @@ def test_2_13_by_refusal_of_no_steps(make: Callable[[int], Schedule], T: int) ->
         ([0.0, 0.1, np.nan, -1.0], r"beta\[1:\] has \[nan -1.\], outside"),
     ],
 )
-def test_2_13_by_refusal_of_a_wrong_table(beta: list[float], message: str) -> None:
+def test_2_14_by_refusal_of_a_wrong_table(beta: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Schedule(np.array(beta))
 
 
-def test_2_13_by_refusal_of_wrong_t() -> None:
+def test_2_14_by_refusal_of_wrong_t() -> None:
     schedule = Schedule.cosine(10)
     assert [schedule.check_t(t) for t in (1, 10)] == [1, 10]
     assert schedule.check_t(0, first=0) == 0
@@ -305,10 +343,20 @@ def uniform_after(t: int) -> tuple[float, float]:
 
 @pytest.mark.parametrize("t", [1, 5, 10])
 def test_2_1_by_the_draws_own_law(t: int) -> None:
-    """Kolmogorov-Smirnov against beta from the definition (2.10): a false alarm in 1 of 10^4."""
+    """Kolmogorov-Smirnov against beta from the definition (2.11): a false alarm in 1 of 10^4."""
     beta = min(100 * (1e-4 + (0.02 - 1e-4) * (t - 1) / 9), 0.999)
     test = kstest(drawn(1.3, t, seed=t), norm((1 - beta) ** 0.5 * 1.3, beta**0.5).cdf)
     assert test.pvalue > 1e-4
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.36, 0.999])
+def test_2_1_by_each_step(beta: float) -> None:
+    """Of all factors, the one of the step keeps a variance of 1; the two wrong ones do not."""
+    schedule = Schedule(np.array([0.0, beta]))
+    q = q_xt_given_xprev(np.ones(1), 1, schedule)
+    a = float(q.mean[0])
+    assert a**2 * 1 + q.var == pytest.approx(1, abs=ALGEBRA)
+    assert 1 + beta > 1 and (1 - beta) ** 2 + beta < 1
 
 
 @pytest.mark.parametrize("t", [1, 5, 10])
@@ -323,14 +371,25 @@ def test_2_1_by_log_density(t: int) -> None:
     assert law.log_density(xt) == pytest.approx(expected, abs=ALGEBRA)
 
 
+def test_2_3_by_each_step() -> None:
+    """Draws are the scaled state plus scaled noise; the mean of the noise is 0."""
+    beta = SCHEDULE.beta[5]
+    x = np.array([[1.0, -2.0]])
+    z = np.random.default_rng(24).standard_normal(x.shape)
+    found = q_xt_given_xprev(x, 5, SCHEDULE).sample(np.random.default_rng(24))
+    np.testing.assert_allclose(found, np.sqrt(1 - beta) * x + np.sqrt(beta) * z, atol=ALGEBRA)
+    mean, _ = moments_after(1.7, 0.4, 5, SCHEDULE)
+    assert mean == pytest.approx(np.sqrt(1 - beta) * 1.7 + np.sqrt(beta) * 0, abs=ALGEBRA)
+
+
 @pytest.mark.parametrize("t", [1, 5, 10])
-def test_2_2_by_quadrature(t: int) -> None:
+def test_2_3_by_quadrature(t: int) -> None:
     assert moments_after(1.0, 1 / 3, t, SCHEDULE)[0] == pytest.approx(
         uniform_after(t)[0], abs=ALGEBRA
     )
 
 
-def test_2_2_by_simulation() -> None:
+def test_2_3_by_simulation() -> None:
     """The chain itself from a point at 2: three steps, N chains, 5 standard errors."""
     mean = 2.0
     var = 0.0
@@ -341,13 +400,13 @@ def test_2_2_by_simulation() -> None:
 
 
 @pytest.mark.parametrize("t", [1, 5, 10])
-def test_2_3_by_quadrature(t: int) -> None:
+def test_2_4_by_quadrature(t: int) -> None:
     assert moments_after(1.0, 1 / 3, t, SCHEDULE)[1] == pytest.approx(
         uniform_after(t)[1], abs=ALGEBRA
     )
 
 
-def test_2_3_by_simulation() -> None:
+def test_2_4_by_simulation() -> None:
     """The same chain: a Gaussian's sample variance has standard error sqrt(2 / N) of itself."""
     mean = 2.0
     var = 0.0
@@ -357,14 +416,40 @@ def test_2_3_by_simulation() -> None:
         assert abs(x.var() - var) < 5 * np.sqrt(2 / N) * var
 
 
-def test_2_4_by_sympy() -> None:
+@pytest.mark.parametrize("t", [1, 5, 10])
+def test_2_5_by_each_step(t: int) -> None:
+    """One subtracted on both sides of the variance, then the common factor taken out."""
+    beta = SCHEDULE.beta[t]
+    for var in (0.25, 1.0, 7.0):
+        after = moments_after(0.0, var, t, SCHEDULE)[1] - 1
+        assert after == pytest.approx((1 - beta) * var - (1 - beta), abs=ALGEBRA)
+        assert distance_from_one(var, t, SCHEDULE) == pytest.approx(after, abs=ALGEBRA)
+
+
+def test_2_5_by_the_example() -> None:
+    """Data of variance 1/4 and beta = 0.36: 0.52, and a distance of -0.48."""
+    schedule = Schedule(np.array([0.0, 0.36]))
+    assert moments_after(0.0, 0.25, 1, schedule)[1] == pytest.approx(0.52, abs=ALGEBRA)
+    assert distance_from_one(0.25, 1, schedule) == pytest.approx(-0.48, abs=ALGEBRA)
+
+
+@pytest.mark.parametrize("beta", [0.36, 0.01])
+def test_2_5_by_the_factor_without_its_root(beta: float) -> None:
+    """With the factor 1 - beta the variance converges to 1 / (2 - beta), not to 1."""
+    var = 1.0
+    for _ in range(3000):
+        var = (1 - beta) ** 2 * var + beta
+    assert var == pytest.approx(1 / (2 - beta), abs=ALGEBRA)
+
+
+def test_2_5_by_sympy() -> None:
     beta, var = sympy.symbols("beta var")
-    after = sympy.expand((1 - beta) * var + beta)  # (2.3)
+    after = sympy.expand((1 - beta) * var + beta)  # (2.4)
     assert sympy.expand(after - 1 - (1 - beta) * (var - 1)) == 0
 
 
 @pytest.mark.parametrize("start", [0.0, 0.3, 1.0, 7.0])
-def test_2_4_by_iteration_to_the_end(start: float) -> None:
+def test_2_5_by_iteration_to_the_end(start: float) -> None:
     """Ten steps shrink the distance to 1 by the product of (1 - beta), which is alpha_bar."""
     var = start
     for t in range(1, 11):
@@ -372,8 +457,54 @@ def test_2_4_by_iteration_to_the_end(start: float) -> None:
     assert var - 1 == pytest.approx(SCHEDULE.alpha_bar[10] * (start - 1), abs=ALGEBRA)
 
 
+@pytest.mark.parametrize("start", [0.0, 0.3, 1.0, 7.0])
+def test_2_8_by_each_step(start: float) -> None:
+    """The distance from 1 after t steps is the product of all factors times the first one."""
+    distance = start - 1
+    for t in range(1, 11):
+        distance = distance_from_one(1 + distance, t, SCHEDULE)
+        product = np.prod(SCHEDULE.alpha[1 : t + 1])
+        assert distance == pytest.approx(product * (start - 1), abs=ALGEBRA)
+        assert variance_of_xt(start, t, SCHEDULE) == pytest.approx(1 + distance, abs=ALGEBRA)
+    assert variance_of_xt(start, 0, SCHEDULE) == start
+
+
+@pytest.mark.parametrize("beta", [0.36, 0.01])
+def test_2_8_by_noise_without_its_root(beta: float) -> None:
+    """Noise multiplied by beta: the variance converges to beta, not to 1."""
+    var = 1.0
+    for _ in range(3000):
+        var = (1 - beta) * var + beta**2
+    assert var == pytest.approx(beta, abs=ALGEBRA)
+
+
+def test_2_8_by_covariance_of_both_coordinates() -> None:
+    """alpha_bar S + (1 - alpha_bar) I, entries off the diagonal included; the mean (seed 29)."""
+    L = np.array([[1.5, 0.0], [0.9, 0.4]])
+    rng = np.random.default_rng(29)
+    x = rng.standard_normal((N, 2)) @ L.T + [1.0, -2.0]
+    for t, xt in zip(range(1, 4), forward_chain(x, SCHEDULE, rng), strict=False):
+        abar = SCHEDULE.alpha_bar[t]
+        centred = xt - np.sqrt(abar) * np.array([1.0, -2.0])
+        assert (np.abs(centred.mean(0)) < 5 * xt.std(0) / np.sqrt(N)).all()
+        products = centred[:, :, None] * centred[:, None, :]
+        error = products.std(0) / np.sqrt(N)
+        expected = abar * L @ L.T + (1 - abar) * np.eye(2)
+        assert (np.abs(products.mean(0) - expected) < 5 * error).all()
+
+
+def test_2_8_by_simulation() -> None:
+    """Points at 0 and 4, which have variance 4, after one to four steps of a chain (seed 28)."""
+    rng = np.random.default_rng(28)
+    x0 = rng.choice([0.0, 4.0], (N, 1))
+    for t, x in zip(range(1, 5), forward_chain(x0, SCHEDULE, rng), strict=False):
+        squared = (x - x.mean()) ** 2
+        error = squared.std() / np.sqrt(N)
+        assert abs(squared.mean() - variance_of_xt(4.0, t, SCHEDULE)) < 5 * error
+
+
 @pytest.mark.parametrize("t", [1, 5, 10])
-def test_2_5_by_simulation(t: int) -> None:
+def test_2_9_by_simulation(t: int) -> None:
     """A correlation rho of N Gaussian pairs has standard error (1 - rho^2) / sqrt(N)."""
     rng = np.random.default_rng(25)
     x = rng.standard_normal((N, 1))
@@ -383,7 +514,7 @@ def test_2_5_by_simulation(t: int) -> None:
 
 
 @pytest.mark.parametrize("t", [1, 5, 10])
-def test_2_5_by_joint_covariance(t: int) -> None:
+def test_2_9_by_joint_covariance(t: int) -> None:
     """Cov(x, m x + z) = m Var(x), with m read off as the mean's slope in x_{t-1}."""
     at = [q_xt_given_xprev(np.array([x]), t, SCHEDULE) for x in (0.0, 1.0)]
     slope = float(at[1].mean[0] - at[0].mean[0])
@@ -392,12 +523,12 @@ def test_2_5_by_joint_covariance(t: int) -> None:
     assert neighbour_correlation(t, SCHEDULE) == pytest.approx(slope, abs=ALGEBRA)
 
 
-def test_2_6_by_a_step_too_small_to_see() -> None:
+def test_2_13_by_a_step_too_small_to_see() -> None:
     law = q_xt_given_xprev(np.array([0.7, -2.0]), 1, Schedule(np.array([0.0, 1e-300])))
     np.testing.assert_array_equal(law.sample(np.random.default_rng(0)), [0.7, -2.0])
 
 
-def test_2_6_by_a_step_that_forgets() -> None:
+def test_2_13_by_a_step_that_forgets() -> None:
     """At beta = 1 - 1e-16 two far apart inputs and one noise give one output."""
     schedule = Schedule(np.array([0.0, 1 - 2**-53]))
     near, far = (
@@ -426,3 +557,5 @@ def test_2_1_by_refusal_of_wrong_t(t: int) -> None:
         q_xt_given_xprev(np.zeros(2), t, SCHEDULE)
     with pytest.raises(ValueError, match=f"t = {t} is outside 1..10"):
         moments_after(0.0, 1.0, t, SCHEDULE)
+    with pytest.raises(ValueError, match=f"t = {t} is outside 1..10"):
+        distance_from_one(1.0, t, SCHEDULE)

@@ -5,6 +5,7 @@ Given coins, all coins, counted means, a general minimiser, and binomial laws.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,20 +14,22 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import binom, chisquare, multivariate_normal, norm
 
+import tutorial.step09_condition as lesson
 from tests.tutorial.checks import assert_mean_is_zero
 from tutorial.contract import Denoiser
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import lowest_loss, oracle_eps, score
 from tutorial.step09_condition import (
+    columns_of_label,
     drop_labels,
     dropped_var,
-    eps_of_all,
+    eps_null_from_classes,
+    excess_joint_loss,
     joint_fit,
     joint_loss,
-    one_copy_each,
     p_xprev_given_xt_y,
-    told_by_label,
+    squared_label_effect,
 )
 
 SCHEDULE = Schedule.linear(20)
@@ -222,7 +225,7 @@ def test_9_2_by_errors_of_chains(chains: tuple[np.ndarray, ...]) -> None:
 @pytest.mark.parametrize("t", [1, 8, 20])
 def test_9_3_by_slope_of_log_density(t: int) -> None:
     """Tweedie, without a label: SciPy's sum over classes, differentiated."""
-    found = eps_of_all(POINTS, t, MIXTURE, SCHEDULE)
+    found = eps_null_from_classes(POINTS, t, MIXTURE, SCHEDULE)
     # h^2 / 6 times a third derivative of some hundreds, and 1e-14 / h of rounding
     np.testing.assert_allclose(found, -np.sqrt(1 - abar(t)) * slope(POINTS, t), atol=1e-6)
 
@@ -231,15 +234,15 @@ def test_9_3_by_slope_of_log_density(t: int) -> None:
 def test_9_3_by_null_label(t: int) -> None:
     """What the oracle says at the null label is the mean over classes, far from all of them too."""
     x = np.vstack([POINTS, [[0.0, 1e3], [-1e3, 20.0]]])
-    found = eps_of_all(x, t, MIXTURE, SCHEDULE)
+    found = eps_null_from_classes(x, t, MIXTURE, SCHEDULE)
     np.testing.assert_allclose(found, MODEL(x, t, labels(K, 6)), rtol=1e-11, atol=ALGEBRA)
-    assert eps_of_all(x[:0], t, MIXTURE, SCHEDULE).shape == (0, 2)
+    assert eps_null_from_classes(x[:0], t, MIXTURE, SCHEDULE).shape == (0, 2)
 
 
 def test_9_3_by_errors_of_chains(chains: tuple[np.ndarray, ...]) -> None:
     """The noise of all images together: nothing in `x_t` foretells what its mean misses."""
     _, _, xt, eps = chains
-    missed = eps - eps_of_all(xt, 8, MIXTURE, SCHEDULE)
+    missed = eps - eps_null_from_classes(xt, 8, MIXTURE, SCHEDULE)
     for g in (1, xt, xt[:, ::-1], np.sin(2 * xt)):
         assert_mean_is_zero(missed * g)
 
@@ -256,7 +259,7 @@ def test_9_3_by_scores_of_classes(t: int) -> None:
     np.testing.assert_allclose(score(POINTS, t, labels(K), MIXTURE, SCHEDULE), mixed, atol=1e-9)
     np.testing.assert_allclose(slope(POINTS, t), mixed, atol=1e-6)
     if t > 0:
-        found = eps_of_all(POINTS, t, MIXTURE, SCHEDULE)
+        found = eps_null_from_classes(POINTS, t, MIXTURE, SCHEDULE)
         np.testing.assert_allclose(found, -np.sqrt(1 - abar(t)) * mixed, atol=1e-9)
 
 
@@ -266,7 +269,7 @@ def test_9_3_by_places_of_one_class() -> None:
     model = oracle_eps(apart, SCHEDULE)
     for k in range(K):
         x = np.sqrt(abar(3)) * apart.means[[k]] + 0.1
-        found = eps_of_all(x, 3, apart, SCHEDULE)
+        found = eps_null_from_classes(x, 3, apart, SCHEDULE)
         np.testing.assert_allclose(found, model(x, 3, np.array([k])), atol=ALGEBRA)
         assert np.abs(found - model(x, 3, np.array([(k + 1) % K]))).max() > 1
 
@@ -275,7 +278,7 @@ def two_losses(chains: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The loss of each chain without its label less that with it; and what the label tells."""
     y, _, xt, eps = chains
     without, with_y = (((eps - MODEL(xt, 8, k)) ** 2).sum(1) for k in (labels(K, N), y))
-    return without - with_y, told_by_label(xt, 8, y, MIXTURE, SCHEDULE)
+    return without - with_y, squared_label_effect(xt, 8, y, MIXTURE, SCHEDULE)
 
 
 def test_9_4_by_two_losses_of_chains(chains: tuple[np.ndarray, ...]) -> None:
@@ -293,7 +296,7 @@ def test_9_4_by_floors_on_a_grid(t: int) -> None:
     some = p.sum(0) > 1e-25  # elsewhere SciPy's density may be 0 and has no logarithm
     x = x[some]
     p = p[:, some]
-    told = [told_by_label(x, t, labels(k, len(x)), MIXTURE, SCHEDULE) for k in range(K)]
+    told = [squared_label_effect(x, t, labels(k, len(x)), MIXTURE, SCHEDULE) for k in range(K)]
     without = 2 - (1 - abar(t)) * (p.sum(0) @ (slope(x, t) ** 2).sum(1))
     with_y = sum(MIXTURE.weights[k] * lowest_loss(k, t, MIXTURE, SCHEDULE) for k in range(K))
     assert (p * told).sum() == pytest.approx(without - with_y, abs=1e-8)  # slopes err by 1e-9
@@ -310,13 +313,13 @@ def test_9_4_by_ends_of_the_chain() -> None:
     end = Schedule.cosine(1000)
     start = Schedule.linear(1000)
     noise = rng.standard_normal(x.shape)
-    assert 0 < told_by_label(noise, 1000, y, mixture, end).max() < 1e-7
+    assert 0 < squared_label_effect(noise, 1000, y, mixture, end).max() < 1e-7
     gap = [score(x, 0, label, mixture, start) for label in (y, 0 * y + 3)]
     expected = 1e-4 * ((gap[0] - gap[1]) ** 2).sum(1)
-    found = told_by_label(x, 1, y, mixture, start)
+    found = squared_label_effect(x, 1, y, mixture, start)
     np.testing.assert_allclose(found, expected, atol=1e-4 * 0.1)
     rest = [
-        told_by_label(np.sqrt(a) * x + np.sqrt(1 - a) * noise, t, y, mixture, start).mean()
+        squared_label_effect(np.sqrt(a) * x + np.sqrt(1 - a) * noise, t, y, mixture, start).mean()
         for t, a in enumerate(start.alpha_bar)
         if t % 50 == 1
     ]
@@ -327,10 +330,10 @@ def test_9_4_by_ends_of_the_chain() -> None:
 def test_9_4_by_labels_that_tell_nothing(t: int) -> None:
     """A single class is all images; and the null label is what the others are compared with."""
     alone = GaussianMixture(MIXTURE.means[:1], MIXTURE.covs[:1], np.ones(1))
-    assert np.abs(told_by_label(POINTS, t, labels(0), alone, SCHEDULE)).max() < 1e-25
+    assert np.abs(squared_label_effect(POINTS, t, labels(0), alone, SCHEDULE)).max() < 1e-25
     one = oracle_eps(alone, SCHEDULE)(POINTS, t, labels(0))
-    np.testing.assert_allclose(eps_of_all(POINTS, t, alone, SCHEDULE), one, atol=ALGEBRA)
-    assert not told_by_label(POINTS, t, labels(K), MIXTURE, SCHEDULE).any()
+    np.testing.assert_allclose(eps_null_from_classes(POINTS, t, alone, SCHEDULE), one, atol=ALGEBRA)
+    assert not squared_label_effect(POINTS, t, labels(K), MIXTURE, SCHEDULE).any()
 
 
 @pytest.mark.parametrize("t", [-1, 0, 21])
@@ -340,9 +343,9 @@ def test_9_1_by_refusal_of_t(t: int) -> None:
         with pytest.raises(ValueError, match=f"t = {t} is outside 1..20"):
             p_xprev_given_xt_y(model, POINTS, t, labels(0), SCHEDULE)
     with pytest.raises(ValueError, match=f"t = {t} is outside 1..20"):
-        eps_of_all(POINTS, t, MIXTURE, SCHEDULE)
+        eps_null_from_classes(POINTS, t, MIXTURE, SCHEDULE)
     with pytest.raises(ValueError, match=f"t = {t} is outside 1..20"):
-        told_by_label(POINTS, t, labels(0), MIXTURE, SCHEDULE)
+        squared_label_effect(POINTS, t, labels(0), MIXTURE, SCHEDULE)
 
 
 @pytest.mark.parametrize("y", [-1, 4])
@@ -350,7 +353,7 @@ def test_9_1_by_refusal_of_y(y: int) -> None:
     with pytest.raises(ValueError, match=rf"y in {y}\.\.{y} is outside 0\.\.3"):
         p_xprev_given_xt_y(MODEL, POINTS, 8, labels(y), SCHEDULE)
     with pytest.raises(ValueError, match=rf"y in {y}\.\.{y} is outside 0\.\.3"):
-        told_by_label(POINTS, 8, labels(y), MIXTURE, SCHEDULE)
+        squared_label_effect(POINTS, 8, labels(y), MIXTURE, SCHEDULE)
 
 
 DROPOUT_ALGEBRA = 1e-12  # float64, sums of some dozen terms of order one
@@ -491,7 +494,7 @@ def fit_of_cells(
     cell: np.ndarray, y: np.ndarray, eps: np.ndarray, p: float, null: int = K
 ) -> np.ndarray:
     """A number for each (label, cell), fitted: what a network of boundless freedom could learn."""
-    pair = (one_copy_each(np.eye(4)[cell], label, max(K, null)) for label in (y, 0 * y + null))
+    pair = (columns_of_label(np.eye(4)[cell], label, max(K, null)) for label in (y, 0 * y + null))
     return joint_fit(*pair, eps, p).reshape(-1, 4, 2)
 
 
@@ -550,14 +553,14 @@ def test_9_7_by_oracle_among_features(p: float, dropout_chains: tuple[np.ndarray
     """
     y, x, eps, _, best_null = (a[:20_000] for a in dropout_chains)
     features = np.hstack([best_null, np.ones_like(x[:, :1]), x, np.sin(2 * x)])
-    pair = [one_copy_each(features, label, K) for label in (y, 0 * y + K)]
+    pair = [columns_of_label(features, label, K) for label in (y, 0 * y + K)]
     W = joint_fit(*pair, eps, p)
     model = oracle_eps(MIXTURE, SCHEDULE)
     for k in range(K + 1):
         seen = y == k if k < K else y < K
-        off = one_copy_each(features, 0 * y + k, K) @ W - model(x, 8, 0 * y + k)
+        off = columns_of_label(features, 0 * y + k, K) @ W - model(x, 8, 0 * y + k)
         assert (off[seen] ** 2).sum(1).mean() < 4 * 2 * features.shape[1] / seen.sum()
-    apart = one_copy_each(features, 0 * y, K) @ W - best_null
+    apart = columns_of_label(features, 0 * y, K) @ W - best_null
     assert (apart**2).sum(1).mean() > 0.1  # the bounds above are below 0.02
 
 
@@ -608,9 +611,9 @@ def test_9_7_by_a_number_shared_with_a_class() -> None:
 
 def test_9_7_by_columns_of_a_label() -> None:
     """Features stand where the label says, and nowhere else."""
-    found = one_copy_each(np.array([[5.0, 6.0], [7.0, 8.0]]), np.array([2, 0]), 2)
+    found = columns_of_label(np.array([[5.0, 6.0], [7.0, 8.0]]), np.array([2, 0]), 2)
     np.testing.assert_array_equal(found, [[0, 0, 0, 0, 5, 6], [7, 8, 0, 0, 0, 0]])
-    assert one_copy_each(np.zeros((0, 2)), np.zeros(0, dtype=int), 2).shape == (0, 6)
+    assert columns_of_label(np.zeros((0, 2)), np.zeros(0, dtype=int), 2).shape == (0, 6)
 
 
 def count(p: float, n: int, batches: int, seed: int) -> np.ndarray:
@@ -681,4 +684,183 @@ def test_9_7_by_refusal_of_a_label(label: list[int]) -> None:
     """It would have no columns, and its output would be 0 without a word."""
     message = rf"label in {label[0]}\.\.{label[1]} is outside 0\.\.3"
     with pytest.raises(ValueError, match=message):
-        one_copy_each(np.ones((2, 1)), np.array(label), 3)
+        columns_of_label(np.ones((2, 1)), np.array(label), 3)
+
+
+TWO_IMAGES = np.array([1.0, -1.0])  # the example of the text: class 0 is 1, class 1 is -1
+# Five images on a line, of two classes, and their probabilities; everything about them is a sum.
+IMAGES = np.array([1.2, 0.4, -0.1, -0.9, -1.5])
+CLASS = np.array([0, 0, 0, 1, 1])
+FREQUENCY = np.array([0.3, 0.1, 0.15, 0.25, 0.2])
+X = np.linspace(-9, 9, 3601)  # smooth densities that are 0 at the ends: sums are exact to rounding
+
+
+def by_images(a: float) -> tuple[np.ndarray, np.ndarray]:
+    """`p(x_0, x_t)` and eps of each of the IMAGES, one row per image, on X, for abar = `a`."""
+    p = FREQUENCY[:, None] * norm.pdf(X, np.sqrt(a) * IMAGES[:, None], np.sqrt(1 - a))
+    eps = (X - np.sqrt(a) * IMAGES[:, None]) / np.sqrt(1 - a)
+    return p, eps
+
+
+def by_classes(a: float) -> tuple[np.ndarray, np.ndarray]:
+    """`p(y, x_t)` and `E[eps | x_t, y]`, one row per class, summed over the images of the class."""
+    p, eps = by_images(a)
+    p_y = np.array([p[k == CLASS].sum(0) for k in (0, 1)])
+    eps_y = np.array([(p * eps)[k == CLASS].sum(0) for k in (0, 1)]) / p_y
+    return p_y, eps_y
+
+
+def mean_square(p: np.ndarray, off: np.ndarray) -> float:
+    """`E|off|^2` under `p`, both one row per image or class on X."""
+    return float((p * off**2).sum() * (X[1] - X[0]))
+
+
+def test_9_3_by_each_step() -> None:
+    """The mean over all images is the mean over classes of their means: sums over five images."""
+    for a in (0.1, 0.5, 0.9):
+        p, eps = by_images(a)
+        p_y, eps_y = by_classes(a)
+        over_images = (p * eps).sum(0) / p.sum(0)
+        over_classes = (p_y * eps_y).sum(0) / p_y.sum(0)
+        np.testing.assert_allclose(over_images, over_classes, atol=ALGEBRA)
+
+
+def test_9_3_by_numbers_in_the_text() -> None:
+    """The two images of the example, and the mean with the frequencies as weights."""
+    eps = (0.4 - np.sqrt(0.5) * TWO_IMAGES) / np.sqrt(0.5)
+    density = np.exp(-((0.4 - np.sqrt(0.5) * TWO_IMAGES) ** 2))
+    p = density / density.sum()
+    eps_null = p @ eps
+    guess = (0.4 - np.sqrt(0.5) * eps_null) / np.sqrt(0.5)
+    found = [*eps, *density, *p, eps_null, guess, eps.mean()]
+    printed = [-0.434, 1.566, 0.910, 0.294, 0.756, 0.244, 0.054, 0.512, 0.566]
+    np.testing.assert_allclose(found, printed, atol=5e-4)
+    for number in printed:
+        assert f"{number:.3f}" in (lesson.__doc__ or "")
+
+
+def test_9_4_by_each_step() -> None:
+    """The loss of any f of (x_t, y): the lowest, and its distance; a bent f, and the null one."""
+    for a in (0.1, 0.5, 0.9):
+        p, eps = by_images(a)
+        p_y, eps_y = by_classes(a)
+        eps_null = (p * eps).sum(0) / p.sum(0)
+        lowest = mean_square(p, eps - eps_y[CLASS])
+        bent = np.array([np.sin(X), 0.3 * X])
+        for f in (bent, np.array([eps_null, eps_null])):
+            loss = mean_square(p, eps - f[CLASS])
+            assert loss == pytest.approx(lowest + mean_square(p_y, f - eps_y), abs=ALGEBRA)
+        d = eps_y - eps_null
+        more = mean_square(p, eps - eps_null) - lowest
+        assert more == pytest.approx(mean_square(p_y, d), abs=ALGEBRA)
+        assert more > 0.01
+
+
+def by_sums(t: int, schedule: Schedule) -> tuple[float, float, float]:
+    """`E|d|^2` of the three Gaussians in eps and in x_0, and the entropy of the label, by sums."""
+    mixture = three_gaussians()
+    line = np.arange(-6.5, 6.5, 0.15)
+    x = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    a = schedule.alpha_bar[t]
+    var = a / 4 + 1 - a
+    p = np.array([norm.pdf(x, m, np.sqrt(var)).prod(1) / 3 for m in np.sqrt(a) * mixture.means])
+    p *= 0.15**2
+    squared = np.array(
+        [squared_label_effect(x, t, labels(k, len(x)), mixture, schedule) for k in range(3)]
+    )
+    in_eps = (p * squared).sum()
+    entropy = -(p * np.log(p / p.sum(0))).sum()
+    return in_eps, in_eps * (1 - a) / a, entropy
+
+
+def test_9_4_by_table_in_the_text() -> None:
+    """Each number of the printed table; only the first row is largest inside the chain."""
+    schedule = Schedule.cosine(100)
+    named = r"^\| (?:t|alpha_bar|mean squared|entropy)[^|]*\|(.+)\|$"
+    rows = re.findall(named, lesson.__doc__ or "", re.M)
+    times, abar, *printed = [np.array([float(cell) for cell in row.split("|")]) for row in rows]
+    np.testing.assert_allclose(schedule.alpha_bar[times.astype(int)], abar, atol=5e-4)
+    found = np.array([by_sums(int(t), schedule) for t in times]).T
+    np.testing.assert_allclose(found, printed, atol=5.1e-4)  # three digits are printed
+    assert len(times) == 6 and 0 < found[0].argmax() < 5
+    assert (np.diff(found[1:], axis=1) > 0).all()
+    # From t = 50 to t = 40: half the mean of the first row times the rise of the log SNR.
+    rise = schedule.log_snr[40] - schedule.log_snr[50]
+    product = rise * (found[0, 2] + found[0, 3]) / 4
+    fall = found[2, 3] - found[2, 2]
+    assert [rise, product, fall] == pytest.approx([0.633, 0.181, 0.185], abs=5e-4)
+
+
+def test_9_4_by_information() -> None:
+    """Half of it is the slope of the information over log SNR; the total is what is gained.
+
+    The chain has 240 steps, each a tenth in log SNR from 12 to -12. The trapezoid's error is of
+    the order of its step squared over 12 times a second derivative below 0.1, which is 1e-4.
+    """
+    log_snr = np.linspace(12, -12, 241)
+    abar = 1 / (1 + np.exp(-log_snr))
+    steps = 1 - abar / np.concatenate([[1.0], abar[:-1]])
+    schedule = Schedule(np.concatenate([[0.0], steps]))
+    times = range(1, 242, 10)
+    found = np.array([by_sums(t, schedule) for t in times])
+    rate = found[:, 0] / 2
+    information = np.log(3) - found[:, 2]
+    total = np.trapezoid(rate, -log_snr[::10])
+    assert total == pytest.approx(information[0] - information[-1], abs=3e-4)
+
+
+def test_9_7_by_each_step() -> None:
+    """Both losses split into a floor and a distance; with the weights 1 - p and p, the excess."""
+    p = 0.3
+    a = 0.5
+    joint, eps = by_images(a)
+    p_y, eps_y = by_classes(a)
+    eps_null = (joint * eps).sum(0) / joint.sum(0)
+    f_y = np.array([np.sin(X), 0.3 * X])
+    f_null = 0.5 * X + 0.1
+    delta_y = mean_square(p_y, f_y - eps_y)
+    delta_null = mean_square(p_y, f_null - eps_null)
+    loss_y = mean_square(joint, eps - f_y[CLASS])
+    loss_null = mean_square(joint, eps - f_null)
+    floor_y = mean_square(joint, eps - eps_y[CLASS])
+    floor_null = mean_square(joint, eps - eps_null)
+    assert loss_y == pytest.approx(floor_y + delta_y, abs=ALGEBRA)
+    assert loss_null == pytest.approx(floor_null + delta_null, abs=ALGEBRA)
+    more = (1 - p) * loss_y + p * loss_null - (1 - p) * floor_y - p * floor_null
+    assert more == pytest.approx((1 - p) * delta_y + p * delta_null, abs=ALGEBRA)
+    # The lesson's functions, with one row per image and place.
+    outputs = (f_y[CLASS], f_null, eps_y[CLASS], eps_null)
+    rows = [np.broadcast_to(f, eps.shape).reshape(-1, 1) for f in outputs]
+    density = joint.ravel() * (X[1] - X[0])
+    loss = density @ joint_loss(eps.reshape(-1, 1), rows[0], rows[1], p)
+    least = density @ joint_loss(eps.reshape(-1, 1), rows[2], rows[3], p)
+    excess = density @ excess_joint_loss(rows[0], rows[1], rows[2], rows[3], p)
+    assert loss - least == pytest.approx(more, abs=ALGEBRA)
+    assert excess == pytest.approx(more, abs=ALGEBRA)
+
+
+def test_9_7_by_numbers_in_the_text() -> None:
+    """The two images at abar = 1/2: with a label the loss can be 0, without it 0.450 is lowest.
+
+    That is the mean over x_t; at x_t = 0.4 the variance of the noise is 0.738.
+    """
+    eps = (X[:, None] - np.sqrt(0.5) * TWO_IMAGES) / np.sqrt(0.5)
+    joint = norm.pdf(X[:, None], np.sqrt(0.5) * TWO_IMAGES, np.sqrt(0.5)) / 2
+    eps_null = (joint * eps).sum(1) / joint.sum(1)
+    lowest = 0.0
+    for k in (0, 1):
+        eps_y = eps[:, [k]]  # the label determines the image, so the noise is known
+        lowest += joint[:, k] @ joint_loss(eps_y, eps_y, eps_null[:, None], 0.2) * (X[1] - X[0])
+    assert lowest == pytest.approx(0.2 * 0.450, abs=0.2 * 5e-4)
+    here = np.abs(X - 0.4).argmin()
+    p = joint[here] / joint[here].sum()
+    var = p @ eps[here] ** 2 - (p @ eps[here]) ** 2
+    assert var == pytest.approx(0.738, abs=5e-4)
+
+
+def test_9_8_by_numbers_in_the_text() -> None:
+    """64 labels at p = 0.2: the mean, and both standard deviations."""
+    expected = 64 * 0.2
+    assert expected == pytest.approx(12.8)
+    assert np.sqrt(dropped_var(64, 0.2)) == pytest.approx(3.2, abs=0.05)
+    assert np.sqrt(64 * dropped_var(64, 0.2)) == pytest.approx(25.6, abs=0.05)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
 import sympy
@@ -15,17 +16,18 @@ from scipy.optimize import linprog
 from scipy.stats import multivariate_normal, norm
 
 import tutorial.step11_guidance as lesson
-from tutorial.step01_toy_data import GaussianMixture
+from tutorial.step01_toy_data import GaussianMixture, pinwheel
 from tutorial.step02_forward import Gaussian, Schedule
 from tutorial.step05_best_guess import noised, oracle_eps, x0_from
 from tutorial.step06_reverse import p_xprev_given_xt
+from tutorial.step10_classifier import classifier_gradient, classifier_guided_eps
 from tutorial.step11_guidance import (
     both_orders,
-    farthest,
     gap,
     guide,
     guided_score,
     guided_x0,
+    largest_mix,
     log_tilted,
     tilt,
     w_from_scale,
@@ -212,7 +214,7 @@ def test_11_5_by_one_clip_of_the_chain(prediction: str) -> None:
 def test_11_6_by_linear_programming(w: float) -> None:
     """The largest (1 + w) a - w b for a and b in [-2, 2], by SciPy's solver."""
     best = linprog([-(1 + w), w], bounds=[(-2, 2), (-2, 2)])
-    assert farthest(w, 2.0) == pytest.approx(-best.fun, abs=1e-9)  # the solver's tolerance
+    assert largest_mix(w, 2.0) == pytest.approx(-best.fun, abs=1e-9)  # the solver's tolerance
 
 
 @pytest.mark.parametrize("w", WEIGHTS)
@@ -220,9 +222,9 @@ def test_11_6_by_clipped_guesses(w: float) -> None:
     """Of 20,000 wild pairs none is beyond it, one comes close: half of all guesses are cut."""
     cond, null = 2 * np.random.default_rng(3).standard_normal((2, 20_000, 1))
     _, first = both_clips(cond, null, w)
-    assert np.abs(first).max() == pytest.approx(farthest(w, 1.0), abs=1e-12)
+    assert np.abs(first).max() == pytest.approx(largest_mix(w, 1.0), abs=1e-12)
     if -1 <= w <= 0:
-        assert farthest(w, 1.0) == pytest.approx(1.0, abs=1e-15)
+        assert largest_mix(w, 1.0) == pytest.approx(1.0, abs=1e-15)
 
 
 @pytest.mark.parametrize("w", [float("nan"), float("inf"), -float("inf")])
@@ -247,11 +249,6 @@ def test_11_5_by_refusal_of_clip(clip: float) -> None:
         guided_x0(COND, NULL, COND, 8, SCHEDULE, 1.0, clip=clip)
 
 
-SCORE_MIXTURE = GaussianMixture(
-    np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
-    np.array([[[0.3, 0.12], [0.12, 0.2]], [[0.15, -0.08], [-0.08, 0.4]], [[0.5, 0.2], [0.2, 0.3]]]),
-    np.array([0.5, 0.3, 0.2]),
-)
 POINTS = np.array([[0.2, -0.3], [-1.4, 0.9], [0.5, 1.1], [2.5, -2.0]])
 SCORE_WEIGHTS = [-1.0, -0.4, 0.0, 1.0, 3.0]
 LINE = np.linspace(-9, 9, 901)  # sums of smooth, decaying functions: exact to rounding
@@ -260,15 +257,21 @@ GIVEN_Y = Gaussian(np.array([0.9]), 0.3)
 ALL = 1.1
 
 
-def scipy_log_p(x: np.ndarray, t: int) -> np.ndarray:
-    """SciPy's log p(x_t | y), moments run step by step, a row a class; the last is log p(x_t)."""
-    rows = []
-    for mean, cov in zip(SCORE_MIXTURE.means, SCORE_MIXTURE.covs, strict=True):
+def moments_at(t: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean and covariance of `x_t` in each class, by running the chain's moments step by step."""
+    moments: list[tuple[np.ndarray, np.ndarray]] = []
+    for mean, cov in zip(MIXTURE.means, MIXTURE.covs, strict=True):
         for s in range(1, t + 1):
             mean = np.sqrt(SCHEDULE.alpha[s]) * mean
             cov = SCHEDULE.alpha[s] * cov + SCHEDULE.beta[s] * np.eye(2)
-        rows.append(multivariate_normal(mean, cov).logpdf(x))
-    return np.array([*rows, np.log(SCORE_MIXTURE.weights @ np.exp(rows))])
+        moments.append((mean, cov))
+    return moments
+
+
+def scipy_log_p(x: np.ndarray, t: int) -> np.ndarray:
+    """SciPy's log p(x_t | y), one row per class; the last row is log p(x_t)."""
+    rows = [multivariate_normal(mean, cov).logpdf(x) for mean, cov in moments_at(t)]
+    return np.array([*rows, np.log(MIXTURE.weights @ np.exp(rows))])
 
 
 def labels(y: int, n: int = len(POINTS)) -> np.ndarray:
@@ -281,7 +284,7 @@ def labels(y: int, n: int = len(POINTS)) -> np.ndarray:
 def test_11_7_by_finite_difference(y: int, w: float, t: int) -> None:
     """Of the powers of SciPy's densities."""
     h = 1e-5
-    found = guided_score(POINTS, t, labels(y), w, SCORE_MIXTURE, SCHEDULE)
+    found = guided_score(POINTS, t, labels(y), w, MIXTURE, SCHEDULE)
     for i, step in enumerate(h * np.eye(2)):
         above, below = (scipy_log_p(POINTS + s * step, t) for s in (1, -1))
         slope = ((1 + w) * (above - below)[y] - w * (above - below)[K]) / (2 * h)
@@ -297,7 +300,7 @@ def test_11_7_by_parts_on_a_grid(t: int, w: float) -> None:
     for y in range(K):
         log_p = scipy_log_p(x, t)
         p = np.exp((1 + w) * log_p[y] - w * log_p[K])
-        s = guided_score(x, t, labels(y, len(x)), w, SCORE_MIXTURE, SCHEDULE)
+        s = guided_score(x, t, labels(y, len(x)), w, MIXTURE, SCHEDULE)
         sums = (p / p.sum()) @ (np.tanh(x) * s + 1 - np.tanh(x) ** 2)
         turned = (p / p.sum()) @ (np.tanh(x[:, ::-1]) * s)  # g of the other axis: no derivative
         np.testing.assert_allclose([sums, turned], 0, atol=1e-9)  # tails beyond 8
@@ -309,9 +312,9 @@ def test_11_8_by_scipy(w: float, t: int) -> None:
     """The lesson computes the classifier's form; this is the left side, in SciPy's densities."""
     log_p = scipy_log_p(POINTS, t)
     for y in range(K):
-        found = log_tilted(POINTS, t, labels(y), w, SCORE_MIXTURE, SCHEDULE)
+        found = log_tilted(POINTS, t, labels(y), w, MIXTURE, SCHEDULE)
         np.testing.assert_allclose(found, (1 + w) * log_p[y] - w * log_p[K], atol=1e-11)
-    each = log_tilted(POINTS[:3], t, np.array([2, 0, 1]), w, SCORE_MIXTURE, SCHEDULE)
+    each = log_tilted(POINTS[:3], t, np.array([2, 0, 1]), w, MIXTURE, SCHEDULE)
     expected = (1 + w) * log_p[[2, 0, 1], [0, 1, 2]] - w * log_p[K, :3]
     np.testing.assert_allclose(each, expected, atol=1e-11)
 
@@ -325,16 +328,14 @@ def test_11_8_by_weighted_samples(y: int) -> None:
     """
     n = 100_000
     w = 2.0
-    x = np.random.default_rng(5).multivariate_normal(
-        SCORE_MIXTURE.means[y], SCORE_MIXTURE.covs[y], n
-    )
+    x = np.random.default_rng(5).multivariate_normal(MIXTURE.means[y], MIXTURE.covs[y], n)
     log_p = scipy_log_p(x, 0)
-    sure = (SCORE_MIXTURE.weights[y] * np.exp(log_p[y] - log_p[K])) ** w
+    sure = (MIXTURE.weights[y] * np.exp(log_p[y] - log_p[K])) ** w
     axis = np.arange(-6, 6, 0.04)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    p = np.exp(log_tilted(grid, 0, labels(y, len(grid)), w, SCORE_MIXTURE, SCHEDULE)) * 0.04**2
+    p = np.exp(log_tilted(grid, 0, labels(y, len(grid)), w, MIXTURE, SCHEDULE)) * 0.04**2
     mean = p @ grid / p.sum()
-    for off in (sure - p.sum() * SCORE_MIXTURE.weights[y] ** w, *(sure[:, None] * (x - mean)).T):
+    for off in (sure - p.sum() * MIXTURE.weights[y] ** w, *(sure[:, None] * (x - mean)).T):
         assert abs(off.mean()) < 5 * off.std() / np.sqrt(n)
 
 
@@ -491,3 +492,285 @@ def test_11_10_by_refusal_of_t(t: int) -> None:
     for f in (both_orders, gap):
         with pytest.raises(ValueError, match=f"t = {t} is outside 0..20"):
             f(GIVEN_Y, ALL, 1.0, t, SCHEDULE)
+
+
+@pytest.mark.parametrize("w", WEIGHTS)
+def test_11_1_by_each_step(w: float) -> None:
+    """Classifier guidance with the gradient replaced by a difference, then gamma by 1 + w."""
+    abar = SCHEDULE.alpha_bar[8]
+    gamma = 1 + w
+    gradient = (NULL - COND) / np.sqrt(1 - abar)
+    first = NULL - gamma * np.sqrt(1 - abar) * gradient
+    second = NULL + gamma * (COND - NULL)
+    np.testing.assert_allclose(first, second, atol=1e-14)
+    np.testing.assert_allclose(second, (1 + w) * COND - w * NULL, atol=1e-14)
+    np.testing.assert_allclose(guide(COND, NULL, w), second, atol=1e-14)
+
+
+def test_11_1_by_example_in_the_text() -> None:
+    """The table of the two images: mixtures, and the guesses for the data that they imply."""
+    root = np.sqrt(0.5)
+    p = 1 / (1 + np.exp(-2 * root * 0.4 / 0.5))
+    eps_0 = np.array([(0.4 - root) / root])
+    eps_1 = np.array([(0.4 + root) / root])
+    eps_null = p * eps_0 + (1 - p) * eps_1
+    rows = re.findall(r"^\| (-?\d) \| (-?\d\.\d+) \| (\d\.\d+)", lesson.__doc__ or "", re.M)
+    assert len(rows) == 4
+    for w, mixture, guess in (map(float, row) for row in rows):
+        found = guide(eps_0, eps_null, w)
+        assert found[0] == pytest.approx(mixture, abs=5e-4)
+        assert (0.4 - root * found[0]) / root == pytest.approx(guess, abs=5e-4)
+    half = Schedule(np.array([0, 0.5]))
+    x = np.array([0.4])
+    assert guided_x0(eps_0, eps_null, x, 1, half, 3.0, clip=1.0)[0] == 1
+
+
+def test_11_2_by_numbers_in_the_text() -> None:
+    """Two cases in which (11.1) and (11.3) round and (11.2) does not."""
+    assert (1 + 3) * 0.1 - 3 * 0.1 == 0.09999999999999998
+    assert 0.4 + 1 * (0.1 - 0.4) == 0.09999999999999998
+    tenth = np.array([0.1])
+    assert guide(tenth, tenth, 3.0)[0] == 0.1
+    assert guide(tenth, np.array([0.4]), 0.0)[0] == 0.1
+
+
+def test_11_5_by_each_step() -> None:
+    """An affine function passes each line of the proof; clipping fails the first.
+
+    The function u^3 / (u^2 + v^2) is straight along every ray, so it passes the line with b = 0.
+    It fails the line with w = -1/2.
+    """
+    A = np.array([[0.3, -1.2], [0.7, 0.4]])
+
+    def affine(x: np.ndarray) -> np.ndarray:
+        return x @ A + np.array([0.5, -2.0])
+
+    def bent(x: np.ndarray) -> np.ndarray:
+        u, v = x.T
+        return np.stack([u**3 / (u**2 + v**2), 0 * u], 1)
+
+    zero = affine(np.zeros(2))
+    for w in (-0.5, 1.0, 2.5):
+        mixed = affine((1 + w) * COND - w * NULL)
+        np.testing.assert_allclose(mixed, (1 + w) * affine(COND) - w * affine(NULL), atol=1e-13)
+        clipped = np.clip((1 + w) * COND - w * NULL, -1, 1)
+        other = (1 + w) * np.clip(COND, -1, 1) - w * np.clip(NULL, -1, 1)
+        assert np.abs(clipped - other).max() > 0.1
+        for f, at_zero in ((affine, zero), (bent, 0)):
+            scaled = f((1 + w) * COND) - at_zero
+            np.testing.assert_allclose(scaled, (1 + w) * (f(COND) - at_zero), atol=1e-13)
+    for f, at_zero, passes in ((affine, zero, True), (bent, 0, False)):
+        middle = f((COND + NULL) / 2) - at_zero
+        mean = (f(COND) + f(NULL)) / 2 - at_zero
+        assert np.allclose(middle, mean, atol=1e-13) == passes
+        whole = f(COND + NULL) - at_zero
+        np.testing.assert_allclose(whole, 2 * middle, atol=1e-13)
+        assert np.allclose(whole, f(COND) + f(NULL) - 2 * at_zero, atol=1e-13) == passes
+
+
+@pytest.mark.parametrize("w", SCORE_WEIGHTS)
+def test_11_7_by_each_step(w: float) -> None:
+    """Predictions over minus the noise are scores; the mixture of slopes is that of the product."""
+    h = 1e-5
+    t = 8
+    noise = np.sqrt(1 - SCHEDULE.alpha_bar[t])
+    model = oracle_eps(MIXTURE, SCHEDULE)
+    eps_null = model(POINTS, t, labels(K))
+    for y in range(K):
+        eps_y = model(POINTS, t, labels(y))
+        mixture = (1 + w) * eps_y - w * eps_null
+        for i, step in enumerate(h * np.eye(2)):
+            above = scipy_log_p(POINTS + step, t)
+            below = scipy_log_p(POINTS - step, t)
+            s_y = (above - below)[y] / (2 * h)
+            s_all = (above - below)[K] / (2 * h)
+            found = -mixture[:, i] / noise
+            # h^2 / 6 times third derivatives of some hundreds, 1e-14 / h of rounding, and 1 + w
+            np.testing.assert_allclose(found, (1 + w) * s_y - w * s_all, atol=3e-6)
+            product = [np.exp((1 + w) * p[y] - w * p[K]) for p in (above, below)]
+            slope = np.log(product[0] / product[1]) / (2 * h)
+            np.testing.assert_allclose(found, slope, atol=3e-6)
+
+
+def test_11_8_by_numbers_in_the_text() -> None:
+    """The pinwheel's fractions and the sum of its variances, at three weights."""
+    line = np.arange(-6, 6, 0.05)
+    x = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    mixture = pinwheel()
+    schedule = Schedule.cosine(10)
+    log_joint = [
+        multivariate_normal(m, C).logpdf(x)
+        for m, C in zip(mixture.means, mixture.covs, strict=True)
+    ]
+    lost = np.argmax(log_joint, 0) != 0
+    found = []
+    for w in (0.0, 1.0, 3.0):
+        p = np.exp(log_tilted(x, 0, labels(0, len(x)), w, mixture, schedule))
+        p /= p.sum()
+        var = p @ x**2 - (p @ x) ** 2
+        found.append([p[lost].sum(), var.sum()])
+    fractions, variances = np.array(found).T
+    # The border of the classes cuts cells of the grid. Moving the grid changes the first
+    # fraction by 0.001 (standard deviation over 40 positions).
+    np.testing.assert_allclose(fractions, [0.099, 0.026, 0.004], atol=2e-3)
+    np.testing.assert_allclose(variances, [0.56, 0.47, 0.44], atol=5e-3)
+
+
+# Variances of the class and of all, w: also a class wider than all, which no data have.
+TILTS = [(0.3, 1.1, 2.0), (0.3, 1.1, -0.4), (1.4, 1.1, 2.0), (1.4, 1.1, -0.4)]
+
+
+@pytest.mark.parametrize(("S_y", "S", "w"), TILTS)
+def test_11_9_by_each_step(S_y: float, S: float, w: float) -> None:
+    """The factor of x^2, and the exponent that both factors make, up to a constant."""
+    m = 0.9
+    R = (1 + w) * S - w * S_y
+    factor = -(1 + w) / (2 * S_y) + w / (2 * S)
+    assert factor == pytest.approx(-R / (2 * S_y * S), abs=1e-14)
+    x = np.linspace(-3, 3, 7)
+    left = -(1 + w) * (x - m) ** 2 / (2 * S_y) + w * x**2 / (2 * S)
+    right = factor * x**2 + (1 + w) * m * x / S_y
+    np.testing.assert_allclose(left - right, (left - right)[0], atol=1e-13)
+    law = tilt(Gaussian(np.array([m]), S_y), S, w)
+    as_gaussian = -(x**2) / (2 * law.var) + law.mean[0] * x / law.var
+    np.testing.assert_allclose(as_gaussian, right, atol=1e-13)
+
+
+@pytest.mark.parametrize(("S_y", "S", "w"), TILTS)
+@pytest.mark.parametrize("t", [1, 8, 20])
+def test_11_10_by_each_step(t: int, S_y: float, S: float, w: float) -> None:
+    """Each displayed line at numbers, also where the class is wider than all data.
+
+    The sign of S - S_y does not matter here: it is squared.
+    """
+    a = SCHEDULE.alpha_bar[t]
+    C_y = a * S_y + 1 - a
+    C = a * S + 1 - a
+    R = (1 + w) * S - w * S_y
+    R_t = (1 + w) * C - w * C_y
+    assert R_t == pytest.approx(a * R + 1 - a, abs=1e-14)
+    delta_V = C_y * C / R_t - (a * S_y * S / R + 1 - a)
+    bracket = S_y + S - S_y * S / R - R
+    assert R_t * delta_V == pytest.approx(a * (1 - a) * bracket, abs=1e-14)
+    assert bracket == pytest.approx(-(R - S_y) * (R - S) / R, abs=1e-14)
+    given_y = Gaussian(np.array([0.9]), S_y)
+    assert gap(given_y, S, w, t, SCHEDULE)[1] == pytest.approx(delta_V, abs=1e-14)
+    aimed, noised_tilt = both_orders(given_y, S, w, t, SCHEDULE)
+    assert aimed.var - noised_tilt.var == pytest.approx(delta_V, abs=1e-14)
+
+
+@pytest.mark.parametrize(("S_y", "S", "w"), TILTS)
+@pytest.mark.parametrize("t", [1, 8, 20])
+def test_11_11_by_each_step(t: int, S_y: float, S: float, w: float) -> None:
+    """The means; their difference has the sign of S - S_y, so a wider class reverses it."""
+    a = SCHEDULE.alpha_bar[t]
+    C = a * S + 1 - a
+    R = (1 + w) * S - w * S_y
+    R_t = a * R + 1 - a
+    difference = C / R_t - S / R
+    assert difference == pytest.approx((1 - a) * (R - S) / (R * R_t), abs=1e-14)
+    delta_M = (1 + w) * np.sqrt(a) * 0.9 * difference
+    given_y = Gaussian(np.array([0.9]), S_y)
+    assert gap(given_y, S, w, t, SCHEDULE)[0][0] == pytest.approx(delta_M, abs=1e-14)
+    assert np.sign(delta_M) == np.sign(w * (S - S_y))
+    aimed, noised_tilt = both_orders(given_y, S, w, t, SCHEDULE)
+    assert aimed.mean[0] - noised_tilt.mean[0] == pytest.approx(delta_M, abs=1e-14)
+
+
+def test_11_11_by_numbers_in_the_text() -> None:
+    """The whole guided chain of the example, and the largest ratio of the two densities.
+
+    Each step is affine in x, so its values at 0 and at 1 give the mean and the variance.
+    """
+    schedule = Schedule.cosine(1000)
+    x = np.array([0.0, 1.0])
+    mean = 0.0
+    var = 1.0
+    for t in range(1000, 0, -1):
+        abar = schedule.alpha_bar[t]
+        noise = np.sqrt(1 - abar)
+        eps_cond = noise * (x - np.sqrt(abar)) / (abar / 4 + 1 - abar)
+        eps_null = noise * x
+        step = p_xprev_given_xt(x[:, None], guide(eps_cond, eps_null, 3.0)[:, None], t, schedule)
+        offset, at_one = step.mean[:, 0]
+        mean = offset + (at_one - offset) * mean
+        var = (at_one - offset) ** 2 * var + step.var
+    assert (mean, var) == pytest.approx((1.328, 0.047), abs=5e-4)
+    law = tilt(Gaussian(np.ones(1), 0.25), 1.0, 3.0)
+    assert (law.mean[0], law.var) == pytest.approx((1.231, 0.077), abs=5e-4)
+    ratio = norm.pdf(LINE, 1, 0.5) / norm.pdf(LINE)
+    # The grid has a step of 0.02; near its maximum the logarithm has the curvature 3.
+    assert ratio.max() == pytest.approx(2 * np.exp(2 / 3), rel=3 * 0.01**2)
+    assert 2 * np.exp(2 / 3) == pytest.approx(3.895, abs=5e-4)
+
+
+MODEL = oracle_eps(MIXTURE, SCHEDULE)
+Y = np.array([2, 0, 1, 0])  # a label for each of the POINTS
+
+
+def log_classifier(x: np.ndarray, t: int) -> np.ndarray:
+    """SciPy's `log p(y | x_t)`, one row per class."""
+    log_p = scipy_log_p(x, t)
+    return np.log(MIXTURE.weights)[:, None] + log_p[:K] - log_p[K]
+
+
+def exact_slope(x: np.ndarray, t: int, y: int, w: float, v: float) -> np.ndarray:
+    """The gradient of `w log p(x | y) + v log p(x)`, by differences of numbers with 40 digits."""
+    mpmath.mp.dps = 40
+    moments = [(mean, cov.tolist()) for mean, cov in moments_at(t)]
+
+    def log_p(*at: mpmath.mpf) -> mpmath.mpf:
+        each = []
+        for mean, cov in moments:
+            d = [a - m for a, m in zip(at, mean, strict=True)]
+            P = mpmath.matrix(cov) ** -1
+            squared = sum(d[i] * P[i, j] * d[j] for i in range(2) for j in range(2))
+            each.append(mpmath.exp(-squared / 2) * mpmath.sqrt(mpmath.det(P)))
+        every = sum(float(s) * p for s, p in zip(MIXTURE.weights, each, strict=True))
+        return w * mpmath.log(each[y]) + v * mpmath.log(every)
+
+    return np.array([float(mpmath.diff(log_p, tuple(x), n)) for n in ((1, 0), (0, 1))])
+
+
+@pytest.mark.parametrize("w", SCORE_WEIGHTS)
+@pytest.mark.parametrize("t", [1, 14])
+def test_11_1_by_forty_digits(t: int, w: float) -> None:
+    """Both guidances are the slope of (1 + w) log p(x | y) - w log p(x), times the noise."""
+    null = MODEL(POINTS, t, labels(K))
+    cond = MODEL(POINTS, t, Y)
+    gradient = classifier_gradient(POINTS, t, Y, MIXTURE, SCHEDULE)
+    with_one = classifier_guided_eps(null, gradient, 1 + w, t, SCHEDULE)
+    without = guide(cond, null, w)
+    noise = np.sqrt(1 - SCHEDULE.alpha_bar[t])
+    for i in range(3):
+        slope = exact_slope(POINTS[i], t, int(Y[i]), 1 + w, -w)
+        for found in (with_one, without):
+            np.testing.assert_allclose(found[i], -noise * slope, atol=ALGEBRA)
+
+
+@pytest.mark.parametrize("w", SCORE_WEIGHTS)
+@pytest.mark.parametrize("t", [1, 8, 14])
+def test_11_1_by_weights_on_either_model(t: int, w: float) -> None:
+    """1 + w on the unconditional model is w on the conditional one; the gradient is SciPy's."""
+    h = 1e-5
+    rows = np.arange(len(POINTS))
+    ends = [[log_classifier(POINTS + s * a, t)[Y, rows] for s in (h, -h)] for a in np.eye(2)]
+    gradient = np.array([up - down for up, down in ends]).T / (2 * h)
+    null = MODEL(POINTS, t, labels(K))
+    cond = MODEL(POINTS, t, Y)
+    on_null = classifier_guided_eps(null, gradient, 1 + w, t, SCHEDULE)
+    on_cond = classifier_guided_eps(cond, gradient, w, t, SCHEDULE)
+    # as in the finite differences above, times 1 + w
+    np.testing.assert_allclose(on_null, on_cond, atol=4e-6)
+    np.testing.assert_allclose(on_null, guide(cond, null, w), atol=4e-6)
+
+
+def test_11_1_by_the_unit_between_them() -> None:
+    """The same weight on both models is off by one whole gradient, d = eps of y less eps of all."""
+    null = MODEL(POINTS, 8, labels(K))
+    cond = MODEL(POINTS, 8, Y)
+    gradient = classifier_gradient(POINTS, 8, Y, MIXTURE, SCHEDULE)
+    for w in SCORE_WEIGHTS:
+        pair = [classifier_guided_eps(e, gradient, w, 8, SCHEDULE) for e in (cond, null)]
+        np.testing.assert_allclose(pair[0] - pair[1], cond - null, atol=ALGEBRA)
+    assert np.abs(cond - null).max() > 0.5

@@ -1,6 +1,6 @@
-"""Step 13: the tilted law by other quadratures, by SciPy's densities, and by asking one by one.
+"""Step 13: the tilted distribution by other quadratures, SciPy's densities and rejection.
 
-The table by simulation, and without it, by sums over grids.
+The table is verified by simulation, and without random numbers by sums over grids.
 
 DDIM is a map: grid points of x_T, weighed by N(0, I), are sent through it. Algorithm 2 is a Markov
 chain: the mean of f(x_0) given x_t is carried back, one step after the other, on a grid of x_t.
@@ -21,11 +21,14 @@ from scipy.stats import kstest, multivariate_normal, norm
 from tutorial.appendix.b_chain_distribution import dkw_bound
 from tutorial.figures.step13_tilted import TABLE, guided_samples
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import oracle_eps
 from tutorial.step13_tilted import (
     keep,
     moments_on_grid,
     slope_in_w,
+    step_without_noise,
+    steps_without_noise,
     summary,
     tilted_mass,
     tilted_on_grid,
@@ -120,7 +123,7 @@ def test_13_2_by_crude_grids() -> None:
 
 def test_13_1_by_refusal_of_what_is_cut_off() -> None:
     """A square too small, and a weight at which the density grows without end."""
-    with pytest.raises(ValueError, match=r"w = 1.0: .* lies on the edge of half = 2.5"):
+    with pytest.raises(ValueError, match=r"w = 1.0: .* lies on the edge of half = 2.5; take"):
         tilted_on_grid(THREE, 0, 1.0, half=2.5)
     wide = GaussianMixture(
         np.zeros((2, 2)), np.array([1.0, 0.2])[:, None, None] * np.eye(2), np.full(2, 0.5)
@@ -164,6 +167,36 @@ def test_13_2_by_shares_in_the_text() -> None:
         assert tilted_mass(THREE, 0, w) / 3**w == pytest.approx(said, abs=5e-4)
     for w in (0.0, -1.0):
         assert tilted_mass(MIXTURE, 1, w, HALF, SIDE) == pytest.approx(1, abs=1e-6)
+
+
+def test_13_2_by_each_step() -> None:
+    """Both integrals for class 1 of MIXTURE at w = 2, as sums over a grid of SciPy's densities."""
+    axis = np.linspace(-HALF, HALF, 301)
+    x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    area = (axis[1] - axis[0]) ** 2
+    log_p = scipy_log_p(x)
+    p_y = np.exp(log_p[1])
+    p = np.exp(log_p[K])
+    share = MIXTURE.weights[1]
+    by_powers = (p_y**3 / p**2).sum() * area
+    by_classifier = share**-2 * (p_y * (share * p_y / p) ** 2).sum() * area
+    assert by_powers == pytest.approx(by_classifier, rel=1e-12)
+    assert by_powers == pytest.approx(by_hermite(1, 2.0)[0], rel=1e-5)
+
+
+def test_13_3_by_example_in_the_text() -> None:
+    """The three points of the table, the unambiguous 97.2 %, and the smallest factor there."""
+    x = np.array([[0.0, 1.5], [0.0, 0.3], [0.0, 0.0]])
+    joint = np.exp(-2 * ((x[:, None] - THREE.means) ** 2).sum(2))  # equal classes, variance 1/4
+    p = joint[:, 0] / joint.sum(1)
+    assert p == pytest.approx([0.999997, 0.882, 0.333], abs=6e-4)
+    assert p**3 == pytest.approx([0.99999, 0.685, 0.037], abs=6e-4)
+    axis = np.linspace(-4, 4, 801)
+    x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    joint = np.exp(-2 * ((x[:, None] - THREE.means) ** 2).sum(2))
+    sure = joint[:, 0] / joint.sum(1) > 0.9
+    assert joint[sure, 0].sum() / joint[:, 0].sum() == pytest.approx(0.972, abs=6e-4)
+    assert pytest.approx(0.729) == 0.9**3
 
 
 @pytest.fixture(scope="module")
@@ -269,8 +302,124 @@ def test_13_4_by_growing_relevance() -> None:
     assert values[-1] - values[0] == pytest.approx(1.5 * shares @ slopes[1:-1], rel=1e-5)
 
 
+def test_13_4_by_each_step() -> None:
+    """The three lines for class 1 of MIXTURE at w = 1, by central differences on a grid."""
+    axis = np.linspace(-HALF, HALF, 201)
+    x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    area = (axis[1] - axis[0]) ** 2
+    log_p = scipy_log_p(x)
+    log_class = np.log(MIXTURE.weights[1]) + log_p[1] - log_p[K]
+
+    def log_Z(w: float) -> float:
+        return float(np.log((np.exp(log_p[1] + w * log_class)).sum() * area))
+
+    def log_tilted(w: float) -> np.ndarray:
+        return log_p[1] + w * log_class - log_Z(w)
+
+    h = 1e-4  # central differences: an error of h^2 and of 1e-16 / h
+    powers = 2 * log_p[1] - log_p[K]
+    normalised = powers - np.log(np.exp(powers).sum() * area)
+    np.testing.assert_allclose(log_tilted(1.0), normalised, atol=1e-9)
+    p = np.exp(normalised) * area
+    mean = p @ log_class
+    assert (log_Z(1 + h) - log_Z(1 - h)) / (2 * h) == pytest.approx(mean, abs=1e-6)
+    slope = (log_tilted(1 + h) - log_tilted(1 - h)) / (2 * h)
+    np.testing.assert_allclose(slope, log_class - mean, atol=1e-6)
+    for f in (x[:, 0], x[:, 1] ** 2):
+        found = slope_in_w(f, 1, MIXTURE, x, p)
+        assert found == pytest.approx(p @ (f * slope), abs=1e-6)
+
+
+def test_13_4_by_rates_in_the_text() -> None:
+    """The mean height grows at 0.031 at w = 0 and at 0.004 at w = 3: differences of means."""
+    for w, rate in ((0.0, 0.031), (3.0, 0.004)):
+        means = [of_tilt(w + h)[0] for h in (-0.01, 0.01)]
+        assert (means[1] - means[0]) / 0.02 == pytest.approx(rate, abs=6e-4)
+        points, p = tilted_on_grid(THREE, 0, w)
+        assert slope_in_w(points[:, 1], 0, THREE, points, p) == pytest.approx(rate, abs=6e-4)
+
+
+def test_13_5_by_each_step() -> None:
+    """The example: both lines in numbers, from the images 1 and -1 of step 11 with w = 1."""
+    p = 1 / (1 + np.exp(-2 * 0.4 * 0.5**0.5 / 0.5))  # of image 1, given x_t = 0.4
+    of_image = (0.4 - 0.5**0.5) / 0.5**0.5
+    of_other = (0.4 + 0.5**0.5) / 0.5**0.5
+    eps = 2 * of_image - (p * of_image + (1 - p) * of_other)
+    x0hat = (0.4 - 0.5**0.5 * eps) / 0.5**0.5
+    assert (eps, x0hat) == pytest.approx((-0.922, 1.488), abs=6e-4)
+    assert 0.5**0.5 * x0hat + 0.5**0.5 * eps == pytest.approx(0.4, abs=1e-12)
+    schedule = Schedule(np.array([0, 0.4, 1 / 6]))  # alpha_bar = 1, 0.6, 0.5
+    found = step_without_noise(np.array([[0.4]]), np.array([[eps]]), 2, schedule)
+    assert found.item() == pytest.approx(0.6**0.5 * x0hat + 0.4**0.5 * eps, abs=1e-12)
+    assert found.item() == pytest.approx(0.569, abs=6e-4)
+
+
+@pytest.mark.parametrize("w", [0.0, 2.0])
+def test_13_5_by_rows_of_step_17(w: float) -> None:
+    """The chain ends where step 17's table of rows ends, from the same noise."""
+    schedule = Schedule.cosine(12)
+    model = oracle_eps(MIXTURE, schedule)
+    y = np.arange(30) % K
+    z = np.random.default_rng(6).standard_normal((30, 2))
+    times, states = zip(*steps_without_noise(model, y, schedule, w, z), strict=True)
+    assert times == tuple(range(12, -1, -1))
+    np.testing.assert_array_equal(states[0], z)
+    # The same sums in another order; factors up to 1 / sqrt(alpha_bar_T) = 700 multiply rounding.
+    expected = run(model, y, ddim(schedule), w, Start(z))
+    np.testing.assert_allclose(states[-1], expected, atol=1e-9)
+
+
+def test_13_5_by_true_guess() -> None:
+    """With the true data and noise each step ends at the noised data of t - 1, at x_0 for t = 1."""
+    schedule = Schedule.linear(8)
+    rng = np.random.default_rng(7)
+    x0 = rng.standard_normal((5, 2))
+    eps = rng.standard_normal((5, 2))
+    abar = np.cumprod(1 - schedule.beta)
+    for t in range(1, 9):
+        before, xt = (np.sqrt(abar[s]) * x0 + np.sqrt(1 - abar[s]) * eps for s in (t - 1, t))
+        found = step_without_noise(xt, eps, t, schedule)
+        np.testing.assert_allclose(found, before, atol=1e-12)
+
+
+@pytest.mark.parametrize("t", [0, 9])
+def test_13_5_by_refusal_of_t(t: int) -> None:
+    with pytest.raises(ValueError, match=f"t = {t} is outside 1..8"):
+        step_without_noise(np.zeros((1, 2)), np.zeros((1, 2)), t, Schedule.linear(8))
+
+
+def aimed_height(abar: float, w: float, side: int = 301) -> float:
+    """The mean height of p(x_t | top)^(1 + w) p(x_t)^(-w), over sqrt(abar), by SciPy on a grid."""
+    axis = np.linspace(-9, 9, side)
+    x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    var = abar / 4 + 1 - abar
+    rows = [multivariate_normal(abar**0.5 * m, var).logpdf(x) for m in THREE.means]
+    p = np.exp((1 + w) * rows[0] - w * np.log(np.exp(rows).mean(0)))
+    return float(p @ x[:, 1] / p.sum() / abar**0.5)
+
+
+def test_13_6_by_aimed_heights_in_the_text() -> None:
+    """The table of the guided score's distribution at w = 3, and its limit 6 at the noise end."""
+    for abar, height in ((0.99, 1.530), (0.9, 1.582), (0.5, 2.200), (0.1, 4.403), (0.01, 5.801)):
+        assert aimed_height(abar, 3.0) == pytest.approx(height, abs=6e-4)
+    assert aimed_height(1e-4, 3.0) == pytest.approx(6, abs=0.01)
+    assert aimed_height(0.5, 0.0) == pytest.approx(1.5, abs=1e-6)
+
+
+def test_13_6_by_ambiguity_in_the_text() -> None:
+    """At abar = 0.024, 90 % of the noisy class have p(y | x_t) in 0.23..0.49 (200,000 samples)."""
+    abar = Schedule.cosine(100).alpha_bar[90]
+    assert abar == pytest.approx(0.024, abs=6e-4)
+    var = abar / 4 + 1 - abar
+    z = np.random.default_rng(0).standard_normal((200_000, 2))
+    x = abar**0.5 * THREE.means[0] + var**0.5 * z
+    joint = np.exp(-((x[:, None] - abar**0.5 * THREE.means) ** 2).sum(2) / (2 * var))
+    p = joint[:, 0] / joint.sum(1)
+    assert np.quantile(p, [0.05, 0.95]) == pytest.approx([0.23, 0.49], abs=6e-3)
+
+
 DIGITS = 6e-4  # half of the table's last digit, and 1e-4 of the grids
-# An independent run of 40,000 samples: its means are good to 0.002, its variances to 0.002.
+# 40,000 samples of another program: standard errors of 0.002 for its means and its variances.
 RUN = {
     0.0: ((1.500, 0.246, 0.245), (1.498, 0.246, 0.247)),
     1.0: ((1.678, 0.225, 0.206), (1.915, 0.173, 0.127)),
@@ -367,7 +516,7 @@ def sampled(request: pytest.FixtureRequest) -> tuple[float, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_13_5_by_simulation(sampled: tuple[float, np.ndarray]) -> None:
+def test_13_6_by_simulation(sampled: tuple[float, np.ndarray]) -> None:
     """Heights are the table's to 5 standard errors, and 8 of them apart from one another."""
     w, found = sampled
     table = [row[0] for row in TABLE[w]]
@@ -377,7 +526,7 @@ def test_13_5_by_simulation(sampled: tuple[float, np.ndarray]) -> None:
 
 
 @pytest.mark.slow
-def test_13_6_by_simulation(sampled: tuple[float, np.ndarray]) -> None:
+def test_13_7_by_simulation(sampled: tuple[float, np.ndarray]) -> None:
     """The variances too. The tilted law's are 4 standard errors above, so the order holds."""
     w, found = sampled
     for i in (1, 2):
@@ -388,7 +537,7 @@ def test_13_6_by_simulation(sampled: tuple[float, np.ndarray]) -> None:
 
 
 @pytest.mark.parametrize("w", OVERSHOOT_WEIGHTS)
-def test_13_5_by_grids(w: float) -> None:
+def test_13_6_by_grids(w: float) -> None:
     """The table's heights to their last digit, in order for w above 0."""
     heights = [law(w)[0] for law in (of_tilt, of_algorithm_2, of_ddim)]
     assert heights == pytest.approx([row[0] for row in TABLE[w]], abs=DIGITS)
@@ -397,7 +546,7 @@ def test_13_5_by_grids(w: float) -> None:
 
 
 @pytest.mark.parametrize("w", OVERSHOOT_WEIGHTS)
-def test_13_6_by_grids(w: float) -> None:
+def test_13_7_by_grids(w: float) -> None:
     """And its variances; what finite steps lose at w = 0 is less than 0.005."""
     laws = [law(w) for law in (of_tilt, of_algorithm_2, of_ddim)]
     for i in (1, 2):
@@ -410,40 +559,40 @@ def test_13_6_by_grids(w: float) -> None:
 
 
 @pytest.mark.parametrize("w", OVERSHOOT_WEIGHTS)
-def test_13_5_by_an_independent_run(w: float) -> None:
-    """Heights of 40,000 samples: within 4 standard errors, and the two printed last digits."""
-    for said, (height, _, var) in zip(RUN[w], TABLE[w][1:], strict=True):
+def test_13_6_by_an_independent_run(w: float) -> None:
+    """The grids against 40,000 samples of another program: 4 standard errors and a last digit."""
+    for said, (height, _, var) in zip(RUN[w], (of_algorithm_2(w), of_ddim(w)), strict=True):
         assert abs(said[0] - height) < 4 * (var / 40_000) ** 0.5 + 1e-3
 
 
 @pytest.mark.parametrize("w", OVERSHOOT_WEIGHTS)
-def test_13_6_by_an_independent_run(w: float) -> None:
-    for said, row in zip(RUN[w], TABLE[w][1:], strict=True):
+def test_13_7_by_an_independent_run(w: float) -> None:
+    for said, row in zip(RUN[w], (of_algorithm_2(w), of_ddim(w)), strict=True):
         for i in (1, 2):
             assert abs(said[i] - row[i]) < 4 * row[i] * (2 / 40_000) ** 0.5 + 1e-3
 
 
 @pytest.mark.parametrize("w", [-0.5, -0.2])
-def test_13_5_by_weights_below_0(w: float) -> None:
+def test_13_6_by_weights_below_0(w: float) -> None:
     """The other way round, with 64 steps."""
     assert of_tilt(w)[0] > of_algorithm_2(w, 64)[0] + 0.05 > of_ddim(w, 64)[0] + 0.1
 
 
 @pytest.mark.parametrize("w", [-0.5, -0.2])
-def test_13_6_by_weights_below_0(w: float) -> None:
+def test_13_7_by_weights_below_0(w: float) -> None:
     for i in (1, 2):
         assert of_tilt(w)[i] + 0.005 < of_algorithm_2(w, 64)[i] < of_ddim(w, 64)[i] - 0.02
 
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
-def test_13_5_by_many_more_steps() -> None:
+def test_13_6_by_many_more_steps() -> None:
     """1,024 steps, w = 1: what the text says of them, and both are as far away as before."""
     assert of_algorithm_2(1.0, 1024) == pytest.approx((1.677, 0.228, 0.206), abs=DIGITS)
     assert of_ddim(1.0, 1024) == pytest.approx((1.914, 0.175, 0.128), abs=DIGITS)
 
 
-def test_13_6_by_summary() -> None:
+def test_13_7_by_summary() -> None:
     """What `summary` calls a standard error is the spread of its values over many small samples."""
     rng = np.random.default_rng(0)
     each = np.array([summary(rng.standard_normal((400, 2)) * [1, 2]) for _ in range(400)])

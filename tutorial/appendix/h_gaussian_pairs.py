@@ -38,7 +38,7 @@ the mean, $(1 + w) m / (S_y + \tau)$ at each $\tau$ and half of it in (H.5), add
 to (H.4), and to (H.2) with $u = 1 + (r - 1) s^2$.
 
 **Boundary.** All three laws agree at $w = 0$, at $w = -1$, and for $r = 1$, where the label only
-moves the data. For $w > 0$ and $r > 1$ they come in the order of (13.5) and (13.6). For
+moves the data. For $w > 0$ and $r > 1$ they come in the order of (13.6) and (13.7). For
 $w \to \infty$ all shrink to $m r / (r - 1)$, the point at which $p(y | x)$ is largest. The tilted
 law and DDPM stay short of it. DDIM's mean goes beyond, for $r = 2$ by 20% at $w = 6$, and back.
 

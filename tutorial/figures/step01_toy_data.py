@@ -11,7 +11,7 @@ from tutorial.step01_toy_data import log_odds, pinwheel, three_gaussians
 
 
 def checks() -> list[Check]:
-    """200,000 draws: how often Bayes' rule names their class, and how straight a border is."""
+    """How often the most probable class of a draw is its own, and how straight a border is."""
     n = 200_000
     mixture = pinwheel()
     x, y = mixture.sample(n, np.random.default_rng(0))
@@ -23,16 +23,16 @@ def checks() -> list[Check]:
     three = three_gaussians()
     log_p = three.log_class_probability(x)
     line = log_odds(x, three.means[0], three.means[1], 1 / 3, 1 / 3, 0.25)
-    beyond = log_p[:, 0] - log_p[:, 1] - line
+    difference = log_p[:, 0] - log_p[:, 1] - line
     return [
-        Check("(1.4) best guess of y is right", hits, largest.mean(), 4 * error),
-        Check("(1.7) odds beyond the formula", np.abs(beyond).max(), 0, 1e-11),
+        Check("(1.4) the most probable class is right", hits, largest.mean(), 4 * error),
+        Check("(1.8) log odds minus the formula", np.abs(difference).max(), 0, 1e-11),
     ]
 
 
 def figure() -> Figure:
-    """Both sets: labelled samples on the contours of p(x), and whose point each point would be."""
-    fig = Figure(figsize=(11, 3.1), layout="constrained")
+    """Both sets: labelled samples with contours of p(x), and the class probabilities."""
+    fig = Figure(figsize=(12, 3.3), layout="constrained")
     panels = fig.subplots(1, 4)
     axis = np.linspace(-3.5, 3.5, 301)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
@@ -43,8 +43,13 @@ def figure() -> Figure:
         density = np.exp(mixture.log_density(grid)).reshape(301, 301)
         points.scatter(*x.T, s=3, c=colors[y])
         points.contour(axis, axis, density, 6, colors="black", linewidths=0.6)
-        points.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"{name}: $p(x)$")
+        points.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"{name}, $p(x)$")
         mix = (np.exp(mixture.log_class_probability(grid)) @ colors).reshape(301, 301, 3)
         regions.imshow(mix, origin="lower", extent=(-3.5, 3.5, -3.5, 3.5))
-        regions.set(title="$p(y | x)$: colours mixed by it")
+        regions.set(title="Colours mixed by $p(y | x)$")
+        for axes in (points, regions):
+            axes.set(xlabel="first coordinate", ylabel="second coordinate")
+    for axes in panels[:2]:
+        axes.plot(0.3, 0.3, "x", color="black", label="(0.3, 0.3)")
+    panels[0].legend(fontsize=7, loc="upper left")
     return fig

@@ -29,7 +29,7 @@ from tutorial.step17_solvers import ddim, run
 
 
 def checks_of_tilted() -> list[Check]:
-    """The height of the tilted top class, by the grid and by hand; its mass; its slope in w."""
+    """The height of the tilted top class, by a sum and by rejection; its Z; its slope in w."""
     three = three_gaussians()
     w = 3.0
     h = 0.01
@@ -49,14 +49,14 @@ def checks_of_tilted() -> list[Check]:
     return [
         Check("(13.1) height at w = 3, a sum", mean, 1.526, 5e-4),
         Check("(13.3) the same, of those kept", height.mean(), mean, 4 * 0.5 / n**0.5),
-        Check("(13.2) share kept", kept.mean(), share, 4 * error),
+        Check("(13.2) fraction kept", kept.mean(), share, 4 * error),
         # The difference is off by h^2 / 6 times a third derivative far below 1.
         Check("(13.4) slope of the height", slope, difference, 1e-5),
     ]
 
 
 def draw_tilted(fig: Figure | SubFigure) -> None:
-    """The paper's figure 2; and who is kept of the top class."""
+    """The paper's figure 2, and which samples of the top class are kept."""
     *panels, chosen = fig.subplots(1, 4)
     three = three_gaussians()
     axis = np.linspace(-4, 4, 401)
@@ -69,16 +69,16 @@ def draw_tilted(fig: Figure | SubFigure) -> None:
         density = np.mean(probabilities, axis=0).reshape(401, 401) / 0.02**2
         ax.contourf(axis, axis, density, np.geomspace(2e-4, 0.25, 12), cmap="Blues", norm="log")
         ax.set(title=f"w = {w:g}: mean of $p_w(x | y)$ over y", aspect="equal")
-        ax.set(xlim=(-3.3, 3.3), ylim=(-2.8, 3.5), xlabel="a shade: a factor of 1.9")
+        ax.set(xlim=(-3.3, 3.3), ylim=(-2.8, 3.5), xlabel="one shade: a factor of 1.9")
     x = three.means[0] + 0.5 * rng.standard_normal((3000, 2))
     kept = keep(x, 0, 3.0, three, rng)
-    chosen.scatter(*x[kept].T, s=2, color=BLUE, alpha=0.4, label="kept, w = 3")
-    chosen.scatter(*x[~kept].T, s=8, color=RED, label="not kept")
+    chosen.scatter(*x[kept].T, s=2, color=BLUE, alpha=0.4, label="kept at w = 3")
+    chosen.scatter(*x[~kept].T, s=8, color=RED, label="rejected")
     points, _ = tilted_on_grid(three, 0, 0.0)
     sure = np.exp(three.log_class_probability(points)[:, 0])
     chosen.contour(axis, axis, sure.reshape(401, 401), [0.5], colors=ORANGE)
     chosen.plot([], [], color=ORANGE, label="$p(y | x)$ = 1/2")
-    chosen.set(title="The top class, asked one by one", aspect="equal")
+    chosen.set(title="Rejection sampling of the top class", aspect="equal")
     chosen.set(xlim=(-3.3, 3.3), ylim=(-2.8, 3.5))
     chosen.legend(fontsize=8)
 
@@ -130,7 +130,7 @@ def checks_of_overshoot(n: int = SIZE) -> list[Check]:
             ("Algorithm 2", summary(by_algorithm_2), of_algorithm_2),
             ("DDIM", summary(by_ddim), of_ddim),
         ):
-            for i, what in enumerate(("(13.5) height", "(13.6) across", "(13.6) along")):
+            for i, what in enumerate(("(13.6) height", "(13.7) across", "(13.7) along")):
                 value, error = measured[i]
                 allowed = 4 * error + 5e-4
                 found.append(Check(f"{what}, w = {w:g}, {name}", value, table[i], allowed))
@@ -146,25 +146,27 @@ def draw_overshoot(fig: Figure | SubFigure, n: int = SIZE) -> None:
         by_algorithm_2, by_ddim = guided_samples(w, n)
         ax.scatter(*by_algorithm_2[:500].T, s=3, color=BLUE, alpha=0.6, label="Algorithm 2")
         ax.scatter(*by_ddim[:500].T, s=3, color=ORANGE, alpha=0.6, label="DDIM")
-        _, p = tilted_on_grid(three, 0, w)
-        ordered = np.sort(p)
-        levels = ordered[np.searchsorted(np.cumsum(ordered), [0.01, 0.1, 0.5])]
-        ax.contour(axis, axis, p.reshape(401, 401), levels, colors="black", linewidths=0.8)
-        ax.plot([], [], color="black", lw=0.8, label="tilted: 50, 90, 99%")
-        ax.set(title=f"w = {w:g}: the top class", xlim=(-1.9, 1.9), ylim=(-0.9, 3.4))
-        ax.set_aspect("equal")
+        for weight, style, name in ((0.0, "dotted", "class"), (w, "solid", "tilted")):
+            _, p = tilted_on_grid(three, 0, weight)
+            ordered = np.sort(p)
+            levels = ordered[np.searchsorted(np.cumsum(ordered), [0.01, 0.5])]
+            image = p.reshape(401, 401)
+            ax.contour(axis, axis, image, levels, colors="black", linewidths=1, linestyles=style)
+            ax.plot([], [], color="black", lw=1, ls=style, label=f"{name}: 50 and 99 %")
+        ax.set(title=f"Top class, w = {w:g}", xlim=(-1.9, 1.9), ylim=(-1.7, 3.4))
+        ax.set(xlabel="across", ylabel="height", aspect="equal")
     weights = np.linspace(0, 3, 13)
     laws = [moments_on_grid(*tilted_on_grid(three, 0, w)) for w in weights]
-    height.plot(weights, [mean[1] for mean, _ in laws], color=GREY, label="tilted")
+    height.plot(weights, [mean[1] for mean, _ in laws], color=GREY, lw=2, label="tilted")
     spread.plot(weights, [cov[1, 1] for _, cov in laws], color=GREY)
     for k, name, color in ((1, "Algorithm 2", BLUE), (2, "DDIM", ORANGE)):
         rows = np.array([row[k] for row in TABLE.values()])
-        height.plot(list(TABLE), rows[:, 0], "o", color=color, label=name)
-        spread.plot(list(TABLE), rows[:, 2], "o", color=color)
-    height.set(title="Mean height", xlabel="w")
-    spread.set(title="Variance along it", xlabel="w", ylim=(0, None))
-    for ax in (panels[0], height):
-        ax.legend(fontsize=7)
+        height.plot(list(TABLE), rows[:, 0], "o--", color=color, label=name)
+        spread.plot(list(TABLE), rows[:, 2], "o--", color=color)
+    height.set(title="Chains overshoot", xlabel="w", ylabel="mean height", ylim=(1.3, 2.5))
+    spread.set(title="and shrink", xlabel="w", ylabel="variance along the height", ylim=(0, 0.27))
+    panels[0].legend(fontsize=7, loc="lower center")
+    height.legend(fontsize=8)
 
 
 def checks(n: int = SIZE) -> list[Check]:
@@ -176,9 +178,9 @@ def checks(n: int = SIZE) -> list[Check]:
 
 
 def figure(n: int = SIZE) -> Figure:
-    """The paper's figure 2; and who is kept of the top class.
+    """The paper's figure 2, and which samples of the top class are kept.
 
-    Below: samples on the tilted density; the height and the variance over w.
+    Below: samples of both chains on the tilted density, and their height and variance over w.
     """
     fig = Figure(figsize=(14, 7.8), layout="constrained")
     top, bottom = cast(Any, fig).subfigures(2, 1, height_ratios=(3.9, 3.9))

@@ -323,7 +323,7 @@ def laws(r: float, w: float) -> list[Gaussian]:
 
 @pytest.mark.parametrize("r", [1.05, 1.5, 2.0, 5.0, 30.0])
 def test_h_1_by_order(r: float) -> None:
-    """(13.6) at every w above 0, and the other way round between -1 and 0."""
+    """(13.7) at every w above 0, and the other way round between -1 and 0."""
     for w in (0.01, 0.3, 1.0, 4.0, 20.0):
         tilted, ddpm, of_ddim = (law.var for law in laws(r, w))
         assert tilted > ddpm > of_ddim
@@ -334,7 +334,7 @@ def test_h_1_by_order(r: float) -> None:
 
 @pytest.mark.parametrize("r", [1.05, 1.5, 2.0, 5.0, 30.0])
 def test_h_2_by_order(r: float) -> None:
-    """(13.5); at large w all come to r / (r - 1), the most likely place; DDIM from beyond it."""
+    """(13.6); at large w all come to r / (r - 1), the most likely place; DDIM from beyond it."""
     for w in (0.01, 0.3, 1.0, 4.0, 20.0):
         tilted, ddpm, of_ddim = (float(law.mean[0]) for law in laws(r, w))
         assert tilted < ddpm < of_ddim and ddpm < r / (r - 1) + 1e-12  # rounding

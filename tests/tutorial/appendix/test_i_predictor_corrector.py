@@ -174,7 +174,7 @@ def test_i_4_by_differential_equation(a: float, b: float, n: int) -> None:
     assert 2 * var_2 - var == pytest.approx(end, rel=2e-3)
 
 
-@pytest.mark.exhaustive(one_in=3)
+@pytest.mark.exhaustive(one_in=6)
 @pytest.mark.parametrize("b", [0.0, 2.0, 4.0])
 @pytest.mark.parametrize("a", [0.0, 2.0])
 def test_i_4_by_many_correctors(a: float, b: float) -> None:

@@ -45,6 +45,7 @@ def test_l_1_by_slopes_of_densities(w: float) -> None:
     np.testing.assert_allclose(log_weights, expected, rtol=1e-6)
 
 
+@pytest.mark.exhaustive(one_in=2)
 @pytest.mark.parametrize("correctors", [0, 1])
 def test_l_1_by_mass_of_three_classes(correctors: int) -> None:
     """The mean weight is a mass of step 13, correctors or not: 200 levels (seed 7)."""

@@ -30,6 +30,7 @@ def slope(x: np.ndarray, tau: float, w: float, mixture: GaussianMixture) -> np.n
     )
 
 
+@pytest.mark.exhaustive(one_in=3)
 @pytest.mark.parametrize(("tau", "w"), [(0.1, 3.0), (0.7, 1.0), (0.7, -0.5)])
 def test_m_1_by_mean_of_the_data(tau: float, w: float) -> None:
     """The score of the noised tilt from the mean of x_0: 1e-6 of the difference over 2 h."""
@@ -80,6 +81,7 @@ def after(
 CASES = [(0.1, 2.0), (1.0, 0.5), (1.0, 3.0)]
 
 
+@pytest.mark.exhaustive(one_in=3)
 @pytest.mark.parametrize(("tau", "w"), CASES)
 def test_m_2_by_impulses(tau: float, w: float) -> None:
     """One round of many steps, extrapolated."""
@@ -98,6 +100,7 @@ def test_m_2_by_sum_over_levels(tau: float, w: float) -> None:
         assert np.log(growth(tau, w, law, S)) == pytest.approx(shares @ k * tau / 2, rel=1e-8)
 
 
+@pytest.mark.exhaustive(one_in=3)
 @pytest.mark.parametrize(("tau", "w"), CASES)
 def test_m_3_by_impulses(tau: float, w: float) -> None:
     """Many rounds of many steps: 1% of their finite size."""

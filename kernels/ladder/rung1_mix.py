@@ -1,0 +1,109 @@
+"""Rung 1. Mix: the first kernel
+
+**The question.** Guidance combines two outputs of the network, g = cond + w (cond - null). How is
+this written as a program for a GPU, and what limits its speed?
+
+**Programs.** A kernel is a function that a GPU runs many times at once, each time on another part
+of the data. One such run is called a program in Triton, and a thread block in CUDA. All programs
+of a launch together are the grid. Here program number i takes the elements 1024 i to 1024 i +
+1023, so the grid has n / 1024 programs, rounded up. Programs run at the same time and in any
+order. Therefore no program may use what another program of the same launch has written.
+
+**Threads and warps.** A program is executed by threads, and 32 threads form a warp, which executes
+each instruction for its 32 threads together. By default Triton gives a program 4 warps, which are
+128 threads, and divides the 1024 elements among them: 8 per thread. The code below does not
+mention threads. A line such as `cond + w * (cond - null)` acts on all 1024 elements.
+
+**Pointers.** A kernel receives a tensor as a pointer, which is the address of its first element,
+so `out + at` are 1024 addresses. It is not given the shape or the strides. The wrapper therefore
+passes contiguous tensors. The null half begins n elements after the conditional half.
+
+**Coalesced accesses.** Threads that are neighbours in a warp access neighbouring addresses. Such
+accesses are called coalesced, because the hardware serves a whole warp with a few long transfers.
+In addition Triton lets each thread load four neighbouring float32 with one instruction of 128
+bits.
+
+**The mask.** If 1024 does not divide n, the last program has places at n and beyond, which belong
+to other data. The mask `inside` marks the places that exist, and an access is made only there. An
+`if` cannot replace it, because the comparison has 1024 results and a program takes one path.
+
+**Bytes.** Each element needs 2 reads and 1 write, which are 12 bytes in float32.
+
+**Instructions.** The formula needs one subtraction and one fused multiply-add. Two loads and a
+store serve four elements each, which makes 3/4. The count by hand is 2.75 per element. The
+compiled code for an H100 has 50 instructions for the 8 elements of a thread, or 6.25 per element:
+16 are arithmetic, 6 are accesses, and 28 compute addresses and masks or prepare constants.
+
+**What limits it.** According to its data sheet, the memory of an H100 delivers 3.35e12 bytes per
+second, and its arithmetic units execute 33.5e12 float32 instructions per second. Moving 12 bytes
+takes 3.6 ps, in which 120 instructions could be executed. The kernel needs about 6. It is
+memory-bound: its time is the time of its bytes, and fewer instructions would not make it faster.
+
+**What goes wrong.** Without the mask on the store, the last program writes out of bounds. If the
+null half is looked for at a multiple of 1024 and not at n, the result is right for those n alone.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels import reference
+from kernels.ladder import trial
+from kernels.ladder.arguments import check_mix
+
+BLOCK = 1024  # elements that one program moves; a power of 2
+
+
+@triton.jit
+def mix_kernel(
+    out,  # pointer to 2n float32: n conditional outputs, then n null outputs
+    g,  # pointer to n float32, written
+    w,
+    n,
+    BLOCK: tl.constexpr,
+):
+    """Mix BLOCK elements: `g = cond + w (cond - null)`."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < n
+    cond = tl.load(out + at, mask=inside)
+    null = tl.load(out + n + at, mask=inside)
+    tl.store(g + at, cond + w * (cond - null), mask=inside)
+
+
+def mix(out: Tensor, w: float) -> Tensor:
+    """Launch the kernel.
+
+    Args:
+        out: (2B, ...) float32, the conditional half first, with fewer than 2^31 elements.
+        w: the guidance weight.
+
+    Returns:
+        (B, ...) float32: `(1 + w) cond - w null`.
+
+    Raises:
+        ValueError: `out` is not such a tensor, or `w` is not a finite number.
+    """
+    check_mix(out, w)
+    g = torch.empty(len(out) // 2, *out.shape[1:], dtype=out.dtype, device=out.device)
+    n = g.numel()
+    grid = (triton.cdiv(n, BLOCK),)
+    mix_kernel[grid](
+        out.contiguous(),
+        g,
+        float(w),
+        n,
+        BLOCK=BLOCK,  # pyright: ignore[reportArgumentType]
+    )
+    return g
+
+
+def check(device: str) -> None:
+    """Assert that the kernel computes what `kernels.reference.guide` does, at odd sizes."""
+    for B, *D in trial.SHAPES:
+        out = trial.uniform(B, 2 * B, *D)
+        cond, null = out.double().chunk(2)
+        wanted = reference.guide(cond, null, trial.W)
+        trial.assert_near(mix(out.to(device), trial.W), wanted)

@@ -1,0 +1,141 @@
+"""Rung 3. Noise: correct, and expensive
+
+**The question.** An ancestral step such as DDPM's adds c z with z a standard normal. Reading z
+from memory is a fifth pass over a tensor, and writing it before is a sixth. Can the kernel make z
+itself?
+
+**A generator without a state.** A sequential generator hands out its numbers in order, and
+programs run in any order. `tl.randn(seed, at)` is a function instead: Philox maps the key `seed`
+and the counter `at` to four random 32-bit words, and nothing is carried from one call to the next.
+Two of the words become one normal by the method of Box and Muller,
+
+    z = sqrt(-2 log u) cos(2 pi v)              u, v uniform in (0, 1)
+
+**Bytes.** 3 reads and 1 write, 16 bytes in float32, as on rung 2: the noise is never in memory.
+
+**Instructions.** Philox repeats a round of 4 integer products (two of them for the upper halves)
+and 2 exclusive ors ten times: 60 per element. With the 9 of rung 2 and the multiply-add for c z
+the count by hand is 70, without the logarithm, the root and the cosine. The compiled code for an
+H100 has 184 per element, 13 times as many as rung 2.
+
+**The stack.** The table shows 32 bytes of stack and 40 spills. A spill is an access to local
+memory, which is memory reserved for each thread, where the compiler puts what it cannot keep in
+registers. Here the reason is the cosine. It accepts any angle, and first has to reduce it to a
+quarter turn. For an angle of 105,615 or more the library multiplies with a long table of digits of
+2 / pi, in a loop, and collects the product in an array. Registers cannot be indexed, so the array
+is on the stack. That slow path has 54 instructions, and the code contains it once per element. Our
+angles lie below 2 pi, so it is never taken, but the compiler does not know that. Without it 130
+instructions are executed.
+
+**Warp divergence.** If some threads of a warp needed the slow path and others did not, the warp
+would execute both paths one after the other. This is called warp divergence.
+
+**Occupancy.** A multiprocessor of an H100 has 65,536 registers and keeps at most 64 warps. While
+one warp waits for memory, another one computes. With the 54 registers per thread of this rung
+(rounded up to 56) 36 warps fit, and with the 32 of rung 2 all 64. The ratio, 56 % here, is called
+occupancy. If it is low, too few accesses are under way at a time to keep the memory busy.
+
+**What limits it.** In float32 160 instructions are free at 16 bytes, so 130 just fit on paper; but
+integer products run at half the rate. In bfloat16 8 bytes leave time for 80 and 132 are executed,
+so the kernel is compute-bound. `torch.compile` also calls Philox once per element. On an H100 it
+took 1.03 to 1.08 times as long as rung 8 in float32 from 64 MiB on, and 1.9 to 2.0 times in
+bfloat16.
+
+**What is wrong with the noise.** It depends on the place in the batch and not on the sample, so a
+sample's picture changes with the batch that it is drawn in. It also depends on nothing but the
+seed, so the caller has to pass another seed at every step. Rungs 5 and 6 repair both. Finally,
+Triton raises u to 1e-7, so that no normal exceeds 5.68.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels.ladder import trial
+from kernels.ladder.arguments import Row, check_one_w, check_step
+
+BLOCK = 1024
+
+
+@triton.jit
+def step_kernel(
+    xt,  # pointer to n elements
+    out,  # pointer to 2n
+    xs,  # pointer to n, written
+    p,
+    q,
+    a,
+    b,
+    c,
+    m,
+    w,
+    clip,
+    seed: tl.uint64,  # pyright: ignore[reportInvalidTypeForm]
+    n,
+    BLOCK: tl.constexpr,
+):
+    """Move BLOCK elements by one step, each with its own call of Triton's generator."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < n
+    x = tl.load(xt + at, mask=inside).to(tl.float32)
+    cond = tl.load(out + at, mask=inside).to(tl.float32)
+    null = tl.load(out + n + at, mask=inside).to(tl.float32)
+    g = cond + m * w * (cond - null)
+    x0hat = tl.clamp(p * x + q * g, -clip, clip, propagate_nan=tl.PropagateNan.ALL)
+    y = a * x0hat + b * x + c * tl.randn(seed, at)
+    tl.store(xs + at, y.to(xs.dtype.element_ty), mask=inside)
+
+
+def step(xt: Tensor, out: Tensor, row: Row, w: float, clip: float, seed: int) -> Tensor:
+    """Launch the kernel.
+
+    Args:
+        xt: (B, ...) float16, bfloat16 or float32.
+        out: (2B, ...) in the same dtype, the conditional half first.
+        row: (p, q, a, b, c, d, e, m) with d = e = 0.
+        w: the guidance weight.
+        clip: the guess of the data is clipped to [-clip, clip]; infinity leaves it as it is.
+        seed: 0..2^64-1. Pass another one at every step.
+
+    Returns:
+        x_s, of the shape and dtype of `xt`.
+
+    Raises:
+        ValueError: an argument is of another kind, or the row has a term that this rung lacks.
+    """
+    check_step(xt, out, row, w, clip, seed=seed, unused="de")
+    check_one_w(w)
+    p, q, a, b, c, _, _, m = row
+    xs = torch.empty(xt.shape, dtype=xt.dtype, device=xt.device)
+    n = xs.numel()
+    grid = (triton.cdiv(n, BLOCK),)
+    step_kernel[grid](
+        xt.contiguous(),
+        out.contiguous(),
+        xs,
+        float(p),
+        float(q),
+        float(a),
+        float(b),
+        float(c),
+        float(m),
+        float(w),
+        float(clip),
+        seed,
+        n,
+        BLOCK=BLOCK,  # pyright: ignore[reportArgumentType]
+    )
+    return xs
+
+
+def check(device: str) -> None:
+    """Assert that a step is the reference's with the noise of `tl.randn`, recomputed in NumPy."""
+    for (B, *D), dtype in trial.cases():
+        xt = trial.uniform(1, B, *D, dtype=dtype)
+        out = trial.uniform(2, 2 * B, *D, dtype=dtype)
+        got = step(xt.to(device), out.to(device), trial.ROW, trial.W, trial.CLIP, trial.SEED)
+        z = trial.randn(xt.numel(), calls=xt.numel()).reshape(xt.shape)
+        trial.assert_near(got, trial.step_with_noise(xt, out, z))

@@ -1,0 +1,172 @@
+"""Rung 5. Our own normals: no slow path
+
+**The question.** Of the 73 instructions that rung 4 executes per element, 25 are the formula and
+Philox. The others are the logarithm, the root, the sine and the cosine of a library. Which of them
+are necessary if we know where the arguments come from?
+
+**What is known.** The arguments are made of 32-bit words. So the uniform number u lies in [2^-33,
+1]: it is never 0, infinite or subnormal, and -log u needs no special case. And the angle is a
+fraction of one turn, turn / 2^32, so it needs no reduction of large angles, and therefore no
+table, no loop and no stack.
+
+**The logarithm.** A float32 stores u as 2^E m, in separate fields of its bits. So log u = E log 2
++ log m, and E is read off by a subtraction and a mask. With m in [2/3, 4/3) and f = m - 1,
+
+    log m = f + f^2 P(f)
+
+with a polynomial P of degree 6. For u near 1, where -log u is close to 0, E is 0 and f is exact,
+so that the relative error stays small.
+
+**The circle of quarter turns.** The two top bits of `turn` are the quarter. The other 30 bits are
+the position in it, and h is the angle from the quarter's middle M, so |h| <= pi/4. Then
+
+    cos(M + h) = cos M cos h - sin M sin h
+    sin(M + h) = sin M cos h + cos M sin h
+
+M is 45, 135, 225 or 315 degrees, so cos M and sin M are +-1/sqrt(2). The factor 1/sqrt(2) cancels
+the 2 of sqrt(-2 log u), and the signs are bits: an exclusive or of the word's two top bits becomes
+the sign bit of a float32. On so short an interval, cos h and sin h are polynomials with four
+terms.
+
+**Where the coefficients come from.** They minimise the largest error over the interval. The
+program `kernels/ladder/coefficients.py` finds them again. The normals are right to 2e-6.
+
+**Bytes.** 3 reads and 1 write, 16 bytes in float32.
+
+**Instructions.** By hand, for a pair of normals: 14 for the logarithm, 2 for u, 1 for the root, 4
+for the signs, 4 for h, 8 for sine and cosine, 4 to combine them, 37 in all, or 18.5 per element.
+With 15 for Philox, the 9 of rung 2 and the multiply-add that is 43.5. The compiled code for an
+H100 has 51.0, without stack, spills or loops, in 32 registers. No instruction runs twice, so the
+listing is a bound.
+
+**What limits it.** Memory, in float32 (160 are free) and in bfloat16 (57.1 are executed, 80 are
+free). On an H200, 56 are free at 8 bytes, so there bfloat16 is at the edge of the roof.
+
+**The counter.** The wrapper takes the number k of the step, and the counter is (block, k + 1, 0,
+0): each step has its own noise under one seed. The third word is for the sample's number, from
+rung 6 on. As long as it is 0, the batch is treated like one large sample, and so it is in the
+comparison.
+
+**What goes wrong.** Rounding. `u` must be rounded in the same way wherever the noise is computed,
+because near u = 1 a change in the last bit of u changes -log u by a large factor.
+`kernels/philox.py` defines it.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels import philox, reference
+from kernels.ladder import trial
+from kernels.ladder.arguments import Row, check_one_w, check_step
+from kernels.triton_normals import normals
+
+SAMPLING = tl.constexpr(philox.SAMPLING)
+BLOCK = 1024
+
+
+@triton.jit(do_not_specialize=["k"])
+def step_kernel(
+    xt,  # pointer to n elements
+    out,  # pointer to 2n
+    xs,  # pointer to n, written
+    p,
+    q,
+    a,
+    b,
+    c,
+    m,
+    w,
+    clip,
+    seed: tl.uint64,  # pyright: ignore[reportInvalidTypeForm]
+    k,  # the number of the step
+    n,
+    BLOCK: tl.constexpr,
+):
+    """Move BLOCK elements by one step, four neighbours with one Philox call and our own normals."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < n
+    x = tl.load(xt + at, mask=inside).to(tl.float32)
+    cond = tl.load(out + at, mask=inside).to(tl.float32)
+    null = tl.load(out + n + at, mask=inside).to(tl.float32)
+    g = cond + m * w * (cond - null)
+    x0hat = tl.clamp(p * x + q * g, -clip, clip, propagate_nan=tl.PropagateNan.ALL)
+    block = tl.program_id(0) * (BLOCK // 4) + tl.arange(0, BLOCK // 4)
+    z = normals(seed, (k + 1).to(tl.uint32), 0, block.to(tl.uint32), SAMPLING)
+    y = a * x0hat + b * x + c * tl.reshape(z, (BLOCK,))
+    tl.store(xs + at, y.to(xs.dtype.element_ty), mask=inside)
+
+
+def step(xt: Tensor, out: Tensor, row: Row, w: float, clip: float, seed: int, k: int) -> Tensor:
+    """Launch the kernel.
+
+    Args:
+        xt: (B, ...) float16, bfloat16 or float32.
+        out: (2B, ...) in the same dtype, the conditional half first.
+        row: (p, q, a, b, c, d, e, m) with d = e = 0.
+        w: the guidance weight.
+        clip: the guess of the data is clipped to [-clip, clip]; infinity leaves it as it is.
+        seed: 0..2^64-1.
+        k: the number of the step, counted from 0.
+
+    Returns:
+        x_s, of the shape and dtype of `xt`.
+
+    Raises:
+        ValueError: an argument is of another kind, or the row has a term that this rung lacks.
+    """
+    check_step(xt, out, row, w, clip, seed=seed, k=k, unused="de")
+    check_one_w(w)
+    p, q, a, b, c, _, _, m = row
+    xs = torch.empty(xt.shape, dtype=xt.dtype, device=xt.device)
+    n = xs.numel()
+    grid = (triton.cdiv(n, BLOCK),)
+    step_kernel[grid](
+        xt.contiguous(),
+        out.contiguous(),
+        xs,
+        float(p),
+        float(q),
+        float(a),
+        float(b),
+        float(c),
+        float(m),
+        float(w),
+        float(clip),
+        seed,
+        k,
+        n,
+        BLOCK=BLOCK,  # pyright: ignore[reportArgumentType]
+    )
+    return xs
+
+
+def check(device: str) -> None:
+    """Assert that a step is the reference's, where the whole batch is one sample, number 0."""
+    rows = torch.tensor([trial.ROW] * (trial.STEP + 1), dtype=torch.float64)
+    for (B, *D), dtype in trial.cases():
+        xt = trial.uniform(1, B, *D, dtype=dtype)
+        out = trial.uniform(2, 2 * B, *D, dtype=dtype)
+        got = step(
+            xt.to(device),
+            out.to(device),
+            trial.ROW,
+            trial.W,
+            trial.CLIP,
+            trial.SEED,
+            trial.STEP,
+        )
+        wanted, _ = reference.guided_step(
+            xt.double().reshape(1, -1),
+            out.double().reshape(2, -1),
+            rows,
+            trial.STEP,
+            trial.W,
+            seed=trial.SEED,
+            sample_ids=torch.tensor([0]),
+            clip=trial.CLIP,
+        )
+        trial.assert_near(got, wanted.reshape(xt.shape))

@@ -1,0 +1,400 @@
+"""The ladder: each rung computes the reference's step, refuses bad arguments, and compiles."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import triton
+
+from kernels import triton_normals
+from kernels.inspection.machine_code import Report
+from kernels.ladder import (
+    __main__ as program,
+)
+from kernels.ladder import (
+    arguments,
+    channels_last,
+    coefficients,
+    pictures,
+    rung1_mix,
+    rung2_step,
+    rung3_noise,
+    rung4_four_from_one,
+    rung5_our_normals,
+    rung6_tiles,
+    rung7_look_back,
+    table,
+    trial,
+)
+from kernels.ladder.rungs import RUNGS
+from tests.kernels.device import DEVICE
+
+ROOT = Path(__file__).parents[2]
+TARGETS = ("sm_80", "sm_90", "gfx942")
+
+
+@pytest.mark.parametrize("rung", RUNGS[:-1], ids=lambda rung: rung.module.__name__[15:])
+def test_a_rung_is_the_reference_at_odd_sizes(rung) -> None:
+    rung.module.check(DEVICE)
+
+
+def test_channels_last_by_tiles_is_the_reference() -> None:
+    channels_last.check(DEVICE)
+
+
+# Mistakes in a rung that its own check must notice: (module, text, text in its place).
+MISTAKES = [
+    (rung1_mix, "out + n + at", "out + tl.num_programs(0) * BLOCK + at"),
+    (rung1_mix, "cond + w * (cond - null),", "cond + w * (null - cond),"),
+    (rung2_step, "cond + m * w", "cond + w"),
+    (rung2_step, "clip, propagate_nan", "2 * clip, propagate_nan"),
+    (rung2_step, "a * x0hat + b * x\n", "b * x0hat + a * x\n"),
+    (rung3_noise, "tl.randn(seed, at)", "tl.randn(seed, at // 2)"),
+    (rung3_noise, "c * tl.randn", "b * tl.randn"),
+    (rung4_four_from_one, "tl.join(z0, z2), tl.join(z1, z3)", "tl.join(z0, z1), tl.join(z2, z3)"),
+    (rung4_four_from_one, "tl.program_id(0) * (BLOCK // 4)", "tl.program_id(0) * BLOCK"),
+    (rung5_our_normals, "(k + 1).to", "k.to"),
+    (rung6_tiles, "(sample < B) & (element < n)", "at < B * n"),
+    (rung6_tiles, "weight = tl.load(w + sample", "weight = tl.load(w + 0 * sample"),
+    (rung6_tiles, "tl.load(sample_ids + sample", "tl.load(sample_ids + 0 * sample"),
+    (rung7_look_back, "y += d * null", "y += d * cond"),
+    (rung7_look_back, "y += e * tl.load(x0prev", "y += e * tl.load(xt"),
+    (rung7_look_back, "x0hat.to(x0.dtype", "(p * x + q * g).to(x0.dtype"),
+    (channels_last, "channel[:, None] * (pixels // 4) + (", "(pixels // 4) + ("),
+    (
+        channels_last,
+        "pixel[:, None] * C + channel[None",
+        "channel[None, :] * pixels + pixel[:, None",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "right", "wrong"),
+    MISTAKES,
+    ids=lambda value: getattr(value, "__name__", value)[-24:],
+)
+def test_the_check_of_a_rung_notices_mistakes(
+    module: Any, right: str, wrong: str, tmp_path: Path
+) -> None:
+    """In a changed copy of the rung. A wrong start of the null half is seen at odd sizes alone."""
+    lecture, kernel, wrapper = re.split(
+        r"(?=\n@triton.jit|\n\ndef )", Path(module.__file__).read_text(), maxsplit=2
+    )
+    assert kernel.count(right) == 1
+    path = tmp_path / "changed.py"
+    path.write_text(lecture + kernel.replace(right, wrong) + wrapper)
+    spec = importlib.util.spec_from_file_location("changed", path)
+    assert spec is not None and spec.loader is not None
+    changed = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(changed)
+    with pytest.raises(AssertionError):
+        changed.check(DEVICE)
+
+
+def test_a_mask_keeps_a_rung_inside_its_tensor() -> None:
+    """The kernel of rung 1 on 5 of a buffer's elements; the others stay as they are."""
+    g = torch.full((2000,), 7.0, device=DEVICE)
+    out = torch.arange(2000.0, device=DEVICE)
+    rung1_mix.mix_kernel[(1,)](out, g, 0.0, 5, BLOCK=1024)
+    assert g[:5].tolist() == [0, 1, 2, 3, 4]
+    assert (g[5:] == 7).all()
+
+
+XT, OUT, IDS = torch.zeros(2, 3), torch.zeros(4, 3), torch.arange(2)
+QUIET = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+NOISY = (1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0)
+BACK = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0)
+EACH = torch.ones(2)
+REFUSED = [
+    (lambda: rung1_mix.mix(torch.zeros(3, 2), 1.0), r"out has shape \(3, 2\); pass \(2B, ...\)"),
+    (lambda: rung1_mix.mix(OUT.double(), 1.0), "out is torch.float64; .* a tensor of float32"),
+    (lambda: rung1_mix.mix(OUT, float("nan")), "w = nan is not a finite number"),
+    (lambda: rung1_mix.mix(OUT, EACH), "w is a Tensor; this rung takes one number. Rung 6"),
+    (lambda: rung1_mix.mix(torch.zeros(0, 2), 1.0), "out has 0 elements"),
+    (lambda: rung1_mix.mix(torch.empty(2**31, device="meta"), 1.0), "has 2147483648 elements"),
+    (lambda: rung2_step.step(XT, XT, QUIET, 1.0, 1.0), r"out has shape \(2, 3\); pass \(4, 3\)"),
+    (lambda: rung2_step.step(XT, OUT, NOISY, 1.0, 1.0), "row has c = 1, and this rung leaves"),
+    (lambda: rung2_step.step(XT, OUT, QUIET[:5], 1.0, 1.0), "pass a tuple of the eight numbers"),
+    (lambda: rung2_step.step(XT, OUT, QUIET, 1.0, 0.0), "clip = 0.0; pass a positive number"),
+    (lambda: rung2_step.step(XT, OUT, QUIET, None, 1.0), r"out has shape"),
+    (lambda: rung2_step.step(XT.double(), OUT, QUIET, 1.0, 1.0), "xt is torch.float64"),
+    (lambda: rung2_step.step(XT, OUT.half(), QUIET, 1.0, 1.0), "out is torch.float16 and xt"),
+    (lambda: rung3_noise.step(XT, OUT, BACK, 1.0, 1.0, 0), "row has e = 1"),
+    (lambda: rung3_noise.step(XT, OUT, NOISY, 1.0, 1.0, -1), "seed = -1 is not an integer in"),
+    (lambda: rung4_four_from_one.step(XT, OUT, NOISY, EACH, 1.0, 0), "w is a Tensor"),
+    (lambda: rung5_our_normals.step(XT, OUT, NOISY, 1.0, 1.0, 0, -1), "k = -1 is outside"),
+    (lambda: rung6_tiles.step(XT, OUT, NOISY, 1.0, 1.0, 0, 0, IDS), "w is a float; .* tensor of"),
+    (
+        lambda: rung6_tiles.step(XT, OUT, NOISY, EACH, 1.0, 0, 0, IDS[:1]),
+        r"sample_ids has shape \(1,\); pass \(2,\)",
+    ),
+    (lambda: rung6_tiles.groups(65536 * 4, 4), "xt has 262144 samples, 4 per program"),
+    (lambda: rung7_look_back.step(XT, OUT, BACK, 1.0, 1.0, 0, 0, IDS), "row has e = 1"),
+    (
+        lambda: channels_last.step(XT, OUT, NOISY, 1.0, 1.0, 0, 0, IDS),
+        r"xt has shape \(2, 3\) and out strides \(3, 1\); pass images",
+    ),
+    (
+        lambda: channels_last.step(
+            torch.zeros(2, 3, 2, 2),
+            torch.zeros(4, 3, 2, 2).to(memory_format=torch.channels_last),
+            NOISY,
+            1.0,
+            1.0,
+            0,
+            0,
+            IDS,
+        ),
+        r"xt has shape \(2, 3, 2, 2\); this kernel takes .* a power of 2 of channels",
+    ),
+    (
+        lambda: rung7_look_back.step(XT, OUT, BACK, 1.0, 1.0, 0, 0, IDS, XT[:1]),
+        r"x0prev has shape \(1, 3\); pass \(2, 3\)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "sentence"), REFUSED)
+def test_bad_arguments_are_refused_with_a_sentence(call, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        call()
+
+
+@pytest.mark.parametrize(("n", "expected"), [(16384, (1, 1024)), (192, (4, 256)), (4, (256, 4))])
+def test_the_tiles_of_rung_6_are_those_of_its_text(n: int, expected: tuple[int, int]) -> None:
+    assert rung6_tiles.tile(n) == expected
+    SAMPLES, BLOCK = expected
+    text = " ".join((rung6_tiles.__doc__ or "").split())
+    assert f"n = {n:,} BLOCK = {BLOCK}, SAMPLES = {SAMPLES}" in text
+
+
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda rung: rung.adds)
+def test_the_text_of_a_rung_has_its_numbers(rung) -> None:
+    """Passes, bytes and the count by hand stand in the docstring."""
+    text = " ".join((rung.module.__doc__ or "").split())
+    assert text.startswith(f"Rung {rung.number}. ")
+    assert "**The question.**" in text and "**Bytes.**" in text
+    assert rung.reads == 2 + (rung.number > 1) and rung.writes == 1
+    assert f"{rung.reads} reads" in text and f"{rung.writes} write" in text
+    if rung.number < 8:
+        assert f"{rung.bytes_per_element()} bytes" in text
+        assert rung.by_hand.rstrip("+") in text
+
+
+def test_the_coefficients_are_found_again() -> None:
+    """The kernel's errors are at most a fifth above the smallest that is possible in float64.
+
+    Rounding to float32 explains that: a coefficient of size 1.2 is rounded by up to 6e-8, and the
+    cosine multiplies it by at most 1/4. The coefficients themselves agree to 1e-5 of their size.
+    """
+    source = Path(triton_normals.__file__).read_text()
+    *log, log2, c2, c4, c6, s1, s3, s5, s7 = map(float, re.findall(r"-?\d\.\d{6,}", source))
+    in_kernel = {
+        "cosine": (c2, c4, c6),
+        "sine": (s1, s3, s5, s7),
+        "logarithm": (*log[4:], *log[:4]),  # the source has the higher four first
+    }
+    assert log2 == -math.log(2)
+    for fit in coefficients.fits():
+        found = coefficients.minimax(fit)
+        used = np.array(in_kernel[fit.name])
+        np.testing.assert_allclose(used, found, rtol=1e-5)
+        assert fit.error(used) < 1.25 * fit.error(found), fit.name
+        assert fit.error(used) < 5.2e-8
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_every_picture_of_the_lecture_is_drawn() -> None:
+    """The roofline is given its counts here, because an interpreted process cannot compile."""
+    given = {"float32": [(rung, REPORT) for rung in RUNGS], "bfloat16": [(RUNGS[3], REPORT)]}
+    for name, draw in pictures.PICTURES.items():
+        figure = pictures.roofline(given) if draw is pictures.roofline else draw()
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=40)
+        assert buffer.tell() > 3000, name
+    readme = (ROOT / "kernels/README.md").read_text()
+    assert set(re.findall(r"<!-- picture (\w+): ", readme)) == set(pictures.PICTURES)
+    # 1472 instructions for 8 elements, less 8 slow paths of 54, over 16 bytes.
+    (axes,) = pictures.roofline(given).axes
+    drawn = [line.get_xydata() for line in axes.lines if line.get_marker() == "o"]
+    assert any(len(point) and np.allclose(point, (130 / 16, 3.35e12 * 130 / 16)) for point in drawn)
+
+
+REPORT = Report(54, 40, 32, 0, {128: 6}, {128: 2}, 1472, 54, 8, 8.0)
+
+
+def test_slow_paths_are_subtracted_and_marked() -> None:
+    """1472 instructions for 8 elements, 8 slow paths of 54 each."""
+    assert table.without_slow_paths(REPORT) == 130
+    row = table.cells(RUNGS[2], REPORT, None)
+    assert row == ("3 noise", "3, 1", "16", "70+", "184.0+", "130.0", "54", "40", "32")
+
+
+def test_a_rung_is_timed_beside_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is timed runs; here each timing takes 2 ms for a rung and 1 ms for a copy."""
+    from kernels.bench.report import Timing
+
+    def timed(run, device: str, record: bool = True) -> Timing:
+        run()
+        milliseconds = 2.0 if record else 1.0
+        return Timing(milliseconds, milliseconds, milliseconds)
+
+    monkeypatch.setattr(table, "timed", timed)
+    found = table.speed(RUNGS[1], (1, 1, 8, 8), DEVICE)
+    assert found.microseconds == 2000
+    assert found.gigabytes_per_second == pytest.approx(16 * 64 / 2e-3 / 1e9)
+    assert found.of_a_copy == 0.5
+    monkeypatch.setattr(table, "speed", lambda rung: found)
+    *_, line = table.lines("sm_90", [(RUNGS[2], REPORT)], timing=True)
+    assert [cell.strip() for cell in line.split("|")][-4:] == ["2000.0", "0", "50%", ""]
+
+
+def test_the_program_checks_and_refuses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(sys, "argv", ["ladder"])
+    assert program.main() == 4
+    assert "unset it" in capsys.readouterr().err
+    for rung in RUNGS[:-1]:
+        monkeypatch.setattr(rung.module, "check", lambda device: None)
+    monkeypatch.setattr("kernels.bench.contenders.check", lambda device: {})
+    monkeypatch.setattr(sys, "argv", ["ladder", "--check"])
+    assert program.main() == 0
+    assert capsys.readouterr().out.count("as the reference") == 8
+    monkeypatch.delenv("TRITON_INTERPRET")
+    monkeypatch.setattr(sys, "argv", ["ladder", "sm_99"])
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
+    assert "sm_99 is unknown: choose from sm_80, sm_90, gfx942" in capsys.readouterr().err
+
+
+# What is interpreted cannot be compiled, so another process compiles all rungs.
+COMPILE = """
+import json
+from dataclasses import asdict
+from torch import bfloat16
+from kernels.ladder.table import TARGETS, reports
+found = {t: [asdict(report) for _, report in reports(t)] for t in TARGETS}
+found["bfloat16"] = [asdict(report) for _, report in reports("sm_90", bfloat16)]
+
+import torch
+from kernels.bench.contenders import ROW
+from kernels.inspection.compile import compile_launch, meta_tensor, record_launch
+from kernels.ladder import channels_last
+
+def tiled(dtype):
+    xt, ids = meta_tensor(dtype, 64, 4, 64, 64), meta_tensor(torch.int64, 64)
+    out = meta_tensor(dtype, 128, 4, 64, 64).to(memory_format=torch.channels_last)
+    call = lambda: channels_last.step(xt, out, ROW, 2.0, 1.0, 2**63, 7, ids)
+    return record_launch(channels_last, "step_kernel", call, xt.numel())
+
+found["channels_last"] = [
+    asdict(compile_launch(tiled(dtype), TARGETS["sm_90"])) for dtype in (torch.float32, bfloat16)
+]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict[str, list[Report]]:
+    environment = {name: v for name, v in os.environ.items() if name != "TRITON_INTERPRET"}
+    ran = subprocess.run(
+        [sys.executable, "-c", COMPILE], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return {
+        target: [
+            Report(**said | {"loads": numbered(said["loads"]), "stores": numbered(said["stores"])})
+            for said in found
+        ]
+        for target, found in json.loads(ran.stdout).items()
+    }
+
+
+def numbered(widths: dict[str, int]) -> dict[int, int]:
+    return {int(bits): count for bits, count in widths.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_rung_compiles(target: str, compiled: dict[str, list[Report]]) -> None:
+    """Rungs 3 and 4 alone have slow paths; every access to a tensor is 128 bits wide."""
+    for rung, report in zip(RUNGS, compiled[target], strict=True):
+        uses_library = rung.number in (3, 4)
+        assert (report.spills + report.stack + report.repeats > 0) == (
+            uses_library and target != "gfx942"
+        ), rung
+        if rung.by_hand.endswith("+"):
+            assert report.per_element > 2 * float(rung.by_hand[:-1])
+        else:
+            assert float(rung.by_hand) < report.per_element
+        moved = rung.bytes_per_element() * report.elements
+        assert 16 * (report.loads[128] + report.stores[128]) == moved, rung
+        assert rung.reads * report.stores[128] == rung.writes * report.loads[128], rung
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_the_texts_show_what_the_compiler_makes(compiled: dict[str, list[Report]]) -> None:
+    """To the digit under the Triton that is pinned; another version makes other code."""
+    pinned = re.search(r"triton==([\d.]+)", (ROOT / "constraints.txt").read_text())
+    assert pinned
+    if triton.__version__ != pinned[1]:
+        pytest.skip(f"the texts are for triton {pinned[1]}, and this is {triton.__version__}")
+    found = dict(zip(RUNGS, compiled["sm_90"], strict=True))
+    readme = (ROOT / "kernels/README.md").read_text()
+    assert "\n".join(table.lines("sm_90", found.items())) in readme, (
+        "paste python -m kernels.ladder"
+    )
+    count = {rung.number: report.per_element for rung, report in found.items()}
+    text = {rung.number: " ".join((rung.module.__doc__ or "").split()) for rung in RUNGS}
+    assert f"or {count[1]:.2f} per element" in text[1] and "has 50 instructions" in text[1]
+    assert f"has {count[2]:.1f}." in text[2]
+    assert f"H100 has {count[3]:.0f} per element, {count[3] / count[2]:.0f} times" in text[3]
+    assert f"has {count[4]:.0f} per element, of which 54 are again slow paths: 73" in text[4]
+    assert f"H100 has {count[5]:.1f}, without stack" in text[5]
+    assert f"H100 has {count[6]:.1f} per element" in text[6]
+    assert f"cost {8 * (count[6] - count[5]):.0f} instructions per thread" in text[6]
+    quiet = found[RUNGS[6]].per_element_without_noise
+    assert f"has {count[7]:.1f} per element, and {quiet:.1f} of them remain" in text[7]
+    assert f"falls to {count[8]:.1f} per element" in text[8]
+    three, four = found[RUNGS[2]], found[RUNGS[3]]
+    assert (three.registers, three.spills, three.stack, three.skippable) == (54, 40, 32, 54)
+    assert (four.registers, four.spills, four.repeats) == (52, 40, 8)
+    assert round(table.without_slow_paths(three)) == 130
+    assert round(table.without_slow_paths(four)) == 73
+    narrow = dict(zip(range(2, 9), compiled["bfloat16"], strict=True))
+    assert round(table.without_slow_paths(narrow[3])) == 132
+    assert round(table.without_slow_paths(narrow[4])) == 79
+    assert f"({narrow[5].per_element:.1f} are executed, 80 are free)" in text[5]
+    wide, half = compiled["channels_last"]
+    assert f"{wide.per_element:.1f} in float32     {half.per_element:.1f} in bfloat16" in (
+        channels_last.__doc__ or ""
+    )
+    assert (wide.loads[128], wide.spills, wide.stack) == (12, 0, 0)
+    assert found[RUNGS[4]].registers == found[RUNGS[1]].registers == 32
+    assert found[RUNGS[7]].registers == 60
+
+
+def test_the_inputs_are_as_large_as_the_tolerance_supposes() -> None:
+    """No term before the clip exceeds 7."""
+    p, q, *_ = trial.ROW
+    assert abs(p) + abs(q) * (1 + 2 * trial.W) < 7
+    assert trial.ATOL > 15 * 7 * 2**-24 + 2e-6
+    assert arguments.LETTERS == "pqabcdem"
