@@ -5,7 +5,7 @@ noise; the simple loss drops the weights.
 
 **Weights.** A term of (A.3) is a KL of two Gaussians, in which a network moves one mean. By (A.4)
 it pays $|m_1 - m_2|^2 / (2 \sigma_t^2)$, where $\sigma_t^2$ is the variance of $p$. Both means are
-(6.3), one with $\epsilon$ and one with $\epsilon_\theta$, so they lie
+(6.4), one with $\epsilon$ and one with $\epsilon_\theta$, so they lie
 $\beta_t / \sqrt{\alpha_t (1 - \bar\alpha_t)} |\epsilon - \epsilon_\theta|$ apart. With a $C$ that
 does not depend on the network,
 
@@ -15,7 +15,7 @@ $$ L = C + \sum_t \kappa_t E |\epsilon - \epsilon_\theta(x_t, t, y)|^2 $$ (8.2)
 For $\sigma_t^2 = \tilde\beta_t$ write the distance as $c_0 |x_0 - \hat x_0|$ (6.2). Then
 $c_0^2 / \tilde\beta_t = \bar\alpha_{t-1} \beta_t / ((1 - \bar\alpha_t) (1 - \bar\alpha_{t-1}))$.
 With $\beta_t \bar\alpha_{t-1} = \bar\alpha_{t-1} - \bar\alpha_t$ that is a difference of
-signal-to-noise ratios $SNR_t = e^{\lambda_t}$; and by (5.11) errors in $x_0$ and $\epsilon$ differ
+signal-to-noise ratios $SNR_t = e^{\lambda_t}$; and by (5.2) errors in $x_0$ and $\epsilon$ differ
 by the factor $SNR_t$: $|\epsilon - \epsilon_\theta|^2 = SNR_t |x_0 - \hat x_0|^2$. For $t \ge 2$,
 
 $$ L_{t-1} = (SNR_{t-1} - SNR_t) |x_0 - \hat x_0|^2 / 2 $$ (8.3)
@@ -46,7 +46,7 @@ density. Ho et al. let $p(x_0 | x_1)$ fill a pixel's bin. Here it gets a width, 
 
 $$ \sigma_1^2 = \beta_1, \quad \kappa_1 = 1 / (2 \alpha_1) $$ (8.7)
 
-which is what (6.5) leaves open at $t = 1$ for data $N(0, I)$. At $t = T$, $L_T$ is part of $C$.
+which is what (6.3) leaves open at $t = 1$ for data $N(0, I)$. At $t = T$, $L_T$ is part of $C$.
 
 **Source.** Ho et al. 2020, arXiv:2006.11239, eqs. 8, 12 and 14; Kingma et al. 2021,
 arXiv:2107.00630 (SNR); Kingma and Gao 2023, arXiv:2303.00848 (the simple loss as a weighted ELBO).

@@ -10,7 +10,7 @@ from the network's two answers $g_y$ and $g_\phi$, the guess $\hat x_0'$ of the 
 fresh noise $z$. A solver is no more than its table: a row $(p, q, a, b, c, d, e, m)$ a step.
 
 **Why this form.** (17.1) is (11.2), with a weight $m$ over time: 0 where guidance is to be off.
-(17.2) is (6.4), the only place where the network's unit matters. (17.3) is affine in all there is.
+(17.2) is (6.5), the only place where the network's unit matters. (17.3) is affine in all there is.
 Step 7's chain has $a = c_0$, $b = c_t$, $c^2 = \tilde\beta_t$, $d = e = 0$; DDIM, below, and
 step 18 find other numbers, step 20 a use for $d$, and rules that bend $g$ before (17.2).
 
@@ -72,7 +72,7 @@ matrix $M$, and their covariance $P$, at first $diag(1, 0)$, by (B.4) again:
 
 $$ P_s = M P_t M^T + diag(c^2, 0), \quad M = ((a k + b, e), (k, 0)) $$ (17.13)
 
-Each row lacks $a^2 Var(x_0 | x_t)$, (6.5), and a smaller $\eta$ makes $a$ smaller. Data of variance
+Each row lacks $a^2 Var(x_0 | x_t)$, (6.3), and a smaller $\eta$ makes $a$ smaller. Data of variance
 1/4 leave 10 rows of the cosine chain with 0.151 at $\eta = 1$, with 0.182 at $\eta = 0$.
 
 **Clip, then re-derive.** The eps of a row is (17.7) for the *clipped* guess. A common mistake clips

@@ -67,7 +67,7 @@ class Script:
 
 @dataclass
 class InUnit:
-    """The oracle of MIXTURE, its answer put into another unit by (3.2) and (5.12)."""
+    """The oracle of MIXTURE, its answer put into another unit by (3.2) and (5.4)."""
 
     prediction: str
     schedule: Schedule
@@ -679,7 +679,7 @@ def test_17_13_by_simulation(eta: float) -> None:
 
 
 def test_17_13_by_what_a_mean_lacks() -> None:
-    """Start from the true law, take one row: what it lacks is a^2 Var(x_0 | x_t), (6.5)."""
+    """Start from the true law, take one row: what it lacks is a^2 Var(x_0 | x_t), (6.3)."""
     var = 0.25
     table = ddim(SCHEDULE, [13, 6], 0.5)
     abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
