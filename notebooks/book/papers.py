@@ -116,6 +116,10 @@ PAPERS = {
         "Eliminating Oversaturation and Artifacts of High Guidance Scales in Diffusion Models",
     ),
     "2410.18737": ("Xia et al. 2024", "Rectified Diffusion Guidance for Conditional Generation"),
+    "2502.07849": (
+        "Pavasovic, Verbeek, Biroli and Mezard 2025",
+        "Classifier-Free Guidance: From High-Dimensional Analysis to Generalized Guidance Forms",
+    ),
     "2502.12154": (
         "Tang, Bao, Chen and Guo 2025",
         "Diffusion Models without Classifier-free Guidance",
@@ -127,5 +131,9 @@ PAPERS = {
     "2505.21101": (
         "Moufad et al. 2025",
         "Conditional Diffusion Models with Classifier-Free Gibbs-like Guidance",
+    ),
+    "2509.22007": (
+        "Jin, Shi and Gu 2025",
+        "Stage-wise Dynamics of Classifier-Free Guidance in Diffusion Models",
     ),
 }

@@ -16,9 +16,10 @@ from scipy.stats import multivariate_normal
 
 import tutorial.step12_trade_off as lesson
 from tutorial.appendix.b_chain_distribution import chain_law
-from tutorial.appendix.c_entropy import Estimate
+from tutorial.appendix.c_entropy import Estimate, moment_entropy
 from tutorial.figures.step12_trade_off import animate, clouds
 from tutorial.step01_toy_data import GaussianMixture, pinwheel, three_gaussians
+from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import oracle_eps
 from tutorial.step07_sampling import ancestral_sample
 from tutorial.step12_trade_off import SCHEDULE, WEIGHTS, chains, errors_of_change, measure, sweep
@@ -81,7 +82,7 @@ def test_12_2_by_law_of_the_plain_chain(y: int) -> None:
 
 
 def test_12_2_by_nearest_mean() -> None:
-    """Classes of one round covariance and equal shares: the surest class is the nearest mean."""
+    """Classes of one round covariance and equal weights: the nearest mean is most probable."""
     x = 2 * np.random.default_rng(3).standard_normal((500, 2))
     three = three_gaussians()
     nearest = np.linalg.norm(x[:, None] - three.means, axis=2).argmin(1)
@@ -125,6 +126,46 @@ def test_12_3_by_turning_the_noise() -> None:
         np.testing.assert_allclose(turned, x @ turn.T, atol=1e-6)
 
 
+def test_12_2_by_example_in_the_text() -> None:
+    """Two classes of variance 1 at -1 and 1: log odds of 2 x give any probability (1.7)."""
+    mixture = GaussianMixture(
+        np.array([[1.0, 0.0], [-1.0, 0.0]]), np.tile(np.eye(2), (2, 1, 1)), np.full(2, 0.5)
+    )
+    p = np.array([0.9, 0.6, 0.3])
+    x = np.zeros((3, 2))
+    x[:, 0] = np.log(p / (1 - p)) / 2
+    x = np.repeat(x, 3, 0) + np.tile([[0.0, 0.0], [0.0, 1.0], [0.0, 3.0]], (3, 1))
+    R, A, _, _ = measure(x, 0, mixture)
+    assert R.value == pytest.approx(0.6)
+    assert A.value == pytest.approx(2 / 3)
+
+
+def test_12_1_by_entropies_of_the_plain_chain() -> None:
+    """What the text says of w = 0: the class, and the exact distribution of both chains."""
+    mixture = pinwheel()
+
+    def entropy_of(cov: np.ndarray) -> float:
+        return float(np.log(2 * np.pi * np.e) + np.linalg.slogdet(cov)[1] / 2)
+
+    assert entropy_of(mixture.covs[0]) == pytest.approx(1.085, abs=6e-4)
+    for T, said in ((100, 0.993), (1000, 1.074)):
+        _, V, _ = chain_law(mixture.means[0], mixture.covs[0], Schedule.cosine(T))
+        assert entropy_of(V[0]) == pytest.approx(said, abs=6e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("w", "said"), [(1.0, 0.81), (4.0, 0.72), (8.0, 0.71), (16.0, 0.74)])
+def test_12_1_by_a_thousand_steps(w: float, said: float) -> None:
+    """The text's bounds with 1,000 steps and 2,000 samples: seed 0, to half of the last digit."""
+    schedule = Schedule.cosine(1000)
+    model = oracle_eps(pinwheel(), schedule)
+    x = ancestral_sample(model, np.zeros(2000, int), schedule, w, np.random.default_rng(0))
+    bound = moment_entropy(x)
+    assert bound.value == pytest.approx(said, abs=0.0055)
+    assert bound.error == pytest.approx(0.02, abs=0.0055)
+
+
 @pytest.mark.slow
 def test_12_1_by_table_in_the_text() -> None:
     """Every number of the table, and every error; to half of its last digit, and a little."""
@@ -148,6 +189,11 @@ def test_12_1_by_claims_in_the_text() -> None:
     assert less[:6].max() < -2 and np.all(less[3:6] > -4) and np.all(less[:3] < -9)
     assert bound[:6].max() < -15
     assert int(bound[7]) == 24
+    apart = [sweep()[k][3] for k in (7, 8)]
+    unpaired = np.hypot(apart[0].error, apart[1].error)
+    assert unpaired > 10 * (apart[1] - apart[0]).error
+    area = sweep()[4][2].value - sweep()[2][2].value
+    assert area == pytest.approx(-0.29, abs=0.006) and np.exp(area) == pytest.approx(0.75, abs=0.01)
     accuracy = [row[1].value for row in sweep()]
     assert np.all(np.diff(accuracy) >= 0) and accuracy[5:] == [1.0] * 4
 

@@ -72,20 +72,24 @@ def figure() -> Figure:
     for ax, k, name, color in (
         (relevance, 1, "accuracy", GREY),
         (relevance, 0, "mean of $p(y | x_0)$", BLUE),
-        (diversity, 3, "bound by the determinant", ORANGE),
+        (diversity, 3, "upper bound", ORANGE),
         (diversity, 2, "entropy", BLUE),
     ):
         ax.errorbar(range(9), value[k], error[k], fmt="o-", ms=4, color=color, label=name)
         ax.set(xlabel="w", xticks=range(9), xticklabels=[f"{w:g}" for w in WEIGHTS])
         ax.legend(fontsize=8)
-    relevance.set(title="Relevance: up")
-    diversity.set(title="Diversity: down, to w = 4")
+    relevance.set(title="Relevance rises", ylabel="fraction")
+    diversity.set(title="Diversity falls up to w = 4", ylabel="entropy in nats")
     h = value[2, 2:]
     miss = 1 - value[0, 2:]
     both.errorbar(h, miss, error[0, 2:], error[2, 2:], fmt="o-", ms=4, color=BLUE)
     for w, place in zip(WEIGHTS[2:], zip(h, miss, strict=True), strict=True):
         both.annotate(f"w = {w:g}", place, (8, -10), textcoords="offset points", fontsize=8)
-    both.set(title="One against the other", xlabel="entropy", ylabel="1 - relevance")
+    both.set(
+        title="Each weight trades one for the other",
+        xlabel="entropy in nats",
+        ylabel="1 - relevance",
+    )
     both.set(yscale="log", xlim=(0.55, 1.09), ylim=(3e-4, 0.25))
     return fig
 

@@ -1,0 +1,328 @@
+r"""Step 14. Modes: which samples guidance loses, and when the overshoot fades
+
+**The question.** In step 13 every class was a single Gaussian. Guided samples of it lay too far out
+and too close together, but no kind of sample was missing. Classes of images have several modes. A
+class of dogs contains common breeds and rare ones. Which of them does guidance lose? Step 13 leaves
+a second question. Its classes were near each other, on a plane. Images have many dimensions, where
+classes are far apart. Does the overshoot remain?
+
+**A class with two modes.** Let each component $c$ of a Gaussian mixture belong to one class. Class
+0 has two components of variance 0.1, at 2 and at -2 on a line. The first is frequent, with 70 % of
+the class. The second is rare, with 30 %. Class 1 has a single component of the same variance, and
+it is half of all data. We shall place it at 0, at -4 or at 4. In the code the points have a second
+coordinate. It has the same distribution in all components, so it does not influence the first.
+
+The exact prediction for the class follows as in step 9. The law of total expectation is applied to
+the components of class $y$ in the place of the classes. Here $\epsilon(x_t, c)$ is the prediction
+for component $c$ alone (step 5):
+
+$$ \epsilon(x_t, y) = \sum_{c \in y} p(c | x_t, y) \epsilon(x_t, c) $$ (14.1)
+
+**What the tilted distribution retains.** Let $r_c$ be the fraction of component $c$ in its class.
+The tilted distribution multiplies the density of the class by $p(y | x)^w$ and normalises (13.1).
+The probability of one component is therefore multiplied by the mean of this factor over the
+component:
+
+$$ r_c(w) = r_c E[p(y | x)^w | c] / \sum_{c' \in y} r_{c'} E[p(y | x)^w | c'] $$ (14.2)
+
+Where the components do not overlap with the other class, all these means are close to 1. Then the
+fractions do not change. With class 1 at 0 the rare mode has the fraction 0.3000 at $w = 0$ and
+0.2996 at $w = 7$. If guidance sampled the tilted distribution, it would lose no mode.
+
+**What a guided chain retains.** We use the chain without fresh noise of step 13, since its result
+is a function of the start $x_T$. On a line, two chains that begin at different places cannot cross,
+if the steps are small enough. So there is one boundary $b$. Chains that start below $b$ end in the
+rare mode, and chains that start above it end in the frequent one. The start has the distribution
+$N(0, 1)$. With $\Phi$ for its distribution function, the fraction of samples in the rare mode is
+
+$$ r(w) = \Phi(b) $$ (14.3)
+
+To find $b$, follow 17 chains, and divide the interval between the last one that ends below 0 and
+the first one that ends above it. Five such rounds give five digits, without random numbers. Here
+are the fractions of the rare mode for the cosine schedule with $T = 250$. With $T = 100$ no entry
+differs by more than 0.004.
+
+| class 1 at | w = 0 | 1 | 3 | 7 | tilted, w = 7 |
+|---|---|---|---|---|---|
+| 0, between both modes | 0.299 | 0.256 | 0.198 | 0.127 | 0.2996 |
+| -4, beside the rare mode | 0.299 | 0.046 | 0.000 | 0.000 | 0.2988 |
+| 4, beside the frequent mode | 0.299 | 0.516 | 0.908 | 1.000 | 0.3009 |
+
+In the first row the modes are equally far from the other class, and they differ in their frequency
+alone. The rare mode falls from 30 % to less than half of that. In the second row it disappears. In
+the third row, however, the *frequent* mode disappears. *Guidance loses the mode that lies towards
+the other classes; if no mode does, it loses the rare one.* The tilted distribution does neither.
+
+The ancestral chain of step 7 shows the same in a weaker form. For 5,000 samples the fractions at
+$w = 3$ are 0.181, 0.021 and 0.772 in the three rows, with standard errors below 0.007.
+
+**Why.** The decision is made early. Let $m_y$ be the mean of the class and $m$ the mean of all
+data. Where $\bar\alpha_t$ goes to 0, the noisy point contains no information. The best guess of the
+data is then $m_y$ with the label and $m$ without it. By (11.4) guidance may be applied to guesses,
+so the guided guess is
+
+$$ (1 + w) m_y - w m = m_y + w (m_y - m) $$ (14.4)
+
+It is the same for every chain. All chains are first moved towards one point, and only later does it
+matter where each of them started. In the example $m_y = 0.7 \cdot 2 - 0.3 \cdot 2 = 0.8$, and $m$
+is the mean of 0.8 and the position of class 1:
+
+| class 1 at | m | first guess at w = 3 | mode that gains |
+|---|---|---|---|
+| 0 | 0.4 | 2.0 | the frequent one, at 2 |
+| -4 | -1.6 | 8.0 | the frequent one, at 2 |
+| 4 | 2.4 | -4.0 | the rare one, at -2 |
+
+In the first row $m_y - m$ is positive because the class mean lies nearer to the frequent mode. This
+is how frequency enters. In the other rows the position of class 1 decides. The difference between
+chain and tilted distribution has the same cause as in step 13: the tilted distribution uses
+$p(y | x_0)$, which is close to 1 in both modes, and the chain uses $p(y | x_t)$ where it is not.
+
+**Many dimensions mean large distances.** Let all classes have the covariance $S I$ in $D$
+dimensions. By (1.7) the log odds of two classes change only along the difference of their means. So
+$p(y | x_t)$ depends only on the projection of $x_t$ onto the space that the $K$ class means span.
+Relative to one of them, this space has at most $K - 1$ dimensions. Guidance acts in this space
+alone. For three classes it is a plane, whatever $D$ is, and step 13 has computed what happens in
+it. What changes with $D$ is the distance of the means. If their coordinates are independent and of
+variance 1, the squared distance of two means is $2 D$ on average. The standard deviation of a class
+along each axis remains $\sqrt S$. So for a fixed number of classes we need no other data. We move
+the three Gaussians apart by a factor $c$ and keep their variance at $1/4$. The overshoot is the
+mean height minus $1.5 c$, at $w = 3$. The table is for the cosine schedule with $T = 1000$ and
+20,000 samples.
+
+| c | 1 | 2 | 4 | 8 | 16 |
+|---|---|---|---|---|---|
+| overshoot, ancestral chain | 0.298 | 0.152 | 0.078 | 0.041 | 0.022 |
+| its variance along the height | 0.200 | 0.235 | 0.245 | 0.247 | 0.248 |
+| overshoot without fresh noise | 0.864 | 0.865 | 0.867 | 0.872 | 0.882 |
+| its variance along the height | 0.084 | 0.084 | 0.084 | 0.084 | 0.085 |
+
+The standard errors of the overshoot are below 0.004. The ancestral chain's overshoot is about
+halved each time the distance doubles, and its variance returns to that of the class. Without fresh
+noise the overshoot and the variance remain. Only relative to the distance does the overshoot become
+small.
+
+**Why the two chains differ.** Once the label is decided, guidance has no effect, and the chain
+follows the conditional model. What becomes of a displacement that guidance has caused before?
+Measure noise in units of the data. Dividing $x_t$ by $\sqrt{\bar\alpha_t}$ gives the data plus
+noise of variance $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$:
+
+$$ x_t / \sqrt{\bar\alpha_t} = x_0 + \sqrt\tau \epsilon $$
+
+Let the class be $N(m_y, S)$ on a line. The best guess of $x_0$ weighs the class mean and the
+observation by their precisions, $1/S$ and $1/\tau$ (step 4):
+
+$$ E[x_0 | x_t, y] = m_y + (x_t / \sqrt{\bar\alpha_t} - m_y) S / (S + \tau) $$
+
+The exact reverse chain draws $x_0$ with this mean. So a displacement of $x_t / \sqrt{\bar\alpha_t}$
+by one unit moves the samples by
+
+$$ \text{ancestral chain: } S / (S + \tau) $$ (14.5)
+
+The chain without fresh noise, in the limit of small steps, is an increasing map. It takes the
+distribution of $x_t / \sqrt{\bar\alpha_t}$, which is $N(m_y, S + \tau)$, to the class $N(m_y, S)$.
+An increasing map between two Gaussians multiplies the distance from the mean by the ratio of the
+standard deviations:
+
+$$ \text{without fresh noise: } \sqrt{S / (S + \tau)} $$ (14.6)
+
+With $S = 1/4$ and $\tau = 1$ the ancestral chain retains 20 % of a displacement and the other chain
+45 %. Now let the classes be $c$ times as far apart. Their label is decided where the standard
+deviation $\sqrt\tau$ of the noise is comparable to their distance, so $\tau$ is of the order of
+$c^2$. The pushes there are of the order of $c$. If $c$ is large, what remains is of the order
+
+$$ c S / (S + c^2) \approx S / c, \quad c \sqrt{S / (S + c^2)} \approx \sqrt S $$ (14.7)
+
+This explains both rows of the table: one falls like $1 / c$, the other is constant. It is an
+estimate of orders of magnitude, and not a proof.
+
+The loss of modes does not fade in this way. If the modes are at $\pm 4$ in place of $\pm 2$ and
+class 1 is at 0, the rare mode has the fraction 0.197 at $w = 3$, where it had 0.198 before. No
+later step can move a sample from one mode to another that is far away.
+
+**At the boundary.** At $w = 0$ the chain retains the fractions of the class, up to the error of
+finite steps. With a single component per class (14.1) is the prediction of step 5. If $m_y = m$,
+the first guess does not depend on $w$. If too few steps are used, chains can cross, and (14.3) does
+not hold; the function below raises an error.
+
+**What goes wrong.** A tilted density is drawn, both modes are seen in it, and it is concluded that
+guidance keeps them. Or the accuracy of a classifier is reported, which is perfect for samples from
+one mode only. Count the samples of each mode, or compare the diversity within the class. It is also
+wrong that guidance always loses rare modes: the position of the other classes matters more.
+
+**Where it goes on.** So far every prediction was exact. Step 15 trains a network and looks at what
+its errors do. Step 20 guides only in a part of the chain, which avoids the early pushes.
+
+**Source.** Jin, Shi and Gu 2025, arXiv:2509.22007 (stages of guided sampling and the loss of
+modes); Pavasovic, Verbeek, Biroli and Mezard 2025, arXiv:2502.07849 (the overshoot vanishes in high
+dimension). The example on the line and its numbers are our own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]  # SciPy has none
+
+from tutorial.contract import Denoiser, last
+from tutorial.step01_toy_data import GaussianMixture
+from tutorial.step02_forward import Schedule
+from tutorial.step05_best_guess import noised
+from tutorial.step13_tilted import steps_without_noise
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True, eq=False)
+class ModesOracle:
+    """The exact prediction of eps if a class consists of several components of a mixture.
+
+    `class_of[c]` in 0..K-1 is the class of component `c`.
+    """
+
+    components: GaussianMixture
+    class_of: Int[np.ndarray, " C"]
+    schedule: Schedule
+    prediction: str = "eps"
+
+    @property
+    def num_classes(self) -> int:
+        """K, which is also the null label."""
+        return int(self.class_of.max()) + 1
+
+    def __call__(
+        self, xt: Float[np.ndarray, "n 2"], t: int, y: Int[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n 2"]:
+        """The mean of the noise in each row of `xt`, for `t` in 1..T and `y` in 0..K."""
+        abar = self.schedule.alpha_bar[self.schedule.check_t(t)]
+        law = noised(self.components, t, self.schedule)
+        inverse = np.linalg.inv(law.covs)
+        log_p = law.log_class_probability(xt)  # (n, C)
+        belongs = (self.class_of == y[:, None]) | (y[:, None] == self.num_classes)
+        log_p = np.where(belongs, log_p, -np.inf)
+        largest = log_p.max(1, keepdims=True)  # avoids underflow
+        p = np.exp(log_p - largest)
+        p = p / p.sum(1, keepdims=True)
+        eps = np.zeros_like(xt)
+        for c in range(len(self.class_of)):
+            score_c = -(xt - law.means[c]) @ inverse[c]
+            eps_c = -np.sqrt(1 - abar) * score_c
+            eps = eps + p[:, [c]] * eps_c  # (14.1)
+        return eps
+
+
+def two_modes(other: float = 0.0, mode: float = 2.0, rare: float = 0.3) -> GaussianMixture:
+    """Three components of variance 0.1, at `mode`, `-mode` and `other` on the first axis.
+
+    The first two are class 0, in the proportion `1 - rare` to `rare`. The third is class 1. Both
+    classes are equally frequent.
+    """
+    if not 0 < rare < 1:
+        raise ValueError(f"rare = {rare} is outside (0, 1); take the fraction of the second mode")
+    means = np.array([[mode, 0.0], [-mode, 0.0], [other, 0.0]])
+    covs = np.tile(0.1 * np.eye(2), (3, 1, 1))
+    weights = np.array([(1 - rare) / 2, rare / 2, 0.5])
+    return GaussianMixture(means, covs, weights)
+
+
+CLASS_OF = np.array([0, 0, 1])  # the classes of the components of `two_modes`
+
+
+def tilted_fractions(
+    components: GaussianMixture,
+    class_of: Int[np.ndarray, " C"],
+    y: int,
+    w: float,
+    half: float = 8.0,
+    n: int = 321,
+) -> Float[np.ndarray, " C"]:
+    """The fraction of each component in the tilted distribution of class `y`; `w` >= 0.
+
+    The means over the components are sums over `n` x `n` points of the square -half..half.
+    """
+    if not w >= 0:
+        raise ValueError(f"w = {w} is below 0; the means may then be infinite")
+    axis = np.linspace(-half, half, n)
+    x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    p = np.exp(components.log_class_probability(x))  # (n * n, C)
+    of_class = p[:, class_of == y].sum(1)
+    fractions = np.zeros(len(class_of))
+    for c in np.flatnonzero(class_of == y):
+        density = np.exp(components.log_density(x, int(c)))
+        kept = (density * of_class**w).sum() / density.sum()
+        fractions[c] = components.weights[c] * kept
+    return fractions / fractions.sum()  # (14.2)
+
+
+def boundary_of_modes(
+    model: Denoiser, y: int, schedule: Schedule, w: float, cut: float = 0.0
+) -> float:
+    """The start on the first axis whose chain without noise ends at `cut`, to 1e-5.
+
+    The classes must be symmetric in the second coordinate, so that a chain that starts on the
+    first axis remains on it. The interval that contains the start, at first -6..6, is divided into
+    16 parts in each round.
+    """
+    low = -6.0
+    high = 6.0
+    while high - low > 2e-5:
+        starts = np.zeros((17, 2))
+        starts[:, 0] = np.linspace(low, high, 17)
+        _, ends = last(steps_without_noise(model, np.full(17, y), schedule, w, starts))
+        if not (np.diff(ends[:, 0]) > 0).all():
+            raise ValueError(f"w = {w}: chains cross each other; take a schedule with more steps")
+        first_above = int(np.searchsorted(ends[:, 0], cut))
+        if not 0 < first_above < 17:
+            return -np.inf if first_above == 0 else np.inf
+        low = float(starts[first_above - 1, 0])
+        high = float(starts[first_above, 0])
+    return (low + high) / 2
+
+
+def fraction_below(
+    model: Denoiser, y: int, schedule: Schedule, w: float, cut: float = 0.0
+) -> float:
+    """The fraction of samples of class `y` whose first coordinate is below `cut`, without noise."""
+    boundary = boundary_of_modes(model, y, schedule, w, cut)
+    return float(ndtr(boundary))  # (14.3)
+
+
+def first_guess(
+    m_y: Float[np.ndarray, " 2"], m: Float[np.ndarray, " 2"], w: float
+) -> Float[np.ndarray, " 2"]:
+    """The guided guess of the data at the noise end, from the means of the class and of all."""
+    return m_y + w * (m_y - m)  # (14.4)
+
+
+def move_apart(mixture: GaussianMixture, c: float) -> GaussianMixture:
+    """The same classes with their means `c` times as far apart; `c` > 0."""
+    if not c > 0:
+        raise ValueError(f"c = {c} is not above 0")
+    return GaussianMixture(c * mixture.means, mixture.covs, mixture.weights)
+
+
+def remains_with_noise(S: float, tau: float) -> float:
+    """The factor by which the ancestral chain reduces a displacement made at noise level `tau`."""
+    return S / (S + tau)  # (14.5)
+
+
+def remains_without_noise(S: float, tau: float) -> float:
+    """The same for the chain without fresh noise."""
+    return float(np.sqrt(S / (S + tau)))  # (14.6)
+
+
+def remaining_push(c: float, S: float) -> tuple[float, float]:
+    """What remains of a push of size `c` at noise level `c ** 2`: with and without fresh noise."""
+    tau = c**2
+    with_noise = c * remains_with_noise(S, tau)
+    without_noise = c * remains_without_noise(S, tau)
+    return with_noise, without_noise  # (14.7)
+
+
+if __name__ == "__main__":
+    from tutorial.figures.program import present
+
+    present("step14_modes")
