@@ -2,9 +2,9 @@ r"""Step 17. Solvers: every step of a sampler is a row of numbers
 
 **The question.** The loop of step 7 visits all $T$ times. With $T = 1000$ a guided sample takes
 2000 evaluations of the network. Can the same trained network be used with 20 steps? The loop also
-draws new noise in every step. Is this noise necessary? Both questions lead to other numbers
-in the same formula. So we first write the step of a sampler in a form that leaves these numbers
-open. A method that chooses them is called a solver.
+draws new noise in every step. Is this noise necessary? Both questions lead to other numbers in the
+same formula. So we first write the step of a sampler in a form that leaves these numbers open. A
+method that chooses them is called a solver.
 
 **The form.** A step moves from $x_t$ to $x_s$, where the time $s$ is earlier than $t$. Let $g_y$ be
 the output of the network for the label, and $g_\phi$ its output for the null label. The step has
