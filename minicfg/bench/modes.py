@@ -9,8 +9,8 @@ This program measures which factors do:
 
 For each way of guiding and each weight w it draws samples of every letter, reads their factors back
 with a small network (`minicfg.metrics.glyph_reader`), and counts. Held-out pictures are read as
-well, so that the errors of the reader can be compared with the effects of guidance. It writes modes.json
-and the figure modes.png.
+well, so that the errors of the reader can be compared with the effects of guidance. The program
+writes modes.json and the figure modes.png.
 
 The ways of guiding:
 
