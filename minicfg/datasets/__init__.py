@@ -1,4 +1,4 @@
-"""Data sets of labelled images: digits, glyphs, IDX files, folders, NumPy arrays, torch data, toy.
+"""Data sets of labelled images: digits, glyphs, IDX files, folders, arrays, torch data, a toy.
 
 `glyphs` are letters whose every factor is known (`minicfg.datasets.glyphs`).
 """

@@ -36,7 +36,7 @@ TYPED = {
     """,
     "glyphs that there are not": """
         2 | train --out new --data glyphs:                      | does not name glyphs
-        2 | train --out new --data glyphs:2x32                  | channels = 2: glyphs have 3 channe
+        2 | train --out new --data glyphs:2x32                  | channels = 2: glyphs have 3
         2 | train --out new --data glyphs:3x15                  | side = 15 is outside 16..64
         2 | train --out new --data glyphs:Ab                    | letters = 'Ab': pass one or more
     """,

@@ -179,7 +179,7 @@ def test_what_the_program_refuses(
             "none.safetensors",
             "--each 0 draws nothing",
             "draws 2 of every letter",
-            "factors are unk",
+            "has no factors",
         ),
         strict=True,
     ):
