@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 WITHOUT_TORCH = """
 import sys
-sys.modules["torch"] = None  # an import of it raises ModuleNotFoundError
+from importlib.machinery import PathFinder
+
+find_spec = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name == "torch" else find_spec(name, *rest)
 import pytest
 sys.exit(pytest.main(sys.argv[1:]))
 """
