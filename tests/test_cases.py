@@ -12,10 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 WITHOUT_TORCH = """
 import sys
+from functools import partial
 from importlib.machinery import PathFinder
 
-find_spec = PathFinder.find_spec
-PathFinder.find_spec = lambda name, *rest: None if name == "torch" else find_spec(name, *rest)
+def find(original, name, *rest):
+    return None if name == "torch" else original(name, *rest)
+
+PathFinder.find_spec = partial(find, PathFinder.find_spec)
 import pytest
 sys.exit(pytest.main(sys.argv[1:]))
 """
