@@ -56,15 +56,15 @@ the other classes; if no mode does, it loses the rare one.* The tilted distribut
 The ancestral chain of step 7 shows the same in a weaker form. For 5,000 samples the fractions at
 $w = 3$ are 0.181, 0.021 and 0.772 in the three rows, with standard errors below 0.007.
 
-**Why.** The decision is made early. Let $m_y$ be the mean of the class and $m$ the mean of all
+**Why.** The decision is made early. Let $\mu_y$ be the mean of the class and $m$ the mean of all
 data. Where $\bar\alpha_t$ goes to 0, the noisy point contains no information. The best guess of the
-data is then $m_y$ with the label and $m$ without it. By (11.4) guidance may be applied to guesses,
-so the guided guess is
+data is then $\mu_y$ with the label and $m$ without it. By (11.4) guidance may be applied to
+guesses, so the guided guess is
 
-$$ (1 + w) m_y - w m = m_y + w (m_y - m) $$ (14.4)
+$$ (1 + w) \mu_y - w m = \mu_y + w (\mu_y - m) $$ (14.4)
 
 It is the same for every chain. All chains are first moved towards one point, and only later does it
-matter where each of them started. In the example $m_y = 0.7 \cdot 2 - 0.3 \cdot 2 = 0.8$, and $m$
+matter where each of them started. In the example $\mu_y = 0.7 \cdot 2 - 0.3 \cdot 2 = 0.8$, and $m$
 is the mean of 0.8 and the position of class 1:
 
 | class 1 at | m | first guess at w = 3 | mode that gains |
@@ -73,13 +73,13 @@ is the mean of 0.8 and the position of class 1:
 | -4 | -1.6 | 8.0 | the frequent one, at 2 |
 | 4 | 2.4 | -4.0 | the rare one, at -2 |
 
-In the first row $m_y - m$ is positive because the class mean lies nearer to the frequent mode. This
-is how frequency enters. In the other rows the position of class 1 decides. The difference between
-chain and tilted distribution has the same cause as in step 13: the tilted distribution uses
+In the first row $\mu_y - m$ is positive because the class mean lies nearer to the frequent mode.
+This is how frequency enters. In the other rows the position of class 1 decides. The difference
+between chain and tilted distribution has the same cause as in step 13: the tilted distribution uses
 $p(y | x_0)$, which is close to 1 in both modes, and the chain uses $p(y | x_t)$ where it is not.
 
 **Many dimensions mean large distances.** Let all classes have the covariance $S I$ in $D$
-dimensions. By (1.7) the log odds of two classes change only along the difference of their means. So
+dimensions. By (1.8) the log odds of two classes change only along the difference of their means. So
 $p(y | x_t)$ depends only on the projection of $x_t$ onto the space that the $K$ class means span.
 Relative to one of them, this space has at most $K - 1$ dimensions. Guidance acts in this space
 alone. For three classes it is a plane, whatever $D$ is, and step 13 has computed what happens in
@@ -109,10 +109,10 @@ noise of variance $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$:
 
 $$ x_t / \sqrt{\bar\alpha_t} = x_0 + \sqrt\tau \epsilon $$
 
-Let the class be $N(m_y, S)$ on a line. The best guess of $x_0$ weighs the class mean and the
+Let the class be $N(\mu_y, S)$ on a line. The best guess of $x_0$ weighs the class mean and the
 observation by their precisions, $1/S$ and $1/\tau$ (step 4):
 
-$$ E[x_0 | x_t, y] = m_y + (x_t / \sqrt{\bar\alpha_t} - m_y) S / (S + \tau) $$
+$$ E[x_0 | x_t, y] = \mu_y + (x_t / \sqrt{\bar\alpha_t} - \mu_y) S / (S + \tau) $$
 
 The exact reverse chain draws $x_0$ with this mean. So a displacement of $x_t / \sqrt{\bar\alpha_t}$
 by one unit moves the samples by
@@ -120,9 +120,9 @@ by one unit moves the samples by
 $$ \text{ancestral chain: } S / (S + \tau) $$ (14.5)
 
 The chain without fresh noise, in the limit of small steps, is an increasing map. It takes the
-distribution of $x_t / \sqrt{\bar\alpha_t}$, which is $N(m_y, S + \tau)$, to the class $N(m_y, S)$.
-An increasing map between two Gaussians multiplies the distance from the mean by the ratio of the
-standard deviations:
+distribution of $x_t / \sqrt{\bar\alpha_t}$, which is $N(\mu_y, S + \tau)$, to the class
+$N(\mu_y, S)$. An increasing map between two Gaussians multiplies the distance from the mean by the
+ratio of the standard deviations:
 
 $$ \text{without fresh noise: } \sqrt{S / (S + \tau)} $$ (14.6)
 
@@ -141,7 +141,7 @@ class 1 is at 0, the rare mode has the fraction 0.197 at $w = 3$, where it had 0
 later step can move a sample from one mode to another that is far away.
 
 **At the boundary.** At $w = 0$ the chain retains the fractions of the class, up to the error of
-finite steps. With a single component per class (14.1) is the prediction of step 5. If $m_y = m$,
+finite steps. With a single component per class (14.1) is the prediction of step 5. If $\mu_y = m$,
 the first guess does not depend on $w$. If too few steps are used, chains can cross, and (14.3) does
 not hold; the function below raises an error.
 
@@ -291,10 +291,10 @@ def fraction_below(
 
 
 def first_guess(
-    m_y: Float[np.ndarray, " 2"], m: Float[np.ndarray, " 2"], w: float
+    mu_y: Float[np.ndarray, " 2"], m: Float[np.ndarray, " 2"], w: float
 ) -> Float[np.ndarray, " 2"]:
     """The guided guess of the data at the noise end, from the means of the class and of all."""
-    return m_y + w * (m_y - m)  # (14.4)
+    return mu_y + w * (mu_y - m)  # (14.4)
 
 
 def move_apart(mixture: GaussianMixture, c: float) -> GaussianMixture:

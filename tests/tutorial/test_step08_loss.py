@@ -71,6 +71,74 @@ def difference_weight(t: int, choice: str) -> float:
     return (charge(1) - 2 * charge(0) + charge(-1)) / 2
 
 
+def test_8_1_by_each_step() -> None:
+    """Two steps and affine reverse steps on a line: the bound, its terms, and the distance.
+
+    The mean over q of the ratio of the densities is an integral over (x_1, x_2), here a sum over a
+    grid. That of its logarithm is quadratic in the noises, so three nodes average it exactly.
+    """
+    schedule = Schedule(np.array([0, 0.2, 0.4]))
+    abar = np.array([1.0, 0.8, 0.48])
+    slope = np.array([np.nan, 0.7, 0.6])
+    shift = np.array([np.nan, 0.2, -0.1])
+    var = np.array([np.nan, 0.2, 0.4 * 0.2 / 0.52])  # beta_1, and the posterior's at t = 2
+
+    def log_normal(x: np.ndarray, mean: np.ndarray | float, var: float) -> np.ndarray:
+        return -((x - mean) ** 2) / (2 * var) - np.log(2 * np.pi * var) / 2
+
+    def log_p(x0: np.ndarray, x1: np.ndarray, x2: np.ndarray) -> np.ndarray:
+        first = log_normal(x0, slope[1] * x1 + shift[1], var[1])
+        second = log_normal(x1, slope[2] * x2 + shift[2], var[2])
+        return log_normal(x2, 0.0, 1.0) + second + first
+
+    x0 = np.array(X0)
+    mean = slope[1] * shift[2] + shift[1]
+    spread = slope[1] ** 2 * (slope[2] ** 2 + var[2]) + var[1]
+    exact = float(log_normal(x0, mean, spread))
+    axis = np.linspace(-8, 8, 801)
+    x1, x2 = np.meshgrid(axis, axis)
+    integral = np.exp(log_p(x0, x1, x2)).sum() * (axis[1] - axis[0]) ** 2
+    assert exact == pytest.approx(np.log(integral), abs=1e-9)
+
+    z1, z2 = np.meshgrid(NODES, NODES)
+    shares = np.outer(SHARES, SHARES)
+    x1 = 0.8**0.5 * x0 + 0.2**0.5 * z1
+    x2 = 0.6**0.5 * x1 + 0.4**0.5 * z2
+    log_q = log_normal(x1, 0.8**0.5 * x0, 0.2) + log_normal(x2, 0.6**0.5 * x1, 0.4)
+    L = float((shares * (log_q - log_p(x0, x1, x2))).sum())
+    assert exact > -L + 0.01
+
+    def eps_of(xt: np.ndarray, t: int, y: np.ndarray) -> np.ndarray:
+        """The eps for which (6.4) gives the reverse mean above."""
+        mean = slope[t] * xt + shift[t]
+        alpha = 1 - schedule.beta[t]
+        return (xt - np.sqrt(alpha) * mean) * np.sqrt(1 - abar[t]) / schedule.beta[t]
+
+    eps = np.zeros((3, 3, 1))
+    eps[1] = eps[2] = NODES[:, None]
+    terms = elbo_terms(eps_of, np.full((3, 1), X0), Y3, eps, schedule) @ SHARES
+    assert terms.sum() == pytest.approx(L, abs=ALGEBRA)
+
+    xt = np.array([[0.4]])
+    posterior = q_posterior(np.array([[X0]]), xt, 2, schedule)
+    p = reverse_step(eps_of, xt, np.zeros(1, int), 2, schedule, "posterior")
+    by_kl = kl_by_quadrature(posterior.mean.item(), posterior.var, p.mean.item(), p.var)
+    e = (xt.item() - abar[2] ** 0.5 * X0) / (1 - abar[2]) ** 0.5 - eps_of(xt, 2, Y3).item()
+    distance = 0.4 * abs(e) / (0.6 * 0.52) ** 0.5
+    assert abs(posterior.mean.item() - p.mean.item()) == pytest.approx(distance, abs=ALGEBRA)
+    assert distance**2 / (2 * var[2]) == pytest.approx(by_kl, abs=1e-8)  # quad's own
+    assert eps_weight(2, schedule) * e**2 == pytest.approx(by_kl, abs=1e-8)
+
+
+def test_8_1_by_numbers_in_the_text() -> None:
+    """The five weights of the example, and four of the linear schedule with T = 1000."""
+    found = [eps_weight(t, SCHEDULE) for t in range(2, 6)]
+    assert found == pytest.approx([1.25, 0.765, 0.672, 0.717], abs=6e-4)
+    linear = Schedule.linear(1000)
+    found = [eps_weight(t, linear) for t in (2, 10, 350, 1000)]
+    assert found == pytest.approx([0.600, 0.086, 0.005, 0.010], abs=6e-4)
+
+
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("t", range(1, T + 1))
 def test_8_1_by_second_difference(t: int, choice: str) -> None:
@@ -148,6 +216,20 @@ def test_8_2_by_gradient(choice: str) -> None:
 
 
 @pytest.mark.parametrize("t", range(2, T + 1))
+def test_8_3_by_each_step(t: int) -> None:
+    """Both quotients, from the product of the alphas."""
+    before, abar = ABAR[t - 1], ABAR[t]
+    N = (1 - abar) * (1 - before)
+    c_0 = np.sqrt(before) * BETA[t] / (1 - abar)
+    posterior_var = BETA[t] * (1 - before) / (1 - abar)
+    assert c_0**2 / posterior_var == pytest.approx(before * BETA[t] / N, rel=ALGEBRA)
+    assert before * BETA[t] == pytest.approx(before - abar, rel=ALGEBRA)
+    fall = before / (1 - before) - abar / (1 - abar)
+    assert fall == pytest.approx((before - abar) / N, rel=ALGEBRA)
+    assert x0_weight(t, SCHEDULE) == pytest.approx(c_0**2 / posterior_var / 2, rel=ALGEBRA)
+
+
+@pytest.mark.parametrize("t", range(2, T + 1))
 def test_8_3_by_quadrature(t: int) -> None:
     """KL of two posteriors whose data differ by 0.6, integrated."""
     xt = np.array([0.4])
@@ -169,6 +251,24 @@ def test_8_3_by_refusal_at_the_data() -> None:
     """SNR_0 is infinite, and so would be the weight at t = 1."""
     with pytest.raises(ValueError, match=r"t = 1 is outside 2..5"):
         x0_weight(1, SCHEDULE)
+
+
+@pytest.mark.parametrize("t", range(2, T + 1))
+def test_8_4_by_each_step(t: int) -> None:
+    """The data that two values of eps imply for the same x_t: the ratio of the squares is SNR."""
+    xt = 0.4
+    x0, other = ((xt - np.sqrt(1 - ABAR[t]) * eps) / np.sqrt(ABAR[t]) for eps in (0.3, -0.5))
+    snr = ABAR[t] / (1 - ABAR[t])
+    assert snr * (x0 - other) ** 2 == pytest.approx(0.8**2, rel=ALGEBRA)
+    assert eps_weight_by_log_snr(t, SCHEDULE) == pytest.approx(
+        x0_weight(t, SCHEDULE) / snr, rel=ALGEBRA
+    )
+
+
+def test_8_4_by_last_step_of_the_cosine_schedule() -> None:
+    """lambda falls by nearly 7 there, since alpha is 0.001 and almost nothing is left of it."""
+    log_snr = Schedule.cosine(1000).log_snr
+    assert log_snr[999] - log_snr[1000] == pytest.approx(6.9, abs=0.05)
 
 
 def test_8_4_by_telescoping() -> None:
@@ -233,6 +333,22 @@ def loss_of_slope(rho: float, t: int, var_x0: float) -> float:
     return float(np.outer(SHARES, SHARES).ravel() @ each)
 
 
+def test_8_6_by_each_step() -> None:
+    """The two means by nine draws that average exactly, and the derivative, which is 0 at rho."""
+    x0, eps = np.meshgrid(np.sqrt(0.3) * NODES, NODES)
+    shares = np.outer(SHARES, SHARES)
+    weights = np.array([2.0, 0.5, 1.0, 3.0, 0.1])
+    rho = shared_slope(weights, 0.3, SCHEDULE)
+    total = 0.0
+    for t in range(1, T + 1):
+        xt = np.sqrt(ABAR[t]) * x0 + np.sqrt(1 - ABAR[t]) * eps
+        var_xt = 0.3 * ABAR[t] + 1 - ABAR[t]
+        assert (shares * xt * eps).sum() == pytest.approx(np.sqrt(1 - ABAR[t]), abs=ALGEBRA)
+        assert (shares * xt**2).sum() == pytest.approx(var_xt, abs=ALGEBRA)
+        total += weights[t - 1] * (rho * var_xt - np.sqrt(1 - ABAR[t]))
+    assert total == pytest.approx(0, abs=ALGEBRA)
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_8_6_by_parabola(kept: bool) -> None:
     """The total is a parabola in rho: three of its values give its lowest point."""
@@ -268,8 +384,13 @@ def test_8_6_by_numbers_in_the_lesson() -> None:
     raised = kappa.mean() / kappa
     assert 1 / raised[1] == pytest.approx(56, abs=0.5)
     assert raised[349] == raised.max() == pytest.approx(2.1, abs=0.05)
-    cosine = np.array([eps_weight(t, Schedule.cosine(1000)) for t in range(1, 1001)])
+    own = np.sqrt(1 - schedule.alpha_bar[[1, 1000]])
+    assert own == pytest.approx([0.01, 1], abs=5e-3)
+    capped = Schedule.cosine(1000)
+    cosine = np.array([eps_weight(t, capped) for t in range(1, 1001)])
     assert cosine[-1] / cosine.sum() == pytest.approx(0.97, abs=0.005)
+    assert shared_slope(cosine, 1.0, capped) == pytest.approx(0.99, abs=0.005)
+    assert shared_slope(np.ones(1000), 1.0, capped) == pytest.approx(0.64, abs=0.005)
 
 
 @pytest.mark.parametrize("choice", CHOICES)

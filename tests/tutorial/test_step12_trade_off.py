@@ -127,7 +127,7 @@ def test_12_3_by_turning_the_noise() -> None:
 
 
 def test_12_2_by_example_in_the_text() -> None:
-    """Two classes of variance 1 at -1 and 1: log odds of 2 x give any probability (1.7)."""
+    """Two classes of variance 1 at -1 and 1: log odds of 2 x give any probability (1.8)."""
     mixture = GaussianMixture(
         np.array([[1.0, 0.0], [-1.0, 0.0]]), np.tile(np.eye(2), (2, 1, 1)), np.full(2, 0.5)
     )

@@ -224,10 +224,10 @@ def test_14_3_by_ancestral_chain(other: float, said: float) -> None:
 
 @pytest.mark.parametrize(("other", "guess"), [(0.0, 2.0), (-4.0, 8.0), (4.0, -4.0)])
 def test_14_4_by_table_in_the_text(other: float, guess: float) -> None:
-    m_y = np.array([0.7 * 2 - 0.3 * 2, 0.0])
-    m = (m_y + np.array([other, 0.0])) / 2
+    mu_y = np.array([0.7 * 2 - 0.3 * 2, 0.0])
+    m = (mu_y + np.array([other, 0.0])) / 2
     np.testing.assert_allclose(m, two_modes(other).moments()[0], atol=1e-12)
-    np.testing.assert_allclose(first_guess(m_y, m, 3.0), [guess, 0], atol=1e-12)
+    np.testing.assert_allclose(first_guess(mu_y, m, 3.0), [guess, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("w", [-0.5, 0.0, 3.0])
@@ -239,8 +239,8 @@ def test_14_4_by_guess_at_the_noise_end(w: float) -> None:
     y = np.ones(10, int)
     guesses = x0_from(guide(model(x, 1, y), model(x, 1, y + 1), w), x, 1, schedule)
     share = COMPONENTS.weights * (OF == 1)
-    m_y = share @ COMPONENTS.means / share.sum()
-    expected = first_guess(m_y, COMPONENTS.weights @ COMPONENTS.means, w)
+    mu_y = share @ COMPONENTS.means / share.sum()
+    expected = first_guess(mu_y, COMPONENTS.weights @ COMPONENTS.means, w)
     # sqrt(abar) = 1e-5 times second moments of order 10, and rounding of 1e-16 / 1e-5.
     np.testing.assert_allclose(guesses, np.tile(expected, (10, 1)), atol=5e-4)
 
@@ -295,12 +295,12 @@ def test_14_5_by_each_step() -> None:
     eps = 0.3
     xt = abar**0.5 * x0 + (1 - abar) ** 0.5 * eps
     np.testing.assert_allclose(xt / abar**0.5, x0 + tau**0.5 * eps, atol=1e-12)
-    m_y = 0.8
+    mu_y = 0.8
     means = []
     for u in (0.1, 1.1):
-        p = norm.pdf(x0, m_y, VAR**0.5) * norm.pdf(u, x0, tau**0.5)
+        p = norm.pdf(x0, mu_y, VAR**0.5) * norm.pdf(u, x0, tau**0.5)
         means.append(p @ x0 / p.sum())
-        assert means[-1] == pytest.approx(m_y + (u - m_y) * VAR / (VAR + tau), abs=1e-9)
+        assert means[-1] == pytest.approx(mu_y + (u - mu_y) * VAR / (VAR + tau), abs=1e-9)
     assert means[1] - means[0] == pytest.approx(remains_with_noise(VAR, tau), abs=1e-9)
 
 
