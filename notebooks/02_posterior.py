@@ -239,6 +239,6 @@ plt.show()
 #
 # - the step back is a product of two Gaussians: means by precision, precisions add (`tutorial/step04_posterior.py`, equations 4.4 to 4.6);
 # - its variance is below $\beta_t$, and 0 at `t = 1`: no noise at the last step (4.8);
-# - eps, x0, v and score are one guess, and a clip acts on the guess of $x_0$ (`tutorial/step05_best_guess.py`, 5.11 to 5.14; `tutorial/step06_reverse.py`, 6.4).
+# - eps, x0, v and score are one guess, and a clip acts on the guess of $x_0$ (`tutorial/step05_best_guess.py`, 5.2 to 5.7; `tutorial/step06_reverse.py`, 6.5).
 #
 # **Try:** `pytest -m step04`, then put `schedule.beta[t]` for the variance in the lesson and see which tests tell you. The torch twin is `minicfg/solvers.py`. Next: `03_loss_and_oracle`, how the guess is learned and what the best one is.

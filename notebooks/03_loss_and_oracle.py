@@ -239,7 +239,7 @@ step07_sampling.figure()
 # ## You now know
 #
 # - the loss is the square of a length, averaged over the batch, with the bound's weights dropped (`tutorial/step08_loss.py`, equation 8.5);
-# - the best denoiser is a mean given $x_t$, and its loss is not 0 (`tutorial/step05_best_guess.py`, 5.7 and 5.9);
-# - the reverse chain ends without noise, and at finite `T` a little narrower than the data (`tutorial/step07_sampling.py`, 7.2 and 7.4; `tutorial/appendix/b_chain_distribution.py`, B.6).
+# - the best denoiser is a mean given $x_t$, and its loss is not 0 (`tutorial/step05_best_guess.py`, 5.9 and 5.16);
+# - the reverse chain ends without noise, and at finite `T` a little narrower than the data (`tutorial/step07_sampling.py`, 7.2 and 7.6; `tutorial/appendix/b_chain_distribution.py`, B.6).
 #
 # **Try:** `pytest -m step07`, then leave out the noise in the lesson. The torch twins are `minicfg/training.py` and `minicfg/sampling.py`. Next: `04_guidance`.

@@ -166,7 +166,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Not at 0: $x_t$ does not tell noise and data apart for sure (5.8). The loss alone says little, as nearly all of it is floor. Below are your `hide` and the mistake, trained alike, asked for class 0 and for nothing. **Ask yourself:** in the last panel, what has the row of the null label been taught?
+# Not at 0: $x_t$ does not tell noise and data apart for sure (5.1). The loss alone says little, as nearly all of it is floor. Below are your `hide` and the mistake, trained alike, asked for class 0 and for nothing. **Ask yourself:** in the last panel, what has the row of the null label been taught?
 
 # %%
 mistaken = list(learn(slopes, lambda y, u, p_uncond, null: hide(y, u, p_uncond, 0)))[-1][1]

@@ -67,7 +67,7 @@ plt.figure(figsize=(7, 3), layout="constrained")
 plt.loglog(pieces, took, "o-", color=BLUE, base=2)
 plt.yscale("log", base=2)
 plt.xlabel("elements in a piece")
-plt.ylabel("ns an element")
+plt.ylabel("ns per element")
 plt.title("one guided step of 2 million elements on this CPU, a piece after the other")
 plt.show()
 
@@ -399,7 +399,7 @@ print("float16, bfloat16 within one:", max(worst[torch.float16], worst[torch.bfl
 #
 # ## What the compiler made of it
 #
-# Triton contains the vendors' assemblers, so a kernel can be compiled for a GPU that is not here, and its machine code can be read. NVIDIA's data sheet gives the H100 3.35 TB/s of memory and 33.5 T float32 instructions a second (67 TFLOP/s, a multiply-add counted as two). Float32 moves 16 bytes an element here. **Predict:** how many instructions per element are free, in the time that memory needs anyway? And how many does a step need?
+# Triton contains the vendors' assemblers, so a kernel can be compiled for a GPU that is not here, and its machine code can be read. NVIDIA's data sheet gives the H100 3.35 TB/s of memory and 33.5e12 float32 instructions per second (67 TFLOP/s, a multiply-add counted as two). Float32 moves 16 bytes per element here. **Predict:** how many instructions per element are free, in the time that memory needs anyway? And how many does a step need?
 
 # %%
 from check.compiled import compiled

@@ -12,7 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 WITHOUT_TORCH = """
 import sys
-sys.modules["torch"] = None  # an import of it raises ModuleNotFoundError
+from functools import partial
+from importlib.machinery import PathFinder
+
+def find(original, name, *rest):
+    return None if name == "torch" else original(name, *rest)
+
+PathFinder.find_spec = partial(find, PathFinder.find_spec)
 import pytest
 sys.exit(pytest.main(sys.argv[1:]))
 """

@@ -95,15 +95,15 @@ gives $\hat\epsilon = (0, -1.2)$, and the next point is (0, 0.027). One step of 
 point only a little. To sample, we draw $x_T$ from $N(0, I)$, the standard normal distribution in
 the plane. Then we make a guess and apply (0.5) and (0.6), for $t = T$, $T - 1$, ..., 1. If we use
 the guess for class 0 at every step, 40,000 samples have the mean height 1.50, which is right.
-Their variance is 0.24 in each coordinate, and that of the class is 0.25. A guess is an average,
-so guesses vary less than data, and long steps keep more of this loss than short ones. With
-$T = 1000$ the variance is 0.25, and with $T = 10$ it is 0.18. With $T = 1$ it is 0. There the
-only step returns its guess, which is $\mu_0$ for every $x_T$, because $b_T = 0$. So many small
-steps are essential.
+Their variance is 0.24 in each coordinate, and that of the class is 0.25. The steps are too long:
+the guess should change within a step, and (0.6) keeps it fixed. With $T = 1000$ the variance is
+0.25, and with $T = 10$ it is 0.18. With $T = 1$ it is 0. There the only step returns its guess,
+which is $\mu_0$ for every $x_T$, because $b_T = 0$. Step 7 computes the loss. So this step needs to
+be small.
 
 **Guidance.** The guess with the label differs from the guess without it. The difference shows how
-the label changes the guess. It is large where the class is in doubt, and near 0 where (0.3) is
-near 1 for class $y$. Guidance adds this difference once more, multiplied by a weight $w$:
+the label changes the guess. It is near 0 where (0.3) is near 1 for class $y$, and largest where
+class $y$ is improbable. Guidance adds this difference once more, multiplied by a weight $w$:
 
 $$ \tilde x_0 = \hat x_0(x_t, y) + w (\hat x_0(x_t, y) - \hat x_0(x_t)) $$ (0.7)
 
@@ -124,7 +124,7 @@ these well separated classes there is little to gain, because few samples were a
 So mostly the cost is visible. The samples are less diverse, and at $w = 3$ their mean lies 1.7
 standard deviations of the class above its centre. Guided samples do not have the distribution of
 the class. Steps 12 to 14 examine which distribution they have, and compare it with the one that
-guidance is derived from.
+guidance was meant to produce.
 
 **At the boundaries.** For $w = 0$, (0.7) is the guess with the label. For $w = -1$ it is the
 guess without the label, and the samples come from all three classes. At $t = T$ the weight of the

@@ -31,7 +31,8 @@ Two sets are used throughout the course, both with equally probable classes. `th
 the set of step 0. Its classes have the covariance $I / 4$, and their means are (0, 1.5), (-1.299,
 -0.75) and (1.299, -0.75), on a circle of radius 1.5. `pinwheel` has five long, tilted classes,
 with means at distance 1.2 from the origin. Each has variance 0.5 along its long axis and 0.06
-across, and each is the one before it, turned by 72 degrees.
+across, and each is the one before it, turned by 72 degrees. The mean of class 0 is (1.2, 0), and
+its long axis has an angle of 45 degrees to the horizontal.
 
 **The density of a class.** We know the density of $z$, and $x$ is a linear function of $z$. A
 small region of the $z$ plane and its image in the $x$ plane contain the same probability, but the
@@ -65,8 +66,8 @@ $p(y | x)$ of the three classes are 0.750, 0.011 and 0.240. The point is probabl
 class 2 is possible.
 
 These three have names. A conditional model describes (1.2), the distribution of the data for a
-given label. An unconditional model describes (1.3). A classifier describes (1.4). Solved for the
-first, (1.4) is $p(x | y) = p(y | x) p(x) / \pi_y$. So an unconditional model and a classifier
+given label. An unconditional model describes (1.3). A classifier describes (1.4). Solved for
+$p(x | y)$, (1.4) is $p(x | y) = p(y | x) p(x) / \pi_y$. So an unconditional model and a classifier
 together give a conditional model. Step 10 derives guidance from this fact.
 
 **Computing far from the data.** At distance 20 from the mean of a class of variance 1/4 the
@@ -111,18 +112,18 @@ classes, and the covariance between their means.
 
 $$ S = \sum_y \pi_y (S_y + (\mu_y - m) (\mu_y - m)^T) $$ (1.7)
 
-For `three_gaussians` the mean $m$ is 0. The variance within the classes is 1/4. The variance of
-the class means is $(1.299^2 + 1.299^2) / 3 = 1.125$ horizontally, and
-$(1.5^2 + 0.75^2 + 0.75^2) / 3 = 1.125$ vertically. The products of the two coordinates cancel. So
-$S$ is $1.375 I$. For `pinwheel` the long axes point in five equally spaced directions, so the
-mean variance within the classes is (0.5 + 0.06) / 2 = 0.28. Between them it is
-$1.2^2 / 2 = 0.72$. The two add up to 1: this set has variance 1 in every direction.
+For `three_gaussians` the mean $m$ is 0. The variance within the classes is 1/4. The variance of the
+class means is $(1.299^2 + 1.299^2) / 3 = 1.125$ horizontally, and $(1.5^2 + 0.75^2 + 0.75^2) / 3 =
+1.125$ vertically. The products of the two coordinates cancel. So $S$ is $1.375 I$. For `pinwheel`
+the directions of the means are 72 degrees apart, and so are those of the long axes. Over five such
+directions the squared cosine has the mean 1/2, and so has the squared sine. So the mean variance
+within the classes is (0.5 + 0.06) / 2 = 0.28 in every direction, and between them it is $1.2^2 / 2
+= 0.72$. The two add up to 1: this set has variance 1 in every direction.
 
 **The border between two classes.** Where are two classes $a$ and $b$ equally probable? Let both
 have the covariance $v I$ and let their means differ. In the difference of their log densities
-(1.2) the determinants cancel, and the squared distances remain, divided by $2 v$. The difference
-of these squares is linear in $x$, and its constant part contains the factor $\mu_a - \mu_b$ as
-well:
+(1.2) the determinants cancel, and the squared distances remain, divided by $2 v$. Multiplied out,
+$|x|^2$ cancels, and the constants have the factor $\mu_a - \mu_b$ as well:
 
 $$ -|x - \mu_a|^2 + |x - \mu_b|^2 = 2 (\mu_a - \mu_b)^T x - |\mu_a|^2 + |\mu_b|^2 $$
 $$ |\mu_a|^2 - |\mu_b|^2 = (\mu_a - \mu_b)^T (\mu_a + \mu_b) $$
@@ -135,8 +136,8 @@ $$ o(x) = \log(\pi_a / \pi_b) + (\mu_a - \mu_b)^T (x - (\mu_a + \mu_b) / 2) / v 
 
 The log odds are a linear function of $x$, so the border, where they are 0, is a straight line. If
 both classes are equally probable beforehand, the border passes halfway between the two means, at
-a right angle to the line that joins them. If the two covariances differ, the terms $|x|^2$ do not
-cancel, and the border is curved in general. The figure shows both kinds.
+a right angle to the line that joins them. If the two covariances differ, not all terms of second
+order in $x$ cancel, and the border is curved in general. The figure shows both kinds.
 
 **At the boundaries.** If all classes have the same covariance and the same mean, the label
 contains no information about $x$, and $p(y | x) = \pi_y$ everywhere. With $K = 1$ the label is
@@ -144,17 +145,16 @@ certain. If a covariance has an eigenvalue of 0, the points of the class lie on 
 density in the plane. The code refuses such a covariance.
 
 **What goes wrong.** The first mistake is to multiply $z$ by $S_y$ in place of its factor $L_y$.
-Then a class of variance 1/4 gets the variance 1/16; with variance 1 nothing would be noticed. The
-second is to leave out $\pi_y$ in (1.4), which is invisible as long as all classes are equally
+Then a class of variance 1/4 gets the variance 1/16; with covariance $I$ nothing would be noticed.
+The second is to leave out $\pi_y$ in (1.4), which is invisible as long as all classes are equally
 probable. The third is a mistake of interpretation. By (1.8) the log odds grow linearly with the
-distance from the border. So the classifier becomes ever more certain with this distance, also
-where there are no data at all. Take `three_gaussians` at the point (0, 20), and class 0 against
-class
-1. The difference of their means is (1.3, 2.25), the point halfway between them is (-0.65, 0.375),
-  and (1.8) gives the log odds 180. The same holds for class 2. So the probability of class 0 is 1
-  up to about $10^{-78}$, but the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$ does not
-  mean that $x$ is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12 and 13
-  return to this difference.
+distance from the border. So the classifier becomes ever more certain with this distance, also where
+there are no data at all. Take `three_gaussians` at the point (0, 20), and compare class 0 with
+class 1: the difference of their means is (1.3, 2.25), the point halfway between them is (-0.65,
+0.375), and (1.8) gives the log odds 180. The same holds for class 2. So the probability of class 0
+is 1 up to about $10^{-78}$, but the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$ does not
+mean that $x$ is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12 and 13 return
+to this difference.
 
 **Where it goes on.** We can draw these points and know everything about them. Mixtures of
 Gaussians have one more advantage: they remain mixtures of Gaussians when Gaussian noise is added.

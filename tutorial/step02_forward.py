@@ -73,13 +73,13 @@ gives
 $$ Var(x_t) - 1 = \bar\alpha_t (Var(x_0) - 1) $$
 $$ Var(x_t) = \bar\alpha_t Var(x_0) + (1 - \bar\alpha_t) $$ (2.8)
 
-This shows what $\bar\alpha_t$ means. The variance of $x_t$ has two parts. The first comes from
-the data and the second is noise. For data of variance 1, the part of the data is the fraction
+This shows what $\bar\alpha_t$ means. The variance of $x_t$ has two parts. The first comes from the
+data and the second is noise. For data of variance 1, the part of the data is the fraction
 $\bar\alpha_t$ of the whole. Applying (2.3) at each step shows in the same way that the mean is
-multiplied by $\sqrt{\bar\alpha_t}$. For the whole covariance, off-diagonal entries included,
-(2.8) reads $\bar\alpha_t S + (1 - \bar\alpha_t) I$, with the matrix $S$ of step 1. So if
-$\bar\alpha_T$ is near 0, the mean and the covariance end near those of pure noise. Step 3 shows
-that the whole distribution does.
+multiplied by $\sqrt{\bar\alpha_t}$. The covariance matrix obeys (2.4) with $\beta_t I$ in the place
+of $\beta_t$, because the noises of different coordinates are independent. So it is $\bar\alpha_t S
++ (1 - \bar\alpha_t) I$, with the matrix $S$ of step 1. If $\bar\alpha_T$ is near 0, the mean and
+the covariance end near those of pure noise. Step 3 shows that the whole distribution does.
 
 **Memory.** How similar are neighbours in the chain? The measure is their correlation, the
 covariance divided by both standard deviations. The covariance of a state and the next one is
@@ -99,11 +99,11 @@ signal-to-noise ratio, `log_snr` in the code:
 $$ \lambda_t = \log(\bar\alpha_t / (1 - \bar\alpha_t)) $$ (2.10)
 
 It is 0 where data and noise have equal parts. It falls from infinity, at $t = 0$, to a negative
-number at $t = T$. For $T = 1000$ the last value is -10.1 on the first of the following schedules
-and -19.8 on the second. Two schedules are in common use, and this course uses both. In the linear
-schedule $\beta_t$ grows linearly with $t$. Its authors chose $T = 1000$ and values from 0.0001 to
-0.02. For another $T$ all values are multiplied by $1000 / T$, so that fewer steps are larger
-steps.
+number at $t = T$, if $T > 1$. For $T = 1000$ the last value is -10.1 on the first of the following
+schedules and -19.8 on the second. Two schedules are in common use, and this course uses both. In
+the linear schedule $\beta_t$ grows linearly with $t$. Its authors chose $T = 1000$ and values from
+0.0001 to 0.02. For another $T$ all values are multiplied by $1000 / T$, so that fewer steps are
+larger steps.
 
 $$ \beta_t = (1000 / T) (10^{-4} + (0.02 - 10^{-4}) (t - 1) / (T - 1)) $$ (2.11)
 
@@ -124,22 +124,22 @@ the variance is noise after half of the steps, and more than 99 % only in the la
 steps are large: the last $\beta$ but one is 0.75. There is almost no data left at that point, so
 little is lost by it.
 
-How near to 0 does $\bar\alpha_T$ come on the linear schedule? It depends on $T$. By (2.11), and
-if $T > 20$ so that the cap described below does not apply, the sum of all $\beta_t$ is the same
-for every $T$: $T$ times the mean of the first and the last, which is 1000 (0.0001 + 0.02) / 2 =
-10.05. The logarithm of $\bar\alpha_T$ is the sum of all $\log(1 - \beta_t)$, and each of these is
-at most $-\beta_t$. So the logarithm is at most -10.05, and $\bar\alpha_T$ is at most
-$e^{-10.05}$, which is 4.3e-5. It comes near to this bound when all $\beta_t$ are small: it is
-4.0e-5 for $T = 1000$, and half of that for $T = 100$. In a short chain the $\beta_t$ are large,
-and $\bar\alpha_T$ is much smaller: 8.0e-9 for $T = 21$. So linear chains of different lengths do
-not end equally near to pure noise.
+How near to 0 does $\bar\alpha_T$ come on the linear schedule? It depends on $T$. Let $T > 20$, so
+that the cap described below does not apply. By (2.11) the sum of all $\beta_t$ is then the same for
+every $T$: $T$ times the mean of the first and the last, which is 1000 (0.0001 + 0.02) / 2 = 10.05.
+The logarithm of $\bar\alpha_T$ is the sum of all $\log(1 - \beta_t)$, and each of these is at most
+$-\beta_t$. So the logarithm is at most -10.05, and $\bar\alpha_T$ is at most $e^{-10.05}$, which is
+4.3e-5. It comes near to this bound when all $\beta_t$ are small: it is 4.0e-5 for $T = 1000$, and
+half of that for $T = 100$. In a short chain the $\beta_t$ are large, and $\bar\alpha_T$ is much
+smaller: 8.0e-9 for $T = 21$. So linear chains of different lengths do not end equally near to pure
+noise.
 
 In both schedules $\beta_t$ is limited to at most 0.999. Without this cap $\bar\alpha_T$ would be
 0 in (2.12), and step 5 divides by its root. On the cosine schedule the cap applies to the last
 step only: there $\bar\alpha_T$ is not given by (2.12), but is 0.001 times the entry before it,
 2.4e-9 for $T = 1000$. On the linear schedule the last $\beta$ is $20 / T$ by (2.11), so the cap
-applies when $T$ is between 2 and 20. For $T = 1$ the fraction in (2.11) would be 0 / 0, and the
-single step is 0.1, its value at $t = 1$.
+applies when $T$ is between 2 and 20. For $T = 1$ the fraction in (2.11) would be 0 / 0. It is taken
+as 0, so the single $\beta$ is $1000 \cdot 0.0001 = 0.1$.
 
 **At the boundaries.** The two ends of the range of $\beta_t$ show what a step can do. At one end
 it changes nothing, and at the other it removes all information about the state. The steps of a
@@ -166,8 +166,8 @@ whose index begins at 0, and to read it at index $t$. Then step 1 uses the noise
 only step $T$ ends in an error.
 
 **Where it goes on.** The chain needs 500 steps to reach the state at time 500. Training will need
-millions of noisy points at random times. Is there a way to reach a time in one draw? That is step
-3. (The small steps remain important: the way back is made of them.)
+millions of noisy points at random times. Step 3 asks whether a time can be reached in one draw.
+(The small steps remain important: the way back is made of them.)
 
 **Source.** Sohl-Dickstein et al. 2015, arXiv:1503.03585 (the process); Ho et al. 2020,
 arXiv:2006.11239, eq. 2 and sec. 4 (linear); Nichol and Dhariwal 2021, arXiv:2102.09672, eq. 17

@@ -64,8 +64,8 @@ and $\alpha_t$ for $\alpha$. Their product is $\bar\alpha_t$, so (3.1) holds at 
 **What the noise is.** The $\epsilon$ of (3.2) is not the noise of any single step. It is the
 weighted sum of the noises of all steps, scaled to variance 1, as in the example. A network will
 later be trained to predict this sum from $x_t$. If we knew it, we could solve (3.2) for $x_0$,
-unless $\bar\alpha_t$ is 0. So a prediction of the noise is also a prediction of the data. We
-cannot know it exactly, because many pairs of $x_0$ and $\epsilon$ lead to the same $x_t$. Step 5
+unless $\bar\alpha_t$ is 0. So a prediction of the noise is also a prediction of the data. We cannot
+know the noise exactly, because many pairs of $x_0$ and $\epsilon$ lead to the same $x_t$. Step 5
 finds the best prediction.
 
 **From any time to any later time.** Nothing in the argument depends on starting at 0. Let $s$ and
@@ -86,14 +86,13 @@ By (3.4) the step from $s$ to $t$ depends on two values of $\bar\alpha$, and on 
 times themselves do not matter, so they can be renamed or spaced differently. In place of
 $\bar\alpha$ we can also use the log signal-to-noise ratio $\lambda$ of step 2, because each
 determines the other: $\bar\alpha = 1 / (1 + e^{-\lambda})$. The guidance paper describes its
-process by $\lambda$ alone, and step 16 will use its formula for the noise of a step. To derive
-it, we divide the signal-to-noise ratio at $t$ by the one at $s$. The signals have the ratio
-(3.4), and the noise variances enter inversely:
+process by $\lambda$ alone, and step 16 will use its formula for the noise of a step. To derive it,
+we divide the signal-to-noise ratio at $t$, $\bar\alpha_t / (1 - \bar\alpha_t)$, by the one at $s$.
+The two numerators have the quotient (3.4), and the two denominators change places:
 
 $$ e^{\lambda_t - \lambda_s} = \alpha_{t|s} (1 - \bar\alpha_s) / (1 - \bar\alpha_t) $$
 
-Multiply both sides by $1 - \bar\alpha_t$. By (3.4), the ratio times $\bar\alpha_s$ is
-$\bar\alpha_t$:
+Multiply both sides by $1 - \bar\alpha_t$. By (3.4), $\alpha_{t|s} \bar\alpha_s$ is $\bar\alpha_t$:
 
 $$ e^{\lambda_t - \lambda_s} (1 - \bar\alpha_t) = \alpha_{t|s} - \bar\alpha_t $$
 
@@ -137,11 +136,11 @@ $q(x_t | x_0)$ from $N(0, I)$ is
 
 $$ (\bar\alpha_t |x_0|^2 - D \bar\alpha_t - D \log(1 - \bar\alpha_t)) / 2 $$ (3.8)
 
-For small $\bar\alpha_t$ the last two terms almost cancel, because $-\log(1 - a)$ is $a$ plus
-terms of order $a^2$. So the divergence is about $\bar\alpha_t |x_0|^2 / 2$. Take T = 1000 and one
-number, $x_0 = 1$. At the end of the linear schedule the mean of $x_T$ is still 0.0064, and the
-divergence is 2.0e-5 nats. At the end of the cosine schedule the mean is 0.000049, and the
-divergence is 1.2e-9 nats.
+For small $\bar\alpha_t$ the last two terms almost cancel, because $-\log(1 - a)$ is $a$ plus terms
+of order $a^2$. So the divergence is about $\bar\alpha_t |x_0|^2 / 2$, unless $x_0$ is almost zero.
+Take T = 1000 and one number, $x_0 = 1$. At the end of the linear schedule the mean of $x_T$ is
+still 0.0064, and the divergence is 2.0e-5 nats. At the end of the cosine schedule the mean is
+0.000049, and the divergence is 1.2e-9 nats.
 
 That is little for one number, but it adds up over the coordinates. A colour picture of 64 x 64
 pixels has 12,288 numbers, between -1 and 1. If their mean square is 1/4, for example, then
@@ -149,12 +148,15 @@ $|x_0|^2$ is 3,072. With $\bar\alpha_T = 0.0000404$ the linear schedule leaves 0
 cosine schedule 3.7e-6. How much is 0.062? By Pinsker's inequality, the probabilities of any event
 under the two distributions differ by at most $\sqrt{KL / 2}$, which is 0.18 here.
 
-This is for one given picture. But a sampler does not know $x_0$. When it starts from $N(0, I)$,
-it replaces the distribution of $x_T$ over all data, which is the average of (3.1) over $x_0$. The
-divergence is a convex function of its first argument, so the divergence of this average is at
-most the average of the divergences. It can be far smaller. For `three_gaussians` on the linear
-schedule the average of (3.8) is 5.5e-5 nats, but the divergence of the average is 1.1e-10. So to
-start from $N(0, I)$ is an excellent approximation here.
+This is for one given picture. But a sampler does not know $x_0$. When it starts from $N(0, I)$, it
+uses $N(0, I)$ in the place of the distribution of $x_T$ over all data, $q(x_T)$, which is the
+average of (3.1) over $x_0$. Write $p$ for the density of $N(0, I)$. The logarithm of $q(x_T | x_0)
+/ p(x_T)$ is the logarithm of $q(x_T | x_0) / q(x_T)$ plus that of $q(x_T) / p(x_T)$. Take the mean
+of all three over $x_T$ and $x_0$. The first mean is the average of the divergences (3.8). The
+second is an average of divergences too, which are never negative. The third is the divergence of
+$q(x_T)$ from $N(0, I)$. So it is at most the average of (3.8). It can be far smaller. For
+`three_gaussians` on the linear schedule the average of (3.8) is 5.5e-5 nats, but the divergence of
+the average is 1.1e-10. So to start from $N(0, I)$ is an excellent approximation here.
 
 **What goes wrong.** Several mistakes run without an error. The data may be multiplied by
 $\bar\alpha_t$ in place of its root, by 0.56 in place of 0.748 in the example. The variance may be

@@ -1,50 +1,200 @@
-r"""Step 6. The reverse step $p(x_{t-1} | x_t)$: what a network has to supply, and in which units.
+r"""Step 06. The reverse step: a guess in the place of the data
 
-**Claim.** A sampler needs step 4's posterior averaged over the data that $x_t$ may come from,
+**The question.** Step 4 found the distribution of $x_{t-1}$ if both $x_t$ and the data point are
+known. Step 5 found the best guess of the data point if only $x_t$ is known. The obvious next move
+is to put the guess into the formulas of step 4. Is this right? The guess is only a mean over many
+possible data points, and a mean need not behave like any of them. This lesson writes down the true
+distribution of $x_{t-1}$ given $x_t$. It compares the true mean, the true shape and the true
+variance with those of the model.
+
+**The true step and the model.** If the data point were known, step 4 would apply. It is not known,
+so we average the posterior over all data points that may lie behind $x_t$:
 
 $$ q(x_{t-1} | x_t) = \int q(x_{t-1} | x_t, x_0) q(x_0 | x_t) dx_0 $$ (6.1)
 
-which needs the density of the data. The model puts one guess $\hat x_0$ in the place of $x_0$:
+We write $q$ for the conditional distributions of the forward process, which are the truth here.
+Computing this one requires the distribution of the data, which is what we do not have. The model
+replaces the average by a single posterior, with the guess $\hat x_0$ in the place of the data
+point. We write $p$ for the distribution of the model:
 
-$$ p(x_{t-1} | x_t) = N(c_0 \hat x_0 + c_t x_t, \tilde\beta_t I) $$ (6.2)
+$$ p(x_{t-1} | x_t) = N(x_{t-1}; c_0 \hat x_0 + c_t x_t, \tilde\beta_t I) $$ (6.2)
 
-**Why a Gaussian will do.** (6.1) has a bump for each $x_0$. For data $\pm 1$ and $x_t = 0$ it is
-$\pm c_0$ plus noise of variance $\tilde\beta_t$. As $c_0 \propto \beta_t$, its excess kurtosis,
-$-2 (c_0^2 / (c_0^2 + \tilde\beta_t))^2$, nears a Gaussian's 0 like $\beta_t^2$: half way down a
-cosine schedule, -1.35 with $T = 4$, -0.00007 with $T = 1000$. Small steps buy a simple law. The
-mean of (6.1) is linear in $x_0$, so (6.2) has it exactly if $\hat x_0 = E[x_0 | x_t]$.
+**An example that fails, and one that works.** The data are the numbers 1 and -1, each with
+probability one half. Take a cosine schedule of only 4 steps, with $\bar\alpha_1 = 0.847$ and
+$\bar\alpha_2 = 0.494$. Look at $t = 2$ and $x_t = 0$, which lies half way between the two. Both
+data points are equally probable, so the guess is 0. The schedule gives $c_0 = 0.758$ and
+$\tilde\beta_2 = 0.126$. So the true distribution of $x_1$ consists of two Gaussians with means
+0.758 and -0.758 and standard deviation 0.355. The model has a single Gaussian with mean 0. Its most
+probable value lies where the true density has a valley.
 
-**From eps.** Put (5.11) into the mean: the factor of $x_t$ becomes
-$c_0 / \sqrt{\bar\alpha_t} + c_t$, that of eps $-c_0 \sqrt{1 / \bar\alpha_t - 1}$. Step 4's $c_0$,
-$c_t$, with $\bar\alpha_t = \alpha_t \bar\alpha_{t-1}$, turn these into the factors of (6.3).
+Now take the cosine schedule with 1000 steps, and look at $t = 500$, where $\bar\alpha_t$ is 0.494
+as well. Here $c_0 = 0.00437$, and the standard deviation is 0.0560. The two Gaussians still exist,
+but their means are only 0.009 apart, which is a sixth of their standard deviation. In the figure
+their sum looks like a single Gaussian. The figure shows both cases and one between them. This is
+the reason for many small steps.
 
-$$ \mu = (x_t - (1 - \alpha_t) / \sqrt{1 - \bar\alpha_t} \epsilon) / \sqrt{\alpha_t} $$ (6.3)
+**The mean is exact.** By step 4, the mean of $x_{t-1}$ given $x_t$ and the data point is
+$c_0 x_0 + c_t x_t$. We average it over the data point while $x_t$ is fixed:
 
-**Clip.** Of the output $g$ a sampler needs one thing, with the $p$ and $q$ of step 5:
+$$ E[x_{t-1} | x_t] = c_0 E[x_0 | x_t] + c_t x_t $$
 
-$$ \hat x_0 = clip(p x_t + q g) $$ (6.4)
+This is the mean of the model if $\hat x_0 = E[x_0 | x_t]$. It holds for data of any distribution
+and for steps of any size, as long as $x_t$ itself is distributed as in the forward process. It is
+the reason why the guess of step 5 has to be a conditional mean, and not for example the most
+probable data point.
 
-Data in $[-c, c]$ put $E[x_0 | x_t]$ there,
-so the clip removes only error. The old eps is void after it: the mean is (6.2), no longer (6.3).
+**The shape is nearly Gaussian if the steps are small.** Bayes' rule shows why, for data of any
+distribution. As a function of $x_{t-1}$,
 
-**Which variance.** The posterior's, plus that of its mean, which moves with $x_0$:
+$$ q(x_{t-1} | x_t) \propto q(x_t | x_{t-1}) p(x_{t-1}) $$
 
-$$ Var(x_{t-1} | x_t) = \tilde\beta_t + c_0^2 Var(x_0 | x_t) $$ (6.5)
+The first factor is the likelihood of step 4, a Gaussian with the small variance
+$\beta_t / \alpha_t$. The second is the density of the noisy data. It is smooth, because noise of
+variance $1 - \bar\alpha_{t-1}$ has been added to them. If this noise is much larger than $\beta_t$,
+the logarithm of the second factor is nearly linear over the width of the first. A Gaussian times
+the exponential of a linear function is a Gaussian again, with a shifted mean. So the product is
+nearly Gaussian.
 
-Data at one point: $\tilde\beta_t$. Data $N(0, I)$: $Var(x_0 | x_t) = 1 - \bar\alpha_t$ and (6.5) is
-$\beta_t$. Data of variance at most 1 lie between, averaged over $x_t$: the best guess of $x_0$ is
-no worse than the best linear one, whose squared error is then at most $1 - \bar\alpha_t$.
+In the example the means of the two parts are $2 c_0$ apart. At a given noise level this distance is
+proportional to $\beta_t$. Their standard deviation is $\sqrt{\tilde\beta_t}$, which is about
+$\sqrt{\beta_t}$ if the steps are small. If the steps become a hundred times smaller, the distance
+falls to about a hundredth, but the width only to about a tenth. So in small steps the two parts
+merge.
 
-**Boundary.** At $t = 1$, $c_t = \tilde\beta_1 = 0$.
+A number that measures the shape is the excess kurtosis, $E(X - m)^4 / Var(X)^2 - 3$ for a random
+variable $X$ with mean $m$. It is 0 for a Gaussian and $-2$ for two points with equal probabilities.
+In the example, $X$ is $c_0$ or $-c_0$, plus an independent Gaussian of variance $\tilde\beta_t$.
+Such a Gaussian has the fourth moment $3 \tilde\beta_t^2$. In the powers of the sum, terms with an
+odd power of either part have mean 0. The moments are
+
+$$ E X^2 = c_0^2 + \tilde\beta_t, \quad E X^4 = c_0^4 + 6 c_0^2 \tilde\beta_t + 3 \tilde\beta_t^2 $$
+
+and the excess kurtosis follows by inserting them:
+
+$$ E X^4 / (E X^2)^2 - 3 = -2 c_0^4 / (c_0^2 + \tilde\beta_t)^2 $$
+
+It is -1.35 with 4 steps, -0.20 with 16 and -0.00007 with 1000, always half way along a cosine
+schedule and at $x_t = 0$. Because $c_0^2 / \tilde\beta_t$ falls like $\beta_t$, the excess kurtosis
+falls like $\beta_t^2$ at a given noise level.
+
+Close to the data the noise is not much larger than $\beta_t$, and the argument fails. With 1000
+steps and $x_t = 0$ the excess kurtosis is -0.32 at $t = 100$ and -1.92 at $t = 20$. But there the
+two data points are so clearly separated that a state half way between them hardly occurs. Call a
+state ambiguous if each data point has a probability of at least 1 % given $x_t$. At $t = 500$ this
+holds for 91 % of the states, at $t = 200$ for 1.4 %, and at $t = 100$ for 2 in a hundred million.
+For all other states one Gaussian has almost the whole weight.
+
+**The variance is too small.** The variance of a random quantity is the mean of its conditional
+variance plus the variance of its conditional mean (the law of total variance). Here we condition on
+the data point, with $x_t$ fixed throughout. The model has the same variance in every coordinate and
+no correlation between them, so we look at one coordinate:
+
+$$ Var(x_{t-1} | x_t) = E[Var(x_{t-1} | x_t, x_0) | x_t] + Var(E[x_{t-1} | x_t, x_0] | x_t) $$
+
+By step 4 the conditional variance is $\tilde\beta_t$, and the conditional mean is
+$c_0 x_0 + c_t x_t$. In this mean only $x_0$ varies, and a factor enters a variance squared:
+
+$$ Var(x_{t-1} | x_t) = \tilde\beta_t + c_0^2 Var(x_0 | x_t) $$ (6.3)
+
+The model has only the first term. The second term is missing, because the model treats its guess as
+certain. (In the same way the model lacks the covariances between coordinates, which are $c_0^2$
+times those of $x_0$ given $x_t$.) How large is the missing term? If all data are one point, nothing
+is uncertain and the term is zero. If the data are $N(0, I)$, then the data point and $x_t$ have
+variance 1 and correlation $\sqrt{\bar\alpha_t}$. As in step 4, the variance of one given the other
+is 1 minus the squared correlation, so $Var(x_0 | x_t) = 1 - \bar\alpha_t$. With $c_0$ from step 4
+the missing term is then
+
+$$ c_0^2 (1 - \bar\alpha_t) = \bar\alpha_{t-1} \beta_t^2 / (1 - \bar\alpha_t) $$
+
+We add $\tilde\beta_t = \beta_t (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t)$. The numerators add up
+to $\beta_t$ times
+
+$$ 1 - \bar\alpha_{t-1} + \bar\alpha_{t-1} \beta_t = 1 - \bar\alpha_t $$
+
+because $\bar\alpha_{t-1} (1 - \beta_t) = \bar\alpha_t$. So the sum is $\beta_t$, the variance of
+the forward step.
+
+For other data the true variance lies between these two cases on average over $x_t$, if the mean
+square $S$ of every coordinate is at most 1. Images with values in $[-1, 1]$ are such data. To see
+this, compare the best guess with the simpler guess $\sqrt{\bar\alpha_t} x_t$. Inserting $x_t$ from
+step 3, its error $x_0 - \sqrt{\bar\alpha_t} x_t$ in one coordinate is
+
+$$ (1 - \bar\alpha_t) x_0 - \sqrt{\bar\alpha_t (1 - \bar\alpha_t)} \epsilon $$
+
+The data point and the noise are independent and the noise has mean 0, so the mean of the square is
+
+$$ E(x_0 - \sqrt{\bar\alpha_t} x_t)^2 = (1 - \bar\alpha_t)^2 S + \bar\alpha_t (1 - \bar\alpha_t) $$
+
+For $S \le 1$ the right side is at most $1 - \bar\alpha_t$. The mean squared error of the best guess
+is the average of $Var(x_0 | x_t)$ over $x_t$. By the first result of step 5 it cannot be larger
+than that of another guess, so it is at most $1 - \bar\alpha_t$ too. Averaging (6.3) over $x_t$
+therefore gives at least $\tilde\beta_t$, and at most the $\beta_t$ of the case $N(0, I)$. At a
+single $x_t$ the true variance may be larger. In the example with 4 steps it is
+$0.126 + 0.758^2 = 0.701$ at $x_t = 0$, while $\beta_2 = 0.417$. So the choice between
+$\tilde\beta_t$ and $\beta_t$ is open. Ho et al. found similar results with both, for images and
+1000 steps. With few steps the two differ. For data $N(0, 1/4)$ and 50 steps of the linear schedule,
+samples with $\tilde\beta_t$ have the variance 0.197 in place of 0.25. With $\beta_t$, and no noise
+at $t = 1$, they have 0.266. This course uses $\tilde\beta_t$, so that the model is the posterior of
+step 4 with no exception for any $t$. Step 7 computes what the missing term costs.
+
+**The mean, written with the noise.** Many papers write the mean of the model with the predicted
+noise $\hat\epsilon$ instead of the guess. Insert
+$\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t} \hat\epsilon) / \sqrt{\bar\alpha_t}$ from step 5, and
+collect the terms with $x_t$ and with $\hat\epsilon$. The factor of $x_t$ is
+$c_0 / \sqrt{\bar\alpha_t} + c_t$. With $\bar\alpha_t = \alpha_t \bar\alpha_{t-1}$ both of its terms
+get the same denominator:
+
+$$ c_0 / \sqrt{\bar\alpha_t} = \beta_t / (\sqrt{\alpha_t} (1 - \bar\alpha_t)) $$
+$$ c_t = \alpha_t (1 - \bar\alpha_{t-1}) / (\sqrt{\alpha_t} (1 - \bar\alpha_t)) $$
+
+The sum of the two numerators is $1 - \bar\alpha_t$, as in step 4. So the factor of $x_t$ is
+$1 / \sqrt{\alpha_t}$. The factor of the noise is negative. Its size is the first of the two lines,
+multiplied by $\sqrt{1 - \bar\alpha_t}$:
+
+$$ c_0 \sqrt{1 / \bar\alpha_t - 1} = \beta_t / \sqrt{\alpha_t (1 - \bar\alpha_t)} $$
+
+Together, with $\mu$ for the mean of the model and $\beta_t = 1 - \alpha_t$,
+
+$$ \mu = (x_t - ((1 - \alpha_t) / \sqrt{1 - \bar\alpha_t}) \hat\epsilon) / \sqrt{\alpha_t} $$ (6.4)
+
+In words: remove a part of the predicted noise, and undo the shrinking of the forward step. This is
+the same mean as in (6.2), written in another way.
+
+**Clipping.** A trained network makes errors, and step 5 showed that an error in the noise may be
+multiplied by a large factor. If every coordinate of the data lies in $[-1, 1]$, as for images, then
+so does every mean of data points, and so does the best guess. A guess outside this interval is
+certainly wrong. Moving it to the nearest end of the interval is called clipping. It brings the
+guess closer to every point of the interval, and so to the best guess. With clipping, the guess in
+(6.2) is
+
+$$ \hat x_0 = clip(p_t x_t + q_t g) $$ (6.5)
+
+where $g$ is the output of the network, and the factors $p_t$ and $q_t$ are those of step 5. For
+data without known bounds, such as the toy data, nothing is clipped. Take the cosine schedule with
+1000 steps at $t = 1000$. There an error $e$ in the noise changes the guess by $20291 e$. By (6.4)
+it changes the mean by $0.999 / \sqrt{0.001} = 31.6$ times $e$, because $\beta_T = 0.999$. With
+clipping the guess can move by at most 2, from one end of the interval to the other. So the mean
+moves by at most $2 c_0 = 0.0031$, however large the error is.
+
+**At the boundary.** At $t = 1$ the coefficients are $c_0 = 1$, $c_t = 0$ and $\tilde\beta_1 = 0$
+(step 4). The last step returns the guess itself, and adds no noise:
 
 $$ p(x_0 | x_1) = \text{the point } \hat x_0 $$ (6.6)
 
-For the cosine schedule at $T = 1000$, an error in eps at $t = T$ is multiplied by 20,291 in the
-guess (5.14) and by 31.6 in the mean; with $\hat x_0$ clipped to $[-1, 1]$ it cannot move by more
-than 0.0032.
+**What goes wrong.** The most common mistake is to clip the guess and then to compute the mean from
+(6.4) with the old noise. The old noise does not belong to the clipped guess. And (6.4) does not
+contain the guess, so the clipping has no effect at all. Use (6.2), or compute the noise that
+belongs to the clipped guess first, as `eps_from_x0` of step 5 does. Another mistake is to add noise
+in the last step. It is true that the data point given $x_1$ is still uncertain, so (6.6) is an
+approximation. But the error of the guess is not white noise. White noise in all pixels is grain,
+which no image of the data has. For values in $[-1, 1]$ and 1000 linear steps its standard deviation
+is 0.01, about one grey level of 255. With 50 steps it is 0.045, about six levels.
 
-**Source.** Ho et al. 2020, arXiv:2006.11239, eqs. 11 and 15, sec. 3.2;
-Sohl-Dickstein et al. 2015, arXiv:1503.03585 (small steps).
+**Where it goes on.** We can now go one step back from any $x_t$. How do we get from noise to a new
+data point, and how far is the result from the data? Step 7 runs the loop.
+
+**Source.** Ho et al. 2020, arXiv:2006.11239, eq. 11 and sec. 3.2; Sohl-Dickstein et al. 2015,
+arXiv:1503.03585 (small steps).
 """
 
 from __future__ import annotations
@@ -61,6 +211,19 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
+def two_point_density(
+    x: Float[np.ndarray, " n"], xt: float, t: int, schedule: Schedule
+) -> Float[np.ndarray, " n"]:
+    """The true `q(x_{t-1} | x_t)` on a line whose data are -1 and 1, for `t` in 2..T."""
+    abar = schedule.alpha_bar[schedule.check_t(t, first=2)]
+    up = (1 + np.tanh(np.sqrt(abar) * xt / (1 - abar))) / 2  # the probability of x_0 = 1, by Bayes
+    from_low = q_posterior(np.array([-1.0]), np.array([xt]), t, schedule)
+    from_high = q_posterior(np.array([1.0]), np.array([xt]), t, schedule)
+    low = np.exp(from_low.log_density(x[:, None]))
+    high = np.exp(from_high.log_density(x[:, None]))
+    return (1 - up) * low + up * high  # (6.1)
+
+
 def p_xprev_given_xt(
     xt: Float[np.ndarray, "*n D"],
     out: Float[np.ndarray, "*n D"],
@@ -73,9 +236,15 @@ def p_xprev_given_xt(
     if not clip > 0:
         raise ValueError(f"clip = {clip} is not above 0 (inf: no clipping)")
     x0hat = x0_from(out, xt, t, schedule, prediction)
-    x0hat = np.clip(x0hat, -clip, clip)  # (6.4)
+    x0hat = np.clip(x0hat, -clip, clip)  # (6.5)
     # At t = 1 the variance is 0 and the mean is x0hat (6.6).
     return q_posterior(x0hat, xt, t, schedule)  # (6.2)
+
+
+def reverse_var(var_x0: float, t: int, schedule: Schedule) -> float:
+    """The true variance of `x_{t-1}` given `x_t`, from that of the data given `x_t`."""
+    c_0, _, posterior_var = posterior_coefficients(t, schedule)
+    return posterior_var + c_0**2 * var_x0  # (6.3)
 
 
 def mean_from_eps(
@@ -84,26 +253,7 @@ def mean_from_eps(
     """The mean of the reverse step written with eps, without a clip, for `t` in 1..T."""
     alpha = schedule.alpha[schedule.check_t(t)]
     abar = schedule.alpha_bar[t]
-    return (xt - (1 - alpha) / np.sqrt(1 - abar) * eps) / np.sqrt(alpha)  # (6.3)
-
-
-def reverse_var(var_x0: float, t: int, schedule: Schedule) -> float:
-    """The true variance of `x_{t-1}` given `x_t`, from that of the data given `x_t`."""
-    c_0, _, posterior_var = posterior_coefficients(t, schedule)
-    return posterior_var + c_0**2 * var_x0  # (6.5)
-
-
-def two_point_density(
-    x: Float[np.ndarray, " n"], xt: float, t: int, schedule: Schedule
-) -> Float[np.ndarray, " n"]:
-    """The true `q(x_{t-1} | x_t)` on a line whose data are -1 and 1, for `t` in 2..T."""
-    abar = schedule.alpha_bar[schedule.check_t(t, first=2)]
-    up = (1 + np.tanh(np.sqrt(abar) * xt / (1 - abar))) / 2  # the chance of x_0 = 1, by Bayes
-    from_low = q_posterior(np.array([-1.0]), np.array([xt]), t, schedule)
-    from_high = q_posterior(np.array([1.0]), np.array([xt]), t, schedule)
-    low = np.exp(from_low.log_density(x[:, None]))
-    high = np.exp(from_high.log_density(x[:, None]))
-    return (1 - up) * low + up * high  # (6.1)
+    return (xt - (1 - alpha) / np.sqrt(1 - abar) * eps) / np.sqrt(alpha)  # (6.4)
 
 
 if __name__ == "__main__":

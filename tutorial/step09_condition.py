@@ -175,8 +175,8 @@ label, but nothing has trained it. At $p_u = 1$ the same is true for all classes
 **What goes wrong.** Some programs give the null label a fixed number, such as 10. With 100 classes
 this is also the number of a class. One output then has to serve as the prediction for all images
 and as the prediction for that class. With a squared error it becomes a weighted mean of the two,
-which is neither. Other programs draw once per batch, or take $p_u$ for the probability
-of keeping the label. All of these run without an error message.
+which is neither. Other programs draw once per batch, or take $p_u$ for the probability of keeping
+the label. All of these run without an error message.
 
 **Where it goes on.** We can now draw samples of one class as the data contain them. Some of these
 are ambiguous. In the pinwheel of step 1, 10 % of the points of a class lie where another class is

@@ -227,13 +227,12 @@ S_y)$ is positive. At every $t$ between the ends, the guided scores belong to a 
 narrower than the tilted distribution with noise. Unless $\mu_y = 0$, its mean is also further from
 the mean of all data.
 
-For example, let $\mu_y = 1$, $S_y = 1/4$ and $S = 1$. The ratio of the densities is at most
-$2 e^{2/3} = 3.895$, so the class may be a quarter of the data. With $w = 3$ and
-$\bar\alpha_t = 1/2$, guided scores belong to $N(1.331, 0.294)$. The tilted distribution with noise
-is $N(0.870, 0.538)$. The consequence can be computed too, because each step of the guided chain is
-linear: a Gaussian stays a Gaussian, and its mean and variance follow from those of the step before.
-Started from $N(0, 1)$, with the cosine schedule and 1000 steps, the chain of step 7 ends in
-$N(1.328, 0.047)$. The
+For example, let $\mu_y = 1$, $S_y = 1/4$ and $S = 1$. The ratio of the densities is at most $2
+e^{2/3} = 3.895$, so the class may be a quarter of the data. With $w = 3$ and $\bar\alpha_t = 1/2$,
+guided scores belong to $N(1.331, 0.294)$. The tilted distribution with noise is $N(0.870, 0.538)$.
+The consequence can be computed too, because each step of the guided chain is linear: a Gaussian
+stays a Gaussian, and its mean and variance follow from those of the step before. Started from $N(0,
+1)$, with the cosine schedule and 1000 steps, the chain of step 7 ends in $N(1.328, 0.047)$. The
 tilted distribution is $N(1.231, 0.077)$. So guided samples are further out and closer together than
 was hoped.
 

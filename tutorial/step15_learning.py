@@ -28,7 +28,7 @@ step 9 the best pair is the same for every $p_{uncond}$ strictly between 0 and 1
 in finite time divides itself: the larger $p_{uncond}$, the better its null output and the worse the
 conditional one. At 0, $G_{E_K} = 0$, and what it says at the null label is chance.
 
-**Against the oracle.** With $\epsilon^*$ for the oracle's output, (5.8) says of any $f$
+**Against the oracle.** With $\epsilon^*$ for the oracle's output, (5.1) says of any $f$
 
 $$ E|\epsilon - f|^2 - E|\epsilon - \epsilon^*|^2 = E|f - \epsilon^*|^2 $$ (15.5)
 

@@ -56,7 +56,7 @@ $$ \sigma^2 = ((1 - r) \sigma_{\lambda'}^2)^{1 - v} ((1 - r) \sigma_\lambda^2)^v
 $$ z' = (r / k) z + (1 - r) a_{\lambda'} \tilde x + \sigma n, \quad n \sim N(0, I) $$ (16.12)
 
 **Why.** (16.10) is (16.1) solved for $x$, a guess of it, and (16.12) draws from (16.3) with the
-guess in the place of $x$. Nothing is clipped. As for the variance, (6.5) says that (16.4) is right
+guess in the place of $x$. Nothing is clipped. As for the variance, (6.3) says that (16.4) is right
 if the data are one point and (16.2) if they are $N(0, I)$. $v$ in 0..1 goes from one to the other,
 evenly in the logarithm: the two differ by the factor $\sigma_\lambda^2 / \sigma_{\lambda'}^2$, near
 1 in small steps, but 5e6 on the last way, to $\lambda_T = 20$, if $T = 16$. With $v = 0$ this is
@@ -106,11 +106,11 @@ $$ L = E_u L(\lambda(u)) = \int L(\lambda) p(\lambda) d\lambda $$ (16.15)
 The loss (8.5) on a grid of $T$ values, $t$ at random, is its sum over an even grid of $u$. The
 bound weighs otherwise: by (8.4) it is $\int L(\lambda) d\lambda / 2$, so a *uniform* $\lambda$ is
 maximum likelihood. The paper's (16.8) favours the middle, where it is settled what a picture shows.
-Neither moves the minimum: by (5.8) $L$ is a floor plus the mean of $E|f - \epsilon^*|^2$ over
+Neither moves the minimum: by (5.1) $L$ is a floor plus the mean of $E|f - \epsilon^*|^2$ over
 $p(\lambda)$, which is 0 at the oracle for any $p$. But a network that is not free divides itself:
 of uniform $\lambda$ only 9% have $|\lambda| < 1.76$. Its error there is about three times as large.
 
-**The floor** tells the two apart. For a class $N(\mu, S I)$ in $D$ dimensions it is, by (5.9),
+**The floor** tells the two apart. For a class $N(\mu, S I)$ in $D$ dimensions it is, by (5.16),
 $L(\lambda) = D a_\lambda^2 S / (a_\lambda^2 S + \sigma_\lambda^2)$. With $q = \tan \theta$,
 $dq = (1 + q^2) d\theta$, and ends that are far out, its mean over the angle is
 $(2 D / \pi) \int_0^\infty S / ((S + q^2) (1 + q^2)) dq$:

@@ -224,7 +224,7 @@ def compile_launch(launch: Launch, target: GPUTarget) -> Report:
     return read_amdgcn(compiled.asm["amdgcn"], elements)
 
 
-HEAD = ("", "registers", "spills", "stack", "shared", "loads", "stores", "an element", "c = 0")
+HEAD = ("", "registers", "spills", "stack", "shared", "loads", "stores", "per element", "c = 0")
 
 
 def table_row(variant: Variant | Noising, report: Report) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 How instructions are counted. Every instruction in the listing of a kernel counts as one. If no
 branch goes backward and nothing is called, no instruction runs twice, so their number is an upper
 bound on what a thread executes. Divided by the number of elements that a thread computes, it is the
-column `an element`. The column `c = 0` leaves out the longest stretch that a branch can jump over,
+column `per element`. The column `c = 0` leaves out the longest stretch that a branch can jump over,
 which is the noise: a row with c = 0 adds none. A `+` marks a count that is not a bound, because the
 code calls a function or branches backward.
 

@@ -9,8 +9,8 @@ This program measures which factors do:
 
 For each way of guiding and each weight w it draws samples of every letter, reads their factors back
 with a small network (`minicfg.metrics.glyph_reader`), and counts. Held-out pictures are read as
-well, so that the errors of the reader are seen beside the effects of guidance. It writes modes.json
-and the figure modes.png.
+well, so that the errors of the reader can be compared with the effects of guidance. The program
+writes modes.json and the figure modes.png.
 
 The ways of guiding:
 
@@ -84,7 +84,7 @@ class Factors:
     Attributes:
         faces: the fraction of every face, in the order of `FACES`.
         face_entropy: of these fractions, in nats.
-        letter_accuracy: fraction of the pictures in which the letter asked for is read.
+        letter_accuracy: fraction of the pictures in which the letter of their label is read.
         hue_concentration: length of the mean hue as a unit vector, within a letter: 0 for the
             uniform distribution, 1 for a single hue. NaN for grey pictures.
         angle_std: standard deviation within a letter, in degrees.
@@ -146,7 +146,7 @@ def factors_of(found: Reading, y: Tensor, letters: Tensor) -> tuple[Factors, Fac
 
     Args:
         found: what the reader read.
-        y: the label asked for, of every picture.
+        y: the label of every picture, for which it was drawn.
         letters: of every label, the number of its letter in the alphabet.
     """
     n = len(y)
@@ -223,7 +223,7 @@ def measure(
         checkpoint: the network.
         held_out: pictures of the same letters, to compare with.
         reader: of pictures of this shape.
-        classifier: of these letters, whose features measure distances.
+        classifier: of these letters; its features measure distances.
         weak: the network for autoguidance; None to leave it out.
         ws: the weights.
         each: samples of every letter for each seed.
@@ -407,7 +407,7 @@ def run(
     held_out = load_held_out(trained.config.data)
     if held_out is None or not data.factors:
         raise DataError(
-            f"{checkpoint} was trained on {data.name}, whose factors are unknown: choose a model "
+            f"{checkpoint} was trained on {data.name}, which has no factors: choose a model "
             "that was trained on glyphs"
         )
     if data.digest != trained.data_digest:

@@ -1,6 +1,6 @@
-"""Pictures of capital letters whose every factor is known: the class, the face, the hue and so on.
+"""Pictures of capital letters with known factors: letter, typeface, hue, angle, size and position.
 
-The class is the letter. Within a class there are modes: the typefaces, with the probabilities in
+The class is the letter. Each class has several modes: the typefaces, with the probabilities in
 `FACES`, from 30 % down to 1 %. So it can be counted which modes a generator loses. All factors are
 independent of each other and of the letter:
 
@@ -279,7 +279,7 @@ def letter_colour(hue: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
     """The colour of a letter with this hue in degrees, as sRGB values in 0..1.
 
     The hue is an angle in the plane of chroma of Oklab (Ottosson 2020, "A perceptual color space
-    for image processing"), whose two matrices stand here.
+    for image processing"). The six lines are its two matrices.
     """
     h = np.radians(hue)
     a = CHROMA * np.cos(h)

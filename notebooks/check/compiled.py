@@ -22,7 +22,7 @@ HEAD = "import triton\nimport triton.language as tl\n\n\n"
 
 
 def compiled(fn: Callable[..., Any]) -> dict[str, dict[str, Any]]:
-    """Instructions an element and access widths of the step `fn`, and of the course's kernel."""
+    """Instructions per element and access widths of the step `fn`, and of the course's kernel."""
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "my_kernel.py")

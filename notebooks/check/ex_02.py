@@ -110,12 +110,12 @@ ex_2_2 = formula(
 
 ex_2_3 = formula(
     "2.3",
-    "tutorial/step05_best_guess.py, (5.11) and (5.12)",
+    "tutorial/step05_best_guess.py, (5.2) and (5.4)",
     lambda v, xt, t, h: x0_from(v, xt, t, h, "v"),
     PAIRS,
     (
         lambda v, xt, t, h: np.sqrt(h.alpha_bar[t]) * xt + np.sqrt(1 - h.alpha_bar[t]) * v,
-        "the sign of v: x_0 comes in (5.12) with a minus.",
+        "the sign of v: x_0 comes in (5.4) with a minus.",
     ),
     (
         lambda v, xt, t, h: np.sqrt(1 - h.alpha_bar[t]) * xt + np.sqrt(h.alpha_bar[t]) * v,
@@ -123,7 +123,7 @@ ex_2_3 = formula(
     ),
     (
         lambda v, xt, t, h: x0_from(v, xt, t, h, "eps"),
-        "this takes v for eps: (5.11) is for a network that predicts the noise.",
+        "this takes v for eps: (5.2) is for a network that predicts the noise.",
     ),
     (
         lambda v, xt, t, h: h.alpha_bar[t] * xt - (1 - h.alpha_bar[t]) * v,
@@ -139,12 +139,12 @@ def _mean_from_eps(xt: Any, eps: Any, t: int, h: Schedule) -> Any:
 
 ex_2_4 = formula(
     "2.4",
-    "tutorial/step06_reverse.py, (6.2), (6.3) and (6.4)",
+    "tutorial/step06_reverse.py, (6.2), (6.4) and (6.5)",
     lambda xt, eps, t, h, clip: p_xprev_given_xt(xt, eps, t, h, clip=clip).mean,
     [(2 * xt, eps, t, h, 1.0) for xt, eps, t, h in PAIRS],
     (
         lambda xt, eps, t, h, clip: _mean_from_eps(xt, eps, t, h),
-        "this is the mistake itself: (6.3) with the old eps, so the clip has no effect at all.",
+        "this is the mistake itself: (6.4) with the old eps, so the clip has no effect at all.",
     ),
     (
         lambda xt, eps, t, h, clip: np.clip(_mean_from_eps(xt, eps, t, h), -clip, clip),

@@ -52,7 +52,7 @@ _half = Schedule(np.array([0.0, 0.5]))
 
 ex_3_2 = prediction(
     "3.2",
-    "tutorial/step05_best_guess.py, (5.8) and (5.9)",
+    "tutorial/step05_best_guess.py, (5.1) and (5.16)",
     lowest_loss(0, 1, _single(np.zeros(2), 0.25), _half),
     0.005,
     (0.0, "nobody sees eps, only x_t, in which data and noise are mixed: some error stays."),
@@ -71,7 +71,7 @@ def _exact_eps(xt: Any, abar: float, mu: Any, var: float) -> Any:
 
 ex_3_3 = formula(
     "3.3",
-    "tutorial/step05_best_guess.py, (5.1), (5.4) and (5.7)",
+    "tutorial/step05_best_guess.py, (5.11), (5.14) and (5.9)",
     _exact_eps,
     [(A, 0.5, np.array([1.0, -2.0]), 0.25), (B, 0.9, np.array([0.5, 3.0]), 2.0)],
     (
@@ -112,7 +112,7 @@ def _step_with(noise: Callable[[int, Schedule], float]) -> Callable[..., Any]:
 
 ex_3_4 = formula(
     "3.4",
-    "tutorial/step07_sampling.py, (7.2) and (7.4)",
+    "tutorial/step07_sampling.py, (7.2) and (7.6)",
     _reverse_step,
     [(A, B, C, t, h) for t, h in TIMES],
     (

@@ -89,9 +89,14 @@ def _kernel_exercise(
     return Exercise(number, lesson, gives(reference), tuple(wrong))
 
 
+def _device() -> str:
+    """Where kernels find their tensors: on the CPU if Triton interprets them."""
+    return "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+
+
 def _launch(kernel: Any, n: int, dtype: torch.dtype, *before: Any, after: tuple[Any, ...]) -> Any:
     """Launch on so many elements; the buffer that starts with the output, as float64."""
-    device = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
+    device = _device()
     written = torch.full((n + PAD,), UNTOUCHED, dtype=dtype)
     given = [v.to(device) if isinstance(v, torch.Tensor) else v for v in (*before, written, *after)]
     written = given[len(before)]

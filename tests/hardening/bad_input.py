@@ -34,6 +34,12 @@ TYPED = {
         2 | sample model --out EMPTY                            | an argument is empty
         2 | train --data EMPTY --out new                        | an argument is empty
     """,
+    "glyphs that there are not": """
+        2 | train --out new --data glyphs:                      | does not name glyphs
+        2 | train --out new --data glyphs:2x32                  | channels = 2: glyphs have 3
+        2 | train --out new --data glyphs:3x15                  | side = 15 is outside 16..64
+        2 | train --out new --data glyphs:Ab                    | letters = 'Ab': pass one or more
+    """,
     "a null character": """
         2 | train --out aNULb                                   | 'a.x00b' contains a null charact
         2 | sample model --out aNULb.png                        | null character

@@ -93,6 +93,24 @@ def test_statistics_of_one_mode() -> None:
     assert factors.angle_std == factors.size_std == factors.position_std == 0
 
 
+def test_spread_between_letters_is_no_spread_within() -> None:
+    """The angle of a picture is its label's."""
+    y = torch.arange(60) % 2
+    angle = 10.0 * y
+    found = Reading(
+        letter=torch.where(y == 0, 0, 17),
+        face=y,
+        hue=180.0 * y,
+        angle=angle,
+        size=angle,
+        position=torch.stack([angle, angle], dim=1),
+    )
+    factors, _ = module.factors_of(found, y, torch.tensor([0, 17]))
+    assert factors.letter_accuracy == 1
+    assert factors.angle_std == factors.size_std == factors.position_std == 0
+    assert math.isclose(factors.hue_concentration, 1, rel_tol=1e-6)
+
+
 def test_ways_differ_and_share_their_noise(trained: Path) -> None:
     checkpoint = load(trained)
     with torch.no_grad():  # a network that has hardly been trained returns nearly the same for all
@@ -161,7 +179,7 @@ def test_what_the_program_refuses(
             "none.safetensors",
             "--each 0 draws nothing",
             "draws 2 of every letter",
-            "factors are unk",
+            "has no factors",
         ),
         strict=True,
     ):

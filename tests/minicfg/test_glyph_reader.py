@@ -7,7 +7,15 @@ from functools import cache
 import pytest
 import torch
 
-from minicfg.datasets.glyphs import FACES, MAX_ANGLE, MAX_SHIFT, MAX_SIZE, MIN_SIZE
+from minicfg.datasets.glyphs import (
+    FACES,
+    LETTER_PIXELS,
+    MAX_ANGLE,
+    MAX_SHIFT,
+    MAX_SIZE,
+    MIN_SIZE,
+    all_masks,
+)
 from minicfg.errors import UsageError
 from minicfg.metrics import glyph_reader as module
 from minicfg.metrics.glyph_reader import hue_difference, read_glyphs, train_glyph_reader
@@ -63,6 +71,18 @@ def test_numbers_return_from_their_ranges() -> None:
     assert torch.allclose(found.position, truth["position"].float(), atol=1e-7)
     assert bool(((found.size > MIN_SIZE) & (found.size < MAX_SIZE)).all())
     assert float(found.position.abs().max()) < MAX_SHIFT
+
+
+@pytest.mark.parametrize("first", [0, 2**31])
+def test_pictures_come_with_their_letter(first: int) -> None:
+    """The light of a picture is the area of its letter, which differs between letters."""
+    x, truth = module._uniform_pictures(1, first, 1, 32)
+    upright = truth["face"] == 0
+    light = (x[upright, 0] + 1) / 2
+    masks = torch.from_numpy(all_masks()[:, 0]).float() / 255
+    masses = masks.sum((1, 2))[truth["letter"][upright]] / LETTER_PIXELS**2
+    found = light.sum((1, 2)) / 32**2 / truth["size"][upright].float() ** 2
+    assert torch.allclose(found, masses, rtol=0.03)
 
 
 def test_differences_of_hues_take_the_short_way() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -76,6 +77,13 @@ def test_a_picture_is_a_function_of_seed_and_index() -> None:
     assert not torch.equal(other, again)
 
 
+def test_every_machine_draws_the_same_pictures() -> None:
+    """The same bytes with matplotlib 3.10.8 and 3.11.2, and without NumPy's AVX2 and AVX-512."""
+    x, _ = draw_glyphs(SOME)
+    levels = ((x + 1) * 127.5).round().byte().numpy()
+    assert hashlib.sha256(levels.tobytes()).hexdigest()[:16] == "6862457087787a69"
+
+
 def test_the_letters_do_not_depend_on_which_others_are_there(pictures: Dataset) -> None:
     assert pictures.classes == ("A", "R") and pictures.shape == (3, 32, 32)
     assert len(pictures) == 2 * module.PICTURES_PER_LETTER
@@ -134,6 +142,30 @@ def test_every_hue_is_a_colour_that_can_be_shown() -> None:
     linear = ((colour + 0.055) / 1.055) ** 2.4
     luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
     assert luminance.min() > 0.38 and luminance.max() < 0.45
+
+
+def test_the_hue_is_the_angle_in_oklab() -> None:
+    """Back from sRGB by the other two matrices of Ottosson, which have ten digits as well."""
+    hue = np.arange(0.0, 360.0)
+    linear = ((letter_colour(hue) + 0.055) / 1.055) ** 2.4
+    to_cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    lightness, a, b = (np.cbrt(linear @ to_cones.T) @ to_lab.T).T
+    assert np.allclose(lightness, module.LIGHTNESS, atol=1e-6)
+    assert np.allclose(a, module.CHROMA * np.cos(np.radians(hue)), atol=1e-6)
+    assert np.allclose(b, module.CHROMA * np.sin(np.radians(hue)), atol=1e-6)
 
 
 def test_the_hue_is_in_the_picture(pictures: Dataset) -> None:

@@ -26,6 +26,9 @@ TESTS_OF_WING = {
     "io.atomic": "atomic",
     "datasets.arrays": "datasets",
     "datasets.folder": "datasets",
+    "datasets.glyphs": "glyphs",
+    "metrics.glyph_reader": "glyph_reader",
+    "bench.modes": "bench_modes",
 }
 
 

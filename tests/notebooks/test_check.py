@@ -156,3 +156,22 @@ def test_jupyter_shows_the_hint_and_no_traceback():
     assert len(shown) == 1
     assert shown[0].startswith("Exercise 4.1: this is w eps_c - (w - 1) eps_null")
     assert shown[0].endswith("(11.1) to (11.3).")
+
+
+def test_the_kernels_of_sitting_9_are_checked_where_the_switch_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Interpreted on the CPU; compiled, with every tensor on the GPU."""
+    from notebooks.check import ex_09
+
+    class AskedError(Exception):
+        pass
+
+    def recorded(tensor: Any, device: str) -> Any:
+        raise AskedError(device)
+
+    monkeypatch.setattr("torch.Tensor.to", recorded)
+    for interpret, device in (("1", "cpu"), ("0", "cuda")):
+        monkeypatch.setenv("TRITON_INTERPRET", interpret)
+        with pytest.raises(AskedError, match=device):
+            ex_09._launch({}, 3, ex_09.torch.float32, after=())

@@ -103,14 +103,14 @@ def chains() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("t", [0, 1, 8, 20])
-def test_5_1_by_iteration(t: int) -> None:
+def test_5_11_by_iteration(t: int) -> None:
     for k in range(K):
         mean, cov = law(k, t)
         np.testing.assert_allclose(noised(MIXTURE, t, SCHEDULE).means[k], mean, atol=ALGEBRA)
         np.testing.assert_allclose(noised(MIXTURE, t, SCHEDULE).covs[k], cov, atol=ALGEBRA)
 
 
-def test_5_1_by_chains(chains: tuple[np.ndarray, ...]) -> None:
+def test_5_11_by_chains(chains: tuple[np.ndarray, ...]) -> None:
     _, y, xt, _ = chains
     for k in range(K):
         away = xt[y == k] - noised(MIXTURE, 8, SCHEDULE).means[k]
@@ -120,7 +120,7 @@ def test_5_1_by_chains(chains: tuple[np.ndarray, ...]) -> None:
 
 
 @pytest.mark.parametrize("t", [1, 8, 20])
-def test_5_2_by_quadrature(t: int) -> None:
+def test_5_12_by_quadrature(t: int) -> None:
     """The law of `x_t` as an integral over the data that may lie behind it."""
     found = noised(MIXTURE, t, SCHEDULE).log_density(POINTS[:3])
     expected = [np.log(by_quadrature(x, t, K)[0]) for x in POINTS[:3]]
@@ -128,20 +128,20 @@ def test_5_2_by_quadrature(t: int) -> None:
 
 
 @pytest.mark.parametrize("t", [0, 8, 20])
-def test_5_2_by_total_mass(t: int) -> None:
+def test_5_12_by_total_mass(t: int) -> None:
     line = np.arange(-8, 8, 0.04)
     grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
     mass = np.exp(noised(MIXTURE, t, SCHEDULE).log_density(grid)).sum() * 0.04**2
     assert mass == pytest.approx(1, abs=1e-9)  # the tails beyond 8
 
 
-def test_5_3_by_scipy() -> None:
+def test_5_13_by_scipy() -> None:
     found = np.exp(noised(MIXTURE, 8, SCHEDULE).log_class_probability(POINTS))
     each = [w * np.exp(log_p(POINTS, 8, k)) for k, w in enumerate(MIXTURE.weights)]
     np.testing.assert_allclose(found, (np.array(each) / np.sum(each, axis=0)).T, atol=ALGEBRA)
 
 
-def test_5_3_by_calibration_on_chains(chains: tuple[np.ndarray, ...]) -> None:
+def test_5_13_by_calibration_on_chains(chains: tuple[np.ndarray, ...]) -> None:
     """A probability given `x_t` errs by 0 on average against every function of `x_t`."""
     _, y, xt, _ = chains
     found = np.exp(noised(MIXTURE, 8, SCHEDULE).log_class_probability(xt))
@@ -152,7 +152,7 @@ def test_5_3_by_calibration_on_chains(chains: tuple[np.ndarray, ...]) -> None:
 
 @pytest.mark.parametrize("t", [0, 1, 8, 20])
 @pytest.mark.parametrize("y", range(K))
-def test_5_4_by_finite_difference(y: int, t: int) -> None:
+def test_5_14_by_finite_difference(y: int, t: int) -> None:
     """Of SciPy's log density: a quadratic, so the only error is rounding, about 1e-14 / h."""
     h = 1e-4
     found = score(POINTS, t, labels(y), MIXTURE, SCHEDULE)
@@ -161,7 +161,7 @@ def test_5_4_by_finite_difference(y: int, t: int) -> None:
         np.testing.assert_allclose(found[:, i], slope, atol=1e-8)
 
 
-def test_5_4_by_stein_on_chains(chains: tuple[np.ndarray, ...]) -> None:
+def test_5_14_by_stein_on_chains(chains: tuple[np.ndarray, ...]) -> None:
     """`E[g s + dg] = 0` for the score of the law that `x_t` has, by parts; here g = tanh."""
     _, y, xt, _ = chains
     for k in range(K):
@@ -172,7 +172,7 @@ def test_5_4_by_stein_on_chains(chains: tuple[np.ndarray, ...]) -> None:
 
 
 @pytest.mark.parametrize("t", [0, 1, 8, 20])
-def test_5_5_by_finite_difference(t: int) -> None:
+def test_5_15_by_finite_difference(t: int) -> None:
     """Truncation is h^2 / 6 times a third derivative of some hundreds, rounding 1e-14 / h."""
     h = 1e-5
     found = score(POINTS, t, labels(K), MIXTURE, SCHEDULE)
@@ -181,14 +181,14 @@ def test_5_5_by_finite_difference(t: int) -> None:
         np.testing.assert_allclose(found[:, i], slope, atol=1e-6)
 
 
-def test_5_5_by_stein_on_chains(chains: tuple[np.ndarray, ...]) -> None:
+def test_5_15_by_stein_on_chains(chains: tuple[np.ndarray, ...]) -> None:
     xt = chains[2]
     s = score(xt, 8, labels(K, N), MIXTURE, SCHEDULE)
     assert_mean_is_zero(np.tanh(xt) * s + 1 - np.tanh(xt) ** 2)
     assert_mean_is_zero(np.tanh(xt[:, ::-1]) * s)
 
 
-def test_5_5_by_labels_mixed_in_one_batch() -> None:
+def test_5_15_by_labels_mixed_in_one_batch() -> None:
     """Each row gets its own label, null rows between class rows, in any order."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((50, 2))
@@ -200,7 +200,7 @@ def test_5_5_by_labels_mixed_in_one_batch() -> None:
     assert MODEL(x[:0], 8, y[:0]).shape == (0, 2)
 
 
-def test_5_5_by_points_far_away() -> None:
+def test_5_15_by_points_far_away() -> None:
     """Where every density is 0 in float64 the nearest class in its own metric takes all."""
     far = np.array([[0.0, 1e4], [-1e4, 0.0], [3e3, -3e3]])
     found = score(far, 1, labels(K, 3), MIXTURE, SCHEDULE)
@@ -211,7 +211,7 @@ def test_5_5_by_points_far_away() -> None:
     np.testing.assert_allclose(found, expected, rtol=ALGEBRA)
 
 
-def test_5_5_by_stopwatch() -> None:
+def test_5_15_by_stopwatch() -> None:
     """100,000 points, 8 classes, the null label: about 0.25 s of processor time on a slow core.
 
     Processor time, so that what else the machine does is not counted. The bound of 1 s leaves a
@@ -234,13 +234,13 @@ def test_5_5_by_stopwatch() -> None:
 
 @pytest.mark.parametrize("t", [1, 8, 20])
 @pytest.mark.parametrize("y", [0, 1, 2, K])
-def test_5_6_by_quadrature(y: int, t: int) -> None:
+def test_5_10_by_quadrature(y: int, t: int) -> None:
     found = mean_x0(POINTS[:2], t, labels(y, 2), MIXTURE, SCHEDULE)
     expected = [by_quadrature(x, t, y)[1] for x in POINTS[:2]]
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
 
-def test_5_6_by_joint_gaussian() -> None:
+def test_5_10_by_joint_gaussian() -> None:
     """`(x_0, x_t)` of one class is a Gaussian in four dimensions: regress one on the other."""
     abar = SCHEDULE.alpha_bar[8]
     for k in range(K):
@@ -251,7 +251,7 @@ def test_5_6_by_joint_gaussian() -> None:
         np.testing.assert_allclose(found, expected, atol=ALGEBRA)
 
 
-def test_5_6_by_errors_of_chains(chains: tuple[np.ndarray, ...]) -> None:
+def test_5_10_by_errors_of_chains(chains: tuple[np.ndarray, ...]) -> None:
     """A conditional mean's error is uncorrelated with every function of what is known."""
     x0, y, xt, _ = chains
     for label in (y, labels(K, N)):
@@ -262,7 +262,7 @@ def test_5_6_by_errors_of_chains(chains: tuple[np.ndarray, ...]) -> None:
 
 @pytest.mark.parametrize("t", [1, 8, 20])
 @pytest.mark.parametrize("y", [0, 1, 2, K])
-def test_5_7_by_quadrature(y: int, t: int) -> None:
+def test_5_9_by_quadrature(y: int, t: int) -> None:
     """The noise is what `x_t` has beyond the data: quadrature's mean of x_0 gives its mean."""
     abar = SCHEDULE.alpha_bar[t]
     x0 = np.array([by_quadrature(x, t, y)[1] for x in POINTS[:2]])
@@ -270,7 +270,7 @@ def test_5_7_by_quadrature(y: int, t: int) -> None:
     np.testing.assert_allclose(MODEL(POINTS[:2], t, labels(y, 2)), expected, atol=1e-8)
 
 
-def test_5_7_by_errors_of_chains(chains: tuple[np.ndarray, ...]) -> None:
+def test_5_9_by_errors_of_chains(chains: tuple[np.ndarray, ...]) -> None:
     _, y, xt, eps = chains
     for label in (y, labels(K, N)):
         error = eps - MODEL(xt, 8, label)
@@ -278,7 +278,7 @@ def test_5_7_by_errors_of_chains(chains: tuple[np.ndarray, ...]) -> None:
             assert_mean_is_zero(error * g)
 
 
-def test_5_7_by_contract() -> None:
+def test_5_9_by_contract() -> None:
     """What a sampler may know: K, the unit, and nothing to set; `x0_from` turns it into x0."""
     assert (MODEL.num_classes, MODEL.prediction) == (K, "eps")
     with pytest.raises(FrozenInstanceError):
@@ -291,7 +291,7 @@ def test_5_7_by_contract() -> None:
 
 
 @pytest.mark.parametrize("null", [False, True])
-def test_5_8_by_perturbation(null: bool, chains: tuple[np.ndarray, ...]) -> None:
+def test_5_1_by_perturbation(null: bool, chains: tuple[np.ndarray, ...]) -> None:
     """Every change costs its own mean square, and both signs of it cost the same."""
     _, y, xt, eps = chains
     best = MODEL(xt, 8, labels(K, N) if null else y)
@@ -304,7 +304,7 @@ def test_5_8_by_perturbation(null: bool, chains: tuple[np.ndarray, ...]) -> None
 
 
 @pytest.mark.parametrize("null", [False, True])
-def test_5_8_by_regression(null: bool, chains: tuple[np.ndarray, ...]) -> None:
+def test_5_1_by_regression(null: bool, chains: tuple[np.ndarray, ...]) -> None:
     """Least squares may mix the oracle with anything: it takes 1 of the oracle, 0 of the rest."""
     _, y, xt, eps = chains
     best = MODEL(xt, 8, labels(K, N) if null else y)
@@ -316,7 +316,7 @@ def test_5_8_by_regression(null: bool, chains: tuple[np.ndarray, ...]) -> None:
         assert (np.abs(weights - np.eye(len(weights))[0]) < 6 * errors).all()
 
 
-def test_5_9_by_chains(chains: tuple[np.ndarray, ...]) -> None:
+def test_5_16_by_chains(chains: tuple[np.ndarray, ...]) -> None:
     """The loss of the oracle as training would measure it, against the closed form of a class."""
     _, y, xt, eps = chains
     loss = ((eps - MODEL(xt, 8, y)) ** 2).sum(1)
@@ -325,7 +325,7 @@ def test_5_9_by_chains(chains: tuple[np.ndarray, ...]) -> None:
 
 
 @pytest.mark.parametrize("t", [1, 8, 20])
-def test_5_9_by_score_norm_on_a_grid(t: int) -> None:
+def test_5_16_by_score_norm_on_a_grid(t: int) -> None:
     """The dimension less `(1 - abar) E|s|^2`, the mean taken over SciPy's density."""
     for k in range(K):
         mean, cov = law(k, t)
@@ -337,15 +337,15 @@ def test_5_9_by_score_norm_on_a_grid(t: int) -> None:
         assert lowest_loss(k, t, MIXTURE, SCHEDULE) == pytest.approx(expected, abs=1e-9)
 
 
-def test_5_9_by_loss_of_the_null_label(chains: tuple[np.ndarray, ...]) -> None:
-    """(5.9) needs no Gaussian: the loss without a label, too, is D less `(1 - abar) E|s|^2`."""
+def test_5_16_by_loss_of_the_null_label(chains: tuple[np.ndarray, ...]) -> None:
+    """(5.16) needs no Gaussian: the loss without a label, too, is D less `(1 - abar) E|s|^2`."""
     _, _, xt, eps = chains
     loss = ((eps - MODEL(xt, 8, labels(K, N))) ** 2).sum(1)
     s = score(xt, 8, labels(K, N), MIXTURE, SCHEDULE)
     assert_mean_is_zero(loss - 2 + (1 - SCHEDULE.alpha_bar[8]) * (s**2).sum(1))
 
 
-def test_5_10_by_end_of_chain() -> None:
+def test_5_17_by_end_of_chain() -> None:
     """abar_T is 2.4e-9 for this schedule; the limits are approached like its root, 4.9e-5."""
     schedule = Schedule.cosine(1000)
     model = oracle_eps(MIXTURE, schedule)
@@ -356,7 +356,7 @@ def test_5_10_by_end_of_chain() -> None:
         np.testing.assert_allclose(found, np.tile(means[y], (4, 1)), atol=5e-4)
 
 
-def test_5_10_by_rate() -> None:
+def test_5_17_by_rate() -> None:
     """The distance to the limits shrinks with `sqrt(abar_t)`: a quarter of abar, half of it."""
     gaps = []
     for abar in (4e-6, 1e-6):
@@ -370,7 +370,7 @@ def test_5_10_by_rate() -> None:
 
 
 @pytest.mark.parametrize("t", [0, -1, 21])
-def test_5_7_by_refusal_of_wrong_t(t: int) -> None:
+def test_5_9_by_refusal_of_wrong_t(t: int) -> None:
     """At t = 0 no noise is left; t = -1 would read the table's end and answer."""
     with pytest.raises(ValueError, match=f"t = {t} is outside 1..20"):
         MODEL(POINTS, t, labels(0))
@@ -381,7 +381,7 @@ def test_5_7_by_refusal_of_wrong_t(t: int) -> None:
 
 
 @pytest.mark.parametrize("y", [-1, K + 1])
-def test_5_5_by_refusal_of_wrong_label(y: int) -> None:
+def test_5_15_by_refusal_of_wrong_label(y: int) -> None:
     wrong = np.array([0, K, y, 1])
     with pytest.raises(ValueError, match=rf"{min(wrong)}\.\.{max(wrong)} is outside 0\.\.3 \(3"):
         MODEL(POINTS, 8, wrong)
@@ -422,7 +422,7 @@ def run_chain(x0: np.ndarray, t: int, seed: int) -> tuple[np.ndarray, np.ndarray
 
 
 @pytest.mark.parametrize("t", [1, 2, 4])
-def test_5_11_by_noises_of_a_chain(t: int) -> None:
+def test_5_2_by_noises_of_a_chain(t: int) -> None:
     """The mixed noise of a chain that really ran leads back to where it started."""
     x0 = np.array([[0.4, -1.3], [2.0, 0.0]])
     _, x, eps = run_chain(x0, t, 3)
@@ -434,7 +434,7 @@ def test_5_11_by_noises_of_a_chain(t: int) -> None:
 
 
 @pytest.mark.parametrize("xt", [-0.7, 0.2, 1.5])
-def test_5_11_by_slope_of_log_density(xt: float) -> None:
+def test_5_2_by_slope_of_log_density(xt: float) -> None:
     """Tweedie: E[eps | x_t] is minus the noise's size times a score; it gives E[x_0 | x_t]."""
     h = 1e-5
     t = 2
@@ -446,7 +446,7 @@ def test_5_11_by_slope_of_log_density(xt: float) -> None:
     )
 
 
-def test_5_12_by_derivative_along_the_arc() -> None:
+def test_5_4_by_derivative_along_the_arc() -> None:
     """v as the speed of x_t = x_0 cos(phi) + eps sin(phi), by central difference."""
     x0 = np.array([[0.3, -1.1]])
     eps = np.array([[1.2, 0.4]])
@@ -460,8 +460,8 @@ def test_5_12_by_derivative_along_the_arc() -> None:
     np.testing.assert_allclose(v_from(x0, eps, 2, UNITS_SCHEDULE), speed, atol=1e-9)
 
 
-def test_5_12_by_sympy() -> None:
-    """(3.2) and (5.12) solved for the data: what multiplies x_t and what multiplies v."""
+def test_5_5_by_sympy() -> None:
+    """(3.2) and (5.4) solved for the data: what multiplies x_t and what multiplies v."""
     x0, eps, xt, v, abar = sympy.symbols("x0 eps xt v abar", positive=True)
     signal = sympy.sqrt(abar)
     noise = sympy.sqrt(1 - abar)
@@ -473,7 +473,7 @@ def test_5_12_by_sympy() -> None:
 
 
 @pytest.mark.parametrize("t", [1, 2, 4])
-def test_5_13_by_finite_difference(t: int) -> None:
+def test_5_8_by_finite_difference(t: int) -> None:
     x0 = np.array([0.7])
     h = 1e-4
     _, xt, eps = run_chain(x0, t, 6)
@@ -484,7 +484,7 @@ def test_5_13_by_finite_difference(t: int) -> None:
     assert score_from_eps(eps, t, UNITS_SCHEDULE)[0] == pytest.approx(slope, abs=1e-9)
 
 
-def test_5_13_by_stein_identity() -> None:
+def test_5_8_by_stein_identity() -> None:
     """E[score (x_t - x_0)] = -1 for any law of x_0: 400,000 chains (seed 7)."""
     x0 = np.random.default_rng(70).uniform(-2, 2, 400_000)
     _, xt, eps = run_chain(x0, 3, 7)
@@ -492,7 +492,7 @@ def test_5_13_by_stein_identity() -> None:
     assert abs(product.mean() + 1) < 4.5 * product.std() / np.sqrt(len(x0))
 
 
-def test_5_14_by_closed_form_of_the_cosine() -> None:
+def test_5_7_by_closed_form_of_the_cosine() -> None:
     """abar_999 is a ratio of squared cosines, and the capped last step keeps a thousandth of it."""
     f = np.cos((np.array([0.0, 0.999]) + 0.008) / 1.008 * np.pi / 2) ** 2
     abar = 0.001 * f[1] / f[0]
@@ -502,7 +502,7 @@ def test_5_14_by_closed_form_of_the_cosine() -> None:
     assert -q == pytest.approx(20_291, abs=0.5)
 
 
-def test_5_14_by_an_error_in_the_output() -> None:
+def test_5_7_by_an_error_in_the_output() -> None:
     """One per cent of error in eps at T: what x0hat and the mean make of it, with and without."""
     cosine = Schedule.cosine(1000)
     xt = np.full(1, 0.3)
@@ -520,3 +520,184 @@ def test_5_14_by_an_error_in_the_output() -> None:
     assert of_mean(1.0) <= 2 * posterior_coefficients(1000, cosine)[0] < 0.0032
     for prediction in ("x0", "v"):
         assert abs(x0_coefficients(1000, cosine, prediction)[1]) <= 1
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_5_6_by_solving_for_the_row(prediction: str, t: int) -> None:
+    """p and q from chains alone: least squares of x_0 on (x_t, out), which fits exactly."""
+    x0 = np.linspace(-2, 2, 50)
+    _, xt, eps = run_chain(x0, t, 8)
+    omega = np.arccos(np.sqrt(UNITS_SCHEDULE.alpha_bar[t]))
+    out = {"eps": eps, "x0": x0, "v": eps * np.cos(omega) - x0 * np.sin(omega)}[prediction]
+    row, *_ = np.linalg.lstsq(np.stack([xt, out], axis=1), x0)
+    # At t = 4 the factors of eps are 200, and x_t and eps nearly parallel: so much of it is lost.
+    assert x0_coefficients(t, UNITS_SCHEDULE, prediction) == pytest.approx(row, abs=1e-8)
+
+
+def test_5_6_by_refusal_of_an_unknown_output() -> None:
+    with pytest.raises(ValueError, match="prediction = 'epsilon' is none of eps, x0, v"):
+        x0_from(np.zeros(2), np.zeros(2), 1, UNITS_SCHEDULE, "epsilon")
+
+
+def test_5_1_by_each_step() -> None:
+    """The example of the text: two points, the guess 1, and the three terms of the square."""
+    p = np.array([0.804, 0.196])
+    u = np.array([1.0, -1.0])
+    best = p @ u
+    f = 1.0
+    square = (u - best) ** 2 + 2 * (u - best) * (best - f) + (best - f) ** 2
+    np.testing.assert_allclose((u - f) ** 2, square, atol=UNITS_ALGEBRA)
+    cross = p @ ((u - best) * (best - f))
+    assert cross == pytest.approx(0, abs=UNITS_ALGEBRA)
+    assert p @ (u - f) ** 2 == pytest.approx(0.782, abs=3e-3)  # from p with three digits
+    assert p @ (u - best) ** 2 == pytest.approx(0.629, abs=3e-3)
+    excess = excess_loss(np.array([[f]]), np.array([[best]]))[0]
+    assert excess == pytest.approx(p @ (u - f) ** 2 - p @ (u - best) ** 2, abs=UNITS_ALGEBRA)
+
+
+HALF = Schedule(np.array([0.0, 0.5]))  # abar = 0.5 at t = 1: the example of the text
+
+
+def test_5_3_by_example_in_the_text() -> None:
+    """Data 1 and -1, x_t = 0.5: the noise behind each, and its mean, lead to the guess 0.609."""
+    xt = np.array([0.5])
+    up = 1 / (1 + np.exp(-2 * np.sqrt(0.5) * 0.5 / 0.5))
+    assert up == pytest.approx(0.804, abs=5e-4)
+    noises = [eps_from_x0(np.array([x0]), xt, 1, HALF)[0] for x0 in (1.0, -1.0)]
+    assert noises == pytest.approx([-0.293, 1.707], abs=5e-4)
+    eps = np.array([up * noises[0] + (1 - up) * noises[1]])
+    assert eps[0] == pytest.approx(0.098, abs=5e-4)
+    assert x0_from(eps, xt, 1, HALF)[0] == pytest.approx(2 * up - 1, abs=UNITS_ALGEBRA)
+    assert 2 * up - 1 == pytest.approx(0.609, abs=5e-4)
+
+
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_5_3_by_noises_of_a_chain(t: int) -> None:
+    """The mixed noise of a chain that really ran is recovered from its two ends."""
+    x0 = np.array([[0.4, -1.3], [2.0, 0.0]])
+    _, x, eps = run_chain(x0, t, 13)
+    np.testing.assert_allclose(eps_from_x0(x0, x, t, UNITS_SCHEDULE), eps, atol=UNITS_ALGEBRA)
+
+
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_5_4_by_each_step(t: int) -> None:
+    """The angle of the text: its cosine and sine, and the state on the arc."""
+    x0 = np.array([[0.3, -1.1]])
+    _, xt, eps = run_chain(x0, t, 11)
+    omega = np.arccos(np.sqrt(UNITS_SCHEDULE.alpha_bar[t]))
+    np.testing.assert_allclose(np.cos(omega) * x0 + np.sin(omega) * eps, xt, atol=UNITS_ALGEBRA)
+    expected = np.cos(omega) * eps - np.sin(omega) * x0
+    np.testing.assert_allclose(v_from(x0, eps, t, UNITS_SCHEDULE), expected, atol=UNITS_ALGEBRA)
+
+
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_5_5_by_each_step(t: int) -> None:
+    """Rotating (x_t, v) back by the angle: the noise cancels, and the squares add up to 1."""
+    x0 = np.array([[0.3, -1.1]])
+    _, xt, eps = run_chain(x0, t, 12)
+    omega = np.arccos(np.sqrt(UNITS_SCHEDULE.alpha_bar[t]))
+    v = np.cos(omega) * eps - np.sin(omega) * x0
+    back = np.cos(omega) * xt - np.sin(omega) * v
+    np.testing.assert_allclose(back, (np.cos(omega) ** 2 + np.sin(omega) ** 2) * x0, atol=1e-11)
+    np.testing.assert_allclose(x0_from(v, xt, t, UNITS_SCHEDULE, "v"), back, atol=UNITS_ALGEBRA)
+    np.testing.assert_allclose(np.sin(omega) * xt + np.cos(omega) * v, eps, atol=1e-11)
+
+
+@pytest.mark.parametrize("t", [1, 2, 3])
+def test_5_6_by_three_outputs(t: int) -> None:
+    """The noise, the data and the velocity of one chain lead to the same data."""
+    x0 = np.array([[0.3, -1.1], [1.5, 0.2]])
+    _, xt, eps = run_chain(x0, t, 14)
+    abar = UNITS_SCHEDULE.alpha_bar[t]
+    v = np.sqrt(abar) * eps - np.sqrt(1 - abar) * x0
+    for out, prediction in ((eps, "eps"), (x0, "x0"), (v, "v")):
+        np.testing.assert_allclose(x0_from(out, xt, t, UNITS_SCHEDULE, prediction), x0, atol=1e-10)
+
+
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_5_8_by_each_step(t: int) -> None:
+    """The gradient of the exponent of q(x_t | x_0), before the noise is put in."""
+    x0 = np.array([[0.4, -1.3]])
+    _, xt, eps = run_chain(x0, t, 15)
+    abar = UNITS_SCHEDULE.alpha_bar[t]
+    gradient = -(xt - np.sqrt(abar) * x0) / (1 - abar)
+    np.testing.assert_allclose(score_from_eps(eps, t, UNITS_SCHEDULE), gradient, atol=1e-11)
+
+
+@pytest.mark.parametrize("xt", [-0.7, 0.2, 1.5])
+def test_5_9_by_each_step(xt: float) -> None:
+    """Data 1 and -1: the integral is a sum of two terms, and its gradient a mean of two scores."""
+    t = 2
+    h = 1e-5
+    abar = UNITS_SCHEDULE.alpha_bar[t]
+    x0 = np.array([1.0, -1.0])
+    q = np.array([float(normal(xt, np.sqrt(abar) * x, 1 - abar)) for x in x0])
+    gradient_log_q = -(xt - np.sqrt(abar) * x0) / (1 - abar)
+    gradient_p = float(two_points(xt + h, t) - two_points(xt - h, t)) / (2 * h)
+    # A central difference: h^2 of truncation, 1e-16 / h of rounding.
+    assert (q / 2) @ gradient_log_q == pytest.approx(gradient_p, abs=1e-9)
+    posterior = q / q.sum()
+    score_of_p = gradient_p / float(two_points(xt, t))
+    assert posterior @ gradient_log_q == pytest.approx(score_of_p, abs=1e-8)
+    eps = posterior @ ((xt - np.sqrt(abar) * x0) / np.sqrt(1 - abar))
+    assert eps == pytest.approx(-np.sqrt(1 - abar) * score_of_p, abs=1e-8)
+
+
+def test_5_15_by_each_step() -> None:
+    """The gradient of the mixture's density is the sum of class densities times class scores."""
+    h = 1e-5
+    t = 8
+    p_class = np.array([w * np.exp(log_p(POINTS, t, k)) for k, w in enumerate(MIXTURE.weights)])
+    s_class = np.array([score(POINTS, t, labels(k), MIXTURE, SCHEDULE) for k in range(K)])
+    total = np.einsum("kn,kni->ni", p_class, s_class)
+    for i, step in enumerate(h * np.eye(2)):
+        above = np.exp(log_p(POINTS + step, t, K))
+        below = np.exp(log_p(POINTS - step, t, K))
+        np.testing.assert_allclose(total[:, i], (above - below) / (2 * h), atol=1e-8)
+    s = score(POINTS, t, labels(K), MIXTURE, SCHEDULE)
+    np.testing.assert_allclose(s, total / p_class.sum(0)[:, None], atol=1e-9)
+
+
+def test_5_15_by_example_in_the_text() -> None:
+    """Two points are the limit of two narrow classes: scores .414, -2.414, mixed -.139."""
+    narrow = GaussianMixture(
+        np.array([[1.0, 0.0], [-1.0, 0.0]]), 1e-9 * np.tile(np.eye(2), (2, 1, 1)), np.ones(2) / 2
+    )
+    x = np.array([[0.5, 0.0]])
+    found = [score(x, 1, np.array([y]), narrow, HALF)[0, 0] for y in range(3)]
+    assert found == pytest.approx([0.414, -2.414, -0.139], abs=5e-4)
+    assert mean_x0(x, 1, np.array([2]), narrow, HALF)[0, 0] == pytest.approx(0.609, abs=5e-4)
+
+
+def test_5_16_by_each_step() -> None:
+    """The dimension less the trace of the inverse covariance, before and after it is one trace."""
+    for t in (1, 8, 20):
+        noise = 1 - SCHEDULE.alpha_bar[t]
+        for k in range(K):
+            _, C = law(k, t)
+            inverse = np.linalg.inv(C)
+            left = 2 - noise * np.trace(inverse)
+            assert left == pytest.approx(np.trace((C - noise * np.eye(2)) @ inverse), abs=ALGEBRA)
+            assert lowest_loss(k, t, MIXTURE, SCHEDULE) == pytest.approx(left, abs=ALGEBRA)
+
+
+def test_5_7_by_numbers_in_the_text() -> None:
+    """The factor of an error in eps at the end of both schedules with 1000 steps."""
+    for schedule, said in ((Schedule.linear(1000), 157), (Schedule.cosine(1000), 20_291)):
+        q = x0_coefficients(1000, schedule)[1]
+        assert -q == pytest.approx(said, abs=0.5)
+
+
+def test_5_16_by_classes_of_different_width() -> None:
+    """The floor of a wide class may be above that without a label; the mean over classes is not."""
+    mixture = GaussianMixture(
+        np.zeros((2, 2)), np.array([0.01, 4.0])[:, None, None] * np.eye(2), np.ones(2) / 2
+    )
+    floors = np.array([lowest_loss(k, 1, mixture, HALF) for k in range(2)])
+    line = np.arange(-9, 9, 0.05)
+    x = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    p = np.exp(noised(mixture, 1, HALF).log_density(x)) * 0.05**2
+    eps = oracle_eps(mixture, HALF)(x, 1, labels(2, len(x)))
+    without = 2 - p @ (eps**2).sum(1)
+    assert floors.mean() < without < floors[1]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sympy
+from scipy.stats import norm
 
 from tutorial.step02_forward import Schedule
 from tutorial.step04_posterior import posterior_coefficients, q_posterior
-from tutorial.step05_best_guess import eps_from_x0, x0_coefficients, x0_from
+from tutorial.step05_best_guess import eps_from_x0, x0_from
 from tutorial.step06_reverse import mean_from_eps, p_xprev_given_xt, reverse_var, two_point_density
 
 SCHEDULE = Schedule.cosine(4)
@@ -117,7 +118,7 @@ def mean_coefficients(t: int) -> list[float]:
     return [float(p_xprev_given_xt(xt, eps, t, SCHEDULE).mean[0]) for xt, eps in pairs]
 
 
-def test_6_3_by_sympy() -> None:
+def test_6_4_by_sympy() -> None:
     """The text's derivation for all symbols, then its numbers at t = 3."""
     alpha, before, xt, eps = sympy.symbols("alpha before xt eps", positive=True)
     abar = alpha * before
@@ -136,7 +137,7 @@ def test_6_3_by_sympy() -> None:
 
 
 @pytest.mark.parametrize("t", [2, 3])
-def test_6_3_by_regression_on_chains(t: int) -> None:
+def test_6_4_by_regression_on_chains(t: int) -> None:
     """Least squares of x_{t-1} on (x_t, eps) over 400,000 chains (seed 4), in standard errors."""
     x0 = np.random.default_rng(40).normal(0.0, 1.5, 400_000)
     x_prev, x, eps = run_chain(x0, t, 4)
@@ -148,20 +149,7 @@ def test_6_3_by_regression_on_chains(t: int) -> None:
 
 
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
-@pytest.mark.parametrize("t", [1, 2, 4])
-def test_6_4_by_solving_for_the_row(prediction: str, t: int) -> None:
-    """p and q from chains alone: least squares of x_0 on (x_t, out), which fits exactly."""
-    x0 = np.linspace(-2, 2, 50)
-    _, xt, eps = run_chain(x0, t, 8)
-    phi = np.arccos(np.sqrt(SCHEDULE.alpha_bar[t]))
-    out = {"eps": eps, "x0": x0, "v": eps * np.cos(phi) - x0 * np.sin(phi)}[prediction]
-    row, *_ = np.linalg.lstsq(np.stack([xt, out], axis=1), x0)
-    # At t = 4 the factors of eps are 200, and x_t and eps nearly parallel: so much of it is lost.
-    assert x0_coefficients(t, SCHEDULE, prediction) == pytest.approx(row, abs=1e-8)
-
-
-@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
-def test_6_4_by_clip_that_reaches_the_mean(prediction: str) -> None:
+def test_6_5_by_clip_that_reaches_the_mean(prediction: str) -> None:
     """Where x0hat is cut to 1, the step is that of a network that had said 1."""
     xt = np.array([[2.0, -2.5, 0.1]])
     out = np.array([[-3.0, 4.0, 0.05]])
@@ -172,14 +160,14 @@ def test_6_4_by_clip_that_reaches_the_mean(prediction: str) -> None:
     np.testing.assert_allclose(clipped.mean, q_posterior(x0hat, xt, 2, SCHEDULE).mean)
     free = p_xprev_given_xt(xt, out, 2, SCHEDULE, prediction)
     assert (np.abs(free.mean - clipped.mean)[0, :2] > 0.1).all()
-    # The eps of the clipped guess leads to the clipped mean without any clip: the repair of (6.3).
+    # The eps of the clipped guess leads to the clipped mean without any clip: the repair of (6.4).
     repaired = p_xprev_given_xt(xt, eps_from_x0(x0hat, xt, 2, SCHEDULE), 2, SCHEDULE)
     np.testing.assert_allclose(repaired.mean, clipped.mean, atol=ALGEBRA)
 
 
 @pytest.mark.parametrize("xt", [-0.4, 0.0, 1.2])
 @pytest.mark.parametrize("t", [2, 3, 4])
-def test_6_5_by_variance_of_the_true_law(xt: float, t: int) -> None:
+def test_6_3_by_variance_of_the_true_law(xt: float, t: int) -> None:
     law = bayes(xt, t)
     true_var = moment(law, 2) - moment(law, 1) ** 2
     assert reverse_var(1 - guess(xt, t) ** 2, t, SCHEDULE) == pytest.approx(true_var, abs=1e-11)
@@ -187,7 +175,7 @@ def test_6_5_by_variance_of_the_true_law(xt: float, t: int) -> None:
 
 @pytest.mark.parametrize("t", [1, 2, 3, 4])
 @pytest.mark.parametrize("s", [0.0, 0.5, 1.0, 3.0])
-def test_6_5_by_conditioning_a_joint_gaussian(s: float, t: int) -> None:
+def test_6_3_by_conditioning_a_joint_gaussian(s: float, t: int) -> None:
     """Data N(0, s^2): (x_0, x_{t-1}, x_t) is Gaussian; s = 0 gives beta~, s = 1 gives beta."""
     at = [s**2 * SCHEDULE.alpha_bar[u] + 1 - SCHEDULE.alpha_bar[u] for u in (t - 1, t)]
     true_var = at[0] - SCHEDULE.alpha[t] * at[0] ** 2 / at[1]
@@ -198,7 +186,7 @@ def test_6_5_by_conditioning_a_joint_gaussian(s: float, t: int) -> None:
         assert true_var == pytest.approx(extreme, abs=ALGEBRA)
 
 
-def test_6_5_by_average_between_the_extremes() -> None:
+def test_6_3_by_average_between_the_extremes() -> None:
     """Data -1 and 1 have variance 1: between on average, above beta where the bumps are even."""
     for t in (2, 3, 4):
         low = posterior_coefficients(t, SCHEDULE)[2]
@@ -236,12 +224,120 @@ def test_6_1_by_refusal_of_the_point() -> None:
         two_point_density(GRID, 0.0, 1, SCHEDULE)
 
 
-def test_6_4_by_refusal_of_an_unknown_output() -> None:
-    with pytest.raises(ValueError, match="prediction = 'epsilon' is none of eps, x0, v"):
-        x0_from(np.zeros(2), np.zeros(2), 1, SCHEDULE, "epsilon")
-
-
 @pytest.mark.parametrize("clip", [0.0, -1.0, np.nan])
-def test_6_4_by_refusal_of_a_clip_that_is_not_positive(clip: float) -> None:
+def test_6_5_by_refusal_of_a_clip_that_is_not_positive(clip: float) -> None:
     with pytest.raises(ValueError, match=f"clip = {clip}"):
         p_xprev_given_xt(np.zeros(2), np.zeros(2), 1, SCHEDULE, clip=clip)
+
+
+def test_6_1_by_example_in_the_text() -> None:
+    """The two humps of x_{t-1} at x_t = 0, half way along a cosine schedule."""
+    said = {4: (0.758, 0.355), 1000: (0.00437, 0.0560)}
+    for T, (c_0, std) in said.items():
+        schedule = Schedule.cosine(T)
+        found, _, var = posterior_coefficients(T // 2, schedule)
+        assert found == pytest.approx(c_0, rel=2e-3)
+        assert np.sqrt(var) == pytest.approx(std, rel=2e-3)
+        middle, hump = two_point_density(np.array([0.0, found]), 0.0, T // 2, schedule)
+        assert (middle < hump) == (T == 4)  # a valley between two humps, or one hump
+
+
+@pytest.mark.parametrize("t", [2, 3, 4])
+def test_6_3_by_each_step(t: int) -> None:
+    """Mean, kurtosis and total variance of the text for data -1 and 1, by sums on a grid."""
+    xt = 0.3
+    c_0, c_t, var = posterior_coefficients(t, SCHEDULE)
+    true = bayes(xt, t)  # the forward density times the density of x_{t-1}, normalised
+    np.testing.assert_allclose(two_point_density(GRID, xt, t, SCHEDULE), true, atol=1e-11)
+    assert moment(true, 1) == pytest.approx(c_0 * guess(xt, t) + c_t * xt, abs=1e-11)
+    even = bayes(0.0, t)
+    assert moment(even, 2) == pytest.approx(c_0**2 + var, abs=1e-11)
+    assert moment(even, 4) == pytest.approx(c_0**4 + 6 * c_0**2 * var + 3 * var**2, abs=1e-11)
+    kurtosis = moment(even, 4) / moment(even, 2) ** 2 - 3
+    assert kurtosis == pytest.approx(-2 * c_0**4 / (c_0**2 + var) ** 2, abs=1e-10)
+    up = (1 + guess(xt, t)) / 2
+    means = c_0 * np.array([1.0, -1.0]) + c_t * xt
+    weights = np.array([up, 1 - up])
+    var_of_mean = weights @ (means - weights @ means) ** 2
+    true_var = moment(true, 2) - moment(true, 1) ** 2
+    assert var + var_of_mean == pytest.approx(true_var, abs=1e-11)
+
+
+@pytest.mark.parametrize("t", [2, 3, 4])
+def test_6_4_by_each_step(t: int) -> None:
+    """The variance for data N(0, 1), the simpler guess, and the two factors of the mean."""
+    alpha = SCHEDULE.alpha[t]
+    beta = SCHEDULE.beta[t]
+    abar = SCHEDULE.alpha_bar[t]
+    abar_prev = SCHEDULE.alpha_bar[t - 1]
+    c_0, c_t, var = posterior_coefficients(t, SCHEDULE)
+    missing = c_0**2 * (1 - abar)
+    assert missing == pytest.approx(abar_prev * beta**2 / (1 - abar), abs=ALGEBRA)
+    assert 1 - abar_prev + abar_prev * beta == pytest.approx(1 - abar, abs=ALGEBRA)
+    assert var + missing == pytest.approx(beta, abs=ALGEBRA)
+
+    x0 = np.array([1.3, -0.4])
+    _, xt, eps = run_chain(x0, t, 16)
+    error = x0 - np.sqrt(abar) * xt
+    np.testing.assert_allclose(
+        error, (1 - abar) * x0 - np.sqrt(abar * (1 - abar)) * eps, atol=ALGEBRA
+    )
+    for S in (0.0, 0.4, 1.0):  # the moments of x_0, x_t and their product
+        square = S - 2 * np.sqrt(abar) * np.sqrt(abar) * S + abar * (abar * S + 1 - abar)
+        assert square == pytest.approx((1 - abar) ** 2 * S + abar * (1 - abar), abs=ALGEBRA)
+        assert square <= 1 - abar + ALGEBRA
+
+    first = beta / (np.sqrt(alpha) * (1 - abar))
+    second = alpha * (1 - abar_prev) / (np.sqrt(alpha) * (1 - abar))
+    assert c_0 / np.sqrt(abar) == pytest.approx(first, rel=ALGEBRA)
+    assert c_t == pytest.approx(second, rel=ALGEBRA)
+    assert first + second == pytest.approx(1 / np.sqrt(alpha), rel=ALGEBRA)
+    # At t = 4, abar is 2e-9 and its reciprocal loses digits.
+    of_eps = beta / np.sqrt(alpha * (1 - abar))
+    assert c_0 * np.sqrt(1 / abar - 1) == pytest.approx(of_eps, rel=1e-9)
+    one = np.ones(1)
+    assert mean_from_eps(0 * one, one, t, SCHEDULE)[0] == pytest.approx(first + second, rel=ALGEBRA)
+    assert mean_from_eps(one, 0 * one, t, SCHEDULE)[0] == pytest.approx(-of_eps, rel=ALGEBRA)
+
+
+def test_6_5_by_errors_that_only_shrink() -> None:
+    """A guess outside [-1, 1] is moved to the nearest end, which is nearer to all data inside."""
+    rng = np.random.default_rng(17)
+    data = rng.uniform(-1, 1, (200, 2))
+    out = rng.normal(0, 3, (200, 2))
+    xt = np.zeros((200, 2))
+    mean = p_xprev_given_xt(xt, out, 2, SCHEDULE, "x0", clip=1.0).mean
+    clipped = mean / posterior_coefficients(2, SCHEDULE)[0]
+    nearest = np.where(out > 1, 1.0, np.where(out < -1, -1.0, out))
+    np.testing.assert_allclose(clipped, nearest, atol=ALGEBRA)
+    assert (np.abs(clipped - data) <= np.abs(out - data) + ALGEBRA).all()
+
+
+def test_6_1_by_ambiguous_states() -> None:
+    """Where the humps are apart, few states lie between them: the numbers of the text, T = 1000."""
+    schedule = Schedule.cosine(1000)
+    for t, said in ((100, -0.32), (20, -1.92)):
+        c_0, _, var = posterior_coefficients(t, schedule)
+        assert -2 * (c_0**2 / (c_0**2 + var)) ** 2 == pytest.approx(said, abs=5e-3)
+    for t, said in ((500, 0.91), (200, 0.014), (100, 2e-8)):
+        abar = schedule.alpha_bar[t]
+        std = np.sqrt(1 - abar)
+        edge = np.log(99) * (1 - abar) / (2 * np.sqrt(abar))  # log odds of x_0 = 1 are log 99
+        signs = np.array([-1.0, 1.0])
+        low, high = norm.cdf((signs * edge - np.sqrt(abar)) / std)
+        assert high - low == pytest.approx(said, rel=0.2 if t == 100 else 0.04)
+
+
+def test_6_3_by_two_choices_of_the_variance() -> None:
+    """Data N(0, 1/4), 50 linear steps: the variance of samples with each choice, as in the text."""
+    schedule = Schedule.linear(50)
+    S = 0.25
+    C = schedule.alpha_bar * S + 1 - schedule.alpha_bar
+    forward = schedule.beta.copy()
+    forward[1] = 0
+    posterior = np.array([0.0, *(posterior_coefficients(t, schedule)[2] for t in range(1, 51))])
+    for var, said in ((posterior, 0.197), (forward, 0.266)):
+        V = 1.0
+        for t in range(50, 0, -1):
+            V = schedule.alpha[t] * (C[t - 1] / C[t]) ** 2 * V + var[t]
+        assert abs(V - said) < 5e-4  # the digits of the text

@@ -20,8 +20,8 @@ from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step02_forward import Schedule
 from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_best_guess import Oracle, mean_x0, oracle_eps, x0_from
-from tutorial.step06_reverse import p_xprev_given_xt
-from tutorial.step07_sampling import ancestral_sample, ancestral_steps
+from tutorial.step06_reverse import p_xprev_given_xt, reverse_var
+from tutorial.step07_sampling import ancestral_sample, ancestral_steps, loop_variance
 
 Steps = Callable[[Denoiser, np.ndarray, Schedule, float, Normals], Iterator[tuple[int, np.ndarray]]]
 
@@ -173,7 +173,7 @@ def test_7_1_by_samples(sampled: dict[int, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("w", [0.0, 1.5])
 def test_7_2_by_mean_from_eps(w: float) -> None:
-    """Without noise the chain is known: step 6's mean written with eps, (6.3), not with x0."""
+    """Without noise the chain is known: step 6's mean written with eps, (6.4), not with x0."""
     start = np.array([[0.5, -1.0], [1.5, 0.2]])
     y = np.array([2, 0])
     null = np.array([K, K])
@@ -252,7 +252,7 @@ def test_7_2_by_rows_alone_and_together() -> None:
     assert ancestral_sample(model, y[:0], SCHEDULE, 0.0, rng).shape == (0, 2)
 
 
-def test_7_3_by_calls() -> None:
+def test_7_2_by_calls() -> None:
     """w = 0 costs one call a step and never asks for the null label; any other w costs two."""
     for w, labels in ((0.0, {0}), (1.0, {0, 1}), (-1.0, {0, 1})):
         model = TwoGaussians(SHORT)
@@ -260,7 +260,7 @@ def test_7_3_by_calls() -> None:
         assert sorted(model.asked) == sorted((t, y) for t in (1, 2, 3) for y in labels)
 
 
-def test_7_3_by_null_chain() -> None:
+def test_7_2_by_null_chain() -> None:
     """w = -1 is the chain of the null label; and a null row is the same for every w."""
     model = oracle_eps(MIXTURE, SCHEDULE)
     y = np.array([0, 1, 2])
@@ -271,7 +271,7 @@ def test_7_3_by_null_chain() -> None:
 
 
 @pytest.mark.parametrize("w", [-0.5, 1.0])
-def test_7_3_by_guided_law(w: float) -> None:
+def test_7_2_by_guided_law(w: float) -> None:
     """Two Gaussians guide to a third, whose law is a recursion in the mixed A and b."""
     m = np.zeros(2)
     V = np.eye(2)
@@ -293,7 +293,7 @@ def test_7_3_by_guided_law(w: float) -> None:
 
 
 @pytest.mark.parametrize("mistake", AT_THE_END)
-def test_7_4_by_planted_mistakes(mistake: str) -> None:
+def test_7_6_by_planted_mistakes(mistake: str) -> None:
     """A million samples of a chain of 50 steps may well miss it; one step cannot."""
     true, law = (
         exact_law(s, oracle_eps(MIXTURE, LONG), 1, LONG)
@@ -303,12 +303,12 @@ def test_7_4_by_planted_mistakes(mistake: str) -> None:
     assert not first_and_last_step_are_right(planted(mistake))
 
 
-def test_7_4_by_loud_last_draw() -> None:
+def test_7_6_by_loud_last_draw() -> None:
     assert first_and_last_step_are_right(ancestral_steps)
     assert first_and_last_step_are_right(planted("nothing"))
 
 
-def test_7_4_by_counting() -> None:
+def test_7_6_by_counting() -> None:
     """T + 1 draws, T + 1 states, from T down to 0, and the sample is the last of them."""
     model = oracle_eps(MIXTURE, SCHEDULE)
     rng = Given()
@@ -319,7 +319,7 @@ def test_7_4_by_counting() -> None:
     np.testing.assert_array_equal(path[-1][1], ancestral_sample(model, y, SCHEDULE, 0.0, Given()))
 
 
-def test_7_4_by_chain_of_one_step() -> None:
+def test_7_6_by_chain_of_one_step() -> None:
     """T = 1: the sample is the guess at the start."""
     schedule = Schedule(np.array([0.0, 0.6]))
     start = np.array([[0.4, -0.9]])
@@ -349,6 +349,179 @@ def test_7_2_by_other_units() -> None:
     np.testing.assert_allclose(a, b, atol=1e-9)  # 1 / sqrt(abar_T) = 300 times more than ALGEBRA
 
 
-def test_7_3_by_refusal_of_wrong_label() -> None:
+def test_7_2_by_refusal_of_wrong_label() -> None:
     with pytest.raises(ValueError, match=r"outside 0\.\.3"):
         ancestral_sample(oracle_eps(MIXTURE, SHORT), np.array([0, 4]), SHORT, 0.0, Given())
+
+
+ROUND = Schedule.cosine(12)
+
+
+def one_gaussian(S: float, schedule: Schedule) -> Oracle:
+    """The exact denoiser of data N(0, S I)."""
+    return oracle_eps(GaussianMixture(np.zeros((1, 2)), S * np.eye(2)[None], np.ones(1)), schedule)
+
+
+@pytest.mark.parametrize("S", [0.25, 1.0, 4.0])
+def test_7_3_by_each_step(S: float) -> None:
+    """Covariance over variance, from the forward step, against the factor that the loop applies."""
+    V, _ = loop_variance(S, ROUND)
+    x = np.array([[0.0, 0.0], [1.0, 0.0]])
+    for t in range(1, 13):
+        alpha = ROUND.alpha[t]
+        before, after = (ROUND.alpha_bar[u] * S + 1 - ROUND.alpha_bar[u] for u in (t - 1, t))
+        # Rows of the forward step: x_{t-1} = sqrt(before) a, x_t = sqrt(alpha) x_{t-1} + noise b.
+        joint = np.array([[np.sqrt(before), 0.0], [np.sqrt(alpha * before), np.sqrt(1 - alpha)]])
+        cov = joint @ joint.T
+        assert cov[0, 1] == pytest.approx(np.sqrt(alpha) * before, abs=ALGEBRA)
+        A = cov[0, 1] / cov[1, 1]
+        assert cov[1, 1] == pytest.approx(after, abs=ALGEBRA)
+        out = one_gaussian(S, ROUND)(x, t, np.zeros(2, int))
+        mean = p_xprev_given_xt(x, out, t, ROUND).mean
+        assert mean[1, 0] - mean[0, 0] == pytest.approx(A, abs=ALGEBRA)
+        found = (V[t - 1] - posterior_coefficients(t, ROUND)[2]) / V[t]
+        assert found == pytest.approx(A**2, abs=ALGEBRA)
+
+
+@pytest.mark.parametrize("S", [0.25, 4.0])
+def test_7_3_by_response_of_the_loop(S: float) -> None:
+    """A start of 1 in place of 0 is multiplied by every factor in turn, and the square adds up."""
+    start = np.array([[0.0, 0.0], [1.0, 0.0]])
+    steps = ancestral_steps(one_gaussian(S, ROUND), np.zeros(2, int), ROUND, 0.0, Given({0: start}))
+    path = {t: x[1, 0] - x[0, 0] for t, x in steps}
+    V, _ = loop_variance(S, ROUND)
+    for t in range(1, 13):
+        A = path[t - 1] / path[t]
+        var = posterior_coefficients(t, ROUND)[2]
+        assert V[t - 1] == pytest.approx(A**2 * V[t] + var, abs=ALGEBRA)
+
+
+@pytest.mark.parametrize("S", [0.0, 0.25, 1.0, 4.0])
+def test_7_4_by_impulses(S: float) -> None:
+    """The covariance of the loop itself, from its response to every draw."""
+    V, _ = loop_variance(S, ROUND)
+    model = one_gaussian(max(S, 1e-12), ROUND)
+    for t, (_, cov) in exact_law(ancestral_steps, model, 0, ROUND).items():
+        np.testing.assert_allclose(cov, V[t] * np.eye(2), atol=ALGEBRA)
+
+
+def test_7_4_by_numbers_in_the_text() -> None:
+    """The example with two steps, and the table, for data of variance 1/4."""
+    V, _ = loop_variance(0.25, Schedule.cosine(2))
+    np.testing.assert_allclose(V, [0.039, 0.506, 1.0], atol=5e-4)
+    Ts = (10, 20, 50, 100, 200, 1000)
+    table = {
+        Schedule.linear: (0.091, 0.148, 0.197, 0.219, 0.233, 0.246),
+        Schedule.cosine: (0.151, 0.187, 0.219, 0.233, 0.241, 0.248),
+    }
+    for kind, row in table.items():
+        found = [loop_variance(0.25, kind(T))[0][0] for T in Ts]
+        assert found == pytest.approx(row, abs=5.1e-4)
+
+
+@pytest.mark.parametrize("S", [0.0, 0.25, 1.0, 4.0])
+def test_7_5_by_each_step(S: float) -> None:
+    """G is C - V, and what a step leaves out is c_0^2 times the variance of the data given x_t."""
+    V, G = loop_variance(S, ROUND)
+    C = ROUND.alpha_bar * S + 1 - ROUND.alpha_bar
+    np.testing.assert_allclose(G, C - V, atol=ALGEBRA)
+    for t in range(1, 13):
+        abar = ROUND.alpha_bar[t]
+        var_x0 = S - (np.sqrt(abar) * S) ** 2 / C[t]
+        assert var_x0 == pytest.approx((1 - abar) * S / C[t], abs=ALGEBRA)
+        A = np.sqrt(ROUND.alpha[t]) * C[t - 1] / C[t]
+        # The law of total variance for the noised data, with the true variance of the step.
+        total = A**2 * C[t] + reverse_var(var_x0, t, ROUND)
+        assert total == pytest.approx(C[t - 1], abs=ALGEBRA)
+
+
+def test_7_5_by_numbers_in_the_text() -> None:
+    """What T G_0 is for two schedules and two variances, and per cent of the variance."""
+    for kind, S, T, said in (
+        (Schedule.linear, 0.25, 100, 3.1),
+        (Schedule.linear, 0.25, 1000, 3.9),
+        (Schedule.linear, 0.25, 4000, 4.1),
+        (Schedule.linear, 4.0, 1000, 25),
+        (Schedule.cosine, 0.25, 100, 1.7),
+        (Schedule.cosine, 0.25, 1000, 2.0),
+        (Schedule.cosine, 0.25, 4000, 2.1),
+        (Schedule.cosine, 4.0, 1000, 17),
+    ):
+        _, G = loop_variance(S, kind(T))
+        assert T * G[0] == pytest.approx(said, rel=0.02)  # two digits
+    for kind, T, percent in (
+        (Schedule.linear, 100, 12),
+        (Schedule.cosine, 100, 7),
+        (Schedule.linear, 1000, 1.5),
+        (Schedule.cosine, 1000, 0.8),
+    ):
+        _, G = loop_variance(0.25, kind(T))
+        assert 100 * G[0] / 0.25 == pytest.approx(percent, rel=0.04)
+
+
+def test_7_6_by_how_little_samples_show_of_it() -> None:
+    """Noise at the end changes the variance by 1 %, the standard error of 20,000 samples."""
+    V, _ = loop_variance(0.25, LONG)
+    with_noise = V[0] + LONG.beta[1]
+    assert V[0] == pytest.approx(0.197, abs=5e-4)
+    assert with_noise == pytest.approx(0.199, abs=5e-4)
+    assert with_noise / V[0] - 1 == pytest.approx(np.sqrt(2 / 20_000), rel=0.03)
+
+
+def test_7_2_by_chain_in_the_text() -> None:
+    """Data 1 and -1, ten cosine steps, noise from seed 4: the states and the guesses printed."""
+    schedule = Schedule.cosine(10)
+    rng = np.random.default_rng(4)
+    x = np.array([rng.standard_normal()])
+    states: list[float] = []
+    guesses: list[float] = []
+    for t in range(10, 0, -1):
+        abar = schedule.alpha_bar[t]
+        guess = np.tanh(np.sqrt(abar) * x / (1 - abar))
+        states.append(x[0])
+        guesses.append(guess[0])
+        step = p_xprev_given_xt(x, guess, t, schedule, "x0")
+        x = step.mean + np.sqrt(step.var) * rng.standard_normal()
+    printed = [-0.65, -0.19, 1.28, 1.33, 0.09, 0.08, -0.16, -0.20, -0.85, -0.93]
+    assert states == pytest.approx(printed, abs=5.1e-3)
+    printed = [0.00, -0.03, 0.41, 0.64, 0.08, 0.11, -0.35, -0.68, -1.00, -1.00]
+    assert guesses == pytest.approx(printed, abs=5.1e-3)
+    assert x[0] == pytest.approx(-1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("T", "mean", "rare"),
+    [(20, -0.346, 0.076), pytest.param(100, -0.310, 0.095, marks=pytest.mark.exhaustive)],
+)
+def test_7_2_by_mean_of_a_mixture(T: int, mean: float, rare: float) -> None:
+    """Two narrow classes on a line: the density of the loop, carried on a grid of step 0.01.
+
+    The narrowest step noise, at t = 2, has a standard deviation of 0.02 for T = 100, so the sums
+    are good to three digits.
+    """
+    schedule = Schedule.linear(T)
+    mu = np.array([-0.5, 1.5])
+    weights = np.array([0.9, 0.1])
+    x = np.arange(-5, 5, 0.01)
+
+    def guess(t: int) -> np.ndarray:
+        abar = schedule.alpha_bar[t]
+        C = abar * 0.01 + 1 - abar
+        each = weights * norm.pdf(x[:, None], np.sqrt(abar) * mu, np.sqrt(C)) + 1e-300
+        given = mu + np.sqrt(abar) * 0.01 / C * (x[:, None] - np.sqrt(abar) * mu)
+        return (each * given).sum(1) / each.sum(1)
+
+    p = norm.pdf(x)
+    for t in range(T, 1, -1):
+        c_0, c_t, var = posterior_coefficients(t, schedule)
+        centre = c_0 * guess(t) + c_t * x
+        kernel = np.exp(-((x[:, None] - centre) ** 2) / (2 * var))
+        p = kernel @ (p / kernel.sum(0))
+    p /= p.sum()
+    assert p @ guess(1) == pytest.approx(mean, abs=1e-3)
+    assert p @ (guess(1) > 0.5) == pytest.approx(rare, abs=1e-3)
+
+
+def test_7_4_by_refusal_of_a_negative_variance() -> None:
+    with pytest.raises(ValueError, match=r"var_x0 = -0\.1 is negative"):
+        loop_variance(-0.1, ROUND)

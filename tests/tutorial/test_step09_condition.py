@@ -140,7 +140,7 @@ def test_9_1_by_bayes_on_data_that_are_points(t: int) -> None:
 
 
 def test_9_1_by_spread_of_chains(chains: tuple[np.ndarray, ...]) -> None:
-    """Around the mean, chains have its variance and that which the data still have, (6.5)."""
+    """Around the mean, chains have its variance and that which the data still have, (6.3)."""
     y, xprev, xt, _ = chains
     p = p_xprev_given_xt_y(MODEL, xt, 8, y, SCHEDULE)
     alpha = SCHEDULE.alpha[8]
@@ -289,7 +289,7 @@ def test_9_4_by_two_losses_of_chains(chains: tuple[np.ndarray, ...]) -> None:
 
 @pytest.mark.parametrize("t", [1, 8, 20])
 def test_9_4_by_floors_on_a_grid(t: int) -> None:
-    """The floor with labels is (5.9), the one without is 2 - (1 - abar) E|slope of log p|^2."""
+    """The floor with labels is (5.16), the one without is 2 - (1 - abar) E|slope of log p|^2."""
     line = np.arange(-7, 7, 0.05)
     x = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
     p = shares(x, t) * 0.05**2

@@ -777,7 +777,7 @@ MIDDLE = np.linspace(-1.76, 1.76, 9)
 
 
 def loss_at(log_snr: np.ndarray, var: float) -> np.ndarray:
-    """The lowest loss a dimension of a class of that variance, from (5.9), by SNRs alone."""
+    """The lowest loss a dimension of a class of that variance, from (5.16), by SNRs alone."""
     return var * np.exp(log_snr) / (var * np.exp(log_snr) + 1)
 
 

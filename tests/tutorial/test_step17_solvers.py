@@ -1,6 +1,6 @@
 """Step 17: each column by what it multiplies, strides by iteration, times by fractions.
 
-DDIM with the true x_0, whose every law is known, then with the oracle's guess.
+DDIM is tested with the true x_0, where all distributions are known, and with the oracle's guess.
 
 Statistical tests name their rate of false alarms, 1e-6 a comparison (B.7).
 """
@@ -23,6 +23,7 @@ from tests.tutorial.noise import Given
 from tutorial.appendix.b_chain_distribution import dkw_bound
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Gaussian, Schedule
+from tutorial.step03_marginal import q_xt_given_x0, xt_from_x0
 from tutorial.step04_posterior import posterior_coefficients, product
 from tutorial.step05_best_guess import oracle_eps
 from tutorial.step07_sampling import ancestral_sample
@@ -33,6 +34,8 @@ from tutorial.step17_solvers import (
     ddim,
     ddpm,
     heights,
+    q_xs_given_x0,
+    q_xs_given_xt_x0,
     run,
     run_steps,
     run_with_stale_eps,
@@ -67,7 +70,7 @@ class Script:
 
 @dataclass
 class InUnit:
-    """The oracle of MIXTURE, its answer put into another unit by (3.2) and (5.12)."""
+    """The oracle of MIXTURE, its answer put into another unit by (3.2) and (5.4)."""
 
     prediction: str
     schedule: Schedule
@@ -399,7 +402,7 @@ def impulses(n: int) -> dict[int, np.ndarray]:
 
 @pytest.mark.parametrize("eta", ETAS)
 @pytest.mark.parametrize("steps", [20, 6, 1])
-def test_17_6_by_noise_that_is_known(eta: float, steps: int) -> None:
+def test_17_7_by_noise_that_is_known(eta: float, steps: int) -> None:
     """x_t is made of X0 and a known eps; the row has to find that eps, and put in fresh z."""
     table = ddim(SCHEDULE, steps, eta, "x0")
     rng = np.random.default_rng(0)
@@ -414,7 +417,7 @@ def test_17_6_by_noise_that_is_known(eta: float, steps: int) -> None:
         np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
-def test_17_6_by_regression() -> None:
+def test_17_7_by_regression() -> None:
     """Chains with the true x_0: x_6 on x_13, given x_0, has slope b and residual variance c^2.
 
     20,000 chains of two axes each, seed 1; 5 standard errors.
@@ -436,7 +439,40 @@ def test_17_6_by_regression() -> None:
 
 
 @pytest.mark.parametrize("eta", ETAS)
-def test_17_7_by_the_networks_own_eps(eta: float) -> None:
+def test_17_7_by_rows_of_ddim(eta: float) -> None:
+    """With the data as the guess, a row of `ddim` has the mean and the variance of the step."""
+    table = ddim(SCHEDULE, 7, eta)
+    xt = np.array([[0.4, -1.2], [2.0, 0.0]])
+    for t, s, (_, _, a, b, c, *_) in zip(table.t, table.s, table.rows, strict=True):
+        step = q_xs_given_xt_x0(xt, X0 + 0 * xt, int(t), int(s), float(c), SCHEDULE)
+        np.testing.assert_allclose(step.mean, a * X0 + b * xt, atol=1e-13)
+        assert step.var == pytest.approx(c**2, abs=1e-15)
+
+
+@pytest.mark.parametrize("c", [0.5, -0.5, float("nan")])
+def test_17_7_by_refusal_of_c(c: float) -> None:
+    """0.25 is more than the variance of the noise at s = 1."""
+    if c < 0:
+        assert q_xs_given_xt_x0(X0, X0, 20, 10, c, SCHEDULE).var == 0.25
+    with pytest.raises(ValueError, match=f"c = {c}: its square is above the noise variance at s"):
+        q_xs_given_xt_x0(X0, X0, 2, 1, c, SCHEDULE)
+
+
+@pytest.mark.parametrize("s", [5, 6, -1])
+def test_17_7_by_refusal_of_s(s: int) -> None:
+    with pytest.raises(ValueError, match=f"s = {s} is outside 0..4"):
+        q_xs_given_xt_x0(X0, X0, 5, s, 0.0, SCHEDULE)
+
+
+def test_17_6_by_step_3() -> None:
+    """Without new noise, the state at s is the data with the noise that the state at t had."""
+    eps = np.array([0.3, -1.1])
+    step = q_xs_given_xt_x0(xt_from_x0(X0, eps, 13, SCHEDULE), X0, 13, 6, 0.0, SCHEDULE)
+    np.testing.assert_allclose(step.mean, xt_from_x0(X0, eps, 6, SCHEDULE), atol=1e-14)
+
+
+@pytest.mark.parametrize("eta", ETAS)
+def test_17_6_by_the_networks_own_eps(eta: float) -> None:
     """Unclipped, the noise left by the guess is what an eps-network said: the paper's eq. 12."""
     model = oracle_eps(three_gaussians(), SCHEDULE)
     y = np.array([0, 1, 2, 3])
@@ -455,7 +491,7 @@ def test_17_7_by_the_networks_own_eps(eta: float) -> None:
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5])
-def test_17_7_by_laws_of_what_is_left(eta: float) -> None:
+def test_17_6_by_laws_of_what_is_left(eta: float) -> None:
     """With the true x_0 what is left of x_t is N(0, I) at each t; seed 3."""
     table = ddim(SCHEDULE, 4, eta, "x0")
     noise = Marginal(SCHEDULE, np.random.default_rng(3))
@@ -465,6 +501,31 @@ def test_17_7_by_laws_of_what_is_left(eta: float) -> None:
             eps = (x - np.sqrt(abar) * X0) / np.sqrt(1 - abar)
             for u in ([1, 0], [0, 1], [0.6, 0.8]):
                 assert kstest(eps @ u, "norm").statistic < dkw_bound(N, ALARM)
+
+
+@pytest.mark.parametrize(("t", "s"), [(20, 13), (13, 6), (4, 0)])
+def test_17_8_by_step_3(t: int, s: int) -> None:
+    """The distribution of step 3 at s, for no new noise, for some, and for new noise alone."""
+    wanted = q_xt_given_x0(X0, s, SCHEDULE)
+    for fraction in (0.0, 0.3, 1.0):
+        c = float(np.sqrt(fraction * (1 - SCHEDULE.alpha_bar[s])))
+        c = min(c, float(np.nextafter(c, 0)))  # its square may not exceed the variance
+        found = q_xs_given_x0(X0, t, s, c, SCHEDULE)
+        np.testing.assert_allclose(found.mean, wanted.mean, atol=1e-14)
+        assert found.var == pytest.approx(wanted.var, abs=1e-14)
+
+
+def test_17_8_by_each_step() -> None:
+    """x_s from known noises: its mean, and its response to each of the two noises."""
+    abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
+    c = 0.3
+    rng = np.random.default_rng(8)
+    eps, z = rng.standard_normal((2, 4, 2))
+    xt = np.sqrt(abar_t) * X0 + np.sqrt(1 - abar_t) * eps
+    step = q_xs_given_xt_x0(xt, X0 + 0 * xt, 13, 6, c, SCHEDULE)
+    right = np.sqrt(abar_s) * X0 + np.sqrt(1 - abar_s - c**2) * eps + c * z
+    np.testing.assert_allclose(step.mean + np.sqrt(step.var) * z, right, atol=1e-14)
+    assert (1 - abar_s - c**2) + c**2 == pytest.approx(1 - abar_s, abs=1e-15)
 
 
 @pytest.mark.parametrize("eta", ETAS)
@@ -521,7 +582,7 @@ def test_17_8_by_simulation() -> None:
 
 
 def test_17_8_by_quadrature() -> None:
-    """The density of x_s, as a sum over x_t of (17.6) times (3.1), on a grid of step 0.01."""
+    """The density of x_s, as a sum over x_t of (17.7) times (3.1), on a grid of step 0.01."""
     _, _, a, b, c, *_ = ddim(SCHEDULE, [13, 6], 0.6).rows[0]
     abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
     grid = np.arange(-8, 8, 0.01)
@@ -554,6 +615,18 @@ def test_17_9_by_precisions(steps: int) -> None:
     np.testing.assert_allclose(table.rows[:-1, 4], both**-0.5, rtol=1e-11)
     half = ddim(COSINE, steps, 0.25).rows[:-1, 4]
     np.testing.assert_allclose(half, both**-0.5 / 4, rtol=1e-11)
+
+
+@pytest.mark.parametrize("eta", ETAS)
+def test_17_10_by_each_step(eta: float) -> None:
+    """The step of the sampler with b as a quotient of two roots, against the row."""
+    table = ddim(SCHEDULE, [13, 6], eta)
+    _, _, a, b, c, *_ = table.rows[0]
+    abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
+    quotient = np.sqrt(1 - abar_s - c**2) / np.sqrt(1 - abar_t)
+    xt, x0hat, z = 0.4, 1.3, -0.8
+    left = np.sqrt(abar_s) * x0hat + quotient * (xt - np.sqrt(abar_t) * x0hat) + c * z
+    assert left == pytest.approx(a * x0hat + b * xt + c * z, abs=1e-14)
 
 
 @pytest.mark.parametrize("eta", ETAS)
@@ -599,6 +672,34 @@ def test_17_12_by_ancestral_rows(schedule: Schedule, steps: int | None) -> None:
     for prediction in ("eps", "x0", "v"):
         found = ddim(schedule, steps, 1.0, prediction).rows
         np.testing.assert_allclose(found, ddpm(schedule, steps, prediction).rows, atol=1e-12)
+
+
+@pytest.mark.parametrize("eta", [Fraction(0), Fraction(1, 3), Fraction(1)])
+def test_17_12_by_each_step(eta: Fraction) -> None:
+    """In exact arithmetic, with the numbers of the example, from (17.10) to (17.12)."""
+    abar_t = Fraction(1, 2)
+    abar_s = Fraction(4, 5)
+    alpha = abar_t / abar_s
+    rho = (1 - abar_s) / (1 - abar_t)
+    c2 = eta**2 * (1 - alpha) * (1 - abar_s) / (1 - abar_t)
+    b2 = (1 - abar_s - c2) / (1 - abar_t)
+    assert c2 == eta**2 * (1 - alpha) * rho
+    assert b2 == rho - eta**2 * rho * (1 - alpha) / (1 - abar_t)
+    assert alpha * rho == (alpha - abar_t) / (1 - abar_t)
+    assert 1 - alpha * rho == (1 - alpha) / (1 - abar_t)
+    assert b2 == (1 - eta**2) * rho + eta**2 * alpha * rho**2
+
+
+def test_17_12_by_the_example() -> None:
+    """The rows of the example, their numbers in the text, and the states they lead to."""
+    schedule = Schedule(np.array([0.0, 0.2, 0.375]))  # alpha_bar = 1, 0.8, 0.5
+    text = lesson.__doc__ or ""
+    rows = re.findall(r"\| ([01]) \| (0\.\d+) \| (0\.\d+) \| (0[.\d]*) \| (.*) \|\n", text)
+    assert [row[0] for row in rows] == ["0", "1"]
+    for eta, *numbers, state in rows:
+        a, b, c = ddim(schedule, None, float(eta)).rows[0, 2:5]
+        np.testing.assert_allclose([float(x) for x in numbers], [a, b, c], atol=5e-4)
+        assert f"{a * 1 + b * 0.4:.3f}" in state.rpartition("=")[2]
 
 
 @pytest.mark.parametrize("eta", ETAS)
@@ -679,7 +780,7 @@ def test_17_13_by_simulation(eta: float) -> None:
 
 
 def test_17_13_by_what_a_mean_lacks() -> None:
-    """Start from the true law, take one row: what it lacks is a^2 Var(x_0 | x_t), (6.5)."""
+    """Start from the true law, take one row: what it lacks is a^2 Var(x_0 | x_t), (6.3)."""
     var = 0.25
     table = ddim(SCHEDULE, [13, 6], 0.5)
     abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
@@ -695,17 +796,51 @@ def test_17_13_by_what_a_mean_lacks() -> None:
     assert lacks[0] > 0.01
 
 
+def numbers_in_row(name: str) -> list[float]:
+    """The numbers of the row of a table in the text that begins with `name`."""
+    row = re.search(rf"\n\| {re.escape(name)} \|(.*)\|\n", lesson.__doc__ or "")
+    assert row is not None
+    return [float(number) for number in row[1].split("|")]
+
+
 def test_17_13_by_numbers_in_the_text() -> None:
     """And fewer rows, or more noise, leave less, in this schedule and in the other."""
-    text = re.search(r"with (0\.\d+) at \$\\eta = 1\$, with (0\.\d+)", lesson.__doc__ or "")
-    assert text is not None
-    for eta, wanted in zip((1.0, 0.0), text.groups(), strict=True):
-        assert f"{chain_var(ddim(COSINE, 10, eta), COSINE, 0.25):.3f}" == wanted
+    for eta in (1.0, 0.5, 0.0):
+        wanted = numbers_in_row(rf"$\eta = {eta:g}$")
+        found = [
+            chain_var(ddim(COSINE, n, eta), COSINE, 0.25) for n in (2, 5, 10, 20, 50, 100, 1000)
+        ]
+        np.testing.assert_allclose(found, wanted, atol=5.01e-4)
     for schedule in (COSINE, Schedule.linear(1000)):
         left = np.array(
             [[chain_var(ddim(schedule, n, e), schedule, 0.25) for e in ETAS] for n in (5, 20, 100)]
         )
         assert (np.diff(left, axis=0) > 0).all() and (np.diff(left, axis=1) < 0).all()
+
+
+def test_17_13_by_each_step() -> None:
+    """The slope from the oracle, one row of `chain_var`, and the recursion of the true variances.
+
+    A schedule of two times starts at t = 2 with variance 1, which `chain_var` assumes.
+    """
+    S = 0.25
+    schedule = Schedule(np.array([0.0, 0.2, 0.375]))
+    model = oracle_eps(one_class(S), schedule)
+    table = ddim(schedule, None, 0.5)
+    p, q, a, b, c, *_ = table.rows[0]
+    abar_t = 0.5
+    C_t = abar_t * S + 1 - abar_t
+    C_s = 0.8 * S + 1 - 0.8
+    xt = np.array([[0.0, 0.0], [1.0, 1.0]])
+    guesses = p * xt + q * model(xt, 2, np.zeros(2, int))
+    J = np.sqrt(abar_t) * S / C_t
+    np.testing.assert_allclose(guesses[1] - guesses[0], J, atol=1e-14)
+    V_s = (a * J + b) ** 2 * 1 + c**2
+    first = Table(table.t[:1], table.s[:1], table.rows[:1])
+    assert chain_var(first, schedule, S) == pytest.approx(V_s, abs=1e-15)
+    left_over = S - abar_t * S**2 / C_t  # Var(x_0 | x_t)
+    total = (a * J + b) ** 2 * C_t + c**2 + a**2 * left_over
+    assert total == pytest.approx(C_s, abs=1e-14)
 
 
 def stale(
@@ -756,13 +891,24 @@ def test_17_14_by_a_step_of_no_length() -> None:
     np.testing.assert_allclose(jumps - x, np.sqrt(0.5) * (1 - guess) * [0, 1], atol=1e-11)
 
 
+def test_17_14_by_the_example() -> None:
+    """0.700 and 0.482 in the text: the jump from the right state to the wrong one."""
+    schedule = Schedule(np.array([0.0, 0.2, 0.375]))
+    table = ddim(schedule)
+    first = Table(table.t[:1], table.s[:1], table.rows[:1])
+    model = Script({(2, 0): -0.4343, (2, 1): 0.0535}, "eps")
+    start = Given({0: np.full((1, 2), 0.4)})
+    right = run(model, ONE, first, 1.0, start, 1.0)
+    start = Given({0: np.full((1, 2), 0.4)})
+    wrong = run_with_stale_eps(model, ONE, first, schedule, 1.0, start, 1.0)
+    np.testing.assert_allclose(right, 0.700, atol=5e-4)
+    np.testing.assert_allclose(wrong, 0.482, atol=5e-4)
+
+
 def test_17_14_by_heights_in_the_text() -> None:
     """1,000 samples, seed 0, with a spread of 0.45 at most: 0.05 is 3.5 standard errors."""
-    text = lesson.__doc__ or ""
-    wrong = re.search(r"mean height of\s+([-\d., ]+) in 10, 50, 250 rows", text)
-    right = re.search(r"Right: ([-\d., ]+)\.\n", text)
-    assert wrong is not None and right is not None
-    numbers = ([float(v) for v in found[1].split(",")] for found in (right, wrong))
-    for n, good, bad in zip((10, 50, 250), *numbers, strict=True):
+    right = numbers_in_row("right")
+    wrong = numbers_in_row("wrong")
+    for n, good, bad in zip((10, 50, 250), right, wrong, strict=True):
         found = heights(ddim(COSINE, n), COSINE)
         np.testing.assert_allclose(found, (good, bad), atol=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ import pytest
 import sympy
 from scipy.integrate import quad, solve_ivp
 
+import tutorial.step18_dpmpp as lesson
 from tests.tutorial.noise import Given
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
@@ -19,10 +21,13 @@ from tutorial.step05_best_guess import mean_x0, oracle_eps, score
 from tutorial.step17_solvers import Table, chain_var, ddim, run, run_steps
 from tutorial.step18_dpmpp import (
     before_last,
-    data_share,
+    change_of_u,
+    data_fraction,
     dpmpp_2m,
+    euler_step,
     even_in_log_snr,
     flow_error,
+    flow_state,
     guided,
     leading_error,
     left_by_last_row,
@@ -74,6 +79,46 @@ def exact(t: int, schedule: Schedule, var: float, xi: float) -> float:
     return float(np.sqrt(abar) * MEAN + np.sqrt(abar * var + 1 - abar) * xi)
 
 
+def numbers_in_row(name: str) -> list[float]:
+    """The numbers of the row of a table in the text that begins with `name`."""
+    row = re.search(rf"\n\| {re.escape(name)} \|(.*)\|\n", lesson.__doc__ or "")
+    assert row is not None
+    return [float(number) for number in row[1].split("|")]
+
+
+def test_18_1_by_each_step() -> None:
+    """u and kappa from alpha_bar; kappa squared is the SNR; a and b divided by the noise at s."""
+    t, s = 13, 6
+    abar_t, abar_s = SCHEDULE.alpha_bar[[t, s]]
+    kappa_t = np.sqrt(abar_t / (1 - abar_t))
+    assert kappa_t == pytest.approx(kappa(t, SCHEDULE), rel=1e-13)
+    _, _, a, b, *_ = ddim(SCHEDULE, [t, s]).rows[0]
+    noise_s = np.sqrt(1 - abar_s)
+    assert a / noise_s == pytest.approx(kappa(s, SCHEDULE) - kappa_t, abs=1e-13)
+    assert b * 0.4 / noise_s == pytest.approx(0.4 / np.sqrt(1 - abar_t), abs=1e-14)
+
+
+@pytest.mark.parametrize(("t", "s"), [(20, 13), (13, 12), (7, 7)])
+def test_18_1_by_row_of_ddim(t: int, s: int) -> None:
+    """The step in u, and the row that step 17 derives; a step of no length changes nothing."""
+    rng = np.random.default_rng(6)
+    xt, x0hat = rng.standard_normal((2, 5, 2))
+    found = euler_step(xt, x0hat, t, s, SCHEDULE)
+    if t == s:
+        wanted = xt
+    else:
+        _, _, a, b, *_ = ddim(SCHEDULE, [t, s]).rows[0]
+        wanted = a * x0hat + b * xt
+    np.testing.assert_allclose(found, wanted, atol=1e-13)
+
+
+@pytest.mark.parametrize(("t", "s"), [(21, 3), (5, 0), (0, 0)])
+def test_18_1_by_refusal_of_times(t: int, s: int) -> None:
+    x = np.zeros((1, 2))
+    with pytest.raises(ValueError, match=r"outside 1\.\.20"):
+        euler_step(x, x, t, s, SCHEDULE)
+
+
 def test_18_1_by_chain_of_the_oracle() -> None:
     """u and the guess of every state of a DDIM chain, the guess asked of the oracle anew."""
     data = three_gaussians()
@@ -101,6 +146,33 @@ def test_18_1_by_exponentials(steps: int) -> None:
     np.testing.assert_allclose(table.rows[:-1, 2], a, atol=1e-14)
     ratio = np.sqrt(SCHEDULE.alpha_bar[s] / SCHEDULE.alpha_bar[t])
     np.testing.assert_allclose(table.rows[:-1, 3], ratio * np.exp(-h / 2), atol=1e-13)
+
+
+def test_18_2_by_antiderivatives() -> None:
+    """A constant guess gives the change of kappa, and kappa itself half that of its square.
+
+    The midpoint rule errs by the third derivative times (4 / 1000)^2 / 24, here below 1e-5.
+    """
+    for f, F in ((lambda _: 3.0, lambda k: 3 * k), (lambda v: np.exp(v / 2), lambda k: k**2 / 2)):
+        found = change_of_u(lambda v, f=f: float(f(v)), -2.0, 2.0)
+        assert found == pytest.approx(F(np.exp(1)) - F(np.exp(-1)), abs=1e-5)
+
+
+def test_18_2_by_the_flow_of_one_class() -> None:
+    """The guess along (18.5), integrated, leads from one state of the flow to the next."""
+    var = 0.25
+    xi = 1.3
+    t, s = 13, 4
+
+    def guess_on_the_flow(log_snr: float) -> float:
+        x = np.full((1, 2), exact(1, at(log_snr), var, xi))
+        return float(guess(x, log_snr, np.zeros(1, int), 0.0, one_class(var))[0, 0])
+
+    first, last = (float(SCHEDULE.log_snr[k]) for k in (t, s))
+    u_t, u_s = (exact(k, SCHEDULE, var, xi) / np.sqrt(1 - SCHEDULE.alpha_bar[k]) for k in (t, s))
+    found = change_of_u(guess_on_the_flow, first, last, 200)
+    # The interval is 3.1 long: its square / 200^2 / 24 is 1e-5, times a second derivative near 1.
+    assert found == pytest.approx(u_s - u_t, abs=1e-4)
 
 
 @pytest.mark.parametrize("var", VARS)
@@ -161,6 +233,23 @@ def run_rows(f: Callable[[float], float], schedule: Schedule) -> list[np.ndarray
 
 
 UNEVEN = Schedule(np.array([0.0, 0.05, 0.2, 0.1, 0.4, 0.3, 0.6]))
+
+
+def test_18_3_by_each_step() -> None:
+    """The line through two guesses, by its values at both ends and in the middle; two examples."""
+    before = 0.5
+    now = 0.7
+    h_before = 1.0
+
+    def line(tau: float) -> float:
+        return now + tau / h_before * (now - before)
+
+    assert line(-h_before) == pytest.approx(before)
+    assert line(0.0) == now
+    for h, wanted in ((1.0, 0.8), (2.0, 0.9)):
+        D = now + h / (2 * h_before) * (now - before)
+        assert line(h / 2) == pytest.approx(D, abs=1e-15)
+        assert pytest.approx(wanted, abs=1e-15) == D
 
 
 def test_18_3_by_guess_on_a_line() -> None:
@@ -266,6 +355,36 @@ def test_18_5_by_the_flow_in_time() -> None:
 
 
 @pytest.mark.parametrize("var", VARS)
+def test_18_5_by_each_step(var: float) -> None:
+    """The derivative of u in kappa, by a difference, and the oracle's guess, both as displayed."""
+    xi = -0.9
+    for k in (0.5, 2.0):
+        abar = k**2 / (1 + k**2)
+        C = abar * var + 1 - abar
+        derivative = MEAN + k * var * xi / np.sqrt(1 + k**2 * var)
+        h = 1e-5
+        up, down = (v * MEAN + np.sqrt(1 + v**2 * var) * xi for v in (k + h, k - h))
+        assert (up - down) / (2 * h) == pytest.approx(derivative, abs=1e-8)
+        of_mean = MEAN + np.sqrt(abar) * var * xi / np.sqrt(C)
+        assert of_mean == pytest.approx(derivative, abs=1e-13)
+        x = np.full((1, 2), np.sqrt(abar) * MEAN + np.sqrt(C) * xi)
+        found = guess(x, 2 * np.log(k), np.zeros(1, int), 0.0, one_class(var))
+        np.testing.assert_allclose(found, of_mean, atol=1e-12)
+
+
+@pytest.mark.parametrize("var", VARS)
+def test_18_5_by_moments(var: float) -> None:
+    """The flow takes N(0, 1) in xi to the mean and variance of the noised data, at every t."""
+    for t in (0, 1, 13, 20):
+        at_mean, at_one = (flow_state(t, SCHEDULE, MEAN, var, xi) for xi in (0.0, 1.0))
+        abar = SCHEDULE.alpha_bar[t]
+        assert at_mean == pytest.approx(np.sqrt(abar) * MEAN, abs=1e-14)
+        assert (at_one - at_mean) ** 2 == pytest.approx(abar * var + 1 - abar, abs=1e-14)
+        found = flow_state(t, SCHEDULE, MEAN, var, -0.9)
+        assert found == pytest.approx(exact(t, SCHEDULE, var, -0.9), abs=1e-14)
+
+
+@pytest.mark.parametrize("var", VARS)
 def test_18_5_by_differences(var: float) -> None:
     """du / dkappa is the oracle's guess, at five noises; u by (18.5) and a finite difference."""
     h = 1e-5
@@ -296,6 +415,41 @@ def test_18_5_by_fine_chain() -> None:
     )
 
 
+def test_18_6_by_each_step() -> None:
+    """Each display of the derivation, by sympy, and the sum over rows as an integral."""
+    k, S, h = sympy.symbols("kappa S h", positive=True)
+    sigma = sympy.sqrt(1 + k**2 * S)
+    first = sympy.diff(sigma, k)
+    second = sympy.diff(first, k)
+    assert sympy.simplify(first - k * S / sigma) == 0
+    assert sympy.simplify(second - S / sigma**3) == 0
+    one_step = -((k * h / 2) ** 2) * second / (2 * sigma)
+    assert sympy.simplify(one_step + h**2 / 8 * k**2 * S / sigma**4) == 0
+    zeta = k**2 * S / (1 + k**2 * S)
+    assert sympy.simplify(k**2 * S / sigma**4 - zeta * (1 - zeta)) == 0
+    # d lambda = 2 d kappa / kappa
+    assert sympy.simplify(sympy.diff(zeta, k) * k / 2 - zeta * (1 - zeta)) == 0
+    for t in (1, 13):
+        abar = SCHEDULE.alpha_bar[t]
+        C = abar * 0.25 + 1 - abar
+        wanted = data_fraction(t, SCHEDULE, 0.25)
+        assert abar * 0.25 / C == pytest.approx(wanted, abs=1e-14)
+        assert float(zeta.subs({k: kappa(t, SCHEDULE), S: 0.25})) == pytest.approx(wanted)
+
+
+def test_18_6_by_numbers_in_the_text() -> None:
+    """Both rows of the table, and the leading terms that the text compares with the last column."""
+    for order, name, solver in ((1, "DDIM", ddim), (2, "2M", dpmpp_2m)):
+        found = []
+        for n in (8, 16, 32, 64, 128):
+            schedule = even_in_log_snr(n, -8.0, 8.0)
+            found.append(flow_error(before_last(solver(schedule)), schedule, 0.25))
+        np.testing.assert_allclose(found, numbers_in_row(name), atol=5.01e-4)
+        leading = leading_error(order, 0.125, 0.0, 1.0)
+        assert leading == pytest.approx(-1 / 64 if order == 1 else 1 / 4096)
+        assert leading == pytest.approx(found[-1], rel=0.02)
+
+
 def test_18_6_by_series_of_one_row() -> None:
     """The row's factor over the flow's, in h, by sympy: 1 - h^2 p (1 - p) / 8."""
     q, h = sympy.symbols("q h", positive=True)  # q = S e^lambda, p = q / (1 + q)
@@ -305,6 +459,35 @@ def test_18_6_by_series_of_one_row() -> None:
     series = sympy.series(row / flow, h, 0, 3).removeO()
     p = q / (1 + q)
     assert sympy.simplify(series - (1 - h**2 * p * (1 - p) / 8)) == 0
+
+
+def test_18_7_by_each_step() -> None:
+    """The integral over zeta of the error of one row, as displayed, and its first row."""
+    z, first, last, h = sympy.symbols("z first last h")
+    summed = sympy.integrate(1 - 5 * z / 2, (z, first, last)) * h**2 / 16
+    middle = (first + last) / 2
+    assert sympy.expand(summed - h**2 / 16 * (last - first) * (1 - 5 * middle / 2)) == 0
+    first_row = -(h**2) / 8 * first * (1 - first)
+    numbers = {h: 0.1, first: 0.2, last: 0.9}
+    wanted = float((first_row - summed).subs(numbers))
+    assert leading_error(2, 0.1, 0.2, 0.9) == pytest.approx(wanted, abs=1e-15)
+    # One row from zeta = 1/5, where kappa^2 S = 1/4, with both guesses on the flow. The display
+    # lacks a part of order h.
+    step = 0.02
+
+    def deviation(log_snr: float) -> float:
+        return np.sqrt(1 + 0.25 * np.exp(log_snr))
+
+    def of_guess(log_snr: float) -> float:
+        return 0.25 * np.exp(log_snr / 2) / deviation(log_snr)
+
+    D = of_guess(0.0) + (of_guess(0.0) - of_guess(-step)) / 2
+    found = (deviation(0.0) + np.expm1(step / 2) * D) / deviation(step) - 1
+    row = -(step**3) / 16 * 0.2 * 0.8 * (1 - 5 * 0.2 / 2)
+    assert found == pytest.approx(row, rel=0.05)
+    first = even_in_log_snr(1, 0.0, 0.01)
+    found = flow_error(before_last(dpmpp_2m(first)), first, 0.25)
+    assert found == pytest.approx(-(0.01**2) / 8 * 0.2 * 0.8, rel=0.01)
 
 
 def test_18_7_by_series_of_one_row() -> None:
@@ -334,7 +517,7 @@ def ratios(order: int, solver: Callable[[Schedule], Table], way: tuple[float, fl
     first, last, var = way
     for n in (64, 128, 256):
         schedule = even_in_log_snr(n, first, last)
-        ends = data_share(n + 1, schedule, var), data_share(1, schedule, var)
+        ends = data_fraction(n + 1, schedule, var), data_fraction(1, schedule, var)
         delta = flow_error(before_last(solver(schedule)), schedule, var)
         yield delta / leading_error(order, (last - first) / n, *ends)
 
@@ -388,12 +571,43 @@ def test_18_7_by_slope(label: int, w: float) -> None:
 
 
 def test_18_7_by_eight_guided_rows() -> None:
-    """The order says what many rows are worth. Of 8, guided, 2M makes the worse use, of 32 not."""
+    """With 8 guided steps 2M is the worse of the two and with 32 the better, as in the text."""
     exact_ends = guided(dpmpp_2m, 512)
     few, more = (
         [np.abs(guided(solver, n) - exact_ends).mean() for _, solver in SOLVERS] for n in (8, 32)
     )
     assert few[1] > 1.2 * few[0] and more[1] < 0.5 * more[0]
+    for k, name in enumerate(("DDIM, guided", "2M, guided")):
+        wanted = numbers_in_row(name)
+        np.testing.assert_allclose((few[k], more[k]), (wanted[0], wanted[2]), atol=6e-4)
+
+
+@pytest.mark.parametrize("var", VARS)
+def test_18_8_by_each_step(var: float) -> None:
+    """The guess of the oracle on the flow, beside both displayed forms."""
+    xi = 1.3
+    for t in (1, 13):
+        abar = SCHEDULE.alpha_bar[t]
+        C = abar * var + 1 - abar
+        x = np.full((1, 2), exact(t, SCHEDULE, var, xi))
+        found = guess(x, float(SCHEDULE.log_snr[t]), np.zeros(1, int), 0.0, one_class(var))
+        np.testing.assert_allclose(found - MEAN, np.sqrt(abar) * var * xi / np.sqrt(C), atol=1e-12)
+        end = np.sqrt(var) * xi
+        np.testing.assert_allclose(found - MEAN, np.sqrt(abar * var / C) * end, atol=1e-12)
+
+
+def test_18_8_by_numbers_in_the_text() -> None:
+    """The four rows of the table for times that are uniform in t, to their last digit."""
+    schedule = Schedule.cosine(2**14)
+    for k, n in enumerate((20, 50, 100, 256, 1024)):
+        two = dpmpp_2m(schedule, n)
+        for name, found, digit in (
+            ("DDIM, all rows", flow_error(ddim(schedule, n), schedule, 0.25), 1e-3),
+            ("2M, before the last row", flow_error(before_last(two), schedule, 0.25), 1e-4),
+            ("last row alone", left_by_last_row(int(two.t[-1]), schedule, 0.25) - 1, 1e-4),
+            ("2M, all rows", flow_error(two, schedule, 0.25), 1e-4),
+        ):
+            assert numbers_in_row(name)[k] == pytest.approx(found, abs=0.51 * digit)
 
 
 @pytest.mark.parametrize("solver", [solver for _, solver in SOLVERS])
@@ -416,7 +630,7 @@ def test_18_8_by_regression_of_the_data() -> None:
     var = 0.25
     for t in (2, 8):
         abar = SCHEDULE.alpha_bar[t]
-        p = data_share(t, SCHEDULE, var)
+        p = data_fraction(t, SCHEDULE, var)
         x0 = np.sqrt(var) * rng.standard_normal(n)
         eps = rng.standard_normal(n)
         found = np.corrcoef(x0, np.sqrt(abar) * x0 + np.sqrt(1 - abar) * eps)[0, 1]
@@ -435,7 +649,7 @@ def test_18_8_by_times_even_in_t(kind: Callable[[int], Schedule]) -> None:
         table = dpmpp_2m(schedule, n)
         whole.append(flow_error(table, schedule, var))
         before.append(flow_error(before_last(table), schedule, var))
-        last.append(np.sqrt(data_share(int(table.t[-1]), schedule, var)) - 1)
+        last.append(np.sqrt(data_fraction(int(table.t[-1]), schedule, var)) - 1)
     assert min(before) > 0 > max(last)
     both = (1 + np.array(before)) * (1 + np.array(last)) - 1
     np.testing.assert_allclose(whole, both, atol=1e-12)
@@ -451,5 +665,5 @@ def test_18_6_by_schedule_that_is_even(n: int) -> None:
     schedule = even_in_log_snr(n, -5.0, 4.0)
     assert n + 1 == schedule.T
     np.testing.assert_allclose(schedule.log_snr[1:], np.linspace(4, -5, n + 1), atol=1e-11)
-    assert data_share(0, schedule, 0.25) == 1
+    assert data_fraction(0, schedule, 0.25) == 1
     assert chain_var(ddim(schedule), schedule, 1e-9) < 1e-9

@@ -69,7 +69,7 @@ def test_20_1_by_refusal(low: float, high: float) -> None:
 
 @dataclass
 class InUnit:
-    """The oracle, its answer put into another unit by (3.2) and (5.12)."""
+    """The oracle, its answer put into another unit by (3.2) and (5.4)."""
 
     prediction: str
     num_classes: int = 3

@@ -35,7 +35,7 @@ A network moves $m_2$ only: it is charged the squared distance of the means (ste
 $p(x_0 | x_1)$ fill a pixel's bin. Here its variance is $\beta_1$ in both choices of $\sigma_t^2$,
 $\tilde\beta_t$ and $\beta_t$. At $t = T$, $L_T$ is (3.8): small, and no network moves it.
 For data $N(0, I)$ the bound is tight with $\epsilon_\theta = \sqrt{1 - \bar\alpha_t} x_t$ and
-$\sigma_t^2 = \beta_t$: by (6.5) the reverse law is then the true one, and every path costs
+$\sigma_t^2 = \beta_t$: by (6.3) the reverse law is then the true one, and every path costs
 
 $$ -\log N(x_0; 0, I) $$ (A.5)
 

@@ -3,7 +3,7 @@ r"""Appendix B. The exact distribution of what the reverse chain samples.
 **Claim.** For data $N(\mu, S)$, the oracle and $w = 0$ the law of every $x_t$ of step 7's chain is
 known. At finite $T$ it is not that of the noised data.
 
-**Why.** Let $C_t = \bar\alpha_t S + (1 - \bar\alpha_t) I$, as in (5.1). The mean of (7.2) is
+**Why.** Let $C_t = \bar\alpha_t S + (1 - \bar\alpha_t) I$, as in (5.11). The mean of (7.2) is
 $E[x_{t-1} | x_t]$ (6.1). As $x_t$ is $\sqrt{\alpha_t} x_{t-1}$ plus noise, the two have covariance
 $\sqrt{\alpha_t} C_{t-1}$, and the regression of one Gaussian on the other is
 
@@ -20,12 +20,13 @@ All $C_t$ commute and the product $A_1 \cdots A_T$ collapses to $\sqrt{\bar\alph
 $$ m_0 = \mu - \bar\alpha_T S C_T^{-1} \mu $$ (B.5)
 
 The mean errs only by what (7.1) forgot. The spread errs at every step: (B.4) for the true $C_t$ has
-a second term (6.5), $c_0^2 Var(x_0 | x_t)$. So $G_t = C_t - V_t$ starts at $C_T - I \approx 0$, and
+a second term (6.3), $c_0^2 Var(x_0 | x_t)$. So $G_t = C_t - V_t$ starts at $C_T - I \approx 0$, and
 
 $$ G_{t-1} = A_t G_t A_t + c_0^2 (1 - \bar\alpha_t) S C_t^{-1} $$ (B.6)
 
-$T$ terms of order $\beta_t^2$: samples are too narrow, by about $1 / T$. (A term near the data is
-$\beta_1 / t$, so $T G_0$ is a constant plus $T \beta_1 \log T$; the linear $T \beta_1$ is 0.1.)
+$T$ terms of order $\beta_t^2$: samples are too narrow, by a constant times $1 / T$. The constant
+depends on the schedule and on $S$, and step 7 has numbers. (A term near the data is $\beta_1 / t$,
+so $T G_0$ is a constant plus $T \beta_1 \log T$; the linear $T \beta_1$ is 0.1.)
 
 **A test with known errors.** For $n$ samples of distribution function $F$, any $n$ and any $F$,
 

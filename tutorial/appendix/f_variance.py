@@ -4,7 +4,7 @@ r"""Appendix F. What v does: at few steps much, in the limit nothing.
 is off by about $1 / T$, and $v$ decides by how much, and to which side.
 
 **The exact law.** Let the class be $N(\mu, S_y)$ and all data $N(0, S)$, on a line. Write
-$C_y = a_\lambda^2 S_y + \sigma_\lambda^2$, and $C$ likewise for $S$. By (5.7) the two eps are
+$C_y = a_\lambda^2 S_y + \sigma_\lambda^2$, and $C$ likewise for $S$. By (5.9) the two eps are
 $\sigma_\lambda (z - a_\lambda \mu) / C_y$ and $\sigma_\lambda z / C$, so the guess (16.10) is
 
 $$ \tilde x = (1 - \sigma_\lambda^2 g) z / a_\lambda + (1 + w) \sigma_\lambda^2 \mu / C_y $$ (F.1)
@@ -29,7 +29,7 @@ $\tau = 0$, with $R = S / S_y$,
 
 $$ V = S_y (R - R^{-2 w}) / ((1 + 2 w) (R - 1)) $$ (F.4)
 
-**The right v.** At $w = 0$ the true variance of a step is known, (6.5). In small steps the larger
+**The right v.** At $w = 0$ the true variance of a step is known, (6.3). In small steps the larger
 variance of (16.11) exceeds the smaller by the share $(1 - r) a_\lambda^2$, and the true one does by
 $(1 - r) a_\lambda^2 S_y / C_y$. So what would be right is not one number, but
 

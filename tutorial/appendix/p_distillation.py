@@ -12,7 +12,7 @@ $$ \epsilon_\infty = \epsilon^*(x_t, y) + w' (\epsilon^*(x_t, y) - \epsilon^*(x_
 with $w' = w / (1 - w)$, a scale $1 + w' = 1 / (1 - w)$, where $\epsilon^*$ are the conditional
 means. One evaluation a step of the sampler, and one $w$ for ever.
 
-**Why.** A regression settles at the mean of its target given what it sees (5.8). The added term is
+**Why.** A regression settles at the mean of its target given what it sees (5.1). The added term is
 fixed by $x_t$ and $y$, so it is its own mean. Learn to the end, look again, and in round $k$
 
 $$ \epsilon_{k+1} = \epsilon^*(x_t, y) + w (\epsilon_k - \epsilon^*(x_t, \phi)) $$ (P.3)

@@ -1,15 +1,22 @@
-"""The figure shows the score with and without the label, and the lowest possible loss."""
+"""The figure shows scores, the factor of an error for each output, and the lowest loss."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.figures.program import GREY, RED, Check
+from tutorial.figures.program import BLUE, GREEN, GREY, RED, Check
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step03_marginal import xt_from_x0
-from tutorial.step05_best_guess import excess_loss, lowest_loss, noised, oracle_eps, score
+from tutorial.step05_best_guess import (
+    excess_loss,
+    lowest_loss,
+    noised,
+    oracle_eps,
+    score,
+    x0_coefficients,
+)
 
 
 def checks() -> list[Check]:
@@ -37,17 +44,17 @@ def checks() -> list[Check]:
     more_error = 4 * more.std() / np.sqrt(len(more))
     floor = sum(lowest_loss(k, 50, mixture, schedule) for k in range(3)) / 3
     return [
-        Check("(5.5) score, by a finite difference", s, slope, 1e-8),
-        Check("(5.8) what 0.1 sin(x_t) more costs", more.mean(), cost, more_error),
-        Check("(5.9) loss of the oracle", loss.mean(), floor, loss_error),
-        Check("(5.10) eps at x_t = 0.3, t = T = 1000", end, x[0, 0], 1e-4),
+        Check("(5.15) score, by a finite difference", s, slope, 1e-8),
+        Check("(5.1) what 0.1 sin(x_t) more costs", more.mean(), cost, more_error),
+        Check("(5.16) loss of the oracle", loss.mean(), floor, loss_error),
+        Check("(5.17) eps at x_t = 0.3, t = T = 1000", end, x[0, 0], 1e-4),
     ]
 
 
 def figure() -> Figure:
-    """The score with and without the label at one t, and the loss nobody can go below."""
-    fig = Figure(figsize=(11, 3.5), layout="constrained")
-    left, middle, right = fig.subplots(1, 3)
+    """The score with and without the label; the factor of an error; the lowest possible loss."""
+    fig = Figure(figsize=(14, 3.6), layout="constrained")
+    left, middle, factor, right = fig.subplots(1, 4)
     mixture = three_gaussians()
     schedule = Schedule.cosine(100)
     rng = np.random.default_rng(0)
@@ -60,17 +67,28 @@ def figure() -> Figure:
     points = np.stack(np.meshgrid(coarse, coarse), -1).reshape(-1, 2)
     p_all = np.exp(law.log_density(grid))
     p_of_class = p_all * np.exp(law.log_class_probability(grid)[:, 0])
-    for ax, k, p, which in ((left, 3, p_all, "No label"), (middle, 0, p_of_class, "One class")):
+    for ax, k, p, which in ((left, 3, p_all, "All classes"), (middle, 0, p_of_class, "Class 0")):
         s = score(points, 40, np.full(len(points), k), mixture, schedule)
         ax.contourf(fine, fine, p.reshape(121, 121), levels=12, cmap="Blues")
         ax.quiver(*points.T, *s.T, angles="xy", width=0.005)
-        ax.set(title=f"{which}: density and score", xlabel="t = 40 of 100", aspect="equal")
+        ax.set(title=f"{which}: density and score (t = 40)", aspect="equal")
+        ax.set(xlabel="first coordinate of $x_t$", ylabel="second coordinate")
+    for prediction, label, color in (
+        ("eps", "the noise", RED),
+        ("x0", "the data", BLUE),
+        ("v", "the velocity", GREEN),
+    ):
+        sizes = [abs(x0_coefficients(t, schedule, prediction)[1]) for t in times]
+        factor.semilogy(times, sizes, color=color, label=f"output: {label}")
+    factor.set(xlabel="t", ylabel="$|q_t|$", title="Factor of an error of the network")
     x0, y = mixture.sample(20_000, rng)
     eps = rng.standard_normal((20_000, 2))
-    for name, label, color in (("no label", 0 * y + 3, GREY), ("the label", y, RED)):
+    for name, label, color in (("without the label", 0 * y + 3, GREY), ("given the label", y, RED)):
         best = [model(xt_from_x0(x0, eps, t, schedule), t, label) for t in times]
-        paid = [2 - (b**2).sum(1).mean() for b in best]  # (5.9), its mean over samples
-        right.plot(times, paid, color=color, label=f"knowing {name}")
-    right.set(xlabel="t", ylabel="loss", title="The lowest loss there can be")
-    right.legend(fontsize=8)
+        loss = [2 - (b**2).sum(1).mean() for b in best]  # (5.1) with f = 0
+        right.plot(times, loss, color=color, label=name)
+    right.set(xlabel="t", ylabel="mean of $|\\epsilon - \\hat\\epsilon|^2$")
+    right.set(title="The lowest possible loss")
+    for ax in (factor, right):
+        ax.legend(fontsize=8)
     return fig

@@ -1,4 +1,4 @@
-"""Chains of three classes, and how much too narrow samples are over T."""
+"""The figure shows chains of three classes, the variance of the loop, and what samples lack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, Check
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import mean_x0, oracle_eps
-from tutorial.step07_sampling import ancestral_steps
+from tutorial.step07_sampling import ancestral_steps, loop_variance
 
 
 def checks() -> list[Check]:
@@ -37,14 +37,14 @@ def checks() -> list[Check]:
             var,
             4 * var * (2 / n) ** 0.5,
         ),
-        Check("(7.4) x_0 and the guess at t = 1", last, 0, 1e-12),
+        Check("(7.6) x_0 and the guess at t = 1", last, 0, 1e-12),
     ]
 
 
 def figure() -> Figure:
-    """Chains of three classes; what samples lack of the data's variance, over T."""
-    fig = Figure(figsize=(11, 3.9), layout="constrained")
-    chains, lost = fig.subplots(1, 2)
+    """Chains of three classes; the variance of the loop; what samples lack of it, over T."""
+    fig = Figure(figsize=(13, 3.9), layout="constrained")
+    chains, spread, lost = fig.subplots(1, 3)
     schedule = Schedule.cosine(100)
     y = np.repeat([0, 1, 2], 200)
     rng = np.random.default_rng(0)
@@ -53,18 +53,23 @@ def figure() -> Figure:
     for k, color in enumerate(CLASS_COLORS[:3]):
         chains.scatter(*path[-1, y == k].T, s=4, color=color, alpha=0.5, label=f"y = {k}")
         chains.plot(*path[:, 200 * k].T, color=color, lw=0.8)
+        chains.plot(*path[0, 200 * k], "o", color=color, ms=6, mec="black")
+        chains.plot(*path[-1, 200 * k], "s", color=color, ms=6, mec="black")
     chains.set(title="Samples, and one chain per class (T = 100)", aspect="equal")
-    mean = np.zeros(1)
-    cov = np.array([[0.25]])
-    Ts = (10, 20, 50, 100, 200, 500, 1000)
-    for kind, color in ((Schedule.linear, BLUE), (Schedule.cosine, ORANGE)):
-        gaps = list[float]()
-        for steps in Ts:
-            gap = chain_law(mean, cov, kind(steps))[2]
-            gaps.append(gap[0, 0, 0])
-        lost.loglog(Ts, gaps, "o-", ms=4, color=color, label=kind.__name__)
-    lost.loglog(Ts, [1 / T for T in Ts], "--", color=GREY, label="1 / T")
-    lost.set(xlabel="T", title="0.25, the variance of the data, less that of samples")
-    for ax in (chains, lost):
+    chains.set(xlabel="chains run from the circle to the square", ylabel="second coordinate")
+    S = 0.25
+    for T, color in ((10, ORANGE), (30, BLUE)):
+        time = np.arange(T + 1) / T
+        V, G = loop_variance(S, Schedule.cosine(T))
+        spread.plot(time, V, ".-", color=color, label=f"loop, T = {T}")
+    spread.plot(time, V + G, ":", color=GREY, label="noised data")
+    spread.set(xlabel="t / T", ylabel="variance of $x_t$", title="Data of variance 1/4, cosine")
+    Ts = np.array([10, 20, 50, 100, 200, 500, 1000])
+    for kind, color, constant in ((Schedule.linear, BLUE, 4), (Schedule.cosine, ORANGE, 2)):
+        missing = [loop_variance(S, kind(int(T)))[1][0] for T in Ts]
+        lost.loglog(Ts, missing, "o-", ms=4, color=color, label=kind.__name__)
+        lost.loglog(Ts, constant / Ts, "--", color=color, lw=0.8, label=f"{constant} / T")
+    lost.set(xlabel="T", ylabel="$G_0$", title="Variance that samples lack, of 1/4")
+    for ax in (chains, spread, lost):
         ax.legend(fontsize=8)
     return fig

@@ -1,6 +1,6 @@
-"""The coefficients of one table of ancestral sampling, and samples in fewer and fewer rows.
+"""The numbers of an ancestral table, samples with fewer steps, and three properties of DDIM.
 
-Chains of the same draws, the variance that few rows leave, and where stale eps end.
+The properties are the paths of its chains, the variance they lose, and the effect of a wrong eps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tutorial.step17_solvers import chain_var, ddim, ddpm, heights, run, run_ste
 
 
 def checks_of_rows() -> list[Check]:
-    """The loop against step 7's; a strided table against the full one of a shorter schedule."""
+    """The loop and that of step 7; a table of 20 of 100 times and the full one of 20 times."""
     schedule = Schedule.linear(100)
     y = np.arange(300) % 3
     model = oracle_eps(three_gaussians(), schedule)
@@ -31,14 +31,14 @@ def checks_of_rows() -> list[Check]:
     strided = ddpm(schedule, 20).rows - ddpm(shorter).rows
     starts, _ = times(Schedule.linear(1000), 7)
     return [
-        Check("(17.3) the loop, and step 7's", np.abs(apart).max(), 0, 1e-11),
-        Check("(17.4) strided, and shorter schedule", np.abs(strided).max(), 0, 1e-11),
+        Check("(17.3) the loop and that of step 7", np.abs(apart).max(), 0, 1e-11),
+        Check("(17.4) 20 of 100 times, and a schedule of 20", np.abs(strided).max(), 0, 1e-11),
         Check("(17.5) the last start of 7 of 1000", starts[-1], 143, 0),
     ]
 
 
 def draw_rows(fig: Figure | SubFigure) -> None:
-    """The numbers of one table; what the same labels become in ever fewer rows."""
+    """The numbers of one table, and samples from the same labels with fewer and fewer steps."""
     schedule = Schedule.cosine(1000)
     y = np.arange(600) % 3
     model = oracle_eps(three_gaussians(), schedule)
@@ -46,16 +46,17 @@ def draw_rows(fig: Figure | SubFigure) -> None:
     numbers, *panels = fig.subplots(1, 4)
     for column, name, color in ((2, "a", BLUE), (3, "b", ORANGE), (4, "c", GREY)):
         numbers.plot(table.t, table.rows[:, column], "o-", ms=3, color=color, label=name)
-    numbers.set(title="Ancestral rows, 20 of 1000", xlabel="t")
+    numbers.set(title="Ancestral table, 20 of 1000 times", xlabel="t", ylabel="number in the row")
     numbers.legend(fontsize=8, loc="lower center", ncols=3)
     for ax, steps in zip(panels, (1000, 20, 5), strict=True):
         x = run(model, y, ddpm(schedule, steps), 1.0, np.random.default_rng(0))
         ax.scatter(*x.T, s=4, c=[CLASS_COLORS[k] for k in y])
-        ax.set(title=f"{steps} rows, w = 1", xlim=(-3, 3.5), ylim=(-3, 3.5), aspect="equal")
+        ax.set(title=f"{steps} steps, w = 1", xlim=(-3, 3.5), ylim=(-3, 3.5), aspect="equal")
+        ax.set(xlabel="first coordinate", ylabel="second coordinate")
 
 
 def checks_of_ddim() -> list[Check]:
-    """eta = 1 is ancestral; what 10 rows leave, of all noise and of none; the mistake."""
+    """The rows at eta = 1, the variance after 10 steps for two eta, and the mistake."""
     schedule = Schedule.cosine(1000)
     apart = ddim(schedule, 50, 1.0).rows - ddpm(schedule, 50).rows
     noisy = chain_var(ddim(schedule, 10, 1.0), schedule, 0.25)
@@ -71,7 +72,7 @@ def checks_of_ddim() -> list[Check]:
 
 
 def draw_ddim(fig: Figure | SubFigure) -> None:
-    """Chains of the same draws; the variance that few rows leave; where the mistake ends."""
+    """Two chains from one start; the variance of the samples; the mean height with the mistake."""
     schedule = Schedule.cosine(1000)
     chains, spread, height = fig.subplots(1, 3)
     counts = (5, 10, 20, 50, 100, 250)
@@ -81,8 +82,11 @@ def draw_ddim(fig: Figure | SubFigure) -> None:
         model = oracle_eps(three_gaussians(), schedule)
         rng = np.random.default_rng(3)
         of_50_rows = ddim(schedule, 50, eta)
-        path = np.array([x for _, x in run_steps(model, np.arange(3), of_50_rows, 0.0, rng)])
-        chains.plot(path[:, :, 0], path[:, :, 1], color=color, lw=0.8)
+        path = np.array([x for _, x in run_steps(model, np.zeros(1, int), of_50_rows, 0.0, rng)])
+        if eta == 1.0:
+            chains.plot(*path[0, 0], "o", ms=7, color="black", label="start")
+        chains.plot(*path[:, 0].T, color=color, lw=0.9, label=name)
+        chains.plot(*path[-1, 0], "s", ms=6, color=color)
         var = [chain_var(table, schedule, 0.25) for table in tables]
         spread.semilogx(counts, var, "o-", ms=4, color=color, label=name)
         right: list[float] = []
@@ -92,10 +96,13 @@ def draw_ddim(fig: Figure | SubFigure) -> None:
             right.append(right_height)
             wrong.append(wrong_height)
         height.semilogx(counts, right, "o-", ms=4, color=color, label=f"{name}, right")
-        height.semilogx(counts, wrong, "o--", ms=4, color=color, label=f"{name}, stale eps")
-    chains.set(title="Three chains of the same draws", aspect="equal")
-    spread.set(title="Variance left, of 0.25", xlabel="rows")
-    height.set(title="Mean height of the top class, clipped", xlabel="rows")
+        height.semilogx(counts, wrong, "o--", ms=4, color=color, label=f"{name}, wrong eps")
+    chains.set(title="Two chains from one start, 50 steps", aspect="equal")
+    chains.set(xlabel="first coordinate", ylabel="second coordinate")
+    chains.legend(fontsize=8)
+    spread.axhline(0.25, color=GREY, lw=1, label="data")
+    spread.set(title="Gaussian data of variance 0.25", xlabel="steps", ylabel="variance of samples")
+    height.set(title="Top class, guesses clipped", xlabel="steps", ylabel="mean height")
     spread.legend(fontsize=8)
     height.legend(fontsize=8)
 
@@ -109,10 +116,7 @@ def checks() -> list[Check]:
 
 
 def figure() -> Figure:
-    """The numbers of one table; what the same labels become in ever fewer rows.
-
-    Below: chains of the same draws; the variance that few rows leave; where the mistake ends.
-    """
+    """Above: the numbers of one table, and samples with fewer steps. Below: DDIM."""
     fig = Figure(figsize=(11, 6.4), layout="constrained")
     top, bottom = cast(Any, fig).subfigures(2, 1, height_ratios=(3.0, 3.4))
     draw_rows(top)

@@ -104,7 +104,7 @@ def test_f_2_by_samples(w: float, v: float) -> None:
 def test_f_2_by_data_that_are_noise() -> None:
     """Class N(0, 1) of data N(0, 1): with v = 1 the chain never leaves N(0, 1), up to the last z.
 
-    (6.5): the forward variance is the true one there. What the last guess then shrinks is a^2.
+    (6.3): the forward variance is the true one there. What the last guess then shrinks is a^2.
     """
     for T in (2, 5, 50):
         grid = log_snr_grid(T, -5.0, 3.0)
@@ -195,7 +195,7 @@ def test_f_4_by_its_limit_at_half() -> None:
 
 @pytest.mark.parametrize("var", [0.05, 0.25, 1.0])
 def test_f_5_by_step_6(var: float) -> None:
-    """Where the true variance (6.5) of a small step lies between the two, in the logarithm."""
+    """Where the true variance (6.3) of a small step lies between the two, in the logarithm."""
     path = np.array([-6.0, -2.0, 0.0, 1.5, 5.0])
     for lam in path:
         schedule = schedule_from(np.array([lam, lam + 1e-4]))
