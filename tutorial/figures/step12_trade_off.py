@@ -43,10 +43,10 @@ def checks() -> list[Check]:
 
 
 def clouds(axes: np.ndarray, ws: tuple[float, ...]) -> Iterator[int]:
-    """Draw a panel a weight, and move its dots along the chains: once for each t yielded, T..0."""
+    """Draw one panel per weight, and move its dots along the chains; yields t = T..0 after each."""
     mixture = pinwheel()
     y = np.repeat(np.arange(5), 150)
-    axis = np.linspace(-3.8, 3.8, 121)
+    axis = np.linspace(-4.6, 4.6, 121)
     grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     density = np.exp(mixture.log_density(grid)).reshape(121, 121)
     paths = [chains(mixture, y, w) for w in ws]
@@ -61,7 +61,7 @@ def clouds(axes: np.ndarray, ws: tuple[float, ...]) -> Iterator[int]:
 
 
 def figure() -> Figure:
-    """Clouds at five weights; relevance and diversity over w; one against the other."""
+    """Samples at five weights; relevance and diversity over w; one against the other."""
     fig = Figure(figsize=(11, 5.8), layout="constrained")
     top, bottom = cast(Any, fig).subfigures(2, 1, height_ratios=(1, 1.3))
     last(clouds(top.subplots(1, 5), (-1.0, 0.0, 1.0, 4.0, 16.0)))
@@ -86,7 +86,7 @@ def figure() -> Figure:
     for w, place in zip(WEIGHTS[2:], zip(h, miss, strict=True), strict=True):
         both.annotate(f"w = {w:g}", place, (8, -10), textcoords="offset points", fontsize=8)
     both.set(
-        title="Each weight trades one for the other",
+        title="Relevance against diversity",
         xlabel="entropy in nats",
         ylabel="1 - relevance",
     )
