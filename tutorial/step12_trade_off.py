@@ -22,8 +22,8 @@ samples' own density $p$. A uniform distribution on a region of area $a$ has the
 So a fall of the entropy by $\log 2 = 0.69$ corresponds to half the area. The density of guided
 samples is not known. Appendix C estimates the entropy from the distances between neighbouring
 samples. It also proves an upper bound: among all distributions with covariance matrix $V$ the
-Gaussian has the largest entropy, $\log(2 \pi e) + (\log \det V) / 2$ in the plane. We report both,
-because the bound has a smaller error and the estimate sees more than the covariance.
+Gaussian has the largest entropy, $\log(2 \pi e) + (\log \det V) / 2$ in the plane. We report both:
+changes of the bound are known more precisely, and the estimate depends on more than the covariance.
 
 **The result.** The table is for one class of the `pinwheel` of step 1. Each row has 4,000 samples
 of the ancestral chain of step 7 with 100 steps of the cosine schedule. All rows use the same random
@@ -47,9 +47,9 @@ The classes of `three_gaussians` overlap less, so there is less to gain: the rel
 **How certain are the changes?** The same random numbers make neighbouring rows err in the same
 direction. A difference between two rows is therefore known better than either row. The program
 computes the standard error of each difference from the differences of the individual samples
-(appendix C). Between $w = -1$ and 4 it tries six steps of $w$: to -0.5, 0, 0.5, 1, 2 and 4. In each
-of them the relevance rises by more than 20 standard errors of the difference, and the bound falls
-by more than 15. The estimate of the entropy falls by more than 9 standard errors in the first three
+(appendix C). Its weights rise from -1 to 4 in six steps, to -0.5, 0, 0.5, 1, 2 and 4. In each of
+them the relevance rises by more than 20 standard errors of the difference, and the bound falls by
+more than 15. The estimate of the entropy falls by more than 9 standard errors in the first three
 steps and by 2 to 4 in the others.
 
 **How much of it is the chain?** Step 7 showed that a chain with finitely many steps produces

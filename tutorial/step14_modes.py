@@ -6,34 +6,35 @@ class of dogs contains common breeds and rare ones. Which of them does guidance 
 a second question. Its classes were near each other, on a plane. Images have many dimensions, where
 classes are far apart. Does the overshoot remain?
 
-**A class with two modes.** Let each component $c$ of a Gaussian mixture belong to one class. Class
+**A class with two modes.** Let each component $j$ of a Gaussian mixture belong to one class. Class
 0 has two components of variance 0.1, at 2 and at -2 on a line. The first is frequent, with 70 % of
 the class. The second is rare, with 30 %. Class 1 has a single component of the same variance, and
 it is half of all data. We shall place it at 0, at -4 or at 4. In the code the points have a second
 coordinate. It has the same distribution in all components, so it does not influence the first.
 
 The exact prediction for the class follows as in step 9. The law of total expectation is applied to
-the components of class $y$ in the place of the classes. Here $\epsilon(x_t, c)$ is the prediction
-for component $c$ alone (step 5):
+the components of class $y$ in the place of the classes. Here $\epsilon(x_t, j)$ is the prediction
+for component $j$ alone (step 5):
 
-$$ \epsilon(x_t, y) = \sum_{c \in y} p(c | x_t, y) \epsilon(x_t, c) $$ (14.1)
+$$ \epsilon(x_t, y) = \sum_{j \in y} p(j | x_t, y) \epsilon(x_t, j) $$ (14.1)
 
-**What the tilted distribution retains.** Let $r_c$ be the fraction of component $c$ in its class.
+**What the tilted distribution retains.** Let $r_j$ be the fraction of component $j$ in its class.
 The tilted distribution multiplies the density of the class by $p(y | x)^w$ and normalises (13.1).
 The probability of one component is therefore multiplied by the mean of this factor over the
 component:
 
-$$ r_c(w) = r_c E[p(y | x)^w | c] / \sum_{c' \in y} r_{c'} E[p(y | x)^w | c'] $$ (14.2)
+$$ r_j(w) = r_j E[p(y | x)^w | j] / \sum_{i \in y} r_i E[p(y | x)^w | i] $$ (14.2)
 
 Where the components do not overlap with the other class, all these means are close to 1. Then the
 fractions do not change. With class 1 at 0 the rare mode has the fraction 0.3000 at $w = 0$ and
 0.2996 at $w = 7$. If guidance sampled the tilted distribution, it would lose no mode.
 
 **What a guided chain retains.** We use the chain without fresh noise of step 13, since its result
-is a function of the start $x_T$. On a line, two chains that begin at different places cannot cross,
-if the steps are small enough. So there is one boundary $b$. Chains that start below $b$ end in the
-rare mode, and chains that start above it end in the frequent one. The start has the distribution
-$N(0, 1)$. With $\Phi$ for its distribution function, the fraction of samples in the rare mode is
+is a function of the start $x_T$. On a line, a small step is an increasing function of $x_t$. So two
+chains that begin at different places never cross, if the steps are small enough. There is one
+boundary $b$: chains that start below $b$ end in the rare mode, and chains that start above it end
+in the frequent one. The start has the distribution $N(0, 1)$. With $\Phi$ for its distribution
+function, the fraction of samples in the rare mode is
 
 $$ r(w) = \Phi(b) $$ (14.3)
 
@@ -49,12 +50,13 @@ differs by more than 0.004.
 | 4, beside the frequent mode | 0.299 | 0.516 | 0.908 | 1.000 | 0.3009 |
 
 In the first row the modes are equally far from the other class, and they differ in their frequency
-alone. The rare mode falls from 30 % to less than half of that. In the second row it disappears. In
-the third row, however, the *frequent* mode disappears. *Guidance loses the mode that lies towards
-the other classes; if no mode does, it loses the rare one.* The tilted distribution does neither.
+alone. The rare mode falls from 30 % to less than half of that at $w = 7$. In the second row it
+disappears. In the third row, however, the *frequent* mode disappears. *In these examples guidance
+loses the mode that lies towards the other class; if neither does, it loses the rare one.* The
+tilted distribution does neither.
 
-The ancestral chain of step 7 shows the same in a weaker form. For 5,000 samples the fractions at
-$w = 3$ are 0.181, 0.021 and 0.772 in the three rows, with standard errors below 0.007.
+The ancestral chain of step 7 shows the same pattern. For 5,000 samples the fractions at $w = 3$ are
+0.181, 0.021 and 0.772 in the three rows, with standard errors below 0.007.
 
 **Why.** The decision is made early. Let $\mu_y$ be the mean of the class and $m$ the mean of all
 data. Where $\bar\alpha_t$ goes to 0, the noisy point contains no information. The best guess of the
@@ -78,17 +80,16 @@ This is how frequency enters. In the other rows the position of class 1 decides.
 between chain and tilted distribution has the same cause as in step 13: the tilted distribution uses
 $p(y | x_0)$, which is close to 1 in both modes, and the chain uses $p(y | x_t)$ where it is not.
 
-**Many dimensions mean large distances.** Let all classes have the covariance $S I$ in $D$
+**Many dimensions mean large distances.** Let all classes have the covariance $S_y I$ in $D$
 dimensions. By (1.8) the log odds of two classes change only along the difference of their means. So
-$p(y | x_t)$ depends only on the projection of $x_t$ onto the space that the $K$ class means span.
-Relative to one of them, this space has at most $K - 1$ dimensions. Guidance acts in this space
-alone. For three classes it is a plane, whatever $D$ is, and step 13 has computed what happens in
-it. What changes with $D$ is the distance of the means. If their coordinates are independent and of
-variance 1, the squared distance of two means is $2 D$ on average. The standard deviation of a class
-along each axis remains $\sqrt S$. So for a fixed number of classes we need no other data. We move
-the three Gaussians apart by a factor $c$ and keep their variance at $1/4$. The overshoot is the
-mean height minus $1.5 c$, at $w = 3$. The table is for the cosine schedule with $T = 1000$ and
-20,000 samples.
+$p(y | x_t)$ depends only on the projection of $x_t$ onto the space that the differences of the $K$
+means span. This space has at most $K - 1$ dimensions, and guidance acts in it alone. For three
+classes it is a plane for every $D$, and step 13 has computed what happens in a plane. What changes
+with $D$ is the distance of the means. If their coordinates are independent and of variance 1, the
+squared distance of two means is $2 D$ on average. The standard deviation of a class along each axis
+remains $\sqrt S_y$. So we may keep the three Gaussians of the plane. We move them apart by a factor
+$c$ and leave their variance at $1/4$. The overshoot is the mean height minus $1.5 c$, at $w = 3$.
+The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
 
 | c | 1 | 2 | 4 | 8 | 16 |
 |---|---|---|---|---|---|
@@ -102,36 +103,37 @@ halved each time the distance doubles, and its variance returns to that of the c
 noise the overshoot and the variance remain. Only relative to the distance does the overshoot become
 small.
 
-**Why the two chains differ.** Once the label is decided, guidance has no effect, and the chain
-follows the conditional model. What becomes of a displacement that guidance has caused before?
-Measure noise in units of the data. Dividing $x_t$ by $\sqrt{\bar\alpha_t}$ gives the data plus
-noise of variance $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$:
+**Why the two chains differ.** Once $p(y | x_t)$ is close to 1, guidance has almost no effect, and
+the chain follows the conditional model. What becomes of a displacement that guidance has caused
+before? Measure noise in units of the data. Dividing $x_t$ by $\sqrt{\bar\alpha_t}$ gives the data
+plus noise of variance $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$:
 
 $$ x_t / \sqrt{\bar\alpha_t} = x_0 + \sqrt\tau \epsilon $$
 
-Let the class be $N(\mu_y, S)$ on a line. The best guess of $x_0$ weighs the class mean and the
-observation by their precisions, $1/S$ and $1/\tau$ (step 4):
+Let the class be $N(\mu_y, S_y)$ on a line. The best guess of $x_0$ weighs the class mean and the
+observation by their precisions, $1/S_y$ and $1/\tau$ (step 4):
 
-$$ E[x_0 | x_t, y] = \mu_y + (x_t / \sqrt{\bar\alpha_t} - \mu_y) S / (S + \tau) $$
+$$ E[x_0 | x_t, y] = \mu_y + (x_t / \sqrt{\bar\alpha_t} - \mu_y) S_y / (S_y + \tau) $$
 
-The exact reverse chain draws $x_0$ with this mean. So a displacement of $x_t / \sqrt{\bar\alpha_t}$
-by one unit moves the samples by
+An exact reverse chain draws $x_0$ from $q(x_0 | x_t, y)$, which has this mean. So a displacement of
+$x_t / \sqrt{\bar\alpha_t}$ by one unit moves the samples by
 
-$$ \text{ancestral chain: } S / (S + \tau) $$ (14.5)
+$$ \text{ancestral chain: } S_y / (S_y + \tau) $$ (14.5)
 
 The chain without fresh noise, in the limit of small steps, is an increasing map. It takes the
-distribution of $x_t / \sqrt{\bar\alpha_t}$, which is $N(\mu_y, S + \tau)$, to the class
-$N(\mu_y, S)$. An increasing map between two Gaussians multiplies the distance from the mean by the
-ratio of the standard deviations:
+distribution of $x_t / \sqrt{\bar\alpha_t}$, which is $N(\mu_y, S_y + \tau)$, to the class
+$N(\mu_y, S_y)$. An increasing map between two Gaussians multiplies the distance from the mean by
+the ratio of the standard deviations:
 
-$$ \text{without fresh noise: } \sqrt{S / (S + \tau)} $$ (14.6)
+$$ \text{without fresh noise: } \sqrt{S_y / (S_y + \tau)} $$ (14.6)
 
-With $S = 1/4$ and $\tau = 1$ the ancestral chain retains 20 % of a displacement and the other chain
-45 %. Now let the classes be $c$ times as far apart. Their label is decided where the standard
-deviation $\sqrt\tau$ of the noise is comparable to their distance, so $\tau$ is of the order of
-$c^2$. The pushes there are of the order of $c$. If $c$ is large, what remains is of the order
+With $S_y = 1/4$ and $\tau = 1$ the ancestral chain retains 20 % of a displacement and the other
+chain 45 %. Now let the classes be $c$ times as far apart. Their labels are decided where the
+standard deviation $\sqrt\tau$ of the noise is comparable to their distance, so $\tau$ is of the
+order of $c^2$. The pushes there are of the order of $c$. If $c$ is large, what remains is of the
+order
 
-$$ c S / (S + c^2) \approx S / c, \quad c \sqrt{S / (S + c^2)} \approx \sqrt S $$ (14.7)
+$$ c S_y / (S_y + c^2) \approx S_y / c, \quad c \sqrt{S_y / (S_y + c^2)} \approx \sqrt S_y $$ (14.7)
 
 This explains both rows of the table: one falls like $1 / c$, the other is constant. It is an
 estimate of orders of magnitude, and not a proof.
@@ -180,7 +182,7 @@ if TYPE_CHECKING:
 class ModesOracle:
     """The exact prediction of eps if a class consists of several components of a mixture.
 
-    `class_of[c]` in 0..K-1 is the class of component `c`.
+    `class_of[j]` in 0..K-1 is the class of component `j`.
     """
 
     components: GaussianMixture
@@ -207,10 +209,10 @@ class ModesOracle:
         p = np.exp(log_p - largest)
         p = p / p.sum(1, keepdims=True)
         eps = np.zeros_like(xt)
-        for c in range(len(self.class_of)):
-            score_c = -(xt - law.means[c]) @ inverse[c]
-            eps_c = -np.sqrt(1 - abar) * score_c
-            eps = eps + p[:, [c]] * eps_c  # (14.1)
+        for j in range(len(self.class_of)):
+            score_j = -(xt - law.means[j]) @ inverse[j]
+            eps_j = -np.sqrt(1 - abar) * score_j
+            eps = eps + p[:, [j]] * eps_j  # (14.1)
         return eps
 
 
@@ -250,10 +252,10 @@ def tilted_fractions(
     p = np.exp(components.log_class_probability(x))  # (n * n, C)
     of_class = p[:, class_of == y].sum(1)
     fractions = np.zeros(len(class_of))
-    for c in np.flatnonzero(class_of == y):
-        density = np.exp(components.log_density(x, int(c)))
+    for j in np.flatnonzero(class_of == y):
+        density = np.exp(components.log_density(x, int(j)))
         kept = (density * of_class**w).sum() / density.sum()
-        fractions[c] = components.weights[c] * kept
+        fractions[j] = components.weights[j] * kept
     return fractions / fractions.sum()  # (14.2)
 
 
@@ -304,21 +306,21 @@ def move_apart(mixture: GaussianMixture, c: float) -> GaussianMixture:
     return GaussianMixture(c * mixture.means, mixture.covs, mixture.weights)
 
 
-def remains_with_noise(S: float, tau: float) -> float:
+def remains_with_noise(S_y: float, tau: float) -> float:
     """The factor by which the ancestral chain reduces a displacement made at noise level `tau`."""
-    return S / (S + tau)  # (14.5)
+    return S_y / (S_y + tau)  # (14.5)
 
 
-def remains_without_noise(S: float, tau: float) -> float:
+def remains_without_noise(S_y: float, tau: float) -> float:
     """The same for the chain without fresh noise."""
-    return float(np.sqrt(S / (S + tau)))  # (14.6)
+    return float(np.sqrt(S_y / (S_y + tau)))  # (14.6)
 
 
-def remaining_push(c: float, S: float) -> tuple[float, float]:
+def remaining_push(c: float, S_y: float) -> tuple[float, float]:
     """What remains of a push of size `c` at noise level `c ** 2`: with and without fresh noise."""
     tau = c**2
-    with_noise = c * remains_with_noise(S, tau)
-    without_noise = c * remains_without_noise(S, tau)
+    with_noise = c * remains_with_noise(S_y, tau)
+    without_noise = c * remains_without_noise(S_y, tau)
     return with_noise, without_noise  # (14.7)
 
 
