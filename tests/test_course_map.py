@@ -131,6 +131,20 @@ def route_faults(lesson: str, source: str, tests: str) -> list[str]:
     ]
 
 
+def list_faults(lesson: str, source: str) -> list[str]:
+    """Lines inside a paragraph that Markdown would take for an item of a list: `1. `, `+ `."""
+    faults: list[str] = []
+    for node in docstrings(source):
+        before = ""
+        for line in str(node.value).splitlines():
+            item = re.match(r"(\d+\.|[-+*]) ", line.strip())
+            in_text = before.strip() and not re.match(r"(\d+\.|[-+*]|>>>|\.\.\.) ", before.strip())
+            if item and in_text and not before.strip().endswith(":"):
+                faults.append(f"{lesson}: a line of text begins like an item of a list: {line}")
+            before = line if item or not before.startswith("- ") or not line.strip() else before
+    return faults
+
+
 def step_faults(lesson: str, source: str, tests: str) -> list[str]:
     """Displayed steps that lead to no equation, and steps that no test evaluates."""
     names = names_of_tests(tests)
@@ -258,6 +272,7 @@ def test_lesson_is_on_the_map(path: Path) -> None:
     lesson, source = path.stem, path.read_text()
     tests = file_of_tests(path)
     faults = display_faults(lesson, source) + comment_faults(lesson, source)
+    faults += list_faults(lesson, source)
     faults += readme_faults(lesson, (ROOT / "README.md").read_text())
     faults += marker_faults(lesson, (ROOT / "pyproject.toml").read_text())
     if tests.exists():  # if not, test_lessons_and_tests_come_in_pairs says so
@@ -366,6 +381,7 @@ PYPROJECT = "[tool.pytest.ini_options]\nmarkers = ['slow: x', 'step04: the poste
 def all_faults(lesson: str, source: str, tests: str, readme: str, pyproject: str) -> list[str]:
     return [
         *display_faults(lesson, source),
+        *list_faults(lesson, source),
         *comment_faults(lesson, source),
         *route_faults(lesson, source, tests),
         *step_faults(lesson, source, tests),
@@ -394,6 +410,7 @@ def test_an_appendix_in_order_has_no_faults() -> None:
 PLANTED = {
     "step that no test evaluates": ("$$ a =", "$$ c $$\n$$ a =", "no test_4_1_by_each_step"),
     "step that leads nowhere": ("$$ (4.2)", "$$ (4.2)\n$$ c $$", "no equation with an ID follows"),
+    "line like a list": ("$$ a =", "text text\n1. text\n$$ a =", "begins like an item of a list"),
     "step with text after it": ("$$ a =", "$$ c $$.\n$$ a =", "not `$$ ... $$"),
     "display over two lines": ("\n$$ a", "\n$$\n c $$ (4.1)\n$$ a", "not `$$ ... $$"),
     "text after the ID": ("$$ (4.2)", "$$ (4.2)\n$$ c $$ (4.3).", "not `$$ ... $$"),

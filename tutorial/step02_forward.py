@@ -77,9 +77,10 @@ This shows what $\bar\alpha_t$ means. The variance of $x_t$ has two parts. The f
 data and the second is noise. For data of variance 1, the part of the data is the fraction
 $\bar\alpha_t$ of the whole. Applying (2.3) at each step shows in the same way that the mean is
 multiplied by $\sqrt{\bar\alpha_t}$. The covariance matrix obeys (2.4) with $\beta_t I$ in the place
-of $\beta_t$, because the noises of different coordinates are independent. So it is $\bar\alpha_t S
-+ (1 - \bar\alpha_t) I$, with the matrix $S$ of step 1. If $\bar\alpha_T$ is near 0, the mean and
-the covariance end near those of pure noise. Step 3 shows that the whole distribution does.
+of $\beta_t$, because the noises of different coordinates are independent. So the covariance matrix
+is $\bar\alpha_t S + (1 - \bar\alpha_t) I$, with the matrix $S$ of step 1. If $\bar\alpha_T$ is near
+0, the mean and the covariance end near those of pure noise. Step 3 shows that the whole
+distribution does.
 
 **Memory.** How similar are neighbours in the chain? The measure is their correlation, the
 covariance divided by both standard deviations. The covariance of a state and the next one is

@@ -5,9 +5,9 @@ step until nothing is left to undo. Where does the loop start, what exactly happ
 the result distributed like the data? A program that draws new data in this way is called a sampler.
 
 **The loop.** After many forward steps almost nothing of the data point is left. For the linear
-schedule with 1000 steps, step 3 found that $x_T$ has the mean $0.0064 x_0$ and a variance close to
-1. So the distribution of $x_T$ is nearly the standard normal distribution, for data of ordinary
-size. It is easy to draw from, and we start there:
+schedule with 1000 steps, step 3 found that $x_T$ has nearly the variance 1 and the mean
+$0.0064 x_0$. So the distribution of $x_T$ is nearly the standard normal distribution, for data of
+ordinary size. It is easy to draw from, and we start there:
 
 $$ x_T \sim N(0, I) $$ (7.1)
 
@@ -42,8 +42,8 @@ chain for the data 1 and -1 of step 6, with ten steps of the cosine schedule and
 The first guess is the mean of the data. The noise of the first steps happens to bring the state to
 1.28, and the guess follows it to 0.64: at this point the chain would more probably end at 1. Then
 noise brings it back to the middle, and to the other side. From $t = 4$ on the guess pulls the state
-towards -1, the noise is too small to bring it back, and the chain ends there. Other chains end at
-1. So the noise chooses between the data points, and the guess makes the choice definite.
+towards -1, the noise is too small to bring it back, and the chain ends there. Other chains end
+at 1. So the noise chooses between the data points, and the guess makes the choice definite.
 
 **An example.** Let the data be single numbers with distribution $N(0, 1/4)$, so that their standard
 deviation is 0.5. For a Gaussian class with mean 0 and variance $S$, step 5 gives the exact guess

@@ -109,8 +109,8 @@ matter whether we apply them before mixing or afterwards? For these functions
 $$ f((1 + w) a - w b) = (1 + w) f(a) - w f(b) $$
 
 holds for all $a$, $b$ and $w$. Let $h = f - f(0)$, so that $h(0) = 0$. It obeys the same equation,
-because the constant $f(0)$ occurs on the right with the factors $1 + w$ and $-w$, which add up to
-1. We insert $b = 0$, then $w = -1/2$, and combine the two:
+because the constant $f(0)$ occurs on the right with the factors $1 + w$ and $-w$, whose sum
+is 1. We insert $b = 0$, then $w = -1/2$, and combine the two:
 
 $$ h((1 + w) a) = (1 + w) h(a) $$
 $$ h((a + b) / 2) = (h(a) + h(b)) / 2 $$

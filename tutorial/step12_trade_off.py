@@ -55,10 +55,10 @@ steps and by 2 to 4 in the others.
 **How much of it is the chain?** Step 7 showed that a chain with finitely many steps produces
 samples that are too narrow. At $w = 0$ the class is a Gaussian with the entropy 1.085. By appendix
 B the samples of a chain with 100 steps have the entropy 0.993, and those of a chain with 1,000
-steps have 1.074. So the error of 100 steps is 0.09, as large as the effect of going from $w = 1$ to
-4. It affects all rows. With 1,000 steps and 2,000 samples the bound is 0.81 at $w = 1$ and 0.72 at
-4, with standard errors of 0.02. The fall from one row to the next is nearly the same. The level is
-not.
+steps have 1.074. So the error of 100 steps is 0.09, as large as the difference between $w = 4$ and
+$w = 1$. It affects all rows. With 1,000 steps and 2,000 samples the bound is 0.81 at $w = 1$ and
+0.72 at 4, with standard errors of 0.02. The fall from one row to the next is nearly the same. The
+level is not.
 
 **Where it ends.** Beyond $w = 4$ the relevance still rises, but the diversity no longer falls. From
 $w = 8$ to 16 the bound *rises*, by 24 standard errors of the difference. It also rises with 1,000

@@ -15,7 +15,7 @@ scale, in 0..1, is our $1 + w$: so $-1 \le w \le 0$, and the mix is an average (
 
 $$ x_s = \sqrt{\bar\alpha_s} \hat x_0 + \sqrt{1 - \bar\alpha_s} \epsilon(x_t, \phi) $$ (20.2)
 
-In the network's unit, $\epsilon = (\hat x_0 - p x_t) / q$ with the $p$ and $q$ of eps in (6.5).
+In the network's unit, $\epsilon = (\hat x_0 - p x_t) / q$ with the $p$ and $q$ of eps in (5.6).
 That of $\phi$ goes into $b$ and $d$.
 
 **It is DDIM at another weight each row.** Divide by the signal: $x = x_t / \sqrt{\bar\alpha_t}$ and
