@@ -1,57 +1,143 @@
-r"""Step 20. Rules that stay in the table: guidance for part of the time, and CFG++.
+r"""Step 20. Weights that change with t: intervals, ramps and CFG++
 
-**Claim.** A rule that is linear in both answers needs no code but numbers of the row. Two of them:
+**The question.** So far one guidance weight $w$ was used in all steps. Step 9 found that a label
+changes the prediction of the noise most in the middle of the chain, and step 11 found that the
+guided scores belong to another distribution than the tilted one at every $t$ between the ends.
+Should $w$ be the same at all $t$? This lesson treats three proposals. The first guides only for
+part of the time. The second lets the weight grow towards the data. The third, CFG++, uses two
+different mixtures in one step. All three need no new loop. They are other numbers in the table of
+step 17.
 
-**Limited interval.** Guide only while the log SNR lies in a window, by the row's weight
+**Guidance for part of the time.** In (17.1) the weight of a row is $m w$. So a column $m$ of zeros
+and ones switches guidance on and off. Kynkäänniemi et al. guide only while the noise level lies in
+an interval. In log SNR the rule is
 
 $$ m = 1 \text{ if } low \le \lambda_t < high, \text{ else } 0 $$ (20.1)
 
-The source has $\sigma_{lo} < \sigma \le \sigma_{hi}$, with $\lambda = -2 \log \sigma$. Plain
-guidance from $-\infty$ to $\infty$; an empty window is the conditional model. Rows outside ask the
-network once, not twice. Any other course of the weight over time is another column $m$.
+The authors state the interval for $\sigma_t = \sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$, the ratio
+of noise to signal, as $\sigma_{lo} < \sigma_t \le \sigma_{hi}$. Since
+$\lambda_t = -2 \log \sigma_t$, a large $\sigma_t$ is a small $\lambda_t$, and the two ends change
+places: $low = -2 \log \sigma_{hi}$ and $high = -2 \log \sigma_{lo}$. For $\sigma$ from 0.5 to 2 the
+interval is from -1.386 to 1.386. In the rows outside the interval the network is evaluated once and
+not twice, so the rule also saves time.
 
-**CFG++** guesses the data from a mix, and puts noise back on by the null model's eps alone. Its
-scale, in 0..1, is our $1 + w$: so $-1 \le w \le 0$, and the mix is an average (11.6).
+**A ramp.** Wang et al. compared many weights that change along the chain. They found that simple
+weights that rise from the noise to the data work better than a constant one for images. The
+simplest is a straight line in $t$, from $m_T$ at the noise end to $m_0$ at the data:
 
-$$ x_s = \sqrt{\bar\alpha_s} \hat x_0 + \sqrt{1 - \bar\alpha_s} \epsilon(x_t, \phi) $$ (20.2)
+$$ m = m_0 + (m_T - m_0) t / T $$ (20.2)
 
-In the network's unit, $\epsilon = (\hat x_0 - p x_t) / q$ with the $p$ and $q$ of eps in (5.6).
-That of $\phi$ goes into $b$ and $d$.
+With $m_T = 0$ and $m_0 = 2$ the mean of $m$ is about 1, so the ramp can be compared with a constant
+weight. Time in the chain runs from $T$ to 0. A weight that rises along the chain therefore falls as
+a function of $t$, and exchanging the two numbers gives the opposite rule without any error message.
 
-**It is DDIM at another weight each row.** Divide by the signal: $x = x_t / \sqrt{\bar\alpha_t}$ and
-$\sigma = \sqrt{(1 - \bar\alpha) / \bar\alpha}$, so $\hat x_0 = x - \sigma_t \epsilon$. With the
-scale $k$ and $D = \epsilon(x_t, y) - \epsilon(x_t, \phi)$, DDIM goes by
-$-(\sigma_t - \sigma_s) (\epsilon(x_t, \phi) + k D)$ and CFG++ by
-$-(\sigma_t - \sigma_s) \epsilon(x_t, \phi) - \sigma_t k D$. Without a clip these are equal if DDIM
-has the scale
+**CFG++.** The row of DDIM uses the guided prediction twice: to compute the guess, and to put noise
+back (step 17). Chung et al. use it for the guess only. The noise comes from the prediction without
+a label, $\epsilon_\phi$:
 
-$$ 1 + w_t = (1 + w) \sigma_t / (\sigma_t - \sigma_s) $$ (20.3)
+$$ x_s = \sqrt{\bar\alpha_s} \hat x_0 + \sqrt{1 - \bar\alpha_s} \epsilon_\phi $$ (20.3)
 
-So CFG++ **is** plain guidance, of DDIM, in the last row, where $\sigma_s = 0$, and hence with one
-row; in all others it is more than its scale says. At $w = -1$ it is the unconditional DDIM; at
-$w = 0$ it is not the conditional one.
+Here $\hat x_0$ is the guess that belongs to the mixture $(1 + w) \epsilon_y - w \epsilon_\phi$. The
+scale $1 + w$ lies between 0 and 1, so $w$ lies between -1 and 0. The mixture is then a weighted
+mean of the two predictions and not an extrapolation.
 
-**No limit.** A fixed scale pushes by $\sigma_t k D$ in each row, however short. At $t = 500$ of the
-linear chain and $k = 0.6$, (20.3) is 5.8 in 50 rows and 110 in 1000. To have a limit $k$ must fall
-as rows get shorter: by (20.3) with $\sigma_s / \sigma_t = e^{-(\lambda_s - \lambda_t) / 2}$,
+For the table we need $\epsilon_\phi$ from the output $g_\phi$ of a network in any unit. Let $p$ and
+$q$ be the numbers of step 5 for this unit, and $p_\epsilon$ and $q_\epsilon$ those for eps. Both
+give the same guess without a label:
 
-$$ 1 + w = s (1 - e^{-(\lambda_s - \lambda_t) / 2}) \quad \text{is DDIM of scale } s $$ (20.4)
+$$ p x_t + q g_\phi = p_\epsilon x_t + q_\epsilon \epsilon_\phi $$
 
-**Measured.** As in step 19, but $w = -0.4$ for CFG++ and 1,000 samples for it (standard errors
-below .012):
+Solve this for $\epsilon_\phi$ and insert it into (20.3). The factor of $x_t$ is $b$, and the factor
+of $g_\phi$ is the column $d$, which no other solver of this course uses:
 
-| rule | mean height | variance across, along | |
+$$ b = \sqrt{1 - \bar\alpha_s} (p - p_\epsilon) / q_\epsilon $$ (20.4)
+$$ d = \sqrt{1 - \bar\alpha_s} q / q_\epsilon $$ (20.5)
+
+For a network that predicts eps, $b = 0$ and $d = \sqrt{1 - \bar\alpha_s}$. In every case
+$a = \sqrt{\bar\alpha_s}$ and $c = e = 0$.
+
+**CFG++ is DDIM with a weight that depends on the step.** Why does a scale below 1 have an effect?
+To compare the two steps, divide the state by its signal: let
+$\bar x_t = x_t / \sqrt{\bar\alpha_t}$. Then the guess is $\hat x_0 = \bar x_t - \sigma_t \epsilon$,
+and the step of DDIM is $\bar x_s = \hat x_0 + \sigma_s \epsilon$. Let
+$\Delta = \epsilon_y - \epsilon_\phi$. (Step 9 called it $d$, which is a column here.) The mixture
+with the scale $\gamma$ (step 11) is $\epsilon_\phi + \gamma \Delta$, so DDIM makes the step
+
+$$ \bar x_s - \bar x_t = -(\sigma_t - \sigma_s) (\epsilon_\phi + \gamma \Delta) $$
+
+CFG++ uses the mixture with $\sigma_t$ and $\epsilon_\phi$ with $\sigma_s$:
+
+$$ \bar x_s - \bar x_t = -\sigma_t (\epsilon_\phi + (1 + w) \Delta) + \sigma_s \epsilon_\phi $$
+$$ \bar x_s - \bar x_t = -(\sigma_t - \sigma_s) \epsilon_\phi - \sigma_t (1 + w) \Delta $$
+
+Compare the factors of $\Delta$. The steps are equal if
+$(\sigma_t - \sigma_s) \gamma = \sigma_t (1 + w)$. So without clipping a row of CFG++ is a row of
+DDIM with the weight $w_t = \gamma - 1$ given by
+
+$$ 1 + w_t = (1 + w) \sigma_t / (\sigma_t - \sigma_s) $$ (20.6)
+
+The scale grows because the step of DDIM is only the difference $\sigma_t - \sigma_s$, while CFG++
+moves the label's part by the whole $\sigma_t$. An example: if $\sigma_t = 2$ and $\sigma_s = 1.5$,
+the factor is 4, and CFG++ with the scale 0.6 equals DDIM with the scale 2.4, or $w_t = 1.4$.
+
+**The effect depends on the number of steps.** With more steps $\sigma_s$ is closer to $\sigma_t$,
+and (20.6) grows without limit. At $t = 500$ of the linear schedule with $T = 1000$ and the scale
+0.6, the scale of DDIM is 5.8 with 50 steps and 110 with 1000 steps. The left panel of the figure
+shows the scale for the cosine schedule. A value of $w$ that was chosen for one number of steps is
+therefore wrong for another. To have a limit, the scale of CFG++ must shrink with the steps. By
+(20.6), with $\sigma_s / \sigma_t = e^{-(\lambda_s - \lambda_t) / 2}$, the choice
+
+$$ 1 + w = \gamma (1 - e^{-(\lambda_s - \lambda_t) / 2}) $$ (20.7)
+
+makes CFG++ equal to DDIM with the constant scale $\gamma$.
+
+**Measured.** The table shows the top class of step 1, which has the mean height 1.5 and variance
+0.25 in each direction. The chain is DDIM or CFG++ on the cosine schedule with $T = 1000$, the
+predictions are exact, and $w = 3$, or $w = -0.4$ for CFG++. The first seven rows of the table use
+50 steps and 4000 samples. The last four use 1000 samples. The standard errors of the heights are
+below 0.012. The tilted distribution for $w = 3$ has the mean height 1.53 (step 13).
+
+| rule | mean height | variance across | variance along |
 |---|---|---|---|
-| plain, $w = 3$ | 2.37 | .137, .079 | |
-| $\lambda < -2$, 12 rows | 2.19 | .174, .145 | most of the overshoot, half of the shrinking |
-| $-2 \le \lambda < 2$, 28 rows | 1.97 | .127, .063 | most of the shrinking |
-| $2 \le \lambda$, 10 rows | 1.52 | .229, .208 | next to nothing |
-| CFG++, 10 rows | 1.75 | .121, .073 | |
-| CFG++, 50 rows | 2.47 | .099, .036 | |
-| CFG++, 200 rows | 3.39 | .078, .019 | |
-| CFG++, 500 rows | 4.23 | .069, .014 | further out and narrower with more rows |
+| no guidance, $w = 0$ | 1.50 | 0.239 | 0.233 |
+| constant weight | 2.37 | 0.137 | 0.079 |
+| guided where $\lambda < -2$, 12 rows | 2.19 | 0.174 | 0.145 |
+| guided where $-2 \le \lambda < 2$, 28 rows | 1.97 | 0.127 | 0.063 |
+| guided where $2 \le \lambda$, 10 rows | 1.52 | 0.229 | 0.208 |
+| ramp, $m_T = 0$ and $m_0 = 2$ | 1.97 | 0.137 | 0.075 |
+| ramp, $m_T = 2$ and $m_0 = 0$ | 2.72 | 0.132 | 0.074 |
+| CFG++, 10 steps | 1.75 | 0.121 | 0.073 |
+| CFG++, 50 steps | 2.47 | 0.099 | 0.036 |
+| CFG++, 200 steps | 3.39 | 0.078 | 0.019 |
+| CFG++, 500 steps | 4.23 | 0.069 | 0.014 |
 
-**Source.** Kynkaanniemi et al. 2024, arXiv:2404.07724; Chung et al. 2024, arXiv:2406.08070.
+What does the table show? Guidance near the noise end alone gives four fifths of the overshoot of
+the constant weight, with about half of its loss of variance. Guidance in the middle alone gives
+about half of the overshoot and all of the loss of variance. Near the data guidance changes almost
+nothing. The ramp that rises towards the data has about half of the overshoot of the constant
+weight, with the same loss of variance. The opposite ramp overshoots more. CFG++ moves further out
+and becomes narrower with every increase of the number of steps, as (20.6) predicts (middle panel).
+None of these rules samples the tilted distribution. All this holds for one Gaussian mixture with
+exact predictions. Which rule is best for images is a question for measurements on images.
+
+**At the boundary.** An interval from $-\infty$ to $\infty$, or a ramp with $m_T = m_0 = 1$, is
+constant guidance. An empty interval, $low = high$, is the conditional model. In the last row of a
+table $\sigma_s = 0$, so $w_t = w$, and CFG++ is plain guidance. With a single row this is the whole
+chain. At $w = -1$ CFG++ is unconditional DDIM. At $w = 0$ it is not conditional DDIM, because the
+noise still comes from the prediction without a label.
+
+**What goes wrong.** The scale of CFG++ is read as $w$, so that $0.6$ becomes $w = 0.6$. The noise
+is put back with the guided prediction, which is DDIM with a weight between -1 and 0. This is weaker
+than the conditional model. The interval is applied to $-\lambda$, or its two ends are exchanged. A
+ramp overwrites a column $m$ instead of multiplying it.
+
+**Where it goes on.** Every method so far used the noise schedules of step 2. Many recent models are
+trained by flow matching, with a straight line between data and noise. Is that a different process?
+This is step 21.
+
+**Source.** Kynkäänniemi et al. 2024, arXiv:2404.07724 (interval). Wang et al. 2024,
+arXiv:2404.13040 (weights that change). Chung et al. 2024, arXiv:2406.08070 (CFG++). (20.6) and
+(20.7) are derived here.
 """
 
 from __future__ import annotations
@@ -63,6 +149,7 @@ import numpy as np
 
 from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import x0_coefficients
+from tutorial.step11_guidance import guide
 from tutorial.step17_solvers import Table, table_of, times
 
 if TYPE_CHECKING:
@@ -70,7 +157,10 @@ if TYPE_CHECKING:
 
 
 def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> Table:
-    """The table with guidance where `low <= log_snr < high` alone."""
+    """The table with guidance only where `low <= log_snr < high`.
+
+    Both ends may be infinite. The weights that the table already has are multiplied.
+    """
     if not low <= high:
         raise ValueError(f"low = {low} is not at most high = {high}")
     log_snr = schedule.log_snr[table.t]
@@ -80,34 +170,65 @@ def with_interval(table: Table, schedule: Schedule, low: float, high: float) -> 
     return Table(table.t, table.s, rows)
 
 
+def with_ramp(table: Table, schedule: Schedule, first: float, last: float) -> Table:
+    """The table with a weight that goes linearly in t from `first` at T to `last` at 0.
+
+    The weights that the table already has are multiplied.
+    """
+    if not np.isfinite([first, last]).all():
+        raise ValueError(f"first = {first}, last = {last}: both ends must be finite numbers")
+    m = last + (first - last) * table.t / schedule.T  # (20.2)
+    rows = table.rows.copy()
+    rows[:, 7] *= m
+    return Table(table.t, table.s, rows)
+
+
+def cfgpp_step(
+    xt: Float[np.ndarray, "n 2"],
+    eps_y: Float[np.ndarray, "n 2"],
+    eps_null: Float[np.ndarray, "n 2"],
+    t: int,
+    s: int,
+    w: float,
+    schedule: Schedule,
+) -> Float[np.ndarray, "n 2"]:
+    """One step of CFG++ for a network that predicts eps, from `t` in 1..T to `s` in 0..t - 1.
+
+    `w` is in -1..0: the scale of its authors less 1.
+    """
+    p, q = x0_coefficients(t, schedule)
+    x0hat = p * xt + q * guide(eps_y, eps_null, w)
+    abar_s = schedule.alpha_bar[s]
+    return np.sqrt(abar_s) * x0hat + np.sqrt(1 - abar_s) * eps_null  # (20.3)
+
+
 def cfgpp(
     schedule: Schedule, steps: int | Sequence[int] | None = None, prediction: str = "eps"
 ) -> Table:
-    """CFG++, for `w` in -1..0: its own scale less 1."""
+    """The table of CFG++, for a network of any unit and `w` in -1..0, the scale less 1."""
     t, s = times(schedule, steps)
     signal = np.sqrt(schedule.alpha_bar[s])
     noise = np.sqrt(1 - schedule.alpha_bar[s])
     p, q = np.array([x0_coefficients(int(u), schedule, prediction) for u in t]).T
     p_eps, q_eps = np.array([x0_coefficients(int(u), schedule) for u in t]).T
-    # The eps of the null output g is (p x_t + q g - p_eps x_t) / q_eps.
-    b = noise * (p - p_eps) / q_eps  # (20.2)
-    d = noise * q / q_eps  # (20.2)
+    b = noise * (p - p_eps) / q_eps  # (20.4)
+    d = noise * q / q_eps  # (20.5)
     return table_of(schedule, t, s, prediction, signal, b, 0.0, d, 0.0, 1.0)
 
 
 def weights_of_ddim(w: float, schedule: Schedule, steps: int) -> Float[np.ndarray, " n"]:
-    """The weight at which each row of `ddim` is that of `cfgpp` at `w`."""
+    """For each row, the weight with which DDIM makes the step that CFG++ makes with `w`."""
     t, s = times(schedule, steps)
     sigma = np.sqrt((1 - schedule.alpha_bar) / schedule.alpha_bar)
-    return (1 + w) * sigma[t] / (sigma[t] - sigma[s]) - 1  # (20.3)
+    return (1 + w) * sigma[t] / (sigma[t] - sigma[s]) - 1  # (20.6)
 
 
 def as_ddim(table: Table, schedule: Schedule, scale: float) -> Table:
-    """The table of `cfgpp` whose rows at w = 1 are those of `ddim` at this scale, 1 + its w."""
+    """The table of `cfgpp` that, run with w = 1, is DDIM with the constant scale `scale`."""
     log_snr = schedule.log_snr
     rows = table.rows.copy()
     shorter = -np.expm1((log_snr[table.t] - log_snr[table.s]) / 2)  # 1 - sigma_s / sigma_t
-    rows[:, 7] = scale * shorter - 1  # (20.4)
+    rows[:, 7] = scale * shorter - 1  # (20.7)
     return Table(table.t, table.s, rows)
 
 

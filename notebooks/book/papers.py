@@ -93,6 +93,10 @@ PAPERS = {
         "Lin, Liu, Li and Yang 2023",
         "Common Diffusion Noise Schedules and Sample Steps are Flawed",
     ),
+    "2404.13040": (
+        "Wang et al. 2024",
+        "Analysis of Classifier-Free Guidance Weight Schedulers",
+    ),
     "2404.07724": (
         "Kynkäänniemi et al. 2024",
         "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in "

@@ -1,4 +1,4 @@
-"""The scale of DDIM that equals CFG++, the height over the rows, and a window that moves."""
+"""The scale of DDIM that equals CFG++, the height over the steps, an interval that moves."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from tutorial.figures.program import BLUE, GREY, ORANGE, Check
 from tutorial.step02_forward import Schedule
 from tutorial.step17_solvers import ddim, times
 from tutorial.step19_rules import top_class
-from tutorial.step20_weights import as_ddim, cfgpp, weights_of_ddim, with_interval
+from tutorial.step20_weights import as_ddim, cfgpp, weights_of_ddim, with_interval, with_ramp
 
 
 def checks() -> list[Check]:
-    """Heights of the table above, within five standard errors; the two scales; a limit restored."""
+    """Heights of the lesson's table, two scales of DDIM, and CFG++ with a limit."""
     schedule = Schedule.cosine(1000)
     linear = Schedule.linear(1000)
     of_50_rows = ddim(schedule, 50)
     early = top_class(table=with_interval(of_50_rows, schedule, -np.inf, -2))
     late = top_class(table=with_interval(of_50_rows, schedule, 2, np.inf))
+    rising = top_class(table=with_ramp(of_50_rows, schedule, 0.0, 2.0))
     few = 1 + weights_of_ddim(-0.4, linear, 50)
     many = 1 + weights_of_ddim(-0.4, linear, 1000)
     in_10_rows = top_class(w=-0.4, table=cfgpp(schedule, 10), n=1000)
@@ -28,16 +29,17 @@ def checks() -> list[Check]:
     return [
         Check("(20.1) height, log SNR < -2", early[:, 1].mean(), 2.19, 0.035),
         Check("(20.1) height, log SNR >= 2", late[:, 1].mean(), 1.52, 0.04),
-        Check("(20.3) scale in 50 rows", few[25], 5.8, 0.05),
-        Check("(20.3) scale in 1000 rows", many[500], 110, 0.5),
-        Check("(20.2) height in 10 rows", in_10_rows[:, 1].mean(), 1.75, 0.05),
-        Check("(20.2) height in 200 rows", in_200_rows[:, 1].mean(), 3.39, 0.03),
-        Check("(20.4) scale 4 of DDIM", np.abs(apart).max(), 0, 1e-7),
+        Check("(20.2) height, ramp towards the data", rising[:, 1].mean(), 1.97, 0.025),
+        Check("(20.6) scale in 50 rows", few[25], 5.8, 0.05),
+        Check("(20.6) scale in 1000 rows", many[500], 110, 0.5),
+        Check("(20.3) height in 10 rows", in_10_rows[:, 1].mean(), 1.75, 0.05),
+        Check("(20.3) height in 200 rows", in_200_rows[:, 1].mean(), 3.39, 0.03),
+        Check("(20.7) scale 4 of DDIM", np.abs(apart).max(), 0, 1e-7),
     ]
 
 
 def figure() -> Figure:
-    """Which scale a fixed one is, row by row; where ever more rows end; a window that moves."""
+    """The scale of DDIM for each row of CFG++; mean heights over steps; an interval that moves."""
     fig = Figure(figsize=(11, 3.3), layout="constrained")
     schedule = Schedule.cosine(1000)
     scales, heights, window = fig.subplots(1, 3)
@@ -45,7 +47,7 @@ def figure() -> Figure:
     for n, color in ((20, GREY), (50, BLUE), (200, ORANGE)):
         t, _ = times(schedule, n)
         scale = 1 + weights_of_ddim(-0.4, schedule, n)
-        scales.semilogy(t, scale, color=color, label=f"{n} rows")
+        scales.semilogy(t, scale, color=color, label=f"{n} steps")
     for w, color in ((-0.8, GREY), (-0.4, BLUE), (0.0, ORANGE)):
         y = [top_class(w=w, table=cfgpp(schedule, n), n=500)[:, 1].mean() for n in counts]
         heights.semilogx(counts, y, "o-", ms=4, color=color, label=f"CFG++, w = {w:g}")
@@ -57,9 +59,12 @@ def figure() -> Figure:
         table = with_interval(ddim(schedule, 50), schedule, middle - 1, middle + 1)
         y.append(top_class(table=table, n=500)[:, 1].mean())
     window.plot(middles, y, "o-", ms=4, color=BLUE)
-    scales.set(title="CFG++, w = -0.4: the scale DDIM needs", xlabel="t")
-    heights.set(title="Mean height of the top class", xlabel="rows")
-    window.set(title="Mean height, w = 3 in a window of 2", xlabel="log SNR, middle of the window")
+    scales.set(title="CFG++, w = -0.4, as DDIM", xlabel="t", ylabel=r"scale $1 + w_t$")
+    heights.axhline(1.5, color=GREY, lw=1, ls=":", label="the class")
+    heights.set(title="Top class", xlabel="steps", ylabel="mean height")
+    window.axhline(1.5, color=GREY, lw=1, ls=":")
+    window.set(title="Guided in an interval, w = 3", ylabel="mean height")
+    window.set(xlabel="log SNR, middle of an interval of length 2")
     scales.legend(fontsize=8)
     heights.legend(fontsize=8)
     return fig
