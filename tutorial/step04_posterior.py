@@ -137,11 +137,11 @@ $$ \tilde\beta_t / \beta_t = (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t) $$
 which is below 1, because $\bar\alpha_t$ decreases with $t$. Where does $\beta_t$ itself appear as
 the variance of a step back? Suppose that the data are $N(0, I)$ and that only the later state is
 known. Then the two neighbouring states both have variance 1, and their correlation is
-$\sqrt{\alpha_t}$ (step 2). If two Gaussian variables have variance 1, the variance of one given the
-other is 1 minus the squared correlation. Here this is $1 - \alpha_t = \beta_t$. Knowing the data
-point in addition leaves less uncertainty. For other data the variance given the later state alone
-is different (step 6). The variance of the posterior depends neither on the distribution of the data
-nor on the two points that are given.
+$\sqrt{\alpha_t}$ (step 2). If two jointly Gaussian variables have variance 1, the variance of one
+given the other is 1 minus the squared correlation. Here this is $1 - \alpha_t = \beta_t$. Knowing
+the data point in addition leaves less uncertainty. For other data the variance given the later
+state alone is different (step 6). The variance of the posterior depends neither on the distribution
+of the data nor on the two points that are given.
 
 On the linear schedule with 100 steps the factor is 0.25 at $t = 2$, 0.92 at $t = 20$ and 0.9998 at
 $t = 80$. So the two variances differ clearly only in the last steps of the way back, which are

@@ -73,8 +73,8 @@ early experiments. Step 8 derives the weights that belong to the likelihood.
 
 **Third form: the velocity.** The noise is a poor output where $x_t$ consists of noise almost alone,
 because the factor above is then huge. The data point is a poor output where there is almost no
-noise. There the input is already a good guess, and if a method needs the noise, (5.3) divides the
-error by the small number $\sqrt{1 - \bar\alpha_t}$. A third choice avoids both divisions. The
+noise. There $x_t$ is a good guess already, and if a method needs the noise, (5.3) divides the error
+by the small number $\sqrt{1 - \bar\alpha_t}$. A third choice avoids both divisions. The
 squares of $\sqrt{\bar\alpha_t}$ and $\sqrt{1 - \bar\alpha_t}$ add up to 1. So they are the cosine
 and the sine of an angle $\omega_t$ between 0 and 90 degrees:
 
@@ -113,8 +113,9 @@ followed by a bracket. As factors they have the index $t$ and no bracket.)
 | the data | `x0` | 0 | 1 |
 | the velocity | `v` | $\sqrt{\bar\alpha_t}$ | $-\sqrt{1 - \bar\alpha_t}$ |
 
-An error in the output is multiplied by $q_t$ in the guess. For the noise this factor depends only
-on the log signal-to-noise ratio of step 2, $\lambda_t = \log(\bar\alpha_t / (1 - \bar\alpha_t))$:
+An error in the output is multiplied by $q_t$ in the guess. For the noise this factor is a simple
+function of the log signal-to-noise ratio of step 2, $\lambda_t = \log(\bar\alpha_t / (1 -
+\bar\alpha_t))$:
 
 $$ |q_t| = \sqrt{(1 - \bar\alpha_t) / \bar\alpha_t} = e^{-\lambda_t / 2} $$ (5.7)
 

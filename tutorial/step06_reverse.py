@@ -38,22 +38,21 @@ $c_0 x_0 + c_t x_t$. We average it over the data point while $x_t$ is fixed:
 
 $$ E[x_{t-1} | x_t] = c_0 E[x_0 | x_t] + c_t x_t $$
 
-This is the mean of the model if $\hat x_0 = E[x_0 | x_t]$. It holds for data of any distribution
-and for steps of any size, as long as $x_t$ itself is distributed as in the forward process. It is
-the reason why the guess of step 5 has to be a conditional mean, and not for example the most
-probable data point.
+This is the mean of the model if $\hat x_0 = E[x_0 | x_t]$. It holds at every $x_t$, for data of any
+distribution and for steps of any size. (But the states of a sampler are not distributed exactly
+like the forward process, so their overall mean need not be right; see step 7.) It is the reason why
+the guess of step 5 has to be a conditional mean, and not for example the most probable data point.
 
 **The shape is nearly Gaussian if the steps are small.** Bayes' rule shows why, for data of any
 distribution. As a function of $x_{t-1}$,
 
 $$ q(x_{t-1} | x_t) \propto q(x_t | x_{t-1}) p(x_{t-1}) $$
 
-The first factor is the likelihood of step 4, a Gaussian with the small variance
-$\beta_t / \alpha_t$. The second is the density of the noisy data. It is smooth, because noise of
-variance $1 - \bar\alpha_{t-1}$ has been added to them. If this noise is much larger than $\beta_t$,
-the logarithm of the second factor is nearly linear over the width of the first. A Gaussian times
-the exponential of a linear function is a Gaussian again, with a shifted mean. So the product is
-nearly Gaussian.
+The first factor is the likelihood of step 4, a Gaussian with the small variance $\beta_t /
+\alpha_t$. The second is the true density of the noisy data. It is smooth, because noise of variance
+$1 - \bar\alpha_{t-1}$ has been added to them. If $\beta_t$ is small enough, the logarithm of the
+second factor is nearly linear over the width of the first. A Gaussian times the exponential of a
+linear function is a Gaussian again, with a shifted mean. So the product is nearly Gaussian.
 
 In the example the means of the two parts are $2 c_0$ apart. At a given noise level this distance is
 proportional to $\beta_t$. Their standard deviation is $\sqrt{\tilde\beta_t}$, which is about
@@ -77,12 +76,13 @@ It is -1.35 with 4 steps, -0.20 with 16 and -0.00007 with 1000, always half way 
 schedule and at $x_t = 0$. Because $c_0^2 / \tilde\beta_t$ falls like $\beta_t$, the excess kurtosis
 falls like $\beta_t^2$ at a given noise level.
 
-Close to the data the noise is not much larger than $\beta_t$, and the argument fails. With 1000
-steps and $x_t = 0$ the excess kurtosis is -0.32 at $t = 100$ and -1.92 at $t = 20$. But there the
-two data points are so clearly separated that a state half way between them hardly occurs. Call a
-state ambiguous if each data point has a probability of at least 1 % given $x_t$. At $t = 500$ this
-holds for 91 % of the states, at $t = 200$ for 1.4 %, and at $t = 100$ for 2 in a hundred million.
-For all other states one Gaussian has almost the whole weight.
+Close to the data, steps of the usual size are not small enough. With 1000 steps the ratio $c_0^2 /
+\tilde\beta_t$ is 0.006 at $t = 500$, 0.67 at $t = 100$ and 47 at $t = 20$. So at $x_t = 0$ the
+excess kurtosis is -0.32 at $t = 100$ and -1.92 at $t = 20$. But there the two data points are so
+clearly separated that a state half way between them hardly occurs. Call a state ambiguous if each
+data point has a probability of at least 1 % given $x_t$. At $t = 500$ this holds for 91 % of the
+states, at $t = 200$ for 1.4 %, and at $t = 100$ for 2 in a hundred million. For all other states
+one Gaussian has almost the whole weight.
 
 **The variance is too small.** The variance of a random quantity is the mean of its conditional
 variance plus the variance of its conditional mean (the law of total variance). Here we condition on

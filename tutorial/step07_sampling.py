@@ -42,8 +42,9 @@ chain for the data 1 and -1 of step 6, with ten steps of the cosine schedule and
 The first guess is the mean of the data. The noise of the first steps happens to bring the state to
 1.28, and the guess follows it to 0.64: at this point the chain would more probably end at 1. Then
 noise brings it back to the middle, and to the other side. From $t = 4$ on the guess pulls the state
-towards -1, the noise is too small to bring it back, and the chain ends there. Other chains end
-at 1. So the noise chooses between the data points, and the guess makes the choice definite.
+towards -1. New noise could still bring it back, but in this chain it does not, and the chain ends
+there. Other chains end at 1. So the noise chooses between the data points, and the guess makes the
+choice definite.
 
 **An example.** Let the data be single numbers with distribution $N(0, 1/4)$, so that their standard
 deviation is 0.5. For a Gaussian class with mean 0 and variance $S$, step 5 gives the exact guess
@@ -66,9 +67,9 @@ dimension. (Appendix B does the same for Gaussian data with any mean in any dime
 guess is a multiple of $x_t$, so each step of the loop multiplies $x_t$ by a number $A_t$ and adds
 noise. To find $A_t$, let $C_t = \bar\alpha_t S + 1 - \bar\alpha_t$ be the variance of the noised
 data. By step 6, the mean of the model's step is the true $E[x_{t-1} | x_t]$ of the forward process.
-For two Gaussian variables with mean 0, the mean of one given the other is the other times their
-covariance divided by its variance (linear regression). The forward step is
-$x_t = \sqrt{\alpha_t} x_{t-1}$ plus independent noise, so the covariance is
+For two jointly Gaussian variables with mean 0, the mean of one given the other is the other times
+their covariance divided by its variance (linear regression). The forward step is $x_t =
+\sqrt{\alpha_t} x_{t-1}$ plus independent noise, so the covariance is
 
 $$ Cov(x_{t-1}, x_t) = \sqrt{\alpha_t} C_{t-1} $$
 
@@ -100,16 +101,17 @@ $$ G_{t-1} = A_t^2 G_t + c_0^2 (1 - \bar\alpha_t) S / C_t $$ (7.5)
 Every added term is positive. The start, $G_T = C_T - 1 = \bar\alpha_T (S - 1)$, is almost 0. (For
 $S < 1$ it is negative. At $t = 0$ it has been multiplied by all $A_t^2$, whose product is
 $\bar\alpha_T S^2 / C_T^2$, so it is smaller than $\bar\alpha_T^2$ in size.) So the samples have
-less variance than the data. The middle panel of the figure shows $V_t$ and $C_t$ along the loop.
+less variance than the data, unless $\bar\alpha_T$ is large, as for $T = 1$. The middle panel of the
+figure shows $V_t$ and $C_t$ along the loop.
 
 **How the error falls with the number of steps.** With more steps $\beta_t$ at a given noise level
 becomes smaller in proportion to $1 / T$. The loss of one step contains $c_0^2$, which is
 proportional to $\beta_t^2$ there. So the steps in the middle of the chain lose $T$ terms of the
 order $1 / T^2$, together of the order $1 / T$. The last steps are different: at $t = 1$ there is
-always $c_0 = 1$, and the loss is about $\beta_1$. At a small $t$ it is about $\beta_1 / t$ on the
-linear schedule. Summed over $t$ these losses are $\beta_1$ times a logarithm of $T$, and $\beta_1$
-is of the order $1 / T$ there. So the whole loss is $1 / T$ times a number that grows slowly with
-$T$. For $S = 1/4$, (7.4) gives:
+always $c_0 = 1$, and the loss is about $\beta_1$. On the linear schedule it is about $\beta_1 / t$
+for the next few $t$, as long as $\beta_t$ is close to $\beta_1$. For very large $T$ the sum of
+these losses is $\beta_1$ times a logarithm of $T$, and $\beta_1$ is of the order $1 / T$. So the
+whole loss is $1 / T$ times a number that grows slowly with $T$. For $S = 1/4$, (7.4) gives:
 
 | $T$ | 10 | 20 | 50 | 100 | 200 | 1000 |
 |---|---|---|---|---|---|---|

@@ -20,13 +20,15 @@ inequality). We call the right side $-L$:
 $$ \log p(x_0) = \log E_q[p(x_{0:T}) / q(x_{1:T} | x_0)] $$
 $$ \log p(x_0) \ge E_q[\log(p(x_{0:T}) / q(x_{1:T} | x_0))] = -L $$
 
-Both densities are products over the steps. Appendix A arranges the factors of $q$ backwards by
-Bayes' rule. Then $L$ becomes a sum with one term for each step. A term for $t \ge 2$ compares the
-posterior of step 4, which knows $x_0$, with the model's reverse step, which does not. The
-comparison is a Kullback-Leibler divergence, the mean under the first density of the logarithm of
-the ratio of both (step 3):
+Both densities are products over the steps. By Bayes' rule each factor of $q$ can be written
+backwards: $q(x_t | x_{t-1})$ is $q(x_{t-1} | x_t, x_0) q(x_t | x_0) / q(x_{t-1} | x_0)$ for $t \ge
+2$. In the product the quotients cancel, except for $q(x_T | x_0)$. So $L$ becomes a sum with one
+term for each step (Appendix A has the details). A term for $t \ge 2$ compares the posterior of step
+4, which knows $x_0$, with the model's reverse step, which does not. The comparison is a
+Kullback-Leibler divergence, the mean under the first density of the logarithm of the ratio of both
+(step 3), averaged over $x_t$:
 
-$$ L_{t-1} = KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t)) $$
+$$ L_{t-1} = E_q KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t)) $$
 
 The term for $t = 1$ is $-\log p(x_0 | x_1)$. A last term compares $q(x_T | x_0)$ with $N(0, I)$,
 and no network can change it.
@@ -74,7 +76,7 @@ $$ SNR_{t-1} - SNR_t = (\bar\alpha_{t-1} - \bar\alpha_t) / N $$
 
 The term of the bound is therefore, up to a number without the network and for $t \ge 2$,
 
-$$ L_{t-1} = (SNR_{t-1} - SNR_t) |x_0 - \hat x_0|^2 / 2 $$ (8.3)
+$$ L_{t-1} = (SNR_{t-1} - SNR_t) E|x_0 - \hat x_0|^2 / 2 $$ (8.3)
 
 Now return to the noise. By (5.2) an error in the noise is the error in the data times
 $-\sqrt{SNR_t}$, so
@@ -85,10 +87,12 @@ Divide the weight in (8.3) by $SNR_t$, and write $\lambda_t = \log SNR_t$:
 
 $$ \kappa_t = (e^{\lambda_{t-1} - \lambda_t} - 1) / 2 $$ (8.4)
 
-For small steps this is half the decrease of $\lambda$. In the limit, the sum in (8.2) becomes an
-integral of the mean squared error in the noise over $\lambda$, divided by 2. The integral does not
-mention a schedule. Two schedules with the same first and last $\lambda$ have the same bound in this
-limit, for the same network as a function of $\lambda$.
+For small steps this is half the decrease of $\lambda$. If all steps are small in $\lambda$, the sum
+in (8.2) becomes an integral of the mean squared error in the noise over $\lambda$, divided by 2.
+The integral does not mention a schedule. Two schedules with the same first and last $\lambda$ then
+have nearly the same bound, if the network takes $\lambda$ as its input in the place of $t$. (The
+first steps of the linear schedule are not small: $\lambda_1 - \lambda_2$ is 0.79 for $T = 1000$,
+and tends to $\log 2 = 0.69$ for large $T$.)
 
 **The simple loss.** Ho, Jain and Abbeel replaced every weight by 1 and drew $t$ uniformly from 1 to
 $T$. With $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$ (3.2) the loss is
@@ -96,7 +100,8 @@ $T$. With $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$ (3.
 $$ L_{simple} = E|\epsilon - \epsilon_\theta(x_t, t, y)|^2 $$ (8.5)
 
 This is all that training computes: draw a data point, a $t$ and a noise, and compare the noise with
-its prediction. Compared with weights of the same sum, what changes? On the linear schedule with
+its prediction. What changes? Scale the weights of the bound so that their mean is 1, and compare
+them with 1. On the linear schedule with
 $T = 1000$ and $\sigma_t^2 = \tilde\beta_t$, the weight of $t = 2$ falls by a factor of 56, and that
 of $t = 350$ rises by a factor of 2.1. The last small corrections near the data count less, and what
 is decided under much noise counts more. On the cosine schedule the picture is different. There the
@@ -130,14 +135,14 @@ $$ \sigma_1^2 = \beta_1, \quad \kappa_1 = 1 / (2 \alpha_1) $$ (8.7)
 
 It is the true variance of $x_0$ given $x_1$ for data $N(0, I)$, by (6.3). Ho et al. compute instead
 the probability of the pixel's interval of grey values. A *sampler* adds no noise in this step (step
-7). The two choices do not contradict each other: samples should be the best guess, and a density
-should not be infinite. The simple loss needs neither.
+7). The two choices do not contradict each other: a sampler may return the guess, but a density has
+to stay finite. The simple loss needs neither.
 
-**What goes wrong.** The error is averaged over the coordinates where it should be summed, or the
-other way round; the gradient then changes by the factor $D$, and losses of different programs
-cannot be compared. Some programs draw $t$ from 0 to $T - 1$ with a table that begins at 1. Others
-compare the prediction with $x_0$ or with $x_t$. And a small loss near $t = T$ does not show that a
-model is good, because there $x_t$ is almost the noise itself.
+**What goes wrong.** Some programs sum the squared error over the $D$ coordinates, and others
+average it. The gradient differs by the factor $D$, and the losses cannot be compared. Some programs
+draw $t$ from 0 to $T - 1$ with a table that begins at 1. Others compare the prediction with $x_0$
+or with $x_t$. And a small loss near $t = T$ does not show that a model is good, because there $x_t$
+is almost the noise itself.
 
 **Where it goes on.** Step 9 adds the label and trains one network for all classes and for none.
 Step 15 trains a network with (8.5). Appendix A derives the bound in full. Step 16 continues with
