@@ -34,8 +34,8 @@ unambiguous: 97.2 % of it has $p(y | x) > 0.9$, where the factor for $w = 3$ is 
 **Computing it.** In the plane an integral can be replaced by a sum over a square grid. For a smooth
 density such a sum is very accurate. For a Gaussian of variance $v$ and a grid of step $h$ its
 relative error is at most about $4 \exp(-2 \pi^2 v / h^2)$. With $v = 1/4$ this is 0.0002 for the
-coarse $h = 0.7$, and far below rounding for $h = 0.02$, which we use. The only other error is the
-probability outside the square.
+coarse $h = 0.7$, and far below rounding for $h = 0.02$, which we use. (The densities here are no
+Gaussians, but nearly as smooth.) Another error is the probability outside the square.
 
 The guidance paper did the same. Its figure 2 shows three Gaussians, one per class, next to the mean
 over $y$ of $p_w(x | y)$ for larger and larger $w$. These pictures are densities, normalised
@@ -121,13 +121,15 @@ The cause is not the number of steps. With 1,024 levels and $w = 1$, Algorithm 2
 where both chains should sample the class itself, this is the only error in the table. Appendix H
 computes the limit of small steps in closed form, for two Gaussians.
 
-**Why.** Compare what the two methods ask of a classifier. The tilted distribution uses
-$p(y | x_0)$, which is close to 1 for almost all of the class and changes almost nothing. The chain
-uses $p(y | x_t)$ at every $t$. By step 10 guidance adds $w$ times the gradient of $\log p(y | x_t)$
-to the score of the class. Early in the chain $p(y | x_t)$ is close to 1/3 for every sample. For
+**Why.** Compare what the two methods ask of a classifier. The tilted distribution uses $p(y |
+x_0)$, which is close to 1 for almost all of the class and changes almost nothing. The chain uses
+$p(y | x_t)$ at every $t$. By step 10 guidance adds $w$ times the gradient of $\log p(y | x_t)$ to
+the score of the class. Early in the chain $p(y | x_t)$ is close to 1/3 for every sample. For
 example, where $\bar\alpha_t = 0.024$, 90 % of the noisy points of the class have a $p(y | x_t)$
-between 0.23 and 0.49. There the gradient is not small for anyone, so guidance pushes all samples
-outwards. Most of them would have ended in an unambiguous place without it.
+between 0.23 and 0.49. How large is the push? The guess with the label and the guess without it
+differ by nearly $\mu_y - m$ there (step 10), which has the length 1.5. So guidance moves the guess
+of every sample outwards by about $1.5 w$. Most samples would have ended in an unambiguous place
+without it.
 
 We can say how far these pushes aim. By (11.7) the guided score at noise level $t$ is the score of a
 density proportional to $p(x_t | y)^{1 + w} p(x_t)^{-w}$. Step 11 called this order "noise first".
@@ -139,8 +141,9 @@ column.
 |---|---|---|---|---|---|
 | height of the distribution of the guided score | 1.530 | 1.582 | 2.200 | 4.403 | 5.801 |
 
-At the noise end the value approaches $(1 + w) 1.5 = 6$. Step 11 proved the sign of this difference
-for two Gaussians; for three classes the table is a computation, not a proof.
+At the noise end the class is nearly $N(\sqrt{\bar\alpha_t} \mu_y, I)$ and all data are nearly $N(0,
+I)$. By (11.9) with $S_y = S = 1$ the value approaches $(1 + w) 1.5 = 6$. Step 11 proved the sign of
+this difference for two Gaussians; for three classes the table is a computation, not a proof.
 
 Later steps do not undo the pushes. Late in the chain, and well inside the class, $p(y | x_t)$ is
 close to 1. Guidance then adds nothing in either direction. The conditional model takes over, and it

@@ -30,7 +30,9 @@ fractions do not change. With class 1 at 0 the rare mode has the fraction 0.3000
 0.2996 at $w = 7$. If guidance sampled the tilted distribution, it would lose no mode.
 
 **What a guided chain retains.** We use the chain without fresh noise of step 13, since its result
-is a function of the start $x_T$. On a line, a small step is an increasing function of $x_t$. So two
+is a function of the start $x_T$. By (13.5) a step multiplies $x_t$ by a positive number and adds a
+small multiple of a smooth function of $x_t$. So on a line a small step is an increasing function of
+$x_t$. So two
 chains that begin at different places never cross, if the steps are small enough. There is one
 boundary $b$: chains that start below $b$ end in the rare mode, and chains that start above it end
 in the frequent one. The start has the distribution $N(0, 1)$. With $\Phi$ for its distribution
@@ -75,8 +77,11 @@ is the mean of 0.8 and the position of class 1:
 | -4 | -1.6 | 8.0 | the frequent one, at 2 |
 | 4 | 2.4 | -4.0 | the rare one, at -2 |
 
-In the first row $\mu_y - m$ is positive because the class mean lies nearer to the frequent mode.
-This is how frequency enters. In the other rows the position of class 1 decides. The difference
+Compared with $w = 0$, the first guess has moved by $w (\mu_y - m)$, which is 1.2, 7.2 and -4.8. In
+these rows its sign is that of the mode that gains. In the first row it is positive because the
+class mean lies nearer to the frequent mode. This is how frequency enters. In the other rows the
+position of class 1 decides. But this is the first push only, and later ones follow. With class 1 at
+0.8 it is 0, and at $w = 3$ the rare mode still has risen to 0.37. The difference
 between chain and tilted distribution has the same cause as in step 13: the tilted distribution uses
 $p(y | x_0)$, which is close to 1 in both modes, and the chain uses $p(y | x_t)$ where it is not.
 
@@ -86,10 +91,12 @@ $p(y | x_t)$ depends only on the projection of $x_t$ onto the space that the dif
 means span. This space has at most $K - 1$ dimensions, and guidance acts in it alone. For three
 classes it is a plane for every $D$, and step 13 has computed what happens in a plane. What changes
 with $D$ is the distance of the means. If their coordinates are independent and of variance 1, the
-squared distance of two means is $2 D$ on average. The standard deviation of a class along each axis
-remains $\sqrt S_y$. So we may keep the three Gaussians of the plane. We move them apart by a factor
-$c$ and leave their variance at $1/4$. The overshoot is the mean height minus $1.5 c$, at $w = 3$.
-The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
+squared distance of two means is $2 D$ on average, and for large $D$ all distances are close to
+$\sqrt{2 D}$. So three means are nearly equally far from each other. The standard deviation of a
+class along each axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the
+plane. We move them apart by a factor $c$ and leave their variance at $1/4$. (Classes of images may
+be closer to each other than this.) The overshoot is the mean height minus $1.5 c$, at $w = 3$. The
+table is for the cosine schedule with $T = 1000$ and 20,000 samples.
 
 | c | 1 | 2 | 4 | 8 | 16 |
 |---|---|---|---|---|---|
@@ -135,12 +142,15 @@ order
 
 $$ c S_y / (S_y + c^2) \approx S_y / c, \quad c \sqrt{S_y / (S_y + c^2)} \approx \sqrt S_y $$ (14.7)
 
-This explains both rows of the table: one falls like $1 / c$, the other is constant. It is an
-estimate of orders of magnitude, and not a proof.
+This explains the two rows of the overshoot: one falls like $1 / c$, the other is constant.
+Deviations within the class shrink by the same factors. So with fresh noise an early change of the
+variance is lost too. It is an estimate of orders of magnitude, and not a proof.
 
 The loss of modes does not fade in this way. If the modes are at $\pm 4$ in place of $\pm 2$ and
-class 1 is at 0, the rare mode has the fraction 0.197 at $w = 3$, where it had 0.198 before. No
-later step can move a sample from one mode to another that is far away.
+class 1 is at 0, the rare mode has the fraction 0.197 at $w = 3$, where it had 0.198 before. The
+reason is that the modes are decided early as well. At the noise level $\tau$ of this decision the
+variance 0.1 of a component is negligible. Then doubling all positions and $\sqrt\tau$ leaves
+$p(j | x_t)$ unchanged and doubles every guess, so $b$ remains.
 
 **At the boundary.** At $w = 0$ the chain retains the fractions of the class, up to the error of
 finite steps. With a single component per class (14.1) is the prediction of step 5. If $\mu_y = m$,
@@ -150,7 +160,8 @@ not hold; the function below raises an error.
 **What goes wrong.** A tilted density is drawn, both modes are seen in it, and it is concluded that
 guidance keeps them. Or the accuracy of a classifier is reported, which is perfect for samples from
 one mode only. Count the samples of each mode, or compare the diversity within the class. It is also
-wrong that guidance always loses rare modes: the position of the other classes matters more.
+wrong that guidance always loses rare modes: in these examples a class that lies near one mode
+matters more than the frequencies.
 
 **Where it goes on.** So far every prediction was exact. Step 15 trains a network and looks at what
 its errors do. Step 20 guides only in a part of the chain, which avoids the early pushes.

@@ -198,6 +198,16 @@ def test_12_1_by_claims_in_the_text() -> None:
     assert np.all(np.diff(accuracy) >= 0) and accuracy[5:] == [1.0] * 4
 
 
+@pytest.mark.exhaustive
+def test_12_1_by_variance_along_the_axis() -> None:
+    """The numbers of the text: 4,000 samples have a standard error of 2.2 % of a variance."""
+    axis = np.array([1, 1]) / np.sqrt(2)
+    for w, said in ((0.0, 0.48), (8.0, 0.26), (16.0, 0.27)):
+        assert f"{said}" in str(lesson.__doc__)
+        x = chains(pinwheel(), np.zeros(4000, int), w)[-1]
+        assert (x @ axis).var() == pytest.approx(said, abs=0.005)  # the same noise, rounded
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["pinwheel", "three"])
 def test_12_1_by_other_noise(name: str) -> None:

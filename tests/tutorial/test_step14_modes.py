@@ -230,6 +230,16 @@ def test_14_4_by_table_in_the_text(other: float, guess: float) -> None:
     np.testing.assert_allclose(first_guess(mu_y, m, 3.0), [guess, 0], atol=1e-12)
 
 
+def test_14_4_by_a_class_in_the_middle() -> None:
+    """With class 1 at 0.8 the first push is 0, and yet the rare mode has risen to 0.37."""
+    mixture = two_modes(0.8)
+    mu_y = np.array([0.8, 0.0])
+    np.testing.assert_allclose(first_guess(mu_y, mixture.moments()[0], 3.0), mu_y, atol=1e-12)
+    model = ModesOracle(mixture, CLASS_OF, SCHEDULE)
+    # 100 steps instead of 250: 0.004, and the text has two digits.
+    assert fraction_below(model, 0, SCHEDULE, 3.0) == pytest.approx(0.37, abs=0.009)
+
+
 @pytest.mark.parametrize("w", [-0.5, 0.0, 3.0])
 def test_14_4_by_guess_at_the_noise_end(w: float) -> None:
     """With alpha_bar = 1e-10 the guided guess is the same at every start, to 1e-4."""
