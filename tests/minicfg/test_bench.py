@@ -407,7 +407,7 @@ TABLES = [
     ("README.md", "## Beside others", "tests/minicfg/peers.json", 14),
     (
         "kernels/results/README.md",
-        "## Beside others, on the H100",
+        "## Other projects on the H100",
         "kernels/results/nvidia-h100-80gb-hbm3-peers.json",
         11,
     ),
