@@ -1,133 +1,287 @@
-r"""Step 16. The process in log SNR: no schedule, and the angle that runs evenly.
+r"""Step 16. The log SNR as time: the process of the guidance paper and its two algorithms
 
-**Claim.** All that a time $t$ says of $x_t$ is how noisy it is. Let the log SNR $\lambda$ itself be
-the time, and $z_\lambda = a_\lambda x + \sigma_\lambda \epsilon$ the noised data, with
+**The question.** So far we chose a number of steps and a schedule first. Then a network was trained
+for these noise levels, and a sampler could only visit them. Can we train a network once, for every
+noise level, and choose the steps afterwards? The guidance paper of Ho and Salimans does this. It
+does not use a time $t$ at all. It describes a point by the amount of noise in it, and its two
+algorithms train and sample with this number. We derive them here and compare them with the chain of
+steps 2 to 8.
+
+**The process.** A time matters only because it determines how much signal and how much noise a
+point contains. The log signal-to-noise ratio $\lambda$ of step 2 describes the same without a
+schedule. So we use $\lambda$ itself as the time. Like the paper we call the data $x$ and the noised
+data $z$, where the other lessons have $x_0$ and $x_t$. (In the other lessons $z$ is new noise.) Let
+$a_\lambda$ be the factor of the data and $\sigma_\lambda$ the factor of the noise:
+
+$$ z = a_\lambda x + \sigma_\lambda \epsilon, \quad \epsilon \sim N(0, I) $$
+
+In step 3 the squares of the two factors are $\bar\alpha_t$ and $1 - \bar\alpha_t$. They add up to
+1, and $\lambda$ is the logarithm of their quotient:
+
+$$ a_\lambda^2 + \sigma_\lambda^2 = 1, \quad a_\lambda^2 = e^\lambda \sigma_\lambda^2 $$
+
+Inserting the second equation into the first gives an equation for the noise alone,
+$(1 + e^\lambda) \sigma_\lambda^2 = 1$. So
 
 $$ a_\lambda^2 = 1 / (1 + e^{-\lambda}), \quad \sigma_\lambda^2 = 1 / (1 + e^\lambda) $$ (16.1)
 
-Then any two noise levels give a step and a step back. With $\lambda'$ the less noisy of the two,
-$r = e^{\lambda - \lambda'} < 1$ and $k = a_\lambda / a_{\lambda'}$,
+At $\lambda = 0$ both are $1/2$. A large $\lambda$ means almost clean data, and a very negative one
+almost pure noise. The paper uses values from -20 to 20. At -20 the factor of the data is only
+$4.5 \cdot 10^{-5}$.
 
-$$ q(z_\lambda | z_{\lambda'}) = N(k z_{\lambda'}, (1 - r) \sigma_\lambda^2 I) $$ (16.2)
-$$ E[z_{\lambda'} | z_\lambda, x] = (r / k) z_\lambda + (1 - r) a_{\lambda'} x $$ (16.3)
-$$ Var(z_{\lambda'} | z_\lambda, x) = (1 - r) \sigma_{\lambda'}^2 $$ (16.4)
+**A step towards noise.** Let $\lambda'$ be a second level that is less noisy, so it is the larger
+number. For two levels we leave out the index: $a$, $\sigma$ and $z$ belong to the noisier level,
+and $a'$, $\sigma'$ and $z'$ to the other. How do we get from $z'$ to $z$? We multiply by a number
+and add new, independent noise. The factor of the data must change from $a'$ to $a$, so the number
+is $a / a'$. The noise in $z'$ is multiplied too. Its variance becomes the left side below. By the
+equations before (16.1), $a^2 = e^\lambda \sigma^2$, and the same holds at the other level. So
 
-**Why.** (16.1) is (3.2) with (2.10) solved for $\bar\alpha$. A step has to scale the signal by $k$
-and to add what noise then lacks, $\sigma_\lambda^2 - k^2 \sigma_{\lambda'}^2$. The ratio of the two
-SNRs is $r = k^2 \sigma_{\lambda'}^2 / \sigma_\lambda^2$, so that is (16.2). Back goes Bayes, as in
-step 4: (16.2), read in $z_{\lambda'}$, has the precision
-$k^2 / ((1 - r) \sigma_\lambda^2) = r / ((1 - r) \sigma_{\lambda'}^2)$; add that of the marginal,
-$1 / \sigma_{\lambda'}^2$, and turn over: (16.4). The means, weighed by precision, give (16.3).
+$$ (a / a')^2 \sigma'^2 = e^{\lambda - \lambda'} \sigma^2 $$
 
-**The chain of the other lessons** is this one seen at $T$ moments. Sampling goes up a grid of
-$\lambda$; number it from its end, so that $t = T$ is the noisiest and $\lambda_0 = \infty$ is data:
+The noise in $z$ must have the variance $\sigma^2$. Of this only the fraction
+$e^{\lambda - \lambda'}$ is old noise. It is the quotient of the two signal-to-noise ratios, and it
+is below 1. The rest must be new. We call the new fraction $\delta$:
+
+$$ \delta = 1 - e^{\lambda - \lambda'} $$
+$$ q(z | z') = N((a / a') z', \delta \sigma^2 I) $$ (16.2)
+
+A small step has a small $\delta$. Formula (3.6) is the same statement for two times of a schedule.
+
+**A step back, if we knew the data.** Now $z$ and $x$ are given, and we look for the distribution of
+$z'$. As in step 4 there are two clues. The first comes from the data. Given $x$ alone, $z'$ has the
+mean $a' x$ and the variance $\sigma'^2$. The second clue comes from $z$. As a function of $z'$,
+(16.2) is a Gaussian with mean $(a' / a) z$. Its variance is $\delta \sigma^2$ times $(a' / a)^2$.
+By the equation before (16.2) this is
+
+$$ (a' / a)^2 \delta \sigma^2 = \delta \sigma'^2 / (1 - \delta) $$
+
+By (4.1) the precisions of the two clues add up, where a precision is 1 over a variance:
+
+$$ 1 / \sigma'^2 + (1 - \delta) / (\delta \sigma'^2) = 1 / (\delta \sigma'^2) $$
+
+So the posterior variance is $\delta \sigma'^2$. By (4.2) each mean is multiplied by its precision
+and by the posterior variance. For the data this factor is $\delta$, and for the other clue it is
+$1 - \delta$. The results are
+
+$$ E[z' | z, x] = (1 - \delta) (a' / a) z + \delta a' x $$ (16.3)
+$$ Var(z' | z, x) = \delta \sigma'^2 $$ (16.4)
+
+**An example.** Take a step from $\lambda = 0$ to $\lambda' = \log 4 = 1.386$. The squared factors
+of the data are 0.5 and 0.8. The fraction of new noise is $1 - 1/4 = 0.75$. The step towards noise
+multiplies by $\sqrt{0.5 / 0.8} = 0.791$ and adds noise of variance $0.75 \cdot 0.5 = 0.375$. The
+posterior mean is $0.316 z + 0.671 x$, and the posterior variance is $0.75 \cdot 0.2 = 0.15$. The
+formulas of step 4, with $\alpha_t = 0.5 / 0.8$, give the same numbers.
+
+**The chain of the other lessons.** A grid of levels makes a chain with one step for each level. We
+number the levels as before, from the noisiest $\lambda_T$ to $\lambda_1$, and put
+$\lambda_0 = \infty$ for the data. (The paper counts in the opposite direction.) The variance in
+(16.2) is the $\beta_t$ of step 2:
 
 $$ \beta_t = (1 - e^{\lambda_t - \lambda_{t-1}}) / (1 + e^{\lambda_t}) $$ (16.5)
 
-is (16.2). Of the tables' $1 - \bar\alpha_1$, 2e-9 at $\lambda = 20$, float64 keeps 8 digits.
+Every function of the other lessons can be applied to this table. A table of $\bar\alpha_t$ is less
+accurate than one of $\lambda_t$, however. At the level 20 the noise has the variance
+$2.1 \cdot 10^{-9}$. Computed as a difference from 1 in double precision, this number has only 7 or
+8 correct digits.
 
-**The paper's clock.** With $u$ even in [0, 1], at random to train and on a grid to sample, and with
-$b = \arctan e^{-\lambda_{max} / 2}$ and $a + b = \arctan e^{-\lambda_{min} / 2}$, ends -20 and 20,
+**Which noise levels?** We need a rule that chooses levels, at random for training and on a grid for
+sampling. The squares in (16.1) add up to 1. So the two factors are the cosine and the sine of an
+angle $\omega$, as in step 5, and its tangent is $\sigma_\lambda / a_\lambda = e^{-\lambda / 2}$.
+The paper distributes this angle uniformly. Let $\omega_0$ be the angle at the clean end, with
+$\lambda = \lambda_{max}$, and $\omega_1$ the angle at the noisy end, with
+$\lambda = \lambda_{min}$. A number $u$ from 0 to 1 selects an angle between them, and the angle
+determines $\lambda$:
 
-$$ \lambda = -2 \log \tan(a u + b) $$ (16.6)
-$$ a_\lambda = \cos(a u + b), \quad \sigma_\lambda = \sin(a u + b) $$ (16.7)
+$$ \omega = \omega_0 + (\omega_1 - \omega_0) u, \quad \lambda = -2 \log \tan \omega $$ (16.6)
+$$ a_\lambda = \cos \omega, \quad \sigma_\lambda = \sin \omega $$ (16.7)
 
-as $\sigma_\lambda / a_\lambda = e^{-\lambda / 2}$ is that tangent. The angle of step 5 runs evenly:
-(2.12) with other ends. Of $u = (\arctan e^{-\lambda / 2} - b) / a$ the derivative is, up to its
-sign, $e^{-\lambda / 2} / (2 a (1 + e^{-\lambda}))$: the density of $\lambda$,
+(In the paper the angle is written `a u + b`.) The cosine schedule (2.12) is the same rule with
+slightly different ends, apart from its division by $f(0)$. For a grid we let $u$ fall from 1 to 0
+in equal steps. With five levels and ends at -20 and 20, the levels are -20, -1.76, 0, 1.76 and 20.
+The first and the last step are very large, because the tangent changes by large factors only near
+the ends.
 
-$$ p(\lambda) = 1 / (4 a \cosh(\lambda / 2)) $$ (16.8)
+If $u$ is uniformly distributed, what is the density of $\lambda$? First solve (16.6) for $u$. Then
+differentiate: the derivative of $\arctan h$ is $1 / (1 + h^2)$, and here $h = e^{-\lambda / 2}$.
+Because $u$ falls while $\lambda$ rises, we take the negative of the derivative:
 
-Half of all draws have $|\lambda| < 2 \log(1 + \sqrt 2) = 1.76$, the ends being 40 apart.
+$$ u = (\arctan e^{-\lambda / 2} - \omega_0) / (\omega_1 - \omega_0) $$
+$$ -du / d\lambda = e^{-\lambda / 2} / (2 (\omega_1 - \omega_0) (1 + e^{-\lambda})) $$
 
-**Boundary.** At $\lambda' = \infty$ (16.3) is $x$ and (16.4) is 0. At -20, $z$ keeps 4.5e-5 of $x$.
+The density of $u$ is 1, so the second line is the density of $\lambda$. Multiply numerator and
+denominator by $e^{\lambda / 2}$. The denominator then contains
+$e^{\lambda / 2} + e^{-\lambda / 2}$, which is twice the hyperbolic cosine of half the argument:
 
-**Source.** Ho and Salimans 2022, arXiv:2207.12598, sec. 2; Kingma et al. 2021, arXiv:2107.00630.
+$$ p(\lambda) = 1 / (4 (\omega_1 - \omega_0) \cosh(\lambda / 2)) $$ (16.8)
 
-**Algorithm 2: guided sampling in log SNR.**
+This holds between the two ends, and outside the density is 0. Half of the draws lie between -1.76
+and 1.76. There the angle is in the middle half of its range, between 22.5 and 67.5 degrees. The
+tangent of 22.5 degrees is $\sqrt 2 - 1$, so the larger border is $2 \log(1 + \sqrt 2) = 1.763$.
 
-**Claim.** The paper's sampler is step 7's chain on a grid $\lambda_1 < \dots < \lambda_T$ of log
-SNRs, with a variance of its own. It starts with $z \sim N(0, I)$ at $\lambda_1$. At each $\lambda$,
-with $\lambda'$ the next of the grid, and $r$ and $k$ as above,
+**Algorithm 2: sampling.** We begin with the sampler, because exact predictions suffice to test it.
+It starts with $z \sim N(0, I)$ at the noisiest level and visits the grid in the order of increasing
+$\lambda$. Let $\lambda'$ always be the next level. As in step 11, $\epsilon_y$ and $\epsilon_\phi$
+are the predictions with and without the label, here for $z$ and $\lambda$. The first two operations
+mix them and solve $z = a x + \sigma \epsilon$ for the data:
 
-$$ \tilde\epsilon = (1 + w) \epsilon(z, y) - w \epsilon(z, \phi) $$ (16.9)
-$$ \tilde x = (z - \sigma_\lambda \tilde\epsilon) / a_\lambda $$ (16.10)
-$$ \sigma^2 = ((1 - r) \sigma_{\lambda'}^2)^{1 - v} ((1 - r) \sigma_\lambda^2)^v $$ (16.11)
-$$ z' = (r / k) z + (1 - r) a_{\lambda'} \tilde x + \sigma n, \quad n \sim N(0, I) $$ (16.12)
+$$ \tilde\epsilon = (1 + w) \epsilon_y - w \epsilon_\phi $$ (16.9)
+$$ \tilde x = (z - \sigma \tilde\epsilon) / a $$ (16.10)
 
-**Why.** (16.10) is (16.1) solved for $x$, a guess of it, and (16.12) draws from (16.3) with the
-guess in the place of $x$. Nothing is clipped. As for the variance, (6.3) says that (16.4) is right
-if the data are one point and (16.2) if they are $N(0, I)$. $v$ in 0..1 goes from one to the other,
-evenly in the logarithm: the two differ by the factor $\sigma_\lambda^2 / \sigma_{\lambda'}^2$, near
-1 in small steps, but 5e6 on the last way, to $\lambda_T = 20$, if $T = 16$. With $v = 0$ this is
-step 7 to the last digits, as (16.5) makes its table the same chain.
+The result $\tilde x$ is a guess of the data. The paper does not clip it. The guess takes the place
+of $x$ in the posterior mean (16.3), as in step 6. Which variance belongs to this step? By (6.3) the
+posterior variance is right if the data are a single point. The variance of the step towards noise
+is right if the data are $N(0, I)$. For other data whose coordinates have a mean square of at most
+1, the true variance lies between the two on average (step 6). The paper takes a value between them.
+It interpolates the logarithms linearly, with a number $v$ from 0 to 1. (In step 5 the letter is the
+velocity.) Let $\sigma_v^2$ be the result:
 
-**Boundary.** After $\lambda_T$ comes data. (16.12) at $\lambda' = \infty$ has the mean $\tilde x$
-and, for $v < 1$, no variance. The paper stops there for every $v$, and returns
+$$ \log \sigma_v^2 = (1 - v) \log(\delta \sigma'^2) + v \log(\delta \sigma^2) $$
+$$ \sigma_v^2 = (\delta \sigma'^2)^{1 - v} (\delta \sigma^2)^v $$ (16.11)
 
-$$ x = \tilde x(z_{\lambda_T}) $$ (16.13)
+With new noise $\xi \sim N(0, I)$ the next state is
 
-which at $\lambda_T = 20$ is $z$ give or take 4.5e-5: what noise the last (16.12) has added stays.
+$$ z' = (1 - \delta) (a' / a) z + \delta a' \tilde x + \sigma_v \xi $$ (16.12)
 
-**Mistakes**, and what they do to the three Gaussians of step 1. The variance across, of the top
-class, $w = 1$, $v = 0.3$, $T = 16$, is 0.175. It becomes
+After the last level of the grid come the data, where $\lambda'$ is infinite. There
+$\delta = a' = 1$ and $\sigma' = 0$. So the mean is the guess, and for $v < 1$ the variance is 0.
+The paper ends in this way for every $v$. The sample is the last guess:
+
+$$ x = \tilde x \text{ at } \lambda_{max} $$ (16.13)
+
+We continue the example with the two images 1 and -1 of step 11. At $\lambda = 0$ and $z = 0.4$ the
+predictions are -0.434 and 0.054. With $w = 1$ the mixture is -0.922, and the guess is 1.488. At the
+next level, $\log 4$, the mean is $0.316 \cdot 0.4 + 0.671 \cdot 1.488 = 1.125$. The smaller
+variance is 0.15 and the larger one 0.375. With $v = 0.3$ the variance is
+$0.15^{0.7} \cdot 0.375^{0.3} = 0.197$.
+
+With $v = 0$ this is the loop of step 7 for the table (16.5). How much does $v$ matter? The two
+variances differ by the factor $\sigma^2 / \sigma'^2$. With the rule of the paper and 16 levels,
+this factor lies between 1.01 and 4 in most steps. Only in the step to the last level is it much
+larger, 5 million. In smaller steps the two variances come closer together. For example, take the
+top class of the three Gaussians with $w = 1$, and consider the variance along the horizontal axis.
+With 16 levels it is 0.154, 0.175 and 0.257 for $v$ = 0, 0.3 and 1. With 1,024 levels it is about
+0.23 for all three (appendix F).
+
+**Algorithm 1: training.** The update is that of step 15. Only the noise level is drawn in another
+way:
+
+- Draw samples $(x, y)$, and hide each label with probability `p_uncond` (9.5).
+- For each sample draw a noise $\epsilon$ and a uniform $u$, and compute $\lambda$ by (16.6).
+- Compute the noised sample $z$, and the prediction of the network from it, the level and the label.
+- Change the parameters with the gradient of the mean squared error of the prediction.
+
+How does the network receive the level? In step 15 its time input consisted of four numbers, the
+cosine and sine of the angle and of twice the angle. By (16.7) and the formulas for twice an angle
+they are
+
+$$ a_\lambda, \sigma_\lambda, a_\lambda^2 - \sigma_\lambda^2, 2 a_\lambda \sigma_\lambda $$ (16.14)
+
+They contain neither $t$ nor $T$. So the same network can be used on any grid, with any number of
+steps. This answers the question of this lesson, apart from a caution about the noisy end (below).
+
+**What the distribution of the noise level decides.** Let $L(\lambda)$ be the mean squared error of
+the network at one level. Training minimises its average over the draws. A uniform average over $u$
+is an average over $\lambda$ with the density (16.8):
+
+$$ L = \int_0^1 L(\lambda(u)) du = \int L(\lambda) p(\lambda) d\lambda $$ (16.15)
+
+So the density acts as a weight. Other weights are possible. By (8.4) the bound of step 8 gives
+every $\lambda$ the same weight, in the limit of small steps. So a uniformly drawn $\lambda$ trains
+with the weights of the bound. The density of the paper gives more weight to intermediate noise. In
+the middle it is 0.159, which is 6.4 times the uniform density 1/40. At -8 and 8 it is only 0.006.
+Whether this is a good choice is a question for experiments, and (16.15) does not answer it. One
+observation supports it for our data. Let $d$ be the difference of the exact predictions with and
+without the label. By step 9 information about the label appears at the rate $E|d|^2 / 2$ per unit
+of $\lambda$. For the three Gaussians 76 % of it appears between -1.76 and 1.76. The density of the
+paper has half of its draws there, and the uniform density has 9 %.
+
+The weight does not change which prediction is best. By (15.5) the loss at one level is its lowest
+value plus the excess, the mean squared distance from the exact prediction. Both kinds of training
+reach the minimum if the excess is 0 at each level that can be drawn. A network of limited size and
+training trades errors at one level for errors at another. We trained the network of step 15 in both
+ways, with 3,000 updates, `p_uncond` 0.2 and five random starts. The table shows the excess. The
+middle is a mean over 9 levels from -1.76 to 1.76, and the ends are a mean over -12, -8, 8 and 12.
+Each entry gives the lowest and the highest of the five runs.
+
+| level drawn | middle, with label | middle, without | ends, with label | ends, without |
+|---|---|---|---|---|
+| by (16.6) | .0016 to .0018 | .014 to .018 | .005 to .013 | .009 to .016 |
+| uniformly | .0037 to .0078 | .048 to .075 | .0007 to .0014 | .0016 to .0025 |
+
+*Each kind of training is more accurate at the levels that it draws more often.*
+
+**The lowest loss depends on the weight.** Two losses with different weights cannot be compared,
+even for the same network. To see this, we compute the lowest values for a class $N(\mu_y, S_y I)$
+in $D$ dimensions. Formula (5.16) gives the lowest loss at one level. Divide numerator and
+denominator by $a_\lambda^2$:
+
+$$ L(\lambda) = D a_\lambda^2 S_y / (a_\lambda^2 S_y + \sigma_\lambda^2) $$
+$$ L(\lambda) = D S_y / (S_y + \tan^2 \omega) $$
+
+For the rule of the paper we average over a uniform angle. If the ends are far out, it runs from 0
+to $\pi / 2$. Let $h = \tan \omega$, so that $d\omega = dh / (1 + h^2)$. The average is
+
+$$ L = (2 D / \pi) \int_0^\infty S_y / ((S_y + h^2) (1 + h^2)) dh $$
+
+For $S_y \ne 1$ the fraction can be split in two. The integrals of the parts are
+$\pi / (2 \sqrt{S_y})$ and $\pi / 2$:
+
+$$ S_y / ((S_y + h^2) (1 + h^2)) = (S_y / (1 - S_y)) (1 / (S_y + h^2) - 1 / (1 + h^2)) $$
+$$ L = D (S_y / (1 - S_y)) (1 / \sqrt{S_y} - 1) $$
+
+The last bracket is $(1 - \sqrt{S_y}) / \sqrt{S_y}$. The denominator is $1 - S_y = (1 - \sqrt{S_y})
+(1 + \sqrt{S_y})$, and one factor cancels:
+
+$$ L = D \sqrt{S_y} / (1 + \sqrt{S_y}) $$ (16.16)
+
+For $S_y = 1$ this is the limit. If $\lambda$ is uniform between $-\lambda_{max}$ and
+$\lambda_{max}$, we write the lowest loss with $e^\lambda$. It is then the derivative of a
+logarithm:
+
+$$ L(\lambda) / D = S_y e^\lambda / (S_y e^\lambda + 1) = d \log(1 + S_y e^\lambda) / d\lambda $$
+
+At the upper end the logarithm is close to $\log S_y + \lambda_{max}$. At the lower end it is close
+to 0. Dividing the difference by the length of the interval gives
+
+$$ L_{uniform} = D (1 / 2 + \log S_y / (2 \lambda_{max})) $$ (16.17)
+
+In the plane, with $S_y = 1/4$ and ends at -20 and 20, the lowest losses are 0.667 and 0.931. So a
+training loss of 0.94 is nearly perfect for one kind of training, and poor for the other.
+
+**At the boundary.** For the step to the data, $\delta = 1$: the mean (16.3) is $x$, and the
+variance (16.4) is 0. At the level 20 the noise has the factor $4.5 \cdot 10^{-5}$. The best
+prediction of it is almost 0, and $L(\lambda)$ is close to its largest value $D$. At -20 the point
+is the noise itself, and the lowest loss is close to 0. Neither end teaches the network much. At
+-20, however, (16.10) divides by $4.5 \cdot 10^{-5}$. An error of the prediction becomes 22,026
+times as large in the guess. With few steps from -20 a trained network can therefore fail where
+exact predictions do not. Appendix G shows when this happens and how a later start avoids it.
+
+**What goes wrong.** The table shows mistakes in Algorithm 2 and the variance along the horizontal
+axis that they produce. The right value is 0.175, for the top class with $w = 1$, $v = 0.3$ and 16
+levels.
 
 | mistake | variance |
 |---|---|
-| $v$ ignored: the posterior's variance | 0.154 |
-| $v$ between the variances, not between their logarithms | 0.185 |
-| $v$ and $1 - v$ exchanged | 0.211 |
-| $\lambda$ in even steps from -20 to 20 | 0.122 |
-| $z$ itself in the place of $n$ | 67 |
-| no $x$ term in the mean | 0.0000002 |
-| noise on the last guess; or $z$ returned, not $\tilde x$ | 0.175 |
+| v is ignored, and the variance is that of the posterior | 0.154 |
+| the variances are interpolated, and not their logarithms | 0.185 |
+| v and 1 - v are exchanged | 0.211 |
+| the grid is uniform in the log SNR, and not in the angle | 0.122 |
+| the state is used again as the new noise | 67 |
+| the guess is left out of the mean | 0.0000002 |
+| noise is added to the last guess | 0.175 |
+| the last state is returned, and not the last guess | 0.175 |
 
-The last row is 0.175 again: no sample would tell, and the tests look at a single step.
+The last two mistakes have no visible effect, because the noise at the level 20 is so small. Only a
+test of a single step finds them.
 
-**Source.** Ho and Salimans 2022, arXiv:2207.12598, alg. 2 and sec. 2; Nichol and Dhariwal 2021,
-arXiv:2102.09672, sec. 3.1 (between the two variances, in the logarithm).
+**Where it goes on.** The chains of this lesson draw new noise in every step. Step 17 writes the
+steps of many samplers in one form and shows that the noise is not necessary. Appendix F computes
+the effect of $v$.
 
-**Algorithm 1: training at every log SNR, and what its distribution weighs.**
-
-**Claim.** A network that is trained at random $\lambda$ nears the oracle at every $\lambda$, and
-knows no $T$. How $\lambda$ is drawn decides where it is good, and not what is best.
-
-**Algorithm 1.** Draw $(x, y)$, drop $y$ with probability $p_{uncond}$ (9.5), draw $\epsilon$ and
-a $\lambda$ of its own for each sample, by (16.6), make $z = a_\lambda x + \sigma_\lambda \epsilon$,
-and go down the gradient of $|\epsilon - f(z, \lambda, y')|^2$. The network is that of appendix E,
-told of $\lambda$ by the same four numbers. As $\theta_t$ of (E.1) is the angle of (16.7), they are
-
-$$ \tau = (a, \sigma, a^2 - \sigma^2, 2 a \sigma) $$ (16.14)
-
-**A weight.** With $L(\lambda)$ for the loss at one $\lambda$, what training minimises is
-
-$$ L = E_u L(\lambda(u)) = \int L(\lambda) p(\lambda) d\lambda $$ (16.15)
-
-The loss (8.5) on a grid of $T$ values, $t$ at random, is its sum over an even grid of $u$. The
-bound weighs otherwise: by (8.4) it is $\int L(\lambda) d\lambda / 2$, so a *uniform* $\lambda$ is
-maximum likelihood. The paper's (16.8) favours the middle, where it is settled what a picture shows.
-Neither moves the minimum: by (5.1) $L$ is a floor plus the mean of $E|f - \epsilon^*|^2$ over
-$p(\lambda)$, which is 0 at the oracle for any $p$. But a network that is not free divides itself:
-of uniform $\lambda$ only 9% have $|\lambda| < 1.76$. Its error there is about three times as large.
-
-**The floor** tells the two apart. For a class $N(\mu, S I)$ in $D$ dimensions it is, by (5.16),
-$L(\lambda) = D a_\lambda^2 S / (a_\lambda^2 S + \sigma_\lambda^2)$. With $q = \tan \theta$,
-$dq = (1 + q^2) d\theta$, and ends that are far out, its mean over the angle is
-$(2 D / \pi) \int_0^\infty S / ((S + q^2) (1 + q^2)) dq$:
-
-$$ L = D \sqrt S / (1 + \sqrt S) $$ (16.16)
-
-A uniform $\lambda$ in $-l..l$ has $\log(1 + S e^\lambda)$ for the integral of $L(\lambda) / D$,
-
-$$ L_{uniform} = D (1 / 2 + \log S / (2 l)) $$ (16.17)
-
-At $S = 1/4$, $D = 2$ that is 0.667 and, with $l = 20$, 0.931.
-
-**Boundary.** At $\lambda = 20$ no network can tell the noise: it is 4.5e-5 of $z$, and $L(\lambda)$
-is all of $D$. At -20 the noise is all there is, and the floor is 0. Neither end teaches much.
-
-**Source.** Ho and Salimans 2022, arXiv:2207.12598, alg. 1; Kingma et al. 2021, arXiv:2107.00630,
-and Kingma and Gao 2023, arXiv:2303.00848 (a distribution of log SNR is a weight).
+**Source.** Ho and Salimans 2022, arXiv:2207.12598, sec. 2 and 4, alg. 1 and 2; Kingma et al. 2021,
+arXiv:2107.00630 (the log SNR as time); Nichol and Dhariwal 2021, arXiv:2102.09672, sec. 3.1
+(interpolating the logarithms of the two variances); Kingma and Gao 2023, arXiv:2303.00848 (a
+distribution of noise levels is a weight).
 """
 
 from __future__ import annotations
@@ -165,41 +319,40 @@ def signal_noise(
 def forward_var(
     log_snr: Float[np.ndarray, "*n"] | float, log_snr_next: Float[np.ndarray, "*n"] | float
 ) -> Float[np.ndarray, "*n"] | float:
-    """The variance of `z` at `log_snr` given that at `log_snr_next`, less noisy, `inf` for data."""
+    """The variance of `z` at `log_snr`, given the cleaner state at `log_snr_next` (data: `inf`)."""
     if not np.all(np.asarray(log_snr) < log_snr_next):
         raise ValueError(f"log_snr = {log_snr} is not below log_snr_next = {log_snr_next}")
     _, sigma = signal_noise(log_snr)
-    one_minus_r = -np.expm1(log_snr - log_snr_next)  # 1 - r, without a difference of near numbers
-    return one_minus_r * sigma**2  # (16.2)
+    delta = -np.expm1(log_snr - log_snr_next)  # 1 - e^x without a difference of close numbers
+    return delta * sigma**2  # (16.2)
 
 
 def q_posterior_log_snr(
     x0: Float[np.ndarray, "*n D"], z: Float[np.ndarray, "*n D"], log_snr: float, log_snr_next: float
 ) -> Gaussian:
-    """The law of the less noisy state at `log_snr_next`, `inf` for data, given `z` and `x0`."""
+    """The distribution of the less noisy state at `log_snr_next` (data: `inf`), given `z`, `x0`."""
     a, sigma = signal_noise(log_snr)
     a_next, sigma_next = signal_noise(log_snr_next)
-    r = np.exp(log_snr - log_snr_next)
-    r_over_k = r * a_next / a
-    one_minus_r = forward_var(log_snr, log_snr_next) / sigma**2
-    mean = r_over_k * z + one_minus_r * a_next * x0  # (16.3)
-    var = one_minus_r * sigma_next**2  # (16.4)
+    kept = np.exp(log_snr - log_snr_next)  # 1 - delta
+    delta = forward_var(log_snr, log_snr_next) / sigma**2
+    mean = kept * (a_next / a) * z + delta * a_next * x0  # (16.3)
+    var = delta * sigma_next**2  # (16.4)
     return Gaussian(mean, float(var))
 
 
 def schedule_from(log_snr: Float[np.ndarray, " T"]) -> Schedule:
-    """The chain of the other lessons on an increasing grid, whose first value is that of t = T."""
+    """The chain of the other lessons on an increasing grid; the first value belongs to t = T."""
     if not len(log_snr) or not (np.diff(log_snr) > 0).all():
         raise ValueError(f"log_snr = {log_snr}: increasing values are needed, at least one")
     log_snr_next = np.append(log_snr[1:], np.inf)
     from_noise = np.asarray(forward_var(log_snr, log_snr_next))  # (16.5)
     beta = from_noise[::-1]
-    # 1 - (1 - beta): rounded as 1 - alpha_bar will be, or c_0 would not be 1 at t = 1.
+    # 1 - (1 - beta) has the rounding of 1 - alpha_bar. Otherwise c_0 is not exactly 1 at t = 1.
     return Schedule(np.append(0.0, 1 - (1 - beta)))
 
 
 def map_ends(low: float, high: float) -> tuple[float, float]:
-    """`a` and `b` of the map from 0..1 to `high`..`low`."""
+    """The numbers `a` and `b` of the paper's angle `a u + b`: it is `b` at `high`."""
     if not -np.inf < low < high < np.inf:
         raise ValueError(f"low = {low}, high = {high}: finite ends are needed, low below high")
     b = np.arctan(np.exp(-high / 2))
@@ -214,12 +367,12 @@ def log_snr_of(
     a, b = map_ends(low, high)
     if not np.all((np.asarray(u) >= 0) & (np.asarray(u) <= 1)):
         raise ValueError(f"u = {u} is outside 0..1")
-    angle = a * u + b  # its cosine is the signal and its sine the noise: (16.7)
-    return -2 * np.log(np.tan(angle))  # (16.6)
+    omega = a * u + b  # cos(omega) is the factor of the data, sin(omega) of the noise: (16.7)
+    return -2 * np.log(np.tan(omega))  # (16.6)
 
 
 def log_snr_grid(T: int, low: float = -20.0, high: float = 20.0) -> Float[np.ndarray, " T"]:
-    """The `T` >= 1 values that sampling visits, from `low` up to `high`; `low` alone if `T` = 1."""
+    """The `T` >= 1 levels of a sampler, from `low` up to `high`; only `low` if `T` = 1."""
     if not T >= 1 or T % 1:
         raise ValueError(f"T = {T}: a grid needs a whole number of values, at least 1")
     return np.asarray(log_snr_of(np.linspace(1, 0, T), low, high))
@@ -275,8 +428,8 @@ def algorithm_2_steps(
         there = float(log_snr[T - t + 1])
         mean = q_posterior_log_snr(x, z, here, there).mean
         sigma_of_step = np.sqrt(reverse_var(here, there, v))
-        n = rng.standard_normal(z.shape)
-        z = mean + sigma_of_step * n  # (16.12)
+        xi = rng.standard_normal(z.shape)
+        z = mean + sigma_of_step * xi  # (16.12)
         yield t - 1, z
 
 
@@ -299,7 +452,7 @@ Draw = Callable[[np.ndarray], np.ndarray | float]
 
 
 def four_numbers(log_snr: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 4"]:
-    """What a network is told of the log SNR."""
+    """The four inputs by which a network receives the log SNR."""
     a, sigma = signal_noise(log_snr)
     return np.stack([a, sigma, a**2 - sigma**2, 2 * a * sigma], axis=1)  # (16.14)
 
@@ -314,7 +467,7 @@ def algorithm_1(
     n: int = 112,
     rate: float = 0.01,
 ) -> Iterator[tuple[int, float, Arrays]]:
-    """Yield (k, loss of the batch, parameters after it), k = 1..steps, the rate falling to 0.
+    """Yield (k, loss of the batch, parameters after update k), k = 1..steps; the rate falls to 0.
 
     `draw` maps uniform numbers in 0..1 to log SNRs.
     """
@@ -337,14 +490,14 @@ def algorithm_1(
 
 
 def floors(var: float, D: int, end: float = 20.0) -> tuple[float, float]:
-    """The lowest loss on a class of variance `var`, in `D` dimensions; by a uniform log SNR."""
+    """The lowest losses for a class of variance `var` in `D` dimensions: both kinds of draws."""
     L = D * var**0.5 / (1 + var**0.5)  # (16.16)
     L_uniform = D * (0.5 + np.log(var) / (2 * end))  # (16.17)
     return L, float(L_uniform)
 
 
 def uniform(u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """The map from 0..1 to log SNRs that is not the paper's: even steps in -20..20."""
+    """The linear map from 0..1 to log SNRs from 20 down to -20, which is not the paper's."""
     return 20 - 40 * u
 
 
@@ -357,7 +510,7 @@ def trained(steps: int, draw: Draw = log_snr_of) -> Arrays:
 
 
 def errors(params: Arrays, log_snr: Float[np.ndarray, " T"], null: bool) -> list[float]:
-    """Mean square distance from the oracle at each log SNR, with labels or without."""
+    """The excess (15.5) at each log SNR, with labels or without."""
     schedule = schedule_from(log_snr)
     rng = np.random.default_rng(2)
     model = MLP(params, schedule, 3)

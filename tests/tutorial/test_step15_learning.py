@@ -15,13 +15,18 @@ import torch
 from torch.optim.adam import adam
 
 import tutorial.step15_learning as lesson
-from tutorial.appendix.e_backprop import MLP, Arrays, angles, init
+from tutorial.appendix.e_backprop import MLP, Arrays, angles, backward, forward, init, squared_error
 from tutorial.contract import Denoiser
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
+from tutorial.step03_marginal import xt_from_x0
 from tutorial.step05_best_guess import Oracle, oracle_eps
+from tutorial.step07_sampling import ancestral_steps
 from tutorial.step15_learning import (
     ORACLE,
+    RHO_1,
+    RHO_2,
+    TIMES,
     adam_step,
     apart,
     at,
@@ -33,6 +38,7 @@ from tutorial.step15_learning import (
     parabola,
     same_noise,
     train,
+    trained,
 )
 
 SCHEDULE = Schedule.linear(100)
@@ -574,3 +580,160 @@ def test_15_8_by_samples_at_t() -> None:
         var = abar * 0.25 + 1 - abar
         assert np.abs(rest.mean(0)).max() < 5 * np.sqrt(var / 500)
         assert rest.var() == pytest.approx(var, rel=5 * np.sqrt(2 / 1000))
+
+
+def test_15_2_by_each_step() -> None:
+    """The unrolled sum, the sum of its weights, and both corrected means inside the update."""
+    rng = np.random.default_rng(0)
+    G = rng.standard_normal(12)
+    mean = square = {"a": np.zeros(1)}
+    p = {"a": np.zeros(1)}
+    for k in range(1, 13):
+        before = p["a"][0]
+        p, mean, square = adam_step(p, {"a": G[k - 1 : k]}, mean, square, k, 0.1)
+        weights = (1 - RHO_1) * RHO_1 ** np.arange(k - 1, -1, -1)
+        assert mean["a"][0] == pytest.approx(weights @ G[:k], abs=1e-14)
+        assert weights.sum() == pytest.approx(1 - RHO_1**k, abs=1e-14)
+        M = mean["a"][0] / (1 - RHO_1**k)
+        Q = square["a"][0] / (1 - RHO_2**k)
+        assert p["a"][0] - before == pytest.approx(-0.1 * M / (Q**0.5 + 1e-8), abs=1e-14)
+
+
+@pytest.mark.parametrize("size", [1.0, 1000.0])
+def test_15_2_by_the_lessons_example(size: float) -> None:
+    p = mean = square = {"a": np.zeros(1)}
+    found: list[float] = []
+    for k, g in ((1, 0.5), (2, -0.5)):
+        q, mean, square = adam_step(p, {"a": np.array([g * size])}, mean, square, k, 1.0)
+        found.append(float(q["a"][0] - p["a"][0]))
+        p = q
+    assert found == pytest.approx([-1, 0.005 / 0.19 / 0.5], abs=1e-7)  # the 1e-8 of (15.2)
+
+
+def test_15_2_by_gradients_of_mean_0() -> None:
+    """The running mean of independent gradients has the variance (1 - rho_1) / (1 + rho_1)."""
+    rng = np.random.default_rng(0)
+    zero = {"a": np.zeros(300)}
+    p, mean, square = zero, zero, zero
+    sizes: list[float] = []
+    for k in range(1, 4001):
+        q, mean, square = adam_step(p, {"a": rng.standard_normal(300)}, mean, square, k, 1.0)
+        if k > 3000:
+            sizes.append(float(np.abs(q["a"] - p["a"]).mean()))
+        p = q
+    # 300 x 1000 steps, about 20 of them correlated: 15,000 free ones, each with 0.76 of its mean
+    assert np.mean(sizes) == pytest.approx((2 / np.pi * 0.1 / 1.9) ** 0.5, rel=0.03)
+
+
+def test_15_2_by_one_gradient_after_zeros() -> None:
+    zero = {"a": np.zeros(1)}
+    p, _, _ = adam_step(zero, {"a": np.ones(1)}, zero, zero, 100_000, 1.0)
+    assert p["a"][0] == pytest.approx(-0.1 / 0.001**0.5, abs=1e-5)
+
+
+def test_15_4_by_each_step() -> None:
+    """The gradient of a batch with some labels hidden is the mean of the samples' own gradients."""
+    rng = np.random.default_rng(0)
+    p = init(3, 8, rng)
+    x0, y = ORACLE.mixture.sample(6, rng)
+    eps = rng.standard_normal(x0.shape)
+    t = 30
+    xt = xt_from_x0(x0, eps, t, ORACLE.schedule)
+    tau = angles(np.full(6, t), ORACLE.schedule)
+
+    def gradient(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        f, passed = forward(p, xt[rows], tau[rows], labels)
+        _, Gf = squared_error(eps[rows], f)
+        return np.concatenate([g.ravel() for g in backward(p, Gf, passed).values()])
+
+    h = np.array([0, 1, 0, 0, 1, 1])
+    own = [gradient(np.array([i]), y[[i]]) for i in range(6)]
+    null = [gradient(np.array([i]), np.array([3])) for i in range(6)]
+    batch = gradient(np.arange(6), np.where(h, 3, y))
+    by_samples = sum((1 - h[i]) * own[i] + h[i] * null[i] for i in range(6)) / 6
+    np.testing.assert_allclose(batch, by_samples, atol=1e-14)
+
+
+def test_15_6_by_the_two_images() -> None:
+    eps_y, eps_null = -0.434, 0.054
+    f_y, f_null = -0.404, 0.024
+    e_w = (4 * f_y - 3 * f_null) - (4 * eps_y - 3 * eps_null)
+    assert e_w == pytest.approx(0.03 + 3 * 0.06, abs=1e-12)
+    assert 4 * f_y - 3 * f_null == pytest.approx(-1.688, abs=1e-12)
+
+
+def test_15_7_by_independent_errors() -> None:
+    """Independent errors of one size: 25 times the mean square at w = 3. 200,000 draws, 5 s.e."""
+    rng = np.random.default_rng(0)
+    e_y, e_null = rng.standard_normal((2, 200_000))
+    ratio = np.mean((4 * e_y - 3 * e_null) ** 2) / np.mean(e_y**2)
+    assert ratio == pytest.approx(25, rel=5 * (4 / 200_000) ** 0.5)
+
+
+def test_15_8_by_each_step() -> None:
+    """Mixed second derivatives of F = sin(a) exp(b) + a b^2, by differences of its gradient."""
+    x = np.random.default_rng(0).standard_normal((20, 2))
+
+    def gradient(u: np.ndarray) -> np.ndarray:
+        a, b = u.T
+        return np.stack([np.cos(a) * np.exp(b) + b**2, np.sin(a) * np.exp(b) + 2 * a * b], axis=1)
+
+    mixed = np.cos(x[:, 0]) * np.exp(x[:, 1]) + 2 * x[:, 1]
+    e1, e2 = 1e-5 * np.eye(2)
+    d1_g2 = ((gradient(x + e1) - gradient(x - e1)) / 2e-5)[:, 1]
+    d2_g1 = ((gradient(x + e2) - gradient(x - e2)) / 2e-5)[:, 0]
+    np.testing.assert_allclose(d1_g2, mixed, atol=1e-8)
+    np.testing.assert_allclose(d2_g1, mixed, atol=1e-8)
+    np.testing.assert_allclose(curl(gradient, x), 0, atol=1e-8)
+
+
+def test_15_8_by_a_rotation() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 2))
+    np.testing.assert_allclose(curl(lambda u: u[:, ::-1] * [-1, 1], x), 2, atol=1e-9)
+    np.testing.assert_allclose(curl(lambda u: u, x), 0, atol=1e-9)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_15_5_by_the_lessons_tables() -> None:
+    """Printed digits; rounding of BLAS grows in 3,000 updates, so two units of the last digit."""
+    model, some = trained(0.2)
+    picked = [list(TIMES).index(t) for t in (1, 10, 28, 55, 100)]
+    np.testing.assert_allclose(some[0, picked], [0.0107, 0.0018, 0.002, 0.0006, 0.0008], atol=2e-4)
+    np.testing.assert_allclose(some[1, picked], [0.0342, 0.0729, 0.0046, 0.0017, 0.0008], atol=2e-4)
+    for p, cond, null, mixture in (
+        (0.1, 0.0012, 0.0208, 0.21),
+        (0.2, 0.0014, 0.0136, 0.15),
+        (0.5, 0.0026, 0.0068, 0.10),
+    ):
+        model, found = trained(p)
+        np.testing.assert_allclose(found.mean(1), [cond, null], atol=2e-4)
+        three = np.mean([parabola(model, ORACLE, *at(t)) for t in TIMES], axis=0)
+        assert three @ (1, 3, 9) == pytest.approx(mixture, abs=0.01)
+
+
+@pytest.mark.slow
+def test_15_7_by_states_of_a_guided_chain() -> None:
+    model, _ = trained(0.2)
+    np.testing.assert_allclose(
+        parabola(model, ORACLE, *at(20)), [0.0024, 0.0108, 0.0482], atol=2e-4
+    )
+    y = np.repeat(np.arange(3), 200)
+    chain = ancestral_steps(ORACLE, y, ORACLE.schedule, 3.0, np.random.default_rng(6))
+    wanted = {55: (0.028, 0.024), 28: (0.139, 0.085), 20: (0.20, 0.47), 10: (0.32, 0.77)}
+    for t, xt in chain:
+        if t in wanted:
+            on_chain = (guided_error(model, ORACLE, xt, t, y, 3.0) ** 2).sum(1).mean()
+            x, _, labels = at(t)
+            on_data = (guided_error(model, ORACLE, x, t, labels, 3.0) ** 2).sum(1).mean()
+            assert (on_chain, on_data) == pytest.approx(wanted[t], rel=0.03)
+
+
+@pytest.mark.slow
+def test_15_9_by_the_lessons_numbers() -> None:
+    model, _ = trained(0.2)
+    point, y = np.array([[0.4, 0.6]]), np.array([0])
+    found = [guided_curl(model, point, 20, y, w)[0] for w in (-1.0, 0.0, 3.0)]
+    assert found == pytest.approx([0.0574, 0.0103, -0.131], abs=1e-3)
+    sizes = [np.abs(guided_curl(model, *at(20), w)).mean() for w in (-1.0, 0.0, 1.0, 3.0)]
+    assert sizes == pytest.approx([0.048, 0.039, 0.084, 0.196], abs=2e-3)

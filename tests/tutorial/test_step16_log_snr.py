@@ -47,6 +47,7 @@ from tutorial.step16_log_snr import (
     reverse_var,
     schedule_from,
     signal_noise,
+    trained,
     uniform,
 )
 
@@ -968,3 +969,149 @@ def test_16_17_by_symmetry() -> None:
 def test_16_15_by_refusal_of_p_uncond(p_uncond: float) -> None:
     with pytest.raises(ValueError, match=rf"p_uncond = {p_uncond} is outside 0\.\.1"):
         next(algorithm_1(three_gaussians(), p_uncond, 5, np.random.default_rng(0)))
+
+
+LEVELS = [(-20.0, -4.5), (-1.0, -0.9), (0.0, np.log(4.0)), (3.0, 20.0)]
+
+
+@pytest.mark.parametrize("log_snr", [-20.0, -1.0, 0.0, 3.0, 20.0])
+def test_16_1_by_each_step(log_snr: float) -> None:
+    """The two equations of the factors, and the variances of both parts of z by 200,000 draws."""
+    a, sigma = signal_noise(log_snr)
+    assert a**2 + sigma**2 == pytest.approx(1, abs=1e-15)
+    assert a**2 == pytest.approx(np.exp(log_snr) * sigma**2, rel=1e-13)
+    assert (1 + np.exp(log_snr)) * sigma**2 == pytest.approx(1, abs=1e-13)
+    x, eps = np.random.default_rng(0).standard_normal((2, 200_000))
+    z = a * x + sigma * eps
+    assert z.var() == pytest.approx(1, rel=5 * (2 / 200_000) ** 0.5)
+    assert np.mean(z * x) == pytest.approx(a, abs=5 * (2 / 200_000) ** 0.5)
+
+
+@pytest.mark.parametrize(("here", "there"), LEVELS)
+def test_16_2_by_each_step(here: float, there: float) -> None:
+    """Old noise and new noise, and their sum, which is all the noise."""
+    a, sigma = signal_noise(here)
+    a_next, sigma_next = signal_noise(there)
+    old = (a / a_next) ** 2 * sigma_next**2
+    assert old == pytest.approx(np.exp(here - there) * sigma**2, rel=1e-12)
+    delta = 1 - np.exp(here - there)
+    assert forward_var(here, there) == pytest.approx(delta * sigma**2, rel=1e-12)
+    assert old + forward_var(here, there) == pytest.approx(sigma**2, rel=1e-12)
+
+
+@pytest.mark.parametrize(("here", "there"), LEVELS)
+def test_16_3_by_each_step(here: float, there: float) -> None:
+    """The variance of the second clue, the sum of precisions, and the weights of both means."""
+    a, sigma = signal_noise(here)
+    a_next, sigma_next = signal_noise(there)
+    delta = -np.expm1(here - there)
+    clue = (a_next / a) ** 2 * delta * sigma**2
+    assert clue == pytest.approx(delta * sigma_next**2 / (1 - delta), rel=1e-6)
+    precision = 1 / sigma_next**2 + 1 / clue
+    assert precision == pytest.approx(1 / (delta * sigma_next**2), rel=1e-12)
+    x, z = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    found = q_posterior_log_snr(x, z, here, there)
+    assert found.var == pytest.approx(1 / precision, rel=1e-12)
+    weights = [a_next / sigma_next**2 / precision, a_next / a / clue / precision]
+    np.testing.assert_allclose(found.mean[0], weights, rtol=1e-9)
+
+
+def test_16_3_by_the_lessons_example() -> None:
+    back = q_posterior_log_snr(np.array([1.0]), np.array([0.0]), 0.0, np.log(4))
+    kept = q_posterior_log_snr(np.array([0.0]), np.array([1.0]), 0.0, np.log(4)).mean
+    assert (kept[0], back.mean[0], back.var) == pytest.approx((0.316, 0.671, 0.15), abs=5e-4)
+    assert forward_var(0.0, np.log(4)) == pytest.approx(0.375, abs=1e-12)
+    assert reverse_var(0.0, np.log(4), 0.3) == pytest.approx(0.197, abs=5e-4)
+    guess = q_posterior_log_snr(np.array([1.4878]), np.array([0.4]), 0.0, np.log(4)).mean
+    assert guess[0] == pytest.approx(1.125, abs=5e-4)
+
+
+def test_16_6_by_the_lessons_grid() -> None:
+    wanted = [-20, -1.763, 0, 1.763, 20]
+    np.testing.assert_allclose(log_snr_grid(5), wanted, atol=5e-4)
+
+
+@pytest.mark.parametrize("log_snr", [-19.0, -2.0, 0.0, 1.5, 19.0])
+def test_16_8_by_each_step(log_snr: float) -> None:
+    """u as a function of lambda, its derivative by a difference, and both forms of the density."""
+    span, start = map_ends(-20.0, 20.0)
+
+    def u(x: float) -> float:
+        return float((np.arctan(np.exp(-x / 2)) - start) / span)
+
+    assert log_snr_of(u(log_snr)) == pytest.approx(log_snr, abs=1e-9)
+    slope = np.exp(-log_snr / 2) / (2 * span * (1 + np.exp(-log_snr)))
+    # the difference of two u is rounded to 1e-16 / 2e-4
+    assert (u(log_snr - 1e-4) - u(log_snr + 1e-4)) / 2e-4 == pytest.approx(
+        slope, rel=1e-6, abs=1e-11
+    )
+    assert log_snr_density(np.array([log_snr]))[0] == pytest.approx(slope, rel=1e-12)
+
+
+def test_16_8_by_both_ends() -> None:
+    """The ends belong to the support; just outside the density is 0."""
+    found = log_snr_density(np.array([-20.0, 20.0, -20.001, 20.001]))
+    np.testing.assert_allclose(found, [1.4452e-5, 1.4452e-5, 0, 0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("v", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize(("here", "there"), LEVELS)
+def test_16_11_by_each_step(here: float, there: float, v: float) -> None:
+    """The line between the logarithms of the two variances."""
+    delta = -np.expm1(here - there)
+    narrow, wide = delta * signal_noise(there)[1] ** 2, delta * signal_noise(here)[1] ** 2
+    found = np.log(reverse_var(here, there, v))
+    assert found == pytest.approx((1 - v) * np.log(narrow) + v * np.log(wide), abs=1e-12)
+
+
+def test_16_11_by_the_factor_between() -> None:
+    sigma = signal_noise(log_snr_grid(16))[1]
+    factor = (sigma[:-1] / sigma[1:]) ** 2
+    assert (factor[:-1].min(), factor[:-1].max()) == pytest.approx((1.011, 3.955), abs=1e-3)
+    assert factor[-1] == pytest.approx(5.305e6, rel=1e-3)
+
+
+@pytest.mark.parametrize("S_y", [0.05, 0.25, 3.0])
+def test_16_16_by_each_step(S_y: float) -> None:
+    """Both forms of the lowest loss, the integral, its two parts, and the last two lines."""
+    D = 2
+    for log_snr in (-5.0, 0.0, 4.0):
+        a, sigma = signal_noise(log_snr)
+        lowest = D * a**2 * S_y / (a**2 * S_y + sigma**2)
+        assert D * S_y / (S_y + np.exp(-log_snr)) == pytest.approx(lowest, rel=1e-13)
+    h = np.linspace(0, 5, 7)
+    whole = S_y / ((S_y + h**2) * (1 + h**2))
+    parts = (S_y / (1 - S_y)) * (1 / (S_y + h**2) - 1 / (1 + h**2))
+    np.testing.assert_allclose(whole, parts, rtol=1e-12)
+    assert quad(lambda x: 1 / (S_y + x * x), 0, np.inf)[0] == pytest.approx(np.pi / 2 / S_y**0.5)
+    integral = quad(lambda x: S_y / ((S_y + x * x) * (1 + x * x)), 0, np.inf)[0]
+    by_angle = quad(lambda o: S_y / (S_y + np.tan(o) ** 2), 0, np.pi / 2)[0]
+    assert integral == pytest.approx(by_angle, rel=1e-8)
+    L = D * (S_y / (1 - S_y)) * (1 / S_y**0.5 - 1)
+    assert 2 * D / np.pi * integral == pytest.approx(L, rel=1e-8)
+    assert floors(S_y, D)[0] == pytest.approx(L, rel=1e-12)
+
+
+@pytest.mark.parametrize("S_y", [0.05, 0.25, 3.0])
+def test_16_17_by_each_step(S_y: float) -> None:
+    """The lowest loss as a slope of a logarithm, and the logarithm at both ends."""
+    for log_snr in (-5.0, 0.0, 4.0):
+        e = np.exp(log_snr)
+        slope = (np.log1p(S_y * e * np.exp(1e-5)) - np.log1p(S_y * e * np.exp(-1e-5))) / 2e-5
+        assert S_y * e / (S_y * e + 1) == pytest.approx(slope, abs=1e-9)
+    high, low = np.log1p(S_y * np.exp(20.0)), np.log1p(S_y * np.exp(-20.0))
+    assert (high, low) == pytest.approx((np.log(S_y) + 20, 0), abs=1e-7)
+    assert floors(S_y, 2)[1] == pytest.approx(2 * (high - low) / 40, abs=1e-7)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_16_15_by_both_trainings() -> None:
+    """Seed 0 of the table: each training is better where it draws more often."""
+    middle, ends = np.linspace(-1.76, 1.76, 9), np.array([-12.0, -8.0, 8.0, 12.0])
+    for null in (False, True):
+        for levels, better, worse in (
+            (middle, trained(3000), trained(3000, uniform)),
+            (ends, trained(3000, uniform), trained(3000)),
+        ):
+            assert 2 * np.mean(errors(better, levels, null)) < np.mean(errors(worse, levels, null))
