@@ -5,7 +5,8 @@ is off by about $1 / T$, and $v$ decides by how much, and to which side.
 
 **The exact law.** Let the class be $N(\mu, S_y)$ and all data $N(0, S)$, on a line. Write
 $C_y = a_\lambda^2 S_y + \sigma_\lambda^2$, and $C$ likewise for $S$. By (5.9) the two eps are
-$\sigma_\lambda (z - a_\lambda \mu) / C_y$ and $\sigma_\lambda z / C$, so the guess (16.10) is
+$\sigma_\lambda (z - a_\lambda \mu) / C_y$ and $\sigma_\lambda z / C$, so with
+$r = e^{\lambda - \lambda'}$ the guess (16.10) is
 
 $$ \tilde x = (1 - \sigma_\lambda^2 g) z / a_\lambda + (1 + w) \sigma_\lambda^2 \mu / C_y $$ (F.1)
 
