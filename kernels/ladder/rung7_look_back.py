@@ -21,8 +21,10 @@ their values would mean compiling for every step. `if c != 0` is a branch at run
 of all programs take the same way, because c is one number. Such a branch is uniform. It causes no
 warp divergence and costs one jump. Both kinds of branch look alike in the source.
 
-**Why not multiply by 0?** First, 0 times infinity is NaN, and a null output may be infinite where
-it is not used. Second, x0prev costs a read and z costs two thirds of the instructions.
+**Why not multiply by 0?** First, 0 times infinity is NaN. With branches for c, d and e, an infinite
+x0prev or null output in a term that the row leaves out does no harm. (The two factors m and a are
+multiplied in any case: with m = 0 an infinite null output still gives NaN, as in the reference.)
+Second, x0prev costs a read and z costs two thirds of the instructions.
 
 **Bytes.** A row that does not look back and does not keep its guess needs 3 reads and 1 write, 16
 bytes in float32. A row that looks back reads x0prev and writes x0hat: 4 reads and 2 writes, 24
