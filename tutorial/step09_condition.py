@@ -104,11 +104,11 @@ the factor $\sqrt{\bar\alpha_t / (1 - \bar\alpha_t)}$ from guesses to prediction
 
 The row of eps has a meaning too. Let $I(y; x_t)$ be the entropy of the label minus its conditional
 entropy given $x_t$, so it is the information in $x_t$ about the label. Let $\lambda_t$ be the log
-SNR of step 2. Then $dI / d\lambda_t = E|d|^2 / 2$ for any data. (We do not derive this here; see
-Guo, Shamai and Verdu 2005.) Half of the row is therefore the rate, per unit of the log SNR, at
-which information about the class appears on the way back. We can check this with the table. From $t
-= 50$ to $t = 40$, $\lambda_t$ rises by 0.633. Half the mean of 0.617 and 0.526 is 0.286, and the
-product is 0.181. The entropy falls by $0.505 - 0.320 = 0.185$.
+SNR of step 2. Then $dI / d\lambda_t = E|d|^2 / 2$ for any data. (Appendix Q derives this.) Half of
+the row is therefore the rate, per unit of the log SNR, at which information about the class appears
+on the way back. We can check this with the table. From $t = 50$ to $t = 40$, $\lambda_t$ rises by
+0.633. Half the mean of 0.617 and 0.526 is 0.286, and the product is 0.181. The entropy falls by
+$0.505 - 0.320 = 0.185$.
 
 **One network for both.** To train both predictions, hide some of the labels. Before a sample enters
 the network, replace its label by $\phi$ with a probability $p_u$, called `p_uncond` in the code:

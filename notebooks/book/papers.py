@@ -76,6 +76,7 @@ PAPERS = {
         "Jabri, Fleet and Chen 2022",
         "Scalable Adaptive Computation for Iterative Generation",
     ),
+    "2302.03792": ("Kong, Brekelmans and Ver Steeg 2023", "Information-Theoretic Diffusion"),
     "2302.11552": (
         "Du et al. 2023",
         "Reduce, Reuse, Recycle: Compositional Generation with Energy-Based Diffusion Models and "
@@ -96,6 +97,10 @@ PAPERS = {
     "2404.13040": (
         "Wang et al. 2024",
         "Analysis of Classifier-Free Guidance Weight Schedulers",
+    ),
+    "2310.07972": (
+        "Kong, Liu, Li, Yogatama and Ver Steeg 2024",
+        "Interpretable Diffusion via Information Decomposition",
     ),
     "2404.07724": (
         "Kynkäänniemi et al. 2024",
