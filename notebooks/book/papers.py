@@ -112,6 +112,10 @@ PAPERS = {
         "Chung et al. 2024",
         "CFG++: Manifold-constrained Classifier Free Guidance for Diffusion Models",
     ),
+    "2407.02687": (
+        "Sadat et al. 2024",
+        "No Training, No Problem: Rethinking Classifier-Free Guidance for Diffusion Models",
+    ),
     "2408.09000": (
         "Bradley and Nakkiran 2024",
         "Classifier-Free Guidance is a Predictor-Corrector",

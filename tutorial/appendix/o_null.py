@@ -1,49 +1,175 @@
-r"""Appendix O. Another model in the null's place: autoguidance; and another weight: ReCFG.
+r"""Appendix O. In the null's place: a worse model, a rescaled output, a random label
 
-**Claim.** Overshoot comes from the null model's mean, which is not the class's. Two rules get rid
-of it, and with exact outputs both pay in variance.
+**The question.** Guidance subtracts $w$ times the output for the null label (step 11). With exact
+predictions the guided samples of a class then overshoot its mean and have too little variance (step
+13). The overshoot comes from the null output, which belongs to all classes and so to another mean.
+Can something else stand in its place? This appendix examines three proposals: the output of a worse
+model for the same label, the null output multiplied by a factor, and the output for a random label.
+The first can be exactly right. The other two fail on exact predictions, each for a reason that is
+worth knowing.
 
-**Autoguidance** guides a model away from a worse one that is asked for the same label:
+**An example.** Suppose that a class is $N(0, 0.25)$, and that our network has learned the variance
+0.3 in its place. A smaller network, trained on the same data, has learned 0.4. Neither samples the
+class. Guide the better network away from the worse one with $w = 0.634$. The samples then have the
+variance 0.25, which neither network contains. Where does the number 0.634 come from?
 
-$$ g = g_{good} + w (g_{good} - g_{bad}) $$ (O.1)
+**Autoguidance.** Karras et al. guide a good model away from a bad one. Both are evaluated for the
+same label $y$. Let $\epsilon_g$ and $\epsilon_b$ be their predictions of the noise:
 
-Plain guidance if the bad model is the good one without a label; none at $w = 0$, and at no $w$ if
-the two are equal. Let the class be $N(m, S I)$ and let the bad model be exact for
-$N(m, S_b I)$, $S_b > S$: too wide, as a small or barely trained model is. With fine steps of DDIM,
+$$ g = \epsilon_g + w (\epsilon_g - \epsilon_b) $$ (O.1)
 
-$$ M = m, \quad V = S (S / S_b)^w $$ (O.2)
+If the bad model is the good one without a label, this is plain guidance. For the calculation let
+the class be $N(m, S I)$. The good model is exact for $N(m, S_g I)$, and the bad one for
+$N(m, S_b I)$. A network with too little capacity or training often spreads its samples too widely,
+so let $S \le S_g < S_b$. The means are right in both.
 
-**Why.** Both are at rest at $x_t = \sqrt{\bar\alpha_t} m$, so a chain at the mean stays there. Off
-it, the argument of (H.1) holds with the bad model's variance for that of all data.
+Step 20 wrote the step of DDIM for the state divided by its signal,
+$\bar x = x_t / \sqrt{\bar\alpha_t}$. The step changes $\bar x$ by $g$ times the change of
+$\sigma = \sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$, the ratio of noise to signal. So with ever
+finer steps DDIM solves $d\bar x / d\sigma = g$. By (5.9) and (5.14) the exact prediction for
+$N(m, S I)$ is, in these letters,
 
-**ReCFG** keeps the label's model and weighs the null one less, by a ratio in each coordinate:
+$$ \epsilon(x_t, y) = \sigma (\bar x - m) / (S + \sigma^2) $$
 
-$$ g = (1 + w) \epsilon(x_t, y) - w \rho \epsilon(x_t, \phi) $$ (O.3)
-$$ \rho = E[\epsilon(x_t, y)] / E[\epsilon(x_t, \phi)], \quad x_t \sim q(x_t | y) $$ (O.4)
+Insert it with $S_g$ and with $S_b$ into (O.1), and divide by $\bar x - m$. On the left this gives
+the derivative of a logarithm, for each coordinate separately:
 
-Plain at $\rho = 1$, or $w = 0$. Then the mean of $g$ over the class's own noised data is that of
-$\epsilon(x_t, y)$, which plain guidance shifts by $w$ times the difference. With exact outputs
-$E[\epsilon(x_t, y)] = 0$, the mean of a score under its own law, while $\epsilon(x_t, \phi)$ has
-one. So the exact ratio is 0, the null model drops out, and what is left is $1 + w$ times the
-class's score. From $\tau = (1 - \bar\alpha_T) / \bar\alpha_T$ on, with fine steps of DDIM,
+$$ d \log|\bar x - m| / d\sigma = (1 + w) \sigma / (S_g + \sigma^2) - w \sigma / (S_b + \sigma^2) $$
 
-$$ V = (1 + \tau) (S / (S + \tau))^{1 + w} $$ (O.5)
+The integral of $\sigma / (S + \sigma^2)$ is $\log(S + \sigma^2) / 2$. The chain starts at $t = T$.
+Let $\tau$ be $\sigma^2$ there. Integrating down to $\sigma = 0$, where $\bar x$ is the sample
+$x_0$, gives
 
-which for $w > 0$ goes to 0 as $\tau \to \infty$: every sample is the class's mean. What ReCFG does
-for a trained network rests on its mean not being 0.
+$$ x_0 - m = (S_g / (S_g + \tau))^{(1 + w) / 2} ((S_b + \tau) / S_b)^{w / 2} (\bar x_T - m) $$
 
-**Measured.** As in step 19; the bad oracle has variance 0.5 for 0.25. The limits of (O.2)
-are .125 and .031; the rest is the error of 50 rows:
+The chain starts from $x_T \sim N(0, I)$, so $\bar x_T$ has the variance
+$1 / \bar\alpha_T = 1 + \tau$. The variance $V$ of the samples along each axis is therefore
 
-| rule | mean height | variance across, along | |
+$$ V = (1 + \tau) (S_g / (S_g + \tau))^{1 + w} ((S_b + \tau) / S_b)^w $$
+
+A schedule that ends in almost pure noise has a large $\tau$. In the limit the powers of $\tau$
+cancel:
+
+$$ V = S_g (S_g / S_b)^w $$ (O.2)
+
+The mean of $\bar x_T - m$ is $-m$. Its factor above tends to 0 with growing $\tau$, so the samples
+have the mean $m$ for every $w$. *The overshoot is gone.* The variance shrinks with $w$ (left panel
+of the figure). Is this good or bad? It depends on the good model. If it is exact, $S_g = S$, every
+$w > 0$ makes the samples too narrow. If it is too wide, some $w$ makes them right. Set $V = S$ in
+(O.2), take logarithms and solve:
+
+$$ w^* = \log(S_g / S) / \log(S_b / S_g) $$ (O.3)
+
+In the example $w^* = \log(0.3 / 0.25) / \log(0.4 / 0.3) = 0.182 / 0.288 = 0.634$. The bad model
+shows in which direction the good one errs. The weight is the ratio of two lengths: how far the good
+model is from the class, and how far the bad model is from the good one, both in $\log S$.
+
+**ReCFG.** Xia et al. use the null output $\epsilon_\phi$ of the network and multiply it by a factor
+$\rho$. The output with the label is $\epsilon_y$:
+
+$$ g = (1 + w) \epsilon_y - w \rho \epsilon_\phi $$ (O.4)
+
+Plain guidance has $\rho = 1$. Over noised data of the class, $x_t \sim q(x_t | y)$, the mean of the
+mixture is
+
+$$ E[g] = (1 + w) E[\epsilon_y] - w \rho E[\epsilon_\phi] $$
+
+The authors choose $\rho$, separately for every coordinate and every $t$, so that this is
+$E[\epsilon_y]$. The mixture then has the mean of the conditional model. Solving for $\rho$ gives
+
+$$ \rho = E[\epsilon_y] / E[\epsilon_\phi], \quad x_t \sim q(x_t | y) $$ (O.5)
+
+What is this ratio for exact predictions? The prediction $\epsilon_y$ is a conditional mean, and the
+noise was drawn independently of the class:
+
+$$ E[\epsilon_y] = E[E[\epsilon | x_t, y] | y] = E[\epsilon | y] = 0 $$
+
+So the exact ratio is 0. (This remark is our own.) The null output disappears, and $(1 + w)$ times
+the prediction of the class is left. The integral above, with $S$ for $S_g$ and without $S_b$, gives
+the variance
+
+$$ V = (1 + \tau) (S / (S + \tau))^{1 + w} $$ (O.6)
+
+For $w > 0$ it tends to 0 as $\tau$ grows: all samples are the mean of the class. A trained network
+has another ratio if the mean of its predictions is not 0. If ReCFG helps such a network, the cause
+is in its errors.
+
+**A random label.** A network that was trained without label dropping has no null output. Sadat et
+al. propose independent condition guidance (ICG): replace the null label by a label $y'$ that is
+drawn independently of $x_t$. Let $\pi_y$ be the fraction of class $y$ in the data. If $y'$ has
+these probabilities, the mean of the replaced output is
+
+$$ \bar\epsilon = \sum_y \pi_y \epsilon(x_t, y) $$ (O.7)
+
+Is it the null output? By (9.3) the null output is also a mean over labels, but its weights are the
+probabilities of the classes given $x_t$. The difference is
+
+$$ \epsilon_\phi - \bar\epsilon = \sum_y (p(y | x_t) - \pi_y) \epsilon(x_t, y) $$ (O.8)
+
+At large $t$ the state shows almost nothing of its class. Then $p(y | x_t)$ is close to $\pi_y$, and
+the two means agree. Near the data $p(y | x_t)$ is close to 1 for one class, and they do not. The
+table measures by how much a label changes the prediction, against both means. It shows mean squares
+over the three Gaussians of step 1, on the cosine schedule with $T = 100$ (middle panel):
+
+| t | 1 | 20 | 40 | 50 | 80 | 100 |
+|---|---|---|---|---|---|---|
+| against the null output | 0.0005 | 0.125 | 0.526 | 0.617 | 0.198 | 0.000 |
+| against the mean over random labels | 0.0226 | 1.928 | 1.941 | 1.419 | 0.222 | 0.000 |
+
+At $t = 80$ the second row is larger by an eighth, and at $t = 20$ it is 15 times as large. What
+does this do to samples? Let all classes have the same covariance $S I$, let $\mu_y$ be their means,
+and let $\bar\mu = \sum_y \pi_y \mu_y$. The predictions are then affine in the mean, so averaging
+them averages the means:
+
+$$ \bar\epsilon = \sigma (\bar x - \bar\mu) / (S + \sigma^2) $$
+$$ \epsilon_y + w (\epsilon_y - \bar\epsilon) = \sigma (\bar x - m_w) / (S + \sigma^2) $$
+
+with $m_w = \mu_y + w (\mu_y - \bar\mu)$. This is the exact prediction for a class of variance $S$
+and mean $m_w$. Every solver therefore samples the moved class, up to its own error of finite steps:
+
+$$ x_0 \sim N(\mu_y + w (\mu_y - \bar\mu), S I) $$ (O.9)
+
+For $w = 3$ the top class moves from the height 1.5 to 6.0, where there are no data. The null output
+limits the shift: as soon as $x_t$ shows its class, $\epsilon_y - \epsilon_\phi$ vanishes.
+
+**Measured.** The samples are those of the table in step 20: the top class with variance 0.25 on
+each axis, 50 rows of DDIM, $T = 1000$, and 4000 samples. The standard errors of the heights are
+below 0.011. The conditional model alone has the variances 0.239 and 0.233, because 50 rows lose a
+part of 0.25 (step 17).
+
+| rule | mean height | variance across | variance along |
 |---|---|---|---|
-| plain, $w = 3$ | 2.37 | .137, .079 | |
-| autoguidance, $w = 1$ | 1.50 | .118, .114 | no overshoot, and half the variance |
-| autoguidance, $w = 3$ | 1.50 | .028, .027 | no overshoot, and a ninth |
-| ReCFG, $\rho = 1/2$, $w = 3$ | 1.60 | .036, .024 | hardly any overshoot, a seventh |
-| ReCFG, $\rho = 0$, $w = 3$ | 1.50 | .000, .000 | a point |
+| plain guidance, $w = 3$ | 2.37 | 0.137 | 0.079 |
+| autoguidance, $S_g = 0.25$, $S_b = 0.5$, $w = 1$ | 1.50 | 0.118 | 0.114 |
+| autoguidance, $S_g = 0.25$, $S_b = 0.5$, $w = 3$ | 1.50 | 0.028 | 0.027 |
+| good model alone, $S_g = 0.3$ | 1.50 | 0.288 | 0.280 |
+| autoguidance, $S_g = 0.3$, $S_b = 0.4$, $w = 0.634$ | 1.50 | 0.239 | 0.233 |
+| ReCFG, $\rho = 0.5$, $w = 3$ | 1.60 | 0.036 | 0.024 |
+| ReCFG, $\rho = 0$, $w = 3$ | 1.50 | 0.000 | 0.000 |
+| mean over random labels, $w = 1$ | 3.00 | 0.239 | 0.233 |
+| one random label per row, $w = 1$ | 3.00 | 0.263 | 0.258 |
 
-**Source.** Karras et al. 2024, arXiv:2406.02507; Xia et al. 2024, arXiv:2410.18737.
+With $w^*$ the two wrong models have the variances of the exact one (right panel). A label that is
+drawn anew in each row adds some variance, which becomes smaller with more rows.
+
+**At the boundary.** For $w = 0$ all rules are the conditional model, and with $\rho = 1$ ReCFG is
+plain guidance. With $S_g = S_b$ autoguidance has no effect at any $w$. The weight $w^*$ depends on
+$S$. If each model multiplies all variances by a constant, one weight is right for all axes. If each
+adds a constant to all variances, as blurring does, the weight differs between axes. For example,
+adding 0.05 and 0.15 gives $w^* = 0.634$ at $S = 0.25$ and 0.536 at $S = 1$.
+
+**What goes wrong.** Autoguidance is tested with exact predictions and rejected, although there was
+nothing to repair. The bad model is evaluated for the null label, which brings the overshoot back. A
+ratio of ReCFG that was measured with one network is used with another. In ICG the word independent
+misleads. The program draws $y'$ independently of $x_t$, but the network contains what $x_t$ and its
+label had in common in training.
+
+**Where it goes on.** Every rule so far evaluates two outputs per step, and appendix P trains a
+network that needs only one.
+
+**Source.** Karras et al. 2024, arXiv:2406.02507 (autoguidance). Xia et al. 2024, arXiv:2410.18737
+(ReCFG). Sadat et al. 2024, arXiv:2407.02687 (ICG; the authors report results on images that equal
+those of plain guidance). (O.2), (O.3), (O.6) and (O.9) are derived here.
 """
 
 from __future__ import annotations
@@ -55,9 +181,9 @@ import numpy as np
 
 from tutorial.contract import Denoiser
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
-from tutorial.step02_forward import Schedule
+from tutorial.step02_forward import Gaussian, Schedule
 from tutorial.step03_marginal import xt_from_x0
-from tutorial.step05_best_guess import oracle_eps
+from tutorial.step05_best_guess import noised, oracle_eps
 from tutorial.step11_guidance import guide
 from tutorial.step17_solvers import ddim, run
 
@@ -67,7 +193,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Autoguided:
-    """A denoiser for chains of the labels `y`: asked for none, it answers by the bad model."""
+    """A denoiser for chains with the labels `y`. For the null label it returns the bad model."""
 
     good: Denoiser
     bad: Denoiser
@@ -75,25 +201,40 @@ class Autoguided:
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """The number of classes, K."""
         return self.good.num_classes
 
     @property
     def prediction(self) -> str:
-        """Of both."""
+        """The unit in which both models predict."""
         return self.good.prediction
 
     def __call__(
         self, xt: Float[np.ndarray, "n D"], t: int, y: Int[np.ndarray, " n"]
     ) -> Float[np.ndarray, "n D"]:
-        """The good model's answer, or for null labels the bad one's about the chains' own."""
-        null = (y == self.num_classes)[:, None]
-        return np.where(null, self.bad(xt, t, self.y), self.good(xt, t, y))  # (O.1)
+        """The good model's output; in rows with the null label, the bad one's for `self.y`."""
+        is_null = (y == self.num_classes)[:, None]
+        good = self.good(xt, t, y)
+        bad = self.bad(xt, t, self.y)
+        return np.where(is_null, bad, good)  # (O.1)
 
 
-def autoguided_var(S: float, S_bad: float, w: float) -> float:
-    """Where autoguidance by fine steps of DDIM leaves the variance of a Gaussian class."""
-    return S * (S / S_bad) ** w  # (O.2)
+def autoguided_var(S_good: float, S_bad: float, w: float) -> float:
+    """The variance of autoguided samples, for DDIM with fine steps from pure noise.
+
+    The two models are exact for N(m, S_good I) and N(m, S_bad I).
+    """
+    return S_good * (S_good / S_bad) ** w  # (O.2)
+
+
+def right_weight(S: float, S_good: float, S_bad: float) -> float:
+    """The weight with which autoguided samples have the variance `S`, for S <= S_good < S_bad."""
+    if not 0 < S <= S_good < S_bad:
+        raise ValueError(
+            f"S = {S}, S_good = {S_good}, S_bad = {S_bad}: they must satisfy "
+            "0 < S <= S_good < S_bad"
+        )
+    return float(np.log(S_good / S) / np.log(S_bad / S_good))  # (O.3)
 
 
 def recfg(
@@ -103,34 +244,127 @@ def recfg(
     *_: object,
     rho: float | Float[np.ndarray, " D"] = 1.0,
 ) -> Float[np.ndarray, "n *D"]:
-    """The rule; `rho` = 1 is plain guidance."""
-    return guide(cond, rho * null, w)  # (O.3)
+    """The mixture of ReCFG from two outputs in units of eps. `rho` = 1 is plain guidance."""
+    return guide(cond, rho * null, w)  # (O.4)
 
 
 def ratio(
     cond: Float[np.ndarray, "n D"], null: Float[np.ndarray, "n D"]
 ) -> Float[np.ndarray, " D"]:
-    """`rho` from both outputs, eps, at noised data of one class."""
-    return cond.mean(0) / null.mean(0)  # (O.4)
+    """The ratio `rho` of each coordinate, from both outputs at noised data of one class."""
+    return cond.mean(0) / null.mean(0)  # (O.5)
 
 
 def recfg_var(S: float, tau: float, w: float) -> float:
-    """Where the exact ratio leaves the variance, from noise over signal `tau` at t = T."""
-    return (1 + tau) * (S / (S + tau)) ** (1 + w)  # (O.5)
+    """The variance of ReCFG with the exact ratio 0, for DDIM with fine steps.
+
+    `tau` is the variance of the noise over that of the signal at t = T.
+    """
+    return (1 + tau) * (S / (S + tau)) ** (1 + w)  # (O.6)
 
 
-def autoguided(w: float, widen: float = 2.0, n: int = 4000) -> Float[np.ndarray, "n 2"]:
-    """The top class, guided away from an oracle of classes with `widen` times the variance."""
+def mean_over_labels(
+    model: Denoiser, xt: Float[np.ndarray, "n D"], t: int, weights: Float[np.ndarray, " K"]
+) -> Float[np.ndarray, "n D"]:
+    """The mean output for a label that is drawn with the probabilities `weights`."""
+    total = np.zeros_like(xt)
+    for k, weight in enumerate(weights):
+        y = np.full(len(xt), k)
+        total += weight * model(xt, t, y)  # (O.7)
+    return total
+
+
+def gap(
+    xt: Float[np.ndarray, "n 2"], t: int, mixture: GaussianMixture, schedule: Schedule
+) -> Float[np.ndarray, "n 2"]:
+    """The exact output for the null label minus the mean over random labels."""
+    model = oracle_eps(mixture, schedule)
+    p = np.exp(noised(mixture, t, schedule).log_class_probability(xt))
+    total = np.zeros_like(xt)
+    for k, pi in enumerate(mixture.weights):
+        y = np.full(len(xt), k)
+        total += (p[:, k, None] - pi) * model(xt, t, y)  # (O.8)
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class RandomLabel:
+    """A denoiser that draws a label of probability `weights` where it is given the null label.
+
+    Without `rng` it returns the mean over these labels instead.
+    """
+
+    model: Denoiser
+    weights: Float[np.ndarray, " K"]
+    rng: np.random.Generator | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes, K."""
+        return self.model.num_classes
+
+    @property
+    def prediction(self) -> str:
+        """The unit of the model."""
+        return self.model.prediction
+
+    def __call__(
+        self, xt: Float[np.ndarray, "n D"], t: int, y: Int[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n D"]:
+        """The model's output, in rows with the null label for a random label."""
+        is_null = y == self.num_classes
+        if self.rng is None:
+            mean = mean_over_labels(self.model, xt, t, self.weights)
+            cond = self.model(xt, t, y)
+            return np.where(is_null[:, None], mean, cond)
+        drawn = self.rng.choice(self.num_classes, len(y), p=self.weights)
+        return self.model(xt, t, np.where(is_null, drawn, y))
+
+
+def independent_law(given_y: Gaussian, mean_all: Float[np.ndarray, " D"], w: float) -> Gaussian:
+    """The distribution of samples guided with the mean over random labels.
+
+    The class is `given_y`, all classes have its variance, and the mean of all data is `mean_all`.
+    """
+    mean = given_y.mean + w * (given_y.mean - mean_all)  # (O.9)
+    return Gaussian(mean, given_y.var)
+
+
+def autoguided(
+    w: float, var_good: float = 0.25, var_bad: float = 0.5, n: int = 4000
+) -> Float[np.ndarray, "n 2"]:
+    """The top class by two oracles, of classes with other variances than the true 0.25."""
     data = three_gaussians()
     schedule = Schedule.cosine(1000)
     y = np.zeros(n, int)
-    bad = oracle_eps(GaussianMixture(data.means, widen * data.covs, data.weights), schedule)
-    model = Autoguided(oracle_eps(data, schedule), bad, y)
+    good = oracle_eps(with_var(data, var_good), schedule)
+    bad = oracle_eps(with_var(data, var_bad), schedule)
+    model = Autoguided(good, bad, y)
     return run(model, y, ddim(schedule, 50), w, np.random.default_rng(0))
 
 
-def both_eps(t: int, n: int, schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
-    """Both exact outputs at `n` noised points of the top class."""
+def with_var(mixture: GaussianMixture, var: float) -> GaussianMixture:
+    """The mixture with the covariance `var` times I in each class."""
+    covs = np.tile(var * np.eye(2), (mixture.num_classes, 1, 1))
+    return GaussianMixture(mixture.means, covs, mixture.weights)
+
+
+def random_label(
+    w: float, drawn: bool = True, rows: int = 50, n: int = 4000
+) -> Float[np.ndarray, "n 2"]:
+    """The top class, guided by a label that is drawn in each row, or by the mean over labels."""
+    data = three_gaussians()
+    schedule = Schedule.cosine(1000)
+    y = np.zeros(n, int)
+    rng = np.random.default_rng(1) if drawn else None
+    model = RandomLabel(oracle_eps(data, schedule), data.weights, rng)
+    return run(model, y, ddim(schedule, rows), w, np.random.default_rng(0))
+
+
+def both_eps(
+    t: int, n: int, schedule: Schedule
+) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2"]]:
+    """The exact outputs with the label and without it, at `n` noised points of the top class."""
     data = three_gaussians()
     rng = np.random.default_rng(0)
     y = np.zeros(n, int)
