@@ -141,7 +141,7 @@ ex_2_4 = formula(
     "2.4",
     "tutorial/step06_reverse.py, (6.2), (6.4) and (6.5)",
     lambda xt, eps, t, h, clip: p_xprev_given_xt(xt, eps, t, h, clip=clip).mean,
-    [(2 * xt, eps, t, h, 1.0) for xt, eps, t, h in PAIRS],
+    [(2 * xt, eps, t, h, clip) for xt, eps, t, h in PAIRS for clip in (1.0, 0.5)],
     (
         lambda xt, eps, t, h, clip: _mean_from_eps(xt, eps, t, h),
         "this is the mistake itself: (6.4) with the old eps, so the clip has no effect at all.",

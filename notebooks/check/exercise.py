@@ -1,9 +1,9 @@
-"""What an exercise is: an answer that is right, and what each mistake in it looks like.
+"""What an exercise is: the right answer, and the typical mistakes with a hint for each.
 
-A right answer prints a line. Anything else raises `NotRightError`, an AssertionError, whose message
-says that nothing has been tried, or gives a hint that names the mistake and the lesson to read; so
-a cell that ends in a check is also what nbgrader grades. A function is asked about several inputs,
-and compared with the lesson's own and with what typical mistakes would answer.
+For a right answer the check prints a line. For any other it raises `NotRightError`, which is an
+AssertionError, so that nbgrader can grade the cell. Its message contains a hint and the lesson to
+read. A function is evaluated at several inputs, and its results are compared with those of the
+lesson's function and of each typical mistake. If no mistake fits, `general` looks at the results.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import numpy as np
 
 from tutorial.step02_forward import Schedule
 
+from . import general
+
 
 class NotRightError(AssertionError):
-    """What a check has to say about an answer that is not right."""
+    """The answer is not right; the message contains the hint."""
 
     def _render_traceback_(self) -> list[str]:
         """What Jupyter shows: the hint, without the lines of this file that it came from."""
@@ -28,27 +30,38 @@ class NotRightError(AssertionError):
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise: what is right, and what each mistake looks like, in the order of trying."""
+    """One exercise.
+
+    Attributes:
+        number: such as `4.1`.
+        lesson: what to read, with its equations.
+        right: whether an answer is right.
+        mistakes: for each typical mistake, whether an answer makes it, and the hint.
+        observation: a sentence about an answer that is wrong and makes none of these mistakes.
+        objection: a sentence about an answer with the right results that must not pass, or "".
+    """
 
     number: str
     lesson: str
     right: Callable[[Any], bool]
     mistakes: tuple[tuple[Callable[[Any], bool], str], ...]
+    observation: Callable[[Any], str] = lambda answer: general.UNKNOWN
+    objection: Callable[[Any], str] = lambda answer: ""
 
     def hint(self, answer: Any) -> str:
-        """Empty for a right answer, else the one hint that is meant for it."""
+        """Return "" for a right answer, and otherwise the hint."""
         if answer is None or answer is ...:
             return "not attempted yet."
         try:
             with np.errstate(all="ignore"):
                 if self.right(answer):
-                    return ""
+                    return self.objection(answer)
                 hints = [hint for mistaken, hint in self.mistakes if mistaken(answer)]
+                return hints[0] if hints else self.observation(answer)
         except NotImplementedError:
             return "not attempted yet."
         except Exception as error:  # a student's code may raise anything
-            return f"your answer stops with {type(error).__name__}: {error}"
-        return hints[0] if hints else "wrong, and by none of the mistakes that are known here."
+            return general.about_error(error)
 
     def __call__(self, answer: Any) -> None:
         """Print that `answer` is right, or raise `NotRightError` with the hint and the lesson."""
@@ -59,19 +72,15 @@ class Exercise:
 
 
 def like(reference: Callable[..., Any], cases: Sequence[tuple[Any, ...]]) -> Callable[[Any], bool]:
-    """Whether a function gives what `reference` gives, shapes included, in every case."""
+    """Whether a function returns what `reference` returns, shapes included, in every case."""
 
     def holds(answer: Callable[..., Any]) -> bool:
         for case in cases:
-            found = answer(*copy.deepcopy(case))  # a copy: it may write into what it is given
-            if found is None or found is ...:
+            found = answer(*copy.deepcopy(case))  # a copy: the function may write into its input
+            if found is ...:
                 raise NotImplementedError
-            found, expected = np.asarray(found, np.float64), np.asarray(reference(*case))
-            if found.shape != expected.shape:
-                return False
-            # Float64 algebra, in whatever order: about 1e-12 of the largest number in it. A mistake
-            # may consist in a NaN.
-            if not np.allclose(found, expected, 1e-8, 1e-10, equal_nan=True):
+            expected = reference(*case)
+            if general.wrong_kind([found], [expected]) or not general.equal(found, expected):
                 return False
         return True
 
@@ -90,9 +99,26 @@ def formula(
     cases: Sequence[tuple[Any, ...]],
     *mistakes: tuple[Callable[..., Any], str],
 ) -> Exercise:
-    """An exercise whose answer is a function: the lesson's `reference`, and what is not it."""
+    """An exercise whose answer is a function, such as the lesson's `reference`."""
     wrong = tuple((like(function, cases), hint) for function, hint in mistakes)
-    return Exercise(number, lesson, like(reference, cases), wrong)
+
+    def objection(answer: Callable[..., Any]) -> str:
+        changed = general.changed_argument(answer, cases)
+        if changed is None:
+            return ""
+        return (
+            f"the numbers are right, but your function writes into {changed}, so the cells below "
+            "would use the changed array. Work on a new array: `x = a * x` instead of `x *= a`."
+        )
+
+    return Exercise(
+        number,
+        lesson,
+        like(reference, cases),
+        wrong,
+        lambda answer: general.observation(answer, reference, cases),
+        objection,
+    )
 
 
 def prediction(
@@ -100,7 +126,13 @@ def prediction(
 ) -> Exercise:
     """An exercise whose answer is a number."""
     wrong = tuple((near(other, within), hint) for other, hint in mistakes)
-    return Exercise(number, lesson, near(value, within), wrong)
+    return Exercise(
+        number,
+        lesson,
+        near(value, within),
+        wrong,
+        lambda answer: general.about_number(float(answer), value, within),
+    )
 
 
 def proof(
@@ -111,8 +143,8 @@ def proof(
 ) -> Exercise:
     """An exercise whose answer is a test, `test(function)`, which asserts.
 
-    Right if it lets `reference` through and stops every mistake; else the hint is of the first
-    one that it lets through.
+    It is right if it passes for `reference` and fails for every mistake. Otherwise the hint is that
+    of the first mistake for which it passes.
     """
 
     def passes(test: Callable[..., None], function: Callable[..., Any]) -> bool:
@@ -122,17 +154,22 @@ def proof(
             return False
         return True
 
+    def only_returns(test: Callable[..., Any]) -> bool:
+        functions = [reference, *(function for function, _ in mistakes)]
+        return all(passes(test, f) for f in functions) and test(reference) is not None
+
     def first_through(place: int) -> Callable[[Any], bool]:
         def holds(test: Callable[..., None]) -> bool:
             through = [passes(test, function) for function, _ in mistakes[: place + 1]]
-            return passes(test, reference) and through[place] and not any(through[:place])
+            is_first = through[place] and not any(through[:place])
+            return passes(test, reference) and is_first and not only_returns(test)
 
         return holds
 
     wrong = [
         (
             lambda test: not passes(test, reference),
-            "your test stops the lesson's own function, which is right.",
+            "your test fails for the lesson's own function, which is right.",
         ),
         *((first_through(place), hint) for place, (_, hint) in enumerate(mistakes)),
     ]
@@ -141,11 +178,17 @@ def proof(
         lesson,
         lambda test: passes(test, reference) and not any(passes(test, f) for f, _ in mistakes),
         tuple(wrong),
+        lambda test: (
+            "your test never fails, because it returns its verdict: write `assert` before the "
+            "condition."
+            if only_returns(test)
+            else general.UNKNOWN
+        ),
     )
 
 
-# Inputs: at both ends, where an index that is off by one shows, and between; two schedules, so that
-# nothing is right by the accident of one.
+# Inputs at both ends, where an index that is off by one shows, and between. There are two
+# schedules, because a wrong formula can be right for one of them.
 A, B, C = np.random.default_rng(0).standard_normal((3, 5, 2))
 SCHEDULES = Schedule.cosine(10), Schedule.linear(10)
 TIMES = [(t, schedule) for schedule in SCHEDULES for t in (1, 2, 5, 10)]

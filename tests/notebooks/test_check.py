@@ -96,19 +96,17 @@ def test_an_answer_of_another_kind_gets_a_sentence():
     assert "none of the mistakes" in check.ex_1_2.hint(17)
     assert "TypeError" in check.ex_1_1.hint(0.8)
     assert "ValueError" in check.ex_1_2.hint("four")
-    assert "none of the mistakes" in check.ex_1_1.hint(lambda x, beta, z: 0.0)  # another shape
-    assert "none of the mistakes" in check.ex_1_2.hint(float("nan"))
-    assert "not attempted yet" in check.ex_1_1.hint(lambda x, beta, z: None)
+    assert "not finite" in check.ex_1_2.hint(float("nan"))
 
 
-def test_an_answer_may_write_into_what_it_is_given():
+def test_an_answer_must_not_write_into_what_it_is_given():
     def in_place(x: Any, beta: float, z: Any) -> Any:
         x *= (1 - beta) ** 0.5
         x += beta**0.5 * z
         return x
 
-    assert check.ex_1_1.hint(in_place) == ""
-    assert check.ex_1_1.hint(in_place) == ""
+    assert "your function writes into x" in check.ex_1_1.hint(in_place)
+    assert "your function writes into x" in check.ex_1_1.hint(in_place)
 
 
 def test_right_numbers_in_another_shape_are_not_right():

@@ -150,5 +150,5 @@ WRONG: list[tuple[str, Any, str]] = [
     ("9.4", asks("order", "ids", "steps", "seeds", "wide seeds"), "noise of id + step"),
     ("9.4", asks("order", "ids", "steps", "seeds", "wide seeds", "both"), "a batch of one"),
     ("9.4", lambda noise: np.testing.assert_array_equal(noise(1, IDS, 0, (3,)), 0),
-     "your test stops the lesson's own"),
+     "your test fails for the lesson's own"),
 ]  # fmt: skip

@@ -1,0 +1,313 @@
+"""What can be said about a wrong answer that is none of the known mistakes.
+
+Each function looks at one thing that a teacher would look at: the kind of the result, where it is
+right and where it is wrong, whether a sign, a factor or the order of two arguments would make it
+right. `observation` returns the first sentence that applies.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Function = Callable[..., Any]
+Case = tuple[Any, ...]
+
+HERE = str(Path(__file__).parent)
+HALF_PRECISION = 2e-3  # of the largest number; a float16 has 11 bits, of which two steps lose some
+SINGLE_PRECISION = 1e-5
+UNKNOWN = "wrong, and by none of the mistakes that are known here."
+
+
+def equal(found: Any, expected: Any, rtol: float = 1e-8, atol: float = 1e-10) -> bool:
+    """Whether two arrays have the same shape and the same numbers, NaN included.
+
+    The default tolerances are those of float64 algebra in any order: about 1e-12 of the largest
+    number in it.
+    """
+    a = np.asarray(found, np.float64)
+    b = np.asarray(expected, np.float64)
+    return a.shape == b.shape and np.allclose(a, b, rtol, atol, equal_nan=True)
+
+
+def returns_nothing(answer: Function, case: Case) -> bool:
+    """Whether the function returns None, as one does in which a `return` was forgotten."""
+    return answer(*copy.deepcopy(case)) is None
+
+
+def changed_argument(answer: Function, cases: Sequence[Case]) -> str | None:
+    """The name of an array that the function writes into, or None."""
+    for case in cases:
+        given = copy.deepcopy(case)
+        answer(*given)
+        for name, before, after in zip(names_of(answer, case), case, given, strict=True):
+            if isinstance(before, np.ndarray) and not equal(before, after, 0, 0):
+                return name
+    return None
+
+
+def names_of(answer: Function, case: Case) -> list[str]:
+    """The names of the arguments, as the student's function has them."""
+    try:
+        names = list(inspect.signature(answer).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return names if len(names) == len(case) else [f"argument {i + 1}" for i in range(len(case))]
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether an argument is a number that a sentence can name."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def described(names: Sequence[str], case: Case) -> str:
+    """`t = 1, w = 3` of a case, without its arrays."""
+    return ", ".join(
+        f"{name} = {value:g}" for name, value in zip(names, case, strict=True) if is_scalar(value)
+    )
+
+
+def observation(answer: Function, reference: Function, cases: Sequence[Case]) -> str:
+    """One sentence about a function that is not right: what a comparison of the outputs shows."""
+    names = names_of(answer, cases[0])
+    found = [answer(*copy.deepcopy(case)) for case in cases]
+    expected = [reference(*copy.deepcopy(case)) for case in cases]
+    if sentence := wrong_kind(found, expected):
+        return sentence
+    values = [np.asarray(value, np.float64) for value in found]
+    wanted = [np.asarray(value, np.float64) for value in expected]
+    for case, value, right in zip(cases, values, wanted, strict=True):
+        if not np.isfinite(value).all() and np.isfinite(right).all():
+            number = "NaN" if np.isnan(value).any() else "infinite"
+            where = described(names, case)
+            return (
+                f"your result is {number}{' at ' + where if where else ''}: look for a division by "
+                "zero, an infinite weight, or the logarithm or root of a negative number there."
+            )
+    for sentence in sentences(answer, reference, cases, values, wanted):
+        return sentence
+    return UNKNOWN
+
+
+def sentences(
+    answer: Function,
+    reference: Function,
+    cases: Sequence[Case],
+    found: Sequence[np.ndarray],
+    wanted: Sequence[np.ndarray],
+) -> Iterator[str]:
+    """What is right about the answer, the most telling first."""
+    names = names_of(answer, cases[0])
+    pairs = list(zip(found, wanted, strict=True))
+    if all(equal(f, -w) for f, w in pairs):
+        yield "right but for the sign: your result is minus the right one."
+    if (factor := common_factor(pairs)) is not None:
+        yield f"right but for a constant factor: your result is {factor:.6g} times the right one."
+    largest = [max(1.0, float(np.abs(w).max(initial=0))) for w in wanted]
+    for name, tolerance in (("float32", SINGLE_PRECISION), ("half", HALF_PRECISION)):
+        if all(
+            equal(f, w, 0, tolerance * size) for (f, w), size in zip(pairs, largest, strict=True)
+        ):
+            yield (
+                f"right to about {-math.log10(tolerance):.0f} digits and no further: something is "
+                f"rounded to {name} precision, or a small term is missing."
+            )
+    yield from wrong_arguments(answer, reference, cases, names, found)
+    yield from where_right(cases, names, [equal(f, w) for f, w in pairs])
+    if all(f.ndim == 0 or f.shape == w.shape for f, w in pairs):
+        yield from first_difference(cases, names, pairs)
+
+
+def wrong_kind(found: Sequence[Any], expected: Sequence[Any]) -> str:
+    """A sentence if a result is None, a tuple, a list, or has another shape or kind of number."""
+    for result, right in zip(found, expected, strict=True):
+        if result is None:
+            return "your function returns None: is a `return` missing on some path?"
+        if isinstance(result, (tuple, list)) and not isinstance(right, (tuple, list)):
+            name = type(result).__name__
+            return f"your function returns a {name} of {len(result)}; return one array."
+        try:
+            value = np.asarray(result, np.float64)
+        except (TypeError, ValueError):
+            return f"your function returns a {type(result).__name__}, which is no array of numbers."
+        shape = np.shape(np.asarray(right))
+        if value.shape != shape:
+            transposed = value.ndim == 2 and value.T.shape == shape and equal(value.T, right)
+            if transposed:
+                return "right but for a transposition: your result has rows for columns."
+            return (
+                f"your result has the shape {value.shape} where {shape} is right: look at which "
+                "dimensions are summed, averaged or broadcast."
+            )
+        if np.asarray(right).dtype.kind in "iu" and np.asarray(result).dtype.kind == "f":
+            return "your result has floats where integers are asked for, such as labels."
+    return ""
+
+
+def common_factor(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """The k for which every result is k times the right one, if there is one and it is not 0."""
+    wanted = np.concatenate([w.ravel() for _, w in pairs])
+    found = np.concatenate([f.ravel() for f, _ in pairs])
+    if not np.isfinite(wanted).all() or not (wanted @ wanted > 0):
+        return None
+    factor = float(found @ wanted / (wanted @ wanted))
+    is_factor = abs(factor - 1) > HALF_PRECISION and abs(factor) > 1e-9
+    return factor if is_factor and equal(found, factor * wanted, 1e-7, 1e-9) else None
+
+
+def wrong_arguments(
+    answer: Function,
+    reference: Function,
+    cases: Sequence[Case],
+    names: Sequence[str],
+    found: Sequence[np.ndarray],
+) -> Iterator[str]:
+    """Whether the answer is the right function of other arguments, or ignores one."""
+
+    def is_reference_of(changed: Callable[[Case], Case]) -> bool:
+        try:
+            return all(
+                equal(f, reference(*changed(copy.deepcopy(case))))
+                for f, case in zip(found, cases, strict=True)
+            )
+        except Exception:  # the reference refuses the changed arguments
+            return False
+
+    count = len(cases[0])
+    arrays = [i for i in range(count) if isinstance(cases[0][i], np.ndarray)]
+    for i in arrays:
+        if is_reference_of(lambda case, i=i: (*case[:i], -case[i], *case[i + 1 :])):
+            yield (
+                f"right for -{names[i]} in the place of {names[i]}: look at its sign. If "
+                f"{names[i]} is symmetric noise, your result has the right distribution, but it is "
+                "another sample."
+            )
+    for i in range(count):
+        for j in range(i + 1, count):
+
+            def exchanged(case: Case, i: int = i, j: int = j) -> Case:
+                swapped = list(case)
+                swapped[i], swapped[j] = swapped[j], swapped[i]
+                return tuple(swapped)
+
+            if type(cases[0][i]) is type(cases[0][j]) and is_reference_of(exchanged):
+                yield f"right if {names[i]} and {names[j]} are exchanged."
+    for i in range(count):
+        if ignores(answer, cases, i) and not ignores(reference, cases, i):
+            yield f"your result does not depend on {names[i]}, and the right one does."
+
+
+def ignores(function: Function, cases: Sequence[Case], i: int) -> bool:
+    """Whether argument i, exchanged for that of another case, never changes the result."""
+    tried = False
+    for case in cases:
+        for other in cases:
+            if type(case[i]) is not type(other[i]) or np.shape(case[i]) != np.shape(other[i]):
+                continue
+            if case[i] is other[i] or (is_scalar(case[i]) and case[i] == other[i]):
+                continue
+            changed = (*case[:i], other[i], *case[i + 1 :])
+            try:
+                if not equal(
+                    function(*copy.deepcopy(case)), function(*copy.deepcopy(changed)), 0, 0
+                ):
+                    return False
+            except Exception:  # the two cases do not go together
+                continue
+            tried = True
+    return tried
+
+
+def where_right(
+    cases: Sequence[Case], names: Sequence[str], is_right: Sequence[bool]
+) -> Iterator[str]:
+    """Whether one argument decides between right and wrong."""
+    if not any(is_right) or all(is_right):
+        return
+    for i, name in enumerate(names):
+        keys = [case[i] if is_scalar(case[i]) else getattr(case[i], "name", None) for case in cases]
+        if None in keys:
+            continue
+        right = {key for key, r in zip(keys, is_right, strict=True) if r}
+        wrong = {key for key, r in zip(keys, is_right, strict=True) if not r}
+        if right and wrong and not right & wrong:
+            yield f"right at {name} = {listed(right)} and wrong at {name} = {listed(wrong)}."
+    yield (
+        f"right for {sum(is_right)} of {len(is_right)} inputs; wrong, for example, at "
+        f"{described(names, cases[list(is_right).index(False)]) or 'one of them'}."
+    )
+
+
+def listed(keys: set[Any]) -> str:
+    """`1, 2, 5`, in order."""
+    return ", ".join(f"{key:g}" if is_scalar(key) else str(key) for key in sorted(keys))
+
+
+def first_difference(
+    cases: Sequence[Case],
+    names: Sequence[str],
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> Iterator[str]:
+    """Two numbers to compare, at the first input where the results differ."""
+    for case, (f, w) in zip(cases, pairs, strict=True):
+        if not equal(f, w):
+            at = int(np.argmax(np.abs(f - w).ravel())) if f.size else 0
+            where = described(names, case)
+            yield (
+                "wrong, and by none of the mistakes that are known here. "
+                f"{'At ' + where + ' one' if where else 'One'} entry of your result is "
+                f"{f.ravel()[at]:.4g} where {w.ravel()[at]:.4g} is right."
+            )
+            return
+
+
+def about_number(answer: float, value: float, within: float) -> str:
+    """What can be said about a number that is not `value`."""
+    if not math.isfinite(answer):
+        return "your number is not finite."
+
+    def near(other: float) -> bool:
+        return abs(answer - other) <= max(within, 1e-3 * abs(other))
+
+    if abs(answer - value) <= 5 * within:
+        return f"close, but the number is asked for to within {within:g}: compute one digit more."
+    relations: list[tuple[float, str]] = [(-value, "right but for the sign.")]
+    relations += [(100 * value, "that is the right number in per cent.")]
+    if value > 0:
+        relations += [
+            (value**2, "that is the square of the right number."),
+            (math.sqrt(value), "that is the root of the right number."),
+            (1 / value, "that is the reciprocal of the right number."),
+        ]
+    relations += [
+        (1 - value, "that is 1 minus the right number."),
+        (2 * value, "that is twice the right number."),
+        (value / 2, "that is half of the right number."),
+    ]
+    for other, sentence in relations:
+        if abs(other - value) > 5 * within and near(other):
+            return sentence
+    size = "too large" if answer > value else "too small"
+    return f"{UNKNOWN} Your number is {size}."
+
+
+def about_error(error: BaseException) -> str:
+    """The student's own line that failed, and what Python says about it."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(HERE) and "site-packages" not in frame.filename
+    ]
+    said = f"{type(error).__name__}: {error}"
+    if not frames:
+        return f"your answer stops with {said}"
+    frame = frames[0]
+    line = f" (`{frame.line}`)" if frame.line else ""
+    return f"your answer stops in line {frame.lineno} of {frame.name}{line} with {said}"

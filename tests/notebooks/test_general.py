@@ -1,0 +1,170 @@
+"""The sentences about answers that are wrong and make none of the known mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from notebooks import check
+from notebooks.check.exercise import PAIRS, A, B, formula, prediction, proof
+from tutorial.step02_forward import Schedule
+from tutorial.step06_reverse import p_xprev_given_xt
+
+
+def jump(x0: np.ndarray, eps: np.ndarray, t: int, schedule: Schedule) -> np.ndarray:
+    """The reference of these tests: (3.1) for the noise `eps`."""
+    abar = schedule.alpha_bar[t]
+    return np.sqrt(abar) * x0 + np.sqrt(1 - abar) * eps
+
+
+EXERCISE = formula("0.1", "tutorial/step03_marginal.py, (3.1)", jump, PAIRS)
+
+
+def returns(change: Callable[..., Any]) -> Callable[..., Any]:
+    """The reference, with its result changed."""
+    return lambda x0, eps, t, schedule: change(jump(x0, eps, t, schedule))
+
+
+def without_return(x0: Any, eps: Any, t: Any, schedule: Any) -> None:
+    """A forgotten `return`."""
+    jump(x0, eps, t, schedule)
+
+
+def infinite_at_1(x0: Any, eps: Any, t: int, schedule: Schedule) -> np.ndarray:
+    """Right, but divided and multiplied by a number that is 0 at t = 1."""
+    zero_at_1 = np.float64(1 - schedule.alpha_bar[t - 1])
+    return jump(x0, eps, t, schedule) / zero_at_1 * zero_at_1
+
+
+def misspelt(x0: Any, eps: Any, t: int, schedule: Any) -> np.ndarray:
+    """An attribute that does not exist."""
+    abar = schedule.alphas_bar[t]
+    return np.sqrt(abar) * x0
+
+
+def only_cosine(x0: Any, eps: Any, t: int, schedule: Schedule) -> np.ndarray:
+    """Another schedule than the one that was given."""
+    return jump(x0, eps, t, Schedule.cosine(10))
+
+
+def without_t(x0: Any, eps: Any, t: int, schedule: Schedule) -> np.ndarray:
+    """One time for all, and another formula at that."""
+    return 2 * jump(x0, eps, 5, schedule)
+
+
+SEEN = [
+    (without_return, "returns None: is a `return` missing"),
+    (returns(lambda x: (x, x)), "returns a tuple of 2; return one array"),
+    (returns(list), "returns a list of 5; return one array"),
+    (returns(lambda x: "x"), "returns a str, which is no array of numbers"),
+    (returns(lambda x: x[0]), r"the shape (2,) where (5, 2) is right"),
+    (returns(lambda x: x.T), "right but for a transposition"),
+    (returns(lambda x: -x), "right but for the sign"),
+    (returns(lambda x: 3 * x), "your result is 3 times the right one"),
+    (returns(lambda x: x.astype(np.float32)), "rounded to float32 precision"),
+    (returns(lambda x: x.astype(np.float16)), "rounded to half precision"),
+    (infinite_at_1, "your result is NaN at t = 1"),
+    (misspelt, "of misspelt (`abar = schedule.alphas_bar[t]`) with AttributeError"),
+    (lambda x0, eps, t, s: jump(x0, -eps, t, s), "right for -eps in the place of eps"),
+    (lambda x0, eps, t, s: jump(eps, x0, t, s), "right if x0 and eps are exchanged"),
+    (
+        lambda x0, eps, t, s: jump(x0, eps, t, s) + (t == 1),
+        "right at t = 2, 5, 10 and wrong at t = 1.",
+    ),
+    (without_t, "your result does not depend on t, and the right one does"),
+    (only_cosine, "your result does not depend on schedule"),
+    (returns(lambda x: x + 1), "At t = 1 one entry of your result is"),
+]
+
+
+@pytest.mark.parametrize(("answer", "phrase"), SEEN, ids=[phrase for _, phrase in SEEN])
+def test_a_wrong_function_gets_a_sentence_about_what_it_returns(
+    answer: Callable[..., Any], phrase: str
+) -> None:
+    hint = EXERCISE.hint(answer)
+    assert phrase in hint
+
+
+def test_the_reference_and_another_style_are_right() -> None:
+    assert EXERCISE.hint(jump) == ""
+    assert (
+        EXERCISE.hint(
+            lambda x, e, t, s: e * (1 - s.alpha_bar[t]) ** 0.5 + s.alpha_bar[t] ** 0.5 * x
+        )
+        == ""
+    )
+
+
+def test_a_mean_by_precisions_that_fails_at_t_1_is_told_where() -> None:
+    """The formula of step 4 before the fractions are cleared: right for t >= 2."""
+
+    def by_precisions(x0: np.ndarray, xt: np.ndarray, t: int, h: Schedule) -> np.ndarray:
+        of_x0 = 1 / np.float64(1 - h.alpha_bar[t - 1])
+        of_xt = h.alpha[t] / h.beta[t]
+        mean = np.sqrt(h.alpha[t]) / h.beta[t] * xt + np.sqrt(h.alpha_bar[t - 1]) * of_x0 * x0
+        return mean / (of_x0 + of_xt)
+
+    assert "your result is NaN at t = 1" in check.ex_2_1.hint(by_precisions)
+
+
+def test_a_clip_at_1_is_not_right_for_every_clip() -> None:
+    def clipped_at_1(xt: np.ndarray, eps: np.ndarray, t: int, h: Schedule, clip: float) -> Any:
+        return p_xprev_given_xt(xt, eps, t, h, clip=1.0).mean
+
+    hint = check.ex_2_4.hint(clipped_at_1)
+    assert hint == "your result does not depend on clip, and the right one does."
+
+
+def test_floats_are_no_labels() -> None:
+    labels = np.array([0, 2, 1])
+    exercise = formula("0.2", "", lambda y: y + 0, [(labels,)])
+    assert exercise.hint(lambda y: y + 0) == ""
+    assert "floats where integers are asked for" in exercise.hint(lambda y: y + 0.0)
+
+
+NUMBERS = [
+    (-0.3, "right but for the sign"),
+    (30.0, "in per cent"),
+    (0.09, "square of the right number"),
+    (0.5477, "root of the right number"),
+    (3.3333, "reciprocal of the right number"),
+    (0.7, "1 minus the right number"),
+    (0.6, "twice the right number"),
+    (0.15, "half of the right number"),
+    (0.302, "close, but the number is asked for to within 0.001"),
+    (5.0, "Your number is too large"),
+    (0.01, "Your number is too small"),
+]
+
+
+@pytest.mark.parametrize(("answer", "phrase"), NUMBERS, ids=[phrase for _, phrase in NUMBERS])
+def test_a_wrong_number_gets_a_sentence_about_its_relation(answer: float, phrase: str) -> None:
+    assert phrase in prediction("0.3", "", 0.3, 0.001).hint(answer)
+
+
+def test_a_test_that_returns_its_verdict_never_fails() -> None:
+    exercise = proof("0.4", "", lambda x: 2 * x, (lambda x: 3 * x, "three times."))
+    assert "because it returns its verdict" in exercise.hint(lambda f: f(1) == 2)
+    assert "three times" in exercise.hint(lambda f: None)
+
+    def test(f: Callable[[int], int]) -> None:
+        assert f(1) == 2
+
+    assert exercise.hint(test) == ""
+
+
+def test_what_is_not_attempted_says_so() -> None:
+    def stub(x0: Any, eps: Any, t: Any, schedule: Any) -> None:
+        raise NotImplementedError
+
+    assert EXERCISE.hint(stub) == "not attempted yet."
+    assert EXERCISE.hint(...) == "not attempted yet."
+    assert check.ex_1_2.hint(None) == "not attempted yet."
+
+
+def test_a_function_of_the_wrong_numbers_of_arguments_gets_the_error() -> None:
+    assert "TypeError" in EXERCISE.hint(lambda x0: x0)
+    assert A.shape == B.shape
