@@ -370,7 +370,7 @@ def my_test(gradient):
 check.ex_5_4(my_test)
 
 # %% [markdown]
-# How small should a step be? The right panel has the answer: too large, and the slope is no slope; too small, and rounding is all that is left. The left one is what the network is told of time.
+# How small should a step be? The middle panel shows the error of a difference: it grows with the square of a large step, and a small step divides the rounding of the loss. The left panel shows the four inputs that represent the time. In the right panel two networks learn, one with the right gradient and one with a wrong one.
 
 # %%
 e_backprop.figure()

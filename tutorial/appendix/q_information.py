@@ -211,8 +211,8 @@ def cells(law: GaussianMixture) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndar
     data sets of step 1 its error is below 1e-7.
     """
     variances = np.linalg.eigvalsh(law.covs)
-    largest_side = 0.25 * float(variances.min()) ** 0.5
-    reach = float(np.abs(law.means).max()) + 7 * float(variances.max()) ** 0.5
+    largest_side = 0.25 * float(np.sqrt(variances.min()))
+    reach = float(np.abs(law.means).max()) + 7 * float(np.sqrt(variances.max()))
     line = np.linspace(-reach, reach, int(2 * reach / largest_side) + 2)
     side = line[1] - line[0]
     x = np.stack(np.meshgrid(line, line), -1).reshape(-1, D)

@@ -1,4 +1,4 @@
-"""Appendix E, by two routes an equation: loops, differences, torch's autograd."""
+"""Appendix E by loops, by differences, and by the automatic derivatives of torch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tutorial.appendix.e_backprop import (
     Arrays,
     angles,
     backward,
+    central_difference,
     forward,
     furthest,
     init,
@@ -21,6 +22,7 @@ from tutorial.appendix.e_backprop import (
     squared_error,
 )
 from tutorial.contract import Denoiser
+from tutorial.figures.appendix.e_backprop import Backward, descend, not_transposed
 from tutorial.step02_forward import Schedule
 
 SCHEDULE = Schedule.linear(100)
@@ -237,6 +239,164 @@ def test_e_5_by_torch() -> None:
     found, G = squared_error(eps, f)
     assert found == pytest.approx(loss.item(), abs=ALGEBRA)
     np.testing.assert_allclose(G, slope_of(f_torch), atol=ALGEBRA)
+
+
+def test_e_4_by_each_step() -> None:
+    """The slope of the logistic function in three forms, and the product rule."""
+    a = np.linspace(-4, 4, 17)[:, None]
+    sigma = 1 / (1 + np.exp(-a))
+    h = 1e-5  # a difference is off by h^2 / 6 times a third derivative below 1, and rounds 1e-11
+    by_difference = (1 / (1 + np.exp(-a - h)) - 1 / (1 + np.exp(-a + h))) / (2 * h)
+    np.testing.assert_allclose(np.exp(-a) / (1 + np.exp(-a)) ** 2, by_difference, atol=1e-10)
+    np.testing.assert_allclose(sigma * (1 - sigma), by_difference, atol=1e-10)
+    _, slope = silu(a)
+    np.testing.assert_allclose(slope, sigma + a * sigma * (1 - sigma), atol=ALGEBRA)
+
+
+def test_e_5_by_each_step() -> None:
+    """A small change of all outputs changes the loss by the sum of products."""
+    _, f, _, eps = problem(1)
+    _, G = squared_error(eps, f)
+    df = 1e-4 * np.random.default_rng(2).standard_normal(f.shape)
+    change = (squared_error(eps, f + df)[0] - squared_error(eps, f - df)[0]) / 2
+    assert change == pytest.approx((G * df).sum(), abs=ALGEBRA)  # a quadratic: no third derivative
+
+
+def test_e_5_by_the_example() -> None:
+    """The network of one number per layer; the second output is right and adds nothing."""
+    x, epsilon, first, second = 0.5, 2.0, 2.0, 1.5
+    value, slope = silu(np.array([[first * x]]))
+    h, bend = value[0, 0], slope[0, 0]
+    f = second * h
+    L, Gf = squared_error(np.array([[epsilon, 0.0]]), np.array([[f, 0.0]]))
+    G_f = Gf[0, 0]
+    G_h = second * G_f
+    G_a = bend * G_h
+    found = [h, f, L, G_f, h * G_f, G_h, bend, G_a, x * G_a]
+    printed = [0.7311, 1.0966, 0.8161, -1.8068, -1.3209, -2.7102, 0.9277, -2.5142, -1.2571]
+    assert found == pytest.approx(printed, abs=6e-5)
+
+    def loss(w: float) -> float:
+        return (epsilon - second * w * x / (1 + math.exp(-w * x))) ** 2
+
+    assert (loss(2 + 1e-5) - loss(2 - 1e-5)) / 2e-5 == pytest.approx(x * G_a, abs=1e-9)
+
+
+def test_e_6_by_each_step() -> None:
+    """The last layer entry by entry: z, its small change, and the three sums."""
+    p, xt, tau, eps = problem()
+    f, passed = forward(p, xt, tau, Y)
+    _, Gz = squared_error(eps, f)
+    G = backward(p, Gz, passed)
+    h, W, b = passed["h2"], p["W3"], p["b3"]
+    n = len(Y)
+    rng = np.random.default_rng(3)
+    dh, dW, db = (1e-6 * rng.standard_normal(a.shape) for a in (h, W, b))
+    moved = (h + dh) @ (W + dW) + b + db
+    first_order = np.zeros((n, 2))
+    for i in range(n):
+        for j in range(2):
+            z = sum(h[i, k] * W[k, j] for k in range(WIDTH)) + b[j]
+            assert f[i, j] == pytest.approx(z, abs=ALGEBRA)
+            first_order[i, j] = sum(dh[i, k] * W[k, j] + h[i, k] * dW[k, j] for k in range(WIDTH))
+            first_order[i, j] += db[j]
+    # What is left is the product of two small changes, 5 terms of about 1e-12.
+    np.testing.assert_allclose(moved - f, first_order, atol=1e-10)
+    A = np.array(
+        [[sum(Gz[i, j] * W[k, j] for j in range(2)) for k in range(WIDTH)] for i in range(n)]
+    )
+    B = np.array(
+        [[sum(h[i, k] * Gz[i, j] for i in range(n)) for j in range(2)] for k in range(WIDTH)]
+    )
+    c = np.array([sum(Gz[i, j] for i in range(n)) for j in range(2)])
+    by_sums = (A * dh).sum() + (B * dW).sum() + (c * db).sum()
+    assert by_sums == pytest.approx((Gz * first_order).sum(), abs=ALGEBRA)
+    np.testing.assert_allclose(G["W3"], B, atol=ALGEBRA)
+    np.testing.assert_allclose(G["b3"], c, atol=ALGEBRA)
+    np.testing.assert_allclose(G["b2"], (A * passed["slope2"]).sum(0), atol=1e-11)
+
+
+def test_e_9_by_each_step() -> None:
+    """The series of exp around 0.3, and the difference with its next term."""
+    h = 0.01
+    e = math.exp(0.3)
+    for sign in (1, -1):
+        series = e * (1 + sign * h + h**2 / 2 + sign * h**3 / 6)
+        assert math.exp(0.3 + sign * h) == pytest.approx(series, abs=e * h**4 / 20)  # next: / 24
+    found = central_difference(lambda p: float(np.exp(p).sum()), np.array([0.3]), h)
+    assert found[0] == pytest.approx(e + h**2 * e / 6, abs=e * h**4 / 100)  # next: / 120
+
+
+def test_e_9_by_a_cubic() -> None:
+    """The third derivative of p^3 is 6, so each difference is off by h^2, and by no more."""
+    p = np.array([[0.5, -1.0, 2.0], [0.0, 1.5, -0.3]])
+    for h in (0.5, 0.1):
+        found = central_difference(lambda p: float((p**3).sum()), p, h)
+        np.testing.assert_allclose(found, 3 * p**2 + h**2, atol=ALGEBRA)
+
+
+def test_e_9_by_steps_of_different_size() -> None:
+    """Two errors: h^2 for large steps, rounding / h for small ones. The best is near 1e-5."""
+    off = {h: max(furthest(h).values()) for h in (1e-10, 1e-5, 3e-5, 1e-3, 1e-2)}
+    assert off[1e-2] / off[1e-3] == pytest.approx(100, rel=0.05)
+    assert max(off[1e-5], off[3e-5]) < 1e-10
+    assert off[1e-10] > 1e-7  # 1e-16 / h is 1e-6
+
+
+def test_e_9_by_one_side() -> None:
+    """exp at 0.3 from one side: off by h / 2 times the second derivative; at best about 1e-8."""
+    e = math.exp(0.3)
+    off = {h: abs((math.exp(0.3 + h) - e) / h - e) for h in (1e-4, 1e-5)}
+    assert off[1e-4] / off[1e-5] == pytest.approx(10, rel=0.01)
+    assert off[1e-5] > 1e-6
+    assert abs((math.exp(0.3 + 1e-8) - e) / 1e-8 - e) < 1e-7
+
+
+def test_e_6_by_the_number_of_parameters() -> None:
+    """For three classes and 48 units, as in step 15, and two losses for each."""
+    count = sum(a.size for a in init(3, 48, np.random.default_rng(0)).values())
+    assert (count, 2 * count) == (2930, 5860)
+
+
+def other_slope(p: Arrays, Gf: np.ndarray, passed: Arrays) -> Arrays:
+    return backward(p, Gf, passed | {"slope1": passed["slope2"]})
+
+
+def value_for_slope(p: Arrays, Gf: np.ndarray, passed: Arrays) -> Arrays:
+    return backward(p, Gf, passed | {"slope2": passed["h2"]})
+
+
+def mean_for_sum(p: Arrays, Gf: np.ndarray, passed: Arrays) -> Arrays:
+    G = backward(p, Gf, passed)
+    return G | {"b2": G["b2"] / len(Gf), "b3": G["b3"] / len(Gf)}
+
+
+def frozen_class(p: Arrays, Gf: np.ndarray, passed: Arrays) -> Arrays:
+    G = backward(p, Gf, passed)
+    return G | {"E": G["E"] * np.array([[0.0], [1.0], [1.0], [1.0]])}
+
+
+WRONG = {f.__name__: f for f in (other_slope, value_for_slope, mean_for_sum, frozen_class)}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_e_6_by_losses_of_wrong_gradients(name: str) -> None:
+    """With each mistake of the text the loss falls by a third in 100 plain updates."""
+    wrong: Backward = WRONG[name]
+    losses = descend(wrong, 100)
+    assert losses[-20:].mean() < losses[:3].mean() * 2 / 3
+
+
+@pytest.mark.slow
+def test_e_6_by_two_losses_in_the_text() -> None:
+    """Plain descent on the same batches is not chaotic: other processors move the digits after."""
+    right = descend(backward)
+    wrong = descend(not_transposed)
+    assert right[0] == wrong[0] == pytest.approx(1.7, abs=0.2)
+    assert right[:5].mean() == pytest.approx(1.74, abs=0.03)
+    assert right[-100:].mean() == pytest.approx(0.77, abs=0.01)
+    assert wrong[-100:].mean() == pytest.approx(0.79, abs=0.01)
+    assert (wrong[-100:] > right[-100:]).mean() > 0.8
 
 
 def differences(names: tuple[str, ...]) -> None:
