@@ -1,85 +1,199 @@
-r"""Step 19. Rules that bend the mix: rescaling it, and holding the guess in bounds.
+r"""Step 19. Rules that bound the guided guess: rescaling, thresholds and projected guidance
 
-**Claim.** Guided chains overshoot (step 13). A rule turns the answers $g_y$, $g_\phi$ of a row into
-$g$, before (17.2). Each tames that by one parameter, and is plain guidance at one value of it.
+**The question.** With $w = 3$ the samples of DDIM overshoot their class. Step 13 measured a mean
+height of 2.37 for the top class of step 1. The mean height of the class itself is 1.5. A better
+solver does not help, because it solves the same equation (step 18). Programs for images therefore
+change the guided prediction itself before they use it. We call such a change a rule. This lesson
+treats four of them and answers the same three questions for each. Which quantity does the rule
+bound? For which parameter is it plain guidance? Does it depend on the unit of the network, or on
+where the origin lies among the data?
 
-**Rescale.** Bring the mix's standard deviation, over the numbers of one sample, back to that of
-$g_y$, by a share $\varphi$ in 0..1:
+**The setting.** A rule replaces the mixture in (17.1). In a row with the output $g_y$ for the
+label, $g_\phi$ for the null label and the weight $w$, plain guidance gives
+$g = g_y + w (g_y - g_\phi)$. The guess of the data is $\hat x_0 = p x_t + q g$. We write $\hat x_y$
+and $\hat x_\phi$ for the guesses that belong to $g_y$ and $g_\phi$. All formulas hold for one
+sample, which is a vector of several numbers.
 
-$$ g' = (\varphi\, std(g_y) / std(g) + 1 - \varphi) g $$ (19.1)
-$$ std(g') = \varphi\, std(g_y) + (1 - \varphi) std(g) $$ (19.2)
+As an example, let a sample consist of two numbers, $\hat x_y = (0.6, 0.8)$ and
+$\hat x_\phi = (0.6, 0.2)$. The label moves the second number only. With $w = 3$ plain guidance
+gives $(0.6, 0.8 + 3 \cdot 0.6) = (0.6, 2.6)$. If data lie in $[-1, 1]$, this guess is impossible.
 
-as the factor is positive. Plain at $\varphi = 0$, and at $w = 0$ for all $\varphi$. Where
-$std(g) = 0$ there is nothing to scale and $g$ stays. Of a picture's thousands of numbers the
-deviation is steady. A point has two: $std(g) = |g_1 - g_2| / 2$ comes near 0 by chance, and the
-factor has no bound. At $\varphi = 0.7$ some 2% of the points below end more than 5 off.
+**Rescaling.** Lin et al. found that guidance with a large weight increases the contrast of a
+picture. They measure it by the standard deviation $std$ over all numbers of one sample. Their rule
+multiplies the mixture by a factor. The number $\varphi$, from 0 to 1, determines how far the
+standard deviation goes back to that of $g_y$:
 
-**Thresholds.** Data lie in $[-c, c]$, and so should guesses. The static threshold is (17.2)'s clip,
-plain at $c = \infty$. In the dynamic one a sample's quantile $P$ says what to cut and to shrink:
+$$ g' = f g, \quad f = \varphi std(g_y) / std(g) + 1 - \varphi $$ (19.1)
 
-$$ u = \max(c, quantile_P |\hat x_0|) $$ (19.3)
-$$ \hat x_0' = (c / u) clip(\hat x_0, -u, u) $$ (19.4)
+The factor is not negative, and a standard deviation is multiplied by such a factor. If
+$std(g) > 0$,
 
-Plain at $c = \infty$, and for guesses inside $c$. At $P = 1$ nothing is cut, so a guess keeps its
-direction; at $P = 0$ it is the static one if the guess's smallest number is inside.
+$$ std(g') = \varphi std(g_y) + (1 - \varphi) std(g) $$ (19.2)
 
-**Measured.** The top class of step 1 (height 1.5, variance 0.25 each way), exact outputs, $w = 3$,
-50 rows of DDIM on the cosine chain, 4,000 samples (standard errors below .008):
+So the rule bounds the standard deviation: the new one lies between those of $g_y$ and $g$. At
+$\varphi = 0$ the rule is plain guidance. If $std(g) = 0$ the ratio is not defined, and $g$ stays as
+it is.
 
-| rule | mean height | variance across, along | |
+What happens to the guess? Insert $g' = f g$, then add and subtract $f p x_t$:
+
+$$ \hat x_0' = p x_t + f q g $$
+$$ \hat x_0' = f (p x_t + q g) + (1 - f) p x_t $$
+
+The first bracket is the guess of plain guidance:
+
+$$ \hat x_0' = f \hat x_0 + (1 - f) p x_t $$ (19.3)
+
+So rescaling moves the guess towards $p x_t$, which is the guess that belongs to the output 0. This
+point depends on the unit (step 5). It is 0 for a network that predicts $x_0$, and
+$x_t / \sqrt{\bar\alpha_t}$ for one that predicts eps. Mixing is the same in every unit (11.4), but
+rescaling is a different rule in each. In eps it does little. At the noise end both outputs consist
+mostly of the noise in $x_t$, so their mixture has nearly the same standard deviation. Near the data
+the two outputs agree. In both cases the factor is nearly 1. In the example, in the unit $x_0$, the
+two standard deviations are 0.1 and 1.0. With $\varphi = 0.7$ the factor is 0.37, and the guess
+becomes $(0.222, 0.962)$.
+
+**Thresholds.** A threshold bounds the largest absolute value in the guess. The static threshold is
+the clip of (17.2) to $[-c, c]$. It changes only the numbers outside, so it changes the direction of
+the guess. In the example it gives $(0.6, 1)$. Many numbers of a picture may end exactly on the
+border, where they are all equal. Saharia et al. therefore choose another interval for each sample.
+Let $quantile_P$ be the $P$-quantile of the absolute values of its numbers. It is the value at
+position $P (n - 1)$ among the $n$ sorted numbers, counted from 0, with a straight line between
+neighbours. The dynamic threshold cuts the guess at $u$ and then shrinks it to $c$:
+
+$$ u = \max(c, quantile_P |\hat x_0|) $$ (19.4)
+$$ \hat x_0' = (c / u) clip(\hat x_0, -u, u) $$ (19.5)
+
+With $c = 1$ and $P = 1$ the example has $u = 2.6$ and becomes $(0.231, 1)$: both numbers are
+divided by 2.6, and the direction is kept. Without the maximum in (19.4) a small guess would be
+enlarged to the bound. Both thresholds give a guess in $[-c, c]$. The last row of the tables of
+steps 17 and 18 returns its guess, so the samples lie in this interval too. Both thresholds are
+plain guidance if $c$ is infinite.
+
+**Projected guidance.** Adaptive projected guidance (APG) of Sadat et al. changes the difference
+that the label makes, $D = \hat x_y - \hat x_\phi$. First it bounds the length of $D$ by a positive
+number $r$:
+
+$$ D' = \min(1, r / |D|) D $$ (19.6)
+
+Then it splits $D'$ into a part parallel to $\hat x_y$ and a part orthogonal to it. Let
+$\langle a, b \rangle$ be the sum of the products of the numbers of $a$ and $b$. The parallel part
+is the multiple of $\hat x_y$ that is closest to $D'$:
+
+$$ D_\parallel = \langle D', \hat x_y \rangle \hat x_y / |\hat x_y|^2 $$ (19.7)
+
+A fraction $\eta$ of the parallel part is retained, $0 \le \eta \le 1$, and all of the orthogonal
+part $D_\perp = D' - D_\parallel$:
+
+$$ \hat x_0 = \hat x_y + w (D' - (1 - \eta) D_\parallel) $$ (19.8)
+
+With $\eta = 1$ and an infinite $r$ it is plain guidance. The reason for a small $\eta$ is an
+observation on images: the authors found that the parallel part mainly increases the saturation of
+the colours. In the example $D = (0, 0.6)$, and $\hat x_y$ has the length 1. The sum of the products
+is 0.48, so $D_\parallel = (0.288, 0.384)$. With $\eta = 0$ the guess is
+$(0.6, 0.8) + 3 (-0.288, 0.216) = (-0.264, 1.448)$. With $\eta = 1$ and $r = 0.3$ it is
+$(0.6, 1.7)$.
+
+**What APG bounds.** At $\eta = 0$ only $w D_\perp$ is added to $\hat x_y$. Multiply (19.7) by
+$\hat x_y$: the squared length cancels, so $D_\parallel$ and $D'$ have the same product with
+$\hat x_y$. Hence the two terms are orthogonal:
+
+$$ \langle D_\perp, \hat x_y \rangle = \langle D' - D_\parallel, \hat x_y \rangle = 0 $$
+
+By the theorem of Pythagoras,
+
+$$ |\hat x_0|^2 = |\hat x_y|^2 + w^2 |D_\perp|^2 $$ (19.9)
+
+In the example this is $1 + 9 \cdot 0.1296 = 2.166$. So the guess is turned about the origin, and it
+becomes longer. The length still grows with $w$, so $\eta$ alone bounds nothing. The bound comes
+from $r$. The same theorem, applied to the two parts of $D'$, gives
+
+$$ |D_\perp + \eta D_\parallel|^2 = |D_\perp|^2 + \eta^2 |D_\parallel|^2 \le |D'|^2 \le r^2 $$
+
+and with (19.8)
+
+$$ |\hat x_0 - \hat x_y| \le |w| r $$ (19.10)
+
+**Momentum.** The third part of APG replaces $D$ by a sum over the rows of the chain. Let $D^{(k)}$
+be the sum in row $k$, with $D^{(0)} = 0$. It takes the place of $D$ in (19.6). The number $\beta$
+lies between -1 and 0, and 0 means plain guidance. (The letters $\beta$ and $\eta$ are those of the
+APG paper. In steps 2 and 17 they mean other numbers.)
+
+$$ D^{(k)} = \hat x_y - \hat x_\phi + \beta D^{(k - 1)} $$ (19.11)
+
+What does this do? Suppose that the difference is the same vector $D$ in every row. Then the sum is
+a geometric series:
+
+$$ D^{(k)} = D (1 + \beta + \beta^2 + \dots + \beta^{k - 1}) $$
+$$ D^{(k)} = D (1 - \beta^k) / (1 - \beta) $$ (19.12)
+
+At $\beta = -1/2$ the factors of the first five rows are 1, 0.5, 0.75, 0.625 and 0.6875, and the
+limit is 2/3. So for a difference that changes slowly, negative momentum is a smaller weight after a
+few rows, here $2 w / 3$.
+
+**Measured.** As in step 13 we sample the top class of step 1 with exact outputs. They are
+predictions of eps, and $w = 3$ if nothing else is written. The chain is DDIM with 50 rows on the
+cosine schedule with 1000 times. There are 4000 samples, and the standard errors of the heights are
+below 0.008. For rescaling all 4000 points were treated as one picture of 8000 numbers, because a
+single point has only two.
+
+| rule | mean height | variance across | variance along |
 |---|---|---|---|
-| none, $w = 0$ | 1.50 | .239, .233 | the class |
-| plain | 2.37 | .137, .079 | overshoots, shrinks |
-| rescaled, $\varphi = 0.7$ | 2.38 | .149, .087 | all points as one picture: eps is mostly noise |
-| the same of the guesses of $x_0$ | 1.85 | .117, .062 | not the same rule in another unit |
-| static, $c = 2$ | 1.71 | .069, .075 | a ceiling: back inside, narrower still |
-| dynamic, $c = 2$, $P = 1$ | 1.71 | .101, .073 | the same height, less narrow across |
+| the tilted distribution (step 13) | 1.53 | 0.241 | 0.226 |
+| no guidance, $w = 0$ | 1.50 | 0.239 | 0.233 |
+| plain guidance | 2.37 | 0.137 | 0.079 |
+| plain guidance, $w = 2$ | 2.17 | 0.147 | 0.092 |
+| rescaling in eps, $\varphi = 0.7$ | 2.38 | 0.149 | 0.087 |
+| rescaling in $x_0$, $\varphi = 0.7$ | 1.85 | 0.117 | 0.062 |
+| static threshold, $c = 2$ | 1.71 | 0.069 | 0.075 |
+| dynamic threshold, $c = 2$, $P = 1$ | 1.71 | 0.101 | 0.073 |
+| APG, $\eta = 0$ | 1.52 | 0.043 | 0.229 |
+| APG, $\eta = 0$, all data moved by $(6, 0)$ | 2.34 | 0.244 | 0.077 |
+| APG, $\eta = 1$, $r = 0.3$ | 1.91 | 0.153 | 0.143 |
+| APG, $\eta = 1$, $\beta = -1/2$ | 2.16 | 0.148 | 0.093 |
 
-**Source.** Lin et al., arXiv:2305.08891, sec. 3.4; Saharia et al., arXiv:2205.11487, sec. 2.3.
+Each rule bounds its quantity, and none gives the tilted distribution. Rescaling in eps changes
+nearly nothing: its smallest $f$ in the chain is 0.968. In $x_0$ the factor of the first row is
+0.475. The thresholds bring the height down, but the class becomes narrower across, and no wider
+along. With $r = 0.3$ about half of the overshoot remains, and the variances shrink less than with
+plain guidance. Momentum agrees with the weight $w = 2$, as (19.12) predicts.
 
-**APG: guide less along the guess, not too far, and not the same way again.**
+APG with $\eta = 0$ restores the height and the variance along. But the variance across is a sixth
+of that of the class, and the figure shows the reason. The samples have collapsed towards a line
+through the origin: 22 % of them lie within 0.02 of the vertical axis, against 3 % of the class. The
+class lies straight above the origin, and $D$ points upwards. So its orthogonal part turns every
+guess about the origin towards the vertical axis.
 
-**Claim.** Of the label's difference $D = \hat x_y - \hat x_\phi$ between two guesses of the data,
-the part along $\hat x_y$ makes a picture more saturated and the part across it changes what is
-seen. Adaptive projected guidance keeps a share $\eta$ of the first and all of the second, after a
-bound $r$ on the size of $D$. With $\langle a, b \rangle$ summed over the numbers of one sample:
+**The origin.** Move all data by a vector $v$. Every guess then moves by $v$. The factors $1 + w$
+and $-w$ add up to 1, so the guess of plain guidance also moves by $v$, and the samples move with
+the data. In (19.6) and (19.11) there are only differences of guesses, from which the vector
+cancels. But (19.7) contains $\hat x_y$ itself: "parallel" means away from 0. After a move by
+$(6, 0)$ the class lies to the right of the origin, and across and along change places in the table.
+Thresholds depend on the origin too, and so does rescaling in $x_0$. Rescaling in eps does not,
+because the noise in $x_t$ remains the same when the data are moved. For images 0 is the middle
+grey, and this choice has a meaning. For other data it should be checked.
 
-$$ D' = \min(1, r / |D|) D $$ (19.5)
-$$ D_\parallel = \langle D', \hat x_y \rangle \hat x_y / |\hat x_y|^2 $$ (19.6)
-$$ \hat x_0 = \hat x_y + w (D' - (1 - \eta) D_\parallel) $$ (19.7)
+**At the boundary.** Without guidance, at $w = 0$, rescaling changes nothing, and APG returns
+$\hat x_y$ for all parameters. The thresholds still act there, if a guess lies outside $[-c, c]$. A
+guess of length 0 has no direction, and then $D_\parallel = 0$. At $P = 0$ the dynamic threshold is
+the static one for each sample that has at least one number inside the bound. A standard deviation
+over few numbers is not reliable. For $n$ independent normal numbers its relative error is about
+$1 / \sqrt{2 n}$, which is 1 % for 5000 numbers. A point in the plane has two numbers, and its
+standard deviation is $|g_1 - g_2| / 2$. This can be close to 0 by chance, so the factor has no
+upper bound. If each point is rescaled alone, 2 % of the samples end with a coordinate larger than 5
+in absolute value.
 
-Our $w$ is the paper's scale less 1. Plain guidance is $\eta = 1$ and $r = \infty$. By (11.4) that
-may be mixed in any unit. The projection may not: of eps it is another rule.
+**What goes wrong.** The standard deviation is computed over the whole batch, so a sample depends on
+the others. A standard deviation of 0 gives 0 / 0, and the whole picture is lost. A threshold is
+applied to the network's output and not to the guess. A program projects eps and not the guess,
+which is a third rule. The scale $1 + w$ of the APG paper is used as $w$. The momentum of one chain
+is still in memory when the next chain starts.
 
-**Reverse momentum.** The paper's third part puts a memory of earlier rows in the place of $D$,
+**Where it goes on.** All rules here use the same weight in every row; step 20 lets the weight
+change along the chain.
 
-$$ D^{(k)} = \hat x_y - \hat x_\phi + \beta D^{(k - 1)} $$ (19.8)
-
-with $\beta < 0$; plain at $\beta = 0$. A difference that stays the same tends to $D / (1 - \beta)$:
-so this is also a smaller $w$, by a third at $\beta = -1/2$, except in the first row.
-
-**What a projection cannot do.** At $\eta = 0$ the two terms of (19.7) are orthogonal, so
-
-$$ |\hat x_0|^2 = |\hat x_y|^2 + w^2 |D' - D_\parallel|^2 $$ (19.9)
-
-and still grows with $w$. And "along the guess" means: away from the origin. Move all data by $v$,
-and plain guidance moves its samples by $v$. (19.6) does not: it needs data whose 0 means something,
-as the grey of a picture does.
-
-**Measured.** As above. The class's mean lies straight above the origin:
-
-| rule | mean height | variance across, along | |
-|---|---|---|---|
-| plain | 2.37 | .137, .079 | |
-| $\eta = 0$ | 1.52 | .043, .229 | no overshoot; along is the class again, across shrinks more |
-| $\eta = 0$, data moved aside by 6 | 2.34 | .244, .077 | the directions have changed places |
-| $r = 0.3$ | 1.91 | .153, .143 | half the overshoot |
-| $\beta = -1/2$ | 2.16 | .148, .093 | like a smaller weight |
-
-**Boundary.** At $w = 0$, $\hat x_0 = \hat x_y$ for all parameters. A guess of 0 has no direction:
-there $D_\parallel = 0$. A difference of 0 stays 0.
-
-**Source.** Sadat et al. 2024, arXiv:2410.02416 (saturation, norm, reverse momentum).
+**Source.** Lin et al. 2023, arXiv:2305.08891, sec. 3.4 (rescaling). Saharia et al. 2022,
+arXiv:2205.11487, sec. 2.3 (thresholds). Sadat et al. 2024, arXiv:2410.02416 (APG). (19.3), (19.10)
+and (19.12) are derived here, and the table is computed here.
 """
 
 from __future__ import annotations
@@ -99,13 +213,14 @@ from tutorial.step17_solvers import Table, ddim
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+# A rule takes the outputs g_y and g_phi, the weight m w of the row, x_t, p and q, and returns g.
 Rule = Callable[[np.ndarray, np.ndarray, float, np.ndarray, float, float], np.ndarray]
 
 
 def plain(
     cond: Float[np.ndarray, "n *D"], null: Float[np.ndarray, "n *D"], w: float, *_: object
 ) -> Float[np.ndarray, "n *D"]:
-    """No rule. All take both answers, the row's weight `m w`, x_t and the row's `p, q`; give g."""
+    """Plain guidance, in the form of a rule."""
     return guide(cond, null, w)
 
 
@@ -116,19 +231,35 @@ def rescale(
     *_: object,
     phi: float = 0.7,
 ) -> Float[np.ndarray, "n *D"]:
-    """The mix with its deviation brought back by the share `phi`, 0..1; 0 is plain guidance."""
+    """The mixture, rescaled towards the standard deviation of `cond`, sample by sample.
+
+    `phi` is in 0..1; 0 is plain guidance.
+    """
     g = guide(cond, null, w)
     numbers = tuple(range(1, g.ndim))
-    of_cond = cond.std(numbers, keepdims=True)
-    of_g = g.std(numbers, keepdims=True)
-    ratio = np.divide(of_cond, of_g, out=np.ones_like(of_g), where=of_g > 0)
-    return (phi * ratio + 1 - phi) * g  # (19.1), so that (19.2) holds
+    std_cond = cond.std(numbers, keepdims=True)
+    std_g = g.std(numbers, keepdims=True)
+    ratio = np.divide(std_cond, std_g, out=np.ones_like(std_g), where=std_g > 0)
+    f = phi * ratio + 1 - phi
+    return f * g  # (19.1)
+
+
+def std_after(std_cond: float, std_g: float, phi: float) -> float:
+    """The standard deviation of a mixture after `rescale`, from those of `cond` and the mixture."""
+    return phi * std_cond + (1 - phi) * std_g  # (19.2)
+
+
+def guess_after(
+    x0hat: Float[np.ndarray, "n *D"], xt: Float[np.ndarray, "n *D"], p: float, f: float
+) -> Float[np.ndarray, "n *D"]:
+    """The guess of plain guidance, `x0hat`, after its output was multiplied by `f`."""
+    return f * x0hat + (1 - f) * p * xt  # (19.3)
 
 
 def as_one_picture(
     cond: Float[np.ndarray, "n D"], null: Float[np.ndarray, "n D"], w: float, *_: object
 ) -> Float[np.ndarray, "n D"]:
-    """`rescale` by the deviation of all samples' numbers together."""
+    """`rescale` with one standard deviation over the numbers of all samples."""
     return rescale(cond[None], null[None], w)[0]
 
 
@@ -140,7 +271,7 @@ def as_one_picture_of_x0(
     p: float,
     q: float,
 ) -> Float[np.ndarray, "n *D"]:
-    """The same of the guesses of the data: rescaling depends on the unit."""
+    """The same rule in the unit x0: the guesses are rescaled, and the result is turned into g."""
     x0_cond = p * xt + q * cond
     x0_null = p * xt + q * null
     x0hat = as_one_picture(x0_cond, x0_null, w)
@@ -158,72 +289,58 @@ def dynamic_threshold(
     P: float = 0.995,
     bound: float = 1.0,
 ) -> Float[np.ndarray, "n *D"]:
-    """The mix whose guess keeps to `bound` (inf is plain guidance); `P`, 0..1, says what is cut."""
+    """The mixture, changed so that its guess lies in `-bound..bound`; inf is plain guidance.
+
+    `P`, in 0..1, is the quantile at which the guess of a sample is cut before it is shrunk.
+    """
     g = guide(cond, null, w)
     guess = p * xt + q * g
     numbers = tuple(range(1, xt.ndim))
-    u = np.maximum(bound, np.quantile(np.abs(guess), P, axis=numbers, keepdims=True))  # (19.3)
+    u = np.maximum(bound, np.quantile(np.abs(guess), P, axis=numbers, keepdims=True))  # (19.4)
     cut = np.clip(guess, -u, u)
-    kept = cut if bound == np.inf else bound / u * cut  # (19.4)
-    return g + (kept - guess) / q  # to the last bit g, where nothing was changed
-
-
-def run_rule(
-    model: Denoiser,
-    y: Int[np.ndarray, " n"],
-    table: Table,
-    w: float,
-    rng: Normals,
-    rule: Rule = plain,
-    clip: float = np.inf,
-) -> Float[np.ndarray, "n 2"]:
-    """Step 17's `run` with `rule` in the place of the mix, (17.1)."""
-    xt = rng.standard_normal((len(y), 2))
-    null = np.full_like(y, model.num_classes)
-    x0prev = 0.0
-    for t, (p, q, a, b, c, d, e, m) in zip(table.t, table.rows, strict=True):
-        of_y = model(xt, int(t), y)
-        of_null = model(xt, int(t), null)
-        g = rule(of_y, of_null, m * w, xt, p, q)
-        x0hat = np.clip(p * xt + q * g, -clip, clip)
-        z = rng.standard_normal(xt.shape)
-        xt = a * x0hat + b * xt + d * of_null + e * x0prev + c * z
-        x0prev = x0hat
-    return xt
-
-
-def top_class(
-    rule: Rule = plain,
-    w: float = 3.0,
-    table: Table | None = None,
-    clip: float = np.inf,
-    n: int = 4000,
-) -> Float[np.ndarray, "n 2"]:
-    """Samples of step 1's top class as measured above."""
-    schedule = Schedule.cosine(1000)
-    if table is None:
-        table = ddim(schedule, 50)
-    model = oracle_eps(three_gaussians(), schedule)
-    y = np.zeros(n, int)
-    return run_rule(model, y, table, w, np.random.default_rng(0), rule, clip)
+    kept = cut if bound == np.inf else bound / u * cut  # (19.5)
+    return g + (kept - guess) / q  # exactly g where the guess was not changed
 
 
 def dot(a: Float[np.ndarray, "n *D"], b: Float[np.ndarray, "n *D"]) -> Float[np.ndarray, "n *ones"]:
-    """The product of each sample of `a` with that of `b`, in a shape that spreads over both."""
+    """For each sample, the sum of the products; all axes are kept, with length 1."""
     return (a * b).sum(tuple(range(1, a.ndim)), keepdims=True)
 
 
 def project(
     guess: Float[np.ndarray, "n *D"], D: Float[np.ndarray, "n *D"], eta: float, r: float
 ) -> Float[np.ndarray, "n *D"]:
-    """What a unit of weight adds to the guess: `D`, at most `r` > 0 long, `eta` of it along."""
+    """What APG adds to `guess` for w = 1, if the label makes the difference `D`.
+
+    `D` is shortened to `r` > 0, which may be infinite. A fraction `eta`, 0..1, of the part parallel
+    to `guess` is retained.
+    """
     length = np.sqrt(dot(D, D))
     scale = np.divide(r, length, out=np.ones_like(length), where=length > r)
-    bounded = scale * D  # (19.5)
+    bounded = scale * D  # (19.6)
     square = dot(guess, guess)
-    square = np.where(square > 0, square, 1)  # a guess of 0 has no direction
-    along = dot(bounded, guess) / square * guess  # (19.6)
-    return bounded - (1 - eta) * along  # orthogonal to the guess at eta = 0, so (19.9) holds
+    square = np.where(square > 0, square, 1)  # a guess of length 0 has no direction
+    parallel = dot(bounded, guess) / square * guess  # (19.7)
+    return bounded - (1 - eta) * parallel
+
+
+def with_difference(
+    cond: Float[np.ndarray, "n *D"],
+    D: Float[np.ndarray, "n *D"],
+    w: float,
+    xt: Float[np.ndarray, "n *D"],
+    p: float,
+    q: float,
+    eta: float,
+    r: float,
+) -> Float[np.ndarray, "n *D"]:
+    """The output g for the guess of APG, if the label makes the difference `D` in the guess.
+
+    A change of the guess is `q` times a change of the output, so the result is in the unit of
+    `cond`.
+    """
+    guess = p * xt + q * cond
+    return cond + w / q * project(guess, D, eta, r)  # (19.8)
 
 
 def apg(
@@ -237,13 +354,45 @@ def apg(
     eta: float = 0.0,
     r: float = np.inf,
 ) -> Float[np.ndarray, "n *D"]:
-    """The rule without momentum; `eta` = 1 and `r` = inf is plain guidance.
-
-    In the network's own unit, where a difference of guesses is `q` times one of outputs.
-    """
-    guess = p * xt + q * cond
+    """APG without momentum; `eta` = 1 and `r` = inf is plain guidance."""
     D = q * (cond - null)
-    return cond + w / q * project(guess, D, eta, r)  # (19.7)
+    return with_difference(cond, D, w, xt, p, q, eta, r)
+
+
+def squared_length(
+    guess: Float[np.ndarray, "n *D"], orthogonal: Float[np.ndarray, "n *D"], w: float
+) -> Float[np.ndarray, "n *ones"]:
+    """The squared length of APG's guess at eta = 0, from `guess` and the orthogonal part of D'."""
+    return dot(guess, guess) + w**2 * dot(orthogonal, orthogonal)  # (19.9)
+
+
+def longest_move(w: float, r: float) -> float:
+    """The greatest distance between APG's guess and the guess with the label."""
+    return abs(w) * r  # (19.10)
+
+
+def run_rule(
+    model: Denoiser,
+    y: Int[np.ndarray, " n"],
+    table: Table,
+    w: float,
+    rng: Normals,
+    rule: Rule = plain,
+    clip: float = np.inf,
+) -> Float[np.ndarray, "n 2"]:
+    """`run` of step 17 with a rule in the place of (17.1)."""
+    xt = rng.standard_normal((len(y), 2))
+    null = np.full_like(y, model.num_classes)
+    x0prev = 0.0
+    for t, (p, q, a, b, c, d, e, m) in zip(table.t, table.rows, strict=True):
+        g_y = model(xt, int(t), y)
+        g_null = model(xt, int(t), null)
+        g = rule(g_y, g_null, m * w, xt, p, q)
+        x0hat = np.clip(p * xt + q * g, -clip, clip)
+        z = rng.standard_normal(xt.shape)
+        xt = a * x0hat + b * xt + d * g_null + e * x0prev + c * z
+        x0prev = x0hat
+    return xt
 
 
 def run_apg(
@@ -257,23 +406,45 @@ def run_apg(
     r: float = np.inf,
     beta: float = 0.0,
 ) -> Float[np.ndarray, "n 2"]:
-    """A chain guided by APG with momentum `beta`, -1 < beta <= 0, which lives as long as it."""
+    """A chain guided by APG with momentum `beta`, -1 < beta <= 0. Every chain starts at 0."""
     D_previous = np.zeros((len(y), 2))
 
     def rule(
         cond: np.ndarray, null: np.ndarray, w: float, xt: np.ndarray, p: float, q: float
     ) -> np.ndarray:
         nonlocal D_previous
-        D = q * (cond - null) + beta * D_previous  # (19.8)
+        D = q * (cond - null) + beta * D_previous  # (19.11)
         D_previous = D
-        guess = p * xt + q * cond
-        return cond + w / q * project(guess, D, eta, r)
+        return with_difference(cond, D, w, xt, p, q, eta, r)
 
     return run_rule(model, y, table, w, rng, rule)
 
 
-def moved(v: tuple[float, float], rule: Rule, n: int = 4000) -> Float[np.ndarray, "n 2"]:
-    """The top class of data that were moved by `v`, guided with w = 3, and moved back."""
+def after_equal_rows(
+    D: Float[np.ndarray, "n *D"], beta: float, k: int
+) -> Float[np.ndarray, "n *D"]:
+    """The sum with momentum in row `k` = 1, 2, ..., if the difference is `D` in every row."""
+    return D * (1 - beta**k) / (1 - beta)  # (19.12)
+
+
+def top_class(
+    rule: Rule = plain,
+    w: float = 3.0,
+    table: Table | None = None,
+    clip: float = np.inf,
+    n: int = 4000,
+) -> Float[np.ndarray, "n 2"]:
+    """Samples of the top class of step 1, with exact outputs; DDIM with 50 rows is the default."""
+    schedule = Schedule.cosine(1000)
+    if table is None:
+        table = ddim(schedule, 50)
+    model = oracle_eps(three_gaussians(), schedule)
+    y = np.zeros(n, int)
+    return run_rule(model, y, table, w, np.random.default_rng(0), rule, clip)
+
+
+def top_class_moved(v: tuple[float, float], rule: Rule, n: int = 4000) -> Float[np.ndarray, "n 2"]:
+    """The top class of data that were moved by `v`, guided with w = 3; the result is moved back."""
     data = three_gaussians()
     schedule = Schedule.cosine(1000)
     model = oracle_eps(GaussianMixture(data.means + v, data.covs, data.weights), schedule)
@@ -282,8 +453,8 @@ def moved(v: tuple[float, float], rule: Rule, n: int = 4000) -> Float[np.ndarray
     return x - v
 
 
-def remembering(beta: float, n: int = 4000) -> Float[np.ndarray, "n 2"]:
-    """The top class, guided with w = 3 and momentum alone."""
+def top_class_with_momentum(beta: float, n: int = 4000) -> Float[np.ndarray, "n 2"]:
+    """The top class, guided with w = 3 and momentum alone: eta = 1, and r is infinite."""
     schedule = Schedule.cosine(1000)
     model = oracle_eps(three_gaussians(), schedule)
     y = np.zeros(n, int)
