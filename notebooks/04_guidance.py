@@ -14,9 +14,11 @@
 # %% [markdown]
 # # 4. Guidance
 #
-# **After this sitting you can** say what the null label's answer is, write guidance in one line and in both conventions, mix and clip in the right order, and say what a larger weight gives and takes.
+# **The question.** A network that is given a label draws samples of that class, but some of them are not clear members of it. Can we make them clearer, without training anything new?
 #
-# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step09_condition.py`, `step11_guidance.py` and `step12_trade_off.py` beside it. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# **After this sitting you can** derive guidance from Bayes' rule, write it in one line and in both conventions, say what the network predicts for the null label, mix and clip in the right order, and say what a larger weight gains and loses.
+#
+# No GPU, a minute of computing, about 60 minutes with the exercises. You need sittings 1 to 3. The lectures `tutorial/step09_condition.py` to `step12_trade_off.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -42,18 +44,101 @@ rng = np.random.default_rng(0)
 schedule, mixture = Schedule.cosine(100), three_gaussians()
 model, null = oracle_eps(mixture, schedule), mixture.num_classes
 fig, panels = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")
-for ax, asked, title in ((panels[0], 0, "asked for class 0"), (panels[1], null, "null label")):
-    x = ancestral_sample(model, np.full(600, asked), schedule, 0.0, rng)
-    ax.scatter(*x.T, s=3, color=CLASS_COLORS[0] if asked == 0 else GREY)
+for ax, label, title in ((panels[0], 0, "with the label 0"), (panels[1], null, "null label")):
+    x = ancestral_sample(model, np.full(600, label), schedule, 0.0, rng)
+    ax.scatter(*x.T, s=3, color=CLASS_COLORS[0] if label == 0 else GREY)
     ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=title)
+    if label == 0:
+        likeliest = mixture.log_class_probability(x).argmax(1)
+        print(
+            f"{(likeliest != 0).mean():.1%} of the samples with the label 0 fit another class better"
+        )
 plt.show()
 
 # %% [markdown]
-# ## One line
+# The left panel shows samples of class 0, the right one samples of all three classes. One network drew both. It was trained with the label for most examples and with a special value, the *null label*, for the others. So it has two predictions of the noise in $x_t$:
 #
-# The same denoiser, told the class and told nothing: the null label, `K`, stands for all images.
+# - $\epsilon_y = \epsilon(x_t, y)$, if $x_t$ came from an example of class $y$;
+# - $\epsilon_\phi = \epsilon(x_t, \phi)$, if it came from any example. Here $\phi$ is the null label, the integer `K` in code.
 #
-# **Exercise 4.1** (fill in a formula). Ask one network twice about the same $x_t$, with the label (`eps_cond`) and with the null label (`eps_null`). Write the guided answer: `w = 0` is the conditional model, `w = -1` the unconditional one.
+# A few samples at the left lie where another class is more likely; for the data set at the end of this sitting it is one in fourteen. This is no error of the network: the classes overlap, and so do their samples. But if you ask for a picture of a seven, you want one that is clearly a seven.
+#
+# ## A classifier for free
+#
+# How clearly $x_t$ belongs to class $y$ is measured by $p(y | x_t)$. Samples become clearer if each step also moves $x_t$ in the direction in which $\log p(y | x_t)$ grows, its gradient. A classifier could be trained for this on noisy examples; that is *classifier guidance*. Bayes' rule shows that we have this gradient already:
+#
+# $$ p(y | x_t) = p(x_t | y) \, p(y) / p(x_t) $$
+#
+# Take the logarithm, and then the gradient with respect to $x_t$. The term $\log p(y)$ does not depend on $x_t$ and drops out:
+#
+# $$ \nabla \log p(y | x_t) = \nabla \log p(x_t | y) - \nabla \log p(x_t) $$
+#
+# The right side is a difference of two scores. In sitting 3 you saw that a score is the predicted noise in another unit:
+#
+# $$ \nabla \log p(x_t | y) = -\epsilon_y / \sqrt{1 - \bar\alpha_t} \qquad \nabla \log p(x_t) = -\epsilon_\phi / \sqrt{1 - \bar\alpha_t} $$
+#
+# **Exercise 4.0** (a classifier for free). Return $\nabla \log p(y | x_t)$ from the two predictions. `abar` is $\bar\alpha_t$. No classifier is trained: this is what *classifier-free* means.
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_4_0", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def free_classifier(eps_cond, eps_null, abar):
+    ### BEGIN SOLUTION
+    return (eps_null - eps_cond) / np.sqrt(1 - abar)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_4_0", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_4_0(free_classifier)
+
+# %% [markdown]
+# The toy data have a known $p(y | x_t)$, so the gradient can also be found without any network, by finite differences. The two agree:
+
+# %%
+t, h = 40, 1e-5
+points = rng.standard_normal((5, 2))
+exact = np.zeros((5, 2))
+at_t = noised(mixture, t, schedule)
+for i in range(2):
+    forward, backward = points.copy(), points.copy()
+    forward[:, i] += h
+    backward[:, i] -= h
+    difference = at_t.log_class_probability(forward) - at_t.log_class_probability(backward)
+    exact[:, i] = difference[:, 0] / (2 * h)
+yours = free_classifier(
+    model(points, t, np.zeros(5, int)), model(points, t, np.full(5, null)), schedule.alpha_bar[t]
+)
+print(f"largest difference to finite differences: {np.abs(yours - exact).max():.1e}")
+
+side = np.linspace(-2.6, 2.6, 16)
+grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+arrows = free_classifier(
+    model(grid, t, np.zeros(256, int)), model(grid, t, np.full(256, null)), schedule.alpha_bar[t]
+)
+fig, ax = plt.subplots(figsize=(4, 4), layout="constrained")
+ax.contour(side, side, np.exp(at_t.log_class_probability(grid)[:, 0]).reshape(16, 16), colors=GREY)
+ax.quiver(*grid.T, *arrows.T, color=CLASS_COLORS[0])
+ax.set(
+    aspect="equal",
+    title=f"grey: p(class 0 | x_t) at t = {t}\narrows: your gradient of its logarithm",
+)
+plt.show()
+
+# %% [markdown]
+# ## Guidance
+#
+# Now follow this gradient. Give it the weight $w$, and add it to the score of the class:
+#
+# $$ \nabla \log p(x_t | y) + w \nabla \log p(y | x_t) $$
+#
+# This is the gradient of $\log [ p(x_t | y) \, p(y | x_t)^w ]$. For $w > 0$ this product prefers those $x_t$ of class $y$ that are clear members of it. Insert the two scores and your result:
+#
+# $$ -\epsilon_y / \sqrt{1 - \bar\alpha_t} + w (\epsilon_\phi - \epsilon_y) / \sqrt{1 - \bar\alpha_t} $$
+#
+# $$ = -[\epsilon_y + w (\epsilon_y - \epsilon_\phi)] / \sqrt{1 - \bar\alpha_t} $$
+#
+# The bracket stands where the predicted noise stood. So guidance is one line: replace $\epsilon_y$ by the bracket, and leave the sampler as it is. Ho and Salimans write the bracket as $(1 + w) \epsilon_y - w \epsilon_\phi$. The factors add up to 1. For example, if $\epsilon_y = 0.5$, $\epsilon_\phi = 0.2$ and $w = 2$, it is $0.5 + 2 \cdot 0.3 = 1.1$.
+#
+# **Exercise 4.1** (fill in a formula). Write the guided prediction of the noise. Check two ends before you run the cell: `w = 0` gives the conditional prediction, and `w = -1` the unconditional one.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_4_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -67,7 +152,7 @@ def my_guide(eps_cond, eps_null, w):
 check.ex_4_1(my_guide)
 
 # %% [markdown]
-# **Predict:** the left panels show where samples of class 0 are drawn, for three weights. What becomes of the arrows between the classes, and of those inside class 0?
+# **Predict:** the first three panels show the noised data at one $t$, with arrows in the direction of the guided score of class 0 for three weights. Which arrows grow with $w$: those between the classes, or those inside class 0?
 
 # %%
 fig = Figure(figsize=(14, 3.6), layout="constrained")
@@ -75,11 +160,22 @@ step11_guidance.draw_guidance(fig)
 fig
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Those between the classes grow. There the two predictions differ, because the label decides where $x_t$ came from. Deep inside class 0 the network knows the class without a label, so $\epsilon_y - \epsilon_\phi$ is close to 0, and guidance changes almost nothing.
+#
+# </details>
+
+# %% [markdown]
 # ## The null label
 #
-# Its best answer is a mean of what is best for each class. **Ask yourself:** weighed by what? Near class 0, should class 2 count as much as class 0?
+# What should the network predict for the null label? The squared error makes it predict the mean of the noise, given $x_t$ only (sitting 3). The label is then unknown, so this mean is an average over the labels that $x_t$ may have:
 #
-# **Exercise 4.2** (fill in a formula). `each` is `(K, n, 2)`, the answers for each class; `p` is `(n, K)`, $p(y | x_t)$ of each point; `shares` is `(K,)`, how much of the data each class is. Return the null label's answer, `(n, 2)`. You may not need all three.
+# $$ \epsilon_\phi = \sum_y (\text{weight of } y) \; \epsilon_y $$
+#
+# **Ask yourself:** which weights? Near class 0, should class 2 count as much as class 0?
+#
+# **Exercise 4.2** (fill in a formula). `each` has the shape `(K, n, 2)` and contains the predictions for each class. `p` has the shape `(n, K)` and contains $p(y | x_t)$ of each point. `shares` has the shape `(K,)` and contains the fraction of the data in each class. Return the prediction for the null label, of shape `(n, 2)`. You may not need all three.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_4_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -100,13 +196,15 @@ plt.figure(figsize=(7, 3), layout="constrained")
 for k, name in ((0, "class 0"), (1, "class 1 or 2: mirror images")):
     plt.plot(line[:, 1], each[k, :, 1], color=CLASS_COLORS[k], label=name)
 plt.plot(line[:, 1], null_answer(each, p, mixture.weights)[:, 1], "k--", label="null, yours")
-plt.xlabel("place on a line through class 0 (at the right)")
-plt.ylabel("eps along the line")
+plt.xlabel("vertical coordinate, on a line through the middle of class 0, which is at the right")
+plt.ylabel("vertical component of eps")
 plt.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# Where only one class can be, the null answer is that class's, and guidance does nothing. **When** in the chain does a label help most? It depends on the unit. The right panel shows its effect on the prediction of eps, its effect on the guess of $x_0$, and how uncertain the label is when only $x_t$ is known.
+# The weights are $p(y | x_t)$, the probabilities of the labels given this $x_t$. Where only one class is possible, the null prediction is that of the class, and guidance changes nothing.
+#
+# **When** in the chain does a label help most? It depends on the unit. The right panel shows its effect on the prediction of eps, its effect on the guess of $x_0$, and how uncertain the label is when only $x_t$ is known.
 
 # %%
 fig = Figure(figsize=(11, 3.6), layout="constrained")
@@ -116,7 +214,7 @@ fig
 # %% [markdown]
 # ## Two conventions
 #
-# Others write $\epsilon(x_t, \phi) + s (\epsilon(x_t, y) - \epsilon(x_t, \phi))$ and call $s$ `guidance_scale`.
+# Many libraries start from the null prediction. They write $\epsilon_\phi + s (\epsilon_y - \epsilon_\phi)$ and call $s$ `guidance_scale`. The same mixture has two names: collect the factors of $\epsilon_y$, which are $1 + w$ in one formula and $s$ in the other.
 #
 # **Exercise 4.3** (predict, then measure). A pipeline uses `guidance_scale=7.5`. Which `w` is that here?
 
@@ -135,18 +233,18 @@ theirs = none + 7.5 * (cond - none)
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.plot(line[:, 1], theirs[:, 1], lw=4, alpha=0.4, label="theirs, scale 7.5")
 plt.plot(line[:, 1], my_guide(cond, none, w)[:, 1], "k--", label=f"yours, w = {w}")
-plt.plot(line[:, 1], my_guide(cond, none, 7.5)[:, 1], ":", label="the number taken over, w = 7.5")
-plt.xlabel("place on the same line")
-plt.ylabel("eps along the line")
+plt.plot(line[:, 1], my_guide(cond, none, 7.5)[:, 1], ":", label="a mistake: w = 7.5")
+plt.xlabel("vertical coordinate, on the same line")
+plt.ylabel("vertical component of eps")
 plt.legend()
 plt.show()
 
 # %% [markdown]
 # ## Mix, then clip
 #
-# Guidance may be done on eps, x0 or v alike, because the change between them is affine. A clip is not.
+# A network may predict the noise, the data or v. Guidance gives the same result in all three units, because the conversion between them is affine and the factors $1 + w$ and $-w$ add up to 1. Clipping the guess of $x_0$ to the range of the data is not affine, so the order matters.
 #
-# **Exercise 4.4** (find the mistake). Somebody kept guesses of $x_0$ in range like this. The result leaves the range. Write it as it should be.
+# **Exercise 4.4** (find the mistake). This code was meant to keep the guided guess of $x_0$ in $[-clip, clip]$, but its result leaves this range. Correct it.
 #
 # ```python
 # return my_guide(np.clip(x0_cond, -clip, clip), np.clip(x0_null, -clip, clip), w)
@@ -167,7 +265,7 @@ check.ex_4_4(guided_guess)
 x0_null = np.linspace(-3, 3, 301)
 first = my_guide(np.full(301, 0.5), np.clip(x0_null, -1, 1), 3.0)
 plt.figure(figsize=(7, 3), layout="constrained")
-plt.axhspan(-1, 1, color=GREY, alpha=0.2, label="where data are")
+plt.axhspan(-1, 1, color=GREY, alpha=0.2, label="range of the data")
 plt.plot(x0_null, first, "--", label="clipped first")
 plt.plot(x0_null, guided_guess(np.full(301, 0.5), x0_null, 3.0, 1.0), label="yours")
 plt.xlabel("null guess; the conditional one is 0.5, w = 3")
@@ -176,9 +274,9 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# ## What it gives, and what it takes
+# ## What a larger weight gains, and what it loses
 #
-# **Exercise 4.5** (predict, then measure). The `pinwheel` has five classes of equal shares. Ask for each class equally often, but sample at `w = -1`. What share of the samples is of the class that was asked for, as the exact classifier sees it?
+# **Exercise 4.5** (predict, then measure). The data set `pinwheel` has five classes of equal size. Sample with each label equally often, but with `w = -1`. For which fraction of the samples is the given label the most likely one, by the exact $p(y | x_0)$?
 
 # %% nbgrader={"grade": false, "grade_id": "ex_4_5", "locked": false, "schema_version": 3, "solution": true, "task": false}
 accuracy = ...
@@ -195,7 +293,7 @@ asked, weights, measured = np.repeat(np.arange(5), 300), (-1.0, -0.5, 0.0, 1.0, 
 for weight in weights:
     x = ancestral_sample(oracle_eps(wheel, few), asked, few, weight, np.random.default_rng(0))
     measured.append((wheel.log_class_probability(x).argmax(1) == asked).mean())
-    print(f"w = {weight:4}: {measured[-1]:.3f} of the class asked for")
+    print(f"w = {weight:4}: accuracy {measured[-1]:.3f}")
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.plot(weights, measured, "o-")
 plt.axhline(accuracy, color=GREY, label="your prediction at w = -1")
@@ -205,13 +303,19 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# **Predict:** accuracy goes up with `w`. What goes down, and does it go down for ever?
+# **Predict:** accuracy rises with `w`. What falls, and does it fall without end? In the figure below, the *relevance* is the mean of $p(y | x_0)$ over the samples, and the *diversity* is the entropy of the samples of a class: how widely they are spread.
 
 # %%
 step12_trade_off.figure()
 
 # %% [markdown]
-# Samples of class 0 at any `w`, always from the same noise: move the slider. Where no kernel is alive, the row below it says the same. **Ask yourself:** what moves first, the centre of the samples or their width?
+# <details><summary>Answer</summary>
+#
+# The diversity falls, most of all between $w = -1$ and $w = 0.5$. It does not fall without end: it is lowest at about $w = 4$, and rises a little beyond. There the samples have left the data, as the upper panels show. The relevance is at most 1, so beyond some weight almost nothing more is gained.
+#
+# </details>
+#
+# Move the slider to see samples of class 0 at any `w`, always from the same noise. If the slider does not move (no running kernel), look at the row below it. **Ask yourself:** does the mean of the samples move, or does their width change? The numbers stand above each panel.
 
 
 # %%
@@ -220,7 +324,10 @@ def at_weight(ax, w):
     same = np.random.default_rng(0)
     x = ancestral_sample(oracle_eps(mixture, few), np.zeros(300, int), few, w, same)
     ax.scatter(*x.T, s=3, color=CLASS_COLORS[0])
-    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"w = {w}")
+    mean, width = x.mean(0), x.std(0)
+    title = f"w = {w}\nmean {mean[1]:.2f}, std {width[1]:.2f}"
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal")
+    ax.set_title(title, fontsize=9)
 
 
 def show(w):
@@ -238,7 +345,13 @@ for ax, weight in zip(panels, (-1.0, 0.0, 1.0, 4.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# The same as a film, `t` from `T` to 0 at four weights. **Watch** when a strong weight has carried the samples to their class, and what they do from then on.
+# <details><summary>Answer</summary>
+#
+# Mostly the mean moves: the vertical mean of the samples grows from about 1.5 at $w = 0$ to about 1.8 at $w = 4$, while the standard deviation changes by a few hundredths. The samples end further out than the data, which is called *overshoot*. Sitting 7 explains it.
+#
+# </details>
+#
+# The film shows the reverse chain, `t` from `T` to 0, at four weights. **Watch** when a large weight has moved the samples to their class, and what happens to them afterwards.
 
 # %%
 film = Figure(figsize=(8.8, 2.4), layout="constrained")
@@ -256,9 +369,28 @@ Image(gif)
 # %% [markdown]
 # ## You now know
 #
-# - the null label's answer is the mean over the classes $x_t$ may be of (`tutorial/step09_condition.py`, equation 9.3);
-# - guidance is one line, `w` is the paper's weight and `s = 1 + w` the other one (`tutorial/step11_guidance.py`, 11.1 to 11.3);
-# - mix the raw answers and clip once, last (11.5 and 11.6);
-# - relevance goes up with `w`, diversity down to about `w = 4` here (`tutorial/step12_trade_off.py`).
+# - the gradient of a classifier is $(\epsilon_\phi - \epsilon_y) / \sqrt{1 - \bar\alpha_t}$, so no classifier is needed (`tutorial/step10_classifier.py`, equation 10.4);
+# - guidance follows the gradient of $\log [p(x_t | y) p(y | x_t)^w]$ at every $t$, which is the mixture $(1 + w) \epsilon_y - w \epsilon_\phi$; libraries call $1 + w$ the scale (`tutorial/step11_guidance.py`, 11.1 to 11.3);
+# - for the null label the network predicts the mean over the labels that $x_t$ may have (`tutorial/step09_condition.py`, 9.3);
+# - mix first, then clip (11.5, 11.6);
+# - a larger weight gains relevance and loses diversity (`tutorial/step12_trade_off.py`, 12.2 and 12.3).
 #
-# **Try:** `pytest -m step11`, then write the other convention into the lesson. The torch twins are `minicfg/guidance.py` and `minicfg/metrics/evaluate.py`.
+# In the package the line is `minicfg.guide`, in the kernel `g = cond + m w (cond - null)`.
+#
+# ## Five questions
+#
+# 1. Why is the method called classifier-free?
+# 2. Which $w$ gives the model without a label, and which `guidance_scale`?
+# 3. Where does guidance change nothing, whatever $w$ is?
+# 4. Why do the factors $1 + w$ and $-w$ have to add up to 1?
+# 5. Does a chain with the guided prediction sample the density $p(x_0 | y) p(y | x_0)^w$?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The gradient of $\log p(y | x_t)$ comes from two predictions of one network, and no classifier is trained.
+# 2. $w = -1$ and `guidance_scale = 0`.
+# 3. Where both predictions agree, because only one class is possible there or because the label has no effect at this $t$.
+# 4. Then the conversion between eps, x0 and v commutes with the mixture, and if both predictions are equal, the mixture equals them.
+# 5. No. Each step uses the score of $p(x_t | y) p(y | x_t)^w$ at its own $t$, and these densities are not what one gets by adding noise to the one at $t = 0$. Sitting 7 measures the difference.
+#
+# </details>

@@ -8,6 +8,38 @@ from tutorial.step11_guidance import guide, guided_x0, w_from_scale
 
 from .exercise import SCHEDULES, A, B, C, formula, prediction
 
+ex_4_0 = formula(
+    "4.0",
+    "tutorial/step10_classifier.py, (10.1) and (10.4)",
+    lambda c, n, abar: (n - c) / np.sqrt(1 - abar),
+    [(A, B, 0.3), (B, C, 0.9), (C, A, 0.02)],
+    (
+        lambda c, n, abar: (c - n) / np.sqrt(1 - abar),
+        "the sign: a score is minus the noise, so the conditional prediction is subtracted.",
+    ),
+    (
+        lambda c, n, abar: (n - c) / (1 - abar),
+        "the root is missing: a score is -eps divided by the standard deviation of the noise, "
+        "sqrt(1 - abar).",
+    ),
+    (
+        lambda c, n, abar: (n - c) * np.sqrt(1 - abar),
+        "multiplied instead of divided by sqrt(1 - abar).",
+    ),
+    (
+        lambda c, n, abar: (n - c) / np.sqrt(abar),
+        "divided by sqrt(abar), the factor of the data; the factor of the noise is sqrt(1 - abar).",
+    ),
+    (
+        lambda c, n, abar: n - c,
+        "this is the difference of the predictions; a gradient also needs 1 / sqrt(1 - abar).",
+    ),
+    (
+        lambda c, n, abar: -c / np.sqrt(1 - abar),
+        "this is the score of p(x_t | y); subtract the score of p(x_t).",
+    ),
+)
+
 ex_4_1 = formula(
     "4.1",
     "tutorial/step11_guidance.py, (11.1) to (11.3)",

@@ -7,6 +7,12 @@ from typing import Any
 import numpy as np
 
 WRONG: list[tuple[str, Any, str]] = [
+    ("4.0", lambda c, n, a: (c - n) / (1 - a) ** 0.5, "the sign"),
+    ("4.0", lambda c, n, a: (n - c) / (1 - a), "the root is missing"),
+    ("4.0", lambda c, n, a: (1 - a) ** 0.5 * (n - c), "multiplied instead of divided"),
+    ("4.0", lambda c, n, a: (n - c) / a**0.5, "the factor of the data"),
+    ("4.0", lambda c, n, a: n - c, "the difference of the predictions"),
+    ("4.0", lambda c, n, a: -c / (1 - a) ** 0.5, "subtract the score of p(x_t)"),
     ("4.1", lambda c, n, w: w * c - (w - 1) * n, "the other convention"),
     ("4.1", lambda c, n, w: c + w * c + w * n, "the null answer is added"),
     ("4.1", lambda c, n, w: n + w * (n - c), "swapped"),
