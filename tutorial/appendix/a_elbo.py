@@ -1,45 +1,159 @@
-r"""Appendix A. The bound: below the likelihood of a chain lies a sum of KL terms.
+r"""Appendix A. The likelihood bound: a sum of KL divergences between Gaussians
 
-**Claim.** Below $\log p(x_0)$ of the chain $p(x_{0:T}) = p(x_T) \prod_t p(x_{t-1} | x_t)$, with
-$p(x_T) = N(0, I)$ and a label $y$, if there is one, given throughout, lies a sum of terms that need
-one $x_t$ each. Let a path of the forward chain cost $\log q(x_{1:T} | x_0) - \log p(x_{0:T})$, and
-call its mean cost under $q$ $L$. As $p(x_{0:T}) = p(x_0) p(x_{1:T} | x_0)$,
+**The question.** Step 8 used a lower bound of the likelihood without deriving it in full. The
+reverse chain defines a density of the data, $p(x_0)$, but it is an integral over all paths from the
+noise to the data. For images of 3,072 numbers and 1000 steps it has three million coordinates. What
+can be computed in its place, and how far is it from the likelihood?
+
+**An example.** Let the chain have one step, with $\beta_1 = 0.5$ on a line, and let the network
+always predict the noise 0. The reverse step is then $p(x_0 | x_1) = N(x_1 / \sqrt{0.5}, 0.5)$, with
+the variance (8.7). The chain starts from a standard normal $x_1$, so its samples have the mean 0
+and the variance 1 / 0.5 + 0.5 = 2.5. At $x_0 = 1$ the negative log likelihood is then 1.577, in
+nats. The bound has two terms here. The first is the mean of $-\log p(x_0 | x_1)$ over the forward
+step. Under the forward step the mean of the reverse step, $x_1 / \sqrt{0.5}$, is 1 plus a standard
+normal noise. So the first term is $\log(2 \pi \cdot 0.5) / 2 + 1 = 1.572$. The second is the KL
+divergence from $q(x_1 | x_0) = N(0.707, 0.5)$ to $N(0, 1)$, which is 0.347. The sum is $L = 1.919$.
+It exceeds the negative log likelihood by 0.342.
+
+**The claim.** Let the model be $p(x_{0:T}) = p(x_T) \prod_t p(x_{t-1} | x_t)$ with
+$p(x_T) = N(0, I)$ and Gaussian reverse steps of positive variance. Then at every data point the log
+likelihood is at least $-L$, where $L$ is a sum of $T + 1$ terms. Each term needs one noised point
+and not a whole path. The gap is known, too: it is a KL divergence between two distributions of
+paths. If there is a label $y$, every density of the model is conditional on it, and nothing else
+changes.
+
+**The gap.** Step 8 defined $L$ by Jensen's inequality, which does not show what is lost. We call
+the difference of the two log densities the cost of a path. The mean cost over the forward process
+is $L$:
+
+$$ L = E_q[\log q(x_{1:T} | x_0) - \log p(x_{0:T})] $$
+
+The joint density of the model is a product of the density of the data point and the conditional
+density of the rest of the path. This is the definition of a conditional density:
+
+$$ p(x_{0:T}) = p(x_0) p(x_{1:T} | x_0) $$
+
+Insert it. The factor $p(x_0)$ does not depend on the path, so its logarithm leaves the mean. What
+remains is the mean of a log ratio of two densities of the same path. By definition this is a KL
+divergence:
 
 $$ L = -\log p(x_0) + KL(q(x_{1:T} | x_0), p(x_{1:T} | x_0)) $$ (A.1)
 
-A KL is never negative, so $-L$ is a lower bound of $\log p(x_0)$ (the ELBO), tight if the model
-walks back as the data's chain came. (There is no gap before the logarithm: $e^{-cost}$ has the mean
-$\int q (p / q) = p(x_0)$. But few paths make it up, and only the logarithm splits into terms.)
+A KL divergence is never negative, so $-L$ is a lower bound of the log likelihood. It is called the
+evidence lower bound, or ELBO. The two are equal if and only if the two distributions of paths are
+equal. This means that, given the data point, the model's paths are those of the forward chain. The
+gap depends on the network. A network with a better bound may therefore have a worse likelihood.
 
-**Telescoping.** $p$ is a product backwards; turn $q$ round to match. By Bayes, $x_0$ known,
-$q(x_t | x_{t-1}) = q(x_{t-1} | x_t, x_0) q(x_t | x_0) / q(x_{t-1} | x_0)$ for $t \ge 2$. In the
-product over $t$ each denominator cancels the numerator before it; the factor $q(x_1 | x_0)$ of
-$t = 1$ cancels the first. The last numerator stays:
+**The forward process, written backwards.** The model is a product of steps from $T$ to 0, and the
+forward process is a product of steps from 0 to $T$. To compare them step by step, we write $q$
+backwards as well. The chain is a Markov chain, so $q(x_t | x_{t-1})$ does not change if $x_0$ is
+given in addition. Bayes' rule with $x_0$ given reads, for $t \ge 2$,
+
+$$ q(x_t | x_{t-1}) = q(x_{t-1} | x_t, x_0) q(x_t | x_0) / q(x_{t-1} | x_0) $$
+
+Multiply these equations for all $t$ from 2 to $T$. In the product of the quotients, the numerator
+of each step cancels the denominator of the next. The last numerator and the first denominator
+remain:
+
+$$ \prod_{t=2}^T q(x_t | x_0) / q(x_{t-1} | x_0) = q(x_T | x_0) / q(x_1 | x_0) $$
+
+The first forward step has not been used yet. Its factor is $q(x_1 | x_0)$, which cancels the
+denominator:
 
 $$ q(x_{1:T} | x_0) = q(x_T | x_0) \prod_{t=2}^T q(x_{t-1} | x_t, x_0) $$ (A.2)
 
-Now $L$ is a sum of log ratios of two laws of the same $x_{t-1}$. The mean of such a ratio is a KL:
+The factors of the product on the right are the posteriors (4.7).
 
-$$ L = E_q[L_0 + L_1 + \cdots + L_T], \quad L_k \text{ about } x_k $$ (A.3)
+**One term per step.** Now both products have one factor for each $x_{t-1}$. The cost of a path is a
+sum of log ratios, one for each factor. The factor of $x_0$ occurs only in the model:
 
-with $L_T = KL(q(x_T | x_0), p(x_T))$, $L_{t-1} = KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t))$ for
-$t \ge 2$ and $L_0 = -\log p(x_0 | x_1)$. A term needs one $x_t$, drawn by (3.2), and no chain.
+$$ C_T = \log(q(x_T | x_0) / p(x_T)) $$
+$$ C_{t-1} = \log(q(x_{t-1} | x_t, x_0) / p(x_{t-1} | x_t)), \quad t \ge 2 $$
+$$ C_0 = -\log p(x_0 | x_1) $$
 
-**KL.** Under the first law $E |x - m_2|^2 = |m_1 - m_2|^2 + D v_1$. With $r = v_1 / v_2$, in nats,
+Take the mean in two stages. First keep $x_t$ fixed, and average over the previous state. Under the
+forward process it has the density in the numerator of $C_{t-1}$, so the mean is a KL divergence. We
+call it $L_{t-1}$; it is a function of $x_t$. In the same way $L_T$ is the mean of $C_T$, and
+$L_0 = C_0$ because nothing is left to average:
 
-$$ KL(N(m_1, v_1 I), N(m_2, v_2 I)) = |m_1 - m_2|^2 / (2 v_2) + (D / 2) (r - 1 - \log r) $$ (A.4)
+$$ L_{t-1} = KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t)) $$
 
-A network moves $m_2$ only: it is charged the squared distance of the means (step 8).
+The second stage averages over $x_t$, which (3.2) draws in one step. The sum of all means is
 
-**Boundary.** At $t = 1$, $\tilde\beta_1 = 0$, and a point gives the data no density. Ho et al. let
-$p(x_0 | x_1)$ fill a pixel's bin. Here its variance is $\beta_1$ in both choices of $\sigma_t^2$,
-$\tilde\beta_t$ and $\beta_t$. At $t = T$, $L_T$ is (3.8): small, and no network moves it.
-For data $N(0, I)$ the bound is tight with $\epsilon_\theta = \sqrt{1 - \bar\alpha_t} x_t$ and
-$\sigma_t^2 = \beta_t$: by (6.3) the reverse law is then the true one, and every path costs
+$$ L = E_q[L_0 + L_1 + \cdots + L_T] $$ (A.3)
 
-$$ -\log N(x_0; 0, I) $$ (A.5)
+Training does not need whole paths: it draws one time and one noised point, and estimates the sum
+from these.
 
-**Source.** Ho et al. 2020, arXiv:2006.11239, eqs. 3, 5, 13 and app. A.
+**The KL divergence of two Gaussians.** Let both have independent coordinates of equal variance, $D$
+of them, as everywhere in the bound. The first, $N_1$, has the mean $m_1$ and the variance $v_1$ in
+each coordinate, and the second, $N_2$, has $m_2$ and $v_2$. By (2.2) the log ratio at $x$ is
+
+$$ \log(N_1 / N_2) = |x - m_2|^2 / (2 v_2) - |x - m_1|^2 / (2 v_1) + (D / 2) \log(v_2 / v_1) $$
+
+We need its mean when $x$ has the first distribution. The mean squared distance from its own mean is
+$D v_1$. The distance from the other mean is $x - m_2 = (x - m_1) + (m_1 - m_2)$. Squared, it has a
+mixed term, whose mean is 0 because $x - m_1$ has the mean 0:
+
+$$ E|x - m_2|^2 = D v_1 + |m_1 - m_2|^2 $$
+
+Insert both. With the ratio $r = v_1 / v_2$ the divergence is, in nats,
+
+$$ KL(N_1, N_2) = |m_1 - m_2|^2 / (2 v_2) + (D / 2) (r - 1 - \log r) $$ (A.4)
+
+In the example the squared distance of the means is 0.5 and the ratio is 0.5. So the divergence is
+0.25 + (0.5 - 1 + 0.693) / 2 = 0.347. A network changes only $m_2$. Its part of each term is
+therefore a squared distance of means, and step 8 turns it into an error of the noise.
+
+**When the gap is zero.** Let the data be standard normal, and let the network be exact. Then all
+states of the forward chain are standard normal (step 2), and neighbours have the correlation
+$\sqrt{\alpha_t}$ in each coordinate (2.9). Two such variables can change places without a change of
+their joint distribution. So given $x_t$, the previous state has the distribution
+
+$$ q(x_{t-1} | x_t) = N(\sqrt{\alpha_t} x_t, \beta_t I) $$
+
+The exact prediction of the noise is $\sqrt{1 - \bar\alpha_t} x_t$. Inserted into (6.4), it gives
+the mean of this distribution. If the model also has the variance $\sigma_t^2 = \beta_t$, its joint
+density of the path is that of the forward process started from the data, the product of
+$N(x_0; 0, I)$ and $q(x_{1:T} | x_0)$. In the cost of a path everything cancels except the density
+of the data point:
+
+$$ \log q(x_{1:T} | x_0) - \log p(x_{0:T}) = -\log N(x_0; 0, I) $$ (A.5)
+
+This is stronger than equality in the mean. *Every* path has the same cost.
+
+**The same data with a gap.** Let $\sigma_t^2 = \tilde\beta_t$ instead, on the cosine schedule with
+$T = 10$. The table is for $x_0 = 0.7$ on a line, in nats.
+
+| variance | $-\log p(x_0)$ | $L$ | gap |
+|---|---|---|---|
+| $\beta_t$ | 1.164 | 1.164 | 0 |
+| $\tilde\beta_t$ | 1.092 | 2.016 | 0.923 |
+
+The samples of the second chain have the variance 0.708 and not 1, so this $x_0$ is a little more
+likely. The bound is much worse. In its terms each reverse step is too narrow, and (A.4) penalises
+that. The left panel of the figure shows the costs of 20,000 paths, and the right panel shows the
+terms. The largest is $L_1$, next to the data.
+
+**At the boundary.** At $t = 1$ the posterior is a point, because $\tilde\beta_1 = 0$. A model with
+variance 0 would have an infinite $L_0$ unless its guess were exact. So here its variance is
+$\beta_1$ for both choices (8.7). Ho et al. integrate the density of the last step over the interval
+of one grey level instead. At the other end, no network can change $L_T$. By (3.8) it is small if
+$\bar\alpha_T$ is near 0.
+
+**What goes wrong.** The arguments of the divergence are exchanged. With $v_1 < v_2$ the result is
+then too large, and it is a mean over the wrong distribution. Or the logarithm is taken last: the
+mean of $e^{-cost}$ over forward paths is exactly $p(x_0)$, without a gap. But the logarithm of this
+mean does not split into terms, and in high dimension a few rare paths determine the mean. Or two
+bounds are compared although the data are scaled differently. If the data are divided by a number
+$s$, the negative log likelihood falls by $D \log s$. Terms for densities may also be negative, as
+$L_0$ is in the figure.
+
+**Where it goes on.** Step 8 simplifies the terms to a regression on the noise. Appendix B computes
+the distribution of the samples exactly, for Gaussian data.
+
+**Source.** Ho et al. 2020, arXiv:2006.11239, eqs. 3 and 5, sec. 3.3 and app. A. Sohl-Dickstein et
+al. 2015, arXiv:1503.03585 (the bound).
 """
 
 from __future__ import annotations
@@ -59,12 +173,13 @@ if TYPE_CHECKING:
 
 
 def gaussian_kl(g1: Gaussian, g2: Gaussian) -> Float[np.ndarray, "*n"] | float:
-    """`KL(g1, g2)` in nats, summed over the last axis; both variances above 0."""
+    """`KL(g1, g2)` in nats, summed over the last axis. Both variances are above 0."""
     for name, g in (("g1", g1), ("g2", g2)):
         if not g.var > 0:
-            raise ValueError(f"{name}.var = {g.var} is not above 0: a point has no finite KL")
+            raise ValueError(f"{name}.var = {g.var} is not above 0; a KL divergence needs it")
     r = g1.var / g2.var
-    return 0.5 * ((g1.mean - g2.mean) ** 2 / g2.var + r - 1 - np.log(r)).sum(-1)  # (A.4)
+    distance = (g1.mean - g2.mean) ** 2 / g2.var
+    return 0.5 * (distance + r - 1 - np.log(r)).sum(-1)  # (A.4)
 
 
 def reverse_step(
@@ -75,7 +190,7 @@ def reverse_step(
     schedule: Schedule,
     choice: str = "posterior",
 ) -> Gaussian:
-    """`p(x_{t-1} | x_t)` as the bound needs it: step 6's mean, and a variance that is never 0."""
+    """`p(x_{t-1} | x_t)` of the bound: the mean of step 6, and a variance that is never 0."""
     mean = p_xprev_given_xt(xt, model(xt, t, y), t, schedule).mean
     return Gaussian(mean, sigma_squared(t, schedule, choice))
 
@@ -87,7 +202,7 @@ def path_cost(
     schedule: Schedule,
     choice: str = "posterior",
 ) -> Float[np.ndarray, " n"]:
-    """`log q(x_{1:T} | x_0) - log p(x_{0:T})` of whole paths, `path[t]` being `x_t`."""
+    """The cost `log q(x_{1:T} | x_0) - log p(x_{0:T})` of each path, where `path[t]` is `x_t`."""
     x0 = path[0]
     xT = path[-1]
     T = schedule.T
@@ -96,10 +211,10 @@ def path_cost(
     for t in range(T, 0, -1):
         p = reverse_step(model, path[t], y, t, schedule, choice)
         cost -= p.log_density(path[t - 1])
-        if t > 1:  # the product over q ends where the data begin
+        if t > 1:  # the product over q has no factor for x_0
             q = q_posterior(x0, path[t], t, schedule)
             cost += q.log_density(path[t - 1])  # (A.2)
-    return np.asarray(cost)  # its mean over paths is L (A.1)
+    return np.asarray(cost)  # its mean over forward paths is L (A.1)
 
 
 def elbo_terms(
@@ -110,7 +225,7 @@ def elbo_terms(
     schedule: Schedule,
     choice: str = "posterior",
 ) -> Float[np.ndarray, "T1 n"]:
-    """`L_0 .. L_T`, one draw of each; `eps[t]` is the noise in `x_t` and `eps[0]` is not used."""
+    """One draw of each term `L_0 .. L_T`. `eps[t]` is the noise in `x_t`; `eps[0]` is not used."""
     T = schedule.T
     terms = np.empty(eps.shape[:2])
     prior = Gaussian(0 * x0, 1.0)

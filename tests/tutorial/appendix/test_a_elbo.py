@@ -1,4 +1,4 @@
-"""Appendix A, by two routes an equation: joint matrices, quadrature, chains that ran.
+"""Appendix A, by two routes per equation: joint matrices, quadrature, simulated chains.
 
 Routes to L on a line. With a denoiser that is affine in `x_t` both chains are jointly Gaussian, so
 `p(x_0)` and the KL of (A.1) follow from two covariance matrices, built here from the betas alone.
@@ -7,16 +7,28 @@ The terms are at most quadratic in the noise, so Gauss-Hermite with three nodes 
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+import tutorial.appendix.a_elbo as lesson
 from tests.tutorial.checks import kl_by_quadrature
-from tutorial.appendix.a_elbo import elbo_terms, exact_eps, gaussian_kl, path_cost, tight_cost
+from tutorial.appendix.a_elbo import (
+    elbo_terms,
+    exact_eps,
+    gaussian_kl,
+    path_cost,
+    reverse_step,
+    tight_cost,
+)
 from tutorial.step02_forward import Gaussian, Schedule
-from tutorial.step03_marginal import kl_to_noise
+from tutorial.step03_marginal import kl_to_noise, q_xt_given_x0
+from tutorial.step04_posterior import q_posterior
+from tutorial.step06_reverse import p_xprev_given_xt
 
 # Short, and with data left at T (alpha_bar = 0.15), so that every term of the bound is of order 1.
 SCHEDULE = Schedule(np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5]))
@@ -104,6 +116,79 @@ def test_a_1_by_joint_matrices(choice: str) -> None:
     assert expected_terms(choice).sum() == pytest.approx(minus_log + gap, abs=ALGEBRA)
 
 
+def all_paths() -> tuple[np.ndarray, np.ndarray]:
+    """243 forward paths (T + 1, 243, 1) from X0 with weights that average quadratics exactly."""
+    mean, cov = joint_q(X0)
+    root = np.linalg.cholesky(cov)
+    z = np.array(list(itertools.product(NODES, repeat=T)))
+    weights = np.array([np.prod(w) for w in itertools.product(SHARES, repeat=T)])
+    states = mean + z @ root.T
+    path = np.concatenate([np.full((len(z), 1), X0), states], axis=1)
+    return path.T[:, :, None], weights
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_1_by_each_step(choice: str) -> None:
+    """The mean cost, the product of the model's densities, and the mean log ratio."""
+    path, weights = all_paths()
+    cost = path_cost(affine(), path, np.zeros(243, int), SCHEDULE, choice)
+    L = cost @ weights
+    m, C = joint_p(choice)
+    gain = C[1:, 0] / C[0, 0]
+    rest = m[1:] + gain * (X0 - m[0]), C[1:, 1:] - np.outer(gain, C[0, 1:])
+    log_p_x0 = norm.logpdf(X0, m[0], np.sqrt(C[0, 0]))
+    rows = path[:, :, 0].T
+    log_q = np.array([log_density(row[1:], *joint_q(X0)) for row in rows])
+    log_joint = np.array([log_density(row, m, C) for row in rows])
+    log_rest = np.array([log_density(row[1:], *rest) for row in rows])
+    assert pytest.approx((log_q - log_joint) @ weights, abs=ALGEBRA) == L
+    np.testing.assert_allclose(log_joint, log_p_x0 + log_rest, atol=ALGEBRA)
+    assert pytest.approx(-log_p_x0 + (log_q - log_rest) @ weights, abs=ALGEBRA) == L
+
+
+def test_a_1_by_numbers_in_the_text() -> None:
+    """The chain of one step, by hand and by the lesson."""
+    schedule = Schedule(np.array([0, 0.5]))
+    eps = np.tile(NODES[:, None], (2, 1, 1))
+    terms = elbo_terms(lambda xt, t, y: 0 * xt, np.ones((3, 1)), Y3, eps, schedule) @ SHARES
+    minus_log_p = -norm.logpdf(1, 0, np.sqrt(2.5))
+    doc = " ".join((lesson.__doc__ or "").split())
+    for text, number in (
+        ("negative log likelihood is then {}, in", minus_log_p),
+        (r"/ 2 + 1 = {}$", terms[0]),
+        ("which is {}. The sum", terms[1]),
+        ("The sum is $L = {}$", terms.sum()),
+        ("likelihood by {}. **The claim", terms.sum() - minus_log_p),
+    ):
+        assert text.format(f"{number:.3f}") in doc
+
+
+def test_a_1_by_table_in_the_text() -> None:
+    """The model's variance by its own recursion, and the terms by Gauss-Hermite."""
+    schedule = Schedule.cosine(10)
+    rows = re.findall(
+        r"\| \$\\(?:tilde\\)?beta_t\$ \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", lesson.__doc__ or ""
+    )
+    assert len(rows) == 2
+    var = 1.0
+    for choice, row in zip(("beta", "posterior"), rows, strict=True):
+        var = 1.0
+        for t in range(10, 0, -1):
+            abar = schedule.alpha_bar
+            narrow = (1 - abar[t - 1]) / (1 - abar[t]) if choice == "posterior" and t > 1 else 1
+            var = schedule.alpha[t] * var + schedule.beta[t] * narrow
+        minus_log_p = -norm.logpdf(X0, 0, np.sqrt(var))
+        eps = np.tile(NODES[:, None], (11, 1, 1))
+        terms = elbo_terms(exact_eps(schedule), np.full((3, 1), X0), Y3, eps, schedule, choice)
+        means = terms @ SHARES
+        L = means.sum()
+        expected = [minus_log_p, L, L - minus_log_p]
+        np.testing.assert_allclose([float(x) for x in row], expected, atol=6e-4)  # 3 decimals
+        assert means.argmax() == 1  # "the largest is L_1"
+        assert means[0] < 0  # "terms may be negative"
+    assert f"have the variance {var:.3f}" in " ".join((lesson.__doc__ or "").split())
+
+
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_1_by_simulated_paths(choice: str) -> None:
     """N = 40,000 paths, seed 6; 4.5 standard errors: one false alarm in 150,000 seeds."""
@@ -160,9 +245,53 @@ def test_a_2_by_joint_matrices() -> None:
     assert log_q_of(path, "posterior") == pytest.approx(together, abs=ALGEBRA)
 
 
+def test_a_2_by_each_step() -> None:
+    """Bayes' rule at every t, and the product of the quotients, at one path."""
+    path = any_path()[:, None, None]
+    x0 = path[0]
+
+    def log_marginal(t: int) -> float:
+        return float(np.asarray(q_xt_given_x0(x0, t, SCHEDULE).log_density(path[t]))[0])
+
+    quotients = 0.0
+    posteriors = 0.0
+    for t in range(2, T + 1):
+        forward = norm.logpdf(path[t], np.sqrt(1 - BETA[t]) * path[t - 1], np.sqrt(BETA[t])).item()
+        back = float(np.asarray(q_posterior(x0, path[t], t, SCHEDULE).log_density(path[t - 1]))[0])
+        quotient = log_marginal(t) - log_marginal(t - 1)
+        assert forward == pytest.approx(back + quotient, abs=ALGEBRA)
+        quotients += quotient
+        posteriors += back
+    assert quotients == pytest.approx(log_marginal(T) - log_marginal(1), abs=ALGEBRA)
+    found = log_q_of(any_path(), "posterior")
+    assert found == pytest.approx(log_marginal(T) + posteriors, abs=ALGEBRA)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_3_by_each_step(choice: str) -> None:
+    """The costs C_k of 243 paths add up to the path's cost, and have the means of the terms L_k."""
+    path, weights = all_paths()
+    x0 = path[0]
+    y = np.zeros(243, int)
+    C = np.empty((T + 1, 243))
+    log_q_T = norm.logpdf(path[T], np.sqrt(ABAR[T]) * X0, np.sqrt(1 - ABAR[T]))
+    C[T] = (log_q_T - norm.logpdf(path[T]))[:, 0]
+    for t in range(1, T + 1):
+        p = reverse_step(affine(), path[t], y, t, SCHEDULE, choice)
+        log_p = norm.logpdf(path[t - 1], p.mean, np.sqrt(model_var(t, choice)))[:, 0]
+        if t == 1:
+            C[0] = -log_p
+        else:
+            q = q_posterior(x0, path[t], t, SCHEDULE)
+            C[t - 1] = norm.logpdf(path[t - 1], q.mean, np.sqrt(q.var))[:, 0] - log_p
+    cost = path_cost(affine(), path, y, SCHEDULE, choice)
+    np.testing.assert_allclose(C.sum(0), cost, atol=ALGEBRA)
+    np.testing.assert_allclose(C @ weights, expected_terms(choice), atol=ALGEBRA)
+
+
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_3_by_log_ratios(choice: str) -> None:
-    """Each term by its own mean log ratio, with the posterior conditioned out of the joint law."""
+    """Each term by its own mean log ratio, with the posterior from the joint density."""
     m, C = joint_q(X0)
     expected = np.empty(T + 1)
     for t in range(1, T + 1):
@@ -197,7 +326,7 @@ def test_a_3_by_simulated_paths() -> None:
 
 
 def test_a_3_by_prior_term() -> None:
-    """`L_T` is step 3's distance from noise, and no model moves it."""
+    """`L_T` is step 3's distance from noise, and no model changes it."""
     x0 = np.array([[0.7, -1.5]])
     eps = np.ones((T + 1, 1, 2))
     for model in (affine(), exact_eps(SCHEDULE)):
@@ -206,7 +335,7 @@ def test_a_3_by_prior_term() -> None:
 
 
 def test_a_3_by_labels_that_arrive() -> None:
-    """Labels are given throughout: each sample is charged under its own."""
+    """Labels are given throughout: each sample uses its own."""
     y = np.array([0, 2, 1])
     eps = np.ones((T + 1, 3, 1))
     x0 = np.full((3, 1), X0)
@@ -236,6 +365,26 @@ def test_a_4_by_simulation() -> None:
     assert abs(ratio.mean() - gaussian_kl(g1, g2)) < 4.5 * ratio.std() / np.sqrt(100_000)
 
 
+def test_a_4_by_each_step() -> None:
+    """In 2-D: the log ratio at a point, and both mean squares by Gauss-Hermite."""
+    m1, v1 = np.array([0.4, 1.0]), 0.6
+    m2, v2 = np.array([-0.2, 1.5]), 1.1
+    z = np.array(list(itertools.product(NODES, NODES)))
+    weights = np.outer(SHARES, SHARES).ravel()
+    x = m1 + np.sqrt(v1) * z
+    far_1 = ((x - m1) ** 2).sum(1)
+    far_2 = ((x - m2) ** 2).sum(1)
+    ratio = far_2 / (2 * v2) - far_1 / (2 * v1) + np.log(v2 / v1)  # D / 2 = 1
+    logs = norm.logpdf(x, m1, np.sqrt(v1)) - norm.logpdf(x, m2, np.sqrt(v2))
+    np.testing.assert_allclose(ratio, logs.sum(1), atol=ALGEBRA)
+    assert far_1 @ weights == pytest.approx(2 * v1, abs=ALGEBRA)
+    assert far_2 @ weights == pytest.approx(2 * v1 + ((m1 - m2) ** 2).sum(), abs=ALGEBRA)
+    found = gaussian_kl(Gaussian(m1, v1), Gaussian(m2, v2))
+    assert found == pytest.approx(ratio @ weights, abs=ALGEBRA)
+    narrow, wide = Gaussian(m1, v1), Gaussian(m2, v2)
+    assert gaussian_kl(wide, narrow) > found  # "with v_1 < v_2 the result is then too large"
+
+
 def test_a_4_by_equal_variances() -> None:
     """Then only the distance of the means is left, and no distance costs nothing."""
     g1, g2 = (Gaussian(np.array([[a, 1.0]]), 0.5) for a in (3.0, 0.0))
@@ -249,8 +398,24 @@ def test_a_4_by_refusal_of_points(v1: float, v2: float, name: str) -> None:
         gaussian_kl(Gaussian(np.zeros(1), v1), Gaussian(np.zeros(1), v2))
 
 
+def test_a_5_by_each_step() -> None:
+    """The reversal by conditioning a covariance matrix, and the model's step with the exact eps."""
+    xt = np.array([[0.7], [-1.3]])
+    for t in range(1, T + 1):
+        forward = np.sqrt(1 - BETA[t])
+        C = np.array([[1, forward], [forward, forward**2 + BETA[t]]])  # of x_{t-1} and x_t
+        slope = C[0, 1] / C[1, 1]
+        var = C[0, 0] - slope * C[1, 0]
+        assert slope == pytest.approx(np.sqrt(SCHEDULE.alpha[t]), abs=ALGEBRA)
+        assert var == pytest.approx(BETA[t], abs=ALGEBRA)
+        eps = exact_eps(SCHEDULE)(xt, t, np.zeros(2, int))
+        np.testing.assert_allclose(
+            p_xprev_given_xt(xt, eps, t, SCHEDULE).mean, slope * xt, atol=ALGEBRA
+        )
+
+
 def test_a_5_by_every_path() -> None:
-    """No path, likely or not, costs more than another: q and p are one joint law."""
+    """No path, likely or not, costs more than another: q and p are one joint distribution."""
     path = np.stack([any_path(), -2 * any_path(), np.full(T + 1, 0.1)], axis=1)[:, :, None]
     path = np.concatenate([path, path[::-1] - 0.5], axis=-1)  # 2-D
     cost = path_cost(exact_eps(SCHEDULE), path, Y3, SCHEDULE, "beta")
@@ -269,7 +434,7 @@ def test_a_5_by_mean_of_terms() -> None:
 
 @pytest.mark.parametrize("choice, off", [("beta", 1.0), ("posterior", 1.0), ("beta", 1.05)])
 def test_a_5_by_entropy(choice: str, off: float) -> None:
-    """Averaged over the data, L is their entropy, and more if variance or slope is another."""
+    """Averaged over the data, L is their entropy, and more if variance or slope differ."""
     x0, eps = (a.reshape(-1, 1) for a in np.meshgrid(NODES, NODES))
     model: Model = lambda xt, t, y: off * exact_eps(SCHEDULE)(xt, t, y)  # noqa: E731
     noise = np.tile(eps, (T + 1, 1, 1))
