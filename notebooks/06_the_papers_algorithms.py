@@ -32,7 +32,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 
 from tutorial.appendix.e_backprop import MLP
-from tutorial.appendix.f_variance import law_of_samples, limit_var
+from tutorial.appendix.f_variance import limit_var, moments_of_samples
 from tutorial.figures import step16_log_snr
 from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE, RED
 from tutorial.step01_toy_data import three_gaussians
@@ -170,7 +170,7 @@ plt.show()
 lengths = 2 ** np.arange(3, 11)
 plt.figure(figsize=(7, 3), layout="constrained")
 for v, color in ((0.0, BLUE), (0.3, ORANGE), (1.0, RED)):
-    laws = [law_of_samples(0.8, 0.25, 1.0, log_snr_grid(int(T)), 1.0, v)[1] for T in lengths]
+    laws = [moments_of_samples(0.8, 0.25, 1.0, log_snr_grid(int(T)), 1.0, v)[1] for T in lengths]
     plt.semilogx(lengths, laws, "o-", color=color, label=f"v = {v:g}")
 plt.axhline(limit_var(0.25, 1.0, 1.0), ls="--", color=GREY, label="the limit of all v")
 plt.xlabel("T")

@@ -1,53 +1,175 @@
-r"""Appendix F. What v does: at few steps much, in the limit nothing.
+r"""Appendix F. The variance of Algorithm 2: what v changes with few steps, and why not with many
 
-**Claim.** Whatever $v$ is, as $T$ grows Algorithm 2 samples one and the same law. At finite $T$ it
-is off by about $1 / T$, and $v$ decides by how much, and to which side.
+**The question.** Algorithm 2 of step 16 adds noise in every step. Its variance lies between two
+values, and a number $v$ from 0 to 1 decides where (16.11). The paper used 0.3 for one data set and
+0.2 for another. Step 16 found that this choice strongly changes the variance of the samples with 16
+levels, and hardly with 1,024. Why is this so? Is there one distribution that the samples approach
+for every choice, and how fast? And is there a right value?
 
-**The exact law.** Let the class be $N(\mu, S_y)$ and all data $N(0, S)$, on a line. Write
-$C_y = a_\lambda^2 S_y + \sigma_\lambda^2$, and $C$ likewise for $S$. By (5.9) the two eps are
-$\sigma_\lambda (z - a_\lambda \mu) / C_y$ and $\sigma_\lambda z / C$, so with
-$r = e^{\lambda - \lambda'}$ the guess (16.10) is
+**The setting.** We use one coordinate and a case in which everything can be computed. The class is
+the Gaussian $N(\mu, S_y)$, all data together are $N(0, S)$, and the predictions are exact. The
+letters are those of step 16, and a prime marks the next, less noisy level. By step 5 the variance
+of the state $z$ is $C_y = a^2 S_y + \sigma^2$ in the class and $C = a^2 S + \sigma^2$ in all data.
 
-$$ \tilde x = (1 - \sigma_\lambda^2 g) z / a_\lambda + (1 + w) \sigma_\lambda^2 \mu / C_y $$ (F.1)
+**An example.** A class of mean 0 and variance 1/4 lies in data of variance 1, and $w = 1$. There
+are only the two levels $\lambda = 0$ and $\log 4$ of the example in step 16, where the smaller
+variance of the step is 0.15 and the larger one 0.375. The chain starts with variance 1. We will see
+that the step multiplies the state by 0.2214 before it adds the noise, and that the last guess
+multiplies the result by 0.2236. With the smaller variance that of the samples is
+$0.2236^2 (0.2214^2 + 0.15) = 0.0099$. With the larger one it is 0.0212, more than twice as much.
+Neither is near the limit that we will find, 0.1094.
 
-with $g = (1 + w) / C_y - w / C$. This is affine in $z$, and so is the mean of (16.12), $A z + b$.
-A Gaussian stays one. From mean 0 and variance 1,
+**One step, exactly.** The exact prediction of the noise for a Gaussian is $-\sigma$ times its score
+(5.9). For the class it is $\sigma (z - a \mu) / C_y$, and for all data $\sigma z / C$. In the
+guided mixture (16.9) we collect the terms with the state:
 
-$$ m' = A m + b, \quad V' = A^2 V + \sigma^2 $$ (F.2)
+$$ \tilde\epsilon = \sigma g z - (1 + w) \sigma a \mu / C_y, \quad g = (1 + w) / C_y - w / C $$
 
-and (F.1) once more, at $\lambda_T$, for the samples.
+Insert this into the guess of the data (16.10):
 
-**The limit.** In small steps the two variances of (16.11) agree: all $v$ are one. Let
-$\tau = e^{-\lambda}$, so that $z / a_\lambda$ is data plus noise of variance $\tau$, and let $V$ be
-its variance. A step down by $d\tau$ is $(1 - r) = d\tau / \tau$, and (F.2) becomes
+$$ \tilde x = (1 - \sigma^2 g) z / a + (1 + w) \sigma^2 \mu / C_y $$ (F.1)
 
-$$ dV / d\tau = 2 V ((1 + w) / (S_y + \tau) - w / (S + \tau)) - 1 $$ (F.3)
+This is a factor times the state plus a constant, and so is the mean of the next state (16.12). Call
+the factor $A$ and the constant $b$. The two terms of $A$ have the quotient $a' / a$ in common, and
+the two products with $\delta$ alone cancel:
 
-Without the -1, $H = (S_y + \tau)^{2 + 2 w} (S + \tau)^{-2 w}$ solves it; $V / H$ then has the
-slope $-1 / H$. $V$ is like $\tau$ far out, and $H$ like $\tau^2$, so $V / H$ is 0 there and
-$V = H \int_\tau^\infty 1 / H$. In $\rho = (S + \tau) / (S_y + \tau)$ the integrand is a power. At
-$\tau = 0$, with $R = S / S_y$,
+$$ A = (1 - \delta) (a' / a) + \delta a' (1 - \sigma^2 g) / a = (a' / a) (1 - \delta \sigma^2 g) $$
+$$ b = \delta a' (1 + w) \sigma^2 \mu / C_y $$
+
+The chain starts with a Gaussian, and every step keeps it one. Let $m$ be the mean of the state and
+$V$ its variance, and let $\sigma_v^2$ be the variance of the noise (16.11). A factor enters a
+variance squared, and the variance of independent noise is added:
+
+$$ m' = A m + b, \quad V' = A^2 V + \sigma_v^2 $$ (F.2)
+
+The recursion begins with mean 0 and variance 1, and it ends with the last guess, which adds no
+noise. Two facts can be seen already. The mean of the samples does not depend on $v$ at all. And
+their variance grows with $v$, because the variance of every step does.
+
+**Small steps: v drops out.** To compare levels we divide the state by the factor of the data. The
+noised data then become the data plus noise of the variance $\tau = \sigma^2 / a^2 = e^{-\lambda}$.
+A step reduces it to $\tau'$, and $\delta = 1 - \tau' / \tau$. Let $\bar V = V / a^2$ be the
+variance of the divided state. To write the factor $A$ with the new letter, divide numerators and
+denominators by $a^2$:
+
+$$ \sigma^2 g = \tau G, \quad G = (1 + w) / (S_y + \tau) - w / (S + \tau) $$
+
+So the divided state is multiplied by $1 - (\tau - \tau') G$. The variance of the noise is divided
+by $a'^2$. At its two ends, $v = 0$ and $v = 1$, the result is
+
+$$ \delta \sigma'^2 / a'^2 = (\tau - \tau') \tau' / \tau $$
+$$ \delta \sigma^2 / a'^2 = (\tau - \tau') (1 + \tau') / (1 + \tau) $$
+
+In a small step both are the length $\tau - \tau'$ of the step, up to terms of second order. So is
+every value between them. This is the reason why $v$ has no effect in the limit: the number of steps
+grows only like one over their length, so terms of second order vanish in the sum. Insert the first
+order into (F.2):
+
+$$ \bar V' = (1 - (\tau - \tau') G)^2 \bar V + (\tau - \tau') + \dots $$
+
+Subtract the variance before the step, divide by the change of $\tau$, which is negative, and let
+the step go to 0:
+
+$$ d\bar V / d\tau = 2 G \bar V - 1 $$ (F.3)
+
+**Solving it.** Without the -1, the logarithm of a solution has the derivative $2 G$. Both terms of
+$G$ have a logarithm as their integral. Taking the exponential gives the solution
+
+$$ H = (S_y + \tau)^{2 + 2 w} (S + \tau)^{-2 w} $$
+
+To include the -1 we look at the quotient of the true variance and this solution. By the quotient
+rule its derivative is
+
+$$ (\bar V / H)' = (2 G \bar V - 1) / H - \bar V (2 G H) / H^2 = -1 / H $$
+
+At the noise end the chain starts with variance 1, and divided by $a^2$ this is $1 + \tau$. But $H$
+grows like $\tau^2$. So if the chain starts far enough in the noise, the quotient begins at 0.
+Integrate from there down to the data, where $\tau = 0$:
+
+$$ \bar V = H(0) \int_0^\infty d\tau / H $$
+
+The substitution $\rho = (S + \tau) / (S_y + \tau)$ makes the integrand a power. The new variable
+runs from $R = S / S_y$ to 1, and $d\rho = -(S - S_y) d\tau / (S_y + \tau)^2$. So
+
+$$ \int_0^\infty d\tau / H = \int_1^R \rho^{2 w} d\rho / (S - S_y) $$
+
+The integral of the power is $(R^{1 + 2 w} - 1) / (1 + 2 w)$. Multiply by $H(0) = S_y^2 R^{-2 w}$.
+At the data the factor $a$ is 1, so this is the variance of the samples:
 
 $$ V = S_y (R - R^{-2 w}) / ((1 + 2 w) (R - 1)) $$ (F.4)
 
-**The right v.** At $w = 0$ the true variance of a step is known, (6.3). In small steps the larger
-variance of (16.11) exceeds the smaller by the share $(1 - r) a_\lambda^2$, and the true one does by
-$(1 - r) a_\lambda^2 S_y / C_y$. So what would be right is not one number, but
+**Guidance itself narrows the class.** By the last integral, (F.4) is $S_y$ times the mean of
+$(\rho / R)^{2 w}$ over $\rho$ from 1 to $R$. For a class narrower than the data and $w > 0$ this
+mean is below 1. So the samples vary less than the class, in the limit of small steps and for every
+$v$. In the example $R = 4$, and the limit is $0.25 (4 - 1/16) / 9 = 0.1094$, less than half of the
+variance of the class. No number of steps repairs this. (The tilted distribution has the variance
+$1 / (2 / 0.25 - 1) = 0.1429$ here, so the chain does not sample it either.)
 
-$$ v = S_y / (a_\lambda^2 S_y + \sigma_\lambda^2) $$ (F.5)
+**How fast.** The table gives the exact variance (F.2) for the example with the grid (16.6) from -20
+to 20. The last line is the difference from the limit at 1,024 levels, times 1,024.
 
-from $S_y$ under much noise to 1 under little. For $S_y \le 1$ all of it is in 0..1: $v = 0$ makes
-samples too narrow, $v = 1$ too wide. The paper takes one number, 0.2 or 0.3.
+| levels | v = 0 | v = 0.3 | v = 1 |
+|---|---|---|---|
+| 16 | 0.0604 | 0.0729 | 0.1294 |
+| 64 | 0.0918 | 0.0974 | 0.1138 |
+| 256 | 0.1042 | 0.1060 | 0.1104 |
+| 1,024 | 0.1080 | 0.1085 | 0.1096 |
+| limit | 0.1094 | 0.1094 | 0.1094 |
+| difference times levels | -1.40 | -0.91 | 0.27 |
 
-**Three Gaussians** ($w = 1$, top class, variance across): at $T = 16$ it is 0.154, 0.175, 0.257
-for $v$ = 0, 0.3, 1, by a sum over the plane; at $T = 1024$ it is 0.227, 0.227, 0.229 in 40,000
-samples from the same noise for all $v$. With noise of its own, each would err by 0.0016.
+The error is a constant times one over the number of levels. The constant depends on $v$, and so
+does its sign. With other data the constants and their signs are others. For the top class of the
+three Gaussians with $w = 1$, the variance along the horizontal axis is 0.154, 0.175 and 0.257 with
+16 levels (step 16). With 1,024 levels it is 0.227, 0.227 and 0.229. These three were measured with
+40,000 samples from the same noise. Each has the standard error 0.0016, but their differences are
+much more accurate.
 
-**Boundary.** (F.4) is $S_y$ at $w = 0$ and $S$ at $w = -1$; at $w = -1/2$ it is a limit,
-$S_y R \log R / (R - 1)$. For $w > 0$ it is below $S_y$: guidance narrows, with no error to blame.
+**The right v.** Without guidance the mean of each step is exact, so only its variance can be wrong
+(step 6). By (6.3) the true variance is the smaller one plus a term from the uncertainty of the
+data:
+
+$$ Var(z' | z) = \delta \sigma'^2 + (\delta a')^2 Var(x | z) $$
+
+For the Gaussian class the two clues about the data have the precisions $1 / S_y$ and
+$a^2 / \sigma^2$. Their sum is $C_y / (S_y \sigma^2)$, and the conditional variance is one over it.
+Insert this and divide by the smaller variance. To first order in $\delta$ the prime makes no
+difference in the second term:
+
+$$ Var(z' | z) / (\delta \sigma'^2) = 1 + \delta a^2 S_y / C_y + \dots $$
+
+
+The larger variance must be divided by the smaller one in the same way. Since
+$\sigma^2 = \tau / (1 + \tau)$ and $\tau' = (1 - \delta) \tau$, the quotient is
+
+$$ \sigma^2 / \sigma'^2 = (1 - \delta \sigma^2) / (1 - \delta) = 1 + \delta a^2 + \dots $$
+
+To first order the logarithm of each quotient is its second term. By (16.11) the first logarithm
+should be $v$ times the second. So the right value is
+
+$$ v = S_y / C_y $$ (F.5)
+
+It is not one number. It goes from $S_y$ at the noise end to 1 near the data (right panel of the
+figure). For $S_y < 1$ all its values are between 0 and 1. Then the smaller variance is too small in
+every step and the larger one too large, and a constant between them can only be right on average.
+For $S_y > 1$ the right value is above 1. Then the samples are too narrow with every permitted
+value. The paper chose its two values by experiment.
+
+**At the boundary.** For $w = 0$ the limit (F.4) is $S_y$, and for $w = -1$ it is $S$. For
+$w = -1/2$ it reads 0 / 0, and the integral gives $S_y R \log R / (R - 1)$. If the class is a single
+point and there is no guidance, every guess is that point, and $v$ has no effect. A class of
+variance 1 has the right value 1 at every level.
+
+**What goes wrong.** A value of $v$ that was chosen for 16 levels is used with 1,000, where it has
+no effect, or the reverse. A variance below that of the class is taken for a fault of the noise,
+although guidance causes it. The smaller and the larger variance are exchanged, which turns $v$ into
+$1 - v$. Noise is added after the last guess.
+
+**Where it goes on.** Appendix G keeps $v$ and changes the grid. Appendix H gives the limits of
+other samplers in closed form.
 
 **Source.** Ho and Salimans 2022, arXiv:2207.12598, sec. 4 (their v); Bao et al. 2022,
-arXiv:2201.06503 (the best variance); Bradley and Nakkiran 2024, arXiv:2408.09000 (R = 2).
+arXiv:2201.06503 (the best variance of a step); Bradley and Nakkiran 2024, arXiv:2408.09000 (the
+limit for $S_y = 1$ and $S = 2$).
 """
 
 from __future__ import annotations
@@ -82,22 +204,22 @@ def step_of_z(
     g = (1 + w) / C_y - w / C
     slope = (1 - sigma**2 * g) / a  # (F.1), the factor of z
     offset = (1 + w) * sigma**2 * mean / C_y  # (F.1), the rest
-    # The mean of Algorithm 2's step, with slope * z + offset for its guess.
-    r = np.exp(log_snr - log_snr_next)
-    k = a / a_next
-    A = r / k + (1 - r) * a_next * slope
-    b = (1 - r) * a_next * offset
+    # The mean of Algorithm 2's step (16.12), with slope * z + offset for its guess.
+    delta = -np.expm1(log_snr - log_snr_next)
+    A = (1 - delta) * a_next / a + delta * a_next * slope
+    b = delta * a_next * offset
     return float(A), float(b)
 
 
-def law_of_samples(
+def moments_of_samples(
     mean: float, var: float, var_all: float, log_snr: Float[np.ndarray, " T"], w: float, v: float
 ) -> tuple[float, float]:
-    """Mean and variance of what Algorithm 2 returns, for `v` in 0..1."""
+    """Mean and variance of the samples of Algorithm 2, for `v` in 0..1."""
     m = 0.0
     variance = 1.0
     for here, there in pairwise([*log_snr.tolist(), np.inf]):
-        A, b = step_of_z(mean, var, var_all, here, there, w)  # at inf, the guess itself
+        # The step to an infinite log SNR is the last guess, without noise.
+        A, b = step_of_z(mean, var, var_all, here, there, w)
         noise = reverse_var(here, there, v) if there < np.inf else 0.0
         m = A * m + b  # (F.2)
         variance = A**2 * variance + noise  # (F.2)
@@ -105,19 +227,21 @@ def law_of_samples(
 
 
 def limit_var(var: float, var_all: float, w: float) -> float:
-    """The variance of samples in the limit of many steps; `var` < `var_all`, and not w = -1/2."""
+    """The variance of samples in the limit of many steps, for `var` other than `var_all`."""
     R = var_all / var
+    if w == -0.5:  # the formula is 0 / 0
+        return var * R * float(np.log(R)) / (R - 1)
     return var * (R - R ** (-2 * w)) / ((1 + 2 * w) * (R - 1))  # (F.4), which solves (F.3)
 
 
 def right_v(var: float, log_snr: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    """The `v` of a step's true variance in the limit of small steps, at w = 0."""
+    """The `v` that gives a small step its true variance at w = 0, for a class of variance `var`."""
     a, sigma = signal_noise(log_snr)
     return var / np.asarray(a**2 * var + sigma**2)  # (F.5)
 
 
 def spread(T: int, v: float, n: int) -> float:
-    """The variance across of `n` samples of the top class of three Gaussians, w = 1."""
+    """The horizontal variance of `n` samples of the top class of three Gaussians with w = 1."""
     grid = log_snr_grid(T)
     rng = np.random.default_rng(0)
     model = oracle_eps(three_gaussians(), schedule_from(grid))

@@ -1,7 +1,8 @@
-"""Appendix F: the law by impulses and samples, its limit by solving for it, the right v."""
+"""Appendix F: moments by impulses and by samples, their limit by an ODE solver, the right v."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from scipy.integrate import quad, solve_ivp
 from scipy.stats import kstest
 
+import tutorial.appendix.f_variance as lesson
 from tests.tutorial.noise import ImpulsesOnAxis0
 from tutorial.appendix.b_chain_distribution import dkw_bound
-from tutorial.appendix.f_variance import law_of_samples, limit_var, right_v, spread, step_of_z
+from tutorial.appendix.f_variance import limit_var, moments_of_samples, right_v, spread, step_of_z
 from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step05_best_guess import mean_x0
 from tutorial.step06_reverse import reverse_var as true_var
@@ -79,6 +81,89 @@ def test_f_1_by_best_guess_of_step_5() -> None:
     np.testing.assert_allclose(np.diff(steps, 2, axis=0), 0, atol=ALGEBRA)
 
 
+@dataclass
+class TwoLevels:
+    """The letters of the page for one step, each from its definition."""
+
+    log_snr: float
+    log_snr_next: float
+    w: float
+
+    def __post_init__(self) -> None:
+        self.tau, self.tau_next = np.exp(-self.log_snr), np.exp(-self.log_snr_next)
+        self.a, self.a_next = (1 + self.tau) ** -0.5, (1 + self.tau_next) ** -0.5
+        self.sigma = np.sqrt(1 - self.a**2)
+        self.sigma_next = np.sqrt(1 - self.a_next**2)
+        self.delta = 1 - self.tau_next / self.tau
+        self.C_y = self.a**2 * VAR + self.sigma**2
+        self.C = self.a**2 * ALL + self.sigma**2
+        self.g = (1 + self.w) / self.C_y - self.w / self.C
+        self.G = (1 + self.w) / (VAR + self.tau) - self.w / (ALL + self.tau)
+
+
+STEPS = [(-3.0, -2.0), (0.0, 1.4), (2.0, 2.5)]
+
+
+@pytest.mark.parametrize("w", [-0.4, 0.0, 2.0])
+@pytest.mark.parametrize(("here", "there"), STEPS)
+def test_f_1_by_each_step(here: float, there: float, w: float) -> None:
+    """The mixture of two exact predictions, in terms of the state; then the guess."""
+    s = TwoLevels(here, there, w)
+    z = np.array([-1.3, 0.2, 2.0])
+    eps_y = s.sigma * (z - s.a * MEAN) / s.C_y
+    eps_null = s.sigma * z / s.C
+    mixture = (1 + w) * eps_y - w * eps_null
+    collected = s.sigma * s.g * z - (1 + w) * s.sigma * s.a * MEAN / s.C_y
+    np.testing.assert_allclose(mixture, collected, atol=ALGEBRA)
+    slope, offset = step_of_z(MEAN, VAR, ALL, here, np.inf, w)
+    guess = (z - s.sigma * mixture) / s.a
+    np.testing.assert_allclose(slope * z + offset, guess, atol=ALGEBRA)
+
+
+@pytest.mark.parametrize("w", [-0.4, 0.0, 2.0])
+@pytest.mark.parametrize(("here", "there"), STEPS)
+def test_f_2_by_each_step(here: float, there: float, w: float) -> None:
+    """Both forms of the factor, and the constant."""
+    s = TwoLevels(here, there, w)
+    A, b = step_of_z(MEAN, VAR, ALL, here, there, w)
+    two_terms = (1 - s.delta) * s.a_next / s.a
+    two_terms += s.delta * s.a_next * (1 - s.sigma**2 * s.g) / s.a
+    one_term = s.a_next / s.a * (1 - s.delta * s.sigma**2 * s.g)
+    constant = s.delta * s.a_next * (1 + w) * s.sigma**2 * MEAN / s.C_y
+    assert [two_terms, one_term, constant] == pytest.approx([A, A, b], abs=ALGEBRA)
+
+
+def test_f_2_by_the_example() -> None:
+    """Two levels, 0 and log 4: the factors of the step and of the guess, and the variances."""
+    grid = np.array([0.0, np.log(4)])
+    step, _ = step_of_z(0.0, 0.25, 1.0, 0.0, float(np.log(4)), 1.0)
+    guess, _ = step_of_z(0.0, 0.25, 1.0, float(np.log(4)), np.inf, 1.0)
+    assert [step, guess] == pytest.approx([0.2214, 0.2236], abs=5e-5)
+    noise = [reverse_var(0.0, float(np.log(4)), v) for v in (0.0, 1.0)]
+    assert noise == pytest.approx([0.15, 0.375], abs=1e-12)
+    found = [moments_of_samples(0.0, 0.25, 1.0, grid, 1.0, v)[1] for v in (0.0, 1.0)]
+    assert found == pytest.approx([0.0099, 0.0212], abs=6e-5)
+    assert pytest.approx(0.0099, abs=6e-5) == 0.2236**2 * (0.2214**2 + 0.15)
+    assert found[1] > 2 * found[0]
+
+
+def test_f_2_by_v() -> None:
+    """The mean does not depend on v, and the variance grows with it."""
+    moments = [moments_of_samples(MEAN, VAR, ALL, GRID, 2.0, v) for v in (0.0, 0.4, 0.8, 1.0)]
+    assert len({m for m, _ in moments}) == 1
+    assert (np.diff([V for _, V in moments]) > 0).all()
+
+
+@pytest.mark.parametrize("v", [0.0, 1.0])
+def test_f_2_by_a_long_last_step(v: float) -> None:
+    """Noise belongs to every step between levels, also to one that ends almost at the data."""
+    grid = np.array([0.0, 25.0])
+    y = np.zeros(3, int)
+    *_, (_, x) = algorithm_2_steps(Line(grid), y, grid, 0.5, v, ImpulsesOnAxis0())
+    _, V = moments_of_samples(MEAN, VAR, ALL, grid, 0.5, v)
+    assert pytest.approx(((x[:-1, 0] - x[-1, 0]) ** 2).sum(), abs=ALGEBRA) == V
+
+
 @pytest.mark.parametrize(("w", "v"), SETTINGS)
 def test_f_2_by_impulses(w: float, v: float) -> None:
     """The sampler's own response to each draw: squares add up to the variance; no noise, the mean.
@@ -88,7 +173,7 @@ def test_f_2_by_impulses(w: float, v: float) -> None:
     T = len(GRID)
     y = np.zeros(T + 1, int)  # the last row sees no noise
     *_, (_, x) = algorithm_2_steps(Line(GRID), y, GRID, w, v, ImpulsesOnAxis0())
-    m, V = law_of_samples(MEAN, VAR, ALL, GRID, w, v)
+    m, V = moments_of_samples(MEAN, VAR, ALL, GRID, w, v)
     assert m == pytest.approx(x[-1, 0], abs=ALGEBRA)
     assert pytest.approx(((x[:-1, 0] - x[-1, 0]) ** 2).sum(), abs=ALGEBRA) == V
 
@@ -96,7 +181,7 @@ def test_f_2_by_impulses(w: float, v: float) -> None:
 @pytest.mark.parametrize(("w", "v"), SETTINGS)
 def test_f_2_by_samples(w: float, v: float) -> None:
     """20,000 samples (seed 3) on both axes; one false alarm in a million."""
-    m, V = law_of_samples(MEAN, VAR, ALL, GRID, w, v)
+    m, V = moments_of_samples(MEAN, VAR, ALL, GRID, w, v)
     x = algorithm_2(Line(GRID), np.zeros(10_000, int), GRID, w, v, np.random.default_rng(3))
     assert kstest(x.ravel(), "norm", (m, V**0.5)).statistic < dkw_bound(20_000, 1e-6)
 
@@ -108,14 +193,40 @@ def test_f_2_by_data_that_are_noise() -> None:
     """
     for T in (2, 5, 50):
         grid = log_snr_grid(T, -5.0, 3.0)
-        m, V = law_of_samples(0.0, 1.0, 2.0, grid, 0.0, 1.0)
+        m, V = moments_of_samples(0.0, 1.0, 2.0, grid, 0.0, 1.0)
         assert (m, V) == pytest.approx((0, 1 / (1 + np.exp(-3.0))), abs=ALGEBRA)
 
 
 def test_f_2_by_data_at_a_point() -> None:
     """Class of variance 0: every v gives the point, since every guess is."""
     for v in (0.0, 0.3, 1.0):
-        assert law_of_samples(MEAN, 0.0, 1.0, GRID, 0.0, v) == pytest.approx((MEAN, 0), abs=1e-12)
+        assert moments_of_samples(MEAN, 0.0, 1.0, GRID, 0.0, v) == pytest.approx(
+            (MEAN, 0), abs=1e-12
+        )
+
+
+@pytest.mark.parametrize(("here", "there"), STEPS)
+def test_f_3_by_each_step(here: float, there: float) -> None:
+    """The factor and both variances in terms of tau, exactly; then to first order."""
+    s = TwoLevels(here, there, 1.5)
+    length = s.tau - s.tau_next
+    assert s.sigma**2 * s.g == pytest.approx(s.tau * s.G, rel=1e-12)
+    A, _ = step_of_z(MEAN, VAR, ALL, here, there, 1.5)
+    assert A * s.a / s.a_next == pytest.approx(1 - length * s.G, abs=ALGEBRA)
+    narrow = length * s.tau_next / s.tau
+    wide = length * (1 + s.tau_next) / (1 + s.tau)
+    for v, variance in ((0.0, narrow), (1.0, wide)):
+        assert reverse_var(here, there, v) / s.a_next**2 == pytest.approx(variance, rel=1e-9)
+    # What the first order leaves out falls like the square of the step.
+    left: list[float] = []
+    V = 0.37
+    for step in (1e-2, 1e-3):
+        t = TwoLevels(here, here + step, 1.5)
+        length = t.tau - t.tau_next
+        A, _ = step_of_z(MEAN, VAR, ALL, here, here + step, 1.5)
+        exact = (A**2 * t.a**2 * V + reverse_var(here, here + step, 0.3)) / t.a_next**2
+        left.append(abs(exact - (1 - length * t.G) ** 2 * V - length))
+    assert left[0] / left[1] == pytest.approx(100, rel=0.05)
 
 
 @pytest.mark.parametrize("w", [-1.0, -0.3, 0.0, 1.0, 3.0])
@@ -145,8 +256,62 @@ def test_f_3_by_its_solution(w: float) -> None:
 
     start = np.exp(9.0)  # where V = 1 / a^2
     end = solve_ivp(speed, (start, 0), [1 + start], rtol=1e-10, atol=1e-12).y[0, -1]
-    V = law_of_samples(MEAN, VAR, ALL, log_snr_grid(800, -9.0, 20.0), w, 1.0)[1]
+    V = moments_of_samples(MEAN, VAR, ALL, log_snr_grid(800, -9.0, 20.0), w, 1.0)[1]
     assert pytest.approx(end, rel=0.01) == V  # at v = 1, 0.2 / T to 0.3 / T of 0.04 and more
+
+
+@pytest.mark.parametrize("w", [-0.8, 0.4, 1.0])
+def test_f_4_by_each_step(w: float) -> None:
+    """H solves the equation without -1; the quotient's derivative; the integrals; the power."""
+
+    def H(tau: float) -> float:
+        return (VAR + tau) ** (2 + 2 * w) * (ALL + tau) ** (-2 * w)
+
+    def V_bar(tau: float) -> float:
+        """The integral from tau to infinity, in 1 / (1 + tau)."""
+        return H(tau) * quad(lambda q: 1 / H(1 / q - 1) / q**2, 0, 1 / (1 + tau), epsabs=1e-13)[0]
+
+    step = 1e-4  # differences are off by its square times a third derivative of some tens
+    for tau in (0.2, 1.0, 5.0):
+        G = (1 + w) / (VAR + tau) - w / (ALL + tau)
+        slope = (H(tau + step) - H(tau - step)) / (2 * step)
+        assert slope == pytest.approx(2 * G * H(tau), rel=1e-6)
+        slope = (V_bar(tau + step) - V_bar(tau - step)) / (2 * step)
+        assert slope == pytest.approx(2 * G * V_bar(tau) - 1, abs=1e-5)
+        by_rule = (2 * G * V_bar(tau) - 1) / H(tau) - V_bar(tau) * 2 * G * H(tau) / H(tau) ** 2
+        assert by_rule == pytest.approx(-1 / H(tau), rel=1e-9)
+    R = ALL / VAR
+    power = quad(lambda rho: rho ** (2 * w), 1, R)[0]
+    assert power == pytest.approx((R ** (1 + 2 * w) - 1) / (1 + 2 * w), rel=1e-9)
+    assert V_bar(0.0) / H(0.0) == pytest.approx(power / (ALL - VAR), rel=1e-8)
+    assert H(0.0) == pytest.approx(VAR**2 * R ** (-2 * w), rel=1e-12)
+    assert limit_var(VAR, ALL, w) == pytest.approx(V_bar(0.0), rel=1e-8)
+    mean = quad(lambda rho: (rho / R) ** (2 * w), 1, R)[0] / (R - 1)
+    assert limit_var(VAR, ALL, w) == pytest.approx(VAR * mean, rel=1e-9)
+    assert (mean < 1) == (w > 0)
+
+
+def rows_in_the_text() -> list[list[float]]:
+    """The rows of numbers of the table in the text, without their names."""
+    table = re.findall(
+        r"^\| (?:[\d,]+|limit|difference[^|]*) \|(.+)\|$", lesson.__doc__ or "", re.M
+    )
+    return [[float(cell) for cell in row.split("|")] for row in table]
+
+
+@pytest.mark.slow
+def test_f_4_by_table_in_the_text() -> None:
+    *rows, limit, differences = rows_in_the_text()
+    found = np.zeros((4, 3))
+    for i, T in enumerate((16, 64, 256, 1024)):
+        for j, v in enumerate((0.0, 0.3, 1.0)):
+            _, found[i, j] = moments_of_samples(0.0, 0.25, 1.0, log_snr_grid(T), 1.0, v)
+    np.testing.assert_allclose(found, rows, atol=5.1e-5)
+    exact = limit_var(0.25, 1.0, 1.0)
+    assert limit == pytest.approx([exact] * 3, abs=5e-5)
+    np.testing.assert_allclose(1024 * (found[3] - exact), differences, atol=5.1e-3)
+    tilted = 1 / (2 / 0.25 - 1)
+    assert [exact, tilted] == pytest.approx([0.1094, 0.1429], abs=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +339,7 @@ def test_f_4_by_twice_the_steps(w: float, v: float) -> None:
     whose variance of 1.375 is above 1.
     """
     limit = limit_var(VAR, 1.375, w)
-    laws = [law_of_samples(MEAN, VAR, 1.375, log_snr_grid(T), w, v)[1] for T in (256, 512)]
+    laws = [moments_of_samples(MEAN, VAR, 1.375, log_snr_grid(T), w, v)[1] for T in (256, 512)]
     late, later = (V - limit for V in laws)
     assert later / late == pytest.approx(0.5, abs=0.04)
     assert (late < 0) == (v < 1 or w == -1)
@@ -191,6 +356,44 @@ def test_f_4_by_known_numbers(gamma: float, variance: float) -> None:
 def test_f_4_by_its_limit_at_half() -> None:
     near = [limit_var(0.25, 1.0, -0.5 + d) for d in (1e-5, -1e-5)]
     assert np.mean(near) == pytest.approx(0.25 * 4 * np.log(4) / 3, rel=1e-8)
+    assert limit_var(0.25, 1.0, -0.5) == pytest.approx(0.25 * 4 * np.log(4) / 3, rel=1e-12)
+
+
+@pytest.mark.parametrize(("here", "there"), STEPS)
+def test_f_5_by_each_step(here: float, there: float) -> None:
+    """The true variance by conditioning; both quotients, exactly and to first order."""
+    s = TwoLevels(here, there, 0.0)
+    clean = s.sigma**2 * VAR / s.C_y  # the variance of the data, given z
+    assert 1 / clean == pytest.approx(1 / VAR + s.a**2 / s.sigma**2, rel=1e-12)
+    # The covariance of z and z' in the class is a / a' times the variance of z'.
+    var_next = s.a_next**2 * VAR + s.sigma_next**2
+    true = var_next - (s.a / s.a_next * var_next) ** 2 / s.C_y
+    by_6_3 = s.delta * s.sigma_next**2 + (s.delta * s.a_next) ** 2 * clean
+    assert by_6_3 == pytest.approx(true, rel=1e-9)
+    quotient = s.sigma**2 / s.sigma_next**2
+    assert quotient == pytest.approx((1 - s.delta * s.sigma**2) / (1 - s.delta), rel=1e-9)
+
+    small = TwoLevels(here, here + 1e-5, 0.0)
+    d, v = small.delta, VAR / small.C_y
+    by_6_3 = d * small.sigma_next**2 + (d * small.a_next) ** 2 * small.sigma**2 * v
+    # The next terms are of the order of the step, 1e-5, times the first ones.
+    first = by_6_3 / (d * small.sigma_next**2) - 1
+    second = small.sigma**2 / small.sigma_next**2 - 1
+    assert first == pytest.approx(d * small.a**2 * v, rel=1e-4)
+    assert second == pytest.approx(d * small.a**2, rel=1e-4)
+    found = right_v(VAR, np.array([here]))[0]
+    assert np.log1p(first) / np.log1p(second) == pytest.approx(found, rel=2e-4)
+
+
+def test_f_5_by_classes_narrow_and_wide() -> None:
+    """w = 0: below variance 1 the two ends are on both sides; above it all samples are narrow."""
+    for T in (16, 256):
+        grid = log_snr_grid(T)
+        narrow, wide = (moments_of_samples(0.0, 0.25, 1.0, grid, 0.0, v)[1] for v in (0.0, 1.0))
+        assert narrow < 0.25 < wide
+        assert moments_of_samples(0.0, 2.0, 4.0, grid, 0.0, 1.0)[1] < 2
+    v = right_v(2.0, np.array([-30.0, 0.0, 30.0]))
+    assert (v >= 1).all() and v[0] == pytest.approx(2)
 
 
 @pytest.mark.parametrize("var", [0.05, 0.25, 1.0])
@@ -255,6 +458,6 @@ def test_f_4_by_three_gaussians_at_1024() -> None:
 
 def test_f_2_by_refusal_of_v() -> None:
     with pytest.raises(ValueError, match=r"v = 1\.5 is outside 0\.\.1"):
-        law_of_samples(MEAN, VAR, ALL, GRID, 0.0, 1.5)
+        moments_of_samples(MEAN, VAR, ALL, GRID, 0.0, 1.5)
     with pytest.raises(ValueError, match="is not below"):
-        law_of_samples(MEAN, VAR, ALL, GRID[::-1], 0.0, 0.5)
+        moments_of_samples(MEAN, VAR, ALL, GRID[::-1], 0.0, 0.5)
