@@ -12,13 +12,22 @@
 # ---
 
 # %% [markdown]
-# # 1. The forward process
+# # 1. The idea, and the forward process
 #
-# **After this sitting you can** say what one step of noising does and why its two coefficients belong together, jump from the data to any time in one draw, and read the schedule's letters off one table.
+# **The question.** We have samples of an unknown distribution, such as photographs of cats, and want to draw new ones. Nobody can write down the density of cats. How can a program learn to draw from it?
 #
-# It needs NumPy and matplotlib, no GPU, and under a minute of computing; plan 40 minutes. Run it from the checkout (`make lab`); the edition without solutions is made by `make student`. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# **The idea.** Destroy the data a little at a time by adding noise, until nothing of them is left. Then learn to undo each small step. The first direction is easy and needs no learning: it turns the unknown distribution into a normal distribution, from which anybody can draw. The second direction starts from such a draw and leads back, step by step, to a new sample.
 #
-# Everything used here is imported from the lessons: read `tutorial/step01_toy_data.py` to `tutorial/step03_marginal.py` beside it. An exercise ends in a check that says right, or what is probably wrong.
+#     data   --- add a little noise, T times: known exactly --->   pure noise
+#     data   <-- remove a little noise, T times: learned -------   pure noise
+#
+# Why in small steps? One large step back would have to guess a whole picture from pure noise, and the best guess is then a blurred average. A small step back only has to guess a little noise. If the network is also given a label, it draws cats or dogs on demand; *guidance*, in sitting 4, makes them clearer with one line in the loop on the way back.
+#
+# This sitting is about the first direction. Sittings 2 and 3 lead back.
+#
+# **After this sitting you can** say what one step of noise does and why its two coefficients belong together, jump from the data to any time in one draw, and compute everything from one table of numbers.
+#
+# It needs NumPy and matplotlib, no GPU, and under a minute of computing; plan 45 minutes. `make student` writes the edition without solutions. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel. You need the normal distribution and NumPy arrays. The lectures `tutorial/step00_the_idea.py` to `step03_marginal.py` go deeper. Every exercise ends in a check, which says that your answer is right or what is probably wrong.
 
 # %%
 # %matplotlib inline
@@ -40,13 +49,17 @@ print(f"alpha_bar[T] = {schedule.alpha_bar[-1]:.2e}")
 step01_toy_data.figure()
 
 # %% [markdown]
-# These are the data of the course: labelled, in the plane, of a density that is known.
+# These are the data of the course: points in the plane, with a label that is shown as a colour. Their density is a formula, so for everything that a network would have to learn, the exact answer is known here.
 #
-# ## One table
+# ## One table of numbers
 #
-# `beta[t]` is the share of the variance that step `t` replaces by noise. All other letters are arithmetic on it: `alpha = 1 - beta`, `alpha_bar` its running product, `log_snr = log(alpha_bar / (1 - alpha_bar))`.
+# Time $t$ counts the steps: $t = 0$ is the data, $t = T$ is the end. Step $t$ replaces a fraction $\beta_t$ of the variance by noise. The table $\beta_1, \ldots, \beta_T$ is called the schedule. Two more letters save writing:
 #
-# **Before you run the next cell:** with the linear schedule, at which `t` of 1000 is half of the variance noise? A quarter of the way? Half?
+# $$ \alpha_t = 1 - \beta_t \qquad \bar\alpha_t = \alpha_1 \alpha_2 \cdots \alpha_t $$
+#
+# So $\alpha_t$ is the fraction that one step keeps, and $\bar\alpha_t$ is the fraction of the data's variance that is left after $t$ steps. For example, $\beta_1 = 0.2$ and $\beta_2 = 0.3$ give $\bar\alpha_2 = 0.8 \cdot 0.7 = 0.56$. In code all arrays have $T + 1$ entries, and `alpha_bar[0]` is 1.
+#
+# **Before you run the next cell:** in the *linear* schedule $\beta_t$ grows in equal steps from 0.0001 to 0.02. At which $t$ of 1000 is half of the variance noise? At a quarter of the way, or at half?
 
 # %%
 linear = Schedule.linear(1000)
@@ -56,11 +69,25 @@ step02_forward.draw_schedules(fig)
 fig
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# At $t = 260$, about a quarter of the way. The kept fractions multiply, so many small losses add up. The *cosine* schedule reaches one half at $t = 497$.
+#
+# </details>
+#
 # ## One step
+#
+# A step scales the state and adds noise: $x_t = \sqrt{1 - \beta_t} \, x_{t-1} + \sqrt{\beta_t} \, z$, where $z$ is standard normal. As a distribution of $x_t$, given $x_{t-1}$:
 #
 # $$ q(x_t | x_{t-1}) = N(x_t; \sqrt{1 - \beta_t} x_{t-1}, \beta_t I) $$
 #
-# **Exercise 1.1** (fill in a formula). Take that step: from `x`, and a standard normal `z` of the same shape, to the next state.
+# Why these two coefficients? Variances of independent numbers add up, and a factor enters the variance squared. If $x_{t-1}$ has variance $V$, then
+#
+# $$ \mathrm{Var}(x_t) = (1 - \beta_t) V + \beta_t $$
+#
+# For $V = 1$ this is 1 again. So the scale of the numbers does not change along the chain, which is what a network likes.
+#
+# **Exercise 1.1** (fill in a formula). Take this step: from `x`, and a standard normal `z` of the same shape, to the next state.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_1_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -74,7 +101,7 @@ def one_step(x, beta, z):
 check.ex_1_1(one_step)
 
 # %% [markdown]
-# **Predict:** the data below have variance 1 in each coordinate. What is their variance at `t = 30`? What would it be without the factor $\sqrt{1 - \beta_t}$? The last panel answers, for three starts and two slips.
+# **Predict:** the data below have variance 1 in each coordinate. What is their variance at `t = 30`? What would it be without the factor $\sqrt{1 - \beta_t}$? Look for the answers in the last panel, which shows three initial variances and two common mistakes.
 
 # %%
 fig = Figure(figsize=(11, 3.2), layout="constrained")
@@ -82,6 +109,12 @@ step02_forward.draw_forward(fig)
 fig
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The variance stays 1. Without the factor each step adds $\beta_t$, so it would be $1 + \beta_1 + \ldots + \beta_{30} = 1.24$, and grow much further towards $T$.
+#
+# </details>
+#
 # **Exercise 1.2** (predict, then measure). Data of variance 4 take one step of $\beta = 0.36$. What is their variance now, to two digits after the point? Write the number down before you run the cell after the check.
 
 # %% nbgrader={"grade": false, "grade_id": "ex_1_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -107,7 +140,7 @@ plt.ylabel("variance")
 plt.show()
 
 # %% [markdown]
-# The variance goes to 1. What goes where is the *shape*: the next data sit on four points, at $\pm 1$ in each coordinate, and have variance 1 from the start. **Ask yourself:** what share of them will lie beyond 2 in the end?
+# The variance approaches 1 from any start: its distance from 1 is multiplied by $1 - \beta$ in each step. What changes if the variance is 1 from the start? The *shape* of the distribution. The data in the next cell lie on four points, at $\pm 1$ in each coordinate. **Ask yourself:** which fraction of the coordinates will lie beyond $\pm 2$ at $t = T$?
 
 # %%
 x0 = np.sign(rng.standard_normal((50_000, 2)))  # variance 1, and nothing like a Gaussian
@@ -116,7 +149,7 @@ shown = iter(panels)
 for t, x in enumerate(forward_chain(x0, schedule, rng), start=1):
     if t in (1, 30, 60, 100):
         tail = (np.abs(x) > 2).mean()
-        print(f"t = {t:3}   variance {x.var():.3f}   share beyond 2: {tail:.4f}")
+        print(f"t = {t:3}   variance {x.var():.3f}   fraction beyond 2: {tail:.4f}")
         next(shown).hist(x[:, 0], np.linspace(-3.5, 3.5, 71), density=True)
 print("a Gaussian has 0.0455 beyond 2")
 for ax, t in zip(panels, (1, 30, 60, 100), strict=True):
@@ -126,9 +159,21 @@ plt.show()
 # %% [markdown]
 # ## One jump
 #
-# Steps of independent noise merge into one: $q(x_t | x_0) = N(\sqrt{\bar\alpha_t} x_0, (1 - \bar\alpha_t) I)$. So training never runs the chain.
+# Training needs noisy data at random times. Does it have to run the chain up to $t$? No. Take two steps with $\beta_1 = 0.2$ and $\beta_2 = 0.3$ and insert the first into the second:
 #
-# **Exercise 1.3** (fill in a formula). Write the jump, with the noise `eps` given. `schedule.alpha_bar` is indexed by the paper's `t`.
+# $$ x_2 = \sqrt{0.7} \, x_1 + \sqrt{0.3} \, z_2 = \sqrt{0.7} \left( \sqrt{0.8} \, x_0 + \sqrt{0.2} \, z_1 \right) + \sqrt{0.3} \, z_2 $$
+#
+# $$ x_2 = \sqrt{0.56} \, x_0 + \sqrt{0.14} \, z_1 + \sqrt{0.3} \, z_2 $$
+#
+# The two noises are independent and normal, so their sum is normal. Its variance is $0.14 + 0.3 = 0.44 = 1 - 0.56$. One noise with this variance has the same distribution:
+#
+# $$ x_2 = \sqrt{0.56} \, x_0 + \sqrt{0.44} \, \epsilon $$
+#
+# Every further step merges in the same way, because $\alpha (1 - \bar\alpha) + (1 - \alpha) = 1 - \alpha \bar\alpha$. So for any $t$
+#
+# $$ x_t = \sqrt{\bar\alpha_t} \, x_0 + \sqrt{1 - \bar\alpha_t} \, \epsilon $$
+#
+# **Exercise 1.3** (fill in a formula). Write the jump, with the noise `eps` given. `schedule.alpha_bar[t]` is $\bar\alpha_t$.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_1_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -143,7 +188,7 @@ def jump(x0, eps, t, schedule):
 check.ex_1_3(jump)
 
 # %% [markdown]
-# **Check it by your own eyes:** the same time reached by 60 small steps, and by your jump.
+# **See it:** the distribution of $x_{60}$, reached by 60 small steps and by your jump.
 
 # %%
 t = 60
@@ -160,7 +205,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The labelled data again, at any `t`, by your jump: move the slider. Where no kernel is alive, the row below it says the same. **Ask yourself:** at which `t` could you no longer tell the classes apart? Is that halfway?
+# Move the slider to see the labelled data at any `t`, by your jump. If the slider does not move (no running kernel), look at the row below it. **Ask yourself:** up to which `t` could you still tell the classes apart? Is that halfway?
 
 
 # %%
@@ -189,18 +234,24 @@ for ax, t in zip(panels, (0, 40, 70, 100), strict=True):
 plt.show()
 
 # %% [markdown]
-# ## From anywhere to anywhere
+# <details><summary>Answer</summary>
 #
-# A sampler that skips steps needs $q(x_t | x_s)$ for $s < t$: a factor of $x_s$ and a variance.
+# Gradually, and a little beyond the middle. The best possible classifier finds the right label for 88 % of the points at $t = 40$, for 71 % at $t = 60$ and for 50 % at $t = 80$; one third would be chance.
 #
-# **Exercise 1.4** (find the mistake). Somebody wrote
+# </details>
+#
+# ## From any time to any later time
+#
+# A sampler that skips steps needs $q(x_t | x_s)$ for $s < t$: a factor of $x_s$, and a variance. The steps $s + 1, \ldots, t$ merge as before, so the fraction that is kept is the product of their $\alpha$.
+#
+# **Exercise 1.4** (find the mistake). This code was meant to return the factor and the variance:
 #
 # ```python
 # kept = schedule.alpha[t] / schedule.alpha[s]
 # return np.sqrt(kept), 1 - kept
 # ```
 #
-# and at `s = 0` it looked right for `t = 1`. Write it as it should be.
+# It is right for `s = 0` and `t = 1`, and wrong for larger `t`. Correct it.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_1_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -215,16 +266,41 @@ def stride(s, t, schedule):
 check.ex_1_4(stride)
 
 # %% [markdown]
-# **Before you look:** the lesson's first panel draws chains that all start at $x_0 = 2$. Where does the mean go, and how wide is the band at the end? The last one asks how far $x_T$ is from pure noise, which is where a sampler starts.
+# **Before you look:** the first panel below shows chains that all start at $x_0 = 2$. Which value does their mean approach, and how wide is the band at the end? The last panel shows how far the distribution of $x_T$ is from pure noise. This matters, because a sampler starts from pure noise.
 
 # %%
 step03_marginal.figure()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The mean $\sqrt{\bar\alpha_t} \cdot 2$ approaches 0, and the standard deviation $\sqrt{1 - \bar\alpha_t}$ approaches 1: at the end $x_T$ is almost standard normal, whatever $x_0$ was.
+#
+# </details>
+
+# %% [markdown]
 # ## You now know
 #
-# - why `sqrt(1 - beta)` and `beta` belong together: they keep unit variance (`tutorial/step02_forward.py`, equations 2.3 and 2.4);
-# - why a jump to any `t` is one draw (`tutorial/step03_marginal.py`), and from any `s` too;
-# - that `t = 0` is data, and every table is indexed by the paper's `t` (`tutorial/step02_forward.py`).
+# - the factors $\sqrt{1 - \beta_t}$ and $\sqrt{\beta_t}$ belong together, because they keep a variance of 1 (`tutorial/step02_forward.py`, equations 2.3 and 2.4);
+# - a jump to any $t$ is one draw, and so is a jump from $s$ to $t$ (`tutorial/step03_marginal.py`, 3.1 to 3.5);
+# - every table is indexed by $t$, and $t = 0$ is the data.
 #
-# **Try:** `python -m tutorial.step03_marginal` prints each claim beside the number that checks it, and `pytest -m step03` runs the proofs. Then break one line of `step02_forward.py` and see which test tells you. The torch twins are `minicfg/schedule.py` and `minicfg/training.py`. Next: `02_posterior`, the way back.
+# ## Five questions
+#
+# 1. Which of the two directions has to be learned, and why not the other?
+# 2. $\beta_1 = \beta_2 = 0.5$. What is $\bar\alpha_2$, and what is the variance of the noise in $x_2$?
+# 3. Data of variance 9 take one step with $\beta = 0.5$. What is the variance now?
+# 4. What is wrong with $x_t = (1 - \beta_t) x_{t-1} + \beta_t z$?
+# 5. Why can training draw $x_t$ without running the chain?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The way back: it depends on the data. The way forward is fixed by the schedule.
+# 2. $\bar\alpha_2 = 0.25$, and the variance of the noise is 0.75.
+# 3. $0.5 \cdot 9 + 0.5 = 5$.
+# 4. The roots are missing. Its variance is $(1 - \beta)^2 V + \beta^2$, which is below 1 for $V = 1$.
+# 5. The noises of all steps merge into one normal noise with variance $1 - \bar\alpha_t$.
+#
+# </details>
+#
+# **Try:** `python -m tutorial.step03_marginal` prints each claim of the lesson beside the number that checks it, and `pytest -m step03` runs its tests. Then change a sign in `step02_forward.py` and see which test fails. The same formulas in torch are in `minicfg/schedule.py` and `minicfg/training.py`. Next: sitting 2, one step back.
