@@ -137,7 +137,6 @@ difference in the second term:
 
 $$ Var(z' | z) / (\delta \sigma'^2) = 1 + \delta a^2 S_y / C_y + \dots $$
 
-
 The larger variance must be divided by the smaller one in the same way. Since
 $\sigma^2 = \tau / (1 + \tau)$ and $\tau' = (1 - \delta) \tau$, the quotient is
 
@@ -150,9 +149,9 @@ $$ v = S_y / C_y $$ (F.5)
 
 It is not one number. It goes from $S_y$ at the noise end to 1 near the data (right panel of the
 figure). For $S_y < 1$ all its values are between 0 and 1. Then the smaller variance is too small in
-every step and the larger one too large, and a constant between them can only be right on average.
-For $S_y > 1$ the right value is above 1. Then the samples are too narrow with every permitted
-value. The paper chose its two values by experiment.
+every step and the larger one too large, and no constant is right at every level. For $S_y > 1$ the
+right value is above 1. Then the samples are too narrow with every permitted value. The paper chose
+its two values by experiment.
 
 **At the boundary.** For $w = 0$ the limit (F.4) is $S_y$, and for $w = -1$ it is $S$. For
 $w = -1/2$ it reads 0 / 0, and the integral gives $S_y R \log R / (R - 1)$. If the class is a single
@@ -160,9 +159,9 @@ point and there is no guidance, every guess is that point, and $v$ has no effect
 variance 1 has the right value 1 at every level.
 
 **What goes wrong.** A value of $v$ that was chosen for 16 levels is used with 1,000, where it has
-no effect, or the reverse. A variance below that of the class is taken for a fault of the noise,
-although guidance causes it. The smaller and the larger variance are exchanged, which turns $v$ into
-$1 - v$. Noise is added after the last guess.
+hardly any effect, or the reverse. A variance below that of the class is taken for a fault of the
+noise, although guidance causes it. The smaller and the larger variance are exchanged, which turns
+$v$ into $1 - v$. Noise is added after the last guess.
 
 **Where it goes on.** Appendix G keeps $v$ and changes the grid. Appendix H gives the limits of
 other samplers in closed form.
