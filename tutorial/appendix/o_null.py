@@ -1,17 +1,18 @@
 r"""Appendix O. In the null's place: a worse model, a rescaled output, a random label
 
-**The question.** Guidance subtracts $w$ times the output for the null label (step 11). With exact
-predictions the guided samples of a class then overshoot its mean and have too little variance (step
-13). The overshoot comes from the null output, which belongs to all classes and so to another mean.
-Can something else stand in its place? This appendix examines three proposals: the output of a worse
-model for the same label, the null output multiplied by a factor, and the output for a random label.
-The first can be exactly right. The other two fail on exact predictions, each for a reason that is
-worth knowing.
+**The question.** Guidance subtracts $w$ times the output for the null label (step 11). In the toy
+data of this course the guided samples of a class then overshoot its mean and have too little
+variance, even if all predictions are exact (step 13). The overshoot comes from the null output,
+which belongs to all classes and so to another mean. Can something else stand in its place? This
+appendix examines three proposals: the output of a worse model for the same label, the null output
+multiplied by a factor, and the output for a random label. The first can be exactly right. The other
+two fail on exact predictions, each for a reason that is worth knowing.
 
 **An example.** Suppose that a class is $N(0, 0.25)$, and that our network has learned the variance
 0.3 in its place. A smaller network, trained on the same data, has learned 0.4. Neither samples the
-class. Guide the better network away from the worse one with $w = 0.634$. The samples then have the
-variance 0.25, which neither network contains. Where does the number 0.634 come from?
+class. Guide the better network away from the worse one with $w = 0.634$. The samples of DDIM with
+many steps then have the variance 0.25, which neither network contains. Where does the number 0.634
+come from?
 
 **Autoguidance.** Karras et al. guide a good model away from a bad one. Both are evaluated for the
 same label $y$. Let $\epsilon_g$ and $\epsilon_b$ be their predictions of the noise:
@@ -161,8 +162,8 @@ adding 0.05 and 0.15 gives $w^* = 0.634$ at $S = 0.25$ and 0.536 at $S = 1$.
 **What goes wrong.** Autoguidance is tested with exact predictions and rejected, although there was
 nothing to repair. The bad model is evaluated for the null label, which brings the overshoot back. A
 ratio of ReCFG that was measured with one network is used with another. In ICG the word independent
-misleads. The program draws $y'$ independently of $x_t$, but the network contains what $x_t$ and its
-label had in common in training.
+misleads. The program draws $y'$ independently of $x_t$. But the output for $y'$ is a conditional
+mean over training data, in which $x_t$ depends on the label.
 
 **Where it goes on.** Every rule so far evaluates two outputs per step, and appendix P trains a
 network that needs only one.

@@ -438,3 +438,24 @@ def test_p_10_by_numbers_of_the_text() -> None:
     assert abs(gap_after_steps(-2.0, 0.66, 1000)) < 1e-8
     assert abs(gap_after_steps(-2.0, 0.67, 1000)) > 1e4
     assert gap_after_steps(0.6, 1.0, 9) == pytest.approx(gap_after_rounds(0.6, 9), rel=1e-12)
+
+
+def test_p_10_by_a_gradient_through_the_target() -> None:
+    """The mistake of the text: the same limit, and 1 - omega squared, by differences."""
+    omega, rate, h = 0.8, 0.1, 1e-5
+    end = float(settled(COND_1, NULL_1, omega)[0, 0])
+
+    def loss(f: float) -> float:
+        both = np.array([[f]])
+        moving = float(next_round(COND_1, both, NULL_1, omega)[0, 0])
+        return (f - moving) ** 2 / 2
+
+    f = 1.0
+    for _ in range(6):
+        f -= rate * (loss(f + h) - loss(f - h)) / (2 * h)
+    # 1 - rate (1 - omega) (1 - omega) is a step of (P.10) with a rate smaller by 1 - omega.
+    left = gap_after_steps(omega, rate * (1 - omega), 6)
+    # A difference of squares loses about 1e-16 / h = 1e-11.
+    assert f - end == pytest.approx(left * (1.0 - end), abs=1e-8)
+    many = np.log(0.01) / np.log(gap_after_steps(omega, rate * (1 - omega), 1))
+    assert many / 228 == pytest.approx(5, abs=0.1)
