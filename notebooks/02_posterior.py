@@ -14,9 +14,11 @@
 # %% [markdown]
 # # 2. The posterior, and the reverse step
 #
-# **After this sitting you can** derive the law of one step back from two Gaussians, say why its variance is smaller than $\beta_t$ and 0 at the end, read a network's output in four units, and clip in the right place.
+# **The question.** The forward chain adds noise. We want to go back, one small step at a time. Given $x_t$, where was the chain one step before?
 #
-# No GPU, a minute of computing, about 45 minutes with the exercises. Read `tutorial/step04_posterior.py` and `tutorial/step06_reverse.py` (and the second half of `step05_best_guess.py`) beside it; on a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# **After this sitting you can** derive the distribution of one step back from two Gaussians, say why its variance is smaller than $\beta_t$ and 0 at the last step, convert a network's output between three units, and clip in the right place.
+#
+# No GPU, a minute of computing, about 50 minutes with the exercises. You need sitting 1. The lectures `tutorial/step04_posterior.py`, `tutorial/step05_best_guess.py` and `tutorial/step06_reverse.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -43,17 +45,43 @@ plt.title("Forty chains from the same point: which way is back?")
 plt.show()
 
 # %% [markdown]
-# Forward is easy, but where did $x_t$ come from? If the data $x_0$ are known too, Bayes answers: $q(x_{t-1} | x_t, x_0) \propto q(x_t | x_{t-1}) q(x_{t-1} | x_0)$, a product of two Gaussians in $x_{t-1}$.
+# Without more information the answer depends on the unknown data. So first suppose that $x_0$ is known as well. Then everything is Gaussian, and Bayes' rule gives the answer. For $x_{t-1}$, given $x_0$ and $x_t$:
 #
-# **Before you run the next cell:** one factor is centred near $x_t$, the other near $x_0$. Where is the product, and is it wider or narrower than each?
+# $$ q(x_{t-1} | x_t, x_0) = \frac{q(x_t | x_{t-1}) \, q(x_{t-1} | x_0)}{q(x_t | x_0)} $$
+#
+# The denominator does not depend on $x_{t-1}$. So the posterior is proportional to a product of two Gaussians that you know from sitting 1: one step from $x_{t-1}$ to $x_t$, and one jump from $x_0$ to $x_{t-1}$.
+#
+# **Before you run the next cell:** as a function of $x_{t-1}$, one factor is centred near $x_t$ and the other near $x_0$. Where is the product, and is it wider or narrower than each factor?
 
 # %%
 step04_posterior.figure()
 
 # %% [markdown]
-# Precisions add, so it is narrower than both; its mean is $c_0 x_0 + c_t x_t$.
+# <details><summary>Answer</summary>
 #
-# **Exercise 2.1** (fill in a formula). Write the mean. The factors are $N(x_t; \sqrt{\alpha_t} x_{t-1}, \beta_t)$ and $N(x_{t-1}; \sqrt{\bar\alpha_{t-1}} x_0, 1 - \bar\alpha_{t-1})$; complete the square, and use $\alpha_t (1 - \bar\alpha_{t-1}) + \beta_t = 1 - \bar\alpha_t$.
+# It lies between the two, nearer to the narrower one, and it is narrower than each: two pieces of evidence are better than one.
+#
+# </details>
+#
+# ## The product of two Gaussians
+#
+# For a Gaussian the exponent is $-\frac{1}{2} (x - m)^2 / V$. In a product the exponents add up. With means $m_1, m_2$ and variances $V_1, V_2$:
+#
+# $$ \frac{(x - m_1)^2}{V_1} + \frac{(x - m_2)^2}{V_2} = \left( \frac{1}{V_1} + \frac{1}{V_2} \right) x^2 - 2 \left( \frac{m_1}{V_1} + \frac{m_2}{V_2} \right) x + \ldots $$
+#
+# A Gaussian with mean $m$ and variance $V$ has $x^2 / V - 2 (m / V) x + \ldots$ there. Compare the factors of $x^2$ and of $x$:
+#
+# $$ \frac{1}{V} = \frac{1}{V_1} + \frac{1}{V_2} \qquad \frac{m}{V} = \frac{m_1}{V_1} + \frac{m_2}{V_2} $$
+#
+# The number $1 / V$ is called the precision. So precisions add up, and the mean is the average of the two means, weighted by their precisions. For example, means 0 and 3 with variances 1 and 0.5 have precisions 1 and 2, so the product has precision 3, variance $1/3$ and mean $(1 \cdot 0 + 2 \cdot 3) / 3 = 2$.
+#
+# Now the two factors. The jump has mean $\sqrt{\bar\alpha_{t-1}} x_0$ and variance $1 - \bar\alpha_{t-1}$. The step $q(x_t | x_{t-1})$ contains $(x_t - \sqrt{\alpha_t} x_{t-1})^2 / \beta_t$. Pull $\sqrt{\alpha_t}$ out of the square to see it as a function of $x_{t-1}$:
+#
+# $$ \frac{(x_t - \sqrt{\alpha_t} \, x_{t-1})^2}{\beta_t} = \frac{(x_{t-1} - x_t / \sqrt{\alpha_t})^2}{\beta_t / \alpha_t} $$
+#
+# So its mean is $x_t / \sqrt{\alpha_t}$, and its variance is $\beta_t / \alpha_t$.
+#
+# **Exercise 2.1** (fill in a formula). Write the mean of the posterior. Begin with the precisions. At $t = 1$ the variance of the jump is 0, so clear the fractions: multiply by both variances, and use $\alpha_t (1 - \bar\alpha_{t-1}) + \beta_t = 1 - \bar\alpha_t$.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_2_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -70,19 +98,19 @@ def posterior_mean(x0, xt, t, schedule):
 check.ex_2_1(posterior_mean)
 
 # %% [markdown]
-# **Measured** instead of derived: half a million chains from $x_0 = 1$. Keep those that pass near $x_3 = 0.2$ and ask them where they were at $t = 2$.
+# **The same by simulation:** run half a million chains from $x_0 = 1$, keep those that pass near $x_3 = 0.2$, and see where they were at $t = 2$.
 
 # %%
 short = Schedule.linear(10)
 chain = forward_chain(np.full((500_000, 1), 1.0), short, rng)
 _, x2, x3 = (x[:, 0] for _, x in zip(range(3), chain, strict=False))
 kept = x2[np.abs(x3 - 0.2) < 0.02]
-law = q_posterior(np.array([1.0]), np.array([0.2]), 3, short)
+posterior = q_posterior(np.array([1.0]), np.array([0.2]), 3, short)
 grid = np.linspace(-0.6, 1.8, 200)[:, None]
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.hist(x2, 80, density=True, color=GREY, alpha=0.4, label="all chains at t = 2")
 plt.hist(kept, 50, density=True, color=ORANGE, alpha=0.6, label="those near 0.2 at t = 3")
-plt.plot(grid, np.exp(law.log_density(grid)), color=RED, label="the posterior")
+plt.plot(grid, np.exp(posterior.log_density(grid)), color=RED, label="the posterior")
 plt.axvline(posterior_mean(1.0, 0.2, 3, short), color="k", lw=0.8, label="your mean")
 plt.xlabel("$x_2$")
 plt.ylabel("density")
@@ -92,7 +120,9 @@ plt.show()
 # %% [markdown]
 # ## Its variance
 #
-# **Exercise 2.2** (fill in a formula). Write the variance for `t` in 1..T, without a case for `t = 1`. What does it have to be there, and which entry of the table takes care of it?
+# The variance is the reciprocal of the sum of the precisions $\alpha_t / \beta_t$ and $1 / (1 - \bar\alpha_{t-1})$. Clear the fractions here as well. The result is called $\tilde\beta_t$.
+#
+# **Exercise 2.2** (fill in a formula). Write this variance for `t` in 1..T, without a special case for `t = 1`. Which value must it have there, and which entry of the table gives this value?
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_2_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -107,7 +137,13 @@ def posterior_var(t, schedule):
 check.ex_2_2(posterior_var)
 
 # %% [markdown]
-# **Predict:** by what factor is it below $\beta_t$ at $t = 2$ of this schedule: hardly, by half, or by ten? And at $t = 100$?
+# <details><summary>Answer</summary>
+#
+# At $t = 1$ the variance is 0: if $x_0$ is known, nothing is left to guess. The entry `alpha_bar[0] = 1` makes it 0. So a sampler adds no noise in its last step.
+#
+# </details>
+#
+# **Predict:** how much smaller than $\beta_t$ is it at $t = 2$ of this schedule: hardly at all, half as large, or a quarter? And at $t = 100$?
 
 # %%
 times = np.arange(1, 101)
@@ -120,20 +156,20 @@ plt.ylabel(r"$\tilde\beta_t / \beta_t$")
 plt.show()
 
 # %% [markdown]
-# Both of your formulas at any `t`, for $x_0 = 1$ and $x_t = -0.5$ in a chain of ten steps: move the slider. Where no kernel is alive, the row below it says the same. **Ask yourself:** which of the two factors decides near `t = 1`, and which near `t = 10`?
+# Move the slider to see both of your formulas at any `t`, for $x_0 = 1$ and $x_t = -0.5$ in a chain of 50 steps. If the slider does not move (no running kernel), look at the row below it. **Ask yourself:** which of the two factors has the larger precision near `t = 1`, and which near `t = 50`?
 
 
 # %%
-line = np.linspace(-2.5, 2.5, 300)
+line, fifty = np.linspace(-2.5, 2.5, 300), Schedule.linear(50)
 
 
 def at_time(ax, t):
     """Both factors and the product at `t`."""
-    alpha, abar_prev = short.alpha[t], short.alpha_bar[t - 1]
+    alpha, abar_prev = fifty.alpha[t], fifty.alpha_bar[t - 1]
     for mean, var, color, label in (
         (np.sqrt(abar_prev), 1 - abar_prev, GREY, "from $x_0$"),
         (-0.5 / np.sqrt(alpha), (1 - alpha) / alpha, ORANGE, "from $x_t$"),
-        (posterior_mean(1.0, -0.5, t, short), posterior_var(t, short), RED, "yours"),
+        (posterior_mean(1.0, -0.5, t, fifty), posterior_var(t, fifty), RED, "yours"),
     ):
         bell = np.exp(-((line - mean) ** 2) / (2 * var)) / np.sqrt(2 * np.pi * var)
         ax.plot(line, bell, color=color, label=label)
@@ -147,24 +183,38 @@ def show(t):
     plt.show()
 
 
-slider = ipywidgets.IntSlider(3, min=2, max=10, description="t", continuous_update=False)
+slider = ipywidgets.IntSlider(5, min=2, max=50, description="t", continuous_update=False)
 ipywidgets.interact(show, t=slider)
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained", sharey=True)
-for ax, t in zip(panels, (2, 3, 5, 10), strict=True):
+for ax, t in zip(panels, (2, 5, 10, 50), strict=True):
     at_time(ax, t)
 panels[-1].legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# At $t = 2$ the factor from $x_0$ has precision 500, and that from $x_t$ has 98. From $t = 5$ on (18 and 28) the factor from $x_t$ is the narrower one. At $t = 50$ both are wide (1.0 and 1.5), so the posterior is wide as well. So $x_0$ decides at the very end of the way back only, and most steps change $x_t$ little.
+#
+# </details>
+#
 # ## What a network has to supply
 #
-# A sampler does not know $x_0$. It puts a guess in its place, and a network may say that guess in several units: the noise `eps`, the data `x0`, or `v` $= \sqrt{\bar\alpha_t} \epsilon - \sqrt{1 - \bar\alpha_t} x_0$. A network's one Gaussian for a step back is right only if steps are small: **ask yourself** what the true law of a step looks like for data at $\pm 1$, in 4 steps and in 1000.
+# A sampler does not know $x_0$. It puts a guess in its place, and a network supplies the guess. It may predict the noise $\epsilon$, the data $x_0$, or $v = \sqrt{\bar\alpha_t} \epsilon - \sqrt{1 - \bar\alpha_t} x_0$. Since $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$ is known, each of the three gives the other two.
+#
+# With a guess in the place of $x_0$, the step back is one Gaussian. The true distribution of $x_{t-1}$, given $x_t$ alone, is an average of such Gaussians over all $x_0$. **Ask yourself:** for data at $\pm 1$, does it look like one Gaussian if the chain has 4 steps? And with 1000?
 
 # %%
 step06_reverse.figure()
 
 # %% [markdown]
-# **Exercise 2.3** (fill in a formula). $(x_t, v)$ is $(x_0, \epsilon)$ turned by an angle. Turn back: $x_0$ from `v` and `xt`.
+# <details><summary>Answer</summary>
+#
+# With 4 steps it has two separate peaks, because the state may come from either data point. With 1000 steps it is a Gaussian to the eye. This is why the way back is taken in many small steps.
+#
+# </details>
+#
+# **Exercise 2.3** (fill in a formula). The two equations for $x_t$ and $v$ rotate the pair $(x_0, \epsilon)$ by an angle: the squares of the factors $\sqrt{\bar\alpha_t}$ and $\sqrt{1 - \bar\alpha_t}$ add up to 1. Rotate back, and return $x_0$ from `v` and `xt`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_2_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -179,7 +229,7 @@ def x0_from_v(v, xt, t, schedule):
 check.ex_2_3(x0_from_v)
 
 # %% [markdown]
-# **Predict, then measure.** A network errs by 0.01 in its output. By how much does it err in $x_0$, near the data and far from them, for `eps` and for `v`?
+# **Predict, then measure.** The output of a network has an error of 0.01. How large is the error of the guess of $x_0$, at small $t$ and at large $t$, for a network that predicts eps and for one that predicts v?
 
 # %%
 q = {
@@ -194,9 +244,15 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Far from the data an error in `eps` is multiplied. If the data lie in $[-1, 1]$ one clips the guess of $x_0$ to that range.
+# <details><summary>Answer</summary>
 #
-# **Exercise 2.4** (find the mistake). This code clips, and nothing changes. Why? Write the mean of the reverse step as it should be; `x0_from` and your own functions may help.
+# For v it is at most 0.01. For eps it is divided by $\sqrt{\bar\alpha_t}$: it is 0.0003 at $t = 1$, 0.035 at $t = 50$ and 2.2 at $t = 100$, larger than the data.
+#
+# </details>
+#
+# If the data lie in $[-1, 1]$, so should the guess of $x_0$, and samplers clip it to this range. It removes the large errors at large $t$.
+#
+# **Exercise 2.4** (find the mistake). This code clips, but its result does not change. Why? Correct the mean of the reverse step; `x0_from` and your own functions may help.
 #
 # ```python
 # x0hat = np.clip(x0_from(eps, xt, t, schedule), -clip, clip)
@@ -217,7 +273,13 @@ def mean_after_clip(xt, eps, t, schedule, clip):
 check.ex_2_4(mean_after_clip)
 
 # %% [markdown]
-# What it is good for: the mean of a step from $t = 80$, data at $\pm 1$, when `eps` is off by normal errors of 0.3.
+# <details><summary>Answer</summary>
+#
+# The code computes a clipped guess and then does not use it: the last line is a formula in eps. The clipped guess must be inserted into the mean of Exercise 2.1.
+#
+# </details>
+#
+# What is clipping good for? The next cell shows the error of the mean of a step from $t = 80$, for data at $\pm 1$ and a prediction of eps with normal errors of standard deviation 0.3.
 
 # %%
 x0 = np.sign(rng.standard_normal((20_000, 1)))
@@ -237,8 +299,26 @@ plt.show()
 # %% [markdown]
 # ## You now know
 #
-# - the step back is a product of two Gaussians: means by precision, precisions add (`tutorial/step04_posterior.py`, equations 4.4 to 4.6);
-# - its variance is below $\beta_t$, and 0 at `t = 1`: no noise at the last step (4.8);
-# - eps, x0, v and score are one guess, and a clip acts on the guess of $x_0$ (`tutorial/step05_best_guess.py`, 5.2 to 5.7; `tutorial/step06_reverse.py`, 6.5).
+# - if $x_0$ is known, one step back is a product of two Gaussians: precisions add up, and means are weighted by precision (`tutorial/step04_posterior.py`, equations 4.4 to 4.6);
+# - its variance is below $\beta_t$, and 0 at $t = 1$: no noise in the last step (4.8);
+# - eps, x0 and v are three units of one guess, and the guess of $x_0$ is what is clipped (`tutorial/step05_best_guess.py`, 5.2 to 5.7; `tutorial/step06_reverse.py`, 6.5).
 #
-# **Try:** `pytest -m step04`, then put `schedule.beta[t]` for the variance in the lesson and see which tests tell you. The torch twin is `minicfg/solvers.py`. Next: `03_loss_and_oracle`, how the guess is learned and what the best one is.
+# ## Five questions
+#
+# 1. Two measurements of one length are 2 m and 4 m, with variances 1 and 3. Which length is the most probable, and with which variance?
+# 2. Why is the variance of the step back smaller than $\beta_t$?
+# 3. Which variance does the last step have, and why?
+# 4. What does a network supply, and what is computed without it?
+# 5. Why is clipping applied to the guess of $x_0$ and not to $x_t$?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The precisions are 1 and $1/3$, so the mean is $(2 + 4/3) / (4/3) = 2.5$ m and the variance is $3/4$.
+# 2. Besides $x_t$ also $x_0$ is known, and its precision is added.
+# 3. It is 0, because $x_0$ is then known exactly.
+# 4. A guess of $x_0$, in one of three units. The weights and the variance come from the schedule.
+# 5. $x_t$ contains noise and may leave the range of the data. $x_0$ may not.
+#
+# </details>
+#
+# **Try:** `pytest -m step04`, then write `schedule.beta[t]` for the variance in the lesson and see which tests fail. The torch twin is `minicfg/solvers.py`. Next: sitting 3, how the guess is learned and what the best one is.
