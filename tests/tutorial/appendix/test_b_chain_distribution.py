@@ -1,4 +1,4 @@
-"""Appendix B: the sampler against its exact law, by impulses, sums, chains and planted mistakes.
+"""Appendix B: the loop and its exact distribution, by impulses, sums, chains, planted mistakes.
 
 A statistical test here names its rate of false alarms, 1e-6 in each of four directions, and shows
 by computation that each planted mistake it is meant to find is found at a rate above 0.99.
@@ -6,10 +6,13 @@ by computation that each planted mistake it is meant to find is found at a rate 
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import kstwo, norm
 
+import tutorial.appendix.b_chain_distribution as lesson
 from tests.tutorial.affine_chains import (
     ALARM,
     ALGEBRA,
@@ -27,8 +30,14 @@ from tests.tutorial.affine_chains import (
     sample_path,
 )
 from tests.tutorial.noise import Given
-from tutorial.appendix.b_chain_distribution import chain_law, dkw_bound, final_mean
+from tutorial.appendix.b_chain_distribution import (
+    chain_law,
+    dkw_bound,
+    final_mean,
+    pass_bound,
+)
 from tutorial.step02_forward import Schedule
+from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_best_guess import oracle_eps
 from tutorial.step07_sampling import ancestral_sample, ancestral_steps
 
@@ -53,6 +62,39 @@ def C(t: int, schedule: Schedule) -> np.ndarray:
 @pytest.fixture(scope="module")
 def sampled() -> dict[int, np.ndarray]:
     return sample_path()
+
+
+def text() -> str:
+    """The lecture, each run of white space as one space."""
+    return " ".join((lesson.__doc__ or "").split())
+
+
+def joint_of_neighbours(t: int, schedule: Schedule) -> np.ndarray:
+    """Covariance matrix of `x_{t-1}` (first) and `x_t`, from one forward step on `x_{t-1}`."""
+    before = C(t - 1, schedule)
+    F = np.sqrt(1 - schedule.beta[t])
+    here = F**2 * before + schedule.beta[t] * np.eye(2)
+    return np.block([[before, F * before], [F * before, here]])
+
+
+@pytest.mark.parametrize("schedule", [SHORT, SCHEDULE])
+def test_b_1_by_each_step(schedule: Schedule) -> None:
+    """The covariance by impulses through a forward step, and the regression by block inversion."""
+    rng = np.random.default_rng(1)
+    for t in range(1, schedule.T + 1):
+        root = np.linalg.cholesky(C(t - 1, schedule))
+        after = np.sqrt(schedule.alpha[t]) * root  # the response of x_t to the noise in x_{t-1}
+        np.testing.assert_allclose(
+            root @ after.T, np.sqrt(schedule.alpha[t]) * C(t - 1, schedule), atol=ALGEBRA
+        )
+        precision = np.linalg.inv(joint_of_neighbours(t, schedule))
+        slope = -np.linalg.solve(precision[:2, :2], precision[:2, 2:])
+        x = rng.standard_normal(2)
+        signal = np.sqrt(schedule.alpha_bar)
+        A, b = A_and_b(t, schedule)
+        expected = signal[t - 1] * MEAN + slope @ (x - signal[t] * MEAN)
+        # The inverse of a matrix whose smallest eigenvalue is about beta_1 loses two digits.
+        np.testing.assert_allclose(A @ x + b, expected, atol=1e-8)
 
 
 @pytest.mark.parametrize("schedule", [SHORT, SCHEDULE])
@@ -160,6 +202,53 @@ def test_b_5_by_chain_without_noise(schedule: Schedule) -> None:
     np.testing.assert_allclose(final_mean(MEAN, COV, schedule), found[0], atol=ALGEBRA)
 
 
+@pytest.mark.parametrize("schedule", [SHORT, SCHEDULE])
+def test_b_5_by_each_step(schedule: Schedule) -> None:
+    """The error of the mean from step to step, and the product of the sampler's own matrices."""
+    m = chain_law(MEAN, COV, schedule)[0]
+    delta = m - np.sqrt(schedule.alpha_bar)[:, None] * MEAN
+    product = np.eye(2)
+    for t in range(1, schedule.T + 1):
+        A, _ = A_and_b(t, schedule)
+        np.testing.assert_allclose(delta[t - 1], A @ delta[t], atol=ALGEBRA)
+        product = product @ A
+    abar = schedule.alpha_bar[-1]
+    expected = np.sqrt(abar) * COV @ np.linalg.inv(C(schedule.T, schedule))
+    np.testing.assert_allclose(product, expected, atol=ALGEBRA)
+    np.testing.assert_allclose(final_mean(MEAN, COV, schedule), MEAN + product @ delta[-1])
+
+
+def test_b_5_by_numbers_in_the_text() -> None:
+    """The chain of two steps, by the numbers of the page and by the lesson."""
+    schedule = Schedule(np.array([0, 0.5, 0.5]))
+    m, V, G = chain_law(np.ones(1), np.full((1, 1), 0.25), schedule)
+    assert f"the mean {m[0, 0]:.3f} and the variance {V[0, 0, 0]:.3f}." in text()
+    assert f"the variance {(V + G)[2, 0, 0]:.4f} there" in text()
+    assert f"= {V[1, 0, 0]:.3f}$. The last step" in text()
+    assert f"\\cdot {V[1, 0, 0]:.3f} = {V[0, 0, 0]:.3f}$" in text()
+    assert f"/ 0.8125 = {1 - m[0, 0]:.3f}$, so the mean is {m[0, 0]:.3f}" in text()
+    A_2 = np.sqrt(V[1, 0, 0] - 1 / 3)
+    A_1 = np.sqrt(V[0, 0, 0] / V[1, 0, 0])
+    assert f"/ 0.8125 = {A_2:.3f}$" in text()
+    assert f"/ 0.625 = {A_1:.3f}$" in text()
+    assert f"{Schedule.linear(1000).alpha_bar[-1]:.5f}$" in text()
+
+
+def test_b_4_by_boundaries_in_the_text() -> None:
+    """One step leaves A_1 squared, a point stays a point, and beta in place of beta~ with S = I."""
+    one = Schedule.linear(1)
+    A = np.sqrt(one.alpha[1]) * COV @ np.linalg.inv(C(1, one))
+    np.testing.assert_allclose(chain_law(MEAN, COV, one)[1][0], A @ A, atol=ALGEBRA)
+    m, V, _ = chain_law(MEAN, np.zeros((2, 2)), SCHEDULE)
+    np.testing.assert_allclose(m[0], MEAN, atol=ALGEBRA)
+    np.testing.assert_allclose(V[0], 0, atol=ALGEBRA)
+    var = 1.0
+    for t in range(20, 0, -1):
+        var = SCHEDULE.alpha[t] * var + SCHEDULE.beta[t]
+    assert var == pytest.approx(1, abs=ALGEBRA)
+    assert chain_law(MEAN, np.eye(2), SCHEDULE)[1][0, 0, 0] < 0.9
+
+
 def test_b_5_by_start_from_the_right_law() -> None:
     """Started at the noised centre instead of 0, the mean is right all the way."""
     start = np.sqrt(SHORT.alpha_bar[3]) * MEAN[None]
@@ -175,6 +264,37 @@ def test_b_6_by_difference_of_laws(schedule: Schedule) -> None:
         np.testing.assert_allclose(G[t], C(t, schedule) - V[t], atol=ALGEBRA)
     if schedule is SCHEDULE:  # the start is forgotten: too narrow, in every direction
         assert np.linalg.eigvalsh(G[0]).min() > 0
+
+
+def test_b_6_by_each_step() -> None:
+    """The true recursion of C_t, and Var(x_0 | x_t) by the inverse of a joint precision matrix."""
+    for t in range(1, SCHEDULE.T + 1):
+        abar = SCHEDULE.alpha_bar[t]
+        joint = np.block([[COV, np.sqrt(abar) * COV], [np.sqrt(abar) * COV, C(t, SCHEDULE)]])
+        given = np.linalg.inv(np.linalg.inv(joint)[:2, :2])
+        inverse = np.linalg.inv(C(t, SCHEDULE))
+        np.testing.assert_allclose(given, COV - abar * COV @ inverse @ COV, atol=ALGEBRA)
+        np.testing.assert_allclose(
+            given, (COV @ inverse) @ (C(t, SCHEDULE) - abar * COV), atol=ALGEBRA
+        )
+        np.testing.assert_allclose(given, (1 - abar) * COV @ inverse, atol=ALGEBRA)
+        A, _ = A_and_b(t, SCHEDULE)
+        c_0, _, var = posterior_coefficients(t, SCHEDULE)
+        total = A @ C(t, SCHEDULE) @ A.T + var * np.eye(2) + c_0**2 * given
+        np.testing.assert_allclose(total, C(t - 1, SCHEDULE), atol=ALGEBRA)
+
+
+def test_b_6_by_table_in_the_text() -> None:
+    """The fractions of the table by the collapsed sum, and the correlation."""
+    rows = re.findall(r"\$T = (\d+)\$ \| ([\d.]+) % \| ([\d.]+) % \| ([\d.]+) %", text())
+    assert len(rows) == 3
+    for T, *row in rows:
+        cov = np.diag([0.25, 1, 4])
+        lost = 1 - np.diag(collapsed_sum(cov, Schedule.linear(int(T)))) / np.diag(cov)
+        np.testing.assert_allclose([float(x) for x in row], 100 * lost, atol=0.051)  # 1 decimal
+        assert (np.diff(lost) < 0).all()  # "narrow directions lose a larger fraction"
+    V = collapsed_sum(np.array([[1, 0.5], [0.5, 1]]), SCHEDULE)
+    assert f"the samples have the correlation {V[0, 1] / V[0, 0]:.2f}" in text()
 
 
 def test_b_6_by_rate() -> None:
@@ -196,6 +316,77 @@ def test_b_7_by_exact_distribution() -> None:
             assert exact <= rate
             assert exact > 0.4 * rate
     assert kstwo.sf(dkw_bound(N, 0.05), N) > 0.98 * 0.05
+
+
+def test_b_7_by_each_step() -> None:
+    """At d the bound is the rate, and its logarithm is solved for d."""
+    for n, rate in ((50, 0.1), (N, ALARM)):
+        d = dkw_bound(n, rate)
+        assert 2 * np.exp(-2 * n * d**2) == pytest.approx(rate, rel=1e-9)
+        assert np.log(2 / rate) == pytest.approx(2 * n * d**2, rel=1e-12)
+    assert f"$d = {dkw_bound(N, ALARM):.4f}$" in text()
+
+
+def far_apart(V: float, W: float) -> float:
+    """The largest distance between the distribution functions of N(0, V) and N(0, W)."""
+    # The densities are equal there, so the difference of the functions is largest.
+    x = np.sqrt(np.log(V / W) / (1 / W - 1 / V))
+    return float(abs(norm.cdf(x, 0, np.sqrt(V)) - norm.cdf(x, 0, np.sqrt(W))))
+
+
+def test_b_8_by_each_step() -> None:
+    """The triangle inequality for sets of samples, and the probability that it leaves."""
+    D = far_apart(0.25, 0.2)
+    grid = np.linspace(-2, 2, 2001)
+    F, F_own = norm.cdf(grid, 0, np.sqrt(0.2)), norm.cdf(grid, 0, 0.5)
+    for x in 0.5 * np.random.default_rng(2).standard_normal((20, 300)):
+        F_n = np.searchsorted(np.sort(x), grid, side="right") / 300
+        assert np.abs(F_own - F_n).max() + np.abs(F_n - F).max() + 1e-6 >= D  # the grid's cells
+    d = dkw_bound(N, ALARM)
+    expected = 2 * np.exp(-2 * N * (D - d) ** 2)
+    assert pass_bound(N, D, ALARM) == pytest.approx(expected, rel=1e-12)
+
+
+def test_b_8_by_exact_distribution() -> None:
+    """SciPy's exact probability that samples lie D - d from their own distribution."""
+    for n, D in ((200, 0.25), (1000, 0.12), (N, 0.03)):
+        exact = kstwo.sf(D - dkw_bound(n, 0.01), n)
+        assert exact <= pass_bound(n, D, 0.01)
+        assert pass_bound(n, D, 0.01) < 2.5 * exact  # it is not a loose bound of this event
+
+
+def test_b_8_by_samples() -> None:
+    """2000 sets of 400 samples with a wrong variance pass no more often than the bound."""
+    D = far_apart(1.0, 0.35)
+    x = np.sort(np.random.default_rng(6).standard_normal((2000, 400)))
+    F = norm.cdf(x, 0, np.sqrt(0.35))
+    steps = np.arange(401) / 400
+    far = np.maximum(steps[1:] - F, F - steps[:-1]).max(1)
+    bound = pass_bound(400, D, 0.05)
+    passed = (far <= dkw_bound(400, 0.05)).mean()
+    assert 0 < bound < 0.9
+    assert passed <= bound + 5 * np.sqrt(bound * (1 - bound) / 2000)
+
+
+def test_b_8_by_no_room() -> None:
+    """Where D is not above d, nothing is known."""
+    d = dkw_bound(N, ALARM)
+    assert pass_bound(N, d, ALARM) == 1
+    assert pass_bound(N, d / 2, ALARM) == 1
+    assert pass_bound(N, 1.001 * d, ALARM) == 1  # a bound above 1 is no more than 1
+
+
+def test_b_8_by_numbers_in_the_text() -> None:
+    """Distances of the loop from its data, the chance to pass, and the samples for D = 2 d."""
+    V_20 = chain_law(np.zeros(1), np.full((1, 1), 0.25), Schedule.linear(20))[1][0, 0, 0]
+    V_1000 = chain_law(np.zeros(1), np.full((1, 1), 0.25), Schedule.linear(1000))[1][0, 0, 0]
+    D_20 = far_apart(V_20, 0.25)
+    D_1000 = far_apart(V_1000, 0.25)
+    assert f"$D = {D_20:.3f}$" in text()
+    assert f"the distance is {D_1000:.4f}." in text()
+    assert 1e-34 < pass_bound(N, D_20, ALARM) < 1e-33
+    n = np.log(2 / ALARM) / (2 * (D_1000 / 2) ** 2)
+    assert f"it takes {n / 1e6:.0f} million samples" in text()
 
 
 def test_b_7_by_false_alarms() -> None:
