@@ -12,11 +12,13 @@
 # ---
 
 # %% [markdown]
-# # 3. The loss, the best denoiser of all, and sampling
+# # 3. The best guess, the loss, and the sampler
 #
-# **After this sitting you can** say what training minimises and what it drops from the likelihood, write down the best answer any network could give for Gaussian classes, know the loss it pays, and run the reverse chain with it.
+# **The question.** A step back needs a guess of the noise in $x_t$. What is the best guess, and how does a network learn it? Once it has, how do we draw a sample?
 #
-# No GPU, a minute of computing, about 50 minutes with the exercises. Read `tutorial/step05_best_guess.py`, `step07_sampling.py`, `step08_loss.py` and `tutorial/appendix/a_elbo.py` beside it. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# **After this sitting you can** say why a squared error finds a conditional mean, write down the best possible guess for Gaussian classes and its loss, relate it to the score, and write the whole sampler yourself.
+#
+# No GPU, a minute of computing, about 60 minutes with the exercises. You need sittings 1 and 2. The lectures `tutorial/step05_best_guess.py`, `tutorial/step07_sampling.py` and `tutorial/step08_loss.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -30,7 +32,7 @@ from tutorial.figures.program import BLUE, CLASS_COLORS, GREY, ORANGE
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step03_marginal import xt_from_x0
-from tutorial.step05_best_guess import oracle_eps
+from tutorial.step05_best_guess import oracle_eps, x0_from
 from tutorial.step06_reverse import p_xprev_given_xt
 
 rng = np.random.default_rng(0)
@@ -46,13 +48,25 @@ plt.show()
 # %% [markdown]
 # ## The loss
 #
-# The bound on the likelihood is a sum of regressions on the noise, each with a weight; the simple loss puts 1 for every weight. **Ask yourself:** which touches does that raise, the last, nearly noiseless ones, or the first?
+# The pictures show the data with noise. A network gets a noisy point $x_t$ and the time $t$, and has to predict the noise $\epsilon$ that was added. Training is a regression: draw a data point $x_0$, a time $t$ and a noise $\epsilon$, jump to $x_t$ (sitting 1), and lower the squared error
+#
+# $$ E \, | \epsilon - \epsilon_\theta(x_t, t) |^2 $$
+#
+# Where does this loss come from? One would like to make the data likely under the reverse chain. The logarithm of this likelihood has a lower bound, and for Gaussian steps the bound is a sum of such squared errors, one for each $t$, with a weight for each $t$. (Step 8 derives the weights.) The *simple* loss replaces all weights by 1. The picture compares them.
+#
+# **Ask yourself:** compared with the bound, does the simple loss emphasise the steps at small $t$, where there is little noise, or those at large $t$?
 
 # %%
 step08_loss.figure()
 
 # %% [markdown]
-# **Exercise 3.1** (fill in a formula). The simple loss of a batch: `eps` and the network's `out`, both `(n, D)`, to one number, $E |\epsilon - \epsilon_\theta|^2$.
+# <details><summary>Answer</summary>
+#
+# Those at large $t$. The weights of the bound are largest near $t = 1$, so weights of 1 are smaller there in comparison. At small $t$ the noise cannot be seen in the picture, so a network does better to learn the rest.
+#
+# </details>
+#
+# **Exercise 3.1** (fill in a formula). Write the simple loss of a batch. `eps` and the network's output `out` have the shape `(n, D)`. Return one number: the mean over the batch of the squared length of $\epsilon - \epsilon_\theta$.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_3_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -66,7 +80,7 @@ def loss(eps, out):
 check.ex_3_1(loss)
 
 # %% [markdown]
-# **Before you run it:** a network answers $\rho x_t$ with one number $\rho$. At small `t`, $x_t$ is mostly data; at large `t` it is the noise. Where does the best $\rho$ lie at each?
+# **Before you run the next cell:** a tiny network predicts $\rho x_t$, with one number $\rho$ for each $t$. At small $t$, $x_t$ is mostly data; at large $t$ it is almost all noise. Where does the best $\rho$ lie in each case?
 
 # %%
 slopes = np.linspace(0, 1.1, 56)
@@ -74,20 +88,30 @@ plt.figure(figsize=(7, 3), layout="constrained")
 for t, color in ((10, BLUE), (50, ORANGE), (90, GREY)):
     eps = rng.standard_normal(x0.shape)
     xt = xt_from_x0(x0, eps, t, schedule)
-    paid = [loss(eps, rho * xt) for rho in slopes]
-    best = slopes[np.argmin(paid)]
-    plt.plot(slopes, paid, color=color, label=f"t = {t}: best {best:.2f}")
+    losses = [loss(eps, rho * xt) for rho in slopes]
+    best = slopes[np.argmin(losses)]
+    plt.plot(slopes, losses, color=color, label=f"t = {t}: best {best:.2f}")
 plt.xlabel(r"$\rho$")
 plt.ylabel("your loss")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-# ## The floor
+# <details><summary>Answer</summary>
 #
-# No function of $x_t$ gets to 0, because $x_t$ does not tell noise and data apart for sure.
+# Near 0 at small $t$, because $x_t$ says little about the noise, and near 1 at large $t$, because $x_t$ is the noise.
 #
-# **Exercise 3.2** (predict, then measure). One class, in the plane, $N(\mu, I/4)$, at $\bar\alpha_t = 1/2$. What is the lowest loss there can be, to two digits after the point? Use that the best answer is the regression of `eps` on $x_t$, a coordinate at a time.
+# </details>
+#
+# ## A squared error finds the mean
+#
+# What would a perfect network predict? Fix $x_t$. Many pairs of data and noise lead to the same $x_t$, so $\epsilon$ is still random. For a prediction $g$, let $m = E[\epsilon | x_t]$ and write $\epsilon - g = (\epsilon - m) + (m - g)$. Then
+#
+# $$ E[ |\epsilon - g|^2 \, | x_t] = E[|\epsilon - m|^2 \, | x_t] + 2 (m - g) \cdot E[\epsilon - m \, | x_t] + |m - g|^2 $$
+#
+# The middle term is 0, because $m$ is the mean. The first term does not depend on $g$. So the best prediction is $g = m$, the conditional mean of the noise, and the first term is the loss that remains. No network gets below it.
+#
+# **Exercise 3.2** (predict, then measure). The data are one class in the plane, $N(\mu, I/4)$, and $\bar\alpha_t = 1/2$. What is the lowest possible loss, to two digits after the point? Work on one coordinate: $x_t - \sqrt{\bar\alpha_t} \mu$ has the variance $\bar\alpha_t / 4 + (1 - \bar\alpha_t)$, of which the second part is noise. If two independent normal numbers have the variances $A$ and $B$ and only their sum is known, each has the conditional variance $A B / (A + B)$. Divide by $1 - \bar\alpha_t$ to get that of $\epsilon$, and count both coordinates.
 
 # %% nbgrader={"grade": false, "grade_id": "ex_3_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
 floor = ...
@@ -103,20 +127,30 @@ half = Schedule(np.array([0.0, 0.5]))
 data = 0.5 * rng.standard_normal((50_000, 2))
 eps = rng.standard_normal(data.shape)
 xt, factors = xt_from_x0(data, eps, 1, half), np.linspace(0, 2, 81)
-paid = [loss(eps, factor * xt) for factor in factors]
-print(f"lowest measured: {min(paid):.3f}")
+losses = [loss(eps, factor * xt) for factor in factors]
+print(f"lowest measured: {min(losses):.3f}")
 plt.figure(figsize=(7, 3), layout="constrained")
-plt.plot(factors, paid, color=BLUE)
-plt.axhline(floor, color=GREY, label="your floor")
-plt.xlabel(r"answer: this factor times $x_t$")
+plt.plot(factors, losses, color=BLUE)
+plt.axhline(floor, color=GREY, label="your lowest loss")
+plt.xlabel(r"prediction: this factor times $x_t$")
 plt.ylabel("loss")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-# ## The oracle
+# ## The oracle, and the score
 #
-# For Gaussian classes the best answer is a formula, so this course can compare every network and every sampler with the truth. Left: the score without a label; middle: with one; right: the floor. In units of eps, the label lowers the floor most in the middle of the chain. **Ask yourself:** is its effect on the guess of the image also largest there? Sitting 4 shows both.
+# For Gaussian classes the conditional mean is a formula. This course calls it the *oracle*. It can be compared with every network, and samplers can be tested with it before anything is trained.
+#
+# The best guess has a second meaning. The *score* is the gradient of the logarithm of the density of $x_t$. It points where $x_t$ is more probable. For one data point, $x_t$ is normal with mean $\sqrt{\bar\alpha_t} x_0$ and variance $1 - \bar\alpha_t$, so
+#
+# $$ \nabla \log q(x_t | x_0) = -\frac{x_t - \sqrt{\bar\alpha_t} x_0}{1 - \bar\alpha_t} = -\frac{\epsilon}{\sqrt{1 - \bar\alpha_t}} $$
+#
+# Average both sides over the data that may have led to $x_t$. The left side becomes the score of the whole density, and on the right $\epsilon$ becomes its conditional mean (step 5 shows why):
+#
+# $$ \nabla \log p(x_t) = -\frac{E[\epsilon | x_t]}{\sqrt{1 - \bar\alpha_t}} $$
+#
+# So a network that predicts the noise also knows where the data are: opposite to the noise. Left in the picture: the score without a label; middle: with a label; right: the lowest possible loss, with and without the label. In the unit of eps, the label lowers the loss most in the middle of the chain. **Ask yourself:** is its effect on the guess of the data also largest there? (Sitting 4 shows both.)
 
 # %%
 step05_best_guess.figure()
@@ -137,7 +171,7 @@ def best_eps(xt, abar, mu, var):
 check.ex_3_3(best_eps)
 
 # %% [markdown]
-# Your formula on a line through the class, beside noises that were really there:
+# Your formula on a line through the class, beside the noise that was really added:
 
 # %%
 one = GaussianMixture(np.array([[1.0, 0.0]]), 0.25 * np.eye(2)[None], np.ones(1))
@@ -146,8 +180,8 @@ eps = rng.standard_normal(data.shape)
 xt = xt_from_x0(data, eps, 1, half)
 line = np.stack([np.linspace(-1.5, 3, 50), np.zeros(50)], 1)
 plt.figure(figsize=(7, 3), layout="constrained")
-plt.scatter(xt[:, 0], eps[:, 0], s=4, color=GREY, label="noise that was there")
-plt.plot(line[:, 0], best_eps(line, 0.5, one.means[0], 0.25)[:, 0], label="your best answer")
+plt.scatter(xt[:, 0], eps[:, 0], s=4, color=GREY, label="noise that was added")
+plt.plot(line[:, 0], best_eps(line, 0.5, one.means[0], 0.25)[:, 0], label="your best guess")
 plt.xlabel("first coordinate of $x_t$")
 plt.ylabel("eps")
 plt.legend()
@@ -156,21 +190,21 @@ plt.show()
 # %% [markdown]
 # ## Sampling
 #
-# From $x_T \sim N(0, I)$, take the reverse step $T$ times.
+# Everything for a sampler is there: start from $x_T \sim N(0, I)$, and take the reverse step of sitting 2 with the guess in the place of the data, $T$ times. In the lessons `p_xprev_given_xt` returns the mean and the variance of such a step.
 #
-# **Exercise 3.4** (find the mistake). A sampler had this step. Its samples look right but carry a little noise that is not the data's. Write the step as it should be, given `eps` from the network and a standard normal `z`; no special case for `t = 1` is needed.
+# **Exercise 3.4** (find the mistake). A sampler had the following step. Its samples look right but contain a little noise that the data do not have. Correct the step. `eps` is the prediction of the network and `z` a standard normal number; no special case for `t = 1` is needed.
 #
 # ```python
-# law = p_xprev_given_xt(xt, eps, t, schedule)
-# return law.mean + np.sqrt(schedule.beta[t]) * z
+# back = p_xprev_given_xt(xt, eps, t, schedule)
+# return back.mean + np.sqrt(schedule.beta[t]) * z
 # ```
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_3_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def one_step_back(xt, eps, z, t, schedule):
     ### BEGIN SOLUTION
-    law = p_xprev_given_xt(xt, eps, t, schedule)
-    return law.mean + np.sqrt(law.var) * z
+    back = p_xprev_given_xt(xt, eps, t, schedule)
+    return back.mean + np.sqrt(back.var) * z
     ### END SOLUTION
 
 
@@ -178,25 +212,68 @@ def one_step_back(xt, eps, z, t, schedule):
 check.ex_3_4(one_step_back)
 
 # %% [markdown]
-# Your step, a hundred times, with the oracle for a network. No training, and the data come out:
+# One step back from $t = 50$, for twelve points of class 0 (blue dots). The crosses are the guesses of $x_0$. A step moves a point a little towards its guess and adds a little noise:
 
 # %%
-model, labels = oracle_eps(mixture, schedule), np.repeat([0, 1, 2], 300)
-x = rng.standard_normal((900, 2))
-fig, panels = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained")
-shown = iter(panels)
-for t in range(100, 0, -1):
-    if t in (100, 50, 20):
-        next(shown).scatter(*x.T, s=2, c=np.array(CLASS_COLORS)[labels])
-    x = one_step_back(x, model(x, t, labels), rng.standard_normal(x.shape), t, schedule)
-panels[3].scatter(*x.T, s=2, c=np.array(CLASS_COLORS)[labels])
-for ax, t in zip(panels, (100, 50, 20, 0), strict=True):
-    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=f"t = {t}")
+model, t, few = oracle_eps(mixture, schedule), 50, np.zeros(12, int)
+xt = xt_from_x0(x0[y == 0][:12], rng.standard_normal((12, 2)), t, schedule)
+eps = model(xt, t, few)
+after = one_step_back(xt, eps, rng.standard_normal(xt.shape), t, schedule)
+guess = x0_from(eps, xt, t, schedule)
+plt.figure(figsize=(4.2, 4), layout="constrained")
+plt.scatter(*x0[y == 0].T, s=2, color=GREY, label="data of class 0")
+plt.plot(np.stack([xt, guess])[..., 0], np.stack([xt, guess])[..., 1], color=GREY, lw=0.5)
+plt.scatter(*xt.T, s=14, color=BLUE, label="$x_{50}$")
+plt.scatter(*after.T, s=14, color=ORANGE, label="$x_{49}$")
+plt.scatter(*guess.T, marker="x", color="k", label="guess of $x_0$")
+plt.axis("equal")
+plt.legend(fontsize=8)
 plt.show()
-print(f"variance in a class: {np.mean([x[labels == k].var(0) for k in range(3)]):.3f}, data 0.250")
 
 # %% [markdown]
-# How many steps does it take? Above each panel is the variance in a class; the data's is 0.250. Move the slider for `T`, from the same noise; where no kernel is alive, the row below it says the same. **Before you do:** two steps, or five, what could be wrong with the samples?
+# **Exercise 3.5** (write a loop). Now the whole sampler. `model(x, t, labels)` predicts the noise. All random numbers are given, so that your samples can be compared: `z` has the shape `(T + 1, n, 2)`. Start from $x_T$ = `z[T]`, and use `z[t - 1]` in the step from $t$ to $t - 1$. Return $x_0$.
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_3_5", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def my_sampler(model, labels, z, schedule):
+    ### BEGIN SOLUTION
+    x = z[schedule.T]
+    for t in range(schedule.T, 0, -1):
+        eps = model(x, t, labels)
+        x = one_step_back(x, eps, z[t - 1], t, schedule)
+    return x
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_3_5", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_3_5(my_sampler)
+
+# %% [markdown]
+# You have written a diffusion sampler. Here it runs with the oracle in the place of a network. Nothing was trained:
+
+# %%
+model, labels = oracle_eps(mixture, schedule), np.repeat([0, 1, 2], 500)
+z = rng.standard_normal((schedule.T + 1, 1500, 2))
+samples = my_sampler(model, labels, z, schedule)
+fig, panels = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
+shown = (
+    (z[schedule.T], labels, "start: noise"),
+    (samples, labels, "your samples"),
+    (x0, y, "data"),
+)
+for ax, (points, classes, title) in zip(panels, shown, strict=True):
+    ax.scatter(*points.T, s=2, c=np.array(CLASS_COLORS)[classes])
+    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal", title=title)
+plt.show()
+for k in range(3):
+    found, true = samples[labels == k], mixture.means[k]
+    print(
+        f"class {k}: mean {found.mean(0).round(2)} (data {true.round(2)}), variance {found.var(0).mean():.3f}"
+    )
+print("variance of the data in a class: 0.250")
+
+# %% [markdown]
+# How many steps does it take? Move the slider to change `T`; the noise at the start stays the same. If the slider does not move (no running kernel), look at the row below it. **Before you do:** with two steps, or five, are the samples of a class too wide or too narrow?
 
 
 # %%
@@ -205,14 +282,15 @@ start = rng.standard_normal((300, 2))
 
 def with_steps(ax, T):
     """Your chain of `T` steps."""
-    few, draws, y = Schedule.cosine(T), np.random.default_rng(1), np.repeat([0, 1, 2], 100)
-    oracle, x = oracle_eps(mixture, few), start
-    for t in range(T, 0, -1):
-        x = one_step_back(x, oracle(x, t, y), draws.standard_normal(x.shape), t, few)
+    few, y = Schedule.cosine(T), np.repeat([0, 1, 2], 100)
+    noise = np.random.default_rng(1).standard_normal((T + 1, 300, 2))
+    noise[T] = start
+    x = my_sampler(oracle_eps(mixture, few), y, noise, few)
     ax.scatter(*x.T, s=3, c=np.array(CLASS_COLORS)[y])
     width = np.mean([x[y == k].var(0) for k in range(3)])
     ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal")
-    ax.set_title(f"T = {T}, variance {width:.3f}", fontsize=10)
+    ax.set_title(f"T = {T}", fontsize=10)
+    ax.set_xlabel(f"variance in a class {width:.3f}")
 
 
 def show(T):
@@ -230,16 +308,47 @@ for ax, T in zip(panels, (2, 5, 20, 100), strict=True):
 plt.show()
 
 # %% [markdown]
-# The lesson knows more: the exact law of such samples. **Predict:** are they too wide or too narrow, and how does that fall with the number of steps?
+# <details><summary>Answer</summary>
+#
+# Too narrow: the variance in a class is far below 0.25 with two steps and close to it with a hundred. A step with the guess in the place of the data leaves out how uncertain the guess is, and with few steps the guess is very uncertain.
+#
+# </details>
+#
+# For Gaussian data the distribution of the samples can be computed exactly. **Predict:** how does the missing variance depend on the number of steps: like $1/T$, or like $1/T^2$?
 
 # %%
 step07_sampling.figure()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Like $1/T$: in the picture the missing variance falls by a factor of ten where $T$ grows by ten.
+#
+# </details>
+
+# %% [markdown]
 # ## You now know
 #
-# - the loss is the square of a length, averaged over the batch, with the bound's weights dropped (`tutorial/step08_loss.py`, equation 8.5);
-# - the best denoiser is a mean given $x_t$, and its loss is not 0 (`tutorial/step05_best_guess.py`, 5.9 and 5.16);
-# - the reverse chain ends without noise, and at finite `T` a little narrower than the data (`tutorial/step07_sampling.py`, 7.2 and 7.6; `tutorial/appendix/b_chain_distribution.py`, B.6).
+# - the loss is the squared error of the predicted noise, averaged over the batch, with the weights of the bound dropped (`tutorial/step08_loss.py`, equation 8.5);
+# - the best prediction is the conditional mean, its loss is not 0, and it is the score in another unit (`tutorial/step05_best_guess.py`, 5.9 and 5.16);
+# - the sampler is a loop of six lines; it ends without noise, and with few steps its samples are too narrow (`tutorial/step07_sampling.py`, 7.2 and 7.6).
 #
-# **Try:** `pytest -m step07`, then leave out the noise in the lesson. The torch twins are `minicfg/training.py` and `minicfg/sampling.py`. Next: `04_guidance`.
+# ## Five questions
+#
+# 1. Why is the lowest possible loss not 0?
+# 2. Which number minimises the mean squared distance to 1, 2 and 6?
+# 3. A network predicts the noise $(0.3, -0.1)$ at a point. In which direction are the data?
+# 4. What does the simple loss drop?
+# 5. What is the oracle good for?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Different pairs of data and noise lead to the same $x_t$, so the noise cannot be known from it.
+# 2. Their mean, 3.
+# 3. Opposite to the noise: in the direction $(-0.3, 0.1)$.
+# 4. The weights, one for each $t$, that the bound on the likelihood has.
+# 5. It is the best possible network for these data. With it, an error of a sampler is an error of the sampler alone.
+#
+# </details>
+#
+# **Try:** `pytest -m step07`, then leave out the noise in the lesson and see which tests fail. The torch twins are `minicfg/training.py` and `minicfg/sampling.py`. Next: sitting 4, guidance.

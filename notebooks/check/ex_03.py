@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tutorial.step01_toy_data import GaussianMixture
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_best_guess import lowest_loss, oracle_eps, x0_from
@@ -136,5 +136,71 @@ ex_3_4 = formula(
     (
         lambda xt, eps, z, t, h: x0_from(eps, xt, t, h),
         "this jumps to the guess of x_0 in one go; the step only goes from t to t - 1.",
+    ),
+)
+
+
+def _sampler(
+    times: Callable[[int], Any] = lambda T: range(T, 0, -1),
+    variance: Callable[[Any, int, Schedule], Any] = lambda back, t, schedule: back.var,
+    noise: Callable[[Any, int, int], Any] = lambda z, t, T: z[t - 1],
+    state: Callable[[Any, Any], Any] = lambda x, start: x,
+) -> Callable[..., Any]:
+    """The sampler, with one part of it replaced."""
+
+    def sampler(model: Any, labels: Any, z: Any, schedule: Schedule) -> Any:
+        x = z[schedule.T]
+        for t in times(schedule.T):
+            eps = model(state(x, z[schedule.T]), t, labels)
+            back = p_xprev_given_xt(x, eps, t, schedule)
+            x = back.mean + np.sqrt(variance(back, t, schedule)) * noise(z, t, schedule.T)
+        return x
+
+    return sampler
+
+
+_chains = [
+    (
+        oracle_eps(three_gaussians(), schedule),
+        np.array([0, 1, 2, 0, 1]),
+        np.random.default_rng(seed).standard_normal((schedule.T + 1, 5, 2)),
+        schedule,
+    )
+    for seed, schedule in enumerate(SCHEDULES)
+]
+
+ex_3_5 = formula(
+    "3.5",
+    "tutorial/step07_sampling.py, (7.2)",
+    _sampler(),
+    _chains,
+    (
+        _sampler(times=lambda T: range(1, T + 1)),
+        "the loop runs forward in time: a sampler starts at t = T and ends at t = 1.",
+    ),
+    (
+        _sampler(times=lambda T: range(T, 1, -1)),
+        "the last step is missing: the loop also has to take the step from t = 1 to 0.",
+    ),
+    (
+        _sampler(times=lambda T: range(T - 1, 0, -1)),
+        "the first step is missing: the loop begins at t = T, not at T - 1.",
+    ),
+    (
+        _sampler(variance=lambda back, t, schedule: schedule.beta[t]),
+        "the noise has the variance beta, also in the last step; the step back has another one.",
+    ),
+    (
+        _sampler(variance=lambda back, t, schedule: 0.0),
+        "no noise is added on the way: this takes the mean of each step.",
+    ),
+    (
+        _sampler(noise=lambda z, t, T: z[t]),
+        "the step from t to t - 1 uses z[t]; so the first step uses the start once more as noise.",
+    ),
+    (
+        _sampler(state=lambda x, start: start),
+        "the network is evaluated at the start x_T in every step: evaluate it at the state that "
+        "the chain has reached.",
     ),
 )

@@ -24,6 +24,23 @@ def tilde(t: int, h: Any) -> float:
     return h.beta[t] * (1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t])
 
 
+def chain(
+    begin: int = 0, end: int = 0, forward: bool = False, late: int = 1, still: bool = False,
+    factor: Callable[[int, Any], float] = lambda t, h: root(tilde(t, h)),
+) -> Callable[..., Any]:  # fmt: skip
+    """A sampler that begins or ends early, runs forward, or uses its noise one step late."""
+
+    def run(model: Any, labels: Any, z: Any, h: Any) -> Any:
+        x = z[h.T]
+        times = list(range(h.T - begin, end, -1))
+        for t in reversed(times) if forward else times:
+            out = model(z[h.T] if still else x, t, labels)
+            x = noise_with(factor)(x, out, z[t - late], t, h)
+        return x
+
+    return run
+
+
 WRONG: list[tuple[str, Any, str]] = [
     ("3.1", lambda eps, out: np.mean(np.square(out - eps)), "the mean over coordinates"),
     ("3.1", lambda eps, out: np.sum(np.square(out - eps)), "the sum over the batch"),
@@ -53,4 +70,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("3.4", noise_with(lambda t, h: 0), "no noise is added"),
     ("3.4", lambda xt, eps, z, t, h:
      (xt - root(1 - h.alpha_bar[t]) * eps) / root(h.alpha_bar[t]), "in one go"),
+    ("3.5", chain(forward=True), "runs forward in time"),
+    ("3.5", chain(end=1), "the last step is missing"),
+    ("3.5", chain(begin=1), "the first step is missing"),
+    ("3.5", chain(factor=lambda t, h: root(h.beta[t])), "has the variance beta"),
+    ("3.5", chain(factor=lambda t, h: 0.0), "no noise is added on the way"),
+    ("3.5", chain(late=0), "uses z[t]"),
+    ("3.5", chain(still=True), "evaluated at the start"),
 ]  # fmt: skip
