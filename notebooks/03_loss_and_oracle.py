@@ -150,7 +150,7 @@ plt.show()
 #
 # $$ \nabla \log p(x_t) = -\frac{E[\epsilon | x_t]}{\sqrt{1 - \bar\alpha_t}} $$
 #
-# So a network that predicts the noise also knows where the data are: opposite to the noise. Left in the picture: the score without a label; middle: with a label; right: the lowest possible loss, with and without the label. In the unit of eps, the label lowers the loss most in the middle of the chain. **Ask yourself:** is its effect on the guess of the data also largest there? (Sitting 4 shows both.)
+# So a network that predicts the noise also knows where the data are: opposite to the noise. The first two panels show the density and its score, without and with a label. The third shows by which factor an error of the network becomes an error of the guess of $x_0$ (sitting 2), and the last shows the lowest possible loss, with and without the label. In the unit of eps, the label lowers the loss most in the middle of the chain. **Ask yourself:** is its effect on the guess of the data also largest there? (Sitting 4 shows both.)
 
 # %%
 step05_best_guess.figure()
