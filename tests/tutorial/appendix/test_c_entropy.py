@@ -11,7 +11,10 @@ import re
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.spatial import KDTree  # pyright: ignore[reportMissingTypeStubs]  # SciPy has none
 from scipy.spatial.distance import cdist
+from scipy.special import beta as beta_function
 from scipy.special import betainc, digamma
 from scipy.stats import beta, kstest, multivariate_normal, ncx2
 
@@ -58,8 +61,8 @@ def on_grid(mixture: GaussianMixture) -> tuple[np.ndarray, np.ndarray, float]:
     """Points, SciPy's density there, and the area of a cell; exact for sums of smooth functions."""
     axis = np.arange(-8, 8, 0.05)
     x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-    laws = zip(mixture.means, mixture.covs, strict=True)
-    each = np.array([multivariate_normal(mean, cov).pdf(x) for mean, cov in laws])
+    classes = zip(mixture.means, mixture.covs, strict=True)
+    each = np.array([multivariate_normal(mean, cov).pdf(x) for mean, cov in classes])
     return x, mixture.weights @ each, 0.05**2
 
 
@@ -69,6 +72,20 @@ def test_c_1_by_grid(name: str) -> None:
     x, _ = SETS[name].sample(N, np.random.default_rng(1))
     for found in (entropy(x), entropy_of_density(SETS[name].log_density(x))):
         assert abs(found.value + (p * np.log(p + 1e-300)).sum() * cell) < 5 * found.error
+
+
+def exact_entropy(mixture: GaussianMixture) -> float:
+    _, p, cell = on_grid(mixture)
+    return -float((p * np.log(p + 1e-300)).sum() * cell)
+
+
+def test_c_1_by_numbers_in_the_text() -> None:
+    """The three numbers of the example: the grid's, the estimate's and the bound's."""
+    assert f"gives the entropy {exact_entropy(three_gaussians()):.2f}." in text()
+    x, _ = three_gaussians().sample(N, np.random.default_rng(1))
+    h = entropy(x)
+    assert f"is {h.value:.2f} with a standard error of {h.error:.2f}" in text()
+    assert f"third number, {moment_entropy(x).value:.2f}." in text()
 
 
 def test_c_1_by_area() -> None:
@@ -89,6 +106,20 @@ def test_c_2_by_maps() -> None:
         np.testing.assert_allclose(after.parts - before.parts, gained, atol=1e-8)
 
 
+def test_c_2_by_each_step() -> None:
+    """The density of the image by counting: the fraction of mapped samples in a small disc."""
+    x, _ = MIXTURE.sample(1_000_000, np.random.default_rng(24))
+    at = np.array([0.3, 0.2])
+    y = x @ B.T + [1, -1]
+    inside = ((y - B @ at - [1, -1]) ** 2).sum(1) < 0.1**2
+    found = inside.mean() / (np.pi * 0.1**2)
+    error = inside.std() / np.sqrt(len(x)) / (np.pi * 0.1**2)
+    expected = np.exp(MIXTURE.log_density(at[None]))[0] / abs(np.linalg.det(B))
+    assert abs(found - expected) < 5 * error + 0.01 * expected  # the disc is not a point: 1 %
+    doubled = entropy(2 * x[:500]).value - entropy(x[:500]).value
+    assert doubled == pytest.approx(np.log(abs(np.linalg.det(2 * np.eye(2)))), abs=ALGEBRA)
+
+
 def test_c_2_by_samples_of_a_shear() -> None:
     x = MIXTURE.sample(N, np.random.default_rng(4))[0]
     gained = entropy(x @ B.T) - entropy(x)
@@ -105,6 +136,18 @@ def test_c_3_by_scipy() -> None:
     expected = multivariate_normal([0, 0], B @ B.T).entropy()
     assert moment_entropy(x).value == pytest.approx(expected, abs=ALGEBRA)
     assert pytest.approx(multivariate_normal([0, 0]).entropy(), abs=1e-14) == STANDARD
+
+
+def test_c_3_by_each_step() -> None:
+    """log(2 pi) + |x|^2 / 2 averaged by Gauss-Hermite, against STANDARD."""
+    z, weight = np.polynomial.hermite_e.hermegauss(3)
+    weight = weight / weight.sum()
+    squared = np.add.outer(z**2, z**2)
+    mean = np.log(2 * np.pi) + weight @ squared @ weight / 2
+    assert mean == pytest.approx(STANDARD, abs=ALGEBRA)
+    assert np.log(2 * np.pi) + 1 == pytest.approx(STANDARD, abs=ALGEBRA)
+    x = np.sqrt(2) * np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]])  # covariance matrix I
+    assert moment_entropy(x).value == pytest.approx(STANDARD, abs=ALGEBRA)
 
 
 def test_c_3_by_neighbours() -> None:
@@ -135,6 +178,49 @@ def test_c_4_by_divergence_on_a_grid(name: str) -> None:
     assert divergence > 5 * room.error if name != "skew" else divergence > 0
 
 
+def test_c_4_by_each_step() -> None:
+    """The mean of -log q under p, from SciPy's q on the grid, and from the bound."""
+    x, p, cell = on_grid(MIXTURE)
+    mean = p @ x * cell
+    V = (x - mean).T * p * cell @ (x - mean)
+    q = multivariate_normal(mean, V)
+    cross = -(p @ q.logpdf(x)) * cell
+    form = np.einsum("ni,ij,nj->n", x - mean, np.linalg.inv(V), x - mean)
+    log_det = np.log(np.linalg.det(V))
+    by_form = np.log(2 * np.pi) + log_det / 2 + p @ form * cell / 2
+    assert cross == pytest.approx(by_form, abs=1e-8)  # sums of 100,000 cells
+    assert cross == pytest.approx(STANDARD + log_det / 2, abs=1e-8)
+    points, _ = MIXTURE.sample(200_000, np.random.default_rng(25))
+    bound = moment_entropy(points)
+    assert abs(bound.value - cross) < 5 * bound.error
+
+
+def test_c_4_by_table_in_the_text() -> None:
+    """Clusters that move apart: the entropy by a grid, the bound by the mixture's moments."""
+    mixture = three_gaussians()
+    rows = {
+        name: [
+            float(x)
+            for x in re.findall(rf"\| {name} \| (.*?) \|(?: \||[ ]While)", text())[0].split(" | ")
+        ]
+        for name in ("entropy", "bound")
+    }
+    distances = (0, 0.5, 1, 1.5, 3)
+    h, bound = [], []
+    for d in distances:
+        moved = GaussianMixture(mixture.means * d / 1.5, mixture.covs, mixture.weights)
+        h.append(exact_entropy(moved))
+        bound.append(STANDARD + np.log(np.linalg.det(moved.moments()[1])) / 2)
+    np.testing.assert_allclose(rows["entropy"], h, atol=0.0051)  # 2 decimals
+    np.testing.assert_allclose(rows["bound"], bound, atol=0.0051)
+    assert h[-1] - h[0] == pytest.approx(np.log(3), abs=1e-3)  # "rises by log 3"
+    assert h[-1] - h[-2] < 0.03 < 1 < bound[-1] - bound[-2]  # "moving them further adds nothing"
+    # The samples of the lesson's functions show the same.
+    points, _ = mixture.sample(N, np.random.default_rng(1))
+    assert entropy(points).value == pytest.approx(h[3], abs=0.1)
+    assert moment_entropy(points).value == pytest.approx(bound[3], abs=0.05)
+
+
 def test_c_4_by_a_disc() -> None:
     """Even over the unit disc: entropy log(pi), each variance 1/4. 0.02 for the edge."""
     rng = np.random.default_rng(9)
@@ -160,6 +246,21 @@ def test_c_5_by_beta_law(n: int, k: int) -> None:
     assert mean_log_mass(n, k) == pytest.approx(by_sum, abs=1e-3)  # log is singular at 0
 
 
+@pytest.mark.parametrize(("n", "k"), [(12, 3), (100, 5)])
+def test_c_5_by_each_step(n: int, k: int) -> None:
+    """The beta function and its derivative as integrals, and their quotient."""
+    whole = quad(lambda P: P ** (k - 1) * (1 - P) ** (n - k - 1), 0, 1, epsabs=0)[0]
+    with_log = quad(lambda P: P ** (k - 1) * (1 - P) ** (n - k - 1) * np.log(P), 0, 1, epsabs=0)[0]
+    assert whole == pytest.approx(beta_function(k, n - k), rel=1e-8)  # quad's own
+    h = 1e-5
+    slope = (beta_function(k + h, n - k) - beta_function(k - h, n - k)) / (2 * h)
+    assert with_log == pytest.approx(slope, rel=1e-7)  # h^2
+    assert mean_log_mass(n, k) == pytest.approx(with_log / whole, rel=1e-8)
+    # The derivative is in the first argument only. Along B(k, n - k) it would be another number.
+    both = np.log(beta_function(k + h, n - k - h) / beta_function(k - h, n - k + h)) / (2 * h)
+    assert abs(both - mean_log_mass(n, k)) > 0.04  # digamma(n) - digamma(n - k), about k / n
+
+
 def test_c_5_by_masses_of_balls() -> None:
     """Of the first of 12 points, in 4000 sets: the masses follow the law, and have this mean."""
     sets = normal(48_000, 11).reshape(-1, 12, 2)
@@ -178,15 +279,38 @@ def test_c_6_by_exact_mean(k: int) -> None:
     assert k == 1 or abs(bias(100, k)) > 8 * error  # it would be seen if it were not there
 
 
+def text() -> str:
+    """The lecture, each run of white space as one space."""
+    return " ".join((lesson.__doc__ or "").split())
+
+
 def test_c_6_by_numbers_in_the_text() -> None:
-    said = re.findall(
-        r"value (-0\.\d+) at\n\$n = (\d+)\$ and (-0\.\d+) at \$n = (\d+)\$", lesson.__doc__ or ""
+    """The bias by quadrature, the standard errors, and the difference of the naive estimate."""
+    ((a, n_a, b, n_b),) = re.findall(
+        r"bias is (-0\.\d+) for \$n = (\d+)\$ and (-0\.\d+) for \$n = (\d+)\$", text()
     )
-    ((a, n_a, b, n_b),) = said
     assert bias(int(n_a), 5) == pytest.approx(float(a), abs=5e-4)
     assert bias(int(n_b), 5) == pytest.approx(float(b), abs=5e-4)
+    # The standard error of a standard error from 4000 samples is about 2 %, here averaged twice.
+    assert entropy(normal(1000, 30)).error == pytest.approx(0.045, rel=0.1)
+    assert entropy(normal(4000, 31)).error == pytest.approx(0.022, rel=0.05)
     naive = [np.log(k) - digamma(k) for k in (1, 5)]
     assert naive == pytest.approx([0.58, 0.10], abs=0.005)
+
+
+def test_c_6_by_each_step() -> None:
+    """Where p is constant both approximations are exact up to the edge, which the torus removes.
+
+    20,000 uniform samples on a torus of area 1, so p = 1: the mass is the disc's area.
+    """
+    x = np.random.default_rng(26).random((20_000, 2))
+    r = KDTree(x, boxsize=1).query(x, 6)[0][:, 5]
+    P = np.pi * r**2
+    error = np.log(P).std() / np.sqrt(20_000)
+    # Neighbours share discs, so the standard error is a little larger than that of a mean.
+    assert abs(np.log(P).mean() + digamma(20_000) - digamma(5)) < 10 * error
+    # The lesson's function has no torus: its discs reach over the edge.
+    assert abs(entropy(x).value) < 0.05
 
 
 @pytest.mark.parametrize("k", [1, 5, 30])
@@ -206,6 +330,18 @@ def test_c_7_by_leaving_out(k: int) -> None:
     whole = entropy(x, k)
     left = [n * whole.value - (n - 1) * entropy(np.delete(x, j, 0), k).value for j in range(n)]
     np.testing.assert_allclose(whole.parts, left, atol=1e-9)
+
+
+def test_c_7_by_each_step() -> None:
+    """The recursion of digamma, and the parts as differences of two estimates."""
+    for n in (4, 60, 4000):
+        left = n * digamma(n) - (n - 1) * digamma(n - 1)
+        assert left == pytest.approx(digamma(n) + 1, rel=1e-12)
+    x = MIXTURE.sample(40, np.random.default_rng(27))[0]
+    whole = entropy(x)
+    for j in (0, 17, 39):
+        without = entropy(np.delete(x, j, 0)).value
+        assert whole.parts[j] == pytest.approx(40 * whole.value - 39 * without, abs=1e-9)
 
 
 def test_c_7_by_hand() -> None:
@@ -243,6 +379,15 @@ def test_c_8_by_repeating(draw: str) -> None:
         assert low < claimed / np.std([h.value for h in found]) < high
 
 
+def test_c_8_by_doubling() -> None:
+    """The example of the page: differences of log 4 with a standard error of 0."""
+    x = normal(N, 29)
+    change = entropy(2 * x) - entropy(x)
+    assert change.value == pytest.approx(np.log(4), abs=ALGEBRA)
+    assert change.error < 1e-12
+    assert entropy(x).error == pytest.approx(0.02, abs=0.005)
+
+
 def test_c_8_by_the_same_noise() -> None:
     """A squeeze by 1% in one direction is seen, though a hundredth of the entropy's own error."""
     x = normal(N, 16)
@@ -251,6 +396,28 @@ def test_c_8_by_the_same_noise() -> None:
     assert change.error < 1e-12
     moved = moment_entropy(x + 0.02 * normal(N, 17)) - moment_entropy(x)
     assert moved.error < moment_entropy(x).error / 20
+
+
+def test_c_9_by_each_step() -> None:
+    """The change of the covariance matrix by a finite difference, and the trace."""
+    x = MIXTURE.sample(50, np.random.default_rng(28))[0]
+    V = np.cov(x.T, ddof=0)
+    h = 1e-6
+    even = np.full(50, 1 / 50)
+    for j in (0, 20, 49):
+        toward = np.eye(50)[j] - even
+        more = np.cov(x.T, aweights=even + h * toward, ddof=0)
+        less = np.cov(x.T, aweights=even - h * toward, ddof=0)
+        away = x[j] - x.mean(0)
+        dV = np.outer(away, away) - V
+        np.testing.assert_allclose((more - less) / (2 * h), dV, atol=1e-7)  # rounding over h
+        slope = (np.linalg.slogdet(more)[1] - np.linalg.slogdet(less)[1]) / (2 * h)
+        trace = np.trace(np.linalg.inv(V) @ dV)
+        squared = away @ np.linalg.inv(V) @ away
+        assert slope == pytest.approx(trace, abs=1e-6)
+        assert trace == pytest.approx(squared - 2, abs=ALGEBRA)
+        found = moment_entropy(x)
+        assert found.parts[j] == pytest.approx(found.value + trace / 2, abs=ALGEBRA)
 
 
 def test_c_9_by_weights() -> None:

@@ -86,8 +86,8 @@ def figure() -> Figure:
 
     time = np.arange(31) / 30
     for S, color in ((0.25, BLUE), (1.0, GREEN), (4.0, ORANGE)):
-        _, V, G = chain_law(mean, np.array([[S]]), Schedule.linear(30))
-        fraction = G[:, 0, 0] / (V + G)[:, 0, 0]
+        _, var, lost = chain_law(mean, np.array([[S]]), Schedule.linear(30))
+        fraction = (lost / (var + lost))[:, 0, 0]
         missing.plot(time, fraction, color=color, label=f"data of variance {S:g}")
     missing.set(xlabel="t / T, 0 at the data", ylabel="$G_t / C_t$")
     missing.set(title="Missing fraction of the variance, T = 30")

@@ -39,37 +39,52 @@ def checks() -> list[Check]:
 
 
 def figure() -> Figure:
-    """Circles to the fifth neighbour; the estimate over n; what clusters moved apart gain."""
-    fig = Figure(figsize=(11, 3.5), layout="constrained")
+    """Discs to the fifth neighbour; the mean estimate over n; clusters that move apart."""
+    fig = Figure(figsize=(13, 4), layout="constrained")
     circles, over_n, moved = fig.subplots(1, 3)
     rng = np.random.default_rng(0)
     mu = three_gaussians().means
-    apart = np.linspace(0, 3, 13)
     x = 0.5 * rng.standard_normal((150, 2)) + np.tile(mu, (50, 1))
     circles.plot(*x.T, ".", ms=4, color=BLUE)
     r, _ = neighbours(x, 6)
     for centre, radius in zip(x[:16], r[:16, 5], strict=True):
         circles.add_patch(Circle(tuple(centre), radius, fill=False, color=ORANGE))
-    circles.set(title="To the 5th neighbour, for 16 points", aspect="equal")
-    counts = 50 * 2 ** np.arange(8)
-    found = [entropy(rng.standard_normal((n, 2))) for n in counts]
-    value = np.array([h.value for h in found])
-    error = np.array([h.error for h in found])
-    # psi(n) - psi(5), which the naive estimate replaces by log(n / 5).
+    circles.set(title="Discs to the 5th neighbour, 16 samples", aspect="equal")
+    circles.set(xlabel="first coordinate", ylabel="second coordinate")
+
+    repeats = 100
+    counts = 50 * 2 ** np.arange(7)
+    means = list[float]()
+    spreads = list[float]()
+    for n in counts:
+        values = [entropy(rng.standard_normal((n, 2))).value for _ in range(repeats)]
+        means.append(float(np.mean(values)))
+        spreads.append(float(np.std(values)))
+    mean = np.array(means)
+    spread = np.array(spreads)
+    # psi(n) - psi(5), which the simpler estimate replaces with log(n / 5).
     digamma_difference = np.array([(1 / np.arange(5, n)).sum() for n in counts])
-    naive = value - digamma_difference + np.log(counts / 5)
-    over_n.plot(counts, naive, "x", color=GREY, label="naive: log for digamma")
-    over_n.errorbar(counts, value, error, fmt="o", ms=4, color=BLUE, label="k = 5, and its error")
+    naive = mean - digamma_difference + np.log(counts / 5)
+    over_n.fill_between(counts, mean - spread, mean + spread, color=BLUE, alpha=0.2, lw=0)
+    over_n.plot(counts, mean, "o-", ms=4, color=BLUE, label="(C.6), k = 5")
+    over_n.plot(counts, naive, "x-", color=GREY, label="log k in the place of digamma")
     over_n.axhline(STANDARD, ls=":", color=RED, label="exact")
-    over_n.set(xscale="log", xlabel="n", title="Entropy of N(0, I)")
+    over_n.set(xscale="log", xlabel="number n of samples", ylabel="entropy, in nats")
+    over_n.set(title="N(0, I): means of 100 estimates; band: ±1 std")
+
+    apart = np.linspace(0, 3, 13)
     sets = list[np.ndarray]()
     for d in apart:
         centres = np.tile(d / 1.5 * mu, (1000, 1))
         sets.append(0.5 * rng.standard_normal((3000, 2)) + centres)
-    for name, f, color in (("determinant", moment_entropy, ORANGE), ("neighbours", entropy, BLUE)):
+    for name, f, color in (
+        ("bound by the covariance matrix", moment_entropy, ORANGE),
+        ("estimate by neighbours", entropy, BLUE),
+    ):
         moved.plot(apart, [f(x).value for x in sets], "o-", ms=4, color=color, label=name)
     moved.axhline(STANDARD + np.log(3 / 4), ls=":", color=RED, label="far apart, exact")
-    moved.set(xlabel="each from the middle", title="Entropy of three clusters")
+    moved.set(xlabel="distance of the centres from the origin", ylabel="entropy, in nats")
+    moved.set(title="Three clusters that are moved apart")
     for ax in (over_n, moved):
         ax.legend(fontsize=8)
     return fig
