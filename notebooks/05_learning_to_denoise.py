@@ -14,9 +14,11 @@
 # %% [markdown]
 # # 5. Learning to denoise
 #
-# **After this sitting you can** take a loss back through a layer by hand, hide labels so that one network learns both answers, measure how far it is from the best there is, say what guidance does with its errors, and prove a gradient by a test.
+# **The question.** So far the best guess was a formula, the oracle. For photographs there is no formula. Can a network learn the guess from samples alone, with and without the label? And what does guidance do with its errors?
 #
-# No GPU, under a minute of computing, about 55 minutes with the exercises. Run it from the checkout; on a hosted machine that has torch already, do first what `01_forward_process` says. Read `tutorial/step15_learning.py` and `tutorial/appendix/e_backprop.py` beside it.
+# **After this sitting you can** take a gradient back through a layer by hand, train one network for both predictions by dropping labels, measure its distance from the best possible prediction, say what guidance does with its errors, and prove a gradient by a test.
+#
+# No GPU, under a minute of computing, about 60 minutes with the exercises. You need sittings 1 to 4. The lectures `tutorial/step09_condition.py`, `tutorial/step15_learning.py` and `tutorial/appendix/e_backprop.py` go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
 
 # %%
 # %matplotlib inline
@@ -43,11 +45,17 @@ from tutorial.step15_learning import adam_step, excess, guided_curl, guided_erro
 
 schedule, mixture = Schedule.linear(100), three_gaussians()
 oracle = oracle_eps(mixture, schedule)
-untaught = MLP(init(3, 32, np.random.default_rng(0)), schedule, 3)
-print(sum(array.size for array in untaught.params.values()), "numbers, all of them chance as yet")
+untrained = MLP(init(3, 32, np.random.default_rng(0)), schedule, 3)
+print(
+    sum(array.size for array in untrained.params.values()),
+    "numbers, all of them random before training",
+)
 grid = np.stack(np.meshgrid(np.linspace(-3, 3, 13), np.linspace(-3, 3, 13)), -1).reshape(-1, 2)
 fig, panels = plt.subplots(1, 2, figsize=(7, 3.4), layout="constrained")
-for ax, model, title in ((panels[0], oracle, "the oracle"), (panels[1], untaught, "a new network")):
+for ax, model, title in (
+    (panels[0], oracle, "the oracle"),
+    (panels[1], untrained, "an untrained network"),
+):
     eps = model(grid, 20, np.zeros(len(grid), int))
     ax.quiver(*grid.T, *-eps.T, color=CLASS_COLORS[0], angles="xy", scale=40, width=0.006)
     ax.set(title=f"-eps at t = 20, class 0: {title}", aspect="equal")
@@ -56,11 +64,19 @@ plt.show()
 # %% [markdown]
 # ## Back through a layer
 #
-# A network of three layers stands for the oracle; time enters by four numbers of its angle, the label by a row of a table of $K + 1$, the last row the null label's. It learns from samples alone: nobody tells it the left picture.
+# A network of three layers shall approximate the oracle. The time enters through four numbers (sines and cosines of an angle), and the label through a row of a table with $K + 1$ rows, of which the last belongs to the null label. The network learns from samples alone; it never sees the left picture.
 #
-# Learning needs the gradient of the loss in every number. Write $G_z$ for the gradient in an array $z$, of the same shape: a small change $dz$ changes the loss by the sum over all entries of $G_z$ times $dz$.
+# Learning needs the gradient of the loss with respect to every number. Write $G_z$ for the gradient with respect to an array $z$; it has the same shape. By definition, a small change $dz$ changes the loss by
 #
-# **Exercise 5.1** (fill in a formula). Forward, a layer is `h = silu(a)` and `z = h @ W + b`, a sample a row. You are given `a` and `G`, the gradient in `z`, both `(n, H)`, and `W`, `(H, H)`. Return the gradient in `a`, `(n, H)`. `silu`, imported above, gives two arrays: the value, and the slope, entry by entry.
+# $$ dL = \sum_{ij} (G_z)_{ij} \, dz_{ij} $$
+#
+# Take a layer $z = h W + b$, where each row of $h$ is one sample. A change $dh$ changes $z$ by $dh \, W$, so
+#
+# $$ dL = \sum_{ij} (G_z)_{ij} \, (dh \, W)_{ij} = \sum_{ik} (G_z W^T)_{ik} \, dh_{ik} $$
+#
+# Compare with the definition: $G_h = G_z W^T$. Then $h = \mathrm{silu}(a)$ works entry by entry, so $dh = \mathrm{silu}'(a) \, da$, and each entry of $G_a$ is that of $G_h$ times the slope. With one number per array: $W = 3$, slope 0.5 and $G_z = 2$ give $G_a = 2 \cdot 3 \cdot 0.5 = 3$.
+#
+# **Exercise 5.1** (fill in a formula). You are given `a` and `G`, the gradient with respect to $z$, both of shape `(n, H)`, and `W` of shape `(H, H)`. Return the gradient with respect to `a`, of shape `(n, H)`. The function `silu`, imported above, returns two arrays: the values and the slopes.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_5_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -74,7 +90,7 @@ def back(G, W, a):
 check.ex_5_1(back)
 
 # %% [markdown]
-# Your rule, twice, from the loss down to the weights of time, beside what the loss does when one of them is moved a little:
+# Your rule is used twice here, from the loss down to the weights of the time. The picture compares the gradient with a measurement: how much the loss changes if one weight is moved a little.
 
 # %%
 rng, h = np.random.default_rng(1), 1e-5
@@ -99,11 +115,11 @@ plt.ylabel("gradient in Wt, yours")
 plt.show()
 
 # %% [markdown]
-# ## Two answers from one network
+# ## Two predictions from one network
 #
-# In training, each label is hidden with probability `p_uncond`, so that the network learns the null label's answer too: that of all images.
+# Guidance needs $\epsilon_y$ and $\epsilon_\phi$. In training, each label is replaced by the null label with probability `p_uncond`. So one network learns the prediction with a label, and, for the null label, the prediction for all data (sitting 4).
 #
-# **Exercise 5.2** (find the mistake). `u` is `(n,)`, a number in 0..1 for each sample, drawn evenly; `null` is the null label, `K`. Somebody hid labels like this, and asked for class 0 the network draws all images. Write it as it should be.
+# **Exercise 5.2** (find the mistake). `u` has the shape `(n,)` and contains one uniform random number in 0..1 per sample; `null` is the null label `K`. With the following code, samples of class 0 contain many samples of other classes, and the null label is never trained. Correct it.
 #
 # ```python
 # return np.where(u < p_uncond, 0, y)  # 0: no label
@@ -121,7 +137,7 @@ def hide(y, u, p_uncond, null):
 check.ex_5_2(hide)
 
 # %% [markdown]
-# All of training is the loop below: draw data, times and noise, hide labels, take the gradient, move every number a little. **Predict:** a network that always says 0 has a loss of 2. Where does the loss end, at 0?
+# The whole training is the loop `learn` below. Each step draws data, times and noise, drops labels by your function, computes the gradient, and moves every number a little against its gradient. **Predict:** a network that always predicts 0 has a loss of 2, because $\epsilon$ has two coordinates of variance 1. Does the loss fall to 0?
 
 
 # %%
@@ -150,7 +166,7 @@ def smooth(losses):
 
 
 history = list(learn(slopes, hide))
-network, loss = history[-1][1], [paid for paid, _ in history]
+network, loss = history[-1][1], [value for value, _ in history]
 floor, rng = [], np.random.default_rng(1)
 for t in range(1, schedule.T + 1):
     x0, y = mixture.sample(400, rng)
@@ -160,27 +176,35 @@ print(f"the last hundred steps: {np.mean(loss[-100:]):.2f}; the oracle: {np.mean
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.plot(loss, color=BLUE, alpha=0.25)
 plt.plot(np.arange(20, 601), smooth(loss), color=BLUE, label="the network's loss")
-plt.axhline(np.mean(floor), color=GREY, label="what the oracle pays")
+plt.axhline(np.mean(floor), color=GREY, label="the loss of the oracle")
 plt.xlabel("training step")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-# Not at 0: $x_t$ does not tell noise and data apart for sure (5.1). The loss alone says little, as nearly all of it is floor. Below are your `hide` and the mistake, trained alike, asked for class 0 and for nothing. **Ask yourself:** in the last panel, what has the row of the null label been taught?
+# It falls to about 0.38, the loss of the oracle, and cannot fall further: $x_t$ does not determine the noise (sitting 3). So the value of the loss alone says little about a network, because nearly all of it remains for a perfect one.
+#
+# The next cell trains with the mistake of Exercise 5.2 as well, and samples with label 0 and with the null label. **Ask yourself:** in the last panel, what has the row of the null label learned?
 
 # %%
 mistaken = list(learn(slopes, lambda y, u, p_uncond, null: hide(y, u, p_uncond, 0)))[-1][1]
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.8), layout="constrained")
 for pair, model, name in ((panels[:2], network, "yours"), (panels[2:], mistaken, "the mistake")):
-    for ax, asked in zip(pair, (0, 3), strict=True):
-        x = ancestral_sample(model, np.full(300, asked), schedule, 0.0, np.random.default_rng(0))
-        ax.scatter(*x.T, s=3, color=CLASS_COLORS[0] if asked == 0 else GREY)
+    for ax, label in zip(pair, (0, 3), strict=True):
+        x = ancestral_sample(model, np.full(300, label), schedule, 0.0, np.random.default_rng(0))
+        ax.scatter(*x.T, s=3, color=CLASS_COLORS[0] if label == 0 else GREY)
         ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal")
-        ax.set_title(f"{name}: " + ("class 0" if asked == 0 else "null label"))
+        ax.set_title(f"{name}: " + ("class 0" if label == 0 else "null label"))
 plt.show()
 
 # %% [markdown]
-# The same as a film: samples of the network as it learns, from the same noise each time. **Watch** what it learns first, and what still happens when the loss has long been flat.
+# <details><summary>Answer</summary>
+#
+# Nothing: no sample had the null label, so its row still has its random initial values. And label 0 was given to one fifth of all samples, so its samples contain other classes.
+#
+# </details>
+#
+# The film shows samples of the network while it learns, always from the same noise. **Watch** what it learns first, and what still changes when the loss is already flat.
 
 # %%
 film, labels = Figure(figsize=(6.4, 3)), np.repeat([0, 1, 2], 50)
@@ -207,7 +231,7 @@ Image(gif)
 # %% [markdown]
 # ## Against the oracle
 #
-# What the loss has above its floor is the mean square distance from the oracle, the excess. **Predict:** which answer is farther off, the one with the label or the null label's? Only one in five samples taught the latter.
+# The loss of a network minus the loss of the oracle is the mean squared distance between the two predictions, called the *excess*. **Predict:** which prediction is further from the oracle, the one with a label or the one for the null label? Only one sample in five has the null label.
 
 # %%
 times = range(1, 101, 6)
@@ -223,9 +247,11 @@ plt.show()
 # %% [markdown]
 # ## What guidance does with errors
 #
-# Guidance is linear, so it mixes the two errors as it mixes the two answers.
+# Between $t = 5$ and $t = 25$ the excess for the null label is five to ten times as large. There its task is the harder one: it has to represent all three classes at once.
 #
-# **Exercise 5.3** (predict, then measure). At some point the answer with the label errs by $e_y = (0.1, 0)$ and the null label's by $e_\phi = (0, 0.2)$. How long is the error of the guided answer at $w = 3$, to two digits after the point?
+# Guidance is linear, so it mixes the two errors as it mixes the two predictions: the guided error is $(1 + w) e_y - w e_\phi$.
+#
+# **Exercise 5.3** (predict, then measure). At some point the prediction with the label has the error $e_y = (0.1, 0)$, and the prediction for the null label has the error $e_\phi = (0, 0.2)$. How long is the error of the guided prediction at $w = 3$, to two digits after the point?
 
 # %% nbgrader={"grade": false, "grade_id": "ex_5_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
 length = ...
@@ -237,7 +263,7 @@ length = np.hypot(4 * 0.1, 3 * 0.2)
 check.ex_5_3(length)
 
 # %% [markdown]
-# So the mean square error is a parabola in `w` (15.7): three means, and no more, say it for every weight. The network's own, and the point of your exercise:
+# The squared length of $(1 + w) e_y - w e_\phi = e_y + w (e_y - e_\phi)$ is a parabola in $w$. Its three coefficients are the means of $|e_y|^2$, of $2 e_y \cdot (e_y - e_\phi)$ and of $|e_y - e_\phi|^2$ (15.7). So three means give the mean squared error at every weight. The picture shows it for the network, and for the two errors of your exercise:
 
 # %%
 rng, weights, t = np.random.default_rng(3), np.linspace(-1, 4, 101), 20
@@ -246,25 +272,31 @@ xt = xt_from_x0(x0, rng.standard_normal(x0.shape), t, schedule)
 c = parabola(network, oracle, xt, t, y)
 dots = [(guided_error(network, oracle, xt, t, y, w) ** 2).sum(1).mean() for w in range(-1, 5)]
 plt.figure(figsize=(7, 3), layout="constrained")
-plt.plot(weights, c[0] + c[1] * weights + c[2] * weights**2, color=BLUE, label="three means")
+plt.plot(
+    weights,
+    c[0] + c[1] * weights + c[2] * weights**2,
+    color=BLUE,
+    label="parabola from three means",
+)
 plt.plot(range(-1, 5), dots, "o", color=BLUE, label="measured, network at t = 20")
 plt.plot(weights, 0.01 * (1 + weights) ** 2 + 0.04 * weights**2, "--", color=GREY)
-plt.plot(3, length**2, "o", color=GREY, label="your answer, squared, and its parabola")
+plt.plot(3, length**2, "o", color=GREY, label="your number, squared, and its parabola")
 plt.xlabel("w")
 plt.ylabel("mean square error")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-# And along a whole chain, where each step asks at a place to which the errors have led? Move `w`: each line joins a sample of the network with the oracle's from the same noise.
+# What happens along a whole chain, where each step starts at a place that earlier errors have changed? Move the slider for `w`. Each line joins a sample of the network with the sample of the oracle from the same noise.
 
 # %%
-asked = np.repeat([0, 1, 2], 50)
+wanted = np.repeat([0, 1, 2], 50)
 
 
 def end_to_end(ax, w):
     ends = [
-        ancestral_sample(m, asked, schedule, w, np.random.default_rng(2)) for m in (oracle, network)
+        ancestral_sample(m, wanted, schedule, w, np.random.default_rng(2))
+        for m in (oracle, network)
     ]
     ax.plot(*np.stack(ends, 1).T, color=GREY, lw=0.7)
     ax.scatter(*ends[1].T, s=7, c=np.repeat(CLASS_COLORS[:3], 50), zorder=2)
@@ -282,7 +314,7 @@ slider = ipywidgets.FloatSlider(0.0, min=-1, max=6, step=0.5, continuous_update=
 ipywidgets.interactive(show, w=slider)
 
 # %% [markdown]
-# Where no kernel is alive, four of its places:
+# If the slider does not move (no running kernel), here are four of its positions:
 
 # %%
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.8), layout="constrained")
@@ -291,7 +323,7 @@ for ax, w in zip(panels, (-1.0, 0.0, 1.0, 4.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# The guided oracle is a slope of a logarithm, so it cannot turn: its curl is 0 at any weight (15.8). Nothing in the loss asks that of a network. **Ask yourself:** what can be said of a network by its curl alone, where nobody knows the oracle?
+# The guided prediction of the oracle is, up to a factor, the gradient of a logarithm of densities. The curl of a gradient is 0, at every weight (15.8). A network is not forced to predict a gradient. **Ask yourself:** what does the curl of a network say where the oracle is not known?
 
 # %%
 line = np.linspace(-4, 4, 41)
@@ -305,9 +337,15 @@ fig.colorbar(shades, ax=panels)
 plt.show()
 
 # %% [markdown]
-# ## How do you know the gradient is right?
+# <details><summary>Answer</summary>
 #
-# **Predict:** three gradients that are wrong: half as large, with a weight not turned round (the mistake of 5.1), and one in which class 0 learns nothing. Which of them would you notice by the loss?
+# The oracle has no curl, so a curl that is not 0 proves an error of at least some size. The converse does not hold: a wrong prediction may have no curl. Guidance with $w = 3$ makes it larger, as the panels show.
+#
+# </details>
+#
+# ## How do you know that the gradient is right?
+#
+# **Predict:** here are three wrong gradients. One is half as large as the right one; in one a weight is not transposed (a mistake in Exercise 5.1); in one the row of class 0 gets no gradient. Which of them would you notice from the loss?
 
 
 # %%
@@ -315,7 +353,7 @@ def half(*batch):
     return {name: G / 2 for name, G in slopes(*batch).items()}
 
 
-def not_turned(p, xt, tau, y, eps):
+def not_transposed(p, xt, tau, y, eps):
     f, passed = forward(p, xt, tau, y)
     wrong = backward(p | {"W2": p["W2"].T}, squared_error(eps, f)[1], passed)
     return slopes(p, xt, tau, y, eps) | {name: wrong[name] for name in ("Wx", "Wt", "E")}
@@ -329,19 +367,19 @@ def frozen(*batch):
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.plot(smooth(loss), color=BLUE, lw=3, alpha=0.5, label="right")
 print(f"right: the last hundred steps {np.mean(loss[-100:]):.3f}")
-for wrong, color in ((half, ORANGE), (not_turned, RED), (frozen, GREY)):
-    paid = [paid for paid, _ in learn(wrong, hide)]
-    plt.plot(smooth(paid), color=color, lw=1, label=wrong.__name__)
-    print(f"{wrong.__name__}: the last hundred steps {np.mean(paid[-100:]):.3f}")
+for wrong, color in ((half, ORANGE), (not_transposed, RED), (frozen, GREY)):
+    losses = [value for value, _ in learn(wrong, hide)]
+    plt.plot(smooth(losses), color=color, lw=1, label=wrong.__name__)
+    print(f"{wrong.__name__}: the last hundred steps {np.mean(losses[-100:]):.3f}")
 plt.xlabel("training step")
 plt.ylabel("loss")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-# None of them. Adam's step does not see a factor of the gradient at all (15.2), and the rest of a network works round what is wrong in one array. A test of ten lines tells in a hundredth of a second.
+# None of them. The step of Adam does not depend on a constant factor of the gradient (15.2), and the other arrays of a network compensate for what is wrong in one of them. A test of ten lines finds all three in a hundredth of a second.
 #
-# **Exercise 5.4** (prove by a test; the hardest here). Write a test of a function `gradient(p, xt, tau, y, eps)`. It returns a dict: for each array in `p`, by its name, the gradient of the loss, of the same shape. Your test uses `assert`: it has to let the lesson's gradient through, and to stop one that is wrong in any array, by any factor. `loss_at` is the loss, so that you can move a number a little and look; `p | {name: moved}` is `p` with another array of that name. The labels `y` of the batch of 8 are yours to choose, in 0..3; 3 is the null label. Finish the test below.
+# **Exercise 5.4** (prove by a test; the hardest of this sitting). Write a test of a function `gradient(p, xt, tau, y, eps)`. This function returns a dictionary with the gradient of the loss with respect to each array in `p`, under the name of the array. Your test must use `assert`. It must pass for the right gradient, and fail for one that is wrong in any array or by any factor. `loss_at` computes the loss, so that you can move one number a little and measure the change; `p | {name: moved}` is `p` with another array under this name. Choose the labels `y` of the batch of 8 yourself, in 0..3, where 3 is the null label. Finish the test below.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_5_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -378,9 +416,27 @@ e_backprop.figure()
 # %% [markdown]
 # ## You now know
 #
-# - the way back through a layer: turn the weight round, then the slope of what came before it (`tutorial/appendix/e_backprop.py`, equations E.6 to E.8);
-# - a network near the oracle with the label and without it, by a coin for each sample (`tutorial/step15_learning.py`, 15.4 and 15.5);
-# - guidance mixes errors too, and the larger one wins as `w` grows (`tutorial/step15_learning.py`, 15.6 to 15.9);
-# - that a falling loss proves nothing about a gradient, and a test of ten lines does.
+# - the gradient goes back through a layer by the transposed weight, and then by the slope of the activation (`tutorial/appendix/e_backprop.py`, equations E.6 to E.8);
+# - one network learns the prediction with a label and the one for the null label, if a random number per sample decides whether the label is dropped (`tutorial/step15_learning.py`, 15.4 and 15.5);
+# - guidance mixes errors as it mixes predictions, so they grow with `w` (15.6 to 15.9);
+# - a falling loss proves nothing about a gradient, and a test of ten lines does.
 #
-# **Try:** `pytest -m step15`, then `python -m tutorial.step15_learning --full`. The torch twins are `minicfg/unet.py` and `minicfg/training.py`. Next: `06_the_papers_algorithms`.
+# ## Five questions
+#
+# 1. Why does the loss not fall to 0, even for a perfect network?
+# 2. Why is the label dropped for each sample separately, and not for a whole batch?
+# 3. The errors of both predictions are equal at a point. What is the guided error there?
+# 4. Which of the two predictions needs more of the network, and why?
+# 5. A gradient is right for all arrays but 1 % too large in one. Which test finds it?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The noise is not determined by $x_t$. What remains is its conditional variance.
+# 2. Then every batch trains both predictions, and the gradient has less noise. (On average both give the same loss.)
+# 3. The same error, at every $w$: $(1 + w) e - w e = e$.
+# 4. The one for the null label: it must represent all classes at once, and it gets fewer samples.
+# 5. The comparison with finite differences, array by array.
+#
+# </details>
+#
+# **Try:** `pytest -m step15`, then `python -m tutorial.step15_learning --full`. The torch twins are `minicfg/unet.py` and `minicfg/training.py`. Next: sitting 6, the paper's own algorithms and faster solvers.

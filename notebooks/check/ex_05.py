@@ -26,8 +26,8 @@ ex_5_1 = formula(
     [(_G, _W, _a), (_b, _G, 3 * _W)],
     (
         lambda G, W, a: G @ W * silu(a)[1],
-        "W is not turned round. Forward goes h W; back goes G W^T. Here W is square, so no shape "
-        "complains.",
+        "W is not transposed. The forward pass computes h W, and the gradient is G W^T. W is "
+        "square, so no error of shape shows it.",
     ),
     (
         lambda G, W, a: G @ W.T,
@@ -128,7 +128,7 @@ def _frozen(p: Any, xt: Any, tau: Any, y: Any, eps: Any, row: int = 0) -> Any:
     return G | {"E": G["E"] * (np.arange(len(G["E"])) != row)[:, None]}
 
 
-def _not_turned(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
+def _not_transposed(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
     """The mistake of 5.1 in the layer below: of its own parameters W2 has the right gradient."""
     f, passed = forward(p, xt, tau, y)
     Gf = squared_error(eps, f)[1]
@@ -155,8 +155,8 @@ ex_5_4 = proof(
         "at the biases too.",
     ),
     (
-        _not_turned,
-        "your test lets one through that has not turned W2 round, so Wx, Wt and E get wrong "
+        _not_transposed,
+        "your test lets one through that does not transpose W2, so that Wx, Wt and E get wrong "
         "gradients: look at the first layer too.",
     ),
     (

@@ -56,7 +56,7 @@ def hidden_in_place(y: Any, u: Any, p_uncond: float, null: int) -> Any:
 
 
 WRONG: list[tuple[str, Any, str]] = [
-    ("5.1", lambda G, W, a: silu(a)[1] * (G @ W), "not turned round"),
+    ("5.1", lambda G, W, a: silu(a)[1] * (G @ W), "not transposed"),
     ("5.1", lambda G, W, a: np.einsum("no,ho->nh", G, W), "before silu"),
     ("5.1", lambda G, W, a: G @ W.T * a / (1 + np.exp(-a)), "the value of silu"),
     ("5.1", lambda G, W, a: np.dot(silu(a)[1] * G, W.T), "too early"),
