@@ -1,5 +1,6 @@
-# make            run the demo                      make lab        open the course in Jupyter
-# make test       check; the tests, with a sample   make student    write it without solutions, to runs/student
+# make            run the demo                      make lab        open the course in Jupyter, without
+#                                                                   the solutions, in runs/student
+# make test       check; the tests, with a sample   make solutions  open it with the solutions
 #                 of the exhaustive ones and of     make book       write the course as pages, to runs/book
 #                 the bank of mistakes              make notebooks  run every notebook
 # make bank       every mistake of the bank         make hardening  the tests that make test leaves out
@@ -17,7 +18,7 @@ EXTRAS := torch notebooks dev instructor peers book
 READY := .venv/torch
 CHECKS := $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/basedpyright && $(BIN)/codespell
 
-.PHONY: demo test check bank hardening lab notebooks student book nightly locked clean
+.PHONY: demo test check bank hardening lab solutions notebooks book nightly locked clean
 .NOTPARALLEL: # two pips must not write into one environment at the same time
 
 demo: $(READY)
@@ -43,14 +44,16 @@ hardening: $(READY)
 check: $(READY)
 	$(CHECKS)
 
+# Notebooks that are there already are left as they are, with the work that is in them.
 lab: $(READY) .venv/notebooks
+	$(BIN)/python notebooks/publish/student.py
+	$(BIN)/jupyter lab runs/student
+
+solutions: $(READY) .venv/notebooks
 	$(BIN)/jupyter lab notebooks
 
 notebooks: $(READY) .venv/notebooks
 	$(BIN)/python -m pytest -p nbmake.pytest_plugin --nbmake --durations 0 notebooks/*.ipynb
-
-student: $(READY) .venv/notebooks
-	$(BIN)/python notebooks/publish/student.py
 
 book: $(READY) .venv/book
 	$(BIN)/python notebooks/book/build.py

@@ -27,7 +27,7 @@
 #
 # **After this sitting you can** say what one step of noise does and why its two coefficients belong together, jump from the data to any time in one draw, and compute everything from one table of numbers.
 #
-# It needs NumPy and matplotlib, no GPU, and under a minute of computing; plan 45 minutes. `make student` writes the edition without solutions. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel. You need the normal distribution and NumPy arrays. The lectures `tutorial/step00_the_idea.py` to `step03_marginal.py` go deeper. Every exercise ends in a check, which says that your answer is right or what is probably wrong.
+# It needs NumPy and matplotlib, no GPU, and under a minute of computing; plan 45 minutes. `make lab` opens the edition without solutions. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel. You need the normal distribution and NumPy arrays. The lectures `tutorial/step00_the_idea.py` to `step03_marginal.py` go deeper. Every exercise ends in a check, which says that your answer is right or what is probably wrong.
 
 # %%
 # %matplotlib inline

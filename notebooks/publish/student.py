@@ -1,6 +1,6 @@
 """The student edition: every notebook without its solutions and outputs, beside `check`.
 
-`make student` writes it into runs/student. What is taken out is what nbgrader takes out, the lines
+`make lab` writes it into runs/student and opens it. What is taken out is what nbgrader takes out, the lines
 from `### BEGIN SOLUTION` to `### END SOLUTION`; with nbgrader, `nbgrader generate_assignment` does
 the same from the notebooks as they are.
 """
