@@ -1,7 +1,7 @@
 """The student edition: every notebook without its solutions and outputs, beside `check`.
 
-`make lab` writes it into runs/student and opens it. What is taken out is what nbgrader takes out, the lines
-from `### BEGIN SOLUTION` to `### END SOLUTION`; with nbgrader, `nbgrader generate_assignment` does
+`make lab` writes it into runs/student and opens it. It leaves out what nbgrader leaves out: the lines
+from `### BEGIN SOLUTION` to `### END SOLUTION`. With nbgrader, `nbgrader generate_assignment` does
 the same from the notebooks as they are.
 """
 
