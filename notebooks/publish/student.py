@@ -1,6 +1,6 @@
 """The student edition: every notebook without its solutions and outputs, beside `check`.
 
-`make lab` writes it into runs/student and opens it. It leaves out what nbgrader leaves out: the lines
+`make lab` writes it into runs/student and opens it. What it leaves out are the lines
 from `### BEGIN SOLUTION` to `### END SOLUTION`. With nbgrader, `nbgrader generate_assignment` does
 the same from the notebooks as they are.
 """
