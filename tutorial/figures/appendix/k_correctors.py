@@ -17,7 +17,7 @@ from tutorial.step13_tilted import moments_on_grid, tilted_on_grid
 
 
 def checks() -> list[Check]:
-    """Samples against the exact law of their chain, and of three classes against quadrature."""
+    """Samples against the exact distribution, and of three classes against quadrature."""
     rng = np.random.default_rng(0)
     taus = levels(40, 1e4, 1e-3)
     w = 2.0
@@ -46,26 +46,30 @@ def checks() -> list[Check]:
 
 
 def figure() -> Figure:
-    """Variance and mean over n, for three sizes of step; samples on the tilted law."""
-    fig = Figure(figsize=(12, 3.7), layout="constrained")
+    """Variance and mean over n, for three step sizes; samples on the tilted density."""
+    fig = Figure(figsize=(14, 3.8), layout="constrained")
     spread, place, *panels = fig.subplots(1, 4)
     ns = (0, 1, 2, 4, 8, 16)
     taus = levels(40, 1e4, 1e-3)
     aim = tilt(*EXAMPLE, 2.0)
     for rho, color in ((0.05, GREEN), (0.2, BLUE), (0.8, ORANGE)):
-        laws = [chain_law(taus, 2.0, n, rho, *EXAMPLE) for n in ns]
-        spread.plot(ns, [law.var for law in laws], "o-", color=color, label=rf"$\rho$ = {rho}")
-        place.plot(ns, [law.mean[0] for law in laws], "o-", color=color)
-    spread.axhline(aim.var, color=GREY, ls=":", label="tilted law")
+        ends = [chain_law(taus, 2.0, n, rho, *EXAMPLE) for n in ns]
+        spread.plot(ns, [end.var for end in ends], "o-", color=color, label=rf"$\rho$ = {rho}")
+        place.plot(ns, [end.mean[0] for end in ends], "o-", color=color)
+    spread.axhline(aim.var, color=GREY, ls=":", label="tilted distribution")
     place.axhline(aim.mean[0], color=GREY, ls=":")
-    spread.set(title="Variance, w = 2", xlabel="correctors a level, n")
-    place.set(title="Mean", xlabel="correctors a level, n")
+    spread.set(title="Two Gaussians, w = 2: variance", ylabel="variance at the end")
+    place.set(title="Two Gaussians, w = 2: mean", ylabel="mean at the end")
+    spread.set(xlabel="correctors per level, n")
+    place.set(xlabel="correctors per level, n")
     spread.legend(fontsize=8)
     _, p = tilted_on_grid(three_gaussians(), 0, 3.0)
     density = p.reshape(401, 401)
     for ax, n in zip(panels, (0, 12), strict=True):
-        ax.scatter(*top_class(3.0, n)[:1000].T, s=2, color=ORANGE)
-        ax.contour(density, 5, extent=(-4, 4, -4, 4), colors=GREY, linewidths=0.8)
+        ax.scatter(*top_class(3.0, n)[:1000].T, s=2, color=ORANGE, label="samples")
+        ax.contour(density, 5, extent=(-4, 4, -4, 4), colors="black", linewidths=0.8)
+        ax.plot([], [], color="black", lw=0.8, label="tilted density")
         ax.set(title=f"Top class, w = 3, n = {n}", xlim=(-1.8, 1.8), ylim=(-0.3, 3.6))
-        ax.set(aspect="equal", xlabel="grey: the tilted law")
+        ax.set(aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
+    panels[0].legend(fontsize=8, loc="lower left")
     return fig
