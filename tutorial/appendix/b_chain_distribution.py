@@ -171,13 +171,13 @@ def chain_law(
     m = np.zeros_like(centre)
     V = np.zeros_like(C) + eye
     G = C - eye
+    inverse = np.linalg.inv(C[1:])  # of C_1 .. C_T; the covariance of the data may be singular
     for t in range(schedule.T, 0, -1):
         c_0, _, posterior_var = posterior_coefficients(t, schedule)
-        inverse: np.ndarray = np.linalg.inv(C[t])
-        A: np.ndarray = np.sqrt(schedule.alpha[t]) * C[t - 1] @ inverse  # (B.2)
+        A = np.sqrt(schedule.alpha[t]) * C[t - 1] @ inverse[t - 1]  # (B.2)
         m[t - 1] = centre[t - 1] + A @ (m[t] - centre[t])  # (B.3), which is (B.1) at the mean
         V[t - 1] = A @ V[t] @ A + posterior_var * eye  # (B.4)
-        missing: np.ndarray = c_0**2 * (1 - abar[t]) * cov @ inverse
+        missing = c_0**2 * (1 - abar[t]) * cov @ inverse[t - 1]
         G[t - 1] = A @ G[t] @ A + missing  # (B.6)
     return m, V, G
 

@@ -1,4 +1,4 @@
-"""The figure shows the classifier's probability along chains, and relevance against entropy."""
+"""The figure shows the probability of the class along chains, and relevance against entropy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def checks() -> list[Check]:
     M_0, V_0 = pair_limit(*EXAMPLE, 2.0)
     return [
         Check("(D.1) w = -1: p(y | x_0)", p.mean(), 1 / 3, p_error),
-        Check("(D.2) w = 1: beyond the sum", beyond.mean(), 0, 0.1),
+        Check("(D.2) w = 1: found minus the sum", beyond.mean(), 0, 0.1),
         Check("(D.4) w = -1/2: log p(y | x_0)", log_p.mean(), np.log(1 / 3), log_p_error),
         Check("(D.8) M_0 of 2000 steps", M[0], M_0, 1e-3),
         Check("(D.9) V_0 of 2000 steps", V[0], V_0, 1e-3),
@@ -35,28 +35,39 @@ def checks() -> list[Check]:
 
 
 def figure() -> Figure:
-    """The classifier's mean and mean log along chains; relevance against entropy, exactly."""
-    fig = Figure(figsize=(11, 3.6), layout="constrained")
+    """Means of the probability and of its logarithm along chains; relevance against entropy."""
+    fig = Figure(figsize=(13, 4.2), layout="constrained")
     mean, mean_log, exact = fig.subplots(1, 3)
+    n = 2000
     time = np.arange(101) / 100
     for w, color in ((-1.0, GREY), (-0.5, ORANGE), (0.0, GREEN), (1.0, BLUE)):
-        steps = np.array(list(along(w, 600, 100)))  # (t, found or total, p or log p, n)
+        steps = np.array(list(along(w, n, 100)))  # (t, found or sum, p or log p, n)
         means = steps.mean(3)
+        errors = 2 * steps.std(3) / np.sqrt(n)
         for ax, i in ((mean, 0), (mean_log, 1)):
             found = means[:, 0, i]
-            total = means[:, 1, i]
+            error = errors[:, 0, i]
+            ax.fill_between(time, found - error, found + error, color=color, alpha=0.3, lw=0)
             ax.plot(time, found, color=color, label=f"w = {w:g}")
-            ax.plot(time, total, ":", color=color)
-    mean.set(title="Mean of $p(y | x_t)$; dotted: the sum", xlabel="1 - t / T")
-    mean_log.set(title=r"Mean of $\log p(y | x_t)$", xlabel="1 - t / T", ylim=(-2.5, 0.1))
-    mean.legend(fontsize=8)
+            ax.plot(time, means[:, 1, i], ":", color=color)
+    mean.set(title="Mean of $p(y | x_t)$ over 2000 chains", ylabel="mean probability")
+    mean_log.set(title=r"Mean of $\log p(y | x_t)$", ylabel="mean log probability, in nats")
+    mean_log.set(ylim=(-3, 0.1))
+    for ax in (mean, mean_log):
+        ax.set(xlabel="1 - t / T, 1 at the data")
+    mean.plot([], [], ":", color="black", label="sum of the changes, (D.2)")
+    mean.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1, 0.1))
+    mean_log.plot([], [], ":", color="black", label="sum of the changes, (D.3)")
+    mean_log.fill_between([], [], [], color=GREY, alpha=0.3, label="2 standard errors")
+    mean_log.legend(fontsize=7, loc="lower right")
     ws = np.linspace(-1, 8, 91)
     few = [pair_law(*EXAMPLE, w, Schedule.cosine(20))[:, 0] for w in ws]
     limit = [pair_limit(*EXAMPLE, w) for w in ws]
-    for laws, color, name in ((few, ORANGE, "20 steps"), (limit, BLUE, "limit")):
-        relevance = [pair_relevance(M, V, *EXAMPLE, 0.25) for M, V in laws]
-        spread = [np.log(2 * np.pi * np.e * V) / 2 for _, V in laws]
-        exact.plot(relevance, spread, "o-", ms=4, markevery=10, color=color, label=name)
-    exact.set(title="Exactly, w = -1, 0, ..., 8", xlabel="relevance", ylabel="entropy")
+    for pairs, color, name in ((few, ORANGE, "20 steps"), (limit, BLUE, "limit of small steps")):
+        relevance = [pair_relevance(M, V, *EXAMPLE, 0.25) for M, V in pairs]
+        entropy = [np.log(2 * np.pi * np.e * V) / 2 for _, V in pairs]
+        exact.plot(relevance, entropy, "o-", ms=4, markevery=10, color=color, label=name)
+    exact.set(title="The exact case, dots at w = -1, 0, ..., 8")
+    exact.set(xlabel="relevance", ylabel="entropy, in nats")
     exact.legend(fontsize=8)
     return fig
