@@ -1,65 +1,141 @@
-r"""Appendix L. Feynman and Kac: weights for what no movement of points can do.
+r"""Appendix L. Feynman-Kac weights: an exact correction, and why it fails for separate classes
 
-**Claim.** Run DDPM with the guided score, (H.6), and let each chain carry a weight $W$ with
+**The question.** Guided chains do not sample the tilted distribution, because the tilted
+distributions of the noise levels differ by more than noise (appendix J). Correctors repair each
+level by more steps (appendix K). Can we instead keep the guided chain as it is, and give each
+sample a weight that corrects its distribution? And how many of the samples still count afterwards?
+
+**An example.** In appendix H, with the mean 0, the tilted distribution at $w = 2$ has the variance
+0.5 in each direction. Guided DDPM over 400 levels ends with 0.379. The weighted samples of the same
+chains have 0.484, and with 3200 levels 0.499. For the three classes of step 1 the same method fails
+at $w = 3$, although it is as exact in theory.
+
+**The weight.** As in appendix H, $\tau$ is the noise variance of $x$, and $s_y$, $s$ and $s_w$ are
+the scores of the class, of all data and of guidance. Run DDPM, (H.6), with the guided score. Each
+chain carries a weight $W$, which is 1 at the start and grows according to
 
 $$ d \log W = \tfrac{1}{2} w (1 + w) |s_y - s|^2 |d\tau| $$ (L.1)
 
-Then weighted samples have the tilted law, and the mean weight is a ratio of masses:
+So a chain gains weight where the label changes the score. In a program $|d\tau|$ is the difference
+$\tau - \tau'$ of two levels. No further evaluation of the network is required, because guidance
+computes both scores anyway.
+
+**Why this is the right weight.** Let $\rho(x)$ be, at each level, the density of the chains at $x$,
+multiplied by the mean weight of the chains there. Three effects change it as $\tau$ falls. The
+drift $s_w$ moves the chains, their noise spreads them, and (L.1) multiplies their weights. Let $g =
+w (1 + w) |s_y - s|^2 / 2$ be the rate of growth. Then
+
+$$ -\partial_\tau \rho = -\nabla \cdot (s_w \rho) + \nabla^2 \rho / 2 + g \rho $$
+
+This is the Fokker-Planck equation with the additional term of the weights. An equation with such a
+term is solved by a mean over weighted paths, the formula of Feynman and Kac. We claim that the
+tilted density $q_\tau$ of each level, not normalised, is a solution. By (J.1) its drift term is
+$-\nabla^2 q_\tau$, so the right side becomes
+
+$$ -\nabla^2 q_\tau + \nabla^2 q_\tau / 2 + g q_\tau = -\nabla^2 q_\tau / 2 + g q_\tau $$
+
+By (J.2) this is $-\partial_\tau q_\tau$, the left side. Suppose that the chains start in $q_\tau$
+at $\tau = \tau_T$, divided by its mass so that it is a density. Then, for infinitely small steps,
+$\rho$ is $q_\tau$ divided by this mass at every level. At the end this means, for every function
+$f$ with finite means,
 
 $$ E[W f(x)] = \int f q_0 dx / \int q_T dx $$ (L.2)
 
-**Why.** Let $\rho(x)$ be the density of chains at $x$ times their mean weight there. Downwards in
-$\tau$ the chain changes it by $-\nabla \cdot (s_w \rho) + \nabla^2 \rho / 2$, the weights by the
-rate of (L.1) times $\rho$. For $\rho = q_\tau$ the first is $-\nabla^2 q_\tau$ by (J.1), and the
-sum is (J.2) with its sign turned. So $\rho$ stays $q_\tau$. For $f = 1$ it gives the mass $Z$ of
-(13.2), without a grid. By (J.1) any correctors between two levels change nothing.
+For large $\tau_T$ the starting density is almost $N(0, \tau_T I)$, and its mass is almost 1. So a
+program starts from this Gaussian. With $f = 1$ the mean weight is the mass $Z$ of (13.2). By (J.1)
+correctors between two levels change nothing in this argument.
 
-**How many are left.** Weights that differ waste samples. As good as $n$ of them are
+**The effective sample size.** If the weights differ, the weighted mean is less accurate than a
+plain mean of the same number of samples. For weights that are independent of the values, its
+variance is that of a plain mean of $n_{eff}$ samples, where
 
 $$ n_{eff} = (\sum_i W_i)^2 / \sum_i W_i^2 $$ (L.3)
 
-of equal weight. Below $n / 2$, draw $n$ anew and set all weights to their mean:
+If $k$ of the $n$ weights are equal and the others 0, this is $k$.
+
+**Resampling.** When $n_{eff}$ falls below $n / 2$, samples with small weights are dropped and those
+with large weights are copied. Let $\bar W$ be the mean weight. Systematic resampling draws one
+uniform number $u$ in 0..1. It places $n$ equidistant points on the cumulative sum of the weights
+and copies sample $i$ once for each point in its interval:
 
 $$ \text{copies of } i = \#\{j: W_1 + .. + W_{i-1} \le (j + u) \bar W < W_1 + .. + W_i\} $$ (L.4)
 
-for $j = 0..n - 1$ and one $u$ in 0..1: on average $W_i / \bar W$, rounded up or down.
+Here $j$ runs over 0 to $n - 1$. Sample $i$ has $W_i / \bar W$ copies in the mean, and never more
+than one away from that. All weights are then set to $\bar W$, so that the mean weight, which
+estimates the mass, is kept.
 
-**Exactly.** In the example of appendix H with $m = 0$ the rate is a multiple of $x^2$ on each axis.
-A weight $e^{a x^2}$ on mass $Z$, spread as $N(0, V)$, leaves
+**Two Gaussians, exactly.** In the example the two scores differ by a multiple of $x$. One level
+therefore multiplies the density on each axis by $e^{a x^2}$ with a known number $a$. If the density
+before is $N(0, V)$ with the mass $Z$, the exponent becomes
 
-$$ V \leftarrow V / (1 - 2 a V), \quad Z \leftarrow Z / \sqrt{1 - 2 a V} $$ (L.5)
+$$ a x^2 - x^2 / (2 V) = -x^2 / (2 V'), \quad 1 / V' = 1 / V - 2 a $$
 
-or no finite mass, if $2 a V \ge 1$. With all $a$ doubled the same gives the mean of $W^2$, hence
-$n_{eff} / n$. On an axis, 3,200 levels; and one run of 20,000 chains over 400:
+This is a Gaussian with a new variance. Its mass follows from the ratio of the two normalising
+constants:
 
-| gamma | w | tilted $V$ | weighted $V$: exact, run | $n_{eff} / n$: exact, run |
+$$ V' = V / (1 - 2 a V), \quad Z' = Z / \sqrt{1 - 2 a V} $$ (L.5)
+
+If $2 a V \ge 1$, the integral is infinite. With $2 a$ in place of $a$ at all levels, the mass is
+the mean of $W^2$. This gives $n_{eff} / n$ for many chains. The table shows one axis, computed with
+3200 levels, and in comparison one run of 20,000 chains over 400 levels without resampling:
+
+| w | tilted variance | weighted: exact, run | fraction n_eff / n: exact, run |
+|---|---|---|---|
+| 1 | 0.6667 | 0.665, 0.646 | 0.974, 0.975 |
+| 2 | 0.5 | 0.499, 0.481 | 0.821, 0.835 |
+| 4 | 0.3333 | 0.332, 0.303 | 0, 0.342 |
+
+From about $w = 3$ on the mean of $W^2$ is infinite. (L.2) still holds, but the $n_{eff}$ of a run
+then depends on chance and on the number of chains, and a standard error has no meaning. With 400
+levels the exact variances are 0.650, 0.484 and 0.318, which is 2 to 5 % below the tilted ones. This
+is the error of the finite steps.
+
+**Three classes, measured.** For step 1's classes (L.2) is just as true, but it is of no use at
+large $w$. The table shows one run of 8000 chains over 300 levels from $\tau = 400$ to 0.001. The
+exact values are sums over a grid (step 13). The last column is the mean height without weights.
+
+| w | mass: exact, run, resampled | height: exact, run, resampled | n_eff / n: both | DDPM |
 |---|---|---|---|---|
-| 2 | 1 | .6667 | .666, .646 | .974, .975 |
-| 3 | 2 | .5 | .499, .481 | .821, .835 |
-| 5 | 4 | .3333 | .333, .303 | 0, .342 |
+| 0.5 | 1.72, 1.70, 1.70 | 1.510, 1.512, 1.511 | 0.42, 1.00 | 1.609 |
+| 1 | 2.96, 2.75, 3.02 | 1.515, 1.559, 1.488 | 0.17, 0.95 | 1.671 |
+| 3 | 26.3, 15.0, 15.6 | 1.526, 1.681, 1.656 | 0.03, 0.55 | 1.791 |
 
-From about $w = 3$ the mean of $W^2$ is infinite: (L.2) holds, but what a run says of its $n_{eff}$
-is a matter of its luck and its $n$, and so is any error bar. Resampling keeps the weights of a
-stretch tame; it does not make (L.1) smaller.
+At $w = 3$ the mass is 40 % too small, and the weighted heights are still far from 1.526. Two other
+seeds give masses from 14.1 to 18.7. The weight is large for chains that pass between the classes
+and end in the top class nevertheless. Such chains are so rare that 8000 chains contain too few of
+them. Resampling does not create them. After resampling $n_{eff}$ is large again, while the result
+is as wrong as before. So a large $n_{eff}$ does not show that the weights have worked: it measures
+the chains that exist, and not those that are missing.
 
-**Boundary.** $w = 0$ and $w = -1$ have equal weights: plain chains. A finite step errs by its size,
-here by 3 to 5% of $V$ at 400 levels: .650, .484 and .318, exactly.
+**At the boundary.** At $w = 0$ and $w = -1$ the rate is 0, all weights are 1, and this is the
+ordinary chain. Between them the rate is negative. Where the class probability is constant the two
+scores agree, and no weight is gained.
 
-**Source.** Skreta et al. 2025, arXiv:2503.02819; Kitagawa 1996, JCGS 5:1 (L.4).
+**What goes wrong.** After resampling the weights are kept, which counts them twice, or set to 1,
+which loses the mass. A chain starts from another density than $q_T$. The $n_{eff}$ of a run is read
+as a proof of its accuracy.
+
+**Where it goes on.** Correctors cost evaluations, and weights cost samples. Appendix M stays at low
+noise, where guidance itself is almost right.
+
+**Source.** Skreta et al. 2025, arXiv:2503.02819 (the weights). Kitagawa 1996, JCGS 5:1 (L.4). The
+failure for three classes was measured here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tutorial.appendix.i_predictor_corrector import levels
-from tutorial.appendix.j_levels import Scores, added, langevin, mix, of_gaussians
+from tutorial.appendix.j_levels import Scores, added, langevin, mix, of_gaussians, of_mixture
 from tutorial.appendix.k_correctors import corrector_step
 from tutorial.contract import last
+from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Gaussian
 
 if TYPE_CHECKING:
@@ -69,13 +145,13 @@ CENTRED = Gaussian(np.zeros(2), 1.0), 2.0
 
 
 def effective_share(log_weights: Float[np.ndarray, " n"]) -> float:
-    """How many equal weights would do as well, over `n`: in 1 / n..1."""
+    """The fraction n_eff / n, in 1 / n..1."""
     weights = np.exp(log_weights - log_weights.max())
     return float(weights.mean() ** 2 / (weights**2).mean())  # (L.3)
 
 
 def copies(log_weights: Float[np.ndarray, " n"], u: float) -> Int[np.ndarray, " n"]:
-    """Whom to go on with, given one uniform number `u` in 0..1: `n` indices, with repeats."""
+    """The `n` indices of systematic resampling, with repeats, for one number `u` in 0..1."""
     n = len(log_weights)
     weights = np.exp(log_weights - log_weights.max())
     upto = np.cumsum(weights) / weights.sum()
@@ -95,16 +171,17 @@ def weighted_steps(
 ) -> Iterator[tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " n"]]]:
     """Yield `x` and log weights at each of the falling `taus` but the first.
 
-    Resampled under an effective share of `below`; `correctors` of rho = .5, for a class of `var`.
+    The chains are resampled when n_eff / n is below `below`. After each step there are `correctors`
+    Langevin steps of appendix K with rho = 0.5, for a class of variance `var`.
     """
     log_weights = np.zeros(len(x))
     for tau, later in pairwise(map(float, taus)):
         step = tau - later
         pair = scores(x, tau)
         log_weights = log_weights + step * added(pair, w)  # (L.1)
-        deviation = (step * later / tau) ** 0.5  # of step 4's posterior, as in appendix H
+        sigma = (step * later / tau) ** 0.5  # of the posterior of step 4, as in appendix H
         z = rng.standard_normal(x.shape)
-        x = x + step * mix(pair, w) + deviation * z  # DDPM, (H.6)
+        x = x + step * mix(pair, w) + sigma * z  # DDPM, (H.6)
         if effective_share(log_weights) < below:
             mean = np.logaddexp.reduce(log_weights) - np.log(len(x))  # so that (L.2) still holds
             chosen = copies(log_weights, rng.random())
@@ -124,12 +201,12 @@ def mean_of(f: Float[np.ndarray, "n *d"], log_weights: Float[np.ndarray, " n"]) 
 
 def exact(taus: Float[np.ndarray, " levels"], w: float, power: int) -> tuple[float, float]:
     """Mass and variance on an axis of `CENTRED`, weighted by `W^power`; the mass may be inf."""
-    law, S = CENTRED
+    given_y, S = CENTRED
     var = float(taus[0])
     log_Z = 0.0
     for tau, later in pairwise(map(float, taus)):
         step = tau - later
-        k = 1 / (law.var + tau)
+        k = 1 / (given_y.var + tau)
         k_all = 1 / (S + tau)
         a = power * step * w * (1 + w) * (k - k_all) ** 2 / 2  # the weight is e^(a x^2)
         left = 1 - 2 * a * var
@@ -149,6 +226,18 @@ def one_run(w: float, n: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
     scores = of_gaussians(*CENTRED)
     x = 100 * rng.standard_normal((n, 2))
     return last(weighted_steps(x, taus, w, scores, rng, below=0.0))
+
+
+@cache
+def three_classes(
+    w: float, below: float, n: int = 8000, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of the top class of step 1, and log weights, over 300 levels."""
+    rng = np.random.default_rng(seed)
+    taus = levels(300, 400.0, 1e-3)
+    x = 20 * rng.standard_normal((n, 2))
+    scores = of_mixture(three_gaussians(), 0)
+    return last(weighted_steps(x, taus, w, scores, rng, below, 0, 0.25))
 
 
 if __name__ == "__main__":

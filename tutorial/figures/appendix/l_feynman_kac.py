@@ -6,13 +6,22 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tutorial.appendix.i_predictor_corrector import levels
-from tutorial.appendix.l_feynman_kac import CENTRED, effective_share, exact, mean_of, one_run
+from tutorial.appendix.l_feynman_kac import (
+    CENTRED,
+    effective_share,
+    exact,
+    mean_of,
+    one_run,
+    three_classes,
+)
 from tutorial.figures.program import BLUE, GREY, ORANGE, Check
+from tutorial.step01_toy_data import three_gaussians
 from tutorial.step11_guidance import tilt
+from tutorial.step13_tilted import tilted_mass
 
 
 def checks() -> list[Check]:
-    """Weighted samples against the exact law of their chain, and that against the tilted law."""
+    """Weighted samples against the exact result of their chain, and that against the tilted law."""
     found: list[Check] = []
     for w in (1.0, 2.0):  # with more w, no standard error is finite
         x, log_weights = one_run(w)
@@ -36,27 +45,39 @@ def checks() -> list[Check]:
 
 
 def figure() -> Figure:
-    """Variance with and without weights; and the effective share, over w."""
-    fig = Figure(figsize=(9, 3.5), layout="constrained")
+    """Variance with and without weights, and n_eff / n, over w; three classes beside them."""
+    fig = Figure(figsize=(13, 3.8), layout="constrained")
     ws = [w / 4 for w in range(17)]
-    spread, share = fig.subplots(1, 2)
+    spread, share, mass = fig.subplots(1, 3)
     unweighted = [exact(levels(800), w, 0) for w in ws]
     weighted = [exact(levels(800), w, 1) for w in ws]
     twice_weighted = [exact(levels(800), w, 2) for w in ws]
-    spread.plot(ws, [tilt(*CENTRED, w).var for w in ws], color=GREY, lw=5, label="tilted law")
-    spread.plot(ws, [V for _, V in weighted], color=BLUE, label="weighted")
-    spread.plot(ws, [V for _, V in unweighted], color=ORANGE, label="all alike: DDPM")
-    spread.set(xlabel="w", title="Variance: weights undo the shrinkage", ylim=(0, 1.05))
+    spread.plot(ws, [tilt(*CENTRED, w).var for w in ws], color=GREY, lw=5, label="tilted")
+    spread.plot(ws, [V for _, V in weighted], color=BLUE, label="DDPM, weighted")
+    spread.plot(ws, [V for _, V in unweighted], color=ORANGE, label="DDPM, all weights equal")
+    spread.set(xlabel="guidance weight w", ylabel="variance at the end", ylim=(0, 1.05))
+    spread.set(title="Two Gaussians: weights correct the variance")
     shares: list[float] = []
-    for (mass, _), (mass_of_square, _) in zip(weighted, twice_weighted, strict=True):
-        shares.append(mass**2 / mass_of_square)
-    share.plot(ws, shares, "o-", color=BLUE, label="exact")
+    for (mass_of_W, _), (mass_of_square, _) in zip(weighted, twice_weighted, strict=True):
+        shares.append(mass_of_W**2 / mass_of_square)
+    share.plot(ws, shares, "o-", color=BLUE, label="exact, many chains")
     runs: list[float] = []
     for w in ws[::4]:
         _, log_weights = one_run(w, 2000)
         runs.append(effective_share(log_weights) ** 0.5)  # of two axes: the root is that of one
-    share.plot(ws[::4], runs, "x", color=ORANGE, label="seen in runs of 2,000")
-    share.set(xlabel="w", title="$n_{eff} / n$ of an axis, not resampled")
-    spread.legend(fontsize=8)
-    share.legend(fontsize=8)
+    share.plot(ws[::4], runs, "x", color=ORANGE, label="run of 2000 chains")
+    share.set(xlabel="guidance weight w", ylabel="n_eff / n for one axis")
+    share.set(title="Two Gaussians: effective sample size")
+    few = (0.25, 0.5, 1.0, 2.0, 3.0)
+    for below, color, label in ((0.0, BLUE, "not resampled"), (0.5, ORANGE, "resampled")):
+        ratios: list[float] = []
+        for w in few:
+            _, log_weights = three_classes(w, below, 2000)
+            ratios.append(np.exp(log_weights).mean() / tilted_mass(three_gaussians(), 0, w))
+        mass.plot(few, ratios, "o-", color=color, label=label)
+    mass.axhline(1, color=GREY, ls=":", label="correct")
+    mass.set(xlabel="guidance weight w", ylabel="mean weight / exact mass", ylim=(0, 1.3))
+    mass.set(title="Three classes, 2000 chains: mass is missed")
+    for ax in (spread, share, mass):
+        ax.legend(fontsize=8, loc="lower left")
     return fig
