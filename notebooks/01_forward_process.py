@@ -53,13 +53,13 @@ step01_toy_data.figure()
 #
 # ## One table of numbers
 #
-# Time $t$ counts the steps: $t = 0$ is the data, $t = T$ is the end. Step $t$ replaces a fraction $\beta_t$ of the variance by noise. The table $\beta_1, \ldots, \beta_T$ is called the schedule. Two more letters save writing:
+# Time $t$ counts the steps: $t = 0$ is the data, $t = T$ is the end. Step $t$ removes a fraction $\beta_t$ of the variance and adds noise of variance $\beta_t$. For data of variance 1 the two are equal. The table $\beta_1, \ldots, \beta_T$ is called the schedule. Two more letters save writing:
 #
 # $$ \alpha_t = 1 - \beta_t \qquad \bar\alpha_t = \alpha_1 \alpha_2 \cdots \alpha_t $$
 #
 # So $\alpha_t$ is the fraction that one step keeps, and $\bar\alpha_t$ is the fraction of the data's variance that is left after $t$ steps. For example, $\beta_1 = 0.2$ and $\beta_2 = 0.3$ give $\bar\alpha_2 = 0.8 \cdot 0.7 = 0.56$. In code all arrays have $T + 1$ entries, and `alpha_bar[0]` is 1.
 #
-# **Before you run the next cell:** in the *linear* schedule $\beta_t$ grows in equal steps from 0.0001 to 0.02. At which $t$ of 1000 is half of the variance noise? At a quarter of the way, or at half?
+# **Before you run the next cell:** in the *linear* schedule with $T = 1000$, $\beta_t$ grows in equal steps from 0.0001 to 0.02. (For another $T$ these numbers are multiplied by $1000 / T$.) At which $t$ of 1000 is half of the variance noise? At a quarter of the way, or at half?
 
 # %%
 linear = Schedule.linear(1000)
@@ -71,13 +71,13 @@ fig
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At $t = 260$, about a quarter of the way. The kept fractions multiply, so many small losses add up. The *cosine* schedule reaches one half at $t = 497$.
+# At $t = 260$, about a quarter of the way. Roughly $\bar\alpha_t = \exp(-\beta_1 - \ldots - \beta_t)$, and the sum reaches $\log 2 = 0.69$ at $t = 260$. The *cosine* schedule reaches one half at $t = 497$.
 #
 # </details>
 #
 # ## One step
 #
-# A step scales the state and adds noise: $x_t = \sqrt{1 - \beta_t} \, x_{t-1} + \sqrt{\beta_t} \, z$, where $z$ is standard normal. As a distribution of $x_t$, given $x_{t-1}$:
+# A step scales the state and adds noise: $x_t = \sqrt{1 - \beta_t} \, x_{t-1} + \sqrt{\beta_t} \, z$, where $z$ is standard normal. As a distribution of $x_t$, given $x_{t-1}$, where $N(x; m, V)$ is the normal density at $x$ with mean $m$ and covariance $V$, $I$ is the identity, and $q$ stands for everything in the forward chain:
 #
 # $$ q(x_t | x_{t-1}) = N(x_t; \sqrt{1 - \beta_t} x_{t-1}, \beta_t I) $$
 #
@@ -236,7 +236,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Gradually, and a little beyond the middle. The best possible classifier finds the right label for 88 % of the points at $t = 40$, for 71 % at $t = 60$ and for 50 % at $t = 80$; one third would be chance.
+# There is no sharp limit. The best possible classifier finds the right label for 88 % of the points at $t = 40$, for 71 % at $t = 60$ and for 50 % at $t = 80$; one third would be chance.
 #
 # </details>
 #

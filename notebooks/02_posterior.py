@@ -45,7 +45,7 @@ plt.title("Forty chains from the same point: which way is back?")
 plt.show()
 
 # %% [markdown]
-# Without more information the answer depends on the unknown data. So first suppose that $x_0$ is known as well. Then everything is Gaussian, and Bayes' rule gives the answer. For $x_{t-1}$, given $x_0$ and $x_t$:
+# Without more information the answer depends on the unknown data. So first suppose that $x_0$ is known as well. Then everything is Gaussian, and Bayes' rule gives the answer. A step looks only at $x_{t-1}$, so $q(x_t | x_{t-1}, x_0) = q(x_t | x_{t-1})$. For $x_{t-1}$, given $x_0$ and $x_t$:
 #
 # $$ q(x_{t-1} | x_t, x_0) = \frac{q(x_t | x_{t-1}) \, q(x_{t-1} | x_0)}{q(x_t | x_0)} $$
 #
@@ -69,7 +69,7 @@ step04_posterior.figure()
 #
 # $$ \frac{(x - m_1)^2}{V_1} + \frac{(x - m_2)^2}{V_2} = \left( \frac{1}{V_1} + \frac{1}{V_2} \right) x^2 - 2 \left( \frac{m_1}{V_1} + \frac{m_2}{V_2} \right) x + \ldots $$
 #
-# A Gaussian with mean $m$ and variance $V$ has $x^2 / V - 2 (m / V) x + \ldots$ there. Compare the factors of $x^2$ and of $x$:
+# A Gaussian with mean $m$ and variance $V$ has the exponent $x^2 / V - 2 (m / V) x + \ldots$, of the same form. Compare the factors of $x^2$ and of $x$:
 #
 # $$ \frac{1}{V} = \frac{1}{V_1} + \frac{1}{V_2} \qquad \frac{m}{V} = \frac{m_1}{V_1} + \frac{m_2}{V_2} $$
 #
@@ -81,7 +81,7 @@ step04_posterior.figure()
 #
 # So its mean is $x_t / \sqrt{\alpha_t}$, and its variance is $\beta_t / \alpha_t$.
 #
-# **Exercise 2.1** (fill in a formula). Write the mean of the posterior. Begin with the precisions. At $t = 1$ the variance of the jump is 0, so clear the fractions: multiply by both variances, and use $\alpha_t (1 - \bar\alpha_{t-1}) + \beta_t = 1 - \bar\alpha_t$.
+# **Exercise 2.1** (fill in a formula). Write the mean of the posterior. Begin with the precisions. At $t = 1$ the variance of the jump is 0, so clear the fractions: multiply by both variances and by $\alpha_t$, and use $\alpha_t (1 - \bar\alpha_{t-1}) + \beta_t = 1 - \bar\alpha_t$.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_2_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -139,7 +139,7 @@ check.ex_2_2(posterior_var)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At $t = 1$ the variance is 0: if $x_0$ is known, nothing is left to guess. The entry `alpha_bar[0] = 1` makes it 0. So a sampler adds no noise in its last step.
+# At $t = 1$ the variance is 0, because the point one step back is $x_0$ itself, which is given. The entry `alpha_bar[0] = 1` makes it 0. So a sampler adds no noise in its last step.
 #
 # </details>
 #
@@ -194,7 +194,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At $t = 2$ the factor from $x_0$ has precision 500, and that from $x_t$ has 98. From $t = 5$ on (18 and 28) the factor from $x_t$ is the narrower one. At $t = 50$ both are wide (1.0 and 1.5), so the posterior is wide as well. So $x_0$ decides at the very end of the way back only, and most steps change $x_t$ little.
+# At $t = 2$ the factor from $x_0$ has precision 500, and that from $x_t$ has 98. From $t = 4$ on (33 and 37) the factor from $x_t$ is the narrower one. At $t = 50$ both are wide (1.0 and 1.5), so the posterior is wide as well. So $x_0$ fixes the state only at the very end of the way back. With more steps every $\beta_t$ is smaller, and so is each move.
 #
 # </details>
 #
@@ -202,7 +202,7 @@ plt.show()
 #
 # A sampler does not know $x_0$. It puts a guess in its place, and a network supplies the guess. It may predict the noise $\epsilon$, the data $x_0$, or $v = \sqrt{\bar\alpha_t} \epsilon - \sqrt{1 - \bar\alpha_t} x_0$. Since $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$ is known, each of the three gives the other two.
 #
-# With a guess in the place of $x_0$, the step back is one Gaussian. The true distribution of $x_{t-1}$, given $x_t$ alone, is an average of such Gaussians over all $x_0$. **Ask yourself:** for data at $\pm 1$, does it look like one Gaussian if the chain has 4 steps? And with 1000?
+# With a guess in the place of $x_0$, the step back is one Gaussian. The true distribution of $x_{t-1}$, given $x_t$ alone, is an average of such Gaussians over all $x_0$, weighted by how probable each $x_0$ is, given $x_t$. **Ask yourself:** for data at $\pm 1$, does it look like one Gaussian if the chain has 4 steps? And with 1000?
 
 # %%
 step06_reverse.figure()
@@ -246,7 +246,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# For v it is at most 0.01. For eps it is divided by $\sqrt{\bar\alpha_t}$: it is 0.0003 at $t = 1$, 0.035 at $t = 50$ and 2.2 at $t = 100$, larger than the data.
+# For v it is at most 0.01. For eps it is multiplied by $\sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$: it is 0.0003 at $t = 1$, 0.035 at $t = 50$ and 2.2 at $t = 100$, larger than the data.
 #
 # </details>
 #
@@ -314,8 +314,8 @@ plt.show()
 # <details><summary>Answers</summary>
 #
 # 1. The precisions are 1 and $1/3$, so the mean is $(2 + 4/3) / (4/3) = 2.5$ m and the variance is $3/4$.
-# 2. Besides $x_t$ also $x_0$ is known, and its precision is added.
-# 3. It is 0, because $x_0$ is then known exactly.
+# 2. $\tilde\beta_t = \beta_t (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t)$, and $\bar\alpha_t < \bar\alpha_{t-1}$ makes the ratio less than 1.
+# 3. It is 0, because the point one step back is then $x_0$ itself, which is given.
 # 4. A guess of $x_0$, in one of three units. The weights and the variance come from the schedule.
 # 5. $x_t$ contains noise and may leave the range of the data. $x_0$ may not.
 #

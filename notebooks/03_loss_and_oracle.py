@@ -52,7 +52,7 @@ plt.show()
 #
 # $$ E \, | \epsilon - \epsilon_\theta(x_t, t) |^2 $$
 #
-# Where does this loss come from? One would like to make the data likely under the reverse chain. The logarithm of this likelihood has a lower bound, and for Gaussian steps the bound is a sum of such squared errors, one for each $t$, with a weight for each $t$. (Step 8 derives the weights.) The *simple* loss replaces all weights by 1. The picture compares them.
+# Where does this loss come from? One would like to make the data likely under the reverse chain. The logarithm of this likelihood has a lower bound. For Gaussian steps, minus the bound is a weighted sum of such squared errors, one for each $t$, plus terms without the network. (Step 8 derives the weights.) The *simple* loss replaces all weights by 1. The picture compares them.
 #
 # **Ask yourself:** compared with the bound, does the simple loss emphasise the steps at small $t$, where there is little noise, or those at large $t$?
 
@@ -62,7 +62,7 @@ step08_loss.figure()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Those at large $t$. The weights of the bound are largest near $t = 1$, so weights of 1 are smaller there in comparison. At small $t$ the noise cannot be seen in the picture, so a network does better to learn the rest.
+# Those at large $t$. The weights of the bound are largest near $t = 1$, so weights of 1 are smaller there in comparison. At small $t$ the noise can hardly be seen in an image, so a network does better to learn the rest.
 #
 # </details>
 #
@@ -111,7 +111,7 @@ plt.show()
 #
 # The middle term is 0, because $m$ is the mean. The first term does not depend on $g$. So the best prediction is $g = m$, the conditional mean of the noise, and the first term is the loss that remains. No network gets below it.
 #
-# **Exercise 3.2** (predict, then measure). The data are one class in the plane, $N(\mu, I/4)$, and $\bar\alpha_t = 1/2$. What is the lowest possible loss, to two digits after the point? Work on one coordinate: $x_t - \sqrt{\bar\alpha_t} \mu$ has the variance $\bar\alpha_t / 4 + (1 - \bar\alpha_t)$, of which the second part is noise. If two independent normal numbers have the variances $A$ and $B$ and only their sum is known, each has the conditional variance $A B / (A + B)$. Divide by $1 - \bar\alpha_t$ to get that of $\epsilon$, and count both coordinates.
+# **Exercise 3.2** (predict, then measure). The data are one class in the plane, $N(\mu, I/4)$, and $\bar\alpha_t = 1/2$. What is the lowest possible loss, to two digits after the point? Work on one coordinate: $x_t - \sqrt{\bar\alpha_t} \mu$ has the variance $\bar\alpha_t / 4 + (1 - \bar\alpha_t)$, of which the second part is noise. If two independent normal numbers have the variances $A$ and $B$ and only their sum is known, each has the conditional variance $A B / (A + B)$, because the precisions $1 / A$ and $1 / B$ add up (sitting 2). Divide by $1 - \bar\alpha_t$ to get that of $\epsilon$, and count both coordinates.
 
 # %% nbgrader={"grade": false, "grade_id": "ex_3_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
 floor = ...
@@ -146,7 +146,7 @@ plt.show()
 #
 # $$ \nabla \log q(x_t | x_0) = -\frac{x_t - \sqrt{\bar\alpha_t} x_0}{1 - \bar\alpha_t} = -\frac{\epsilon}{\sqrt{1 - \bar\alpha_t}} $$
 #
-# Average both sides over the data that may have led to $x_t$. The left side becomes the score of the whole density, and on the right $\epsilon$ becomes its conditional mean (step 5 shows why):
+# Average both sides over the data that may have led to $x_t$, with the weights $q(x_0 | x_t) = p(x_0) q(x_t | x_0) / p(x_t)$. Since $\nabla q = q \nabla \log q$, the left side becomes $\int p(x_0) \nabla q(x_t | x_0) dx_0 / p(x_t) = \nabla p(x_t) / p(x_t)$, the score of the whole density. On the right $\epsilon$ becomes its conditional mean:
 #
 # $$ \nabla \log p(x_t) = -\frac{E[\epsilon | x_t]}{\sqrt{1 - \bar\alpha_t}} $$
 #
@@ -190,7 +190,7 @@ plt.show()
 # %% [markdown]
 # ## Sampling
 #
-# Everything for a sampler is there: start from $x_T \sim N(0, I)$, and take the reverse step of sitting 2 with the guess in the place of the data, $T$ times. In the lessons `p_xprev_given_xt` returns the mean and the variance of such a step.
+# Everything for a sampler is there: start from $x_T \sim N(0, I)$, and take the reverse step of sitting 2 with the guess in the place of the data, $T$ times. In the lessons `p_xprev_given_xt` returns such a step as a Gaussian `back`, with `back.mean` and `back.var`.
 #
 # **Exercise 3.4** (find the mistake). A sampler had the following step. Its samples look right but contain a little noise that the data do not have. Correct the step. `eps` is the prediction of the network and `z` a standard normal number; no special case for `t = 1` is needed.
 #

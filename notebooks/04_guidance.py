@@ -56,12 +56,12 @@ for ax, label, title in ((panels[0], 0, "with the label 0"), (panels[1], null, "
 plt.show()
 
 # %% [markdown]
-# The left panel shows samples of class 0, the right one samples of all three classes. One network drew both. It was trained with the label for most examples and with a special value, the *null label*, for the others. So it has two predictions of the noise in $x_t$:
+# The left panel shows samples of class 0, the right one samples of all three classes. The oracle drew both here. A network would be trained with the label for most examples and with a special value, the *null label*, for the others. So there are two predictions of the noise in $x_t$:
 #
 # - $\epsilon_y = \epsilon(x_t, y)$, if $x_t$ came from an example of class $y$;
 # - $\epsilon_\phi = \epsilon(x_t, \phi)$, if it came from any example. Here $\phi$ is the null label, the integer `K` in code.
 #
-# A few samples at the left lie where another class is more likely; for the data set at the end of this sitting it is one in fourteen. This is no error of the network: the classes overlap, and so do their samples. But if you ask for a picture of a seven, you want one that is clearly a seven.
+# A few samples at the left lie where another class is more likely; for the data set at the end of this sitting it is one in fourteen. This is no error of the oracle: the classes overlap, and so do their samples. But if you ask for a picture of a seven, you want one that is clearly a seven.
 #
 # ## A classifier for free
 #
@@ -204,7 +204,9 @@ plt.show()
 # %% [markdown]
 # The weights are $p(y | x_t)$, the probabilities of the labels given this $x_t$. Where only one class is possible, the null prediction is that of the class, and guidance changes nothing.
 #
-# **When** in the chain does a label help most? It depends on the unit. The right panel shows its effect on the prediction of eps, its effect on the guess of $x_0$, and how uncertain the label is when only $x_t$ is known.
+# They come from splitting the mean by cases: $E[\epsilon | x_t] = \sum_y p(y | x_t) \, E[\epsilon | x_t, y]$.
+#
+# **When** in the chain does a label help most? It depends on the unit. In the unit of eps its effect is largest near $t = 50$ and 0 at both ends. Its effect on the guess of $x_0$ grows up to $t = T$, where the guess is the mean of all data without a label, and the mean of the class with one. The right panel shows its effect on the prediction of eps, its effect on the guess of $x_0$, and how uncertain the label is when only $x_t$ is known.
 
 # %%
 fig = Figure(figsize=(11, 3.6), layout="constrained")
@@ -373,9 +375,9 @@ Image(gif)
 # - guidance follows the gradient of $\log [p(x_t | y) p(y | x_t)^w]$ at every $t$, which is the mixture $(1 + w) \epsilon_y - w \epsilon_\phi$; libraries call $1 + w$ the scale (`tutorial/step11_guidance.py`, 11.1 to 11.3);
 # - for the null label the network predicts the mean over the labels that $x_t$ may have (`tutorial/step09_condition.py`, 9.3);
 # - mix first, then clip (11.5, 11.6);
-# - a larger weight gains relevance and loses diversity (`tutorial/step12_trade_off.py`, 12.2 and 12.3).
+# - a larger weight gains relevance and loses diversity, up to about $w = 4$ here (`tutorial/step12_trade_off.py`, 12.2 and 12.3).
 #
-# In the package the line is `minicfg.guide`, in the kernel `g = cond + m w (cond - null)`.
+# In the package the line is `minicfg.guide`.
 #
 # ## Five questions
 #
