@@ -238,6 +238,8 @@ def permutation(seed: SupportsIndex, epoch: int, n: int) -> Int[Tensor, " n"]:
     Each image gets a random 32-bit word, and the images are sorted by it. Two images get the same
     word about once in 2^33 / n^2 epochs, and then keep their order.
     """
+    if n < 0:
+        raise UsageError(f"n = {n}: a permutation has 0 or more images")
     word = philox.words(check_seed(seed), torch.arange(n), epoch, 1, philox.DATA_ORDER)[:, 0, 0]
     return torch.argsort(word, stable=True)
 

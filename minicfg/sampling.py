@@ -39,7 +39,7 @@ from minicfg.config import Prediction, SolverName
 from minicfg.errors import UsageError, check_number, check_type, short_repr
 from minicfg.guidance import check_w, check_w_range, guide
 from minicfg.schedule import Schedule
-from minicfg.solvers import Table, check_schedule, check_weight, described, named
+from minicfg.solvers import Table, check_schedule, check_w_of_table, described, named
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -134,12 +134,12 @@ Guide = Callable[[Tensor, Tensor, float | Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """The chain after row `k`: its state `x` at time `s`, and the guess `x0` of x_0 in that row."""
+    """The chain after row `k`: its state `x` at time `s`, and the row's guess `x0hat` of x_0."""
 
     k: int
     s: int
     x: Float[Tensor, "B *D"]
-    x0: Float[Tensor, "B *D"]
+    x0hat: Float[Tensor, "B *D"]
 
 
 def sample(
@@ -281,8 +281,8 @@ def sample_steps(
     )
     x = start_of(job, noise)
     states = chain(job, x, capture, want_x0=True)
-    for k, (x, x0) in enumerate(states):
-        yield State(k, int(job.table.s[k]), x.clone(), x0.clone())
+    for k, (x, x0hat) in enumerate(states):
+        yield State(k, int(job.table.s[k]), x.clone(), x0hat.clone())
 
 
 @dataclass(frozen=True, eq=False)
@@ -464,7 +464,7 @@ def prepare_job(
     y = as_condition("y", y, denoiser)
     w = as_weight(w, batch_size(y), parts_of(y)[0].device)
     rule = check_rule(rule)
-    check_weight(table, w)
+    check_w_of_table(table, w)
     student = as_student(denoiser, table, w, rule, has_null=null is not None)
     is_guided = rule is not None or table.uses_null or not isinstance(w, float) or w != 0
     needs_null = is_guided and student is None

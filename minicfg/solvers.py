@@ -317,7 +317,7 @@ def check_schedule(table: Table, schedule: Schedule) -> None:
         )
 
 
-def check_weight(table: Table, w: float | Tensor) -> None:
+def check_w_of_table(table: Table, w: float | Tensor) -> None:
     """Refuse a weight outside the range of the table; that of CFG++ is -1..0."""
     weights = torch.as_tensor(w)
     low, high = table.w_range

@@ -169,7 +169,7 @@ class UNet(nn.Module):
         dtype = self.stem.weight.dtype
         emb = self.embed_t(sinusoids(t, self.width).to(dtype)) + self.embed_y(y)
         if self.w_range is not None:
-            emb = emb + self.embed_w(sinusoids(check_weights(w, xt), self.width).to(dtype))
+            emb = emb + self.embed_w(sinusoids(check_w_per_image(w, xt), self.width).to(dtype))
         elif w is not None:
             raise UsageError(
                 "w is given, but the network has no w_range: leave it out, or make a student with "
@@ -338,7 +338,7 @@ def _check_batch(xt: Tensor, t: Tensor, y: Tensor, num_classes: int) -> None:
             )
 
 
-def check_weights(w: object, xt: Tensor) -> Float[Tensor, " B"]:
+def check_w_per_image(w: object, xt: Tensor) -> Float[Tensor, " B"]:
     """Return `w` if it is one guidance weight per image of `xt`; no value is read."""
     remedy = f"pass floats of shape ({len(xt)},), one guidance weight per image of xt"
     check_type("w", w, Tensor, remedy)

@@ -298,7 +298,7 @@ print("less than 0.0001 apart:", bool((torch.cat(five) - five[0]).abs().max() < 
 chain = sample_steps(model, y, table, w=1.0, **given)
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "film.gif"
-    frames = [(state.s, torch.stack([state.x, state.x0])) for state in chain]
+    frames = [(state.s, torch.stack([state.x, state.x0hat])) for state in chain]
     plots.denoising_gif(frames, path, ["x_t", "guess"])
     gif = path.read_bytes()
 Image(gif)

@@ -113,8 +113,8 @@ class RealImages:
         return {
             "images": "held-out" if self.is_held_out else "training",
             "data": self.compared.name,
-            "used": self.used,
-            "of": len(self.compared),
+            "images_used": self.used,
+            "images_available": len(self.compared),
             "training_images_among_them": self.training_images,
             "classes": self.compared.classes,
             "classes_not_scored": self.not_scored(),

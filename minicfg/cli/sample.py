@@ -213,7 +213,7 @@ def _save_animation(
         with progress(len(table), "sampling", "steps") as advance:
             for state in states:
                 xt = state.x.unflatten(0, (-1, each)).transpose(0, 1)
-                x0 = state.x0.unflatten(0, (-1, each)).transpose(0, 1)
+                x0 = state.x0hat.unflatten(0, (-1, each)).transpose(0, 1)
                 yield state.s, torch.cat([xt, x0])
                 advance(1, "")
 

@@ -116,7 +116,7 @@ def write_report(
         raise UsageError(f"{len(rows)} rows for {len(stops)} stops: give one row for each stop")
     page = _PAGE.substitute(
         title=escape(title),
-        sentences="".join(f"<p>{escape(s)}</p>" for s in sentences),
+        sentences="".join(f"<p>{_typeset(s)}</p>" for s in sentences),
         last=len(stops) - 1,
         first=escape(stops[0][0]),
         ticks=_ticks([label for label, _ in stops]),
@@ -157,7 +157,7 @@ def _stops(
 
 def _figure(picture: Picture, caption: str, attributes: str = "") -> str:
     image = f'<img src="{picture.source}" alt="{escape(picture.caption)}">'
-    return f"<figure {attributes}>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+    return f"<figure {attributes}>{image}<figcaption>{_typeset(caption)}</figcaption></figure>"
 
 
 def _table(heading: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -172,10 +172,19 @@ def escape(text: str) -> str:
     return html.escape(escape_controls(text))
 
 
+def _typeset(text: str) -> str:
+    """Write a score as it is printed in books; the terminal gets ASCII."""
+    return (
+        escape(text)
+        .replace("+-", "\N{PLUS-MINUS SIGN}")
+        .replace("Frechet", "Fr\N{LATIN SMALL LETTER E WITH ACUTE}chet")
+    )
+
+
 def _row(cell: str, texts: Sequence[str]) -> str:
     """Return a row of the table; `cell` is the tag of a cell with its attributes."""
     tag = cell.split()[0]
-    return "<tr>" + "".join(f"<{cell}>{escape(text)}</{tag}>" for text in texts) + "</tr>"
+    return "<tr>" + "".join(f"<{cell}>{_typeset(text)}</{tag}>" for text in texts) + "</tr>"
 
 
 def _commands(commands: Sequence[tuple[str, str]]) -> str:
@@ -209,6 +218,7 @@ p { max-width: 42rem; margin: .6rem 0 }
 figure { margin: 1rem 0 2rem }
 figcaption { color: var(--soft); font-size: .92rem; max-width: 42rem; margin-top: .4rem }
 img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 4px }
+#stops img { width: 100% }
 .slider { max-width: 44rem } .slider output { font-weight: 600 }
 .slider input { width: 100%; margin: .6rem 0 .1rem }
 .ticks { display: flex; justify-content: space-between; color: var(--soft); font-size: .78rem }
@@ -234,14 +244,15 @@ code { font: .95em ui-monospace, monospace }
 <body>
 <main>
 <h1>$title</h1>
-$sentences
-<h2>$one</h2>
+<section aria-label="$one">
 <div class="slider">
 <label for="slider">$label</label> <output id="label" for="slider">$first</output>
 <input id="slider" type="range" min="0" max="$last" value="0" step="1" autocomplete="off">
 <div class="ticks" aria-hidden="true">$ticks</div>
 </div>
 <div id="stops">$stops</div>
+</section>
+$sentences
 $scores
 $shown
 $pictures

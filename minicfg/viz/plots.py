@@ -314,6 +314,8 @@ def sweep_curves(ws: Sequence[float], by_name: Mapping[str, Sequence[Scores]]) -
 
 def loss_curve(log: Sequence[Mapping[str, Any]]) -> Figure:
     """Plot the loss of each step of a run, and its running mean over 1/50 of the steps."""
+    if not log:
+        raise UsageError("log is empty: pass one line with step and loss for each step of a run")
     fig = Figure(figsize=(7, 3.6), dpi=DPI, layout="constrained")
     axes = fig.add_subplot()
     steps = np.array([line["step"] for line in log])
@@ -428,4 +430,5 @@ def png_bytes(fig: Figure) -> bytes:
 
 def save_figure(fig: Figure, path: Path) -> None:
     """Write the figure atomically as PNG, whatever the suffix of `path`."""
+    check_type("fig", fig, Figure, "pass a figure of matplotlib")
     write_atomic(path, png_bytes(fig))

@@ -86,7 +86,7 @@ def test_steps_in_place_are_steps(table: Table, w: float | Tensor, clip: float) 
     states = list(sample_steps(Curved(), Y, table, **given))
     assert [(s.k, s.s) for s in states] == list(enumerate(table.s.tolist()))
     for state, (x, x0) in zip(states, wanted, strict=True):
-        assert torch.equal(state.x, x) and torch.equal(state.x0, x0)
+        assert torch.equal(state.x, x) and torch.equal(state.x0hat, x0)
     assert torch.equal(sample(Curved(), Y, table, **given), wanted[-1][0])
 
 

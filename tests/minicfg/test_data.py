@@ -170,6 +170,8 @@ def test_share_out_of_range_is_refused(share: float) -> None:
 
 def test_order_is_a_permutation_and_another_one_each_epoch() -> None:
     orders = torch.stack([permutation(1, epoch, 50) for epoch in range(100)])
+    with pytest.raises(UsageError, match=r"n = -1: a permutation has 0 or more images"):
+        permutation(1, 0, -1)
     assert torch.equal(orders.sort(dim=1).values, torch.arange(50).expand(100, 50))
     assert len(orders.unique(dim=0)) == 100
 

@@ -302,3 +302,7 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="frames is empty"):
         plots.denoising_gif([], tmp_path / "none.gif")
     assert not (tmp_path / "none.gif").exists()
+    with pytest.raises(UsageError, match="log is empty: pass one line with step and loss"):
+        plots.loss_curve([])
+    with pytest.raises(UsageError, match=r"fig .*pass a figure of matplotlib"):
+        plots.save_figure(None, tmp_path / "none.png")  # pyright: ignore[reportArgumentType]

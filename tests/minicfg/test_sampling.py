@@ -84,7 +84,7 @@ def test_loop_by_hand() -> None:
         x0 = min(max(p * x + q * (cond + m * 1.5 * (cond - null)), -0.4), 0.4)
         x, before = a * x0 + b * x + d * null + e * before, x0
         # float32, numbers below 2
-        assert (float(state.x), float(state.x0)) == pytest.approx((x, x0), abs=1e-6)
+        assert (float(state.x), float(state.x0hat)) == pytest.approx((x, x0), abs=1e-6)
 
 
 SOLVERS = {
@@ -261,7 +261,7 @@ def test_steps_end_at_the_data() -> None:
     states = list(sample_steps(Linear(), torch.tensor([1]), TABLE, shape=(2,), w=1.0, clip=0.5))
     assert [s.k for s in states] == list(range(10))
     assert [s.s for s in states] == TABLE.s.tolist()
-    assert torch.equal(states[-1].x, states[-1].x0)
+    assert torch.equal(states[-1].x, states[-1].x0hat)
     assert states[-1].x.abs().max() <= 0.5
     with pytest.raises(FrozenInstanceError):
         states[-1].k = 0  # pyright: ignore

@@ -202,11 +202,11 @@ def test_cfgpp_is_ddim_at_the_lectures_weights(w: float) -> None:
 def test_the_weight_of_cfgpp_is_in_its_range() -> None:
     table = solvers.cfgpp(Schedule.linear(10), 5)
     for w in (-1.0, 0.0, torch.tensor([-1.0, -0.3, 0.0])):
-        solvers.check_weight(table, w)
+        solvers.check_w_of_table(table, w)
     for w in (-1.01, 2.0, torch.tensor([-0.3, 0.5])):
         with pytest.raises(UsageError, match=r"w = .* is outside -1\.\.0, the range of this table"):
-            solvers.check_weight(table, w)
-        solvers.check_weight(solvers.ddim(Schedule.linear(10), 5), w)
+            solvers.check_w_of_table(table, w)
+        solvers.check_w_of_table(solvers.ddim(Schedule.linear(10), 5), w)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -343,7 +343,7 @@ def test_the_loop_runs_every_column(solver: Callable[..., solvers.Table], w: flo
         x, k = a * x0 + b * x + d * null + e * before + c * z, k + 1
         before = x0
         # float32: a dozen operations on numbers of order 1, and 1 / signal = 27 at t = T.
-        torch.testing.assert_close(state.x0, x0, rtol=0, atol=2e-5)
+        torch.testing.assert_close(state.x0hat, x0, rtol=0, atol=2e-5)
         torch.testing.assert_close(state.x, x, rtol=0, atol=2e-5)
 
 

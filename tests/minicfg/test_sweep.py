@@ -417,7 +417,7 @@ def test_held_out_images_that_are_named_are_compared(own: Path, tmp_path: Path) 
     assert run_evaluate(tmp_path / "out", own / "model", **ONE_W, **specs) == 0
     written = json.loads((tmp_path / "out/metrics.json").read_text())
     assert written["compared_with"]["images"] == "held-out"
-    assert (written["compared_with"]["used"], written["real"]["n"]) == (30, 12)
+    assert (written["compared_with"]["images_used"], written["real"]["n"]) == (30, 12)
 
 
 def test_held_out_images_beside_the_training_data_are_found(
@@ -570,7 +570,7 @@ def test_the_number_of_images_that_are_used_is_said(
     trained = load(own / "model")
     real = load_real_images(own / "model", trained, f"npz:{own}/pictures.npz", "")
     assert "with 20 of 40 training images" in real.sentences()[0]
-    assert (real.describe()["used"], real.describe()["of"]) == (20, 40)
+    assert (real.describe()["images_used"], real.describe()["images_available"]) == (20, 40)
 
 
 # Copies of training images.
