@@ -214,7 +214,7 @@ def measure(
     reader: GlyphReader,
     classifier: Classifier,
     *,
-    weak: torch.nn.Module | None,
+    ways: Sequence[Way],
     ws: Sequence[float],
     each: int,
     seeds: int,
@@ -223,14 +223,14 @@ def measure(
     """Yield one result for every way of guiding and every w, with standard errors.
 
     A result has the way, w, `factors` and `scores` (those of `evaluate`). At w = 0 all ways are
-    equal, and only the first is measured.
+    equal, and only constant guidance is measured.
 
     Args:
         checkpoint: the network.
         held_out: pictures of the same letters, to compare with.
         reader: of pictures of this shape.
         classifier: of these letters; its features measure distances.
-        weak: the network for autoguidance; None to leave it out.
+        ways: the ways of guiding.
         ws: the weights.
         each: samples of every letter for each seed.
         seeds: number of seeds, 0, 1, ...; their samples are counted together.
@@ -240,7 +240,7 @@ def measure(
     y = torch.arange(K).repeat(each)
     asked = y.repeat(seeds)
     letters = _letters(checkpoint.classes)
-    for way in ways_of_guiding(weak):
+    for way in ways:
         for w in ws:
             if w == 0 and way.name != "constant":
                 continue
@@ -372,6 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = partial(parser.add_argument, metavar="N", type=int)
     parser.add_argument("checkpoint", help="a model that was trained on glyphs")
     parser.add_argument("--weak", help="a smaller model of the same data, for autoguidance")
+    parser.add_argument("--ways", nargs="+", metavar="WAY", help="some of the ways (default: all)")
     parser.add_argument("--out", type=Path, default=Path("runs/modes"), help="folder")
     parser.add_argument("--w", type=float, nargs="+", default=[0.0, 0.5, 1.0, 2.0, 4.0, 8.0])
     add("--each", default=40, help="samples of every letter for each seed (default 40)")
@@ -392,6 +393,7 @@ def run(
     checkpoint: str,
     out: Path,
     weak: str | None,
+    ways: Sequence[str] | None,
     w: Sequence[float],
     each: int,
     seeds: int,
@@ -421,7 +423,13 @@ def run(
             f"{checkpoint} was trained on other pictures than {data.name}: train it again with "
             "this version of minicfg"
         )
-    weak_model = None if weak is None else load(weak).model
+    chosen = ways_of_guiding(None if weak is None else load(weak).model)
+    if ways is not None:
+        names = [way.name for way in chosen]
+        for name in ways:
+            if name not in names:
+                raise UsageError(f"--ways {name} is none of {', '.join(names)}; choose among them")
+        chosen = [way for way in chosen if way.name in ways]
     check_writable(out)
     channels, side, _ = trained.shape
     reader = train_glyph_reader(channels, side, steps=reader_steps)
@@ -437,7 +445,7 @@ def run(
             held_out,
             reader,
             classifier,
-            weak=weak_model,
+            ways=chosen,
             ws=w,
             each=each,
             seeds=seeds,

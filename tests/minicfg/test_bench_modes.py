@@ -183,6 +183,7 @@ def test_what_the_program_refuses(
     assert module.main([str(tmp_path / "none")]) == 3
     assert module.main([str(trained), "--each", "0"]) == 2
     assert module.main([str(trained), "--each", "1", "--seeds", "2"]) == 2
+    assert module.main([str(trained), "--ways", "constant", "guide"]) == 2
     checkpoint = load(trained)
     digits = TrainConfig(data="digits", width=8, multipliers=(1, 2), T=20, prediction="v")
     other = Checkpoint(checkpoint.model, digits, ("R", "A"), (1, 16, 16), 1, "0" * 64)
@@ -194,6 +195,7 @@ def test_what_the_program_refuses(
             "none.safetensors",
             "--each 0 draws nothing",
             "draws 2 of every letter",
+            "--ways guide is none of constant, interval, ramp, rescale, apg; choose among them",
             "has no factors",
         ),
         strict=True,
