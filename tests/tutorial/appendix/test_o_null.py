@@ -157,6 +157,8 @@ def test_o_2_by_each_step() -> None:
     tau = 9.0
     product = (good / (good + tau)) ** ((1 + w) / 2) * ((bad + tau) / bad) ** (w / 2)
     integral = quad(factor, 3.0, 0.0)[0]  # log of x_0 - m over xbar_T - m
+    logs = (1 + w) / 2 * np.log(good / (good + tau)) - w / 2 * np.log(bad / (bad + tau))
+    assert logs == pytest.approx(integral, rel=1e-10)
     assert np.log(product) == pytest.approx(integral, rel=1e-10)
     V = (1 + tau) * (good / (good + tau)) ** (1 + w) * ((bad + tau) / bad) ** w
     assert variance(1 + tau, tau, factor) == pytest.approx(V, rel=1e-8)
@@ -294,6 +296,16 @@ def test_o_5_by_quadrature() -> None:
     assert abs(null[0]) < 1e-10 and null[1] > 0.1
     # ratio() divides means, here of a single row each.
     assert abs(ratio(cond[None], null[None])[1]) < 1e-9
+
+
+def test_o_5_by_a_coordinate_without_a_ratio() -> None:
+    """Across, both means are 0, so every ratio keeps the mean. Measured ratios are random there."""
+    cond, null = means_by_quadrature(20)
+    for rho in (0.0, 0.5, 2.0):
+        g = recfg(cond[None], null[None], 3.0, rho=rho)
+        assert abs(g[0, 0]) < 1e-9
+    found = [ratio(*both_eps(500, n, Schedule.cosine(1000)))[0] for n in (1000, 2000, 4000)]
+    assert max(found) - min(found) > 0.05  # along, the same three differ by much less
 
 
 def test_o_5_by_samples() -> None:
