@@ -82,6 +82,11 @@ PAPERS = {
         "Reduce, Reuse, Recycle: Compositional Generation with Energy-Based Diffusion Models and "
         "MCMC",
     ),
+    "2209.03003": (
+        "Liu, Gong and Liu 2022",
+        "Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow",
+    ),
+    "2210.02747": ("Lipman et al. 2022", "Flow Matching for Generative Modeling"),
     "2303.00848": (
         "Kingma and Gao 2023",
         "Understanding Diffusion Objectives as the ELBO with Simple Data Augmentation",
@@ -140,6 +145,10 @@ PAPERS = {
     "2503.02819": (
         "Skreta et al. 2025",
         "Feynman-Kac Correctors in Diffusion: Annealing, Guidance, and Product of Experts",
+    ),
+    "2503.18886": (
+        "Fan et al. 2025",
+        "CFG-Zero*: Improved Classifier-Free Guidance for Flow Matching Models",
     ),
     "2505.21101": (
         "Moufad et al. 2025",
