@@ -44,7 +44,7 @@ __all__ = [
     "train_steps",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Checkpoint": "io.checkpoint",

@@ -182,7 +182,7 @@ def pair_faults(lessons: set[str], tests: set[str]) -> list[str]:
 def readme_faults(lesson: str, readme: str) -> list[str]:
     rows = [line for line in readme.splitlines() if line.startswith("|")]
     found = any(re.search(rf"\b{lesson}\b", row) for row in rows)
-    return [] if found else [f"README.md: no row of a table mentions {lesson}"]
+    return [] if found else [f"tutorial/README.md: no row of a table mentions {lesson}"]
 
 
 def marker_faults(lesson: str, pyproject: str) -> list[str]:
@@ -273,7 +273,7 @@ def test_lesson_is_on_the_map(path: Path) -> None:
     tests = file_of_tests(path)
     faults = display_faults(lesson, source) + comment_faults(lesson, source)
     faults += list_faults(lesson, source)
-    faults += readme_faults(lesson, (ROOT / "README.md").read_text())
+    faults += readme_faults(lesson, (ROOT / "tutorial/README.md").read_text())
     faults += marker_faults(lesson, (ROOT / "pyproject.toml").read_text())
     if tests.exists():  # if not, test_lessons_and_tests_come_in_pairs says so
         faults += route_faults(lesson, source, tests.read_text())
@@ -287,18 +287,19 @@ def equation_table_faults(readme: str, displayed: dict[str, set[str]]) -> list[s
     faults: list[str] = []
     table = readme.partition("## The equations of the papers")[2].partition("\n## ")[0]
     for line in table.splitlines():
-        lesson = re.search(r"tutorial/(?:appendix/)?(\w+)\.py", line)
+        lesson = re.search(r"\]\((?:appendix/)?(\w+)\.py", line)
         own = displayed.get(lesson[1], set()) if lesson else set()
         for i in ID.findall(line.partition("without y")[0]) if lesson else []:
             if i not in own:
-                faults.append(f"README.md: ({i}) is not displayed in {lesson and lesson[1]}")
+                faults.append(f"the table: ({i}) is not displayed in {lesson and lesson[1]}")
     return faults
 
 
 def test_the_papers_equations_are_where_the_readme_says() -> None:
     displayed = {path.stem: set(equations(path.read_text())) for path in LESSONS}
-    readme = (ROOT / "README.md").read_text()
-    assert readme.count("](tutorial/") >= 22 + len(LESSONS)  # all tables are there
+    readme = (ROOT / "tutorial/README.md").read_text()
+    links = re.findall(r"\]\((?:appendix/)?[a-z]\w+\.py\)", readme)
+    assert len(links) >= 22 + len(LESSONS)  # all tables are there
     assert equation_table_faults(readme, displayed) == []
     assert equation_table_faults(readme, displayed | {"step02_forward": set()})  # it can fail
 
@@ -374,7 +375,7 @@ b = a + 1  # (4.2), by (3.1) of another lesson
 TESTS = "".join(
     f"def test_4_{k}_by_{route}(): ...\n" for k in (1, 2) for route in ("quadrature", "sympy")
 )
-README = "| 4 | [`step04_posterior`](tutorial/step04_posterior.py) |\n"
+README = "| 4 | [`step04_posterior`](step04_posterior.py) |\n"
 PYPROJECT = "[tool.pytest.ini_options]\nmarkers = ['slow: x', 'step04: the posterior']\n"
 
 
@@ -424,8 +425,8 @@ PLANTED = {
     "test without a route": ("def", "def test_4_1(): ...\ndef", "is not named test_N_k_by_"),
     "test of no equation": ("def", "def test_4_9_by_hand(): ...\ndef", "no (4.9) in step04"),
     "test in a class": ("def", "class A:\n  def test_x(self): ...\ndef", "test_x is not named"),
-    "no row": ("| 4 |", "4", "README.md: no row of a table mentions step04_posterior"),
-    "row of a longer name": ("[`step04_posterior`](tutorial/", "(other_", "README.md: no row"),
+    "no row": ("| 4 |", "4", "tutorial/README.md: no row of a table mentions step04_posterior"),
+    "row of a longer name": ("[`step04_posterior`](", "(other_", "tutorial/README.md: no row"),
     "no marker": ("step04: the", "step40: the", "no pytest marker step04"),
     "docstring not raw": ('r"""Step', '"""Step', "docstring with a backslash is not raw"),
     "docstring not raw inside": ("a = np", 'def f():\n    "\\b"\na = np', "is not raw"),

@@ -33,9 +33,9 @@ class Lesson:
     caption: str
     """What its figure shows."""
     claim: str
-    """Its row in the README."""
+    """Its row in tutorial/README.md."""
     twin: str
-    """The same in torch, from that row, as Markdown relative to the root."""
+    """The same in torch, from that row, as Markdown relative to tutorial/."""
     equations: dict[str, str]
     """LaTeX by ID."""
     routes: dict[str, list[str]]
@@ -80,9 +80,9 @@ def sorted_ids(ids: list[str]) -> list[str]:
     return sorted(ids, key=lambda i: int(i.partition(".")[2]))
 
 
-def readme() -> str:
-    """The front page of the checkout, which has tables that the book shows."""
-    return (ROOT / "README.md").read_text(encoding="utf-8")
+def page_of_lessons() -> str:
+    """The page with the tables of lessons and of the papers' equations."""
+    return (ROOT / "tutorial/README.md").read_text(encoding="utf-8")
 
 
 def section(text: str, heading: str) -> str:
@@ -109,7 +109,7 @@ def routes_of(tests: str) -> dict[str, list[str]]:
 
 
 def read(path: Path, row: list[str]) -> Lesson:
-    """Take a module apart; `row` is its row in the README's table of lessons."""
+    """Take a module apart; `row` is its row in tutorial/README.md."""
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     title, _, derivation = (ast.get_docstring(tree) or "").partition("\n")
@@ -136,7 +136,8 @@ def read(path: Path, row: list[str]) -> Lesson:
 
 def lessons() -> list[Lesson]:
     """All lessons in the order of reading: the steps, then the appendix."""
-    tables = [section(readme(), heading) for heading in ("## The lessons", "## The appendix")]
+    page = page_of_lessons()
+    tables = [section(page, heading) for heading in ("## The steps", "## The appendix")]
     row = {re.sub(r".*?`(\w+)`.*", r"\1", r[2]): r for table in tables for r in rows(table)}
     steps = sorted((ROOT / "tutorial").glob("step*.py"))
     appendix = sorted((ROOT / "tutorial/appendix").glob("[a-q]_*.py"))

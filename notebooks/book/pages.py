@@ -1,6 +1,6 @@
 """Write the pages of the book, in Markdown, from the checkout as it is.
 
-Nothing is kept twice: lessons come from their docstrings, tables from the README, equations and the
+Nothing is kept twice: lessons come from docstrings, tables from README files, equations and the
 names of their tests from the sources, notebooks with the outputs that are stored in them. What is
 written by hand lies beside this file, as .md.
 """
@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import ast
 import json
+import posixpath
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-from notebooks.book.lessons import ID, ROOT, Lesson, lessons, readme, section, sorted_ids
+from notebooks.book.lessons import (
+    ID,
+    ROOT,
+    Lesson,
+    lessons,
+    page_of_lessons,
+    section,
+    sorted_ids,
+)
 from notebooks.book.links import (
     Targets,
     cell_mathematics,
@@ -26,7 +35,7 @@ from notebooks.book.links import (
 from notebooks.book.papers import PAPERS
 
 HERE = Path(__file__).parent
-FROM_README = re.compile(r"^<!-- README: (#+ .+) -->$", re.MULTILINE)
+FROM_FILE = re.compile(r"^<!-- (\S+\.md): (#+ .+) -->$", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 KERNEL_PICTURE = re.compile(r"^<!-- picture (\w+): (.+) -->$", re.MULTILINE)
 LAYERS = ("minicfg", "kernels", "tutorial")
@@ -102,7 +111,7 @@ def lesson_page(lesson: Lesson, targets: Targets) -> str:
             f"# {lesson.title}\n",
             f"[`{path}`](#code-{lesson.name}). Run it: `python -m {lesson.module}`. "
             f"[Test](#tests-{lesson.name}) it: `pytest -m {lesson.marker}`. "
-            f"In torch: {linked(lesson.twin, '.', targets)}.\n",
+            f"In torch: {linked(lesson.twin, 'tutorial', targets)}.\n",
             derivation(lesson, targets) + "\n",
             f"```{{figure}} ../figures/{lesson.name}.png",
             f":alt: {lesson.caption}",
@@ -135,8 +144,8 @@ def lessons_index(course: list[Lesson], targets: Targets) -> str:
 
 def equations_page(course: list[Lesson], targets: Targets) -> str:
     """The papers' equations, then every one of the course."""
-    papers = section(readme(), "## The equations of the papers")
-    parts = ["# The equations\n", linked(papers, ".", targets), "\n## Every equation\n"]
+    papers = section(page_of_lessons(), "## The equations of the papers")
+    parts = ["# The equations\n", linked(papers, "tutorial", targets), "\n## Every equation\n"]
     parts.append("A number leads to the derivation, a route to the tests that go it.\n")
     for lesson in course:
         parts += [f"### {lesson.title}\n", "| | equation | tests |", "|---|---|---|"]
@@ -244,9 +253,17 @@ def kernel_pictures() -> list[str]:
 
 
 def by_hand(path: Path, targets: Targets) -> str:
-    """A page written by hand, with the tables that it asks of the README."""
-    text = FROM_README.sub(lambda m: section(readme(), m[1]), path.read_text(encoding="utf-8"))
+    """A page written by hand, with the sections that it takes from files of the checkout."""
+    text = FROM_FILE.sub(
+        lambda m: section((ROOT / m[1]).read_text(encoding="utf-8"), m[2]),
+        path.read_text(encoding="utf-8"),
+    )
     return linked(text, ".", targets)
+
+
+def whole_page(path: str, targets: Targets) -> str:
+    """A page that is a file of the checkout."""
+    return linked((ROOT / path).read_text(encoding="utf-8"), posixpath.dirname(path), targets)
 
 
 def pages() -> dict[str, str]:
@@ -260,6 +277,8 @@ def pages() -> dict[str, str]:
         "lessons/index.md": lessons_index(course, targets),
         "notebooks/index.md": notebooks_index(targets),
         "kernel.md": kernel_page(targets),
+        "commands.md": whole_page("minicfg/README.md", targets),
+        "peers.md": whole_page("kernels/results/peers.md", targets),
         "equations.md": equations_page(course, targets),
         "references.md": references_page(targets),
         "api/index.md": api_index(),

@@ -404,7 +404,8 @@ def test_every_size_of_the_tests_is_smaller() -> None:
 
 
 TABLES = [
-    ("README.md", "## Beside others", "tests/minicfg/peers.json", 14),
+    ("README.md", "## Speed and quality", "tests/minicfg/peers.json", 4),
+    ("kernels/results/peers.md", "# Beside other projects", "tests/minicfg/peers.json", 14),
     (
         "kernels/results/README.md",
         "## Other projects on the H100",
@@ -414,7 +415,7 @@ TABLES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "head", "measured", "n"), TABLES, ids=["CPU", "GPU"])
+@pytest.mark.parametrize(("text", "head", "measured", "n"), TABLES, ids=["README", "CPU", "GPU"])
 def test_a_table_is_what_was_measured(text: str, head: str, measured: str, n: int) -> None:
     """Every ratio in it with its spread, and both figures beside it, are those of one run."""
     root = Path(__file__).parents[2]

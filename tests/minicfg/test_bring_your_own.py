@@ -89,11 +89,12 @@ def test_the_resumed_program_is_the_uninterrupted_run() -> None:
 
 @pytest.mark.usefixtures("unchecked")
 def test_programs_of_the_readme_run(folder: Path) -> None:
-    programs = CODE.findall((ROOT / "README.md").read_text())
+    pages = ("README.md", "minicfg/README.md")
+    programs = [code for page in pages for code in CODE.findall((ROOT / page).read_text())]
     names: dict[str, Any] = {}
-    for code in programs:  # the second goes on from the first
+    for code in programs:
         exec(compile(code, "README.md", "exec"), names)
-    assert names["x"].shape == (10, 1, 8, 8) and names["whole"].shape == (10, 1, 8, 8)
+    assert names["x"].shape == (2, 3, 32, 32) and names["whole"].shape == (10, 1, 8, 8)
     assert (folder / "runs/demo").is_dir()
 
 

@@ -2,7 +2,7 @@ r"""Appendix G. One network on every grid, and what a grid does to its errors.
 
 **Claim.** The network of step 16 can be sampled with any $T$ and from any $\lambda_1$. But a step
 multiplies errors, the first one from $\lambda_1 = -20$ by a lot: a few steps from there go astray,
-as an oracle's never would. A later start costs nothing and cures it.
+as an oracle's never would. A later start costs next to nothing and cures it.
 
 **One step.** Let $r = e^{\lambda - \lambda'}$. Let eps be too large by $e$ at $\lambda$. Then the
 guess (16.10) is too small by $e \sigma_\lambda / a_\lambda$, and the mean of (16.12) by $e$ times
