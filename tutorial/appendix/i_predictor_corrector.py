@@ -17,8 +17,8 @@ The other then pulls it to where it should be there: the corrector. Choose $a = 
 *DDPM of weight $w$ is DDIM without guidance, corrected once a level towards the tilt of weight
 $2 w$.* In scales, $\gamma = 1 + w$, that is $\gamma' = 2 \gamma - 1$. Any $a$ does, as long as
 $b = 2 w - a$, and $a = b = w$ is DDPM read off naively: guided DDIM, corrected towards the tilt of
-weight $w$. With one step per level, all of them are the same chain in the limit of small steps. With
-more steps per level they differ.
+weight $w$. With one step per level, all of them are the same chain in the limit of small steps.
+With more steps per level they differ.
 
 **Exactly, for two Gaussians.** With $k_w = (1 + w) / (S_y + \tau) - w / (S + \tau)$, the factor of
 $-x$ in $s_w$, one level of such a chain, from $\tau$ to $\tau' = \tau - \delta$, with $n$ steps of
