@@ -75,6 +75,8 @@ number $r$:
 
 $$ D' = \min(1, r / |D|) D $$ (19.6)
 
+If $D = 0$, the label makes no difference, and $D' = 0$.
+
 Then it splits $D'$ into a part parallel to $\hat x_y$ and a part orthogonal to it. Let
 $\langle a, b \rangle$ be the sum of the products of the numbers of $a$ and $b$. The parallel part
 is the multiple of $\hat x_y$ that is closest to $D'$:
@@ -166,11 +168,13 @@ guess about the origin towards the vertical axis.
 **The origin.** Move all data by a vector $v$. Every guess then moves by $v$. The factors $1 + w$
 and $-w$ add up to 1, so the guess of plain guidance also moves by $v$, and the samples move with
 the data. In (19.6) and (19.11) there are only differences of guesses, from which the vector
-cancels. But (19.7) contains $\hat x_y$ itself: "parallel" means away from 0. After a move by
-$(6, 0)$ the class lies to the right of the origin, and across and along change places in the table.
+cancels. But (19.7) contains $\hat x_y$ itself: "parallel" means away from 0. After a move by $(6,
+0)$ the class lies to the right of the origin, and across and along change places in the table.
 Thresholds depend on the origin too, and so does rescaling in $x_0$. Rescaling in eps does not,
-because the noise in $x_t$ remains the same when the data are moved. For images 0 is the middle
-grey, and this choice has a meaning. For other data it should be checked.
+because the noise in $x_t$ remains the same when the data are moved. (All this holds up to the
+start: a chain starts from noise around 0, while the moved data have the mean $\sqrt{\bar\alpha_T}
+v$ at $t = T$, which is almost 0.) For images 0 is the middle grey, and this choice has a meaning.
+For other data it should be checked.
 
 **At the boundary.** Without guidance, at $w = 0$, rescaling changes nothing, and APG returns
 $\hat x_y$ for all parameters. The thresholds still act there, if a guess lies outside $[-c, c]$. A

@@ -39,11 +39,13 @@ $y = \phi$ both outputs of the teacher are equal, so the target does not depend 
 **The guided oracle, learned exactly.** For the three Gaussians of step 1 a small student can reach
 the loss 0. All classes have the covariance $S I$. By (5.9) and (5.14) the oracle's prediction for a
 class is linear in $x_t$ and a constant. By (9.3) its prediction for the null label needs the
-probabilities $p(y | x_t)$ in addition. So we give the student five features, the two coordinates of
-$x_t$ and the three probabilities. (A constant is their sum.) It also gets each feature multiplied
-by $w$. Its output is linear in these ten numbers, with a matrix for each label and each $t$. The
-matrix is fitted by least squares to about 200 draws per class, with $w$ from 0 to 4. The target
-contains no noise, so this is enough, and the fit is exact up to rounding.
+probabilities $p(y | x_t)$ in addition. All classes share the factor of $x_t$, because they share
+the covariance, so the mean over the classes has this factor too, plus a linear combination of the
+probabilities. So we give the student five features, the two coordinates of $x_t$ and the three
+probabilities. (A constant is their sum.) It also gets each feature multiplied by $w$. Its output is
+linear in these ten numbers, with a matrix for each label and each $t$. The matrix is fitted by
+least squares to about 200 draws per class, with $w$ from 0 to 4. The target contains no noise, so
+this is enough, and the fit is exact up to rounding.
 
 The table shows the mean height of 2000 samples of the top class, with 50 rows of DDIM and the
 cosine schedule with $T = 1000$. All columns start from the same noise. The last one is a student
@@ -62,8 +64,9 @@ The student overshoots the height 1.5 exactly as its teacher does. *Distillation
 cheaper, and it does not change what guidance samples* (step 13).
 
 **Why w must be an input.** Suppose that the student is not given $w$, but $w$ is drawn as before.
-Then the target is not a function of the inputs, and the best student is its mean over $w$. The
-target is linear in $w$, so this is guidance with the mean weight $\bar w$:
+Then the target is not a function of the inputs, and the best student is its mean over $w$. Since
+$w$ is drawn independently of $x_t$ and $y$, its mean given these inputs is $\bar w$. The target is
+an affine function of $w$, so its mean is guidance with the mean weight $\bar w$:
 
 $$ g(x_t, y) = (1 + \bar w) f(x_t, y) - \bar w f(x_t, \phi) $$ (P.3)
 
