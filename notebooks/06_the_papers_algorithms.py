@@ -14,9 +14,11 @@
 # %% [markdown]
 # # 6. The paper's algorithms, and every solver a table of rows
 #
-# **After this sitting you can** read time as a noise level, train and sample by the paper's two algorithms, say what `v` does and when it stops to matter, write any solver as a table of rows, and prove by a test that a table is one of DDIM's.
+# **The question.** So far time was an integer, and a sampler took all $T$ steps. The guidance paper uses another clock, and practice uses ten to fifty steps. What is time, really, and how does one write a faster solver?
 #
-# No GPU, under a minute of computing, about 60 minutes with the exercises. Run it from the checkout; on a hosted machine that has torch already, do first what `01_forward_process` says. Read `tutorial/step16_log_snr.py`, `step17_solvers.py` and `step18_dpmpp.py` beside it.
+# **After this sitting you can** use the log SNR as time, train and sample by the paper's two algorithms, say what `v` does and when it no longer matters, write any solver as a table of rows, and prove by a test that a table belongs to DDIM.
+#
+# No GPU, under a minute of computing, about 60 minutes with the exercises. You need sittings 1 to 5. The lectures `tutorial/step16_log_snr.py`, `step17_solvers.py` and `step18_dpmpp.py` go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
 
 # %%
 # %matplotlib inline
@@ -61,9 +63,13 @@ fig
 # %% [markdown]
 # ## Time is a noise level
 #
-# All that `t` says of $x_t$ is how noisy it is. The paper takes the log of signal over noise itself, $\lambda = \log(a_\lambda^2 / \sigma_\lambda^2)$, and $z_\lambda = a_\lambda x + \sigma_\lambda \epsilon$ with $a_\lambda^2 + \sigma_\lambda^2 = 1$: a cosine and a sine of one angle, the left panel. The middle is the same in $\lambda$.
+# The time $t$ tells the network one thing only: how noisy $x_t$ is. The paper uses this noise level itself as time. It writes $z_\lambda = a_\lambda x + \sigma_\lambda \epsilon$ with $a_\lambda^2 + \sigma_\lambda^2 = 1$, and defines the logarithm of the signal-to-noise ratio
 #
-# **Exercise 6.1** (fill in a formula). The paper draws `u` evenly in 0..1 and lets the *angle* run evenly, from that of `high` (little noise) at `u = 0` to that of `low` at `u = 1`. Return $\lambda$ at `u`, an array. The tangent of the angle is $\sigma_\lambda / a_\lambda$.
+# $$ \lambda = \log (a_\lambda^2 / \sigma_\lambda^2) $$
+#
+# So $\lambda = 0$ means equal parts, a large $\lambda$ little noise. Since the squares add up to 1, $a_\lambda$ and $\sigma_\lambda$ are the cosine and the sine of an angle (left panel). The middle panel shows them over $\lambda$.
+#
+# **Exercise 6.1** (fill in a formula). The paper draws `u` uniformly in 0..1 and lets the *angle* grow linearly in `u`, from that of `high` (little noise) at `u = 0` to that of `low` at `u = 1`. Return $\lambda$ at `u`, which is an array. The tangent of the angle is $\sigma_\lambda / a_\lambda$, so $\lambda = -2 \log \tan(\text{angle})$, and the angle of $\lambda$ is $\arctan(e^{-\lambda / 2})$.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_6_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -78,7 +84,7 @@ def my_log_snr(u, low, high):
 check.ex_6_1(my_log_snr)
 
 # %% [markdown]
-# **Predict:** the ends are at -20 and 20. How wide is the piece in the middle that half of your draws fall into?
+# **Predict:** the ends are at -20 and 20. How wide is the interval in the middle that contains half of your draws?
 
 # %%
 draws = my_log_snr(np.random.default_rng(0).random(20_000), -20.0, 20.0)
@@ -93,7 +99,7 @@ plt.show()
 # %% [markdown]
 # ## Algorithm 1
 #
-# Training draws a $\lambda$ of its own for each sample; the rest is the loop of sitting 5. The network is told the angle, never a `T`. **Predict:** at which noise does it end near the oracle, and where not? The dashed line is how often it has been there.
+# Training draws a separate $\lambda$ for each sample; the rest is the loop of sitting 5. The network gets the angle as its time, never a $T$. **Predict:** at which noise levels does it come close to the oracle, and where not? The dashed line shows how often each level was drawn.
 
 # %%
 *_, (_, _, params) = algorithm_1(mixture, 0.2, 1000, np.random.default_rng(0))
@@ -109,15 +115,19 @@ plt.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# Not only where it has been: with labels each class is one Gaussian and easy, but the null label's answer has to turn between classes, in the middle. And at the right nobody can tell the noise, as hardly any is left.
+# <details><summary>Answer</summary>
+#
+# The frequency of a level is not all that counts. With a label each class is one Gaussian, which is easy. The prediction for the null label has to change between the classes, which is hardest at middle noise. At the right end hardly any noise is left, so nobody can predict it from $z_\lambda$.
+#
+# </details>
 #
 # ## Algorithm 2
 #
-# Sampling goes up a grid of $\lambda$, from noise to data. A step guides, guesses $x$, and draws from the posterior as if the guess were true, but with a variance of its own: between the posterior's, $\tilde\sigma^2$ (`law.var`), and that of the way forward (`forward_var`), by
+# Sampling uses a grid of increasing $\lambda$, from noise to data. A step mixes the two predictions, computes the guess of $x$, and draws from the posterior (sitting 2) with the guess in the place of the data. Only its variance is special. It lies between the variance of the posterior, $\tilde\sigma^2$ (`law.var` below), and that of a forward step, $\sigma^2_{\lambda | \lambda'}$ (`forward_var`), because the right variance of a step back lies between these two, for data of variance at most 1. The paper interpolates their logarithms:
 #
 # $$ \sigma^2 = (\tilde\sigma^2)^{1 - v} (\sigma^2_{\lambda | \lambda'})^v $$
 #
-# **Exercise 6.2** (find the mistake; here are two). One step, from `here` to the less noisy `there`: `eps` is the guided answer at `z`, and `n` fresh noise, $N(0, I)$. Write it as it should be.
+# **Exercise 6.2** (find two mistakes). One step from `here` to the less noisy `there`: `eps` is the guided prediction at `z`, and `n` is fresh standard normal noise. Correct the step.
 #
 # ```python
 # a, sigma = signal_noise(here)
@@ -143,7 +153,7 @@ def my_step(z, eps, n, here, there, v):
 check.ex_6_2(my_step)
 
 # %% [markdown]
-# Your step on 16 values of $\lambda$, with the oracle. **Predict:** which `v` makes the widest samples? The classes themselves have a variance of 0.25.
+# Your step on 16 values of $\lambda$, with the oracle. **Predict:** which `v` gives the widest samples? The classes themselves have a variance of 0.25.
 
 # %%
 grid, asked = log_snr_grid(16), np.repeat([0, 1, 2], 400)
@@ -164,7 +174,7 @@ for ax, v in zip(panels, (0.0, 0.3, 1.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# In endless samples the variances would be 0.154, 0.175 and 0.257. **Ask yourself:** is `v` then a knob for diversity? What happens to it in 1024 steps? For a Gaussian class the law of the samples is known exactly:
+# With infinitely many samples the variances across would be 0.154, 0.175 and 0.257. **Ask yourself:** is `v` then a parameter for diversity? What is its effect with 1024 steps? For a Gaussian class the distribution of the samples is known exactly, and the next figure shows its variance over the number of steps (for another setting, so the numbers differ from these).
 
 # %%
 lengths = 2 ** np.arange(3, 11)
@@ -181,12 +191,12 @@ plt.show()
 # %% [markdown]
 # ## Every solver is a table of rows
 #
-# Three samplers by now, and each moves from $x_t$ to an earlier $x_s$ by sums and one clip:
+# You know three samplers: the ancestral one of sitting 3, the paper's Algorithm 2, and, from this sitting on, *DDIM*, which adds no noise: it puts the predicted noise back, $x_s = \sqrt{\bar\alpha_s} \hat x_0 + \sqrt{1 - \bar\alpha_s} \hat\epsilon$. Each of them moves from $x_t$ to an earlier $x_s$ by the same three formulas:
 #
 # $$ g = g_y + m w (g_y - g_\phi), \quad \hat x_0 = clip(p x_t + q g) $$
 # $$ x_s = a \hat x_0 + b x_t + d g_\phi + e \hat x_0' + c z $$
 #
-# where $\hat x_0'$ is the guess of the row before. So a solver is no more than its numbers, a row $(p, q, a, b, c, d, e, m)$ a step, and one loop runs any table. **Ask yourself** before you look: which of `c` and `e` is 0 in ancestral sampling, in DDIM, which draws nothing on its way, and in DPM-Solver++(2M), which looks back? What has the last row to be, in all of them?
+# The first is guidance. The second turns the output $g$ into a guess of $x_0$; $p$ and $q$ depend on the unit (sitting 2). The third combines the guess, the state, the null output, the guess $\hat x_0'$ of the row before, and fresh noise $z$. So a solver is a table with one row $(p, q, a, b, c, d, e, m)$ per step, and one loop runs any table. **Ask yourself** before you look: which of `c` and `e` is 0 in ancestral sampling, in DDIM, which adds no noise, and in DPM-Solver++(2M), which uses the guess of the row before? What does the last row have to be in all of them?
 
 # %%
 short = schedule_from(log_snr_grid(5, -6.0, 6.0))
@@ -209,7 +219,7 @@ panels[1].legend(fontsize=8, loc=(0.72, 0.42))
 plt.show()
 
 # %% [markdown]
-# What do few rows cost? Move `rows`, and change the solver: the oracle of the three classes, `w = 1`, always from the same noise.
+# What do few rows cost? Move the slider `rows`, and change the solver. The samples are those of the oracle of the three classes at `w = 1`, always from the same noise.
 
 # %%
 teacher, few = oracle_eps(mixture, long), np.repeat([0, 1, 2], 100)
@@ -232,7 +242,13 @@ named = ipywidgets.Dropdown(options=[(s.__name__, s) for s in (ddpm, ddim, dpmpp
 ipywidgets.interactive(show, rows=rows, solver=named)
 
 # %% [markdown]
-# Where no kernel is alive, twelve of its places. **Look** at how many rows each solver needs until its picture no longer changes, and at how the widths differ even with 50: guided chains with noise and without do not sample the same law (sitting 7).
+# <details><summary>Answer</summary>
+#
+# Ancestral sampling has $e = 0$, DDIM has $c = e = 0$, and 2M has $c = 0$. The last row returns the guess: $a = 1$, and all others are 0.
+#
+# </details>
+#
+# If the sliders do not move (no running kernel), here are twelve of their positions. **Look** at how many rows each solver needs until its picture no longer changes. The widths differ even with 50 rows: guided chains with noise and without do not sample the same distribution (sitting 7).
 
 # %%
 fig, panels = plt.subplots(3, 4, figsize=(9, 7), layout="constrained")
@@ -244,9 +260,9 @@ plt.show()
 # %% [markdown]
 # ## Order
 #
-# DDIM keeps a guess for a whole row: over rows of length $h$ in $\lambda$ its error falls like $h$, so it is of first order. 2M draws a line through this guess and the last one: second order.
+# DDIM uses one guess for a whole row. Over rows of length $h$ in $\lambda$ its error is proportional to $h$, so it is of first order. 2M extrapolates this guess by a straight line through the one before; its error is proportional to $h^2$, so it is of second order.
 #
-# **Exercise 6.3** (predict, then measure). 2M with 64 rows, even in $\lambda$, is off by $9.6 \cdot 10^{-4}$ on one class. By how much is it off with 256 rows from the same start to the same end?
+# **Exercise 6.3** (predict, then measure). 2M with 64 rows, uniform in $\lambda$, has the error $9.6 \cdot 10^{-4}$ on one class. How large is its error with 256 rows from the same start to the same end?
 
 # %% nbgrader={"grade": false, "grade_id": "ex_6_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
 error = ...
@@ -271,7 +287,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The network of Algorithm 1, which knows no `T`, in three samplers on 16 values of $\lambda$, `w = 1`, from the same noise. **Watch** who trembles, who goes straight, and whether two that draw nothing end in the same places. **Ask yourself:** this grid starts at -5, not at -20. What does a guess of $x$ divide the network's error by, at each?
+# The network of Algorithm 1, which knows no $T$, in three samplers on 16 values of $\lambda$, `w = 1`, from the same noise. **Watch** which chains move at random, which move smoothly, and whether the two without noise end in the same places. **Ask yourself:** this grid starts at -5, not at -20. By which number does a guess of $x$ divide the error of the network in each case?
 
 # %%
 grid, y = log_snr_grid(16, -5.0, 8.0), np.repeat([0, 1, 2], 60)
@@ -300,11 +316,17 @@ Image(gif)
 # %% [markdown]
 # ## What makes a table one of DDIM's?
 #
-# DDIM has a whole family of rows, by `eta` in 0..1: at 1 as much fresh noise as ancestral sampling, at 0 none. What they share is that a state of the right law goes into a state of the right law.
+# <details><summary>Answer</summary>
 #
-# **Exercise 6.4** (prove by a test; the hardest here). Suppose $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$, and let the guess be $x_0$ itself. A row has `d = e = 0`. What have `a`, `b` and `c` to obey, so that $x_s$ has as much data and as much noise in it as $x_s$ should?
+# By $a_\lambda = 1 / \sqrt{1 + e^{-\lambda}}$, which is 0.082 at -5 and 0.000045 at -20. So from -20 the first guess multiplies an error of the network by 22,026.
 #
-# Write a test of a function `solver(schedule, steps, eta)`, which returns a table: `table.t` and `table.s`, where each row starts and ends, and `table.rows`, with the columns $(p, q, a, b, c, d, e, m)$. Your test uses `assert`: it has to let the lesson's `ddim` through, and to stop a solver with a wrong formula for `a`, `b` or `c`, or one that does not go from `T` all the way to 0. Which `steps`, 1 to 20, and `eta` you ask for is yours to choose. Finish the test below.
+# </details>
+#
+# DDIM is a family of solvers, with a number `eta` in 0..1: at 1 it adds as much fresh noise as ancestral sampling, at 0 none. All of them have one property: if $x_t$ has the right distribution and the guess is right, then $x_s$ has the right distribution.
+#
+# **Exercise 6.4** (prove by a test; the hardest here). Suppose $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$, and let the guess be $x_0$ itself. A row has `d = e = 0`. Which two equations do `a`, `b` and `c` have to satisfy, so that $x_s$ contains the data with the factor $\sqrt{\bar\alpha_s}$ and noise of variance $1 - \bar\alpha_s$?
+#
+# Write a test of a function `solver(schedule, steps, eta)`, which returns a table: `table.t` and `table.s`, where each row starts and ends, and `table.rows`, with the columns $(p, q, a, b, c, d, e, m)$. Your test uses `assert`. It must pass for the lesson's `ddim`, and fail for a solver with a wrong formula for `a`, `b` or `c`, or one that does not go from `T` all the way to 0. Which `steps`, 1 to 20, and `eta` you ask for is yours to choose. Finish the test below.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_6_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -327,7 +349,7 @@ def my_test(solver):
 check.ex_6_4(my_test)
 
 # %% [markdown]
-# A family of chains from one network: the same three starts, `w = 0`, 100 rows. Each `eta` has another path and, but for the error of 100 rows, the same law at every `t`; the variances are of 300 samples a class.
+# Chains of the family from one network: the same three starts, `w = 0`, 100 rows. Each `eta` takes another path, but, up to the error of 100 rows, $x_t$ has the same distribution at every $t$. The variances are those of 300 samples per class.
 
 # %%
 plt.figure(figsize=(4.4, 4), layout="constrained")
@@ -348,9 +370,27 @@ plt.show()
 # %% [markdown]
 # ## You now know
 #
-# - time is a noise level, and the paper's clock an angle that runs evenly (`tutorial/step16_log_snr.py`, equations 16.1 to 16.8);
-# - Algorithms 1 and 2 (`tutorial/step16_log_snr.py`, 16.9 to 16.15), and that `v` matters at few steps only (`tutorial/appendix/f_variance.py`, F.4);
-# - a solver is a table, and one loop runs them all (`tutorial/step17_solvers.py`, 17.1 to 17.3);
-# - what all of DDIM's rows obey (`tutorial/step17_solvers.py`, 17.8), and what looking back gives (`tutorial/step18_dpmpp.py`, 18.7).
+# - time is a noise level, and the clock of the paper is an angle that grows linearly (`tutorial/step16_log_snr.py`, equations 16.1 to 16.8);
+# - Algorithms 1 and 2 (16.9 to 16.15), and that `v` matters with few steps only (`tutorial/appendix/f_variance.py`, F.4);
+# - a solver is a table, and one loop runs every table (`tutorial/step17_solvers.py`, 17.1 to 17.3);
+# - what all rows of DDIM satisfy (17.8), and what the guess of the row before gains (`tutorial/step18_dpmpp.py`, 18.7).
 #
-# **Try:** `pytest -m "step13 or step14"`, then write a row of your own into `ddim` and run your test on it. The torch twins are `minicfg/solvers.py` and `minicfg/sampling.py`. Next: `07_what_guidance_samples`.
+# ## Five questions
+#
+# 1. What is $\lambda$ where signal and noise have equal variance?
+# 2. A network gets the angle as its time. Why can it be sampled with any number of steps?
+# 3. Which numbers of a row are 0 for a solver without noise?
+# 4. The error of a method of second order is 0.01 with 10 rows. About how large is it with 40?
+# 5. Why is the last row of every solver the same?
+#
+# <details><summary>Answers</summary>
+#
+# 1. It is 0.
+# 2. Its input is the noise level, which does not depend on the number of steps.
+# 3. Only $c$, the factor of fresh noise.
+# 4. 16 times smaller, about 0.0006.
+# 5. At $t = 0$ the state is the data, so the last row returns the guess.
+#
+# </details>
+#
+# **Try:** `pytest -m "step16 or step17"`, then write a row of your own into `ddim` and run your test on it. The torch twins are `minicfg/solvers.py` and `minicfg/sampling.py`. Next: sitting 7, what guided chains sample.
