@@ -63,11 +63,15 @@ for ax, title in zip(
 plt.show()
 
 # %% [markdown]
-# ## The law that was meant
+# ## The distribution that was meant
 #
-# At every $t$, guidance follows the score of $p(x_t | y)^{1 + w} p(x_t)^{-w}$ (sitting 4). At $t = 0$ that is a law of data, the **tilted law** $p_w(x | y)$: the class, and the more of each $x$ the surer a classifier is of it.
+# Sitting 4 derived that guidance follows, at every $t$, the gradient of $\log [p(x_t | y) \, p(y | x_t)^w]$. By Bayes' rule this is, up to a constant, the logarithm of $p(x_t | y)^{1 + w} p(x_t)^{-w}$. At $t = 0$ it belongs to a distribution of data, the **tilted distribution**
 #
-# **Exercise 7.1** (fill in a formula). `p_class` and `p_all` are the densities $p(x | y)$ and $p(x)$ at the points of a grid, whose cells have the size `area`. Return the density of the tilted law at these points. It has to add up to 1: a sum over the grid, times `area`.
+# $$ p_w(x | y) \propto p(x | y) \, p(y | x)^w $$
+#
+# It is the class, reweighted: the more clearly $x$ belongs to the class, the more often it occurs.
+#
+# **Exercise 7.1** (fill in a formula). `p_class` and `p_all` are the densities $p(x | y)$ and $p(x)$ at the points of a grid, whose cells have the size `area`. Return the density of the tilted distribution at these points. It must integrate to 1: its sum over the grid, times `area`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_7_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -82,7 +86,7 @@ def tilted_density(p_class, p_all, w, area):
 check.ex_7_1(tilted_density)
 
 # %% [markdown]
-# **Predict:** the top class has its mean at a height of 1.5. Where does the tilted law of `w = 3` have its mean: at 1.5, 1.8, 2.4?
+# **Predict:** the top class has its mean at a height of 1.5. Where is the mean of the tilted distribution with `w = 3`: at 1.5, 1.8 or 2.4?
 
 # %%
 grid = tilted_on_grid(mixture, 0, 0.0)[0]
@@ -103,9 +107,15 @@ plt.show()
 # %% [markdown]
 # ## By hand
 #
-# There is a sampler of this law without any noise to remove. Draw from the class, ask the classifier, and keep $x$ with probability $p(y | x)^w$.
+# <details><summary>Answer</summary>
 #
-# **Exercise 7.2** (prove by a test). Somebody hands you a function `kept(p, w, rng)`. `p` is `(n,)`, $p(y | x)$ of `n` samples, `rng` a NumPy generator; back come `n` booleans, who is kept. Write a test that fails, by `assert`, if the function keeps with another probability than $p^w$. The check runs it on a right function and on several wrong ones. You choose `p`: `n` copies of one number make a share that you can count.
+# Near 1.5, as the legend shows. Almost all members of the class have $p(y | x)$ close to 1, so the factor $p(y | x)^w$ changes little.
+#
+# </details>
+#
+# The tilted distribution can be sampled without any diffusion. Draw $x$ from the class, compute $p(y | x)$, and keep $x$ with probability $p(y | x)^w$. This is called rejection sampling.
+#
+# **Exercise 7.2** (prove by a test). You are given a function `kept(p, w, rng)`. `p` has the shape `(n,)` and contains $p(y | x)$ of `n` samples; `rng` is a NumPy generator. It returns `n` booleans, which say which samples are kept. Write a test that fails, by `assert`, if the function keeps with another probability than $p^w$. The check runs it on a right function and on several wrong ones. You choose `p`: with `n` copies of one number you can count a fraction.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_7_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -123,7 +133,7 @@ def test_of_keeping(kept):
 check.ex_7_2(test_of_keeping)
 
 # %% [markdown]
-# The next picture has the paper's figure 2 on the left: tilted densities, normalised by a sum; no sampler was run. **Ask yourself:** of 3,000 members of the top class, how many are not kept at `w = 3`? On the right they are, in red.
+# The left panels of the next picture are the paper's figure 2: tilted densities, normalised on a grid; no sampler was run. **Ask yourself:** of 3,000 members of the top class, how many are rejected at `w = 3`? They are red in the right panel.
 
 # %%
 fig = Figure(figsize=(14, 3.9), layout="constrained")
@@ -131,11 +141,11 @@ step13_tilted.draw_tilted(fig)
 fig
 
 # %% [markdown]
-# *The tilted law is the class without its few doubtful members.* Nobody is moved.
+# *The tilted distribution is the class without its few ambiguous members.* No sample is moved.
 #
 # ## What the chains sample
 #
-# Below, the black curve at each $t$ holds 95% of the tilt of that level, which is what guidance follows there. **Predict:** do the samples, all of the top class with `w = 3` and with exact outputs, stay on it? Which of the two chains less, DDIM or DDPM?
+# The black curve in each panel encloses 95 % of the tilted distribution at that $t$, whose score guidance follows there. **Predict:** do the samples, all of the top class with `w = 3` and exact predictions, stay inside it? Which of the two chains leaves it more, DDIM or DDPM?
 
 # %%
 schedule = Schedule.cosine(1000)
@@ -170,7 +180,7 @@ for panels, k in zip(rows, (0, 20, 40), strict=True):
 plt.show()
 
 # %% [markdown]
-# The same as a film, `t` from `T` to 0. **Watch** when the orange cloud leaves the curve, and whether anything brings it back.
+# The film shows `t` from `T` to 0. **Watch** when the orange samples leave the curve, and whether anything brings them back.
 
 # %%
 film = Figure(figsize=(7.5, 2.9))
@@ -187,15 +197,15 @@ with tempfile.TemporaryDirectory() as folder:
 Image(gif)
 
 # %% [markdown]
-# Both overshoot the mean and shrink the spread, DDIM more. The tilt asks a classifier of $x_0$, which is sure of nearly everybody; a chain asks one of $x_t$, which early on is sure of nobody, so everybody is pulled outwards, in need of it or not. It is no matter of too few steps.
+# Both chains overshoot the mean and shrink the spread, DDIM more. Why? Early in the chain $p(y | x_t)$ is close to $1/3$ for every sample, because $x_t$ is almost noise. So guidance pushes all of them outwards. The tilted distribution would have changed almost none of them, because $p(y | x_0)$ is close to 1 for most of the class. More steps do not help.
 #
-# ## Where a chain ends, to the digit
+# ## Where a chain ends, exactly
 #
-# For Gaussians it can be computed. Let the class be $N(0, 1)$ in data $N(0, 2)$, and write $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$ for the variance of the noise on $x = x_t / \sqrt{\bar\alpha_t}$. DDIM divides a variance that it meets at $\tau$, on the way to 0, by
+# For Gaussians the end of a chain can be computed. Let the class be $N(0, 1)$ and all data $N(0, 2)$. Write $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$ for the variance of the noise in $x = x_t / \sqrt{\bar\alpha_t}$. The two scores are $-x / (1 + \tau)$ and $-x / (2 + \tau)$, so the guided score is $-k x$ with $k = (1 + w) / (1 + \tau) - w / (2 + \tau)$. With small steps DDIM moves $x$ by $dx / d\tau = k x / 2$. So the variance $V$ obeys $d \log V / d\tau = k$, and on the way from $\tau$ to 0 it is divided by the exponential of the integral of $k$:
 #
 # $$ G(\tau) = (1 + \tau)^{1 + w} (1 + \tau / 2)^{-w} $$
 #
-# **Exercise 7.3** (predict, then measure). A chain starts at a very large $\tau$, with the variance $\tau$. What variance do its samples have at `w = 3`, to three digits after the point? (The tilted law has $1 / (1 + w - w / 2) = 0.4$.)
+# **Exercise 7.3** (predict, then measure). A chain starts at a very large $\tau$, with the variance $\tau$. Which variance do its samples have at `w = 3`, to three digits after the point? (The tilted distribution has $1 / (1 + w - w / 2) = 0.4$.)
 
 # %% nbgrader={"grade": false, "grade_id": "ex_7_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
 variance = ...
@@ -221,7 +231,7 @@ plt.show()
 print(f"measured: {by_ddim[:, 1].var():.2f}")
 
 # %% [markdown]
-# The same for every `w`, with the class moved to 1: move the slider. **Ask yourself:** at which `w` do all three laws agree? There are two such, and one is negative. Where no kernel is alive, the row of four below it says the same.
+# Move the slider to see every `w`, with the mean of the class at 1. If the slider does not move (no running kernel), look at the row of four below it. **Ask yourself:** at which `w` do all three distributions agree? There are two, and one is negative.
 
 
 # %%
@@ -254,11 +264,17 @@ panels[0].legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# ## Samplers that do sample it
+# ## Samplers of the tilted distribution
 #
-# **Wait.** Langevin's step, with a score $s$ and a small step $\delta$, moves points without changing the law that $s$ belongs to; taken again and again at one $\tau$ it ends in that law, wherever it began. So: a step of DDIM to the next $\tau$, then $n$ steps of waiting there for the tilt of that level.
+# <details><summary>Answer</summary>
 #
-# **Exercise 7.4** (find the mistake). Somebody wrote this corrector, where `step` is the variance of the noise. Its wait ends in a law that is too narrow. Write it as it should be. To test a guess: for $N(0, 1)$ the score is $-x$, and a small step must keep a variance of 1.
+# At $w = 0$, the class, and at $w = -1$, all data: there the mixture is the score of a distribution of noised data at every $t$.
+#
+# </details>
+#
+# **Langevin steps.** With a score $s$ and a small $\delta$, the step $x + \delta s / 2 + \sqrt\delta z$ leaves the distribution with this score unchanged. Repeated at one $\tau$, it leads to this distribution from any start. So take a step of DDIM to the next $\tau$, and then $n$ Langevin steps towards the tilted distribution of this level. They are called correctors.
+#
+# **Exercise 7.4** (find the mistake). In the following corrector, `step` is the variance of the noise. Its samples end in a distribution that is too narrow. Correct it. To test a guess: for $N(0, 1)$ the score is $-x$, and a small step must leave a variance of 1 unchanged.
 #
 # ```python
 # return x + step * s + np.sqrt(step) * z
@@ -276,7 +292,7 @@ def one_corrector(x, s, step, z):
 check.ex_7_4(one_corrector)
 
 # %% [markdown]
-# Your corrector in a chain of 30 levels, `w = 3`. **Predict:** how many a level does it take? Each costs as much as a step of DDIM.
+# Your corrector in a chain of 30 levels at `w = 3`. **Predict:** how many correctors per level does it need? Each costs as much as a step of DDIM.
 
 # %%
 scores, taus = of_mixture(mixture, 0), levels(30, 1e4, 1e-3)
@@ -300,23 +316,29 @@ plt.show()
 print(f"tilted law: height {high:.2f}, variance along {cov[1, 1]:.2f}")
 
 # %% [markdown]
-# **Weigh** (Feynman and Kac). Leave the chain as it is, and let each sample carry a weight that grows where class and data disagree. **Ask yourself:** what becomes of a few hundred samples if two of them have nearly all the weight?
+# **Weights** (Feynman and Kac). Leave the chain as it is, and give each sample a weight that corrects for the difference between what it samples and what it should sample (appendix L). **Ask yourself:** what is left of a few hundred samples if two of them have nearly all the weight?
 
 # %%
 l_feynman_kac.figure()
 
 # %% [markdown]
-# **Go round** (Gibbs). Start from samples of the class, add a little noise, take it away with guidance, and repeat. What guidance leaves out is small where noise is small. **Ask yourself:** so why not take the smallest noise of all?
+# **Noise and denoise** (Gibbs). Start from samples of the class, add a little noise, remove it with guidance, and repeat. The error of guidance is small where the noise is small (appendix M). **Ask yourself:** why not take the smallest noise of all?
 
 # %%
 m_gibbs.figure()
 
 # %% [markdown]
-# `tutorial/appendix/n_costs.py` lays the three side by side: distance to the tilted law against evaluations of the network. All need several times as many as a plain chain, and exact scores.
+# <details><summary>Answers</summary>
+#
+# Then only two samples count: the effective number of samples is about two. And with very little noise a round moves a sample very little, so many rounds are needed.
+#
+# </details>
+#
+# `tutorial/appendix/n_costs.py` compares the three: distance to the tilted distribution against evaluations of the network. All need several times as many evaluations as a plain chain, and exact scores.
 #
 # ## Rules
 #
-# What people do instead is bend the mix. **Predict,** before you look: below are five ways of `w = 3`, the class itself in grey. Which one brings the height back, and which the spread?
+# In practice the mixture is changed by a rule instead. **Predict,** before you look: below are five rules at `w = 3`, with the class itself in grey. Which one brings the height back, and which one the spread?
 
 # %%
 fig = Figure(figsize=(12, 3.2), layout="constrained")
@@ -324,7 +346,7 @@ step19_rules.draw_rules(fig)
 fig
 
 # %% [markdown]
-# **Exercise 7.5** (find the mistake). To rescale, bring the standard deviation of each sample's mix back to that of its conditional answer, by the share `phi`; `phi = 0` is plain guidance. This code makes a picture depend on who else is in its batch. Write it as it should be, for pictures `(n, C, H, W)`, one deviation a sample, over all of its numbers. A mix without any deviation stays as it is.
+# **Exercise 7.5** (find the mistake). *Rescaling* brings the standard deviation of a mixture back to that of the conditional prediction, by the fraction `phi`; `phi = 0` is plain guidance. With this code the result for an image depends on the other images of its batch. Correct it for images of shape `(n, C, H, W)`, with one standard deviation per image, over all of its numbers. A mixture with standard deviation 0 stays as it is.
 #
 # ```python
 # g = guide(cond, null, w)
@@ -358,7 +380,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# **APG** splits what guidance adds into a part along the guess and a part across it, and drops the first. **Predict:** the class lies straight above the origin. What changes if all data are moved aside by 6, as in the third panel? Should a rule care where the origin is?
+# **APG** splits the difference that guidance adds into a part parallel to the guess and a part orthogonal to it, and drops the parallel part. **Predict:** the class lies straight above the origin. What changes if all data are moved aside by 6, as in the third panel? Should a rule depend on where the origin is?
 
 # %%
 fig = Figure(figsize=(12, 3.2), layout="constrained")
@@ -366,7 +388,7 @@ step19_rules.draw_apg(fig)
 fig
 
 # %% [markdown]
-# Two rules are no code at all but numbers in the solver's table: guide in a **limited interval** of log SNR, and **CFG++**, which puts noise back by the null model's answer. **Predict:** a solver is to settle as its rows get more. Does CFG++?
+# Two more rules are only other numbers in the table of the solver: guidance in a **limited interval** of log SNR, and **CFG++**, which puts the noise back with the null prediction. **Predict:** the samples of a solver should converge as the number of rows grows. Do those of CFG++?
 
 # %%
 fig, (window, settle) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
@@ -392,9 +414,9 @@ plt.show()
 # %% [markdown]
 # ## You now know
 #
-# - the tilted law is $p(x | y)^{1 + w} p(x)^{-w}$, normalised: the class without its doubtful members (`tutorial/step13_tilted.py`, equations 13.1 to 13.3);
+# - the tilted distribution is $p(x | y)^{1 + w} p(x)^{-w}$, normalised: the class without its ambiguous members (`tutorial/step13_tilted.py`, equations 13.1 to 13.3);
 # - guided chains overshoot it and shrink, DDIM more than DDPM and Algorithm 2, however many the steps (`tutorial/step13_tilted.py`; `tutorial/appendix/h_gaussian_pairs.py`, H.1 to H.4);
-# - a wait at each level reaches it, as do weights and rounds, each at its price (`tutorial/appendix/k_correctors.py`, K.1 to K.4; `tutorial/appendix/n_costs.py`);
-# - rules hold a sample in bounds, in one unit and about one origin, or act for part of the time; none samples the tilted law (`tutorial/step19_rules.py`, `tutorial/step20_weights.py`).
+# - Langevin steps at each level reach it, as do weights and rounds of noise, each at its cost (`tutorial/appendix/k_correctors.py`, K.1 to K.4; `tutorial/appendix/n_costs.py`);
+# - rules bound a sample, in one unit and relative to one origin, or act for part of the time; none samples the tilted distribution (`tutorial/step19_rules.py`, `tutorial/step20_weights.py`).
 #
 # **Try:** `pytest -m appendix_k`, then leave the noise out of the lesson's corrector. The torch twins of the rules are in `minicfg/guidance.py`, the tables in `minicfg/solvers.py`. Next: `08_a_unet_on_digits`.
