@@ -25,7 +25,7 @@ standard deviation goes back to that of $g_y$:
 
 $$ g' = f g, \quad f = \varphi std(g_y) / std(g) + 1 - \varphi $$ (19.1)
 
-The factor is not negative, and a standard deviation is multiplied by such a factor. If
+The factor $f$ is not negative, so the standard deviation of $f g$ is $f$ times that of $g$. If
 $std(g) > 0$,
 
 $$ std(g') = \varphi std(g_y) + (1 - \varphi) std(g) $$ (19.2)
@@ -44,13 +44,13 @@ The first bracket is the guess of plain guidance:
 $$ \hat x_0' = f \hat x_0 + (1 - f) p x_t $$ (19.3)
 
 So rescaling moves the guess towards $p x_t$, which is the guess that belongs to the output 0. This
-point depends on the unit (step 5). It is 0 for a network that predicts $x_0$, and
-$x_t / \sqrt{\bar\alpha_t}$ for one that predicts eps. Mixing is the same in every unit (11.4), but
-rescaling is a different rule in each. In eps it does little. At the noise end both outputs consist
-mostly of the noise in $x_t$, so their mixture has nearly the same standard deviation. Near the data
-the two outputs agree. In both cases the factor is nearly 1. In the example, in the unit $x_0$, the
-two standard deviations are 0.1 and 1.0. With $\varphi = 0.7$ the factor is 0.37, and the guess
-becomes $(0.222, 0.962)$.
+point depends on the unit (step 5). It is 0 for a network that predicts $x_0$,
+$x_t / \sqrt{\bar\alpha_t}$ for one that predicts eps, and $\sqrt{\bar\alpha_t} x_t$ for one that
+predicts v. Mixing is the same in every unit (11.4), but rescaling is a different rule in each. In
+eps it does little. At the noise end both outputs consist mostly of the noise in $x_t$, so their
+mixture has nearly the same standard deviation. Near the data the two outputs agree. In both cases
+the factor is nearly 1. In the example, in the unit $x_0$, the two standard deviations are 0.1 and
+1.0. With $\varphi = 0.7$ the factor is 0.37, and the guess becomes $(0.222, 0.962)$.
 
 **Thresholds.** A threshold bounds the largest absolute value in the guess. The static threshold is
 the clip of (17.2) to $[-c, c]$. It changes only the numbers outside, so it changes the direction of
@@ -96,8 +96,11 @@ $(0.6, 0.8) + 3 (-0.288, 0.216) = (-0.264, 1.448)$. With $\eta = 1$ and $r = 0.3
 $(0.6, 1.7)$.
 
 **What APG bounds.** At $\eta = 0$ only $w D_\perp$ is added to $\hat x_y$. Multiply (19.7) by
-$\hat x_y$: the squared length cancels, so $D_\parallel$ and $D'$ have the same product with
-$\hat x_y$. Hence the two terms are orthogonal:
+$\hat x_y$. The product of $\hat x_y$ with itself is its squared length, which cancels:
+
+$$ \langle D_\parallel, \hat x_y \rangle = \langle D', \hat x_y \rangle $$
+
+So $D_\parallel$ and $D'$ have the same product with $\hat x_y$, and $D_\perp$ is orthogonal to it:
 
 $$ \langle D_\perp, \hat x_y \rangle = \langle D' - D_\parallel, \hat x_y \rangle = 0 $$
 
@@ -129,8 +132,8 @@ $$ D^{(k)} = D (1 + \beta + \beta^2 + \dots + \beta^{k - 1}) $$
 $$ D^{(k)} = D (1 - \beta^k) / (1 - \beta) $$ (19.12)
 
 At $\beta = -1/2$ the factors of the first five rows are 1, 0.5, 0.75, 0.625 and 0.6875, and the
-limit is 2/3. So for a difference that changes slowly, negative momentum is a smaller weight after a
-few rows, here $2 w / 3$.
+limit is 2/3. So for an infinite $r$ and a difference that changes slowly, negative momentum is a
+smaller weight after a few rows, here $2 w / 3$.
 
 **Measured.** As in step 13 we sample the top class of step 1 with exact outputs. They are
 predictions of eps, and $w = 3$ if nothing else is written. The chain is DDIM with 50 rows on the
@@ -160,10 +163,10 @@ along. With $r = 0.3$ about half of the overshoot remains, and the variances shr
 plain guidance. Momentum agrees with the weight $w = 2$, as (19.12) predicts.
 
 APG with $\eta = 0$ restores the height and the variance along. But the variance across is a sixth
-of that of the class, and the figure shows the reason. The samples have collapsed towards a line
-through the origin: 22 % of them lie within 0.02 of the vertical axis, against 3 % of the class. The
-class lies straight above the origin, and $D$ points upwards. So its orthogonal part turns every
-guess about the origin towards the vertical axis.
+of that without guidance (0.043 against 0.239), and the figure shows the reason. The samples have
+collapsed towards a line through the origin: 22 % of them lie within 0.02 of the vertical axis,
+against 3 % of the class. The class lies straight above the origin, and $D$ points upwards. So its
+orthogonal part turns every guess about the origin towards the vertical axis.
 
 **The origin.** Move all data by a vector $v$. Every guess then moves by $v$. The factors $1 + w$
 and $-w$ add up to 1, so the guess of plain guidance also moves by $v$, and the samples move with
@@ -182,9 +185,9 @@ guess of length 0 has no direction, and then $D_\parallel = 0$. At $P = 0$ the d
 the static one for each sample that has at least one number inside the bound. A standard deviation
 over few numbers is not reliable. For $n$ independent normal numbers its relative error is about
 $1 / \sqrt{2 n}$, which is 1 % for 5000 numbers. A point in the plane has two numbers, and its
-standard deviation is $|g_1 - g_2| / 2$. This can be close to 0 by chance, so the factor has no
-upper bound. If each point is rescaled alone, 2 % of the samples end with a coordinate larger than 5
-in absolute value.
+standard deviation is $|g_1 - g_2| / 2$. For the mixture $g$ this can be close to 0 by chance, and
+then the factor, which divides by it, is as large as one likes. If each point is rescaled alone, 2 %
+of the samples end with a coordinate larger than 5 in absolute value.
 
 **What goes wrong.** The standard deviation is computed over the whole batch, so a sample depends on
 the others. A standard deviation of 0 gives 0 / 0, and the whole picture is lost. A threshold is

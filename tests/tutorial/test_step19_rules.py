@@ -14,7 +14,7 @@ import tutorial.step19_rules as lesson
 from tutorial import step13_tilted
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Schedule
-from tutorial.step05_best_guess import oracle_eps
+from tutorial.step05_best_guess import oracle_eps, x0_coefficients
 from tutorial.step11_guidance import guide
 from tutorial.step17_solvers import ddim, ddpm, run
 from tutorial.step18_dpmpp import dpmpp_2m
@@ -125,6 +125,18 @@ def test_19_1_by_the_loop_of_step_17(table) -> None:
     found = run_rule(model, y, rows, 2.0, np.random.default_rng(0), clip=2.0)
     expected = run(model, y, rows, 2.0, np.random.default_rng(0), clip=2.0)
     np.testing.assert_allclose(found, expected, atol=1e-11)  # 12 rows, factors up to 500
+
+
+def test_19_1_by_rows_that_add_the_null_output() -> None:
+    """CFG++ has d != 0 in its rows, and d multiplies the null output, as in `run`."""
+    schedule = Schedule.cosine(40)
+    y = np.arange(9) % 3
+    model = oracle_eps(three_gaussians(), schedule)
+    rows = ddim(schedule, 12)
+    rows.rows[:, 5] = np.linspace(0.1, 0.3, 12)
+    found = run_rule(model, y, rows, 2.0, np.random.default_rng(0))
+    expected = run(model, y, rows, 2.0, np.random.default_rng(0))
+    np.testing.assert_allclose(found, expected, atol=1e-10)  # 12 rows, factors up to 500
 
 
 @pytest.mark.parametrize("phi", [0.0, 0.3, 1.0])
@@ -275,6 +287,16 @@ def test_19_3_by_moving_the_data() -> None:
         gap = np.abs(top_class_moved(v, rule, 500) - top_class(rule, n=500)).max()
         assert (gap < 3e-4) == moves
         assert moves or gap > 0.1
+
+
+def test_19_3_by_the_output_zero_in_each_unit() -> None:
+    """The guess that belongs to the output 0 is p x_t: in x0, eps and v as the text says."""
+    schedule = Schedule.cosine(1000)
+    root = np.sqrt(schedule.alpha_bar[500])
+    for unit, wanted in (("x0", 0.0), ("eps", 1 / root), ("v", root)):
+        p, _ = x0_coefficients(500, schedule, unit)
+        assert p == pytest.approx(wanted, abs=1e-12)
+    assert np.sqrt(schedule.alpha_bar[1000]) == pytest.approx(0.00005, rel=0.02)
 
 
 def test_19_4_by_sorted_numbers() -> None:
@@ -538,6 +560,17 @@ def test_19_11_by_geometric_series() -> None:
     rng = np.random.default_rng(0)
     x = run_apg(model, y, ddim(schedule, n), w, rng, eta=1.0, beta=beta)
     np.testing.assert_allclose(x, d + w * d * (1 - beta**n) / (1 - beta), atol=1e-10)
+
+
+def test_19_11_by_the_defaults() -> None:
+    """Without parameters the chain is that of `apg`: eta = 0, no bound and no momentum."""
+    schedule = Schedule.cosine(40)
+    y = np.arange(9) % 3
+    model = oracle_eps(three_gaussians(), schedule)
+    table = ddim(schedule, 12)
+    found = run_apg(model, y, table, 2.0, np.random.default_rng(0))
+    expected = run_rule(model, y, table, 2.0, np.random.default_rng(0), apg)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_19_11_by_neutral_momentum() -> None:

@@ -83,8 +83,9 @@ For $w$ uniform in 0 to 4, $\bar w = 2$ and $Var(w) = 4^2 / 12 = 1.33$. The tabl
 student without $w$ samples as with $w = 2$ for every weight that is requested.
 
 **Guiding a student again.** The output of a student is guided already. A program may mix it once
-more with its null output, with another weight $w_2$. With $d = f(x_t, y) - f(x_t, \phi)$ the
-student outputs $f(x_t, \phi) + (1 + w) d$. The second mixture is
+more with its null output, with another weight $w_2$. Its null output is $f(x_t, \phi)$ if labels
+were dropped in its training. With $d = f(x_t, y) - f(x_t, \phi)$ the student outputs
+$f(x_t, \phi) + (1 + w) d$. The second mixture is
 
 $$ (1 + w_2) (f(x_t, \phi) + (1 + w) d) - w_2 f(x_t, \phi) = f(x_t, \phi) + (1 + w_2) (1 + w) d $$
 
@@ -132,11 +133,11 @@ every round:
 
 $$ f_k - f_\infty = \omega^k (f_0 - f_\infty) $$ (P.9)
 
-For $\omega = 0.8$ it takes 21 rounds to reduce the distance to 1 %. For $\omega \le -1$ the rounds
-do not converge. But training does not go in such rounds. In practice the target is computed anew at
-every gradient step. A simple model of such training moves the output at each $x_t$ and $y$ by a
-fraction $r$ of the way to the mean of its present target. The other $1 - r$ of the old output
-remains:
+For $\omega = 0.8$ it takes 21 rounds to reduce the distance to 1 %, because
+$\log 0.01 / \log 0.8 = 20.6$. For $\omega \le -1$ the rounds do not converge. But training does not
+go in such rounds. In practice the target is computed anew at every gradient step. A simple model of
+such training moves the output at each $x_t$ and $y$ by a fraction $r$ of the way to the mean of its
+present target. The other $1 - r$ of the old output remains:
 
 $$ f_{k+1} = (1 - r) f_k + r (\epsilon_y + \omega (f_k - \epsilon_\phi)) $$
 
@@ -157,10 +158,13 @@ Negative $\omega$ gives scales between 0 and 1.
 **What goes wrong.** The student is evaluated at a weight outside the range of its training. The
 student of this appendix is exact there too, because it is linear in $w$. Other networks need not
 be. A method that needs both outputs, such as CFG++ (step 20), gets a student with one. The gradient
-passes through the target of (P.6) as well. In the model above the limit is then the same, but
-(P.10) has $(1 - \omega)^2$ in the place of $1 - \omega$, so $\omega = 0.8$ takes five times as long
-again. The factor $\omega$ is read as the guidance weight: 0.8 then counts as a scale of 1.8, and
-not of 5.
+passes through the target of (P.6) as well. At one $x_t$ and $y$ the mean of target minus output is
+$\epsilon_y - \omega \epsilon_\phi - (1 - \omega) f$, which is $(1 - \omega) (f_\infty - f)$. Its
+derivative with respect to $f$ is $-(1 - \omega)$, and it would be $-1$ with a constant target. So
+each gradient step is multiplied by $1 - \omega$ once more. The limit is the same for $\omega < 1$,
+but (P.10) has $(1 - \omega)^2$ in the place of $1 - \omega$, and $\omega = 0.8$ takes five times as
+long again. The factor $\omega$ is read as the guidance weight: 0.8 then counts as a scale of 1.8,
+and not of 5.
 
 **Where it goes on.** `minicfg/distillation.py` trains such a student with a UNet on images, and its
 text shows what it costs and saves there.

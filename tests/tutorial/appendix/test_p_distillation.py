@@ -29,7 +29,7 @@ from tutorial.appendix.p_distillation import (
     top_by_student,
     trained,
 )
-from tutorial.step01_toy_data import three_gaussians
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step03_marginal import xt_from_x0
 from tutorial.step05_best_guess import oracle_eps
@@ -160,6 +160,40 @@ def test_p_2_by_the_features() -> None:
     w = np.linspace(0, 4, 20)
     assert inputs(h, w, False).shape == (20, 5)
     np.testing.assert_array_equal(inputs(h, w, True)[:, 5:], w[:, None] * h)
+
+
+def test_p_2_by_the_coefficients_of_the_text() -> None:
+    """Predictions a x_t - b_k, and a x_t minus the sum of p_k b_k for the null label."""
+    xt, _, _ = noised_data(20, 40, 3)
+    p = features(xt, 40, DATA, SCHEDULE)[:, 2:]
+    zero = np.zeros((1, 2))
+    b = np.stack([-TEACHER(zero, 40, np.array([k]))[0] for k in range(3)])
+    a = TEACHER(np.ones((1, 2)), 40, np.array([0]))[0] + b[0]
+    for k in range(3):
+        np.testing.assert_allclose(TEACHER(xt, 40, np.full(20, k)), a * xt - b[k], atol=1e-12)
+    null = TEACHER(xt, 40, np.full(20, 3))
+    np.testing.assert_allclose(null, a * xt - p @ b, atol=1e-12)
+
+
+def test_p_2_by_unequal_covariances() -> None:
+    """With other variances in one class the ten numbers are too few for the guided oracle."""
+    covs = DATA.covs * np.array([1.0, 1.0, 4.0])[:, None, None]
+    other = GaussianMixture(DATA.means, covs, DATA.weights)
+    student = Student(other, SCHEDULE, trained([40], other, SCHEDULE, (0.0, 4.0)), 2.0, True)
+    xt, y, _ = noised_data(200, 40, 1)
+    teacher = oracle_eps(other, SCHEDULE)
+    wanted = guide(teacher(xt, 40, y), teacher(xt, 40, np.full(200, 3)), 2.0)
+    assert np.abs(student(xt, 40, y) - wanted).max() > 0.05  # rounding if they were equal
+
+
+def test_p_8_by_residual_of_the_text() -> None:
+    """Target minus output, and its slope in the output, for a gradient through the target."""
+    for omega in OMEGAS:
+        moving = next_round(BEST, NOW, NULL, omega) - NOW
+        wanted = (1 - omega) * (settled(BEST, NULL, omega) - NOW)
+        np.testing.assert_allclose(moving, wanted, rtol=0, atol=1e-13)
+        further = next_round(BEST, NOW + 1, NULL, omega) - (NOW + 1)
+        np.testing.assert_allclose(further - moving, -(1 - omega), rtol=0, atol=1e-13)
 
 
 def test_p_3_by_finite_differences_of_the_loss() -> None:
@@ -361,6 +395,11 @@ def test_p_8_by_regression_in_steps() -> None:
     # 0.008 per fit of half the draws, times 1 / (1 - omega): 0.003, more than five times
     np.testing.assert_allclose(steps, [1 / 3, 2 / 3], rtol=0, atol=0.03)
     assert np.abs(learnt_weights(-2.0, 20_000, 12)).max() > 1000
+
+
+def test_p_8_by_the_start_of_training() -> None:
+    """Before the first round the factors are those of the conditional model."""
+    assert learnt_weights(0.5, 100, 0).tolist() == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("omega", [1.0, 2.0, np.nan, -np.inf])
