@@ -140,3 +140,15 @@ def test_m_2_by_counting_evaluations():
     assert asked == pytest.approx([0.5, 0.375, 0.25, 0.125])
     next(rounds)
     assert len(asked) == 8
+
+
+def test_m_1_by_the_error_between_the_classes() -> None:
+    """The pulls in the text: between the classes the error grows as the noise falls."""
+    x = np.zeros(2)
+    errors = []
+    for tau, right, guided in ((1.0, 1.2, 4.8), (0.1, 5.6, 17.1)):
+        found = noised_tilt_score(x, tau, 0, 3.0, THREE)[1]
+        of_guidance = mix(of_mixture(THREE, 0)(x[None], tau), 3.0)[0, 1]
+        assert [found, of_guidance] == pytest.approx([right, guided], abs=0.051)  # one decimal
+        errors.append(of_guidance - found)
+    assert errors[1] > 3 * errors[0]
