@@ -98,7 +98,7 @@ for w, color in ((0.0, GREY), (1.0, ORANGE), (3.0, BLUE)):
     along = density.sum(1) * 0.02
     plt.semilogy(height, along, color=color, label=f"w = {w:g}: mean {along @ height * 0.02:.3f}")
 plt.xlabel("height")
-plt.ylabel("density, yours, all across added up")
+plt.ylabel("your density along the height")
 plt.xlim(-0.5, 3.5)
 plt.ylim(1e-3, 1)
 plt.legend()
@@ -221,7 +221,7 @@ _, by_ddim = sampled(3.0, n=4000, T=128)
 line = np.linspace(-2, 2, 200)
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.hist(by_ddim[:, 1], 50, density=True, color=ORANGE, alpha=0.4, label="DDIM, 4,000 samples")
-for name, var, color in (("your variance", variance, ORANGE), ("tilted law", 0.4, GREY)):
+for name, var, color in (("your variance", variance, ORANGE), ("tilted distribution", 0.4, GREY)):
     normal = np.exp(-(line**2) / 2 / var) / np.sqrt(2 * np.pi * var)
     plt.plot(line, normal, color=color, label=name)
 plt.xlim(-2, 2)
@@ -236,7 +236,7 @@ print(f"measured: {by_ddim[:, 1].var():.2f}")
 
 # %%
 def three_laws(ax, w):
-    """The tilted law and where both chains end, along the axis on which the class is moved."""
+    """The tilted distribution and where both chains end, along the axis on which the class is moved."""
     at = np.linspace(-3, 5, 300)
     for name, law_of, color in zip(
         ("tilted", "DDPM", "DDIM"), (tilt, ddpm_law, ddim_law), (GREY, BLUE, ORANGE), strict=True
@@ -313,7 +313,7 @@ for ax, n in zip(panels, (0, 2, 10), strict=True):
         title=f"n = {n}: height {x[:, 1].mean():.2f}", xlabel=f"variance along {x[:, 1].var():.2f}"
     )
 plt.show()
-print(f"tilted law: height {high:.2f}, variance along {cov[1, 1]:.2f}")
+print(f"tilted distribution: height {high:.2f}, variance along {cov[1, 1]:.2f}")
 
 # %% [markdown]
 # **Weights** (Feynman and Kac). Leave the chain as it is, and give each sample a weight that corrects for the difference between what it samples and what it should sample (appendix L). **Ask yourself:** what is left of a few hundred samples if two of them have nearly all the weight?

@@ -211,7 +211,7 @@ def velocity_coefficients(
     return root(u), -u  # (21.5)
 
 
-def guided_guess(
+def guess_from_velocity(
     F_y: Float[np.ndarray, "n D"],
     F_null: Float[np.ndarray, "n D"],
     xt: Float[np.ndarray, "n D"],

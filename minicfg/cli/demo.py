@@ -54,8 +54,8 @@ CAPTIONS = (
     (
         "glyphs.png",
         "Samples of a larger network, which was trained on letters in 17 typefaces and comes with "
-        "minicfg. One row per letter; along a row only w differs. The typeface changes with w, "
-        "because guidance prefers typefaces whose letters are hard to confuse.",
+        "minicfg. One row per letter; along a row only w differs. Compare the strokes, the "
+        "typefaces and the colours.",
     ),
 )
 

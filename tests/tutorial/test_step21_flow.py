@@ -21,7 +21,7 @@ from tutorial.step21_flow import (
     flow_schedule,
     flow_state,
     flow_times,
-    guided_guess,
+    guess_from_velocity,
     top_class,
     velocity,
     velocity_coefficients,
@@ -137,7 +137,7 @@ def test_21_5_by_the_oracle() -> None:
 def test_21_6_by_guided_guesses(w: float) -> None:
     p, q = rows(20)
     y, null = p * X0 + q * F_Y, p * X0 + q * F_NULL
-    found = guided_guess(F_Y, F_NULL, X0, 20, w, SCHEDULE)
+    found = guess_from_velocity(F_Y, F_NULL, X0, 20, w, SCHEDULE)
     np.testing.assert_allclose(found, (1 + w) * y - w * null, atol=ALGEBRA)
 
 
@@ -157,7 +157,7 @@ def test_21_6_by_each_step() -> None:
     left = (1 + w) * (p * X0 + q * F_Y) - w * (p * X0 + q * F_NULL)
     right = p * X0 + q * ((1 + w) * F_Y - w * F_NULL)
     np.testing.assert_allclose(left, right, atol=ALGEBRA)
-    found = guided_guess(F_Y, F_NULL, X0, 20, w, SCHEDULE)
+    found = guess_from_velocity(F_Y, F_NULL, X0, 20, w, SCHEDULE)
     np.testing.assert_allclose(right, found, atol=ALGEBRA)
 
 

@@ -136,10 +136,10 @@ that. The left panel of the figure shows the costs of 20,000 paths, and the righ
 terms. The largest is $L_1$, next to the data.
 
 **At the boundary.** At $t = 1$ the posterior is a point, because $\tilde\beta_1 = 0$. A model with
-variance 0 would have an infinite $L_0$ unless its guess were exact. So here its variance is
-$\beta_1$ for both choices (8.7). Ho et al. integrate the density of the last step over the interval
-of one grey level instead. At the other end, no network can change $L_T$. By (3.8) it is small if
-$\bar\alpha_T$ is near 0.
+variance 0 has no finite $L_0$: it is $-\infty$ if its guess is exact, and $\infty$ otherwise. So
+here its variance is $\beta_1$ for both choices (8.7). Ho et al. integrate the density of the last
+step over the interval of one grey level instead. At the other end, no network can change $L_T$. By
+(3.8) it is small if $\bar\alpha_T$ is near 0.
 
 **What goes wrong.** The arguments of the divergence are exchanged. With $v_1 < v_2$ the result is
 then too large, and it is a mean over the wrong distribution. Or the logarithm is taken last: the

@@ -10,7 +10,7 @@ evaluations. How does it work, and how do we check that a program for it is righ
 $x = 0.5$, and the noise to predict is $\epsilon = 2$. The first weight is 2, so the first sum is
 $a = 2 \cdot 0.5 = 1$. The hidden unit is $h = a \sigma(a)$, where $\sigma(a) = 1 / (1 + e^{-a})$ is
 the logistic function. Since $\sigma(1) = 0.7311$, it is $h = 0.7311$. The second weight is 1.5. So
-the output is $f = 1.0966$, and the loss is $(2 - 1.0966)^2 = 0.8161$.
+the output is $f = 1.0966$, and the loss is $(2 - 1.0966)^2 = 0.8162$.
 
 Now go backwards, and compute at each number how fast the loss changes with it.
 
@@ -22,7 +22,7 @@ Now go backwards, and compute at each number how fast the loss changes with it.
   $a = 1$. So the derivative is $0.9277 \cdot (-2.7102) = -2.5142$.
 - With the first weight: the sum changes $x$ times as fast, so $0.5 \cdot (-2.5142) = -1.2571$.
 
-Each line needs only the line before it and numbers that are known from the way forward. This is the
+Each line needs only lines above it and numbers that are known from the way forward. This is the
 whole method. What follows does the same with arrays.
 
 **The network.** A batch has $n$ samples, one per row: $x_t$ is an $n \times 2$ array. The time

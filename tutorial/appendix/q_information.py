@@ -157,7 +157,7 @@ no information. If the classes do not overlap, the area is the whole entropy of 
 $\log 2 = 0.6931$ in the example. At the noise end the guesses of $x_0$ become the mean $\mu_y$ of
 the class and the mean $m$ of all data. A prediction of eps differs from $\epsilon$ by
 $\sqrt{\bar\alpha_t / (1 - \bar\alpha_t)}$ times the error of the guess (step 5), and the square of
-this factor is $e^\lambda$. So with $B = \sum_y \pi_y |\mu_y - m|^2$, for $\lambda \to -\infty$,
+this factor is $e^\lambda$. So with $B = \sum_y \pi_y |\mu_y - m|^2 > 0$, for $\lambda \to -\infty$,
 
 $$ dI / d\lambda \approx e^\lambda B / 2 $$ (Q.7)
 
@@ -167,8 +167,9 @@ For the three Gaussians $B = 2.25$. At $\lambda = -6$ this gives 0.00279, where 
 **What goes wrong.** The height of the hump is taken for the information at $t$. It is a rate, and
 the information is the area on its left. The mean over all $t$ is taken for the area. It gives every
 step the same weight, regardless of its length in $\lambda$. The half is forgotten, which doubles
-the information. The difference of guesses of $x_0$ is integrated without its factor $e^\lambda$.
-Its mean square does not go to 0 at the noise end, so the area grows without limit.
+the information. The difference of guesses of $x_0$ is integrated without its factor $e^\lambda$. If
+the means of the classes differ, its mean square does not go to 0 at the noise end, so the area
+grows without limit.
 
 **Where it goes on.** Kong et al. use relations like (Q.6) to estimate densities and information
 with large trained networks.

@@ -25,9 +25,13 @@ def tilde(t: int, h: Any) -> float:
 
 
 def chain(
-    begin: int = 0, end: int = 0, forward: bool = False, late: int = 1, still: bool = False,
+    begin: int = 0,
+    end: int = 0,
+    forward: bool = False,
+    late: int = 1,
+    still: bool = False,
     factor: Callable[[int, Any], float] = lambda t, h: root(tilde(t, h)),
-) -> Callable[..., Any]:  # fmt: skip
+) -> Callable[..., Any]:
     """A sampler that begins or ends early, runs forward, or uses its noise one step late."""
 
     def run(model: Any, labels: Any, z: Any, h: Any) -> Any:
