@@ -16,7 +16,8 @@ $$ x_s = a \hat x_0 + b x_t + d g_\phi + e \hat x_0' + c z $$ (17.3)
 
 Here $z \sim N(0, I)$ is new noise, and $\hat x_0'$ is the guess of the step before. The other eight
 letters are numbers. They do not depend on the data or on $x_t$, so they can be computed before the
-loop starts:
+loop starts. (Three of the letters had other meanings before: in step 16, a was the factor of the
+data. In step 9, d was the difference of two predictions. In step 10, m was the mean of all data.)
 
 | number | what it multiplies | what it is for |
 |---|---|---|
@@ -55,11 +56,11 @@ $$ t_i = \lfloor T i / n + 1 / 2 \rfloor, \quad i = n, \dots, 1, 0 $$ (17.5)
 For $T = 10$ and $n = 4$ they are 10, 8, 5, 3, 0. No time is repeated, because $T / n \ge 1$, and
 numbers that differ by at least 1 remain different when they are rounded.
 
-**Less noise.** The derivation of the loss in step 8 uses a forward process, but the loss itself
-contains only the distribution of $x_t$ given $x_0$, one $t$ at a time. It does not contain two
-times together. So the same network is the best one for every process that has the same
-$q(x_t | x_0)$ at each $t$. Song, Meng and Ermon found a family of such processes. Their samplers
-are called DDIM.
+**Less noise.** The derivation of the loss in step 8 uses a forward process. But each term of the
+loss (8.5) contains a single time, and the noised data enter it only through $q(x_t | x_0)$. So the
+same network is the best one for every process in which each single time has this distribution. How
+two times depend on each other is left open. Song, Meng and Ermon found a family of such processes.
+Their samplers are called DDIM.
 
 To describe a member of the family, we state how to go from $x_t$ to $x_s$ when $x_0$ is known. From
 $x_t$ and $x_0$ we can compute the noise in $x_t$:
@@ -86,42 +87,55 @@ $$ q(x_s | x_0) = N(\sqrt{\bar\alpha_s} x_0, (1 - \bar\alpha_s) I) $$ (17.8)
 This is the distribution of step 3 at time $s$. The argument can be repeated from $s$ to the next
 time, and so on down to 0.
 
-What does depend on $c$ is the joint distribution of several times. Given $x_0$, the covariance of
-$x_t$ and $x_s$ is the coefficient of $\epsilon$ in $x_s$ times its coefficient
-$\sqrt{1 - \bar\alpha_t}$ in $x_t$. In the forward process of step 3 it is
-$\sqrt{\alpha_{t|s}} (1 - \bar\alpha_s)$. For $s > 0$ the two agree for exactly one $c$. It is the
-standard deviation of the posterior of step 4. We use it as the unit, and write every other $c$ as a
-multiple:
+What does depend on $c$ is the joint distribution of two times. Given $x_0$, both $x_t$ and $x_s$
+contain the same $\epsilon$, with the factors $\sqrt{1 - \bar\alpha_t}$ and
+$\sqrt{1 - \bar\alpha_s - c^2}$. Their covariance is the product of the two factors. In the forward
+process, $x_t$ is $\sqrt{\alpha_{t|s}} x_s$ plus independent noise. So there the covariance is
+$\sqrt{\alpha_{t|s}}$ times the variance of $x_s$. For which $c$ are the two covariances equal?
 
-$$ c = \eta \sqrt{(1 - \alpha_{t|s}) (1 - \bar\alpha_s) / (1 - \bar\alpha_t)} $$ (17.9)
+$$ \sqrt{1 - \bar\alpha_t} \sqrt{1 - \bar\alpha_s - c^2} = \sqrt{\alpha_{t|s}} (1 - \bar\alpha_s) $$
+
+Let $\rho = (1 - \bar\alpha_s) / (1 - \bar\alpha_t)$ be the ratio of the two noise variances. Square
+both sides and divide by $1 - \bar\alpha_t$. The result can be solved for the square of $c$:
+
+$$ 1 - \bar\alpha_s - c^2 = \alpha_{t|s} \rho (1 - \bar\alpha_s) $$
+$$ c^2 = (1 - \alpha_{t|s} \rho) (1 - \bar\alpha_s) $$
+
+So exactly one value of $c$ is possible, apart from its sign. The first bracket has another form,
+because $\alpha_{t|s} \bar\alpha_s = \bar\alpha_t$:
+
+$$ \alpha_{t|s} \rho = (\alpha_{t|s} - \bar\alpha_t) / (1 - \bar\alpha_t) $$
+$$ 1 - \alpha_{t|s} \rho = (1 - \alpha_{t|s}) / (1 - \bar\alpha_t) $$
+
+Inserting it gives $c^2 = (1 - \alpha_{t|s}) \rho$, which is the posterior variance of step 4 for
+these two times. We use its root as the unit, and write every other $c$ as a multiple of it:
+
+$$ c = \eta \sqrt{(1 - \alpha_{t|s}) \rho} $$ (17.9)
 
 This course uses $\eta$ from 0 to 1. At $\eta = 1$ the process is the forward process, seen at the
-times that we keep. For other $\eta$ it is another process with the same $q(x_t | x_0)$.
+times that we keep. Every other value gives another process with the same distribution at each time.
 
 **The row of DDIM.** A sampler does not know $x_0$. As in step 6, it puts the guess $\hat x_0$ in
 its place, in (17.7) and also in (17.6):
 
 $$ x_s = \sqrt{\bar\alpha_s} \hat x_0 + b (x_t - \sqrt{\bar\alpha_t} \hat x_0) + c z $$
 
-In this line $b$ is the root in (17.7) divided by the root in (17.6). This is the factor of $x_t$,
-so it is the number $b$ of the row. The factor of $\hat x_0$ is $a$:
+(Step 6 justified this for small steps with new noise. The section "Without noise" below gives the
+reason for steps without it.) In this line $b$ is the root in (17.7) divided by the root in (17.6).
+This is the factor of $x_t$, so it is the number $b$ of the row. The factor of $\hat x_0$ is $a$:
 
 $$ b^2 = (1 - \bar\alpha_s - c^2) / (1 - \bar\alpha_t) $$ (17.10)
 $$ a = \sqrt{\bar\alpha_s} - b \sqrt{\bar\alpha_t} $$ (17.11)
 
 In floating point (17.10) can be inaccurate. If $\eta = 1$ and $s$ is close to 0, nearly all of
 $1 - \bar\alpha_s$ is $c^2$, and the small difference of the two has few correct digits. A form
-without a difference is better. Let $\rho = (1 - \bar\alpha_s) / (1 - \bar\alpha_t)$ be the ratio of
-the two noise variances. Insert (17.9), which is $c^2 = \eta^2 (1 - \alpha_{t|s}) \rho$:
+without a difference is better. Insert (17.9), and then use the identity above (17.9) from right to
+left:
 
 $$ b^2 = \rho - \eta^2 \rho (1 - \alpha_{t|s}) / (1 - \bar\alpha_t) $$
+$$ b^2 = \rho - \eta^2 \rho (1 - \alpha_{t|s} \rho) $$
 
-The last fraction can be written with $\rho$. Because $\alpha_{t|s} \bar\alpha_s = \bar\alpha_t$,
-
-$$ \alpha_{t|s} \rho = (\alpha_{t|s} - \bar\alpha_t) / (1 - \bar\alpha_t) $$
-$$ 1 - \alpha_{t|s} \rho = (1 - \alpha_{t|s}) / (1 - \bar\alpha_t) $$
-
-Inserting this, and collecting the terms with $\eta^2$, gives a weighted mean of two numbers:
+Collecting the terms without and with $\alpha_{t|s}$ gives a weighted mean of two numbers:
 
 $$ b^2 = (1 - \eta^2) \rho + \eta^2 \alpha_{t|s} \rho^2 $$ (17.12)
 
@@ -155,14 +169,30 @@ multiplied by $a J_t + b$, and new noise is added. So its variance changes from 
 
 $$ V_s = (a J_t + b)^2 V_t + c^2 $$
 
-The true variances obey another equation. If $x_0$ itself stood in the place of its guess, $x_s$
-would have the variance $C_s$ by (17.8). Given $x_t$, the data still have the variance
-$Var(x_0 | x_t)$, and this variance is multiplied by $a^2$:
+The true variances obey another equation. Write $x_0$ as its guess plus an error, and insert it into
+the row in the place of the guess:
+
+$$ x_s = (a \hat x_0 + b x_t + c z) + a (x_0 - \hat x_0) $$
+
+Now the data point itself stands in the row, so $x_s$ has the variance $C_s$ by (17.8). The error
+has the mean 0 at every $x_t$, so it is uncorrelated with every function of $x_t$, and with $z$. Its
+variance is the mean of $Var(x_0 | x_t)$, which for Gaussian data is the same number at every $x_t$.
+This variance, multiplied by $a^2$, is added to that of the bracket:
 
 $$ C_s = (a J_t + b)^2 C_t + c^2 + a^2 Var(x_0 | x_t) $$
 
-So each row loses $a^2 Var(x_0 | x_t)$, as in step 7. With a smaller $\eta$, (17.12) gives a larger
-$b$ and (17.11) a smaller $a$, so a row loses less.
+Subtract the equation for $V_s$. The lost variance of a chain is then
+
+$$ C_s - V_s = (a J_t + b)^2 (C_t - V_t) + a^2 Var(x_0 | x_t) $$
+
+So each row adds $a^2 Var(x_0 | x_t)$, as in step 7, and it multiplies the loss of the earlier rows.
+With a smaller $\eta$, (17.12) gives a larger $b$ and (17.11) a smaller $a$, so a row adds less. But
+it also retains more of the earlier loss. By (17.11) the factor is
+
+$$ a J_t + b = \sqrt{\bar\alpha_s} J_t + b (1 - \sqrt{\bar\alpha_t} J_t) $$
+
+The last bracket is $(1 - \bar\alpha_t) / C_t$, which is positive, so the factor grows with $b$.
+Only a computation shows which of the two effects is larger.
 
 A row with $e \ne 0$ also uses the previous guess. It then takes a pair of numbers,
 $(x_t, \hat x_0')$, to the next pair, $(x_s, \hat x_0)$. Let $P_t$ be the covariance matrix of the
@@ -180,11 +210,18 @@ schedule with $T = 1000$ it is:
 | $\eta = 0.5$ | 0.039 | 0.127 | 0.176 | 0.208 | 0.231 | 0.240 | 0.249 |
 | $\eta = 0$ | 0.039 | 0.131 | 0.182 | 0.214 | 0.235 | 0.242 | 0.249 |
 
-With 20 steps $\eta = 0$ loses 15 % of the variance and $\eta = 1$ loses 25 %. The upper panels of
-the figure show the loss for three guided classes at $\eta = 1$: with 5 steps their samples lie much
-closer together than with 1000. The numbers hold for the exact guess of Gaussian data. For trained
-networks Song et al. measured the quality of images for several $\eta$ between 0 and 1. On their two
-data sets $\eta = 0$ was best from 10 steps to 1000.
+With 20 steps $\eta = 0$ loses 15 % of the variance and $\eta = 1$ loses 25 %. With two steps all
+rows of the table agree. At $T$ the guess hardly depends on the state, so $J_T$ is nearly 0, and the
+first row leads to the variance $b^2 + c^2$. By (17.10) this is the noise variance at the next time,
+which is 0.506 at $s = 500$. The last row returns its guess, whose slope at this time is 0.279. So
+the variance ends at $0.279^2 \cdot 0.506 = 0.039$.
+
+The upper panels of the figure show the loss for three guided classes at $\eta = 1$: with 5 steps
+their samples lie much closer together than with 1000. All these numbers hold for the exact guess of
+Gaussian data. For trained networks Song et al. measured the quality of images. Of several $\eta$
+between 0 and 1, the value 0 was best on both of their data sets, from 10 steps to 1000. (Noise can
+help a trained network, however. An ancestral chain with a larger variance was better than all of
+these with 1000 steps. With 100 steps or fewer it was worse.)
 
 **Clip, then compute the noise again.** If the guess is clipped, which $\epsilon$ belongs in (17.7)?
 The row uses (17.6) with the clipped guess. Then guess and noise together still give $x_t$. A common
@@ -208,38 +245,130 @@ steps jump more often. The table shows the mean height of the class of step 1 wh
 | right | 1.68 | 1.67 | 1.67 |
 | wrong | 1.35 | -0.22 | -2.00 |
 
-With 250 steps all wrong samples lie on the opposite border of the interval.
+With 250 steps all wrong samples lie on the opposite border of the interval. Why on this one? At the
+noise end the guess before clipping is close to 3 for every sample (the mean 1.5 of the class, and
+once more its distance 1.5 from the mean of all data). So by (17.14) every row moves the state
+downwards, until the guess is inside the interval. This happens at about $t = 700$. The state
+divided by $\sqrt{\bar\alpha_t}$ is then -25, far below all data. The remaining rows lead it back
+towards the class, but not far enough: the last guesses are below -2, and they are clipped to -2.
+
+**Without noise.** For Gaussian data the table above shows that the noise of the loop is not
+necessary. What about other data? Step 6 gave two reasons for the guess in the place of $x_0$. The
+mean of the step is exact, and a small step with new noise is nearly Gaussian. At $\eta = 0$ the
+second reason is missing, because a row leads to a single point. We now show that the states have
+the right density nevertheless. The data may have any distribution, the guess is exact, and the
+steps are small.
+
+Divide the state by the factor of the data. By (3.2) the result is the data plus noise of the
+variance $\tau_t$:
+
+$$ \bar x_t = x_t / \sqrt{\bar\alpha_t} = x_0 + \sqrt{\tau_t} \epsilon $$
+$$ \tau_t = (1 - \bar\alpha_t) / \bar\alpha_t $$
+
+Let $\hat\epsilon$ be the noise (17.6) that belongs to the guess. At $\eta = 0$ a row keeps it and
+changes its factor:
+
+$$ \bar x_t = \hat x_0 + \sqrt{\tau_t} \hat\epsilon $$
+$$ \bar x_s = \hat x_0 + \sqrt{\tau_s} \hat\epsilon $$
+$$ \bar x_s = \bar x_t + (\sqrt{\tau_s} - \sqrt{\tau_t}) \hat\epsilon $$ (17.15)
+
+Now let the steps become short. If $\tau$ changes by $d\tau$, its root changes by
+$d\tau / (2 \sqrt\tau)$. So the state moves with a velocity with respect to $\tau$, for which we
+write $\dot x$:
+
+$$ \dot x = d\bar x / d\tau = \hat\epsilon / (2 \sqrt\tau) $$
+
+Let $p$ be the density of the noisy data at the variance $\tau$. Formula (5.9) gives the exact
+prediction of the noise as a gradient with respect to $x_t$. A gradient with respect to $\bar x$ is
+$\sqrt{\bar\alpha_t}$ times as large, so the prediction is
+
+$$ \hat\epsilon = -\sqrt\tau \nabla \log p(\bar x) $$
+$$ \dot x = -\tfrac{1}{2} \nabla \log p(\bar x) $$ (17.16)
+
+What does a velocity do to a density? Consider many points in one dimension with the density $p$,
+and the interval from $l$ to $r$. Points enter it at the left end and leave it at the right end, and
+$p \dot x$ is the probability that passes a place per unit of $\tau$. So the probability of the
+interval changes by
+
+$$ (p \dot x)(l) - (p \dot x)(r) = -\int_l^r (\partial (p \dot x) / \partial \bar x) d\bar x $$
+
+It is also the integral of $\partial p / \partial \tau$. The interval is arbitrary, so the two
+integrands are equal. In several dimensions each coordinate contributes such a term. Their sum
+$\nabla \cdot (p \dot x)$ is called the divergence, and the result is the continuity equation:
+
+$$ \partial p / \partial \tau = -\nabla \cdot (p \dot x) $$
+
+How does the density of the noisy data really change with $\tau$? Given $x_0$, the noisy data
+$\bar x$ have a Gaussian density $g$ with mean $x_0$ and variance $\tau$ in each of $D$ coordinates.
+Its derivative, and the sum $\nabla^2 g$ of its second derivatives with respect to the coordinates,
+are
+
+$$ g = (2 \pi \tau)^{-D / 2} e^{-|\bar x - x_0|^2 / (2 \tau)} $$
+$$ \partial g / \partial \tau = (|\bar x - x_0|^2 / (2 \tau^2) - D / (2 \tau)) g $$
+$$ \nabla^2 g = (|\bar x - x_0|^2 / \tau^2 - D / \tau) g $$
+
+The derivative is half of the sum. The density $p$ is the mean of $g$ over the data, so it has the
+same property. This is the heat equation:
+
+$$ \partial p / \partial \tau = \nabla^2 p / 2 $$
+
+The sum $\nabla^2 p$ is the divergence of the gradient. And by the derivative of a logarithm,
+$\nabla p = p \nabla \log p$, which is $-2 p \dot x$ by (17.16). So the heat equation is the
+continuity equation of this velocity:
+
+$$ \partial p / \partial \tau = \nabla^2 p / 2 = -\nabla \cdot (p \dot x) $$ (17.17)
+
+Suppose that points have the density of the noisy data at one noise level, and that they move with
+the velocity (17.16). Then they have this density at every level. (The velocity is smooth as long as
+there is noise, and the equation then determines the density from its start.) With a label the same
+holds for the density of the class.
+
+So in the limit of small steps the noise is not necessary. The error of finite steps remains. In one
+dimension it can be measured for each start, because points that follow the velocity never change
+their order. A start that is larger than one tenth of all starts must end at a place that is larger
+than one tenth of the data. We take two Gaussian classes with means 1 and -1 and variance 1/4, no
+label, and 400 starts that divide the normal distribution into parts of equal probability. The table
+gives the mean distance of the samples from the places where they should end:
+
+| steps, $\eta = 0$ | 10 | 20 | 50 | 100 | 1000 |
+|---|---|---|---|---|---|
+| mean distance | 0.085 | 0.043 | 0.018 | 0.0088 | 0.0009 |
+
+Twice the steps halve the error. Guidance is another matter. A guided guess is in general not the
+exact guess of any data (step 11). The row (17.15) is the same with the guided prediction, but
+(17.16) does not hold, and the argument does not show which density the samples have.
 
 **At the boundary.** In the last row $s = 0$ and $\bar\alpha_s = 1$. Then $\rho = 0$, so $b = c = 0$
 and $a = 1$ for every $\eta$: the last row returns its guess. A table with a single row returns the
 guess at $x_T$, which is nearly the mean of the data. The loop draws noise in every row, even if
 $c = 0$. So two solvers with the same number of rows receive the same noise.
 
-**What goes wrong.** A table begins below $T$, although $x_T$ is pure noise. The rows of fewer steps
-contain $\alpha_t$ of a single step and not $\alpha_{t|s}$. The new noise is added, but the old
-noise is not reduced: $b$ of $\eta = 0$ is combined with $c$ of $\eta = 1$. The factor $\eta$
-multiplies the variance and not the standard deviation. The first row uses a previous guess that
-does not exist.
+**What goes wrong.** The first time of the table is below $T$, but the loop still starts from pure
+noise, which has the distribution of $x_T$ only. The rows of fewer steps contain $\alpha_t$ of a
+single step and not $\alpha_{t|s}$. The new noise is added, but the old noise is not reduced: $b$ of
+$\eta = 0$ is combined with $c$ of $\eta = 1$. The factor $\eta$ multiplies the variance and not the
+standard deviation. The first row uses a previous guess that does not exist.
 
-**Where it goes on.** At $\eta = 0$ no randomness is left, and with more steps the samples converge.
-To what do they converge, and can a solver get there with fewer evaluations? This is step 18.
+**Where it goes on.** At $\eta = 0$ the samples converge with an error proportional to the length of
+the steps. Can a solver come closer with the same number of evaluations? This is step 18.
 
-**Source.** Song, Meng and Ermon 2021, arXiv:2010.02502, eqs. 7, 12 and 16, lemma 1 and table 1; Ho
-et al. 2020, arXiv:2006.11239, eqs. 6 and 7; Nichol and Dhariwal 2021, arXiv:2102.09672, sec. 4
-(fewer steps).
+**Source.** Song, Meng and Ermon 2021, arXiv:2010.02502, eqs. 7, 12 and 16, lemma 1 and table 1;
+Song et al. 2021b, arXiv:2011.13456, sec. 4.3 (the equation without noise); Ho et al. 2020,
+arXiv:2006.11239, eqs. 6 and 7; Nichol and Dhariwal 2021, arXiv:2102.09672, sec. 4 (fewer steps).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from tutorial.contract import Denoiser, Normals, last
-from tutorial.step01_toy_data import three_gaussians
+from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Gaussian, Schedule
 from tutorial.step05_best_guess import oracle_eps, x0_coefficients
 from tutorial.step11_guidance import guide
@@ -461,6 +590,82 @@ def run_with_stale_eps(
         jump = b * np.sqrt(schedule.alpha_bar[t]) * (clipped - x0hat)  # (17.14)
         xt = a * clipped + b * xt + c * z + jump
     return xt
+
+
+def noise_variances(schedule: Schedule) -> Float[np.ndarray, " n"]:
+    """tau for t = 0..T: the variance of the noise in states divided by the factor of the data."""
+    return (1 - schedule.alpha_bar) / schedule.alpha_bar
+
+
+def ddim_without_noise(
+    bar_x: Float[np.ndarray, "n 2"],
+    eps: Float[np.ndarray, "n 2"],
+    t: int,
+    s: int,
+    schedule: Schedule,
+) -> Float[np.ndarray, "n 2"]:
+    """The row of DDIM at eta = 0 for states that are divided by the factor of the data."""
+    tau = noise_variances(schedule)
+    return bar_x + (np.sqrt(tau[s]) - np.sqrt(tau[t])) * eps  # (17.15)
+
+
+def flow_velocity(eps: Float[np.ndarray, "n D"], tau: float) -> Float[np.ndarray, "n D"]:
+    """The velocity of these states with respect to tau, for the prediction `eps` of the noise."""
+    return eps / (2 * np.sqrt(tau))  # (17.16)
+
+
+def change_of_density(
+    density: Callable[[Float[np.ndarray, "n D"]], Float[np.ndarray, " n"]],
+    velocity: Callable[[Float[np.ndarray, "n D"]], Float[np.ndarray, "n D"]],
+    x: Float[np.ndarray, "n D"],
+    h: float = 1e-3,
+) -> Float[np.ndarray, " n"]:
+    """The change at `x` of the density of moving points, by differences over a distance `h`."""
+    change = np.zeros(len(x))
+    for k in range(x.shape[1]):
+        move = np.zeros(x.shape[1])
+        move[k] = h
+        ahead = density(x + move) * velocity(x + move)[:, k]
+        behind = density(x - move) * velocity(x - move)[:, k]
+        change -= (ahead - behind) / (2 * h)  # (17.17)
+    return change
+
+
+def quantiles_of_two_classes(
+    fraction: Float[np.ndarray, " n"], var: float
+) -> Float[np.ndarray, " n"]:
+    """The quantiles of an equal mixture of N(1, var) and N(-1, var), by bisection."""
+    high = np.full_like(fraction, 1 + 9 * np.sqrt(var))
+    low = -high
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = (ndtr((middle - 1) / np.sqrt(var)) + ndtr((middle + 1) / np.sqrt(var))) / 2
+        low = np.where(below < fraction, middle, low)
+        high = np.where(below < fraction, high, middle)
+    return (low + high) / 2
+
+
+def distance_without_noise(steps: int) -> float:
+    """The mean distance of 400 samples of two classes, at eta = 0, from where they should end.
+
+    The means are 1 and -1 on the first axis, the variance is 1/4, and no label is given. A start
+    at a quantile of the normal distribution should end at the same quantile of the data.
+    """
+    schedule = Schedule.cosine(1000)
+    means = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    covs = np.stack([np.eye(2) / 4] * 2)
+    data = GaussianMixture(means, covs, np.array([0.5, 0.5]))
+    model = oracle_eps(data, schedule)
+    null = np.full(400, data.num_classes)
+    fraction = (np.arange(400) + 0.5) / 400
+    signal = np.sqrt(schedule.alpha_bar)
+    start = np.stack([ndtri(fraction), np.zeros(400)], axis=1)
+    bar_x = start / signal[schedule.T]
+    for t, s in zip(*times(schedule, steps), strict=True):
+        eps = model(signal[t] * bar_x, int(t), null)
+        bar_x = ddim_without_noise(bar_x, eps, int(t), int(s), schedule)
+    ends = quantiles_of_two_classes(fraction, 0.25)
+    return float(np.abs(bar_x[:, 0] - ends).mean())
 
 
 def heights(table: Table, schedule: Schedule) -> tuple[float, float]:

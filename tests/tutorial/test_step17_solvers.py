@@ -14,9 +14,11 @@ from math import floor
 
 import numpy as np
 import pytest
+import sympy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kstest
+from scipy.integrate import quad, solve_ivp
+from scipy.stats import kstest, norm
 
 import tutorial.step17_solvers as lesson
 from tests.tutorial.noise import Given
@@ -31,11 +33,17 @@ from tutorial.step11_guidance import guide, guided_x0
 from tutorial.step17_solvers import (
     Table,
     chain_var,
+    change_of_density,
     ddim,
+    ddim_without_noise,
     ddpm,
+    distance_without_noise,
+    flow_velocity,
     heights,
+    noise_variances,
     q_xs_given_x0,
     q_xs_given_xt_x0,
+    quantiles_of_two_classes,
     run,
     run_steps,
     run_with_stale_eps,
@@ -357,6 +365,13 @@ N = 20_000
 ALARM = 1e-6
 
 
+def posterior_coefficients_between(t: int, s: int) -> tuple[float, float, float]:
+    """Those of step 4 for a schedule whose only times are s and t of SCHEDULE."""
+    abar = SCHEDULE.alpha_bar[[s, t]]
+    shorter = Schedule(np.array([0.0, 1 - abar[0], 1 - abar[1] / abar[0]]))
+    return posterior_coefficients(2, shorter)
+
+
 @dataclass
 class Marginal:
     """Random noise whose first draw is turned into an x_T of the marginal (3.1) around X0."""
@@ -605,6 +620,25 @@ def test_17_9_by_posterior_of_step_4(eta: float) -> None:
         assert row[4] == pytest.approx(eta * deviation, abs=1e-14)
 
 
+def test_17_9_by_each_step() -> None:
+    """The two covariances, and each line from their equality to the posterior variance."""
+    abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
+    alpha = abar_t / abar_s
+    rho = (1 - abar_s) / (1 - abar_t)
+    c = np.sqrt(posterior_coefficients_between(13, 6)[2])
+    assert np.sqrt(1 - abar_t) * np.sqrt(1 - abar_s - c**2) == pytest.approx(
+        np.sqrt(alpha) * (1 - abar_s), abs=1e-14
+    )
+    assert 1 - abar_s - c**2 == pytest.approx(alpha * rho * (1 - abar_s), abs=1e-14)
+    assert c**2 == pytest.approx((1 - alpha * rho) * (1 - abar_s), abs=1e-14)
+    assert alpha * rho == pytest.approx((alpha - abar_t) / (1 - abar_t), abs=1e-14)
+    assert 1 - alpha * rho == pytest.approx((1 - alpha) / (1 - abar_t), abs=1e-14)
+    assert ddim(SCHEDULE, [13, 6], 1.0).rows[0, 4] == pytest.approx(c, abs=1e-14)
+    for other in (0.0, 0.9 * c):  # no other c gives the covariance of the forward process
+        covariance = np.sqrt(1 - abar_t) * np.sqrt(1 - abar_s - other**2)
+        assert abs(covariance - np.sqrt(alpha) * (1 - abar_s)) > 0.01
+
+
 @pytest.mark.parametrize("steps", [7, 3])
 def test_17_9_by_precisions(steps: int) -> None:
     """1 / c^2 at eta = 1 is what x_t says of x_s and what x_0 says of it, together (4.1)."""
@@ -685,8 +719,7 @@ def test_17_12_by_each_step(eta: Fraction) -> None:
     b2 = (1 - abar_s - c2) / (1 - abar_t)
     assert c2 == eta**2 * (1 - alpha) * rho
     assert b2 == rho - eta**2 * rho * (1 - alpha) / (1 - abar_t)
-    assert alpha * rho == (alpha - abar_t) / (1 - abar_t)
-    assert 1 - alpha * rho == (1 - alpha) / (1 - abar_t)
+    assert b2 == rho - eta**2 * rho * (1 - alpha * rho)
     assert b2 == (1 - eta**2) * rho + eta**2 * alpha * rho**2
 
 
@@ -819,7 +852,7 @@ def test_17_13_by_numbers_in_the_text() -> None:
 
 
 def test_17_13_by_each_step() -> None:
-    """The slope from the oracle, one row of `chain_var`, and the recursion of the true variances.
+    """The slope from the oracle, one row of `chain_var`, and the true and the lost variance.
 
     A schedule of two times starts at t = 2 with variance 1, which `chain_var` assumes.
     """
@@ -841,6 +874,28 @@ def test_17_13_by_each_step() -> None:
     left_over = S - abar_t * S**2 / C_t  # Var(x_0 | x_t)
     total = (a * J + b) ** 2 * C_t + c**2 + a**2 * left_over
     assert total == pytest.approx(C_s, abs=1e-14)
+    # The chain starts with variance 1, and the noised data have C_t.
+    lost = (a * J + b) ** 2 * (C_t - 1) + a**2 * left_over
+    assert C_s - V_s == pytest.approx(lost, abs=1e-14)
+    factor = np.sqrt(0.8) * J + b * (1 - np.sqrt(abar_t) * J)
+    assert a * J + b == pytest.approx(factor, abs=1e-15)
+    assert 1 - np.sqrt(abar_t) * J == pytest.approx((1 - abar_t) / C_t, abs=1e-15)
+    # The row with the data in the place of the guess.
+    x0, state, z = 1.2, 0.4, -0.7
+    guess = J * state
+    first_part = a * guess + b * state + c * z
+    assert a * x0 + b * state + c * z == pytest.approx(first_part + a * (x0 - guess), abs=1e-15)
+
+
+def test_17_13_by_two_steps() -> None:
+    """The numbers that explain the first column: 0.506 and the slope 0.279, at t = 500."""
+    abar = COSINE.alpha_bar[500]
+    J = np.sqrt(abar) * 0.25 / (abar * 0.25 + 1 - abar)
+    assert 1 - abar == pytest.approx(0.506, abs=5e-4)
+    assert pytest.approx(0.279, abs=5e-4) == J
+    for eta in ETAS:
+        found = chain_var(ddim(COSINE, 2, eta), COSINE, 0.25)
+        assert found == pytest.approx(J**2 * (1 - abar), rel=1e-4)  # J_T is 1e-5
 
 
 def stale(
@@ -912,3 +967,192 @@ def test_17_14_by_heights_in_the_text() -> None:
     for n, good, bad in zip((10, 50, 250), right, wrong, strict=True):
         found = heights(ddim(COSINE, n), COSINE)
         np.testing.assert_allclose(found, (good, bad), atol=0.05)
+
+
+def test_17_14_by_where_the_push_ends() -> None:
+    """The guess of 3 at T, and at t = 700 a guess at the border and a state divided to -25."""
+    model = oracle_eps(three_gaussians(), COSINE)
+    y = np.zeros(200, int)
+    rows = ddim(COSINE, 250)
+    starts = np.random.default_rng(0)
+    draws: dict[int, np.ndarray] = {0: starts.standard_normal((200, 2))}
+    for last, guess_there, place in ((1000, 3.0, None), (700, 2.0, -25.3)):
+        n = int((rows.t > last).sum())
+        head = Table(rows.t[:n], rows.s[:n], rows.rows[:n])
+        x = run_with_stale_eps(model, y, head, COSINE, 1.0, Given(dict(draws)), 2.0)
+        eps = guide(model(x, last, y), model(x, last, np.full_like(y, 3)), 1.0)
+        abar = COSINE.alpha_bar[last]
+        guess = (x - np.sqrt(1 - abar) * eps) / np.sqrt(abar)
+        assert guess[:, 1].mean() == pytest.approx(guess_there, abs=0.05)
+        if place is not None:
+            assert (x[:, 1] / np.sqrt(abar)).mean() == pytest.approx(place, abs=0.3)
+
+
+def test_17_15_by_each_step() -> None:
+    """The states of (3.2) divided, and a row of `ddim` divided, from the same two parts."""
+    abar_t, abar_s = SCHEDULE.alpha_bar[[13, 6]]
+    tau = noise_variances(SCHEDULE)
+    assert tau[13] == pytest.approx((1 - abar_t) / abar_t, abs=1e-15)
+    eps = np.array([0.3, -1.1])
+    divided = xt_from_x0(X0, eps, 13, SCHEDULE) / np.sqrt(abar_t)
+    np.testing.assert_allclose(divided, X0 + np.sqrt(tau[13]) * eps, atol=1e-14)
+    _, _, a, b, *_ = ddim(SCHEDULE, [13, 6]).rows[0]
+    after = (a * X0 + b * xt_from_x0(X0, eps, 13, SCHEDULE)) / np.sqrt(abar_s)
+    np.testing.assert_allclose(after, X0 + np.sqrt(tau[6]) * eps, atol=1e-14)
+
+
+@pytest.mark.parametrize(("t", "s"), [(20, 13), (13, 12), (4, 0)])
+def test_17_15_by_rows_of_ddim(t: int, s: int) -> None:
+    """A row for a network that predicts eps, and the same row for divided states."""
+    rng = np.random.default_rng(8)
+    xt, eps = rng.standard_normal((2, 5, 2))
+    p, q, a, b, *_ = ddim(SCHEDULE, [t, s] if s else [t]).rows[0]
+    wanted = (a * (p * xt + q * eps) + b * xt) / np.sqrt(SCHEDULE.alpha_bar[s])
+    found = ddim_without_noise(xt / np.sqrt(SCHEDULE.alpha_bar[t]), eps, t, s, SCHEDULE)
+    np.testing.assert_allclose(found, wanted, atol=1e-13)
+
+
+def at_variance(tau: float) -> GaussianMixture:
+    """MIXTURE with noise of variance tau added."""
+    return GaussianMixture(MIXTURE.means, MIXTURE.covs + tau * np.eye(2), MIXTURE.weights)
+
+
+def density(x: np.ndarray, tau: float, y: int = K) -> np.ndarray:
+    return np.exp(at_variance(tau).log_density(x, None if y == K else y))
+
+
+def velocity(x: np.ndarray, tau: float, y: int = K) -> np.ndarray:
+    """The velocity from the oracle's eps, at a schedule whose t = 1 has this tau."""
+    schedule = Schedule(np.array([0.0, tau / (1 + tau)]))
+    eps = oracle_eps(MIXTURE, schedule)(x / np.sqrt(1 + tau), 1, np.full(len(x), y))
+    return flow_velocity(eps, tau)
+
+
+POINTS = np.random.default_rng(9).standard_normal((40, 2)) * 1.5
+
+
+def test_17_16_by_each_step() -> None:
+    """A short row over its change of tau; and the oracle's eps against a difference of log p."""
+    tau = 0.6
+    abar_s, abar_t = 1 / (1 + tau - 1e-6), 1 / (1 + tau)
+    schedule = Schedule(np.array([0.0, 1 - abar_s, 1 - abar_t / abar_s]))
+    eps = oracle_eps(MIXTURE, schedule)(np.sqrt(abar_t) * POINTS, 2, np.full(40, K))
+    moved = ddim_without_noise(POINTS, eps, 2, 1, schedule) - POINTS
+    # The root's second derivative: 1e-6 / (4 tau) of the quotient; rounding 1e-16 / 1e-6.
+    np.testing.assert_allclose(moved / -1e-6, eps / (2 * np.sqrt(tau)), atol=1e-5)
+    h = 1e-5
+    for k in range(2):
+        move = h * np.eye(2)[k]
+        up, down = (np.log(density(POINTS + sign * move, tau)) for sign in (1, -1))
+        gradient = (up - down) / (2 * h)
+        np.testing.assert_allclose(eps[:, k], -np.sqrt(tau) * gradient, atol=1e-8)
+
+
+@pytest.mark.parametrize("y", [0, 1, K])
+@pytest.mark.parametrize("tau", [0.05, 1.0, 30.0])
+def test_17_16_by_differences(y: int, tau: float) -> None:
+    """Minus half the gradient of the log density of data plus noise, without any schedule."""
+    h = 1e-5
+    gradient = np.stack(
+        [
+            np.log(density(POINTS + h * axis, tau, y)) - np.log(density(POINTS - h * axis, tau, y))
+            for axis in np.eye(2)
+        ],
+        axis=1,
+    ) / (2 * h)
+    # h^2 times third derivatives up to 1e3 at tau = 0.05
+    np.testing.assert_allclose(velocity(POINTS, tau, y), -gradient / 2, atol=1e-6)
+
+
+def test_17_17_by_each_step() -> None:
+    """An interval's balance by quadrature, the three displays of g by sympy, and the gradient."""
+    tau = 0.4
+    slope = 1e-4
+
+    def p(x: float, noise: float) -> float:
+        parts = norm.pdf(x, [1.0, -1.0], np.sqrt(0.25 + noise))
+        return float(parts.mean())
+
+    def flux(x: float) -> float:  # p times the velocity; the velocity is minus half of p' / p
+        return -(p(x + 1e-5, tau) - p(x - 1e-5, tau)) / 4e-5
+
+    left, right = -0.3, 1.6
+    grown = quad(lambda x: p(x, tau + slope) - p(x, tau - slope), left, right)[0] / (2 * slope)
+    assert grown == pytest.approx(flux(left) - flux(right), abs=1e-7)
+    inside = quad(lambda x: (flux(x + 1e-3) - flux(x - 1e-3)) / 2e-3, left, right)[0]
+    assert flux(left) - flux(right) == pytest.approx(-inside, abs=1e-6)
+    # the density itself, at a point: the continuity equation in one dimension
+    x = 0.7
+    change = (p(x, tau + slope) - p(x, tau - slope)) / (2 * slope)
+    assert change == pytest.approx(-(flux(x + 1e-3) - flux(x - 1e-3)) / 2e-3, abs=1e-6)
+
+    a, b, c, noise = sympy.symbols("a b c tau", positive=True)
+    square = a**2 + b**2 + c**2
+    g = (2 * sympy.pi * noise) ** sympy.Rational(-3, 2) * sympy.exp(-square / (2 * noise))
+    rate = (square / (2 * noise**2) - 3 / (2 * noise)) * g
+    assert sympy.simplify(sympy.diff(g, noise) - rate) == 0
+    curvature = sum(sympy.diff(g, axis, 2) for axis in (a, b, c))
+    assert sympy.simplify(curvature - (square / noise**2 - 3 / noise) * g) == 0
+    assert sympy.simplify(rate - curvature / 2) == 0
+    # The heat equation of the mixture, and its gradient as a product.
+    h = 1e-3
+    second = np.zeros(40)
+    for axis in np.eye(2):
+        up, here, down = (density(POINTS + s * h * axis, tau) for s in (1, 0, -1))
+        second += (up - 2 * here + down) / h**2
+        # Fourth derivatives of the density are below 1e2, so both differ by h^2 times 10.
+        gradient = (up - down) / (2 * h)
+        product = -2 * here * (velocity(POINTS, tau) @ axis)
+        np.testing.assert_allclose(gradient, product, atol=1e-5)
+    change = (density(POINTS, tau + slope) - density(POINTS, tau - slope)) / (2 * slope)
+    np.testing.assert_allclose(change, second / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("y", [0, K])
+@pytest.mark.parametrize("tau", [0.05, 0.5, 5.0])
+def test_17_17_by_the_change_of_the_density(y: int, tau: float) -> None:
+    """The density of data plus noise at two variances, and the points that move with the oracle."""
+    slope = 1e-4 * tau
+    later, before = (density(POINTS, tau + s * slope, y) for s in (1, -1))
+    wanted = (later - before) / (2 * slope)
+    found = change_of_density(
+        lambda x: density(x, tau, y), lambda x: velocity(x, tau, y), POINTS, 1e-4
+    )
+    # Differences of second order: 1e-8 times a third derivative of at most 1e3.
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert np.abs(wanted).max() > 1e-3
+
+
+def test_17_17_by_quantiles_along_paths() -> None:
+    """SciPy's solution of (17.16) on a line keeps the fraction of the data below each point."""
+
+    def velocity_of_two(tau: float, x: np.ndarray) -> np.ndarray:
+        deviation = np.sqrt(0.25 + tau)
+        parts = norm.pdf(x[:, None], [1.0, -1.0], deviation)
+        slopes = -(x[:, None] - [1.0, -1.0]) / deviation**2
+        return -(parts * slopes).sum(1) / parts.sum(1) / 2
+
+    fraction = np.array([0.003, 0.2, 0.48, 0.7, 0.999])
+    ends = quantiles_of_two_classes(fraction, 0.25)
+    starts = quantiles_of_two_classes(fraction, 0.25 + 40.0)
+    solved = solve_ivp(velocity_of_two, (40.0, 0.0), starts, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(solved.y[:, -1], ends, atol=1e-7)
+    below = norm.cdf(ends[:, None], [1.0, -1.0], 0.5).mean(1)
+    np.testing.assert_allclose(below, fraction, atol=1e-12)
+
+
+def test_17_17_by_numbers_in_the_text() -> None:
+    """The table of distances, and the loop `run` on the same starts."""
+    wanted = numbers_in_row("mean distance")
+    counts = (10, 20, 50, 100, 1000)
+    found = [distance_without_noise(n) for n in counts]
+    for value, number in zip(found, wanted, strict=True):
+        assert value == pytest.approx(number, abs=5.01e-4 if number > 0.01 else 5.01e-5)
+    data = GaussianMixture(
+        np.array([[1.0, 0.0], [-1.0, 0.0]]), np.stack([np.eye(2) / 4] * 2), np.array([0.5, 0.5])
+    )
+    fraction = (np.arange(400) + 0.5) / 400
+    start = Given({0: np.stack([norm.ppf(fraction), np.zeros(400)], axis=1)})
+    x = run(oracle_eps(data, COSINE), np.full(400, 2), ddim(COSINE, 20), 0.0, start)
+    ends = quantiles_of_two_classes(fraction, 0.25)
+    assert np.abs(x[:, 0] - ends).mean() == pytest.approx(found[1], abs=1e-9)

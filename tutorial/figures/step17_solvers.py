@@ -15,7 +15,16 @@ from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import oracle_eps
 from tutorial.step07_sampling import ancestral_sample
-from tutorial.step17_solvers import chain_var, ddim, ddpm, heights, run, run_steps, times
+from tutorial.step17_solvers import (
+    chain_var,
+    ddim,
+    ddpm,
+    distance_without_noise,
+    heights,
+    run,
+    run_steps,
+    times,
+)
 
 
 def checks_of_rows() -> list[Check]:
@@ -62,12 +71,14 @@ def checks_of_ddim() -> list[Check]:
     noisy = chain_var(ddim(schedule, 10, 1.0), schedule, 0.25)
     still = chain_var(ddim(schedule, 10, 0.0), schedule, 0.25)
     right, wrong = heights(ddim(schedule, 250), schedule)
+    apart_100 = distance_without_noise(100)
     return [
         Check("(17.12) eta = 1 and ancestral rows", np.abs(apart).max(), 0, 1e-12),
         Check("(17.13) variance after 10 rows, eta = 1", noisy, 0.151, 5e-4),
         Check("(17.13) variance after 10 rows, eta = 0", still, 0.182, 5e-4),
         Check("(17.14) mean height, clipped", right, 1.67, 0.05),
         Check("(17.14) mean height, eps not re-derived", wrong, -2, 0.01),
+        Check("(17.17) distance from the ends, 100 steps", apart_100, 0.0088, 5e-5),
     ]
 
 
