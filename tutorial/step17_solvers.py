@@ -95,9 +95,10 @@ $\sqrt{\alpha_{t|s}}$ times the variance of $x_s$. For which $c$ are the two cov
 
 $$ \sqrt{1 - \bar\alpha_t} \sqrt{1 - \bar\alpha_s - c^2} = \sqrt{\alpha_{t|s}} (1 - \bar\alpha_s) $$
 
-Let $\rho = (1 - \bar\alpha_s) / (1 - \bar\alpha_t)$ be the ratio of the two noise variances. Square
-both sides and divide by $1 - \bar\alpha_t$. The result can be solved for the square of $c$:
+Square both sides, divide by $1 - \bar\alpha_t$, and write $\rho$ for the ratio of the two noise
+variances. The result can be solved for the square of $c$:
 
+$$ \rho = (1 - \bar\alpha_s) / (1 - \bar\alpha_t) $$
 $$ 1 - \bar\alpha_s - c^2 = \alpha_{t|s} \rho (1 - \bar\alpha_s) $$
 $$ c^2 = (1 - \alpha_{t|s} \rho) (1 - \bar\alpha_s) $$
 
@@ -107,8 +108,11 @@ because $\alpha_{t|s} \bar\alpha_s = \bar\alpha_t$:
 $$ \alpha_{t|s} \rho = (\alpha_{t|s} - \bar\alpha_t) / (1 - \bar\alpha_t) $$
 $$ 1 - \alpha_{t|s} \rho = (1 - \alpha_{t|s}) / (1 - \bar\alpha_t) $$
 
-Inserting it gives $c^2 = (1 - \alpha_{t|s}) \rho$, which is the posterior variance of step 4 for
-these two times. We use its root as the unit, and write every other $c$ as a multiple of it:
+Inserting it gives the posterior variance of step 4 for these two times:
+
+$$ c^2 = (1 - \alpha_{t|s}) \rho $$
+
+We use the root of this number as the unit, and write every other $c$ as a multiple of it:
 
 $$ c = \eta \sqrt{(1 - \alpha_{t|s}) \rho} $$ (17.9)
 
@@ -272,15 +276,15 @@ $$ \bar x_t = \hat x_0 + \sqrt{\tau_t} \hat\epsilon $$
 $$ \bar x_s = \hat x_0 + \sqrt{\tau_s} \hat\epsilon $$
 $$ \bar x_s = \bar x_t + (\sqrt{\tau_s} - \sqrt{\tau_t}) \hat\epsilon $$ (17.15)
 
-Now let the steps become short. If $\tau$ changes by $d\tau$, its root changes by
-$d\tau / (2 \sqrt\tau)$. So the state moves with a velocity with respect to $\tau$, for which we
-write $\dot x$:
+Now let the steps become short. The bracket becomes the small change of a root. So the state moves
+with a velocity with respect to $\tau$, for which we write $\dot x$:
 
+$$ d\sqrt\tau = d\tau / (2 \sqrt\tau) $$
 $$ \dot x = d\bar x / d\tau = \hat\epsilon / (2 \sqrt\tau) $$
 
-Let $p$ be the density of the noisy data at the variance $\tau$. Formula (5.9) gives the exact
-prediction of the noise as a gradient with respect to $x_t$. A gradient with respect to $\bar x$ is
-$\sqrt{\bar\alpha_t}$ times as large, so the prediction is
+Let $p$ be the density of the noisy data at the variance $\tau$. (In the row, p is a number.)
+Formula (5.9) gives the exact prediction of the noise as a gradient with respect to $x_t$. A
+gradient with respect to $\bar x$ is $\sqrt{\bar\alpha_t}$ times as large, so the prediction is
 
 $$ \hat\epsilon = -\sqrt\tau \nabla \log p(\bar x) $$
 $$ \dot x = -\tfrac{1}{2} \nabla \log p(\bar x) $$ (17.16)
@@ -299,22 +303,25 @@ $\nabla \cdot (p \dot x)$ is called the divergence, and the result is the contin
 $$ \partial p / \partial \tau = -\nabla \cdot (p \dot x) $$
 
 How does the density of the noisy data really change with $\tau$? Given $x_0$, the noisy data
-$\bar x$ have a Gaussian density $g$ with mean $x_0$ and variance $\tau$ in each of $D$ coordinates.
-Its derivative, and the sum $\nabla^2 g$ of its second derivatives with respect to the coordinates,
-are
+$\bar x$ have a Gaussian density $k$ with mean $x_0$ and variance $\tau$ in each of $D$ coordinates.
+The next lines are this density, its derivative with respect to $\tau$, and the sum $\nabla^2 k$ of
+its second derivatives with respect to the coordinates:
 
-$$ g = (2 \pi \tau)^{-D / 2} e^{-|\bar x - x_0|^2 / (2 \tau)} $$
-$$ \partial g / \partial \tau = (|\bar x - x_0|^2 / (2 \tau^2) - D / (2 \tau)) g $$
-$$ \nabla^2 g = (|\bar x - x_0|^2 / \tau^2 - D / \tau) g $$
+$$ k = (2 \pi \tau)^{-D / 2} e^{-|\bar x - x_0|^2 / (2 \tau)} $$
+$$ \partial k / \partial \tau = (|\bar x - x_0|^2 / (2 \tau^2) - D / (2 \tau)) k $$
+$$ \nabla^2 k = (|\bar x - x_0|^2 / \tau^2 - D / \tau) k $$
 
-The derivative is half of the sum. The density $p$ is the mean of $g$ over the data, so it has the
+The derivative is half of the sum. The density $p$ is the mean of $k$ over the data, so it has the
 same property. This is the heat equation:
 
 $$ \partial p / \partial \tau = \nabla^2 p / 2 $$
 
-The sum $\nabla^2 p$ is the divergence of the gradient. And by the derivative of a logarithm,
-$\nabla p = p \nabla \log p$, which is $-2 p \dot x$ by (17.16). So the heat equation is the
-continuity equation of this velocity:
+The sum $\nabla^2 p$ is the divergence of the gradient of $p$. By the derivative of a logarithm and
+(17.16), this gradient is
+
+$$ \nabla p = p \nabla \log p = -2 p \dot x $$
+
+So the heat equation is the continuity equation of our velocity:
 
 $$ \partial p / \partial \tau = \nabla^2 p / 2 = -\nabla \cdot (p \dot x) $$ (17.17)
 
@@ -365,7 +372,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import (  # pyright: ignore[reportMissingTypeStubs]  # SciPy has none
+    ndtr,
+    ndtri,
+)
 
 from tutorial.contract import Denoiser, Normals, last
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians

@@ -631,6 +631,7 @@ def test_17_9_by_each_step() -> None:
     )
     assert 1 - abar_s - c**2 == pytest.approx(alpha * rho * (1 - abar_s), abs=1e-14)
     assert c**2 == pytest.approx((1 - alpha * rho) * (1 - abar_s), abs=1e-14)
+    assert c**2 == pytest.approx((1 - alpha) * rho, abs=1e-14)
     assert alpha * rho == pytest.approx((alpha - abar_t) / (1 - abar_t), abs=1e-14)
     assert 1 - alpha * rho == pytest.approx((1 - alpha) / (1 - abar_t), abs=1e-14)
     assert ddim(SCHEDULE, [13, 6], 1.0).rows[0, 4] == pytest.approx(c, abs=1e-14)
@@ -1038,6 +1039,7 @@ def test_17_16_by_each_step() -> None:
     schedule = Schedule(np.array([0.0, 1 - abar_s, 1 - abar_t / abar_s]))
     eps = oracle_eps(MIXTURE, schedule)(np.sqrt(abar_t) * POINTS, 2, np.full(40, K))
     moved = ddim_without_noise(POINTS, eps, 2, 1, schedule) - POINTS
+    assert np.sqrt(tau - 1e-6) - np.sqrt(tau) == pytest.approx(-1e-6 / (2 * np.sqrt(tau)), rel=1e-5)
     # The root's second derivative: 1e-6 / (4 tau) of the quotient; rounding 1e-16 / 1e-6.
     np.testing.assert_allclose(moved / -1e-6, eps / (2 * np.sqrt(tau)), atol=1e-5)
     h = 1e-5
@@ -1065,7 +1067,7 @@ def test_17_16_by_differences(y: int, tau: float) -> None:
 
 
 def test_17_17_by_each_step() -> None:
-    """An interval's balance by quadrature, the three displays of g by sympy, and the gradient."""
+    """An interval's balance by quadrature, the displays of the Gaussian by sympy, and the gradient."""
     tau = 0.4
     slope = 1e-4
 
