@@ -296,8 +296,8 @@ interval changes by
 
 $$ (p \dot x)(l) - (p \dot x)(r) = -\int_l^r (\partial (p \dot x) / \partial \bar x) d\bar x $$
 
-It is also the integral of $\partial p / \partial \tau$. The interval is arbitrary, so the two
-integrands are equal. In several dimensions each coordinate contributes such a term. Their sum
+This change is also the integral of $\partial p / \partial \tau$. The interval is arbitrary, so the
+two integrands are equal. In several dimensions each coordinate contributes such a term. Their sum
 $\nabla \cdot (p \dot x)$ is called the divergence, and the result is the continuity equation:
 
 $$ \partial p / \partial \tau = -\nabla \cdot (p \dot x) $$

@@ -1067,7 +1067,7 @@ def test_17_16_by_differences(y: int, tau: float) -> None:
 
 
 def test_17_17_by_each_step() -> None:
-    """An interval's balance by quadrature, the displays of the Gaussian by sympy, and the gradient."""
+    """An interval's balance by quadrature, the Gaussian's displays by sympy, and the gradient."""
     tau = 0.4
     slope = 1e-4
 
