@@ -11,9 +11,11 @@ the variance (8.7). The chain starts from a standard normal $x_1$, so its sample
 and the variance 1 / 0.5 + 0.5 = 2.5. At $x_0 = 1$ the negative log likelihood is then 1.577, in
 nats. The bound has two terms here. The first is the mean of $-\log p(x_0 | x_1)$ over the forward
 step. Under the forward step the mean of the reverse step, $x_1 / \sqrt{0.5}$, is 1 plus a standard
-normal noise. So the first term is $\log(2 \pi \cdot 0.5) / 2 + 1 = 1.572$. The second is the KL
-divergence from $q(x_1 | x_0) = N(0.707, 0.5)$ to $N(0, 1)$, which is 0.347. The sum is $L = 1.919$.
-It exceeds the negative log likelihood by 0.342.
+normal noise, so its squared distance from $x_0 = 1$ has the mean 1. The logarithm of the density
+contains this distance divided by twice the variance, which is $2 \cdot 0.5 = 1$. So the first term
+is $\log(2 \pi \cdot 0.5) / 2 + 1 = 1.572$. The second is the KL divergence from
+$q(x_1 | x_0) = N(0.707, 0.5)$ to $N(0, 1)$, which is 0.347. The sum is $L = 1.919$. It exceeds the
+negative log likelihood by 0.342.
 
 **The claim.** Let the model be $p(x_{0:T}) = p(x_T) \prod_t p(x_{t-1} | x_t)$ with
 $p(x_T) = N(0, I)$ and Gaussian reverse steps of positive variance. Then at every data point the log
@@ -42,7 +44,8 @@ $$ L = -\log p(x_0) + KL(q(x_{1:T} | x_0), p(x_{1:T} | x_0)) $$ (A.1)
 A KL divergence is never negative, so $-L$ is a lower bound of the log likelihood. It is called the
 evidence lower bound, or ELBO. The two are equal if and only if the two distributions of paths are
 equal. This means that, given the data point, the model's paths are those of the forward chain. The
-gap depends on the network. A network with a better bound may therefore have a worse likelihood.
+gap depends on the model. A model with a better bound may therefore have a worse likelihood. The two
+rows of the table below are an example.
 
 **The forward process, written backwards.** The model is a product of steps from $T$ to 0, and the
 forward process is a product of steps from 0 to $T$. To compare them step by step, we write $q$
@@ -123,7 +126,7 @@ $$ \log q(x_{1:T} | x_0) - \log p(x_{0:T}) = -\log N(x_0; 0, I) $$ (A.5)
 This is stronger than equality in the mean. *Every* path has the same cost.
 
 **The same data with a gap.** Let $\sigma_t^2 = \tilde\beta_t$ instead, on the cosine schedule with
-$T = 10$. The table is for $x_0 = 0.7$ on a line, in nats.
+$T = 10$. The table is for $x_0 = 0.7$ on a line, in nats. Each number is rounded by itself.
 
 | variance | $-\log p(x_0)$ | $L$ | gap |
 |---|---|---|---|

@@ -1,16 +1,18 @@
 r"""Appendix E. Backpropagation: the gradient of a small denoiser by the chain rule
 
-**The question.** Step 15 trains a network with 2,930 parameters. For each update it needs the
-derivative of the loss with respect to every parameter. One could change each parameter a little and
-compute the loss again. This takes two losses per parameter, or 5,860 evaluations of the network for
-one update. Backpropagation computes all derivatives, up to rounding, for the cost of about two more
-evaluations. How does it work, and how do we check that a program for it is right?
+**The question.** Step 15 trains a network with 2,930 parameters (counted after (E.3)). For each
+update it needs the derivative of the loss with respect to every parameter. One could change each
+parameter a little and compute the loss again. This takes two losses per parameter, or 5,860
+evaluations of the network for one update. Backpropagation computes all derivatives, up to rounding,
+for the cost of about two more evaluations. How does it work, and how do we check that a program for
+it is right?
 
 **An example.** The network has one number in each layer, and there is one sample. The input is
-$x = 0.5$, and the noise to predict is $\epsilon = 2$. The first weight is 2, so the first sum is
-$a = 2 \cdot 0.5 = 1$. The hidden unit is $h = a \sigma(a)$, where $\sigma(a) = 1 / (1 + e^{-a})$ is
-the logistic function. Since $\sigma(1) = 0.7311$, it is $h = 0.7311$. The second weight is 1.5. So
-the output is $f = 1.0966$, and the loss is $(2 - 1.0966)^2 = 0.8162$.
+$x = 0.5$, and the noise to predict is $\epsilon = 2$. (We round each number only after it has been
+computed from the unrounded ones.) The first weight is 2, so the first sum is $a = 2 \cdot 0.5 = 1$.
+The hidden unit is $h = a \sigma(a)$, where $\sigma(a) = 1 / (1 + e^{-a})$ is the logistic function.
+Since $\sigma(1) = 0.7311$, it is $h = 0.7311$. The second weight is 1.5. So the output is
+$f = 1.0966$, and the loss is $(2 - 1.0966)^2 = 0.8162$.
 
 Now go backwards, and compute at each number how fast the loss changes with it.
 
@@ -43,6 +45,10 @@ units. Two more layers follow, with weights $W_2$ and $W_3$ and with biases $b_2
 added to every row. The output $f$ has two numbers per sample:
 
 $$ a_2 = h_1 W_2 + b_2, \quad h_2 = silu(a_2), \quad f = h_2 W_3 + b_3 $$ (E.3)
+
+The weights $W_x$, $W_t$, $W_2$ and $W_3$ have $2 H + 4 H + H^2 + 2 H$ entries, the table has
+$(K + 1) H$, and the biases have $H + 2$. For $K = 3$ these are $H^2 + 13 H + 2$ parameters, and
+2,930 for the 48 hidden units of step 15.
 
 **The slope of silu.** The function is $a \sigma(a)$, as in the example. By the quotient rule, and
 because $1 - \sigma(a) = e^{-a} / (1 + e^{-a})$, the slope of the logistic function is
@@ -116,18 +122,18 @@ was left out. The array is square, so no shape is wrong. The mean loss of the la
 0.77 with the right gradient and 0.79 with the wrong one, after 1.7 at the start. The second curve
 alone would look like a success (right panel of the figure). So every number should be compared with
 a difference of losses. Let $L(p)$ be the loss as a function of one parameter $p$. Its Taylor series
-around $p$, at distance $h$ on either side, gives
+around $p$, at distance $r$ on either side, gives
 
-$$ L(p \pm h) = L(p) \pm h L'(p) + h^2 L''(p) / 2 \pm h^3 L'''(p) / 6 + \dots $$
+$$ L(p \pm r) = L(p) \pm r L'(p) + r^2 L''(p) / 2 \pm r^3 L'''(p) / 6 + \dots $$
 
-In the difference of the two, the even terms cancel. Divide it by $2 h$:
+In the difference of the two, the even terms cancel. Divide it by $2 r$:
 
-$$ (L(p + h) - L(p - h)) / (2 h) = L'(p) + h^2 L'''(p) / 6 + \dots $$ (E.9)
+$$ (L(p + r) - L(p - r)) / (2 r) = L'(p) + r^2 L'''(p) / 6 + \dots $$ (E.9)
 
-A small $h$ makes the next term small. But the computer rounds each loss, by about $10^{-16}$ for a
-loss of order one, and this error is divided by $2 h$. For this network and its loss the two errors
-are about equal near $h = 10^{-5}$, and both are then below $10^{-10}$ (middle panel). A difference
-of one side, $(L(p + h) - L(p)) / h$, has an error of order $h$ instead. At its best $h$, near
+A small $r$ makes the next term small. But the computer rounds each loss, by about $10^{-16}$ for a
+loss of order one, and this error is divided by $2 r$. For this network and its loss the two errors
+are about equal near $r = 10^{-5}$, and both are then below $10^{-10}$ (middle panel). A difference
+of one side, $(L(p + r) - L(p)) / r$, has an error of order $r$ instead. At its best $r$, near
 $10^{-8}$, it is wrong by about $10^{-8}$.
 
 **At the boundary.** At $t = 0$ the four numbers are $(1, 0, 1, 0)$. Towards pure noise they go to
@@ -136,11 +142,12 @@ silu goes to $a$ and its slope to 1. The exponential in $\sigma$ overflows at $a
 is computed through the hyperbolic tangent.
 
 **What goes wrong.** The transposition of a square array is left out. The slope of one layer is
-multiplied with the gradient of another. The value of silu is used for its slope. The gradient of a
-bias is averaged over the samples instead of summed, although the division by $n$ has been made in
-(E.5). In a library an embedding can have a padding index, and the row of this index is never
-trained. If it is 0, class 0 is frozen. All of these run without an error message, and in all of
-them the loss still falls.
+multiplied with the gradient of another of the same width. The value of silu is used for its slope.
+The gradient of a bias is averaged over the samples instead of summed, although the division by $n$
+has been made in (E.5). In a library an embedding can have a padding index, and the row of this
+index is never trained. If it is 0, class 0 is frozen. All of these run without an error message,
+and with each of them the loss falls by more than a third in the first 100 updates of the training
+above.
 
 **Where it goes on.** Step 15 puts this gradient into Adam and compares the trained network with the
 exact predictions.
@@ -273,19 +280,19 @@ class MLP:
         return f
 
 
-def central_difference(loss: Callable[[np.ndarray], float], p: np.ndarray, h: float) -> np.ndarray:
+def central_difference(loss: Callable[[np.ndarray], float], p: np.ndarray, r: float) -> np.ndarray:
     """The derivative of `loss` with respect to each entry of `p`, approximately."""
     difference = np.zeros(p.shape)
     for i in np.ndindex(p.shape):
         up = p.copy()
-        up[i] += h
+        up[i] += r
         down = p.copy()
-        down[i] -= h
-        difference[i] = (loss(up) - loss(down)) / (2 * h)  # (E.9)
+        down[i] -= r
+        difference[i] = (loss(up) - loss(down)) / (2 * r)  # (E.9)
     return difference
 
 
-def furthest(h: float) -> dict[str, float]:
+def furthest(r: float) -> dict[str, float]:
     """The largest distance between `backward` and central differences, for each parameter."""
     rng = np.random.default_rng(0)
     p = init(3, 6, rng)
@@ -304,7 +311,7 @@ def furthest(h: float) -> dict[str, float]:
     G = backward(p, Gf, passed)
     off: dict[str, float] = {}
     for name in p:
-        difference = central_difference(partial(loss_with, name), p[name], h)
+        difference = central_difference(partial(loss_with, name), p[name], r)
         off[name] = float(np.abs(G[name] - difference).max())
     return off
 

@@ -181,7 +181,8 @@ $(\tau - \tau') G \le 1$. (The example has this property with 16 levels or more.
 $S_y \le S$, the definition of $G$ gives $G \ge 1 / (S_y + \tau)$. So the factor of the divided
 state satisfies
 
-$$ 0 \le 1 - (\tau - \tau') G \le 1 - (\tau - \tau') / (S_y + \tau) = (S_y + \tau') / (S_y + \tau) $$
+$$ 0 \le 1 - (\tau - \tau') G \le 1 - (\tau - \tau') / (S_y + \tau) $$
+$$ 1 - (\tau - \tau') / (S_y + \tau) = (S_y + \tau') / (S_y + \tau) $$
 
 The noise of a step that ends at $\tau'$ is multiplied by the factors of all later steps, down to
 $\tau = 0$. In the product of their bounds neighbours cancel, and $S_y / (S_y + \tau')$ is left. Let
@@ -194,7 +195,8 @@ $v = 0$, as we have just seen. For the divided state this is $\delta^2 \sigma^2$
 square of $c a'^2$, and use $\delta \sigma^2 a'^2 = \sigma^2 - \sigma'^2$. So this step contributes
 to $V_1 - V_0$ at most
 
-$$ \delta^2 \sigma^2 c^2 a'^4 = c^2 (\sigma^2 - \sigma'^2)^2 / \sigma^2 \le 4 c^2 (\sigma - \sigma')^2 $$
+$$ \delta^2 \sigma^2 c^2 a'^4 = c^2 (\sigma^2 - \sigma'^2)^2 / \sigma^2 $$
+$$ c^2 (\sigma^2 - \sigma'^2)^2 / \sigma^2 \le 4 c^2 (\sigma - \sigma')^2 $$
 
 The last step holds because $\sigma^2 - \sigma'^2$ is $\sigma - \sigma'$ times $\sigma + \sigma'$,
 which is at most $2 \sigma$. Now only the change of $\sigma$ in the step is left. It is small in a
@@ -308,7 +310,7 @@ def bound_on_effect_of_v(var: float, log_snr: Float[np.ndarray, " T"]) -> float:
     The class has the variance `var`, at most that of all data, and `w` >= 0. No step changes the
     sign of the divided state.
     """
-    _, sigma = signal_noise(log_snr)
+    sigma = np.asarray(signal_noise(log_snr)[1])
     s = float((sigma[:-1] - sigma[1:]).max())
     c = max(1.0, var)
     return 4 * c**2 * s  # (F.7)

@@ -168,8 +168,7 @@ part of 0.25 (step 17).
 
 With $w^*$ the two wrong models have the variances of the exact one (right panel). A label that is
 drawn anew in each row adds some variance, which becomes smaller with more rows: for $w = 3$ the
-variance is 0.46 with 50 rows and 0.30 with 200 rows (mean of both axes, 1000 samples, standard
-errors of 3 %).
+variance is 0.46 with 50 rows and 0.30 with 200 rows (mean of both axes, standard errors of 1.6 %).
 
 **At the boundary.** For $w = 0$ all rules are the conditional model, and with $\rho = 1$ ReCFG is
 plain guidance. With $S_g = S_b$ autoguidance has no effect at any $w$. The weight $w^*$ depends on

@@ -20,8 +20,10 @@ logarithm:
 
 $$ I(y; x_t) = E[\log p(y | x_t) - \log \pi_y] $$ (Q.1)
 
-It is the entropy of the label minus its conditional entropy given $x_t$. It cannot be negative, and
-it cannot exceed the entropy of the label, which is $\log K$ for $K$ equally frequent classes.
+It is the entropy of the label minus its conditional entropy given $x_t$. A conditional entropy is a
+mean of $-\log p(y | x_t)$, which is never negative for a label. So the information cannot exceed
+the entropy of the label, which is $\log K$ for $K$ equally frequent classes. It cannot be negative
+either. At each $x_t$ the mean over the labels is the KL divergence from $p(y | x_t)$ to $\pi_y$.
 
 **An example.** The two images of step 9 are the numbers 1 and -1, and each is a class. At
 $\lambda = 0$ we saw $x_t = 0.4$ and found the probabilities 0.756 and 0.244. Numerical integration
@@ -128,11 +130,13 @@ pinwheel the area is 1.3447 of $\log 5 = 1.6094$, and half is gained at $\lambda
 class is decided later (left and middle panels of the figure).
 
 **In steps of a chain.** Neither (Q.1) nor (Q.4) contains the schedule. They are functions of
-$\lambda$. A schedule only decides which $\lambda$ each step has. The sum of the gains over all
-steps is the same for every schedule that ends in pure noise. With 100 steps and the three
-Gaussians, half of it has been gained at about $t = 53$ on the cosine schedule and at $t = 28$ on
-the linear one (right panel). So a statement like "the class is decided in the middle of the chain"
-depends on the schedule. A statement about $\lambda$ does not.
+$\lambda$. A schedule only decides which $\lambda$ each step has. The gains of all steps add up to
+$I(y; x_0) - I(y; x_T)$. The second term is the only one that depends on the schedule, and it is
+almost 0 if the chain ends in almost pure noise: it is 0.00002 for 100 steps of the linear schedule
+and the three Gaussians. With 100 steps and the three Gaussians, half of it has been gained at about
+$t = 53$ on the cosine schedule and at $t = 28$ on the linear one (right panel). So a statement like
+"the class is decided in the middle of the chain" depends on the schedule. A statement about
+$\lambda$ does not.
 
 **Information from two losses.** Let $L_y(f) = E|\epsilon - f(x_t, y)|^2$ be the loss of a network
 with labels at one $\lambda$, and $L_\phi(f) = E|\epsilon - f(x_t, \phi)|^2$ its loss without. Step

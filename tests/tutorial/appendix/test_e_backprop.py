@@ -376,14 +376,14 @@ def frozen_class(p: Arrays, Gf: np.ndarray, passed: Arrays) -> Arrays:
     return G | {"E": G["E"] * np.array([[0.0], [1.0], [1.0], [1.0]])}
 
 
-WRONG = {f.__name__: f for f in (other_slope, value_for_slope, mean_for_sum, frozen_class)}
+MISTAKES = (not_transposed, other_slope, value_for_slope, mean_for_sum, frozen_class)
+WRONG: dict[str, Backward] = {f.__name__: f for f in MISTAKES}
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_e_6_by_losses_of_wrong_gradients(name: str) -> None:
     """With each mistake of the text the loss falls by a third in 100 plain updates."""
-    wrong: Backward = WRONG[name]
-    losses = descend(wrong, 100)
+    losses = descend(WRONG[name], 100)
     assert losses[-20:].mean() < losses[:3].mean() * 2 / 3
 
 

@@ -484,8 +484,8 @@ def test_f_6_by_each_step(here: float, there: float) -> None:
 GRIDS = {
     "the paper's, 16": log_snr_grid(16),
     "the paper's, 128": log_snr_grid(128),
-    "linear in log SNR": np.linspace(-20, 20, 300),
-    "steps of random length": np.sort(np.random.default_rng(0).uniform(-12, 12, 200)),
+    "linear in log SNR": np.linspace(-20, 20, 160),
+    "steps of random length": np.sort(np.random.default_rng(0).uniform(-12, 12, 120)),
 }
 
 
@@ -531,7 +531,7 @@ def test_f_7_by_each_step(grid: np.ndarray, var: float, var_all: float, w: float
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
-@pytest.mark.parametrize("var", [0.01, 0.25, 1.0, 2.0])
+@pytest.mark.parametrize("var", [0.01, 2.0])
 def test_f_7_by_the_recursion(grid: np.ndarray, var: float) -> None:
     """Never negative and never above the bound, where no step changes the sign of z / a."""
     for w in (0.0, 0.5, 1.0, 3.0):
@@ -550,13 +550,22 @@ def test_f_7_by_its_factor() -> None:
     assert 0.75 < (V_1 - V_0) / bound_on_effect_of_v(1.0, grid) < 1
 
 
+def test_f_7_by_the_slope_of_sigma() -> None:
+    """On a fine linear grid: sigma falls fastest where sigma^2 = 1/3, by 1 / 27^(1/2) per nat."""
+    grid = np.linspace(-20, 20, 4001)
+    # The largest difference is below step times slope, by less than step^2.
+    for var, c in ((0.5, 1.0), (3.0, 3.0)):
+        wanted = 4 * c**2 * 0.01 / 27**0.5
+        assert bound_on_effect_of_v(var, grid) == pytest.approx(wanted, rel=1e-4)
+
+
 def test_f_7_by_steps_too_long() -> None:
     """Without its assumption it fails: 16 levels, w = 7, a class of 0.01 in data of variance 3."""
     grid = log_snr_grid(16)
     ends = [*grid.tolist(), np.inf]
     assert min(step_of_z(0.0, 0.01, 3.0, *pair, 7.0)[0] for pair in pairwise(ends)) < 0
     V_0, V_1 = (moments_of_samples(0.0, 0.01, 3.0, grid, 7.0, v)[1] for v in (0.0, 1.0))
-    assert V_1 - V_0 > 1000 * bound_on_effect_of_v(0.01, grid)
+    assert 1000 * bound_on_effect_of_v(0.01, grid) < V_1 - V_0
 
 
 def test_f_7_by_numbers_in_the_text() -> None:

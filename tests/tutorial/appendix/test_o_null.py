@@ -483,6 +483,20 @@ def test_o_9_by_samples() -> None:
     assert 0.25 < many < 0.36 < few  # .300 and .456, with standard errors of 3 %
 
 
+def test_o_9_by_the_labels_of_the_text() -> None:
+    """The numbers with drawn labels belong to their 4000 samples: to the last digit printed.
+
+    Other labels move them by their standard error, 0.006, and no label is fixed by any argument.
+    """
+    x = random_label(1.0)
+    height, var_x, var_y = row_of("one random label per row, $w = 1$")
+    assert x[:, 1].mean() == pytest.approx(height, abs=0.005)
+    assert x.var(0) == pytest.approx([var_x, var_y], abs=5.1e-4)
+    text = " ".join((lesson.__doc__ or "").split())
+    found = [random_label(3.0, rows=rows).var(0).mean() for rows in (50, 200)]
+    assert f"is {found[0]:.2f} with 50 rows and {found[1]:.2f} with 200 rows" in text
+
+
 def test_o_9_by_plain_guidance_at_the_end() -> None:
     """The null output differs: with it the same chain stays below the height 2.4."""
     plain = top_class(n=500)

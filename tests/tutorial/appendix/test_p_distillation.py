@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,6 +230,21 @@ def test_p_3_by_samples() -> None:
     guided = top_class(w=2.0, table=ddim(Schedule.cosine(1000), 50), n=2000)
     assert blind[:, 1].mean() == pytest.approx(guided[:, 1].mean(), abs=0.02)
     assert set(course_student(False)) == set(course_student(True))
+
+
+def test_p_2_by_the_number_of_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """About 200 draws per class, as the text says: three standard deviations of a third of 600."""
+    rows: list[int] = []
+    solve = np.linalg.lstsq
+
+    def counted(a: np.ndarray, b: np.ndarray) -> Any:
+        rows.append(len(a))
+        return solve(a, b)
+
+    monkeypatch.setattr(np.linalg, "lstsq", counted)
+    trained([40], DATA, SCHEDULE, (0.0, 4.0))
+    assert rows[:3] == pytest.approx([200] * 3, abs=3 * (600 * 2 / 9) ** 0.5)
+    assert sum(rows[:3]) == rows[3] == 600  # the null label is trained with all
 
 
 def test_p_4_by_each_step() -> None:

@@ -67,7 +67,7 @@ def checks() -> list[Check]:
 
 
 def figure() -> Figure:
-    """Time as four inputs; the error of the check over the step h; two losses."""
+    """Time as four inputs; the error of the check over the distance r; two losses."""
     fig = Figure(figsize=(13, 3.9), layout="constrained")
     times, check, losses = fig.subplots(1, 3)
     names = (r"$\cos \omega_t$", r"$\sin \omega_t$", r"$\cos 2\omega_t$", r"$\sin 2\omega_t$")
@@ -77,12 +77,12 @@ def figure() -> Figure:
     times.set(xlabel="t", ylabel="value of the input")
     times.legend(fontsize=8)
 
-    h = np.logspace(-11, 0, 23)
-    check.loglog(h, [max(furthest(x).values()) for x in h], color=BLUE, marker=".")
-    check.loglog(h[12:], 0.01 * h[12:] ** 2, color=GREY, ls="--", label="proportional to $h^2$")
-    check.loglog(h[:14], 1e-16 / h[:14], color=GREY, ls=":", label="$10^{-16} / h$")
-    check.set(title="Backpropagation and central differences\nagree best near h = $10^{-5}$")
-    check.set(xlabel="h", ylabel="largest difference of a derivative")
+    r = np.logspace(-11, 0, 23)
+    check.loglog(r, [max(furthest(x).values()) for x in r], color=BLUE, marker=".")
+    check.loglog(r[12:], 0.01 * r[12:] ** 2, color=GREY, ls="--", label="proportional to $r^2$")
+    check.loglog(r[:14], 1e-16 / r[:14], color=GREY, ls=":", label="$10^{-16} / r$")
+    check.set(title="Backpropagation and central differences\nagree best near r = $10^{-5}$")
+    check.set(xlabel="distance r", ylabel="largest difference of a derivative")
     check.legend(fontsize=8)
 
     for name, gradient, color in (
