@@ -1,9 +1,9 @@
 r"""Step 18. DPM-Solver++(2M): second order from the previous guess
 
 **The question.** At $\eta = 0$ the samples of DDIM are a function of their first noise (step 17).
-With more steps they converge. What do they converge to? A second question concerns the speed. With
-100 steps DDIM still loses 3 % of the variance of a Gaussian class (step 17). Can another solver
-come closer with the same number of evaluations of the network?
+With more steps they converge. To which function of the noise do they converge? A second question
+concerns the speed. With 100 steps DDIM still loses 3 % of the variance of a Gaussian class (step
+17). Can another solver come closer with the same number of evaluations of the network?
 
 **DDIM is Euler's method.** Euler's method solves a differential equation $dy / dx = f$ by the steps
 $y + (x' - x) f$. The row of DDIM becomes such a step if we measure the state in units of its noise.
@@ -11,25 +11,45 @@ Let
 
 $$ u_t = x_t / \sqrt{1 - \bar\alpha_t}, \quad \kappa_t = \sqrt{\bar\alpha_t / (1 - \bar\alpha_t)} $$
 
-So $\kappa_t$ is the ratio of signal to noise, and $\kappa_t^2$ is the SNR. At $\eta = 0$ the row
-has $b = \sqrt{(1 - \bar\alpha_s) / (1 - \bar\alpha_t)}$ and
-$a = \sqrt{\bar\alpha_s} - b \sqrt{\bar\alpha_t}$. Divide $x_s = a \hat x_0 + b x_t$ by
-$\sqrt{1 - \bar\alpha_s}$. The term with $b$ becomes $u_t$, and the two terms of $a$ become
-$\kappa_s$ and $-\kappa_t$:
+So $\kappa_t$ is the ratio of signal to noise, and $\kappa_t^2$ is the SNR. (In step 8, kappa was a
+weight of the loss. In step 16, u was a random number, and delta and xi, which appear below, had
+other meanings.) At $\eta = 0$ the row has the numbers
+
+$$ b = \sqrt{(1 - \bar\alpha_s) / (1 - \bar\alpha_t)} $$
+$$ a = \sqrt{\bar\alpha_s} - b \sqrt{\bar\alpha_t} $$
+
+Divide $x_s = a \hat x_0 + b x_t$ by $\sqrt{1 - \bar\alpha_s}$. The term with $b$ becomes $u_t$, and
+the two terms of $a$ become $\kappa_s$ and $-\kappa_t$:
 
 $$ u_s = u_t + (\kappa_s - \kappa_t) \hat x_0 $$ (18.1)
 
 This is Euler's method for $du / d\kappa = \hat x_0$. The variable is $\kappa$, which grows from
 noise to data, and the slope is the guess at the current state. With more and shorter steps Euler's
-method converges to the solution. The samples therefore converge to solutions of this equation. It
-is called the probability flow. Song et al. (2021b) showed that for the exact guess of a data
-distribution it keeps every marginal: if $x_t$ has the distribution of the noised data at one $t$,
-it has it at all $t$. A guided guess is in general not the exact guess of any data distribution
-(step 11), but the equation and its solvers are the same.
+method converges to the solution of the equation, on every interval that ends before the data. (At
+the data $\kappa$ is infinite. The last row is treated at the end of this lesson.) So this is the
+answer to the first question: the samples converge to the solution that begins at their first noise.
 
-**The same equation in $\lambda$.** Let $\lambda = 2 \log \kappa$ be the log SNR. Then
-$d\kappa = (\kappa / 2) d\lambda$, and integrating from $t$ to $s$ gives
+**Which distribution do the solutions have?** The equation is called the probability flow. It is the
+limit of (17.15) in another unit. With $\tau_t$ and $\bar x_t$ of step 17, the two definitions above
+are
 
+$$ u = \bar x / \sqrt\tau = \kappa \bar x, \quad \tau = 1 / \kappa^2 $$
+
+By (17.16) and the line before it, $\bar x$ changes by $\hat\epsilon / (2 \sqrt\tau)$ per unit of
+$\tau$. The chain rule and the product rule give the same equation as (18.1):
+
+$$ d\bar x / d\kappa = (\hat\epsilon \kappa / 2) (-2 / \kappa^3) = -\hat\epsilon / \kappa^2 $$
+$$ du / d\kappa = \bar x + \kappa d\bar x / d\kappa = \bar x - \sqrt\tau \hat\epsilon = \hat x_0 $$
+
+So (17.17) holds for the solutions. If the guess is exact for some data, and $x_t$ has the
+distribution of the noised data at one $t$, then it has it at all $t$. A guided guess is in general
+not the exact guess of any data distribution (step 11). Then the equation and its solvers are the
+same, but the distribution of the solutions is another question (step 13).
+
+**The same equation in $\lambda$.** Let $\lambda = 2 \log \kappa$ be the log SNR. Integrating the
+equation from $t$ to $s$ gives
+
+$$ d\kappa = (\kappa / 2) d\lambda $$
 $$ u_s = u_t + \int_{\lambda_t}^{\lambda_s} \hat x_0 (\kappa / 2) d\lambda $$ (18.2)
 
 This holds exactly along every solution. Everything in the integral is known in advance except the
@@ -41,24 +61,32 @@ steps, half the error.
 
 **Using the previous guess.** The loop has one more number for free, the guess $\hat x_0'$ of the
 previous row. Let $h' = \lambda_t - \lambda'$ be the length of that row in $\lambda$, where it
-started at $\lambda'$. Two points determine a line. At the distance $\tau$ after $\lambda_t$ the
-line has the value
+started at $\lambda'$. Two points determine a line. Let $\ell = \lambda - \lambda_t$ be the distance
+from the start of the row. The line through the two guesses has the value
 
-$$ \hat x_0 + (\tau / h') (\hat x_0 - \hat x_0') $$
+$$ \hat x_0 + (\ell / h') (\hat x_0 - \hat x_0') $$
 
 Which constant best replaces this line in (18.2)? If the weight $\kappa / 2$ were constant, it would
-be the value in the middle, at $\tau = h / 2$:
+be the value in the middle, at $\ell = h / 2$. We call it $\hat x_{mid}$:
 
-$$ D = \hat x_0 + (h / (2 h')) (\hat x_0 - \hat x_0') $$ (18.3)
+$$ \hat x_{mid} = \hat x_0 + (h / (2 h')) (\hat x_0 - \hat x_0') $$ (18.3)
 
-The weight is not constant, but within a step it changes only by a factor $1 + O(h)$. The error of
-taking the middle is of the order $h^3$ in one step. The error of the line itself has the same
-order, because the guess may be curved. Summed over $1 / h$ steps, the total error is of the order
-$h^2$. So the method is of second order: twice the steps, a quarter of the error. It is called
-DPM-Solver++(2M), where 2 is the order and M abbreviates multistep.
+How large is the error of one row? It has two parts. The first is the difference of the line and its
+middle value, which is
 
-Let $a_0$ and $b_0$ be the numbers of DDIM. Putting $D$ in the place of $\hat x_0$ gives a row that
-uses the column $e$ of step 17:
+$$ ((\ell - h / 2) / h') (\hat x_0 - \hat x_0') $$
+
+Its size is of the order $h$, because guesses at a distance $h'$ differ by something proportional to
+$h'$. It has opposite signs in the two halves of the row, so with a constant weight its integral
+vanishes. The weight changes within the row by a factor $1 + O(h)$. This change times the
+difference, over a length of $h$, leaves an error of the order $h \cdot h \cdot h$. The second part
+is the difference of the guess and the line, because the guess may be curved. It is of the order
+$h^2$, over a length of $h$. So both parts are of the order $h^3$. Summed over $1 / h$ steps, the
+total error is of the order $h^2$. The method is of second order: twice the steps, a quarter of the
+error. It is called DPM-Solver++(2M), where 2 is the order and M abbreviates multistep.
+
+Let $a_0$ and $b_0$ be the numbers of DDIM. Putting $\hat x_{mid}$ in the place of $\hat x_0$ gives
+a row that uses the column $e$ of step 17:
 
 $$ a = a_0 (1 + h / (2 h')), \quad e = -a_0 h / (2 h'), \quad b = b_0 $$ (18.4)
 
@@ -66,8 +94,8 @@ The first row has no previous guess. The last row ends at $s = 0$, where $\lambd
 so is $h$. Both keep the numbers of DDIM.
 
 For example, let the previous guess be 0.5 and the present guess 0.7. If both rows have the same
-length, $D = 0.7 + 0.2 / 2 = 0.8$. If the present row is twice as long as the previous one,
-$D = 0.9$. The network is still evaluated once per row.
+length, the value in the middle is $0.7 + 0.2 / 2 = 0.8$. If the present row is twice as long as the
+previous one, it is $0.7 + 0.2 = 0.9$. The network is still evaluated once per row.
 
 **An exact solution.** How large are the errors? For a Gaussian class the equation can be solved.
 Let the data be $N(\mu, S)$ in one dimension. The noised data have the mean
@@ -107,15 +135,18 @@ of the variance of $x_t$ that comes from the data:
 $$ \zeta_t = \bar\alpha_t S / C_t = \kappa_t^2 S / (1 + \kappa_t^2 S) $$
 
 It grows from almost 0 at the noise end to almost 1 near the data. The standard deviation of $u$ is
-$\sigma_u(\kappa) = \sqrt{1 + \kappa^2 S}$. The derivative above shows that a step of Euler's method
-takes the distance $\sigma_u(\kappa_t)$ to
-$\sigma_u(\kappa_t) + (\kappa_s - \kappa_t) \sigma_u'(\kappa_t)$, and it should take it to
-$\sigma_u(\kappa_s)$. By Taylor's formula the step lacks $(\kappa_s - \kappa_t)^2 \sigma_u'' / 2$,
-up to higher orders. The derivatives of $\sigma_u$ are
+$\sigma_u(\kappa) = \sqrt{1 + \kappa^2 S}$. By the derivative above, a step of Euler's method of the
+length $\Delta\kappa = \kappa_s - \kappa_t$ takes this distance to the first two terms of Taylor's
+formula:
+
+$$ \sigma_u(\kappa_s) = \sigma_u + \sigma_u' \Delta\kappa + \sigma_u'' (\Delta\kappa)^2 / 2 + \dots $$
+
+On the right all values belong to $\kappa_t$. So the step lacks the term with the second derivative.
+The derivatives are
 
 $$ \sigma_u' = \kappa S / \sigma_u, \quad \sigma_u'' = S / \sigma_u^3 $$
 
-With $\kappa_s - \kappa_t = \kappa h / 2 + O(h^2)$, the relative error of one step is
+With $\Delta\kappa = \kappa h / 2 + O(h^2)$, the relative error of one step is
 
 $$ -(\kappa h / 2)^2 \sigma_u'' / (2 \sigma_u) = -(h^2 / 8) \kappa^2 S / \sigma_u^4 $$
 $$ \kappa^2 S / \sigma_u^4 = \zeta (1 - \zeta) $$
@@ -134,24 +165,68 @@ $$ \delta = -(h / 8) (\zeta_s - \zeta_T) + O(h^2) $$ (18.6)
 From noise to data this is $-h / 8$. At 128 steps $h = 0.125$, and $\delta = -0.0156$ agrees with
 the table.
 
-**The constant of 2M.** The same expansion for a row of 2M has to be taken one order further. A
-computer algebra system (in the tests) gives the relative error of one row:
+**The constant of 2M.** For a row of 2M the expansion goes one order further. Let $g_0$ be the guess
+at the start of the row, and $g_1$ and $g_2$ its first two derivatives with respect to $\lambda$
+along the exact solution. (In step 17 the letter was an output of the network.) Then the guess at
+the distance $\ell$ is
+
+$$ \hat x_0 = g_0 + g_1 \ell + g_2 \ell^2 / 2 + \dots $$
+
+The previous guess is the value at $\ell = -h$, if the steps have equal lengths. Inserting it into
+(18.3) gives the constant of the row, and its difference from the guess:
+
+$$ \hat x_{mid} = g_0 + g_1 h / 2 - g_2 h^2 / 4 $$
+$$ \hat x_{mid} - \hat x_0 = g_1 (h / 2 - \ell) - g_2 (h^2 / 4 + \ell^2 / 2) $$
+
+The error of the row is the integral of this difference with the weight of (18.2). With $\kappa$ for
+its value at the start, the weight is $(\kappa / 2) e^{\ell / 2}$, or $(\kappa / 2) (1 + \ell / 2)$
+up to higher orders. The integrals that we need are
+
+$$ \int_0^h (h / 2 - \ell) d\ell = 0 $$
+$$ \int_0^h (\ell / 2) (h / 2 - \ell) d\ell = -h^3 / 24 $$
+$$ \int_0^h (h^2 / 4 + \ell^2 / 2) d\ell = 5 h^3 / 12 $$
+
+So the row adds to $u$ the error
+
+$$ (\kappa / 2) (-g_1 h^3 / 24 - 5 g_2 h^3 / 12) = -(\kappa h^3 / 48) (g_1 + 10 g_2) $$
+
+For the Gaussian class the display of the guess above gives
+
+$$ g_0 - \mu = \sqrt{S \zeta} \xi $$
+
+with $\zeta$ at the start of the row. The derivative of $\zeta$ is known, so the product rule gives
+the two derivatives:
+
+$$ d \sqrt\zeta / d\lambda = \zeta (1 - \zeta) / (2 \sqrt\zeta) = \sqrt\zeta (1 - \zeta) / 2 $$
+$$ g_1 = \sqrt{S \zeta} \xi (1 - \zeta) / 2 $$
+$$ g_2 = \sqrt{S \zeta} \xi (1 - \zeta) (1 - 3 \zeta) / 4 $$
+$$ g_1 + 10 g_2 = 3 \sqrt{S \zeta} \xi (1 - \zeta) (1 - 5 \zeta / 2) $$
+
+The relative error is the error of $u$ over its distance $\sigma_u \xi$ from the mean. Because
+$\kappa \sqrt S / \sigma_u = \sqrt\zeta$, the relative error of one row is
 
 $$ -(h^3 / 16) \zeta (1 - \zeta) (1 - 5 \zeta / 2) $$
 
-The first row is one of DDIM, so its error is $-(h^2 / 8) \zeta_T (1 - \zeta_T)$. This is of the
-order of the whole sum and must be added. The integral of $1 - 5 \zeta / 2$ over $\zeta$ is
-$\zeta - 5 \zeta^2 / 4$. From $T$ to $s$ it changes by $\Delta (1 - 5 \bar\zeta / 2)$, where
-$\Delta = \zeta_s - \zeta_T$ and $\bar\zeta$ is the mean of $\zeta_s$ and $\zeta_T$. Together,
+In a chain the two guesses also contain the relative errors of their states. These differ by one
+row's error, so they change the sum only by a higher order. But the first row is one of DDIM. Its
+error is $-(h^2 / 8) \zeta_T (1 - \zeta_T)$, which is of the order of the whole sum and must be
+added. The sum over the other rows is again an integral, because $\zeta (1 - \zeta) d\lambda$ is
+$d\zeta$. Let $\zeta_{mid}$ be the mean of $\zeta_s$ and $\zeta_T$:
 
-$$ \delta = -(h^2 / 16) (\Delta (1 - 5 \bar\zeta / 2) + 2 \zeta_T (1 - \zeta_T)) + O(h^3) $$ (18.7)
+$$ \int_{\zeta_T}^{\zeta_s} (1 - 5 \zeta / 2) d\zeta = (\zeta_s-\zeta_T) (1 - 5 \zeta_{mid} / 2) $$
+
+Multiply by $-h^2 / 16$ and add the first row. The relative error of the chain is, up to terms of
+the order $h^3$,
+
+$$ \delta = -(h^2/16) ((\zeta_s-\zeta_T) (1 - 5 \zeta_{mid}/2) + 2 \zeta_T (1-\zeta_T)) $$ (18.7)
 
 From noise to data this is $h^2 / 64$, which is 0.00024 at 128 steps. The sign is that of the table,
 too: 2M leaves slightly too much variance.
 
-**For guided classes** the orders are the same, but the constants are not. The table gives the mean
-error of 60 samples of the three Gaussians of step 1, with $w = 2$ and the same steps. The exact end
-is computed with 1024 steps of 2M:
+**For guided classes** the orders are the same, but the constants are not. We take 60 samples of the
+three Gaussians of step 1, with $w = 2$ and the same steps, and compare their states at
+$\lambda = 8$ with the exact ends. These are computed with 1024 steps of 2M. The table gives the
+mean absolute error of a coordinate:
 
 | steps | 8 | 16 | 32 | 64 | 128 |
 |---|---|---|---|---|---|
@@ -179,16 +254,25 @@ the whole error of 2M is different. For the cosine schedule with $T = 2^{14}$ it
 | last row alone | -0.0157 | -0.0035 | -0.0013 | -0.00038 | -0.00008 |
 | 2M, all rows | -0.0030 | 0.0014 | 0.0004 | -0.00003 | -0.00004 |
 
-Near the data the rows remain long in $\lambda$, however many there are: the last finite $h$ is 1.02
-at 100 steps and still 0.70 at 8192. The errors there contain the factor $1 - \zeta$, which falls
-like $1 / n$ for $n$ steps. So both parts of the error of 2M fall only like $1 / n$ in the end.
-Their signs are opposite. At some $n$ they cancel by chance, and an order that is read from such
-numbers means nothing. 2M is still much more accurate than DDIM.
+Near the data the rows remain long in $\lambda$, however many there are. There $1 - \bar\alpha_t$ is
+nearly proportional to $t$, so from $2 T / n$ to $T / n$ the log SNR grows by about
+$\log 2 = 0.693$. The last finite $h$ is 1.02 at 100 steps and 0.70 at 8192. For the same reason
+$1 - \zeta$ falls like $1 / n$ at the start of the last row. The error of this row is
+$\sqrt\zeta - 1$, about half as large. The rows just before it have a constant $h$ and errors with
+the factor $1 - \zeta$. So their sum falls like $1 / n$ in the end, too, but later than the table
+shows. From 256 to 1024 steps it falls by a factor of 9.6, and from 8192 to 16384 by 2.2. The two
+parts have opposite signs. At some $n$ they cancel by chance, and an order that is read from such
+numbers means nothing.
+
+**When is 2M better?** With 100 steps the whole error is 0.0004 in place of 0.016, so the answer to
+the second question is yes. It is not better with 8 guided steps. The rows must be short enough for
+the guess to change little from one to the next.
 
 **What goes wrong.** The ratio $h / h'$ is inverted, which has no effect where the steps are equal.
 A program goes a whole step along the line and not half of one. The weight of the previous guess has
 the wrong sign. The log SNR of this course is twice the $\lambda$ of the paper, which is
-$\log \kappa$. The factor cancels in $h / h'$ but not elsewhere.
+$\log \kappa$. The factor 2 cancels in $h / h'$, but not in $\kappa$, which is $e^{\lambda / 2}$
+here and $e^\lambda$ in the paper.
 
 **Where it goes on.** A faster solver reproduces the samples of the guided equation more exactly. It
 does not change the equation. If the guided samples are too extreme, the guidance itself has to be

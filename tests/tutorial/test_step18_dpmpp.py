@@ -18,7 +18,7 @@ from tests.tutorial.noise import Given
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import mean_x0, oracle_eps, score
-from tutorial.step17_solvers import Table, chain_var, ddim, run, run_steps
+from tutorial.step17_solvers import Table, chain_var, ddim, flow_velocity, run, run_steps
 from tutorial.step18_dpmpp import (
     before_last,
     change_of_u,
@@ -94,6 +94,8 @@ def test_18_1_by_each_step() -> None:
     assert kappa_t == pytest.approx(kappa(t, SCHEDULE), rel=1e-13)
     _, _, a, b, *_ = ddim(SCHEDULE, [t, s]).rows[0]
     noise_s = np.sqrt(1 - abar_s)
+    assert b == pytest.approx(np.sqrt((1 - abar_s) / (1 - abar_t)), abs=1e-15)
+    assert a == pytest.approx(np.sqrt(abar_s) - b * np.sqrt(abar_t), abs=1e-14)
     assert a / noise_s == pytest.approx(kappa(s, SCHEDULE) - kappa_t, abs=1e-13)
     assert b * 0.4 / noise_s == pytest.approx(0.4 / np.sqrt(1 - abar_t), abs=1e-14)
 
@@ -146,6 +148,30 @@ def test_18_1_by_exponentials(steps: int) -> None:
     np.testing.assert_allclose(table.rows[:-1, 2], a, atol=1e-14)
     ratio = np.sqrt(SCHEDULE.alpha_bar[s] / SCHEDULE.alpha_bar[t])
     np.testing.assert_allclose(table.rows[:-1, 3], ratio * np.exp(-h / 2), atol=1e-13)
+
+
+def test_18_2_by_each_step() -> None:
+    """The equation of step 17 in the unit of this step, for one prediction; and d kappa."""
+    k = 1.4
+    tau = 1 / k**2
+    eps = np.array([[0.3, -1.1]])
+    bar_x = np.array([[0.9, 0.2]])
+    abar = k**2 / (1 + k**2)
+    assert tau == pytest.approx((1 - abar) / abar, abs=1e-15)
+    x = np.sqrt(abar) * bar_x
+    np.testing.assert_allclose(x / np.sqrt(1 - abar), k * bar_x, atol=1e-15)
+    np.testing.assert_allclose(k * bar_x, bar_x / np.sqrt(tau), atol=1e-15)
+    # d tau / d kappa = -2 / kappa^3
+    of_bar_x = flow_velocity(eps, tau) * (-2 / k**3)
+    np.testing.assert_allclose(of_bar_x, eps * k / 2 * (-2 / k**3), atol=1e-15)
+    np.testing.assert_allclose(of_bar_x, -eps / k**2, atol=1e-15)
+    of_u = bar_x + k * of_bar_x
+    np.testing.assert_allclose(of_u, bar_x - np.sqrt(tau) * eps, atol=1e-15)
+    x0hat = (x - np.sqrt(1 - abar) * eps) / np.sqrt(abar)
+    np.testing.assert_allclose(of_u, x0hat, atol=1e-15)
+    h = 1e-6  # the difference of e^{lambda / 2} has an error of h^2 / 24
+    first, last = (np.exp((2 * np.log(k) + sign * h) / 2) for sign in (-1, 1))
+    assert (last - first) / (2 * h) == pytest.approx(k / 2, abs=1e-9)
 
 
 def test_18_2_by_antiderivatives() -> None:
@@ -275,6 +301,26 @@ def test_18_3_by_error_of_one_row() -> None:
         off.append((integral - np.expm1(h / 2) * D) * 48 / h**3)
     assert 2 * off[1] - off[0] == pytest.approx(np.cos(1) - 10 * np.sin(1), abs=1e-2)
     assert off[1] == pytest.approx(np.cos(1) - 10 * np.sin(1), abs=0.2)
+
+
+def test_18_4_by_each_step() -> None:
+    """The line less its middle: what is displayed, of integral 0, and with the weight h^3."""
+    now, slope = 0.7, 0.4  # the guess and its change per unit of log SNR
+    left = []
+    for h in (0.2, 0.1):
+        h_before = 0.7 * h
+        before = now - slope * h_before
+        middle = now + h / (2 * h_before) * (now - before)
+
+        def apart(ell: float, h: float = h, of_row: float = h_before, before: float = before):
+            return (ell - h / 2) / of_row * (now - before)
+
+        for ell in (0.0, 0.3 * h, h):
+            line = now + ell / h_before * (now - before)
+            assert line - middle == pytest.approx(apart(ell), abs=1e-15)
+        assert quad(apart, 0, h)[0] == pytest.approx(0, abs=1e-15)
+        left.append(quad(lambda ell, f=apart: f(ell) * np.exp(ell / 2) / 2, 0, h)[0])
+    assert left[0] / left[1] == pytest.approx(8, rel=0.05)  # and a part of order h
 
 
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
@@ -423,6 +469,8 @@ def test_18_6_by_each_step() -> None:
     second = sympy.diff(first, k)
     assert sympy.simplify(first - k * S / sigma) == 0
     assert sympy.simplify(second - S / sigma**3) == 0
+    series = sympy.series(sigma.subs(k, k + h), h, 0, 3).removeO()
+    assert sympy.simplify(series - (sigma + h * first + h**2 * second / 2)) == 0
     one_step = -((k * h / 2) ** 2) * second / (2 * sigma)
     assert sympy.simplify(one_step + h**2 / 8 * k**2 * S / sigma**4) == 0
     zeta = k**2 * S / (1 + k**2 * S)
@@ -462,14 +510,60 @@ def test_18_6_by_series_of_one_row() -> None:
 
 
 def test_18_7_by_each_step() -> None:
-    """The integral over zeta of the error of one row, as displayed, and its first row."""
-    z, first, last, h = sympy.symbols("z first last h")
-    summed = sympy.integrate(1 - 5 * z / 2, (z, first, last)) * h**2 / 16
-    middle = (first + last) / 2
-    assert sympy.expand(summed - h**2 / 16 * (last - first) * (1 - 5 * middle / 2)) == 0
+    """Each display from the expanded guess to the error of a chain, by sympy, and one row."""
+    h, ell, k, S, xi = sympy.symbols("h ell kappa S xi", positive=True)
+    g0, g1, g2, mean = sympy.symbols("g0 g1 g2 mu")
+
+    def along(distance: sympy.Expr) -> sympy.Expr:  # the guess, to second order
+        return g0 + g1 * distance + g2 * distance**2 / 2
+
+    now, before = along(sympy.Integer(0)), along(-h)
+    middle = now + (now - before) / 2  # (18.3) with h' = h
+    assert sympy.expand(middle - (g0 + g1 * h / 2 - g2 * h**2 / 4)) == 0
+    apart = g1 * (h / 2 - ell) - g2 * (h**2 / 4 + ell**2 / 2)
+    assert sympy.expand(middle - along(ell) - apart) == 0
+    weight = sympy.series(sympy.exp(ell / 2), ell, 0, 2).removeO()
+    assert sympy.expand(weight - (1 + ell / 2)) == 0
+    assert sympy.integrate(h / 2 - ell, (ell, 0, h)) == 0
+    assert sympy.integrate(ell / 2 * (h / 2 - ell), (ell, 0, h)) == -(h**3) / 24
+    assert sympy.integrate(h**2 / 4 + ell**2 / 2, (ell, 0, h)) == 5 * h**3 / 12
+    whole = sympy.series(sympy.integrate(sympy.expand(weight * apart), (ell, 0, h)), h, 0, 4)
+    error = k / 2 * (-g1 * h**3 / 24 - 5 * g2 * h**3 / 12)
+    assert sympy.expand(k / 2 * whole.removeO() - error) == 0
+    assert sympy.expand(error + k * h**3 / 48 * (g1 + 10 * g2)) == 0
+
+    # The guess of the class, and its derivatives: d / d lambda is (kappa / 2) d / d kappa.
+    sigma = sympy.sqrt(1 + k**2 * S)
+    zeta = k**2 * S / (1 + k**2 * S)
+
+    def rate(f: sympy.Expr) -> sympy.Expr:
+        return k / 2 * sympy.diff(f, k)
+
+    guess_0 = mean + k * S * xi / sigma
+    root = sympy.sqrt(S * zeta) * xi
+    assert sympy.simplify(guess_0 - mean - root) == 0
+    half = zeta * (1 - zeta) / (2 * sympy.sqrt(zeta))
+    assert sympy.simplify(rate(sympy.sqrt(zeta)) - half) == 0
+    assert sympy.simplify(half - sympy.sqrt(zeta) * (1 - zeta) / 2) == 0
+    guess_1 = root * (1 - zeta) / 2
+    guess_2 = root * (1 - zeta) * (1 - 3 * zeta) / 4
+    assert sympy.simplify(rate(guess_0) - guess_1) == 0
+    assert sympy.simplify(rate(guess_1) - guess_2) == 0
+    five_halves = sympy.Rational(5, 2)
+    both = 3 * root * (1 - zeta) * (1 - five_halves * zeta)
+    assert sympy.simplify(guess_1 + 10 * guess_2 - both) == 0
+    assert sympy.simplify(k * sympy.sqrt(S) / sigma - sympy.sqrt(zeta)) == 0
+    relative = error.subs({g1: guess_1, g2: guess_2}) / (sigma * xi)
+    one_row = -(h**3) / 16 * zeta * (1 - zeta) * (1 - five_halves * zeta)
+    assert sympy.simplify(relative - one_row) == 0
+
+    z, first, last = sympy.symbols("z first last")
+    integral = sympy.integrate(1 - five_halves * z, (z, first, last))
+    of_middle = (last - first) * (1 - five_halves * (first + last) / 2)
+    assert sympy.expand(integral - of_middle) == 0
     first_row = -(h**2) / 8 * first * (1 - first)
     numbers = {h: 0.1, first: 0.2, last: 0.9}
-    wanted = float((first_row - summed).subs(numbers))
+    wanted = float((first_row - h**2 / 16 * integral).subs(numbers))
     assert leading_error(2, 0.1, 0.2, 0.9) == pytest.approx(wanted, abs=1e-15)
     # One row from zeta = 1/5, where kappa^2 S = 1/4, with both guesses on the flow. The display
     # lacks a part of order h.
@@ -485,8 +579,8 @@ def test_18_7_by_each_step() -> None:
     found = (deviation(0.0) + np.expm1(step / 2) * D) / deviation(step) - 1
     row = -(step**3) / 16 * 0.2 * 0.8 * (1 - 5 * 0.2 / 2)
     assert found == pytest.approx(row, rel=0.05)
-    first = even_in_log_snr(1, 0.0, 0.01)
-    found = flow_error(before_last(dpmpp_2m(first)), first, 0.25)
+    start = even_in_log_snr(1, 0.0, 0.01)
+    found = flow_error(before_last(dpmpp_2m(start)), start, 0.25)
     assert found == pytest.approx(-(0.01**2) / 8 * 0.2 * 0.8, rel=0.01)
 
 
@@ -608,6 +702,26 @@ def test_18_8_by_numbers_in_the_text() -> None:
             ("2M, all rows", flow_error(two, schedule, 0.25), 1e-4),
         ):
             assert numbers_in_row(name)[k] == pytest.approx(found, abs=0.51 * digit)
+    assert np.diff(schedule.log_snr[dpmpp_2m(schedule, 100).t])[-1] == pytest.approx(1.02, abs=5e-3)
+    longest = np.diff(schedule.log_snr[dpmpp_2m(schedule, 8192).t])[-1]
+    assert longest == pytest.approx(0.70, abs=5e-3) and longest > np.log(2)
+
+
+@pytest.mark.slow  # 16,384 rows
+def test_18_8_by_the_fall_of_both_parts() -> None:
+    """From n rows to 4 n, and to 2 n: the factors 9.6 and 2.2 of the rows before the last one.
+
+    The last row's part is half of 1 - zeta, which falls by 2 if the variance is linear in t.
+    """
+    schedule = Schedule.cosine(2**14)
+    tables = {n: dpmpp_2m(schedule, n) for n in (256, 1024, 8192, 16384)}
+    part = {n: flow_error(before_last(table), schedule, 0.25) for n, table in tables.items()}
+    assert part[256] / part[1024] == pytest.approx(9.6, abs=0.05)
+    assert part[8192] / part[16384] == pytest.approx(2.2, abs=0.05)
+    zeta = {n: data_fraction(int(table.t[-1]), schedule, 0.25) for n, table in tables.items()}
+    assert (1 - zeta[8192]) / (1 - zeta[16384]) == pytest.approx(2, abs=0.01)
+    last = left_by_last_row(int(tables[1024].t[-1]), schedule, 0.25) - 1
+    assert last == pytest.approx(-(1 - zeta[1024]) / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("solver", [solver for _, solver in SOLVERS])
