@@ -139,7 +139,7 @@ $\sigma_u(\kappa) = \sqrt{1 + \kappa^2 S}$. By the derivative above, a step of E
 length $\Delta\kappa = \kappa_s - \kappa_t$ takes this distance to the first two terms of Taylor's
 formula:
 
-$$ \sigma_u(\kappa_s) = \sigma_u + \sigma_u' \Delta\kappa + \sigma_u'' (\Delta\kappa)^2 / 2 + \dots $$
+$$ \sigma_u(\kappa_s) = \sigma_u + \sigma_u' \Delta\kappa + \sigma_u'' (\Delta\kappa)^2/2 + \dots $$
 
 On the right all values belong to $\kappa_t$. So the step lacks the term with the second derivative.
 The derivatives are
