@@ -1,47 +1,201 @@
-r"""Appendix G. One network on every grid, and what a grid does to its errors.
+r"""Appendix G. One network on every grid: at which levels its errors become large
 
-**Claim.** The network of step 16 can be sampled with any $T$ and from any $\lambda_1$. But a step
-multiplies errors, the first one from $\lambda_1 = -20$ by a lot: a few steps from there go astray,
-as an oracle's never would. A later start costs next to nothing and cures it.
+**The question.** The network of step 16 receives the noise level and not a time. So it can be used
+on any grid of levels, with any number of steps. Step 16 ended with a caution. At the log SNR -20
+the guess of the data divides by a very small number, and an error of the prediction becomes 22,026
+times as large. Exact predictions have no error, so no test with them can show any harm. What
+happens to the samples of a trained network? On which grids are its errors harmful, and what is the
+remedy?
 
-**One step.** Let $r = e^{\lambda - \lambda'}$. Let eps be too large by $e$ at $\lambda$. Then the
-guess (16.10) is too small by $e \sigma_\lambda / a_\lambda$, and the mean of (16.12) by $e$ times
+**What we compute.** Suppose that the predictions are exact at all levels but one. At this level the
+prediction of the noise is too large by a constant $e$ in one coordinate. By how much does the
+sample change? We compute this for Algorithm 2 of step 16 with the weight $w = 0$ and one class, the
+Gaussian $N(\mu, S_y I)$. Then every step is linear plus a constant. The answer is exact for an
+error of any size, and the effects of errors at several levels add up. The letters are those of step
+16, and a prime marks the next, less noisy level. The sign $\Delta$ in front of a quantity means the
+change that the error causes in it.
 
-$$ (1 - r) a_{\lambda'} \sigma_\lambda / a_\lambda $$ (G.1)
+**An example.** The grid has 16 levels from -20 to 20, and $S_y = 1/4$. Let the first prediction be
+too large by $e = 0.01$. The guess of the data is then too small by $0.01 \cdot 22026 = 220$. The
+second level is $\lambda' = -4.50$. The step to it multiplies the guess by 0.1046, so the next state
+is too small by 23.0. The remaining steps multiply the difference by 0.0264. The sample is too small
+by 0.607, which is more than the standard deviation of the class, 0.5. So an error of one hundredth
+of the noise in a single prediction displaces the sample out of the middle of its class. We now
+derive the three factors.
 
-At $\lambda = -20$, $\sigma_\lambda / a_\lambda = e^{10} = 22026$, and $a_{\lambda'}$ is near
-$\pi / (2 (T - 1))$, one step of the angle. That makes 2303 at $T = 16$.
+**One step.** The guess (16.10) is $\tilde x = (z - \sigma \epsilon) / a$. The mean of the next
+state (16.12) contains this guess with the factor $\delta a'$. The state $z$ and the new noise do
+not change. So
 
-**To the end.** Later steps take $z'$ for a draw like any other. For a class $N(\mu, S)$ and $w = 0$
-they are (B.1), whose product collapses as in (B.5): what $z'$ is off its mean counts
-$a_{\lambda'} S / C'$ in the sample, with $C' = a_{\lambda'}^2 S + \sigma_{\lambda'}^2$. From much
-noise on, nearly all is forgotten. Both together:
+$$ \Delta \tilde x = -(\sigma / a) e $$
+$$ \Delta z' = -\delta a' (\sigma / a) e $$ (G.1)
 
-$$ F = (1 - r) a_{\lambda'}^2 \sigma_\lambda S / (a_\lambda C') $$ (G.2)
+The dangerous factor is $\sigma / a = e^{-\lambda / 2}$. In strong noise the state is almost equal
+to the noise. The guess is the small difference of two nearly equal numbers, divided by the small
+factor of the data.
 
-**Large or small.** If the first step starts far out, $r$ is near 0 and $C'$ near 1, so
+**The remaining steps.** They cannot know that $z'$ is wrong. They treat the displaced state as they
+would treat any other one. Let $C_y = a^2 S_y + \sigma^2$ be the variance of the noised class. By
+appendix B the mean of a step is the regression of the next state on the present one, because the
+predictions are exact. By (16.2) the state $z$ is $(a / a') z'$ plus independent noise, so the
+covariance of the two states is $(a / a') C_y'$. The regression divides it by the variance of $z$.
+So the step from $\lambda$ to $\lambda'$ multiplies a displacement of its state by
 
-$$ F_1 \approx e^{-\lambda_1 / 2} S (\pi / (2 (T - 1)))^2 $$ (G.3)
+$$ A = (a / a') C_y' / C_y $$
 
-falls like $1 / T^2$. At small steps the others add up to what does not depend on $T$: $1 - r$ is
-$d\lambda$, which by (16.6) is $2 d\theta / (a_\lambda \sigma_\lambda)$, so $F$ is $2 S d\theta / C$
-and $C = S \cos^2 \theta + \sin^2 \theta$, for a quarter turn:
+The error was made in this step, so the product begins with the factor $A'$ of the step after it. In
+the product, each $C_y$ and each factor of the data cancels its neighbour. At the end are the data,
+with the factor 1 and the variance $S_y$. Therefore
 
-$$ \sum F \to \pi \sqrt S $$ (G.4)
+$$ A' A'' \cdots = a' S_y / C_y' $$
 
-or 1.57 at $S = 1/4$. With $\lambda_1 = -20$, $F_1$ is 61 at $T = 16$, 0.85 at 128 and 0.014 at
-1024, and the error of our network there is 0.05 a coordinate. So it may start from -20 in the
-paper's 128 steps or more, but not in 16. From -8, $F_1$ is 0.2 at $T = 16$.
+Multiply (G.1) by this number. The result is the change of the sample. We call the factor $\Gamma$
+the sensitivity of the sample to the prediction at this level:
 
-**What a later start costs** is known from (B.5): $z \sim N(0, I)$ lacks the data that $z$ should
-have in it at $\lambda_1$, and the mean of samples lacks $a_{\lambda_1}^2 S / C$ of $\mu$. With
-$S = 1/4$ that is 0.00008 from -8 and 0.005 from -4.
+$$ \Delta x = -\Gamma e, \quad \Gamma = \delta a'^2 (\sigma / a) S_y / C_y' $$ (G.2)
 
-**Boundary.** At the last step $r$ is 0, $a_{\lambda'}$ 1, $C' = S$: $F$ is
-$\sigma_\lambda / a_\lambda$, 4.5e-5 at 20. With guidance, $e$ is $e_y + w (e_y - e_\phi)$ (15.6).
+In the example $\Gamma = 60.7$ at the first level. At the fifteen other levels it is at most 0.157.
+At the last one $\delta = a' = 1$ and $C_y' = S_y$, so $\Gamma = \sigma / a$, which is
+$4.5 \cdot 10^{-5}$ at the level 20.
 
-**Source.** Ho and Salimans 2022, arXiv:2207.12598, sec. 4 (their grids); Lin et al. 2023,
-arXiv:2305.08891, on eps where there is no signal.
+**The first level.** How does its sensitivity depend on the start $\lambda_1$ and on the number $T$
+of levels? Let the start be far in the noise. Then $\sigma$, $\delta$ and $C_y'$ are all close to 1.
+For $a'$ we use the angle of step 16. On the grid (16.6) it falls from almost $\pi / 2$ to almost 0
+in $T - 1$ equal steps, and $a'$ is its cosine at the second level:
+
+$$ a' \approx \cos(\pi / 2 - \pi / (2 (T - 1))) = \sin(\pi / (2 (T - 1))) $$
+
+For more than a few levels the sine is close to its argument. Inserting this into (G.2) gives
+
+$$ \Gamma_1 \approx e^{-\lambda_1 / 2} S_y (\pi / (2 (T - 1)))^2 $$ (G.3)
+
+It falls like $1 / T^2$. The table compares it with (G.2) for the start -20 and $S_y = 1/4$.
+
+| levels | 8 | 16 | 32 | 64 | 128 | 256 | 1,024 |
+|---|---|---|---|---|---|---|---|
+| first level, exact | 283 | 60.7 | 14.2 | 3.44 | 0.849 | 0.212 | 0.0137 |
+| first level by (G.3) | 277 | 60.4 | 14.1 | 3.42 | 0.842 | 0.209 | 0.0130 |
+| all other levels together | 1.38 | 1.44 | 1.49 | 1.52 | 1.54 | 1.55 | 1.56 |
+
+With very many levels the approximation becomes too small, because the last angle is not exactly
+$\pi / 2$. With 1,024 levels it is 6 % too small, and with 5,000 levels 22 %.
+
+**All levels together.** The last line of the table hardly depends on $T$. Suppose that the same
+error is made at every level. Its effects then add up to the sum of all sensitivities. In a small
+step $\delta$ is the length $d\lambda$ of the step, up to terms of second order. To the same order
+$a'$ and $C_y'$ may be replaced with $a$ and $C_y$:
+
+$$ \Gamma = (a \sigma S_y / C_y) d\lambda + \dots $$
+
+In terms of the angle, $\lambda = -2 \log \tan \omega$ (16.6). The derivative of the tangent is one
+over the squared cosine, so
+
+$$ d\lambda = -2 d\omega / (\sin \omega \cos \omega) = -2 d\omega / (a \sigma) $$
+
+The two products $a \sigma$ cancel. The angle falls while $\lambda$ rises, and the minus sign turns
+the integral into one from 0 to $\pi / 2$. To compute it, divide numerator and denominator by the
+squared cosine, and substitute $h = \tan \omega$:
+
+$$ \sum \Gamma \to \int_0^{\pi / 2} 2 S_y d\omega / (S_y \cos^2 \omega + \sin^2 \omega) $$
+$$ \int_0^\infty 2 S_y dh / (S_y + h^2) = 2 \sqrt{S_y} (\pi / 2) $$
+$$ \sum \Gamma \to \pi \sqrt{S_y} $$ (G.4)
+
+This holds in the limit of many levels, for ends far out. If no error is larger than $e$ in absolute
+value, no coordinate of the sample moves by more than $\pi \sqrt{S_y} e$. Divided by the standard
+deviation of the class, this is $\pi e$ for every class. So small errors do no harm if the steps are
+small everywhere. The first step of a short grid from -20 is not small.
+
+**Remedy 1: a later start.** At $\lambda_1 = -8$ the factor $\sigma / a$ is only 54.6. What does it
+cost? The chain starts with $N(0, I)$. At $\lambda_1$ the noised class has the mean $a_1 \mu$, so
+the start is displaced by $-a_1 \mu$. All steps together multiply this by $a_1 S_y / C_1$, where
+$C_1 = a_1^2 S_y + \sigma_1^2$, by the same product as above. As in (B.5), the mean of the samples
+changes by
+
+$$ \Delta x = -(a_1^2 S_y / C_1) \mu $$ (G.5)
+
+The table is for 16 levels and $S_y = 1/4$. The variance is computed by (F.2) with $v = 0.3$.
+
+| start | sensitivity of the first level | missing fraction of the mean | variance of the samples |
+|---|---|---|---|
+| -20 | 60.7 | 0.0000000005 | 0.1960 |
+| -12 | 1.16 | 0.0000015 | 0.1961 |
+| -8 | 0.199 | 0.000084 | 0.1965 |
+| -6 | 0.103 | 0.00062 | 0.1973 |
+| -4 | 0.067 | 0.0046 | 0.1994 |
+| -2 | 0.051 | 0.033 | 0.2061 |
+
+From -8 the sensitivity of the first level is 0.199, and that of the others is up to 0.156. The mean
+lacks 0.008 %. The variance lacks a fifth because there are only 16 levels (appendix F). A later
+start does not increase this loss. It makes the steps shorter.
+
+**A trained network.** Does the calculation describe a real network? We use the network of step 16
+after 3,000 updates. At the log SNR -20, the error of its prediction with the label has a mean
+length of 0.054. Multiplied by the first sensitivity, this should be about the distance between its
+samples and those of exact predictions with the same noise. The table shows the mean distance of 300
+samples of the three Gaussians with $w = 0$ and $v = 0.3$.
+
+| levels | 8 | 16 | 32 | 64 | 128 | 256 |
+|---|---|---|---|---|---|---|
+| from -20, expected from the first error | 15.3 | 3.29 | 0.77 | 0.186 | 0.046 | 0.011 |
+| from -20, measured | 12.9 | 2.36 | 0.58 | 0.165 | 0.061 | 0.040 |
+| from -8, measured | 0.055 | 0.035 | 0.034 | 0.033 | 0.035 | 0.035 |
+
+With few levels the first error dominates, and the expectation has the right size. It is not exact.
+The error depends on the state, and the displaced state lies where the network was never trained.
+With many levels the errors at all other levels dominate, and these do not depend on the start. We
+repeated the training with twelve random starts. From -20 with 16 levels the distance was between
+1.2 and 7.1, which is 0.38 to 2.3 times the expectation. From -8 it was between 0.024 and 0.037. So
+a grid from -20 is harmful with 16 levels. With 128 levels, the shortest chain of the paper, a
+difference remains, here 0.061 against 0.035. With 256 levels the start makes little difference.
+
+**Remedy 2: clipping.** The algorithm of the paper does not clip the guess. Let the data be known to
+lie between $-c$ and $c$, and clip every guess to this interval as in step 6. Then the clipped guess
+of the network and that of an exact prediction differ by at most $2 c$, however wrong the network
+is. The number $2 c$ takes the place of $(\sigma / a) e$:
+
+$$ |\Delta x| \le 2 c \delta a'^2 S_y / C_y' $$ (G.6)
+
+Clipping in the later steps cannot increase the difference, because it moves no two numbers apart.
+For $c = 4$ and the first level of the example the bound is 0.022. We measured this with the same
+network and noise, and $v = 0$. With 16 levels from -20 the mean distance falls from 2.36 to 0.035,
+and clipping changes none of the samples of the exact predictions. It needs a range of the data that
+is known.
+
+**Other outputs.** A network that predicts the velocity $v$ of step 5 gives the guess
+$a z - \sigma v$. If its output is too large by $e_v$, nothing is divided:
+
+$$ \Delta z' = -\delta a' \sigma e_v $$ (G.7)
+
+For the first level of the example the factor of $e_v$ is 0.105. For a prediction of the noise it is
+2,303. This compares errors of equal size, and which size a network has must be measured. At a level
+of pure noise, where $a = 0$, a prediction of the noise determines no guess at all.
+
+**With guidance** the error $e$ in (G.1) is that of the mixture (15.6). The sensitivity (G.2) does
+not hold, because the later steps have other factors. For a class of variance 1/4 in data of
+variance 1, and $w = 1$, the product of the factors (F.2) gives 12.7 at the first level of the
+example. For the three Gaussians with $w = 1$ the mean displacement is about 32 times a very small
+error, and 41 to 48 times an error of 0.05, depending on its direction. So guidance reduces a
+displacement faster. But it increases the error. For $w = 3$ the mean length at -20 is 0.30, and not
+0.054. The mean distance with 16 levels is 12.4 from -20, and 0.25 from -8.
+
+**At the boundary.** With one level, the sample is its guess, and $\Gamma = \sigma / a$. In a class
+with a very small variance all sensitivities but the last are close to 0, because all later guesses
+are close to the mean of the class. A very wide class has $C_y' \approx a'^2 S_y$ at all levels with
+some signal. There $\Gamma \approx \delta \sigma / a$, and nothing is forgotten.
+
+**What goes wrong.** The levels on which a network was trained are taken as the levels of a short
+chain. The sampler is then tested with exact predictions, passes, and fails with a network. The
+training loss is read as the error of the samples. At -20 it is only 0.004 for our network, because
+the best prediction is almost the state itself. A network is evaluated in half precision, where a
+number between 1 and 2 is rounded with an error of up to $2^{-11}$. At the first level of the
+example this alone displaces the sample by up to 0.030. A displaced cloud of samples is taken for a
+network without enough training.
+
+**Where it goes on.** Appendix H computes where guided chains end on fine grids.
+
+**Source.** Ho and Salimans 2022, arXiv:2207.12598, sec. 4 (their grids from -20 to 20); Lin et al.
+2023, arXiv:2305.08891 (why the noise is a poor output where there is no signal). The sensitivities
+are derived here.
 """
 
 from __future__ import annotations
@@ -51,40 +205,82 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tutorial.appendix.f_variance import step_of_z
 from tutorial.step16_log_snr import signal_noise
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-def factor_of_step(log_snr: float, log_snr_next: float) -> float:
-    """How much the mean of the next state loses for each unit that eps is too large."""
+def sensitivity_of_step(log_snr: float, log_snr_next: float) -> float:
+    """By how much the next state is too small if the prediction of eps is too large by 1."""
     a, sigma = signal_noise(log_snr)
     a_next, _ = signal_noise(log_snr_next)
-    one_minus_r = -np.expm1(log_snr - log_snr_next)  # 1 - r, without a difference of near numbers
-    return float(one_minus_r * a_next * sigma / a)  # (G.1)
+    delta = -np.expm1(log_snr - log_snr_next)  # 1 - e^x without a difference of close numbers
+    return float(delta * a_next * sigma / a)  # (G.1)
 
 
-def factors(var: float, log_snr: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
-    """How much a sample of a class of `var` loses for each unit too much of eps, step by step."""
+def sensitivity_of_step_to_v(log_snr: float, log_snr_next: float) -> float:
+    """By how much the next state is too small if a prediction of the velocity is too large by 1."""
+    _, sigma = signal_noise(log_snr)
+    a_next, _ = signal_noise(log_snr_next)
+    delta = -np.expm1(log_snr - log_snr_next)
+    return float(delta * a_next * sigma)  # (G.7)
+
+
+def remaining_factor(var: float, log_snr: float) -> float:
+    """The factor by which all steps from `log_snr` to the data multiply a displacement."""
+    a, sigma = signal_noise(log_snr)
+    C_y = a**2 * var + sigma**2
+    return float(a * var / C_y)
+
+
+def sensitivities(var: float, log_snr: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
+    """By how much a sample is too small if eps is too large by 1 at one level, for each level.
+
+    The samples belong to a class of variance `var` > 0, and there is no guidance.
+    """
     found: list[float] = []
     for here, there in pairwise([*log_snr.tolist(), np.inf]):
-        a_next, sigma_next = signal_noise(there)
-        C_next = a_next**2 * var + sigma_next**2
-        kept = a_next * var / C_next
-        F = factor_of_step(here, there) * kept  # (G.2)
-        found.append(float(F))
+        Gamma = sensitivity_of_step(here, there) * remaining_factor(var, there)  # (G.2)
+        found.append(Gamma)
     return np.array(found)
 
 
-def first_factor(var: float, low: float, T: int) -> float:
-    """About the first of `factors` on the paper's grid from `low`, far out, with `T` >= 2."""
-    return np.exp(-low / 2) * var * (np.pi / (2 * (T - 1))) ** 2  # (G.3)
+def first_sensitivity(var: float, low: float, T: int) -> float:
+    """Approximately the first of `sensitivities` on a grid from `low` with `T` >= 2 levels."""
+    a_next = np.pi / (2 * (T - 1))
+    return float(np.exp(-low / 2) * var * a_next**2)  # (G.3)
 
 
-def all_factors(var: float) -> float:
-    """What `factors` add up to in the limit of many steps."""
+def total_sensitivity(var: float) -> float:
+    """The sum of `sensitivities` in the limit of many levels with ends far out."""
     return np.pi * var**0.5  # (G.4)
+
+
+def missing_mean(var: float, low: float) -> float:
+    """The fraction of the mean of the class that samples lack if the chain starts at `low`."""
+    a_1, _ = signal_noise(low)
+    return float(a_1 * remaining_factor(var, low))  # (G.5)
+
+
+def clipped_bound(var: float, c: float, log_snr: float, log_snr_next: float) -> float:
+    """The largest displacement of a sample by one prediction, if guesses lie in -c..c."""
+    a_next, _ = signal_noise(log_snr_next)
+    delta = -np.expm1(log_snr - log_snr_next)
+    return float(2 * c * delta * a_next * remaining_factor(var, log_snr_next))  # (G.6)
+
+
+def guided_sensitivity(
+    var: float, var_all: float, log_snr: Float[np.ndarray, " T"], w: float
+) -> float:
+    """The first of `sensitivities` under guidance, for a class in data N(0, `var_all`)."""
+    ends = [*log_snr.tolist(), np.inf]
+    displaced = sensitivity_of_step(ends[0], ends[1])
+    for here, there in pairwise(ends[1:]):
+        A, _ = step_of_z(0.0, var, var_all, here, there, w)
+        displaced = A * displaced
+    return displaced
 
 
 if __name__ == "__main__":
