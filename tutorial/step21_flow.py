@@ -5,9 +5,11 @@ no chain. They draw a straight line from a data point to a noise, train a networ
 along this line, and solve a differential equation. Is this a different process from that of steps 2
 to 20? And does guidance act differently there?
 
-**The straight path.** Let $u$ be the time of the flow, from 0 at the data to 1 at the noise. (The
-papers call it $t$. Step 18 used $u_t$ for a state, which does not appear here.) The state of the
-flow is written $X_u$. It lies on the line from $x_0$ to $\epsilon \sim N(0, I)$:
+**The straight path.** Let $u$ be the time of the flow, from 0 at the data to 1 at the noise. The
+papers call it $t$. (Step 16 used the same letter for the number that selects a log SNR in (16.6).
+This is also a clock from data to noise, but another one. The state and the threshold that were
+called so in steps 18 and 19 do not occur here.) The state of the flow is written $X_u$. It lies on
+the line from $x_0$ to $\epsilon \sim N(0, I)$:
 
 $$ X_u = (1 - u) x_0 + u \epsilon $$ (21.1)
 
@@ -26,26 +28,33 @@ $$ u_t = \sigma_t / (1 + \sigma_t) ,\ \sigma_t = \sqrt{(1 - \bar\alpha_t) / \bar
 For example, $\bar\alpha_t = 0.5$ has $\sigma_t = 1$ and $u_t = 0.5$. At $\bar\alpha_s = 0.8$,
 $\sigma_s = 0.5$ and $u_s = 1/3$. So every noise level of the chain occurs in the flow, and only the
 clock differs. It does not even differ much from a clock that we know. If $\sqrt{\bar\alpha}$ is the
-cosine of $\pi u / 2$, the log SNR at each $u$ differs from that of the flow by less than
-$2 \log(\pi / 2) = 0.90$ (left panel of the figure).
+cosine of $\pi u / 2$, as almost in the cosine schedule, the ratio of noise to signal is the tangent
+of this angle. The log SNR of the flow is then larger by twice the logarithm of
+$(1 - u) \tan(\pi u / 2) / u$. This number falls from its limit $\pi / 2$ at the data to 1 in the
+middle and $2 / \pi$ at the noise. So the two log SNRs differ by less than $2 \log(\pi / 2) = 0.90$
+everywhere (left panel of the figure).
 
 **The velocity is one more view of the guess.** For one pair of data and noise, the derivative of
 (21.1) in $u$ is the same along the whole line:
 
-$$ F = dX_u / du = \epsilon - x_0 $$ (21.4)
+$$ dX_u / du = \epsilon - x_0 $$ (21.4)
 
-The papers call it $v$ or $u$. It is not the $v$ of step 5, whose factors are the roots of
-$\bar\alpha$ and $1 - \bar\alpha$. The network is trained on $F$ with a squared error. By step 5
-its best output is the mean of $\epsilon - x_0$ given $X_u$, and from here on $F$ denotes the
-output. Since (21.1) is $X_u = x_0 + u F$, the guess that belongs to it is $X_u - u F$. In the
-unit of the chain, with $X_u = R_u x_t$,
+This is the velocity. (Many papers call it $v$. It is not the $v$ of step 5, whose factors are the
+roots of $\bar\alpha$ and $1 - \bar\alpha$.) The network is trained on it with a squared error. Its
+output is called $F$. By step 5 the best output is the mean of the velocity given the state. Write
+(21.1) with the velocity, and take the mean of both sides given the state:
+
+$$ X_u = x_0 + u (\epsilon - x_0) $$
+$$ X_u = E[x_0 | X_u] + u F $$
+
+So the guess of the data is the state minus $u F$. In the unit of the chain, with $X_u = R_u x_t$,
 
 $$ \hat x_0 = p x_t + q F, \quad p = R_u, \quad q = -u $$ (21.5)
 
 These are the numbers $p$ and $q$ of step 5 for a fourth output. Neither depends on the label. An
 error of $F$ is multiplied by $-u$ in the guess. So a loss in $F$ is a loss in $x_0$ with the weight
 $1 / u^2$. This weight, and the times at which a model is trained, are what differs between flow
-matching and step 8. The best output at each noise level is the same.
+matching and step 8. The best guess at each noise level is the same.
 
 **Guidance commutes with the conversion.** Let $F_y$ and $F_\phi$ be the outputs with the label and
 without. The weights $1 + w$ and $-w$ add up to 1. So the term $p x_t$ remains as it is:
@@ -56,8 +65,9 @@ The left side is guidance of the guesses, and the right side is the guess of the
 
 $$ \hat x_0 = p x_t + q (F_y + w (F_y - F_\phi)) $$ (21.6)
 
-So everything that steps 11 to 14 found about guidance holds for flow matching. The guided samples
-overshoot and become narrow in the same way.
+So at each noise level guidance of the velocity is guidance of eps. What steps 11 to 14 found with
+exact predictions holds for flow matching too: the guided samples overshoot and become narrow. Only
+the errors of finite steps depend on the levels that a sampler visits.
 
 **Euler's step is a row of DDIM.** A sampler of the flow goes from $u_t$ to an earlier $u_s$ along
 the velocity. Insert $F = (X_{u_t} - \hat x_0) / u_t$, which is (21.5) solved for $F$:
@@ -65,27 +75,33 @@ the velocity. Insert $F = (X_{u_t} - \hat x_0) / u_t$, which is (21.5) solved fo
 $$ X_{u_s} = X_{u_t} + (u_s - u_t) F $$
 $$ X_{u_s} = (u_s / u_t) X_{u_t} + (1 - u_s / u_t) \hat x_0 $$
 
-Divide by $R_{u_s}$ to return to the unit of the chain. The factor of $x_t$ is $b$, and the factor
-of the guess is $a$:
+Divide by $R_{u_s}$ to return to the unit of the chain. The factor of $x_t$ is
 
 $$ b = u_s R_{u_t} / (u_t R_{u_s}) $$ (21.7)
+
+By (21.2), the roots of $\bar\alpha$ and $1 - \bar\alpha$ are $(1 - u) / R_u$ and $u / R_u$. So this
+is the quotient of the two noise factors, which is the $b$ of step 17 at $\eta = 0$. There $a$
+follows from $b$ by (17.11):
+
+$$ \sqrt{\bar\alpha_s} - b \sqrt{\bar\alpha_t} = ((1 - u_s) - (u_s / u_t) (1 - u_t)) / R_{u_s} $$
+
+The numerator is $1 - u_s / u_t$. So this is also the factor of the guess in Euler's step:
+
 $$ a = (1 - u_s / u_t) / R_{u_s} $$ (21.8)
 
-By (21.2), $u / R_u$ is $\sqrt{1 - \bar\alpha}$. So $b$ is the $b$ of step 17 at $\eta = 0$, and
-then $a$ is its $a$ too. Euler's method for the flow is therefore exactly DDIM between the same
-noise levels. What is new is only which levels are visited: those with uniform $u$.
+Euler's method for the flow is therefore exactly DDIM between the same noise levels. What is new is
+only which levels are visited: those with uniform $u$.
 
 We continue with the two images 1 and -1 of step 17. At $\bar\alpha_t = 0.5$ and $x_t = 0.4$ the
-state of the flow is $X = 0.4 \cdot 0.707 = 0.283$. With label 0, $\epsilon = -0.434$ and
-$x_0 = 1$, so $F = -1.434$. The step to $u_s = 1/3$ gives
+state of the flow is $X = 0.4 \cdot 0.707 = 0.283$. The only image with label 0 is 1. So the guess
+is 1, the noise is $(0.4 - 0.707) / 0.707 = -0.434$, and $F = -1.434$. The step to $u_s = 1/3$ gives
 $0.283 + (1/3 - 1/2) \cdot (-1.434) = 0.522$. Divided by $R_{u_s} = 0.745$ this is 0.700, the number
 of step 17.
 
 **CFG-Zero*.** Fan et al. change guidance in two ways. The first is a factor $\nu$ for the velocity
-without the label, which they call the optimised scale $s^*$. It minimises
-$|F_y - \nu F_\phi|^2$, one sample at a time. The derivative in $\nu$ is
-$-2 \langle F_y - \nu F_\phi, F_\phi \rangle$, with the inner product of the two vectors. It
-vanishes at
+without the label, which they call the optimised scale $s^*$. It minimises $|F_y - \nu F_\phi|^2$,
+one sample at a time. The derivative in $\nu$ is $-2 \langle F_y - \nu F_\phi, F_\phi \rangle$, with
+the inner product of the two vectors. It vanishes at
 
 $$ \nu = \langle F_y, F_\phi \rangle / |F_\phi|^2 $$ (21.9)
 $$ F = F_y + w (F_y - \nu F_\phi) $$ (21.10)
@@ -102,11 +118,13 @@ The state $X$ remains where it is while the clock goes on. In the unit of the ch
 
 $$ x_s = (R_{u_t} / R_{u_s}) x_t $$ (21.11)
 
-When is zero a good velocity? At $u = 1$ the state is pure noise. It contains no information about
-the data, so the exact outputs are $F_y = X - \mu_y$ and $F_\phi = X - m$, where $\mu_y$ and $m$ are
-the means of the class and of all data. Guidance moves the velocity by $w (m - \mu_y)$ from $F_y$.
-With $D$ coordinates the mean of $|F_y|^2$ is $D + |\mu_y|^2$. So zero is closer to $F_y$ than the
-guided velocity is, in the mean square, if $|w|$ is greater than
+When is zero a good velocity? At $u = 1$ the state $X$ is the noise itself. It contains no
+information about the data, so the best guesses are the mean $\mu_y$ of the class and the mean $m$
+of all data. The exact outputs are $F_y = X - \mu_y$ and $F_\phi = X - m$. Guidance moves the
+velocity by $w (m - \mu_y)$ from $F_y$, so its squared distance from $F_y$ is $w^2 |\mu_y - m|^2$.
+The squared distance of zero from $F_y$ is $|F_y|^2$. With $D$ coordinates its mean is
+$D + |\mu_y|^2$, because $X$ is standard normal. So in the mean square zero is closer than the
+guided velocity if $|w|$ is greater than
 
 $$ w_0 = \sqrt{(D + |\mu_y|^2) / |\mu_y - m|^2} $$ (21.12)
 
@@ -114,8 +132,9 @@ For the three Gaussians of step 1 it is $\sqrt{4.25 / 2.25} = 1.37$. This compar
 step. It does not say that the samples are better.
 
 **Measured.** The table shows the top class of step 1 with exact velocities and 50 Euler steps,
-uniform in $u$, for 4000 samples. The standard errors of the heights are below 0.009. The tilted
-distribution for $w = 3$ has the mean height 1.53 and the variances 0.24 and 0.23.
+uniform in $u$, for 4000 samples. The standard errors of the heights are below 0.009. The class has
+the variance 0.25, of which the finite steps lose a part (step 17). The tilted distribution for
+$w = 3$ has the mean height 1.53 and the variances 0.24 and 0.23 (by numerical integration).
 
 | rule | w | mean height | variance across | variance along |
 |---|---|---|---|---|
@@ -127,15 +146,18 @@ distribution for $w = 3$ has the mean height 1.53 and the variances 0.24 and 0.2
 | factor $\nu$ | 3 | 1.97 | 0.115 | 0.109 |
 | factor $\nu$, zero-init | 3 | 1.96 | 0.125 | 0.115 |
 
-The factor removes about half of the overshoot, but not the loss of variance. In the plane a
-projection removes one of two directions, so its effect on images may be smaller. A single zero row
-of 50 changes little. If the data are moved by (0, 3) and the samples are moved back, plain guidance
-gives the same 2.37, but the rule with $\nu$ gives 1.55. So this number is a matter of the origin.
+The factor removes about half of the overshoot. Both variances remain about half of those of the
+tilted distribution: along the axis of the overshoot more is left than with plain guidance, and
+across it less. In the plane a projection removes one of two directions, so its effect on images may
+be smaller. A single zero row of 50 changes little. If the data are moved by (0, 3) and the samples
+are moved back, plain guidance gives the same 2.37, but the rule with $\nu$ gives 1.55. So this
+number is a matter of the origin.
 
 **At the boundary.** At $u = 1$, $\bar\alpha = 0$. A prediction of eps determines no guess there,
-but (21.5) has $p = 1$ and $q = -1$. The schedule of this lesson stops just before, with the largest
-beta 0.999 of step 2. At $w = 0$ the factor $\nu$ has no effect, but zero-init has one: it replaces
-an exact velocity by zero. A single Euler step from $u = 1$ returns the mean of the class.
+but (21.5) has $p = 1$ and $q = -1$. The schedule of this lesson stops just before, because its last
+beta is 0.999 (step 2). With $T = 1000$ it ends at $\bar\alpha_T = 10^{-9}$. At $w = 0$ the factor
+$\nu$ has no effect, but zero-init has one: it replaces an exact velocity by zero. A single Euler
+step from $u = 1$ without guidance returns the mean of the class.
 
 **What goes wrong.** The line of (21.1) is straight for one pair of data and noise. The solutions of
 the differential equation are not straight, because the mean velocity changes along them. So one
@@ -146,9 +168,8 @@ off and not the velocity.
 **Where it goes on.** The exact denoisers have shown what to expect, and step 22 replaces them by a
 trained network, NumPy by torch, and the loop by one kernel.
 
-**Source.** Liu et al. 2022, arXiv:2209.03003 (rectified flow). Lipman et al. 2022,
-arXiv:2210.02747 (flow matching). Fan et al. 2025, arXiv:2503.18886 (CFG-Zero*). (21.12) is derived
-here.
+**Source.** Liu et al. 2022, arXiv:2209.03003 (rectified flow). Lipman et al. 2022, arXiv:2210.02747
+(flow matching). Fan et al. 2025, arXiv:2503.18886 (CFG-Zero*). (21.12) is derived here.
 """
 
 from __future__ import annotations

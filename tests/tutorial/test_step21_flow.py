@@ -93,6 +93,15 @@ def test_21_3_by_the_cosine() -> None:
     most = np.abs(flow - cosine).max()
     assert 2 * np.log(np.pi / 2) - 0.001 < most < 2 * np.log(np.pi / 2)  # a grid to 1e-4
     assert f"{2 * np.log(np.pi / 2):.2f}" == "0.90"
+    ratio = (1 - u) * np.tan(np.pi * u / 2) / u
+    np.testing.assert_allclose(flow - cosine, 2 * np.log(ratio), atol=ALGEBRA)
+    assert (np.diff(ratio) < 0).all()  # so it is largest and smallest at the two ends
+    assert ratio[[0, 4999, -1]] == pytest.approx([np.pi / 2, 1, 2 / np.pi], abs=1e-3)
+
+
+def test_21_3_by_the_last_level() -> None:
+    """10^-9 at T = 1000, as the text says: the square of 1 / 999 times what beta leaves."""
+    assert FLOW.alpha_bar[-1] == pytest.approx(1e-9, rel=0.01)
 
 
 def test_21_4_by_differences() -> None:
@@ -112,6 +121,20 @@ def test_21_4_by_the_best_output() -> None:
     F = VelocityOracle(data, SCHEDULE, 3)(xt, 20, y)
     assert_mean_is_zero(velocity(x0, eps) - F)
     assert_mean_is_zero((velocity(x0, eps) - F) * xt)
+
+
+def test_21_5_by_each_step() -> None:
+    """The line through one pair; the exact mean guess and velocity of a state add up to it."""
+    u = 0.3
+    X = flow_state(X0, EPS, u)
+    np.testing.assert_allclose(X0 + u * (EPS - X0), X, atol=ALGEBRA)
+    # The same with means: of two data points, by Bayes' rule at one state on a line.
+    points = np.array([1.0, -1.0])
+    state = 0.4
+    density = np.exp(-((state - (1 - u) * points) ** 2) / (2 * u**2))
+    p = density / density.sum()
+    F = p @ ((state - (1 - u) * points) / u - points)
+    assert p @ points + u * F == pytest.approx(state, abs=ALGEBRA)
 
 
 def test_21_5_by_data_and_noise() -> None:
@@ -188,6 +211,18 @@ def test_21_8_by_ddim(schedule: Schedule) -> None:
     found, wanted = euler(schedule, 7), ddim(schedule, 7)
     np.testing.assert_allclose(found.rows[:, 2], wanted.rows[:, 2], atol=ALGEBRA)
     np.testing.assert_allclose(found.rows[:, 4:], wanted.rows[:, 4:], atol=0)
+
+
+def test_21_8_by_each_step() -> None:
+    """(17.11) with the factors of the flow: the root of abar is (1 - u) / R_u."""
+    u = flow_times(SCHEDULE)
+    root = np.sqrt(SCHEDULE.alpha_bar)
+    R = np.sqrt((1 - u) ** 2 + u**2)
+    t, s = 24, 12
+    a, b = euler(SCHEDULE, [t, s]).rows[0, 2:4]
+    fraction = ((1 - u[s]) - u[s] / u[t] * (1 - u[t])) / R[s]
+    assert root[s] - b * root[t] == pytest.approx(fraction, abs=ALGEBRA)
+    assert a == pytest.approx(fraction, abs=ALGEBRA)
 
 
 def test_21_8_by_the_example() -> None:
@@ -316,6 +351,22 @@ def test_21_10_by_samples(name: str, run_of: tuple[Rule, float, Table]) -> None:
     x = top_class(rule, w, table)
     assert x[:, 1].mean() == pytest.approx(height, abs=0.0055)
     np.testing.assert_allclose(x.var(0), (across, along), atol=0.00055)
+
+
+def test_21_10_by_the_tilted_distribution() -> None:
+    """Its mean height and variances at w = 3 by a sum over a lattice, as the text has them."""
+    axis = np.linspace(-5, 6, 441)  # a side of 0.025, a twentieth of the standard deviation
+    x = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    data = three_gaussians()
+    log_p = np.array([-2 * ((x - mean) ** 2).sum(1) for mean in data.means])
+    tilted = np.exp(4 * log_p[0]) / np.exp(log_p).sum(0) ** 3
+    tilted /= tilted.sum()
+    mean = tilted @ x
+    across, along = tilted @ (x - mean) ** 2
+    text = " ".join((lesson.__doc__ or "").split())
+    assert (
+        f"has the mean height {mean[1]:.2f} and the variances {across:.2f} and {along:.2f}" in text
+    )
 
 
 def test_21_10_by_moved_data() -> None:
