@@ -509,7 +509,7 @@ def spread(steps: Steps, n: int, seed: int, grid: np.ndarray, v: float = 0.3) ->
     return end_of(steps(model, np.zeros(n, int), grid, 1.0, v, rng)).var(0)
 
 
-def over_the_plane(T: int, v: float, w: float, h: float) -> np.ndarray:
+def over_the_plane(T: int, v: float, w: float, h: float, in_logs: bool = True) -> np.ndarray:
     """The variances of Algorithm 2's samples for the top of three Gaussians, without a sample.
 
     The density of z is carried from step to step as a sum over a grid of width `h`: a kernel is
@@ -532,7 +532,8 @@ def over_the_plane(T: int, v: float, w: float, h: float) -> np.ndarray:
         here, there = log_snr[T - t : T - t + 2].tolist()
         law = q_posterior_log_snr(guess(points, t), points, here, there)
         wide = float(forward_var(here, there))
-        return law.mean, np.exp((1 - v) * np.log(law.var) + v * np.log(wide)) ** 0.5
+        in_between = np.exp((1 - v) * np.log(law.var) + v * np.log(wide))
+        return law.mean, (in_between if in_logs else (1 - v) * law.var + v * wide) ** 0.5
 
     p = np.exp(-(points**2).sum(1) / 2) / (2 * np.pi)
     for t in range(T, 2, -1):
@@ -652,6 +653,13 @@ def test_16_11_by_samples(v: float) -> None:
 def test_16_11_by_a_sum_over_the_plane(v: float) -> None:
     """The four digits of `EXACT`; a finer grid, a wider one, or more nodes change them by 5e-5."""
     np.testing.assert_allclose(over_the_plane(16, v, 1.0, 0.12), EXACT[v], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_16_11_by_two_mistakes_over_the_plane() -> None:
+    """The values of the table for v in the place of 1 - v, and for a mean of the variances."""
+    assert over_the_plane(16, 0.7, 1.0, 0.12)[0] == pytest.approx(0.211, abs=6e-4)
+    assert over_the_plane(16, 0.3, 1.0, 0.12, in_logs=False)[0] == pytest.approx(0.185, abs=6e-4)
 
 
 @pytest.mark.parametrize(("w", "v"), [(0.0, 0.0), (0.7, 0.4), (-0.5, 1.0)])
@@ -1006,6 +1014,9 @@ def test_16_3_by_each_step(here: float, there: float) -> None:
     a_next, sigma_next = signal_noise(there)
     delta = -np.expm1(here - there)
     clue = (a_next / a) ** 2 * delta * sigma**2
+    old = (a / a_next) ** 2 * sigma_next**2
+    assert old == pytest.approx(np.exp(here - there) * sigma**2, rel=1e-12)  # and that is 1 - delta
+    assert old == pytest.approx((1 - delta) * sigma**2, abs=1e-15)
     assert clue == pytest.approx(delta * sigma_next**2 / (1 - delta), rel=1e-6)
     precision = 1 / sigma_next**2 + 1 / clue
     assert precision == pytest.approx(1 / (delta * sigma_next**2), rel=1e-12)
@@ -1115,3 +1126,43 @@ def test_16_15_by_both_trainings() -> None:
             (ends, trained(3000, uniform), trained(3000)),
         ):
             assert 2 * np.mean(errors(better, levels, null)) < np.mean(errors(worse, levels, null))
+
+
+def test_16_9_by_each_step() -> None:
+    """The borders of the middle half of the angles, by all forms, by (16.6), and by draws."""
+    border = -2 * np.log(np.sqrt(2) - 1)
+    assert border == pytest.approx(2 * np.log(np.sqrt(2) + 1), abs=1e-14)
+    assert border == pytest.approx(1.763, abs=5e-4)
+    # The ends of the angle lie 0.003 degrees from 0 and 90, so a quarter is 0.0013 degrees off.
+    np.testing.assert_allclose(log_snr_of(np.array([0.25, 0.75])), [border, -border], atol=1e-3)
+    assert np.degrees(np.arctan(np.exp(-10))) == pytest.approx(0.003, abs=5e-4)
+
+
+def test_16_13_by_each_step() -> None:
+    """The mean and the variance of the example, from the functions and as displayed."""
+    log_snr, following = 0.0, float(np.log(4))
+    law = q_posterior_log_snr(np.array([1.488]), np.array([0.4]), log_snr, following)
+    mean = 0.316 * 0.4 + 0.671 * 1.488
+    assert mean == pytest.approx(1.125, abs=5e-4)
+    assert law.mean[0] == pytest.approx(1.125, abs=1e-3)
+    var = 0.15**0.7 * 0.375**0.3
+    assert var == pytest.approx(0.197, abs=5e-4)
+    assert reverse_var(log_snr, following, 0.3) == pytest.approx(var, rel=1e-12)
+
+
+def test_16_15_by_information_in_the_text() -> None:
+    """The mean entropies of the label at four noise levels, 100,000 samples, 5 standard errors."""
+    data = three_gaussians()
+    rng = np.random.default_rng(6)
+    x, _ = data.sample(100_000, rng)
+    eps = rng.standard_normal(x.shape)
+    found: list[float] = []
+    for log_snr, wanted in ((-1.763, 0.930), (1.763, 0.112), (np.inf, 0.025)):
+        var = 0.0 if log_snr == np.inf else np.exp(-log_snr)
+        noisy = GaussianMixture(data.means, data.covs + var * np.eye(2), data.weights)
+        log_p = noisy.log_class_probability(x + np.sqrt(var) * eps)
+        entropy = -(np.exp(log_p) * log_p).sum(1)
+        assert entropy.mean() == pytest.approx(wanted, abs=5e-4 + 5 * entropy.std() / 100_000**0.5)
+        found.append(float(entropy.mean()))
+    part = (found[0] - found[1]) / (np.log(3) - found[2])
+    assert part == pytest.approx(0.76, abs=0.006)  # the rounding, and two entropies' errors
