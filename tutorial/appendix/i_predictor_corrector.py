@@ -1,43 +1,201 @@
-r"""Appendix I. Predictor and corrector: what the noise of a guided chain pulls towards.
+r"""Appendix I. Predictor and corrector: what the noise of a guided chain pulls towards
 
-**Claim.** The guided score is affine in $w$. So for any two weights $a$ and $b$ of mean $w$
+**The question.** With the exact denoiser of a class, DDIM and DDPM both sample the class if their
+steps are small. With guidance they do not agree. In the example of appendix H, DDIM of weight 2
+ends with the variance 0.25 and DDPM with 0.3875. The tilted distribution, which guidance is meant
+to sample, has 0.5. Both chains follow one score, and DDPM adds noise. Noise also occurs in Langevin
+dynamics, which samples the distribution that has the score it follows. Is there a Langevin step
+inside each step of DDPM? And to which distribution does it lead?
+
+**Notation.** The letters are those of appendix H. The state is $x = x_t / \sqrt{\bar\alpha_t}$, and
+$\tau = (1 - \bar\alpha_t) / \bar\alpha_t$ is the variance of its noise. The scores of the noisy
+class and of all noisy data are $s_y$ and $s$, and $s_w = (1 + w) s_y - w s$ is the guided score of
+weight $w$. A step leads from the level $\tau$ to the next smaller level $\tau'$, and
+$\delta = \tau - \tau'$ is its size. The letter $z$ is a standard normal vector, which is drawn anew
+for each use.
+
+**An example.** Consider the first coordinate of the example of appendix H. The class is $N(1, 1)$,
+and all data are $N(0, 2)$. At the level $\tau = 1$ noise has made the variances 2 and 3. So at
+$x = 2$ the scores are -1/2 for the class and -2/3 for all data. Let the size of the step be
+$\delta = 0.06$.
+
+| weight | 0 | 2 | 4 |
+|---|---|---|---|
+| guided score | -1/2 | -1/6 | 1/6 |
+| size times score | -0.03 | -0.01 | 0.01 |
+
+The score of weight 2 is the mean of its two neighbours in the table. DDPM of weight 2 moves by
+-0.01 and adds noise. DDIM without guidance moves by half of -0.03. Half of 0.01 remains, which is
+the drift of a Langevin step of weight 4. It is positive, because it pulls towards the tilted
+distribution of weight 4. At this level that distribution has the mean 2.14, which lies beyond 2.
+The next two sections show that such a split always exists.
+
+**Two weights.** Collect the terms of the guided score that contain the weight:
+
+$$ s_w = s_y + w (s_y - s) $$
+
+So the guided score is a constant plus a multiple of the weight. Take any two weights $a$ and $b$.
+The mean of their scores is
+
+$$ (s_a + s_b) / 2 = s_y + ((a + b) / 2) (s_y - s) $$
+
+Compare the two lines. They agree if the mean of $a$ and $b$ is $w$:
 
 $$ s_w = (s_a + s_b) / 2, \quad a + b = 2 w $$ (I.1)
 
-and the step (H.6) of the reverse chain, of size $\delta = -d\tau$, is one of DDIM, (H.5), and
-one of Langevin's:
+Nothing has been assumed about the data. The scores need not even be exact, so this holds for the
+predictions of a network, too.
+
+**The split of a step.** For small $\delta$ a step of DDPM moves the state by
+$\delta s_w + \sqrt\delta z$, which is (H.6). A step of DDIM with the weight $a$ moves it by
+$\delta s_a / 2$, which is (H.5). A Langevin step of size $\delta$ with the weight $b$ moves it by
+$\delta s_b / 2 + \sqrt\delta z$. Insert (I.1) into the step of DDPM:
 
 $$ \delta s_w + \sqrt\delta z = \delta s_a / 2 + (\delta s_b / 2 + \sqrt\delta z) $$ (I.2)
 
-**What it says.** Langevin's step $x + \delta s_b / 2 + \sqrt\delta z$, with a small $\delta$ taken
-again and again at one $\tau$, ends in the law whose score $s_b$ is: by (11.7) the tilt of weight
-$b$ of the data at that noise. A DDIM step carries what is there to the next $\tau$: the predictor.
-The other then pulls it to where it should be there: the corrector. Choose $a = 0$:
+So DDPM makes the other two moves at once. What does each of them do alone? The DDIM step takes the
+state to the next level and is called the predictor. The Langevin step is called the corrector. Many
+small Langevin steps at one fixed level lead to the distribution that has the score they follow
+(appendix J). By (11.7) this is the tilted distribution of weight $b$ at that level. Its density is
+proportional to $p(x | y)^{1 + b} p(x)^{-b}$, where both densities are those with noise.
 
-*DDPM of weight $w$ is DDIM without guidance, corrected once a level towards the tilt of weight
-$2 w$.* In scales, $\gamma = 1 + w$, that is $\gamma' = 2 \gamma - 1$. Any $a$ does, as long as
-$b = 2 w - a$, and $a = b = w$ is DDPM read off naively: guided DDIM, corrected towards the tilt of
-weight $w$. With one step per level, all of them are the same chain in the limit of small steps.
-With more steps per level they differ.
+Bradley and Nakkiran choose $a = 0$ and $b = 2 w$. Then the predictor is DDIM without guidance, and
+the corrector leads towards the tilted distribution of twice the weight. In the other convention the
+scale of DDPM is $\gamma = 1 + w$, and the scale of the corrector is $1 + 2 w = 2 \gamma - 1$. In
+the example these are 3 and 5. The choice $a = b = w$ is the one that one would write down first:
+DDIM and a corrector, both with the weight of DDPM. Both choices describe the same DDPM.
 
-**Exactly, for two Gaussians.** With $k_w = (1 + w) / (S_y + \tau) - w / (S + \tau)$, the factor of
-$-x$ in $s_w$, one level of such a chain, from $\tau$ to $\tau' = \tau - \delta$, with $n$ steps of
-the corrector, multiplies deviations and adds noise:
+**Why only for small steps.** In (I.2) all scores are evaluated at the same state and level. A
+sampler makes the two moves one after the other. It evaluates $s_b$ at the state and the level that
+the predictor has reached. Both have changed by an amount proportional to $\delta$. If the scores
+are smooth,
+
+$$ s_b(x + \delta s_a / 2, \tau - \delta) = s_b(x, \tau) + O(\delta) $$
+
+This score is multiplied by $\delta / 2$, so one step changes by $O(\delta^2)$. A given interval of
+$\tau$ contains of the order of $1 / \delta$ steps, and their changes add up to $O(\delta)$. In the
+example above the predictor leads to the state 1.985 at the level 0.94. There the score of weight 4
+is 0.1620 and not 0.1667. The two moves add up to -0.01014 and not to -0.01.
+
+The noise of DDPM is also slightly different. Its variance is that of the posterior of step 4:
+
+$$ \delta \tau' / \tau = \delta - \delta^2 / \tau $$
+
+The ratio of this to $\delta$ tends to 1. The claim of this appendix is therefore one about a limit.
+As the levels become finer, DDPM of weight $w$ and all chains of a predictor and one corrector per
+level with $a + b = 2 w$ converge to the same distribution.
+
+**Exactly, for two Gaussians.** How far from the limit is a real chain, and what changes with more
+than one corrector per level? Let the class have the covariance $S_y I$, and let all data have the
+mean 0 and the covariance $S I$. At the level $\tau$ the guided score is $s_w = -k_w (x - M_w)$. The
+vector $M_w$ does not depend on $x$. The factor of $-x$ is the sum of those of the two scores:
+
+$$ k_w(\tau) = (1 + w) / (S_y + \tau) - w / (S + \tau) $$
+
+Where it is positive, it is the precision of the tilted distribution of this level, that is, the
+reciprocal of its variance (11.9). The predictor at $\tau$, and the drift of a corrector at $\tau'$,
+lead from $x$ to
+
+$$ x + \delta s_a / 2 = (1 - \delta k_a(\tau) / 2) x + \delta k_a(\tau) M_a / 2 $$
+$$ x + \delta s_b / 2 = (1 - \delta k_b(\tau') / 2) x + \delta k_b(\tau') M_b / 2 $$
+
+The last term of each line is a constant, so it does not change the variance $V$ of a coordinate.
+The factor of $x$ enters the variance as its square. The noise of the corrector is independent of
+the state, and its variance $\delta$ is added. So one level with $n$ correctors replaces $V$ by
 
 $$ V \leftarrow (1 - \delta k_a(\tau) / 2)^2 V $$ (I.3)
 $$ V \leftarrow (1 - \delta k_b(\tau') / 2)^2 V + \delta, \quad n \text{ times} $$ (I.4)
 
-Levels that get finer make $dV = (k_a + n k_b) V d\tau - n d\tau$ of that. For $n = 1$ only $a + b$
-matters, as it has to: (H.3). For large $n$, $V$ follows $1 / k_b$, the variance of the tilt of
-weight $b$, whatever $a$ is. In the example of appendix H at $w = 2$, $V$ is 0.3875 for $n = 1$.
-With $a = 0$ and $b = 4$ it falls, to 0.343 for $n = 4$ and to the 1/3 of that tilt. With $a = b =
-2$ it *rises*, to 0.460 for $n = 4$ and to the 1/2 that was wanted: appendix K.
+The table shows the variance at the end for weight 2 and one corrector per level. The chains start
+at $\tau = 10^4$ with the variance $10^4$ and end at $10^{-4}$. The ratio of neighbouring levels is
+constant, and the number of levels is that of the steps. The last row is DDPM itself, with the noise
+of the posterior.
 
-**Boundary.** At $w = 0$, $a = b = 0$: DDIM and Langevin both keep the class as it is. The corrector
-needs $\delta k_b < 4$, or it diverges: levels at large $\tau$ must be spaced in proportion to it.
+| levels | 50 | 100 | 400 | 1600 |
+|---|---|---|---|---|
+| a = 0, b = 4 | 0.4023 | 0.3943 | 0.3892 | 0.3879 |
+| a = 2, b = 2 | 0.4302 | 0.4083 | 0.3926 | 0.3888 |
+| a = 4, b = 0 | 0.4522 | 0.4184 | 0.3950 | 0.3894 |
+| DDPM | 0.3118 | 0.3473 | 0.3770 | 0.3849 |
 
-**Source.** Bradley and Nakkiran 2024, arXiv:2408.09000, sec. 4 ($a = 0$); Song et al. 2021,
-arXiv:2011.13456, sec. 4.2 (predictor and corrector).
+All rows tend to 0.3875, the value of (H.3). Four times as many levels divide the distance from it
+by about four. With 50 levels the chains still differ by up to 0.14.
+
+**More correctors.** Now let $n$ be any number. For small $\delta$ the squares in (I.3) and (I.4)
+become
+
+$$ (1 - \delta k / 2)^2 = 1 - \delta k + O(\delta^2) $$
+
+Multiply the factors of one level, add the noise, and keep the terms of first order. From $\tau$ to
+$\tau'$ the variance changes by
+
+$$ V(\tau') - V(\tau) = -\delta (k_a + n k_b) V + n \delta + O(\delta^2) $$
+
+Divide by $\tau' - \tau = -\delta$ and let $\delta$ go to 0:
+
+$$ dV / d\tau = (k_a + n k_b) V - n $$ (I.5)
+
+For $n = 1$ the two weights occur only in the sum $k_a + k_b$, which is $2 k_w$ by (I.1). So all
+splits of one weight end with one variance. With more correctors they do not. Let $V_b = 1 / k_b$ be
+the variance of the tilted distribution of weight $b$ at this level. To see how the solution behaves
+for large $n$, solve (I.5) for the $V$ that $n$ multiplies:
+
+$$ V = V_b + (dV / d\tau - k_a V) V_b / n $$
+
+With many correctors the last term is small, and $V$ stays close to $V_b$. So we may write $V_b$ for
+$V$ in the bracket. This neglects terms of the order of $1 / n^2$:
+
+$$ V \approx V_b + (dV_b / d\tau - k_a V_b) V_b / n $$ (I.6)
+
+The first term contains only $b$. Many correctors therefore lead to the tilted distribution of
+weight $b$, and the weight of the predictor does not matter. The bracket compares two slopes. The
+first is that of the variance to which the correctors lead. The second is that of the variance along
+the predictor alone, because (I.5) without correctors is $dV / d\tau = k_a V$. If a predictor
+followed the tilted distributions from level to level, the bracket would be 0, and no corrector
+would be necessary.
+
+At $\tau = 0$ the bracket is 4/9 - 1/3 for $a = 0$ and $b = 4$. DDIM without guidance reduces the
+variance too slowly, so the end is too wide, by $1 / (27 n)$. For $a = b = 2$ it is 5/8 - 1. Guided
+DDIM reduces the variance too fast, and the end is too narrow, by $3 / (16 n)$. The table contains
+the solutions of (I.5) for weight 2 at $\tau = 0$:
+
+| correctors per level | 1 | 4 | 16 | 64 | tilted, weight b |
+|---|---|---|---|---|---|
+| a = 0, b = 4 | 0.3875 | 0.3434 | 0.3357 | 0.3339 | 0.3333 |
+| a = 2, b = 2 | 0.3875 | 0.4595 | 0.4887 | 0.4971 | 0.5 |
+| a = 4, b = 0 | 0.3875 | 0.6866 | 0.8917 | 0.9699 | 1 |
+
+In the first column no split can be distinguished from another, or from DDPM. With more correctors
+the variance falls in the first row and rises in the other two. Only the second row tends to the
+tilted distribution of weight 2, which has the variance 0.5. Its sampler is that of appendix K.
+
+**At the boundary.** Without correctors the chain is DDIM of weight $a$. With $a = b = 0$ the
+predictor and the corrector both follow the class, and in the limit every $n$ ends with its
+variance, which is 1. The split $a = -1$, $b = 1$ also has the mean weight 0, and it ends with 1 for
+one corrector per level. For four it ends with 0.7464.
+
+Correctors that are repeated at one level converge only if $\delta k_b(\tau') < 4$. Otherwise the
+factor of $V$ in (I.4) is at least 1. For $b \ge 0$ and $S \ge S_y$ the precision is largest at
+$\tau = 0$, so levels at a constant distance become too far apart near the data. With 20 levels from
+100 to 0 the distance is 5, and for $b = 4$ the last corrector multiplies the variance by 42.25. The
+chain with $a = 0$ ends with the variance 87.4. With 20 levels at a constant ratio, from 100 to
+$10^{-4}$, it ends with 0.422.
+
+**What goes wrong.** The samples of DDPM of weight $w$ are taken for samples of the tilted
+distribution of weight $2 w$. One corrector per level does not reach that distribution: 0.3875 is
+not 0.3333. It is also not the only one that the noise pulls towards, because another $a$ gives
+another $b$. The scale of the corrector is taken to be $2 \gamma$, which is too large by one. More
+correctors with the weight $2 w$ are added in the hope of sampling the weight $w$. In the table this
+moves the variance away from 0.5. The noise of the corrector gets the factor $\delta$ and not its
+root. The corrector is evaluated at the level that the predictor has left.
+
+**Where it goes on.** Appendix J shows why Langevin steps keep the tilted distribution of a level,
+and why adding or removing noise does not lead from one level to the next. Appendix K chooses the
+number and the size of the correctors.
+
+**Source.** Bradley and Nakkiran 2024, arXiv:2408.09000, sec. 4 (the split with $a = 0$, in the
+limit). Song et al. 2021, arXiv:2011.13456, sec. 4.2 (predictor and corrector). (I.6) is derived
+here.
 """
 
 from __future__ import annotations
@@ -57,7 +215,7 @@ if TYPE_CHECKING:
 
 
 def levels(steps: int, high: float = 1e4, low: float = 1e-4) -> Float[np.ndarray, " steps1"]:
-    """`steps` + 1 variances of noise, falling from `high` to `low` by one factor."""
+    """`steps` + 1 variances of noise, from `high` down to `low`, with a constant ratio."""
     return np.geomspace(high, low, steps + 1)
 
 
@@ -69,7 +227,7 @@ def split_score(
     given_y: Gaussian,
     var_all: float,
 ) -> Float[np.ndarray, "n 2"]:
-    """The guided score `s_w` of the mean weight, w = (a + b) / 2, from those of `a` and `b`."""
+    """The guided score of weight `(a + b) / 2`, from the scores of the weights `a` and `b`."""
     s_a = score_at(x, tau, a, given_y, var_all)
     s_b = score_at(x, tau, b, given_y, var_all)
     return (s_a + s_b) / 2  # (I.1)
@@ -85,16 +243,24 @@ def predictor_corrector_steps(
     var_all: float,
     rng: Normals,
 ) -> Iterator[Float[np.ndarray, "n 2"]]:
-    """Yield `x` at each of the falling `taus` but the first: DDIM of weight `a`, `n` correctors."""
-    for tau, later in pairwise(map(float, taus)):
-        delta = tau - later
+    """Yield `x` at each of the falling `taus` except the first.
+
+    At each level: one predictor of weight `a`, then `n` correctors of weight `b`.
+    """
+    for tau, tau_next in pairwise(map(float, taus)):
+        delta = tau - tau_next
         s_a = score_at(x, tau, a, given_y, var_all)
-        x = x + delta / 2 * s_a  # the first term of (I.2)
+        x = x + delta * s_a / 2  # (I.2), the predictor
         for _ in range(n):
-            s_b = score_at(x, later, b, given_y, var_all)
+            s_b = score_at(x, tau_next, b, given_y, var_all)
             z = rng.standard_normal(x.shape)
-            x = x + delta / 2 * s_b + delta**0.5 * z  # the other terms of (I.2)
+            x = x + delta * s_b / 2 + np.sqrt(delta) * z  # (I.2), the corrector
         yield x
+
+
+def precision(tau: float, w: float, given_y: Gaussian, var_all: float) -> float:
+    """k_w: the factor of -x in the guided score of weight `w` at the level `tau`."""
+    return (1 + w) / (given_y.var + tau) - w / (var_all + tau)
 
 
 def chain_variance(
@@ -105,19 +271,51 @@ def chain_variance(
     given_y: Gaussian,
     var_all: float,
 ) -> float:
-    """The variance at the last of `taus`, if it is the first at the first."""
-
-    def k(tau: float, w: float) -> float:
-        """The factor of -x in the score of weight `w`."""
-        return (1 + w) / (given_y.var + tau) - w / (var_all + tau)
-
-    var = float(taus[0])
-    for tau, later in pairwise(map(float, taus)):
-        delta = tau - later
-        var = (1 - delta * k(tau, a) / 2) ** 2 * var  # (I.3)
+    """The variance with which `predictor_corrector_steps` ends, from the variance `taus[0]`."""
+    V = float(taus[0])
+    for tau, tau_next in pairwise(map(float, taus)):
+        delta = tau - tau_next
+        k_a = precision(tau, a, given_y, var_all)
+        k_b = precision(tau_next, b, given_y, var_all)
+        V = (1 - delta * k_a / 2) ** 2 * V  # (I.3)
         for _ in range(n):
-            var = (1 - delta * k(later, b) / 2) ** 2 * var + delta  # (I.4)
-    return var
+            V = (1 - delta * k_b / 2) ** 2 * V + delta  # (I.4)
+    return V
+
+
+def ddpm_variance(
+    taus: Float[np.ndarray, " levels"], w: float, given_y: Gaussian, var_all: float
+) -> float:
+    """The variance with which DDPM of weight `w` ends, from the variance `taus[0]`.
+
+    Its step is (H.6), but its noise has the variance of the posterior.
+    """
+    V = float(taus[0])
+    for tau, tau_next in pairwise(map(float, taus)):
+        delta = tau - tau_next
+        k_w = precision(tau, w, given_y, var_all)
+        V = (1 - delta * k_w) ** 2 * V + delta * tau_next / tau
+    return V
+
+
+def slope_of_variance(
+    tau: float, V: float, a: float, b: float, n: float, given_y: Gaussian, var_all: float
+) -> float:
+    """dV / dtau at the level `tau` in the limit of fine levels."""
+    k_a = precision(tau, a, given_y, var_all)
+    k_b = precision(tau, b, given_y, var_all)
+    return (k_a + n * k_b) * V - n  # (I.5)
+
+
+def with_many_correctors(
+    tau: float, a: float, b: float, n: float, given_y: Gaussian, var_all: float
+) -> float:
+    """The variance at the level `tau` for large `n`, in the limit of fine levels."""
+    k_a = precision(tau, a, given_y, var_all)
+    V_b = 1 / precision(tau, b, given_y, var_all)
+    slope_of_k = b / (var_all + tau) ** 2 - (1 + b) / (given_y.var + tau) ** 2
+    slope_of_V_b = -slope_of_k * V_b**2
+    return V_b + (slope_of_V_b - k_a * V_b) * V_b / n  # (I.6)
 
 
 if __name__ == "__main__":
