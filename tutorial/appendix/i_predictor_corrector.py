@@ -273,15 +273,15 @@ def chain_variance(
     var_all: float,
 ) -> float:
     """The variance with which `predictor_corrector_steps` ends, from the variance `taus[0]`."""
-    V = float(taus[0])
+    var = float(taus[0])
     for tau, tau_next in pairwise(map(float, taus)):
         delta = tau - tau_next
         k_a = precision(tau, a, given_y, var_all)
         k_b = precision(tau_next, b, given_y, var_all)
-        V = (1 - delta * k_a / 2) ** 2 * V  # (I.3)
+        var = (1 - delta * k_a / 2) ** 2 * var  # (I.3)
         for _ in range(n):
-            V = (1 - delta * k_b / 2) ** 2 * V + delta  # (I.4)
-    return V
+            var = (1 - delta * k_b / 2) ** 2 * var + delta  # (I.4)
+    return var
 
 
 def ddpm_variance(
@@ -291,12 +291,12 @@ def ddpm_variance(
 
     Its step is (H.6), but its noise has the variance of the posterior.
     """
-    V = float(taus[0])
+    var = float(taus[0])
     for tau, tau_next in pairwise(map(float, taus)):
         delta = tau - tau_next
         k_w = precision(tau, w, given_y, var_all)
-        V = (1 - delta * k_w) ** 2 * V + delta * tau_next / tau
-    return V
+        var = (1 - delta * k_w) ** 2 * var + delta * tau_next / tau
+    return var
 
 
 def slope_of_variance(
