@@ -121,6 +121,7 @@ of the posterior.
 All rows tend to 0.3876. At $\tau = 0$ the limit is 0.3875, the value of (H.3), and the limit at
 $10^{-4}$ exceeds it by $5.5 \cdot 10^{-5}$. Four times as many levels divide the distance from the
 limit by about four. With 50 levels the chains still differ by up to 0.14.
+The left panel of the figure shows the four rows.
 
 **More correctors.** Now let $n$ be any number. For small $\delta$ the squares in (I.3) and (I.4)
 become
@@ -166,7 +167,8 @@ the solutions of (I.5) for weight 2 at $\tau = 0$:
 | a = 2, b = 2 | 0.3875 | 0.4595 | 0.4887 | 0.4971 | 0.5 |
 | a = 4, b = 0 | 0.3875 | 0.6866 | 0.8917 | 0.9699 | 1 |
 
-In the first column no split can be distinguished from another, or from DDPM. With more correctors
+In the first column no split can be distinguished from another, or from DDPM. (The right panel of
+the figure begins there.) With more correctors
 the variance falls in the first row and rises in the other two. Only the second row tends to the
 tilted distribution of weight 2, which has the variance 0.5. Its sampler is that of appendix K.
 
