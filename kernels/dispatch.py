@@ -166,8 +166,8 @@ def _check_noising(
         raise ValueError(f"alpha_bar has shape {tuple(alpha_bar.shape)}; pass (T + 1,) numbers")
     if not 0 <= p_uncond <= 1:
         raise ValueError(f"p_uncond = {p_uncond} is outside 0..1")
-    if prediction not in ("eps", "x0", "v"):
-        raise ValueError(f"prediction = {prediction!r}; pass 'eps', 'x0' or 'v'")
+    if prediction not in ("eps", "x0", "v", "velocity"):
+        raise ValueError(f"prediction = {prediction!r}; pass 'eps', 'x0', 'v' or 'velocity'")
     if as_integer(null) is None or null < 0:
         raise ValueError(
             f"null = {null!r}; pass the null label as an integer: K, for labels in 0..K-1"

@@ -212,7 +212,8 @@ def noised_batch(
         alpha_bar: (T + 1,) float64, indexed by t; `alpha_bar[0] = 1`.
         null: the label that stands for none.
         p_uncond: share of labels dropped, 0..1.
-        prediction: the target, `"eps"`, `"x0"` or `"v" = sqrt(abar_t) eps - sqrt(1 - abar_t) x0`.
+        prediction: the target, `"eps"`, `"x0"`, `"v" = sqrt(abar_t) eps - sqrt(1 - abar_t) x0` or
+            `"velocity" = eps - x0`.
         seed: 0..2^64-1.
         step: of training, 0..2^32-1.
         sample_ids: (B,) integers in 0..2^32-1, one a place in the batch.
@@ -246,7 +247,14 @@ def noised(
     eps = philox.normal(seed, sample_ids, step, x0.shape[1:], philox.TRAINING_NOISE).to(dtype)
     x = x0.to(dtype)
     xt = (signal * x + noise * eps).to(x0.dtype)
-    target = x if prediction == "x0" else eps if prediction == "eps" else signal * eps - noise * x
+    if prediction == "eps":
+        target = eps
+    elif prediction == "x0":
+        target = x
+    elif prediction == "v":
+        target = signal * eps - noise * x
+    else:
+        target = eps - x
     return xt, target.to(x0.dtype)
 
 

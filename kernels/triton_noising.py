@@ -40,7 +40,8 @@ def noising_kernel(
     drop_below,  # words below it drop the label, 0..2^32
     B,
     n,
-    V: tl.constexpr,  # whether the target is v, or eps
+    V: tl.constexpr,  # whether the target is v
+    VELOCITY: tl.constexpr,  # whether it is the velocity; if it is neither, it is eps
     SAMPLES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -71,6 +72,8 @@ def noising_kernel(
     if target is not None:
         if V:
             eps = signal * eps - noise * x
+        if VELOCITY:
+            eps = eps - x
         tl.store(target + at, eps.to(target.dtype.element_ty), mask=inside)
 
 
@@ -102,6 +105,7 @@ def noised_batch(
             B, max(n, 1)
         )  # samples without elements still have a time and a label
         options["V"] = prediction == "v"
+        options["VELOCITY"] = prediction == "velocity"
         with torch.cuda.device(x0.get_device()):
             noising_kernel[grid](
                 x0,

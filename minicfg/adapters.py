@@ -1,4 +1,4 @@
-"""Adapters: diffusers' networks and schedules, autoguidance, and several weights at once.
+"""Adapters: networks of diffusers and of flow matching, autoguidance, several weights at once.
 
 Diffusers counts the noised steps from 0, so its time index is our `t` minus 1, and clean data (our
 t = 0) has no index there. This module does not import diffusers: it is given the network itself.
@@ -42,7 +42,7 @@ class DiffusersModel(nn.Module):
     Args:
         net: the network.
         num_classes: K.
-        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
+        prediction: what the network predicts, `"eps"`, `"x0"`, `"v"` or `"velocity"`.
 
     Raises:
         UsageError: if the network has no row for the null label.
@@ -76,6 +76,56 @@ class DiffusersModel(nn.Module):
     ) -> Float[Tensor, "B C H W"]:
         """The network's output, `t` in 1..T and `y` in 0..K."""
         return self.net(xt, t - 1, class_labels=y).sample
+
+
+class FlowModel(nn.Module):
+    """A network of flow matching as a denoiser, to train or to sample from.
+
+    Such a network predicts a velocity, `net(X, u, y)`, at the state `X = (1 - u) x_0 + u eps` of
+    the flow (arXiv:2209.03003; step 21 of the course). Our x_t is this state divided by its scale
+    `sqrt((1 - u)^2 + u^2)`, and u is t / T. So x_t is multiplied by the scale, and t is divided by
+    T. The model's `schedule` is `Schedule.flow(T)`, from which its tables are made:
+
+        model = FlowModel(net, num_classes=10)
+        table = minicfg.solvers.ddim(model.schedule, 50, model.prediction)  # Euler's method
+        x = minicfg.sample(model, y, table, shape=(1, 28, 28), w=2)
+
+    Train it with `schedule="flow"`, `prediction="velocity"` and the same T in `TrainConfig`.
+
+    Args:
+        net: the network, a function of X (B, *D), u (B,) in (0, 1] and y.
+        num_classes: K; the network must have been trained with the null label K as well.
+        T: number of times u that a sampler can visit, 1..10000.
+        data_at_1: whether the network's time is 1 - u, which is 0 at the noise and 1 at the data.
+            Its velocity is then `x_0 - eps`. The papers cited above and many libraries count so.
+
+    Raises:
+        UsageError: naming the argument that is wrong.
+    """
+
+    prediction: Prediction = "velocity"
+
+    def __init__(
+        self, net: nn.Module, num_classes: int, T: int = 1000, *, data_at_1: bool = False
+    ) -> None:
+        super().__init__()
+        check_type("net", net, nn.Module, "pass a network of flow matching")
+        check_integer("num_classes", num_classes, 1, 2**31)
+        check_integer("T", T, 1, 10_000)
+        check_type("data_at_1", data_at_1, bool, "pass True or False")
+        self.net = net
+        self.num_classes = num_classes
+        self.schedule = Schedule.flow(T)
+        self.data_at_1 = data_at_1
+
+    def forward(
+        self, xt: Float[Tensor, "B *D"], t: Int[Tensor, " B"], y: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B *D"]:
+        """The velocity `eps - x_0`, for `t` in 1..T and `y` in 0..K."""
+        u = t.to(xt.dtype) / self.schedule.T
+        scale = ((1 - u).square() + u.square()).sqrt()
+        X = scale.reshape(-1, *[1] * (xt.ndim - 1)) * xt
+        return -self.net(X, 1 - u, y) if self.data_at_1 else self.net(X, u, y)
 
 
 class Autoguided(nn.Module):

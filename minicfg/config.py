@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args
 
 from minicfg.errors import UsageError, short_repr
 
-ScheduleName = Literal["cosine", "linear", "sigmoid", "log_snr"]
-Prediction = Literal["eps", "x0", "v"]
+ScheduleName = Literal["cosine", "linear", "sigmoid", "log_snr", "flow"]
+Prediction = Literal["eps", "x0", "v", "velocity"]
 SolverName = Literal["ddpm", "ddim", "dpmpp_2m", "cfgpp"]
 RuleName = Literal["guide", "rescale", "dynamic_threshold", "apg"]
 
@@ -54,10 +54,12 @@ class DiffusionSettings:
     """The noise process, what the network predicts, and the loss."""
 
     schedule: ScheduleName = "cosine"
-    """Noise schedule; log_snr is the one of the guidance paper."""
+    """Noise schedule. log_snr is the one of the guidance paper. flow has the noise levels of flow
+    matching (arXiv:2209.03003); its x_T is pure noise, so it requires prediction velocity, v or
+    x0."""
     zero_snr: bool = False
     """Rescale the schedule so that x_T is pure noise (arXiv:2305.08891). Use it if samples are
-    never very dark or very bright; it requires prediction v or x0."""
+    never very dark or very bright; it requires prediction velocity, v or x0."""
     continuous: bool = False
     """Draw a real-valued log SNR for each image instead of one of T values: Algorithm 1 of the
     guidance paper (arXiv:2207.12598). It requires schedule log_snr; T is then the largest number
@@ -65,8 +67,8 @@ class DiffusionSettings:
     T: int = 1000
     """Number of steps of the noise schedule, 1..10000."""
     prediction: Prediction = "eps"
-    """What the network predicts: the noise eps, the data x0, or
-    v = sqrt(abar) eps - sqrt(1 - abar) x0."""
+    """What the network predicts: the noise eps, the data x0,
+    v = sqrt(abar) eps - sqrt(1 - abar) x0, or velocity = eps - x0, the target of flow matching."""
     min_snr: float = 0.0
     """0 for no min-SNR weighting (arXiv:2303.09556): a squared error in the predicted quantity has
     weight 1 at every t. With a positive value, a squared error in x_0 is multiplied by
@@ -194,7 +196,13 @@ class TrainConfig(OptimiserSettings, NetworkSettings, DiffusionSettings, DataSet
         if self.zero_snr and (self.prediction == "eps" or self.T == 1):
             raise UsageError(
                 f"zero_snr with prediction = {self.prediction!r}, T = {self.T}: x_T is then pure "
-                "noise and contains nothing of x_0; use prediction v or x0, and T of 2 or more"
+                "noise and contains nothing of x_0; use prediction velocity, v or x0, and T of 2 "
+                "or more"
+            )
+        if self.schedule == "flow" and self.prediction == "eps":
+            raise UsageError(
+                "schedule = 'flow' with prediction = 'eps': x_T is then pure noise, and its eps "
+                "determines nothing of x_0; use prediction velocity, v or x0"
             )
         if self.continuous and (self.schedule != "log_snr" or self.zero_snr or self.T == 1):
             raise UsageError(

@@ -574,7 +574,7 @@ def check_denoiser(model: object, name: str = "model") -> Denoiser:
     if prediction not in get_args(Prediction):
         raise UsageError(
             f"{name} is a {type(model).__name__} with prediction = {prediction!r}; set "
-            f"{name}.prediction to what it predicts, 'eps', 'x0' or 'v'"
+            f"{name}.prediction to what it predicts, 'eps', 'x0', 'v' or 'velocity'"
         )
     is_student = getattr(model, "w_range", None) is not None
     if not takes(model.forward if isinstance(model, nn.Module) else model, 4 if is_student else 3):

@@ -94,6 +94,20 @@ class Schedule:
         return cls._from_numpy(np.minimum(1 - abar[1:] / abar[:-1], 0.999), "sigmoid")
 
     @classmethod
+    def flow(cls, T: int = 1000) -> Schedule:
+        """The noise levels of flow matching at the flow's times u = t / T (step 21 of the course).
+
+        The state of the flow is `(1 - u) x_0 + u eps`, on a straight line from the data to the
+        noise (Liu et al. 2022, arXiv:2209.03003; Lipman et al. 2022, arXiv:2210.02747). Divided by
+        `sqrt((1 - u)^2 + u^2)` it is an x_t, with `alpha_bar = (1 - u)^2 / ((1 - u)^2 + u^2)`. At
+        t = T it is pure noise, `alpha_bar[T] = 0`. So the prediction must be velocity, v or x0, as
+        with `zero_terminal_snr`. `solvers.ddim` on this schedule is Euler's method for the flow.
+        """
+        u = np.arange(_check_steps(T) + 1) / T
+        alpha_bar = (1 - u) ** 2 / ((1 - u) ** 2 + u**2)
+        return cls._from_numpy(1 - alpha_bar[1:] / alpha_bar[:-1], "flow")
+
+    @classmethod
     def named(cls, name: str, T: int) -> Schedule:
         """The schedule with T steps that a configuration calls `name`.
 
@@ -146,7 +160,7 @@ class Schedule:
 
         (Lin et al. 2023, arXiv:2305.08891, Algorithm 1.) Sampling starts from pure noise, so
         training should include pure noise. With eps as the prediction, x0hat would be 0 / 0 at
-        t = T, because x_T is the noise; so the prediction must be v or x0.
+        t = T, because x_T is the noise; so the prediction must be velocity, v or x0.
         """
         if self.T < 2:
             raise UsageError(

@@ -155,7 +155,7 @@ def ddpm(
         schedule: with T steps.
         steps: number of steps, 1..T, uniformly spaced in t; or the times themselves, decreasing,
             without the final 0; all T by default.
-        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
+        prediction: what the network predicts, `"eps"`, `"x0"`, `"v"` or `"velocity"`.
         v: 0..1, interpolates the variance linearly in the logarithm, from that of the posterior (0)
             to that of the forward step (1).
 
@@ -195,7 +195,7 @@ def ddim(
     Args:
         schedule: with T steps.
         steps: as in `ddpm`.
-        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
+        prediction: what the network predicts, `"eps"`, `"x0"`, `"v"` or `"velocity"`.
         eta: 0..1, standard deviation of the fresh noise in units of that of `ddpm`. At 1 the table
             is that of `ddpm`; at 0 a sample is a function of the noise from which it starts.
     """
@@ -229,7 +229,7 @@ def dpmpp_2m(
     Args:
         schedule: with T steps.
         steps: as in `ddpm`.
-        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
+        prediction: what the network predicts, `"eps"`, `"x0"`, `"v"` or `"velocity"`.
     """
     t, s = times(schedule, steps)
     abar_t = schedule.alpha_bar[t]
@@ -252,7 +252,7 @@ def cfgpp(schedule: Schedule, steps: Steps | None = None, prediction: Prediction
     Args:
         schedule: with T steps.
         steps: as in `ddpm`.
-        prediction: what the network predicts, `"eps"`, `"x0"` or `"v"`.
+        prediction: what the network predicts, `"eps"`, `"x0"`, `"v"` or `"velocity"`.
     """
     t, s = times(schedule, steps)
     abar_t = schedule.alpha_bar[t]
@@ -392,7 +392,7 @@ def whole_times(steps: object, T: int) -> list[int]:
 def x0_coefficients(
     alpha_bar: Float[Tensor, " n"], prediction: Prediction
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """`p`, `q` with `x0hat = p x_t + q out`, for each kind of output (step 5 of the course)."""
+    """`p`, `q` with `x0hat = p x_t + q out`, for each kind of output (steps 5 and 21)."""
     check_choice("prediction", prediction, Prediction)
     signal = alpha_bar.sqrt()
     noise = (1 - alpha_bar).sqrt()
@@ -400,18 +400,22 @@ def x0_coefficients(
         if bool((signal == 0).any()):
             raise UsageError(
                 "prediction = 'eps': at zero terminal SNR x_T is pure noise, and eps determines no "
-                "x_0 (0 / 0); use a network that predicts 'v' or 'x0'"
+                "x_0 (0 / 0); use a network that predicts 'velocity', 'v' or 'x0'"
             )
         return 1 / signal, -noise / signal
     if prediction == "x0":
         return torch.zeros_like(signal), torch.ones_like(signal)
-    return signal, -noise
+    if prediction == "v":
+        return signal, -noise
+    # The state of the flow, x_t / (signal + noise), is (1 - u) x_0 + u eps = x_0 + u velocity.
+    u = noise / (signal + noise)
+    return 1 / (signal + noise), -u
 
 
 def eps_coefficients(
     alpha_bar: Float[Tensor, " n"], prediction: Prediction
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """`u`, `v` with `eps = u x_t + v out`, for each kind of output (step 5 of the course)."""
+    """`u`, `v` with `eps = u x_t + v out`, for each kind of output (steps 5 and 21)."""
     check_choice("prediction", prediction, Prediction)
     signal = alpha_bar.sqrt()
     noise = (1 - alpha_bar).sqrt()
@@ -419,7 +423,10 @@ def eps_coefficients(
         return torch.zeros_like(signal), torch.ones_like(signal)
     if prediction == "x0":
         return 1 / noise, -signal / noise
-    return noise, signal
+    if prediction == "v":
+        return noise, signal
+    # The state of the flow, x_t / (signal + noise), is also eps - (1 - u) velocity.
+    return 1 / (signal + noise), signal / (signal + noise)
 
 
 def _table(

@@ -566,14 +566,20 @@ def loss_weight(config: TrainConfig, log_snr: Float[Tensor, " n"]) -> Float[Tens
     """The weight of a squared error at `log_snr`: 1, or min-SNR if `config.min_snr` is not 0.
 
     Min-SNR (Hang et al. 2023, arXiv:2303.09556) multiplies the squared error in x_0 by
-    min(SNR, min_snr). The squared error in eps is SNR times, and that in v SNR + 1 times as large
-    as the squared error in x_0, so their weights are divided by these factors.
+    min(SNR, min_snr). The squared error in eps is SNR times, that in v SNR + 1 times, and that in
+    the velocity (sqrt(SNR) + 1)^2 times as large as the squared error in x_0, so their weights are
+    divided by these factors.
     """
     if not config.min_snr:
         return torch.ones_like(log_snr, dtype=torch.float32)
     snr = log_snr.exp()
     capped = snr.clamp(max=config.min_snr)
-    weights = {"eps": capped / snr, "x0": capped, "v": capped / (snr + 1)}
+    weights = {
+        "eps": capped / snr,
+        "x0": capped,
+        "v": capped / (snr + 1),
+        "velocity": capped / (snr.sqrt() + 1) ** 2,
+    }
     return weights[config.prediction].float()
 
 

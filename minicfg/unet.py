@@ -50,8 +50,8 @@ class UNet(nn.Module):
         dropout: fraction of a block's activations that are set to 0 in training.
         checkpointing: in training, recompute the activations of a block in the backward pass
             instead of storing them.
-        prediction: what `out` is trained to be, `"eps"`, `"x0"` or `"v"`. The network only stores
-            it; training and sampling read it.
+        prediction: what `out` is trained to be, `"eps"`, `"x0"`, `"v"` or `"velocity"`. The network
+            only stores it; training and sampling read it.
         w_range: if given, the smallest and the largest guidance weight of a student, which takes w
             as an input: `out = model(xt, t, y, w)` (`minicfg.distillation`). The layer that embeds
             w starts at zero, so that the output does not depend on w before training.

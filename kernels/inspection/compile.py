@@ -135,6 +135,7 @@ def meta_tensor(dtype: torch.dtype, *shape: int) -> Tensor:
 
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+PREDICTIONS = ("eps", "x0", "v", "velocity")
 README_VARIANTS = (  # those that kernels/README.md shows
     Variant(),
     Variant(history="used"),
@@ -152,7 +153,7 @@ def variants() -> Iterator[Variant | Noising]:
         yield Variant(*each)
     for dtype in DTYPES:
         yield Variant(dtype, k_on_device=True)
-        yield from (Noising(dtype, prediction) for prediction in ("eps", "x0", "v"))
+        yield from (Noising(dtype, prediction) for prediction in PREDICTIONS)
 
 
 class _Recorder:
