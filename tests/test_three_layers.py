@@ -27,6 +27,7 @@ from tutorial.step02_forward import Schedule as LectureSchedule
 from tutorial.step06_reverse import p_xprev_given_xt
 from tutorial.step17_solvers import ddim, run
 from tutorial.step18_dpmpp import dpmpp_2m
+from tutorial.step21_flow import euler
 
 T, K, SEED, W = 20, 3, 20220712, 1.5
 IDS, Y = np.array([5, 0, 2**32 - 1, 17, 3]), np.array([0, 2, 1, 1, 0])
@@ -51,7 +52,8 @@ class ExactDenoiser:
         mean = MEANS[y, : xt.shape[1]]
         x0 = mean + signal * var / (abar * var + 1 - abar) * (xt - signal * mean)
         eps = (xt - signal * x0) / noise
-        return {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}[self.prediction]
+        v = signal * eps - noise * x0
+        return {"eps": eps, "x0": x0, "v": v, "velocity": eps - x0}[self.prediction]
 
 
 def lecture_chain(model: ExactDenoiser, clip: float) -> np.ndarray:
@@ -118,8 +120,17 @@ def test_three_layers_draw_the_same_samples(
     np.testing.assert_allclose(ours, lecture_chain(model, clip), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("prediction", "clip"), [("eps", math.inf), ("v", 1.0)])
-@pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m"])
+@pytest.mark.parametrize(
+    ("solver", "prediction", "clip"),
+    [
+        ("ddim", "eps", math.inf),
+        ("ddim", "v", 1.0),
+        ("dpmpp_2m", "eps", math.inf),
+        ("dpmpp_2m", "v", 1.0),
+        ("euler", "velocity", math.inf),
+        ("euler", "velocity", 1.0),
+    ],
+)
 @pytest.mark.parametrize("step", [reference.guided_step, kernels.triton_step.guided_step])
 def test_other_tables_too(
     step: Callable[..., Any],
@@ -128,7 +139,9 @@ def test_other_tables_too(
     clip: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """DDIM with half its noise, and 2M, which looks back; 9 of the 20 times, in the plane.
+    """DDIM with half its noise, 2M, which looks back, and Euler's method along the velocity.
+
+    They visit 9 of the 20 times, in the plane.
 
     The lectures' own loop and tables here, in float64. The tolerance is the one above.
     """
@@ -136,6 +149,9 @@ def test_other_tables_too(
     if solver == "ddim":
         table = solvers.ddim(schedule, 9, prediction, 0.5)
         rows = ddim(lecture, 9, 0.5, prediction)
+    elif solver == "euler":
+        table = solvers.ddim(schedule, 9, prediction)
+        rows = euler(lecture, 9)
     else:
         table = solvers.dpmpp_2m(schedule, 9, prediction)
         rows = dpmpp_2m(lecture, 9, prediction)

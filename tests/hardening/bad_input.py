@@ -78,6 +78,8 @@ TYPED = {
         2 | train --out new --zero-snr                          | zero_snr with prediction = 'eps'
         2 | train --out new --zero-snr --prediction v --T 1     | zero_snr .* T = 1
         2 | train --out new --continuous                        | continuous .* 'cosine'
+        2 | train --out new --schedule flow                     | schedule = 'flow' with .* 'eps'
+        2 | train --out new --prediction flow                   | --prediction flow is unknown;
     """,
     "a rate": """
         2 | train --out new --lr nan                            | lr = nan

@@ -303,7 +303,7 @@ REFUSED_BATCHES = [
     (dict(alpha_bar=torch.ones(9)), r"alpha_bar is torch.float32 .* as float64"),
     (dict(p_uncond=1.5), r"p_uncond = 1.5 is outside 0\.\.1"),
     (dict(p_uncond=math.nan), r"p_uncond = nan is outside"),
-    (dict(prediction="score"), r"prediction = 'score'; pass 'eps', 'x0' or 'v'"),
+    (dict(prediction="score"), r"prediction = 'score'; pass 'eps', 'x0', 'v' or 'velocity'"),
     (dict(seed=2**64), r"seed = 18446744073709551616 is not an integer in 0\.\.2\^64-1"),
     (dict(step=-1), r"step = -1 is outside 0\.\.2\^32-1"),
     (dict(step=1.9), r"step = 1.9 is outside 0\.\.2\^32-1 or not an integer"),

@@ -85,7 +85,7 @@ def test_a_recorded_step_is_every_step(case: Callable) -> None:
         assert torch.equal(xs, each)
 
 
-@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v", "velocity"])
 def test_a_training_batch(prediction: str) -> None:
     """Time and label to the bit, image and target to the errors of either side's normal."""
     given = dict(null=10, p_uncond=0.3, prediction=prediction, seed=5, step=9)

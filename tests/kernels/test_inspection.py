@@ -193,7 +193,7 @@ def test_the_recorder_launches_nothing_and_is_put_away() -> None:
 
 def test_every_variant_is_named_and_launched_once() -> None:
     chosen = list(inspection.variants())
-    assert len({str(v) for v in chosen}) == len(chosen) == 3 * (3 * 3 * 2 * 2 + 1 + 3)
+    assert len({str(v) for v in chosen}) == len(chosen) == 3 * (3 * 3 * 2 * 2 + 1 + 4)
     for variant in (*STEPS, *SHOWN):
         assert variant in chosen
         assert variant.launch().elements > 0

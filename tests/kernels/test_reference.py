@@ -189,7 +189,7 @@ def batch(shape: tuple[int, ...], dtype: torch.dtype = torch.float32, T: int = 1
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v", "velocity"])
 def test_noising_against_numpy(prediction: str, dtype: torch.dtype) -> None:
     """One image at a time, each number from its own word of the generator."""
     args = batch((40, 3, 5), dtype) | dict(prediction=prediction)
@@ -203,7 +203,8 @@ def test_noising_against_numpy(prediction: str, dtype: torch.dtype) -> None:
         assert int(y[i]) == (10 if (2 * second + 1) / 2**33 < 0.3 else int(args["y"][i]))
         abar, x0 = float(args["alpha_bar"][time]), args["x0"][i].double().numpy()
         signal, noise = math.sqrt(abar), math.sqrt(1 - abar)
-        wanted = {"eps": eps[i], "x0": x0, "v": signal * eps[i] - noise * x0}[prediction]
+        v = signal * eps[i] - noise * x0
+        wanted = {"eps": eps[i], "x0": x0, "v": v, "velocity": eps[i] - x0}[prediction]
         # Four roundings of terms below 8, and the normal's own error; then one ulp of the dtype.
         for got, exact in ((xt[i], signal * x0 + noise * eps[i]), (target[i], wanted)):
             ulp = torch.finfo(dtype).eps * abs(exact)

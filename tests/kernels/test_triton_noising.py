@@ -53,12 +53,12 @@ def assert_same(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("n", SIZES)
 def test_sizes(n: int, dtype: torch.dtype) -> None:
-    prediction = ("eps", "v", "x0")[(SIZES.index(n) + DTYPES.index(dtype)) % 3]
+    prediction = ("eps", "v", "velocity", "x0")[(SIZES.index(n) + DTYPES.index(dtype)) % 4]
     args = batch((3, n), dtype, prediction=prediction)
     assert_same(noised_batch(**args), reference.noised_batch(**args))
 
 
-@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v", "velocity"])
 @pytest.mark.parametrize("p_uncond", [0.0, 2.0**-33, 0.1, 0.5, 1 - 2.0**-33, 1.0])
 def test_options(prediction: str, p_uncond: float) -> None:
     args = batch((50, 2, 4), prediction=prediction, p_uncond=p_uncond)
@@ -170,7 +170,7 @@ def test_anything(data) -> None:
     args = batch(
         shape,
         data.draw(st.sampled_from(DTYPES)),
-        prediction=data.draw(st.sampled_from(["eps", "x0", "v"])),
+        prediction=data.draw(st.sampled_from(["eps", "x0", "v", "velocity"])),
         p_uncond=data.draw(st.floats(0, 1)),
         seed=data.draw(st.integers(0, 2**64 - 1)),
         step=data.draw(st.integers(0, 2**32 - 1)),

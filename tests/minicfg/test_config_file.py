@@ -63,7 +63,7 @@ def test_settings_that_are_not_in_the_file_are_those_of_the_base(tmp_path: Path)
         ("multipliers = 2", "multipliers = 2 has type int; write a list of integers"),
         ("multipliers = [1, 2.0]", r"multipliers = \[1, 2.0\] has type list; write a list of int"),
         ("prediction = 3", "prediction = 3 has type int; write a string"),
-        ("prediction = 'noise'", "prediction = 'noise' is unknown: use eps, x0 or v"),
+        ("prediction = 'noise'", "prediction = 'noise' is unknown: use eps, x0, v or velocity"),
         ("steps = 0", "steps = 0 is out of range: use an integer"),
         ("lr = 1" + "0" * 400, "lr = inf is not a finite number"),
         ("lr = nan", "lr = nan is not a finite number"),

@@ -1,6 +1,6 @@
 """No schedule, solver, number of steps, unit, precision or weight yields what is not finite.
 
-A cell is a schedule, T, steps, solver, prediction, a precision of the network and a weight: 35,280
+A cell is a schedule, T, steps, solver, prediction, a precision of the network and a weight: 53,760
 of them, each refused with the documented error or finite in all rows of its table, both singular
 ends (t = 1, t = T) included. Of each the first row is taken, the last and the middle one; a test
 below takes every t. The chain holds float32, whatever the network computes in; where a caller holds
@@ -26,6 +26,7 @@ SCHEDULES: dict[str, Callable[[int], Schedule]] = {
     "cosine": Schedule.cosine,
     "sigmoid": Schedule.sigmoid,
     "log_snr": lambda T: Schedule.named("log_snr", T),
+    "flow": Schedule.flow,
     "linear, zero": lambda T: Schedule.linear(T).zero_terminal_snr(),
     "cosine, zero": lambda T: Schedule.cosine(T).zero_terminal_snr(),
     "sigmoid, zero": lambda T: Schedule.sigmoid(T).zero_terminal_snr(),
@@ -40,7 +41,7 @@ SOLVERS: dict[str, Callable[[Schedule, int, Prediction], Table]] = {
     "dpmpp_2m": solvers.dpmpp_2m,
     "cfgpp": solvers.cfgpp,
 }
-PREDICTIONS: tuple[Prediction, ...] = ("eps", "x0", "v")
+PREDICTIONS: tuple[Prediction, ...] = ("eps", "x0", "v", "velocity")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 WS = torch.tensor([-1.0, 0.0, 2.0, 100.0])
 
@@ -51,6 +52,8 @@ def steps_of(T: int) -> list[int]:
 
 def documented(schedule: str, T: int, prediction: str) -> bool:
     """What is refused: zero SNR of a single step, and zero SNR where the noise is predicted."""
+    if schedule == "flow":
+        return prediction == "eps"
     return schedule.endswith("zero") and (T == 1 or prediction == "eps")
 
 
@@ -83,7 +86,8 @@ def test_every_cell_is_finite_or_refused(schedule: str, T: int):
     tried = 0
     for steps, solver, prediction in itertools.product(steps_of(T), SOLVERS, PREDICTIONS):
         if documented(schedule, T, prediction):
-            wrong = "T = 1: the only step cannot" if T == 1 else "'eps': at zero terminal SNR"
+            of_one_step = T == 1 and schedule != "flow"
+            wrong = "T = 1: the only step cannot" if of_one_step else "'eps': at zero terminal SNR"
             with pytest.raises(UsageError, match=wrong):
                 SOLVERS[solver](SCHEDULES[schedule](T), steps, prediction)
             continue
@@ -101,7 +105,8 @@ def test_every_cell_is_finite_or_refused(schedule: str, T: int):
 # The shape checks of the tests cost twenty times what a step of four samples does.
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
-    ("schedule", "prediction"), [("cosine", "eps"), ("log_snr", "eps"), ("linear, zero", "v")]
+    ("schedule", "prediction"),
+    [("cosine", "eps"), ("log_snr", "eps"), ("linear, zero", "v"), ("flow", "velocity")],
 )
 def test_a_step_at_every_t_is_finite(schedule: str, prediction: Prediction):
     table = solvers.ddpm(SCHEDULES[schedule](1000), None, prediction)

@@ -13,7 +13,7 @@ import torch
 from minicfg import Schedule
 from minicfg.errors import UsageError
 from minicfg.schedule import log_snr_angle, log_snr_grid
-from tutorial import step16_log_snr
+from tutorial import step16_log_snr, step21_flow
 from tutorial.step02_forward import Schedule as LectureSchedule
 
 
@@ -77,7 +77,7 @@ def test_table_that_is_no_schedule_is_refused(beta: torch.Tensor) -> None:
 
 def test_unknown_name_is_refused() -> None:
     with pytest.raises(
-        UsageError, match="'sigmoidal' is unknown: use cosine, linear, sigmoid or log_snr"
+        UsageError, match="'sigmoidal' is unknown: use cosine, linear, sigmoid, log_snr or flow"
     ):
         Schedule.named("sigmoidal", 10)
 
@@ -97,6 +97,31 @@ def test_zero_terminal_snr_moves_the_end_and_leaves_the_start(name: str, T: int)
 def test_zero_terminal_snr_of_one_step_is_refused() -> None:
     with pytest.raises(UsageError, match="T = 1"):
         Schedule.linear(1).zero_terminal_snr()
+
+
+@pytest.mark.parametrize("T", [1, 2, 10, 1000, 4000])
+def test_flow_equals_the_lectures_and_ends_in_pure_noise(T: int) -> None:
+    """The lecture caps its last beta at 0.999; all before it are the same few operations."""
+    ours, lecture = Schedule.flow(T), step21_flow.flow_schedule(T)
+    for letter in ("beta", "alpha", "alpha_bar", "log_snr"):
+        found, wanted = getattr(ours, letter)[:-1].numpy(), getattr(lecture, letter)[:-1]
+        np.testing.assert_allclose(found, wanted, rtol=1e-13, err_msg=letter)
+    assert ours.beta[-1] == 1 and ours.alpha_bar[-1] == 0 and ours.log_snr[-1] == -torch.inf
+    assert ours.name == "flow"
+
+
+@pytest.mark.parametrize("T", [1, 7, 1000])
+def test_x_t_of_the_flow_is_a_state_of_the_straight_line(T: int) -> None:
+    """`x_t sqrt((1 - u)^2 + u^2) = (1 - u) x_0 + u eps` with u = t / T, at every t.
+
+    A product of up to 1,000 alphas has an error of at most 1,000 x 1.1e-16. The root of 1 - abar,
+    which is at least 1e-3, then has an error of at most 1.1e-13 / 2e-3 = 6e-11.
+    """
+    u = torch.arange(T + 1, dtype=torch.float64) / T
+    scale = ((1 - u) ** 2 + u**2).sqrt()
+    abar = Schedule.flow(T).alpha_bar
+    torch.testing.assert_close(abar.sqrt() * scale, 1 - u, rtol=0, atol=1e-10)
+    torch.testing.assert_close((1 - abar).sqrt() * scale, u, rtol=0, atol=1e-10)
 
 
 def test_sigmoid_is_its_formula_and_symmetric() -> None:
@@ -191,6 +216,8 @@ def test_a_schedule_stays_what_it_is_and_equals_itself_alone() -> None:
     assert schedule == schedule and schedule != Schedule.linear(5)
 
 
-@pytest.mark.parametrize("make", [Schedule.linear, Schedule.cosine, Schedule.sigmoid])
+@pytest.mark.parametrize(
+    "make", [Schedule.linear, Schedule.cosine, Schedule.sigmoid, Schedule.flow]
+)
 def test_a_schedule_has_a_thousand_steps_by_default(make: Callable[..., Schedule]) -> None:
     assert make().T == 1000 and torch.equal(make().beta, make(1000).beta)

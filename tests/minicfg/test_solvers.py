@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels import philox
-from minicfg import Schedule, solvers
+from kernels import guided_step, philox
+from minicfg import Schedule, guide, solvers
 from minicfg.errors import UsageError
 from minicfg.sampling import sample, sample_steps
 from minicfg.schedule import log_snr_grid
@@ -22,6 +22,7 @@ from tutorial import (
     step17_solvers,
     step18_dpmpp,
     step20_weights,
+    step21_flow,
 )
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Schedule as LectureSchedule
@@ -92,22 +93,22 @@ def test_steps_are_refused(steps: int | list[int]) -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("prediction", ["score", "EPS", "velocity", "x1"])
+@pytest.mark.parametrize("prediction", ["score", "EPS", "flow", "x1"])
 def test_prediction_is_refused(prediction: solvers.Prediction) -> None:
     with pytest.raises(
-        UsageError, match=f"prediction = '{prediction}' is unknown: use eps, x0 or v"
+        UsageError, match=f"prediction = '{prediction}' is unknown: use eps, x0, v or velocity"
     ):
         solvers.ddpm(Schedule.linear(10), 5, prediction=prediction)
 
 
 @given(st.integers(1, 40), st.floats(-3, 3), st.floats(-3, 3))
 def test_predictions_say_the_same(t: int, x0: float, eps: float) -> None:
-    """From the true eps, x0 or v at the same x_t, every kind of row finds the same x_0."""
+    """From the true eps, x0, v or velocity at the same x_t, every kind of row finds the same x_0."""
     schedule = Schedule.cosine(40)
     abar = schedule.alpha_bar[t : t + 1]
     signal, noise = float(abar.sqrt()), float((1 - abar).sqrt())
     xt = signal * x0 + noise * eps
-    outs = {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}
+    outs = {"eps": eps, "x0": x0, "v": signal * eps - noise * x0, "velocity": eps - x0}
     for prediction, out in outs.items():
         p, q = solvers.x0_coefficients(abar, prediction)  # pyright: ignore[reportArgumentType]
         # eps is divided by the signal, which at t = T is 5e-4 here: 1e-16 / 5e-4, and room.
@@ -165,7 +166,7 @@ def test_eta_is_refused(eta: float) -> None:
         solvers.ddim(Schedule.linear(10), 5, eta=eta)
 
 
-@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v", "velocity"])
 def test_cfgpp_says_the_same_in_every_unit(prediction: solvers.Prediction) -> None:
     """At a true x_t the null output, in any unit, is put back as the noise that is in there."""
     schedule, x0, eps = Schedule.cosine(40), 0.7, -1.2
@@ -176,7 +177,8 @@ def test_cfgpp_says_the_same_in_every_unit(prediction: solvers.Prediction) -> No
             float((1 - schedule.alpha_bar[t]).sqrt()),
         )
         xt = signal * x0 + noise * eps
-        null = {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}[prediction]
+        v = signal * eps - noise * x0
+        null = {"eps": eps, "x0": x0, "v": v, "velocity": eps - x0}[prediction]
         p, q, a, b, c, d, e, m = row
         abar = float(schedule.alpha_bar[s])
         wanted = abar**0.5 * x0 + (1 - abar) ** 0.5 * eps
@@ -211,7 +213,9 @@ def test_the_weight_of_cfgpp_is_in_its_range() -> None:
 
 @pytest.mark.usefixtures("unchecked")
 def test_cfgpp_refuses_a_prediction() -> None:
-    with pytest.raises(UsageError, match="prediction = 'score' is unknown: use eps, x0 or v"):
+    with pytest.raises(
+        UsageError, match="prediction = 'score' is unknown: use eps, x0, v or velocity"
+    ):
         solvers.cfgpp(Schedule.linear(10), 5, prediction="score")  # pyright: ignore
 
 
@@ -385,9 +389,11 @@ def test_looking_back_errs_a_tenth() -> None:
     assert max(errors[2:]) < min(errors[:2]) / 10
 
 
-def test_rows_at_zero_terminal_snr() -> None:
+@pytest.mark.parametrize(
+    "schedule", [Schedule.cosine(40).zero_terminal_snr(), Schedule.flow(40)], ids=["cosine", "flow"]
+)
+def test_rows_at_zero_terminal_snr(schedule: Schedule) -> None:
     """Where x_T is noise alone log SNR starts at minus infinity; all rows are finite still."""
-    schedule = Schedule.cosine(40).zero_terminal_snr()
     for steps in (1, 2, 3, 9, 40):
         for table in (
             solvers.ddpm(schedule, steps, prediction="v"),
@@ -606,5 +612,142 @@ def test_the_third_argument_of_every_solver_is_the_prediction() -> None:
         solvers.ddim(schedule, 9, prediction="v", eta=0.5).rows,
     )
     for solver in (solvers.ddpm, solvers.ddim):
-        with pytest.raises(UsageError, match=r"prediction = 0\.5 is unknown: use eps, x0 or v"):
+        with pytest.raises(
+            UsageError, match=r"prediction = 0\.5 is unknown: use eps, x0, v or velocity"
+        ):
             solver(schedule, 9, 0.5, "v")  # pyright: ignore
+
+
+# Flow matching, step 21. The prediction "velocity" is eps - x_0, and R is the scale of the state.
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine", "flow"])
+@pytest.mark.parametrize("steps", [1, 2, 7, 60, [60, 31, 30, 2]])
+def test_ddim_of_a_velocity_is_the_lectures_euler(kind: str, steps: int | list[int]) -> None:
+    """On the lecture's own table of the flow, whose last beta is 0.999, and on two others."""
+    if kind == "flow":
+        lecture = step21_flow.flow_schedule(60)
+    else:
+        lecture = getattr(LectureSchedule, kind)(60)
+    table = solvers.ddim(Schedule(torch.from_numpy(lecture.beta)), steps, "velocity")
+    euler = step21_flow.euler(lecture, steps)
+    assert table.t.tolist() == list(euler.t) and table.s.tolist() == list(euler.s)
+    # The same few operations on the same alpha_bar, but `a` is a difference in ours.
+    np.testing.assert_allclose(table.rows.numpy(), euler.rows, rtol=1e-12, atol=1e-13)
+
+
+def test_rows_of_the_flow_at_every_t_are_the_lectures() -> None:
+    """Also at t = T, which the lecture leaves out: there u = R = 1, and its formulas are short."""
+    T = 60
+    table = solvers.ddim(Schedule.flow(T), None, "velocity")
+    lecture = step21_flow.euler(step21_flow.flow_schedule(T))
+    np.testing.assert_allclose(table.rows[1:].numpy(), lecture.rows[1:], rtol=1e-12, atol=1e-13)
+    u_s = (T - 1) / T
+    R_s = ((1 - u_s) ** 2 + u_s**2) ** 0.5
+    first = [1, -1, (1 - u_s) / R_s, u_s / R_s, 0, 0, 0, 1]
+    np.testing.assert_allclose(table.rows[0].numpy(), first, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("w", [0.0, 3.0, -0.5])
+def test_a_row_is_a_step_of_euler_along_the_guided_velocity(w: float) -> None:
+    """`X_s = X_t + (u_s - u_t) F` in the unit of the flow, from t = T to the data, in float64."""
+    T, steps = 40, 7
+    table = solvers.ddim(Schedule.flow(T), steps, "velocity")
+    generator = torch.Generator().manual_seed(1)
+    x, F_y, F_null = torch.randn(3, 5, 2, generator=generator, dtype=torch.float64)
+    u = torch.arange(T + 1, dtype=torch.float64) / T
+    R = ((1 - u) ** 2 + u**2).sqrt()
+    for k, (t, s) in enumerate(zip(table.t, table.s, strict=True)):
+        found, _ = guided_step(
+            x, torch.cat([F_y, F_null]), table.rows, k, w, seed=0, sample_ids=torch.arange(5)
+        )
+        F = F_y + w * (F_y - F_null)
+        wanted = (R[t] * x + (u[s] - u[t]) * F) / R[s]
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("w", [0.0, 3.0, -0.5])
+def test_guiding_the_velocity_is_guiding_the_guess_at_every_t(w: float) -> None:
+    """(21.6), beside the lecture's function and beside the guesses of both outputs."""
+    lecture = step21_flow.flow_schedule(40)
+    schedule = Schedule(torch.from_numpy(lecture.beta))
+    generator = torch.Generator().manual_seed(2)
+    x, F_y, F_null = torch.randn(3, 5, 2, generator=generator, dtype=torch.float64)
+    p, q = solvers.x0_coefficients(schedule.alpha_bar, "velocity")
+    for t in range(1, 41):
+        found = p[t] * x + q[t] * guide(F_y, F_null, w)
+        wanted = step21_flow.guess_from_velocity(
+            F_y.numpy(), F_null.numpy(), x.numpy(), t, w, lecture
+        )
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-12)
+        guesses = guide(p[t] * x + q[t] * F_y, p[t] * x + q[t] * F_null, w)
+        torch.testing.assert_close(found, guesses, rtol=0, atol=1e-12)
+
+
+def test_velocity_has_finite_coefficients_at_both_ends() -> None:
+    """p = R and q = -u: (1, 0) for the data and (1, -1) for pure noise."""
+    p, q = solvers.x0_coefficients(Schedule.flow(50).alpha_bar, "velocity")
+    assert p[[0, -1]].tolist() == [1, 1] and q[[0, -1]].tolist() == [0, -1]
+    assert float(p.min()) == pytest.approx(0.5**0.5, abs=1e-12)  # at u = 1/2
+    assert bool((q.diff() < 0).all())
+
+
+class ExactFlow:
+    """The exact velocity, in the unit of the flow: x_0 ~ N(1, 0.5^2), and N(0, 1.5^2) for label 1.
+
+    Data and noise are regressed on the state `X = (1 - u) x_0 + u eps`, whose variance is
+    `(1 - u)^2 var + u^2`.
+    """
+
+    num_classes = 1
+    prediction = "velocity"
+    schedule = Schedule.flow(1000)
+
+    def of_state(self, X: torch.Tensor, u: float, label: int) -> torch.Tensor:
+        mu, var = ((1.0, 0.25), (0.0, 2.25))[label]
+        standard = (X - (1 - u) * mu) / ((1 - u) ** 2 * var + u**2)
+        x0 = mu + (1 - u) * var * standard
+        eps = u * standard
+        return eps - x0
+
+    def __call__(self, xt: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        u = int(t[0]) / 1000
+        X = ((1 - u) ** 2 + u**2) ** 0.5 * xt.double()
+        each = [self.of_state(X, u, label) for label in (0, 1)]
+        return torch.where(y[:, None] == 1, each[1], each[0]).to(xt.dtype)
+
+
+@pytest.mark.parametrize("w", [0.0, 1.5])
+def test_exact_velocities_carry_noise_to_the_class(w: float) -> None:
+    """The velocity is affine in X, so 100 steps of Euler are one affine map of the noise.
+
+    Its slope and offset are found from two starting points in float64, without rows. At w = 0 they
+    approach the class's standard deviation 0.5 and mean 1: the error of Euler's method with 100
+    steps is below 0.02, and half of it with 200. The samples, N = 4000, have the map's mean and
+    variance within five standard errors, s / sqrt(N) and s^2 sqrt(2 / N).
+    """
+    model = ExactFlow()
+    steps, N = 100, 4000
+
+    def euler(X: torch.Tensor, steps: int) -> torch.Tensor:
+        for k in range(steps, 0, -1):
+            F_y, F_null = (model.of_state(X, k / steps, label) for label in (0, 1))
+            X = X - (F_y + w * (F_y - F_null)) / steps
+        return X
+
+    ends = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    (offset,), (both,) = euler(ends, steps).tolist()
+    slope = both - offset
+    if w == 0:
+        assert abs(offset - 1) < 0.02 and abs(slope - 0.5) < 0.02
+        error = abs(slope - 0.5)
+        (zero,), (one,) = euler(ends, 2 * steps).tolist()
+        assert abs(one - zero - 0.5) == pytest.approx(error / 2, rel=0.1)
+    y = torch.zeros(N, dtype=torch.int64)
+    table = solvers.ddim(model.schedule, steps, "velocity")
+    x = sample(model, y, table, shape=(1,), w=w, seed=3).double()
+    assert float(x.mean()) == pytest.approx(offset, abs=5 * abs(slope) / N**0.5)
+    assert float(x.var()) == pytest.approx(slope**2, rel=5 * (2 / N) ** 0.5)
+    # Each sample is the map's value at its own noise; 100 float32 steps of numbers below 5.
+    noise = philox.normal(3, torch.arange(N), 0, (1,)).double()
+    torch.testing.assert_close(x, offset + slope * noise, rtol=0, atol=100 * 5 * 2**-23)

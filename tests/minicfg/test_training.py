@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from kernels import philox
 from minicfg.cli.train import run_train
-from minicfg.config import TrainConfig
+from minicfg.config import Prediction, TrainConfig
 from minicfg.data import Dataset
 from minicfg.datasets.load import load_data
 from minicfg.distributed import Ranks
@@ -130,15 +130,16 @@ def test_every_epoch_shows_every_image_once(batch: int) -> None:
 # What it minimises
 
 
-@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
-def test_first_loss_by_numpy(digits: Dataset, prediction: Literal["eps", "x0", "v"]) -> None:
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v", "velocity"])
+def test_first_loss_by_numpy(digits: Dataset, prediction: Prediction) -> None:
     """The untrained network says 0, so the loss is the mean square of the target alone."""
     config = replace(TINY, prediction=prediction, batch=64)
     x0 = digits.x[batch_indices(config.seed, 1, 64, len(digits))].double().numpy()
     eps = philox.normal_numpy(config.seed, np.arange(64), 1, (1, 8, 8), philox.TRAINING_NOISE)
     abar = Schedule.cosine(1000).alpha_bar.numpy()[choices(config, 1)[0].numpy()]
     signal, noise = (np.sqrt(c)[:, None, None, None] for c in (abar, 1 - abar))
-    target = {"eps": eps, "x0": x0, "v": signal * eps - noise * x0}[prediction]
+    v = signal * eps - noise * x0
+    target = {"eps": eps, "x0": x0, "v": v, "velocity": eps - x0}[prediction]
     found = next(train_steps(digits, config)).loss
     assert found == pytest.approx((target**2).mean(), rel=1e-5)  # float32, and its sum of 4,096
 
@@ -238,7 +239,13 @@ def test_average_by_hand(digits: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"dropout": 0.2, "attention": (1,), "prediction": "v"}], ids=str
+    "settings",
+    [
+        {},
+        {"dropout": 0.2, "attention": (1,), "prediction": "v"},
+        {"schedule": "flow", "prediction": "velocity", "min_snr": 5.0},
+    ],
+    ids=str,
 )
 def test_resumed_run_is_the_run_bit_for_bit(
     digits: Dataset, tmp_path: Path, settings: dict[str, Any]
@@ -405,7 +412,7 @@ def test_arguments_of_another_type_are_refused(
     ("field", "value", "allowed"),
     [
         ("schedule", "sigmoidal", "cosine, linear, sigmoid"),
-        ("prediction", "score", "eps, x0 or v"),
+        ("prediction", "score", "eps, x0, v or velocity"),
         ("T", 0, r"1\.\."),
         ("T", 10_001, r"\.\.10000"),
         ("T", True, "integer"),
@@ -447,14 +454,20 @@ def test_ends_of_the_settings_ranges_are_allowed() -> None:
 # Weights, precision, memory
 
 
-@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v", "velocity"])
 def test_min_snr_weighs_one_error_alike_in_every_unit(prediction: Any) -> None:
-    """An error d in x_0 is d signal / noise in eps, d / noise in v: each pays min(SNR, 5) d^2."""
+    """Each of the errors that an error d in x_0 implies has the loss min(SNR, 5) d^2.
+
+    It is d signal / noise in eps, d / noise in v, and d / u in the velocity, by (21.5).
+    """
     config = replace(TINY, prediction=prediction, min_snr=5.0, T=100)
     schedule = Schedule.cosine(100)
     abar = schedule.alpha_bar[1:].numpy()
     signal, noise = np.sqrt(abar), np.sqrt(1 - abar)
-    size = {"eps": signal / noise, "x0": np.ones(100), "v": 1 / noise}[prediction]
+    u = noise / (signal + noise)
+    size = {"eps": signal / noise, "x0": np.ones(100), "v": 1 / noise, "velocity": 1 / u}[
+        prediction
+    ]
     weight = loss_weight(config, schedule.log_snr[1:]).double().numpy()
     np.testing.assert_allclose(weight * size**2, np.minimum(abar / (1 - abar), 5), rtol=1e-6)
 
@@ -530,6 +543,47 @@ def test_zero_snr_trains_to_pure_noise(digits: Dataset, monkeypatch: pytest.Monk
     (xt, t), eps = given[0], philox.normal(config.seed, torch.arange(16), 1, (1, 8, 8), 1)
     assert bool((t == 2).any())
     torch.testing.assert_close(xt[t == 2], eps[t == 2], rtol=0, atol=0)
+
+
+def test_the_flow_trains_to_pure_noise_and_min_snr_gives_it_no_weight(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, forward = list[tuple[Tensor, Tensor]](), UNet.forward
+    monkeypatch.setattr(
+        UNet, "forward", lambda self, x, t, y: given.append((x, t)) or forward(self, x, t, y)
+    )
+    config = replace(TINY, schedule="flow", prediction="velocity", T=2, steps=1)
+    last(digits, config)
+    (xt, t), eps = given[0], philox.normal(config.seed, torch.arange(16), 1, (1, 8, 8), 1)
+    x0 = digits.x[batch_indices(config.seed, 1, 16, len(digits))]
+    assert bool((t == 2).any()) and bool((t == 1).any())
+    torch.testing.assert_close(xt[t == 2], eps[t == 2], rtol=0, atol=0)
+    # The middle of the line, divided by sqrt(1/4 + 1/4); float32 numbers below 8.
+    middle = (x0 + eps)[t == 1] / 2 / 0.5**0.5
+    torch.testing.assert_close(xt[t == 1], middle, rtol=0, atol=8 * 2**-22)
+    weight = loss_weight(replace(config, min_snr=5.0), Schedule.of(config).log_snr[1:])
+    # SNR is 1 and 0, and u is 1/2 and 1: min(SNR, 5) u^2.
+    torch.testing.assert_close(weight, torch.tensor([0.25, 0.0]))
+
+
+def test_the_flow_learns_the_dots() -> None:
+    """A network that returns 0 has the loss E|eps - x_0|^2 = 1 + E|x_0|^2 per pixel.
+
+    After 60 steps on 6 x 6 pixels the loss is clearly below it: half of it is left at most.
+    """
+    dots = load_data("toy:dots")
+    config = replace(TINY, schedule="flow", prediction="velocity", steps=60, batch=64, lr=1e-2)
+    losses = [state.loss for state in train_steps(dots, config)]
+    untrained = 1 + float(dots.x.square().mean())
+    assert losses[0] == pytest.approx(untrained, rel=0.05)
+    assert np.mean(losses[-10:]) < untrained / 2
+
+
+def test_the_flow_of_eps_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match="^schedule = 'flow' with prediction = 'eps': .* use prediction velocity"
+    ):
+        replace(TINY, schedule="flow")
 
 
 def test_zero_snr_of_eps_is_refused() -> None:
@@ -642,7 +696,9 @@ def test_what_is_shown_has_the_right_moments_over_all_log_snrs() -> None:
     assert abs((states**2).mean() - 1) < 0.044
 
 
-@pytest.mark.parametrize(("prediction", "min_snr"), [("eps", 0), ("x0", 0), ("v", 0), ("v", 5)])
+@pytest.mark.parametrize(
+    ("prediction", "min_snr"), [("eps", 0), ("x0", 0), ("v", 0), ("v", 5), ("velocity", 0)]
+)
 def test_first_loss_of_algorithm_1_by_numpy(
     digits: Dataset, prediction: Any, min_snr: float
 ) -> None:
@@ -651,7 +707,7 @@ def test_first_loss_of_algorithm_1_by_numpy(
     x0 = digits.x[batch_indices(config.seed, 1, 64, len(digits))].double().numpy()
     eps, log_snr = noise_of(config, 1, digits.shape), np.asarray(log_snr_of(u_of(config, 1)))
     a, s = (z[:, None, None, None] for z in signal_noise(log_snr))
-    target = {"eps": eps, "x0": x0, "v": a * eps - s * x0}[prediction]
+    target = {"eps": eps, "x0": x0, "v": a * eps - s * x0, "velocity": eps - x0}[prediction]
     weight = np.minimum(np.exp(log_snr), 5) / (np.exp(log_snr) + 1) if min_snr else np.ones(64)
     wanted = (weight * (target**2).mean((1, 2, 3))).mean()
     assert next(train_steps(digits, config)).loss == pytest.approx(

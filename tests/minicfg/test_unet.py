@@ -222,7 +222,10 @@ def test_images_that_do_not_fit_are_refused(shape: tuple[int, ...], complaint: s
     [
         ({"attention": (9,)}, r"attention = \(9,\) has no level 9: use levels in 0\.\.2"),
         ({"attention": (0, -1)}, r"attention = \(0, -1\) has no level -1"),
-        ({"prediction": "epsilon"}, "prediction = 'epsilon' is unknown: use eps, x0 or v"),
+        (
+            {"prediction": "epsilon"},
+            "prediction = 'epsilon' is unknown: use eps, x0, v or velocity",
+        ),
         ({"dropout": math.nan}, r"dropout = nan is out of range: use a number in \[0, 1\)"),
         ({"dropout": 1.0}, r"dropout = 1.0 is out of range"),
         ({"blocks": 0}, "blocks = 0 is out of range: use an integer of 1 or more"),
