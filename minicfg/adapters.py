@@ -82,7 +82,7 @@ class FlowModel(nn.Module):
     """A network of flow matching as a denoiser, to train or to sample from.
 
     Such a network predicts a velocity, `net(X, u, y)`, at the state `X = (1 - u) x_0 + u eps` of
-    the flow (arXiv:2209.03003; step 21 of the course). Our x_t is this state divided by its scale
+    the flow (step 21 of the course). Our x_t is this state divided by its scale
     `sqrt((1 - u)^2 + u^2)`, and u is t / T. So x_t is multiplied by the scale, and t is divided by
     T. The model's `schedule` is `Schedule.flow(T)`, from which its tables are made:
 
@@ -97,7 +97,8 @@ class FlowModel(nn.Module):
         num_classes: K; the network must have been trained with the null label K as well.
         T: number of times u that a sampler can visit, 1..10000.
         data_at_1: whether the network's time is 1 - u, which is 0 at the noise and 1 at the data.
-            Its velocity is then `x_0 - eps`. The papers cited above and many libraries count so.
+            Its velocity is then `x_0 - eps`. Liu et al. (arXiv:2209.03003) and Lipman et al.
+            (arXiv:2210.02747) count so.
 
     Raises:
         UsageError: naming the argument that is wrong.

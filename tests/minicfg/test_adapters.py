@@ -1,4 +1,4 @@
-"""Two models as one denoiser: autoguidance, against the lecture and by its law."""
+"""Networks of flow matching as denoisers; two models as one: autoguidance, by its distribution."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kernels import philox
-from minicfg import Schedule, sample, solvers
-from minicfg.adapters import Autoguided
+from minicfg import Dataset, Schedule, TrainConfig, sample, solvers, train
+from minicfg.adapters import Autoguided, FlowModel
 from minicfg.errors import UsageError
 from tutorial import step17_solvers, step18_dpmpp, step20_weights
 from tutorial.appendix import o_null
@@ -103,3 +103,93 @@ def test_labels_other_than_its_own_are_refused(y: Tensor, w: float) -> None:
     model = Autoguided(Oracle(DATA), Oracle(WIDE), Y)
     with pytest.raises(UsageError, match="are not the 5 labels of Autoguided"):
         sample(model, y, solvers.ddim(SCHEDULE, 3), shape=(2,), w=w)
+
+
+class Velocity(nn.Module):
+    """`eps - x_0` of data N(1, 0.5^2), or N(0, 1.5^2) for label 1, at the state X and the time u.
+
+    A network whose time is 0 at the noise is given 1 - u, and returns `x_0 - eps`.
+    """
+
+    def __init__(self, *, data_at_1: bool = False) -> None:
+        super().__init__()
+        self.data_at_1 = data_at_1
+        self.seen = list[Tensor]()
+
+    def forward(self, X: Tensor, time: Tensor, y: Tensor) -> Tensor:
+        self.seen.append(time)
+        u = (1 - time if self.data_at_1 else time)[:, None]
+        mu = torch.where(y == 1, 0.0, 1.0)[:, None]
+        var = torch.where(y == 1, 2.25, 0.25)[:, None]
+        standard = (X - (1 - u) * mu) / ((1 - u) ** 2 * var + u**2)
+        F = u * standard - mu - (1 - u) * var * standard
+        return -F if self.data_at_1 else F
+
+
+@pytest.mark.parametrize("data_at_1", [False, True])
+@pytest.mark.parametrize("w", [0.0, 2.0])
+def test_a_network_of_flow_matching_is_integrated_by_euler(w: float, data_at_1: bool) -> None:
+    """Its own states and times, from the noise down to the data, without schedule and rows."""
+    T, steps, ids = 40, 8, torch.arange(6)
+    net = Velocity(data_at_1=data_at_1)
+    model = FlowModel(net, num_classes=1, T=T, data_at_1=data_at_1)
+    table = solvers.ddim(model.schedule, steps, model.prediction)
+    y = torch.zeros(6, dtype=torch.int64)
+    found = sample(model, y, table, shape=(3,), w=w, seed=4)
+    assert all(bool(((time >= 0) & (time <= 1)).all()) for time in net.seen)
+    exact = Velocity()
+    X = philox.normal(4, ids, 0, (3,)).double()
+    for k in range(steps, 0, -1):
+        u = torch.full((6,), k / steps, dtype=torch.float64)
+        F_y, F_null = exact(X, u, y), exact(X, u, y + 1)
+        X = X - (F_y + w * (F_y - F_null)) / steps
+    # Eight float32 steps of numbers below 10, whose errors guidance multiplies by 1 + 2 w.
+    torch.testing.assert_close(found.double(), X, rtol=0, atol=8 * 10 * 5 * 2**-23)
+
+
+def test_a_network_of_flow_matching_is_trained() -> None:
+    """Least squares: from `F = a X` the loss falls, and the schedule is that of the config."""
+
+    class Slope(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Parameter(torch.zeros(()))
+
+        def forward(self, X: Tensor, u: Tensor, y: Tensor) -> Tensor:
+            return self.a * X
+
+    data = Dataset(torch.zeros(32, 2), torch.zeros(32, dtype=torch.int64), ("0",), "zeros")
+    config = TrainConfig(
+        schedule="flow", prediction="velocity", T=100, steps=200, batch=64, lr=0.1, weight_decay=0.0
+    )
+    model = FlowModel(Slope(), num_classes=1, T=100)
+    state = train(data, config, model=model)
+    assert torch.equal(model.schedule.alpha_bar, Schedule.of(config).alpha_bar)
+    # With x_0 = 0, F = eps and X = u eps. The best slope is E[u] / E[u^2], close to 3 / 2.
+    u = torch.arange(1, 101) / 100
+    best = float(u.mean() / u.square().mean())
+    found = float(state.ema.module.net.a)  # pyright: ignore
+    assert found == pytest.approx(best, abs=0.05)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"net": None}, "net = None .* pass a network of flow matching"),
+        ({"num_classes": 0}, "num_classes = 0 is out of range"),
+        ({"T": 0}, "T = 0 is out of range"),
+        ({"T": 10_001}, "T = 10001 is out of range"),
+        ({"data_at_1": 1}, "data_at_1 = 1 has type int; pass True or False"),
+    ],
+)
+def test_what_is_no_network_of_flow_matching_is_refused(given: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        FlowModel(**{"net": Velocity(), "num_classes": 1, **given})
+
+
+def test_a_table_of_another_clock_is_refused() -> None:
+    model = FlowModel(Velocity(), num_classes=1, T=40)
+    table = solvers.ddim(Schedule.cosine(40), 5, "velocity")
+    with pytest.raises(UsageError, match="schedule is 'flow' with T = 40, and the table was made"):
+        sample(model, torch.zeros(2, dtype=torch.int64), table, shape=(2,))

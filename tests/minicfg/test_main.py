@@ -17,6 +17,7 @@ from PIL import Image
 
 from kernels import philox
 from minicfg import load, sample, solvers
+from minicfg.cli import evaluate
 from minicfg.cli.main import main
 from minicfg.cli.sample import _save_pictures
 from minicfg.cli.start_noise import read_noise
@@ -457,6 +458,43 @@ def test_sample_writes_a_picture_and_arrays(
         assert drawn["y"].tolist() == [3, 3, 1, 1, 4, 4]
 
 
+def test_a_flow_is_trained_sampled_and_evaluated_like_any_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The three commands; `sample` with `ddim` draws what Euler's method along F does."""
+    out, arrays = tmp_path / "flow", tmp_path / "x.npz"
+    flow = ["--data", "digits", "--schedule", "flow", "--prediction", "velocity"]
+    code, _, err = run(["train", *flow, "--out", str(out), *TINY], monkeypatch, capsys)
+    assert code == 0, err
+    c = load(out / "model")
+    assert (c.config.schedule, c.config.prediction) == ("flow", "velocity")
+    assert c.schedule.alpha_bar[-1] == 0
+    flags = ["--labels", "3", "1", "--w", "1", "--solver", "ddim", "--steps", "4", "--clip", "inf"]
+    code, _, err = run(
+        ["sample", str(out), "--out", str(arrays), "--seed", "5", *flags], monkeypatch, capsys
+    )
+    assert code == 0, err
+    y, null = torch.tensor([3, 1]), torch.tensor([10, 10])
+    X = philox.normal(5, torch.arange(2), 0, (1, 8, 8))
+    for u in (1.0, 0.75, 0.5, 0.25):
+        t = torch.full((2,), round(1000 * u))
+        xt = X / ((1 - u) ** 2 + u**2) ** 0.5
+        with torch.no_grad():
+            F_y, F_null = c.model(xt, t, y), c.model(xt, t, null)
+        X = X - 0.25 * (2 * F_y - F_null)
+    with np.load(arrays) as drawn:
+        # four float32 steps of numbers below 8
+        np.testing.assert_allclose(drawn["x"], X.numpy(), rtol=0, atol=8 * 2**-20)
+    train = evaluate.train_classifier
+    monkeypatch.setattr(
+        evaluate, "train_classifier", lambda data, seed, advance: train(data, seed=seed, steps=3)
+    )
+    few = ["--n", "40", "--w", "0", "1", "--steps", "2"]
+    scores = ["evaluate", str(out), "--out", str(tmp_path / "scores"), *few]
+    assert run(scores, monkeypatch, capsys)[0] == 0
+    assert (tmp_path / "scores/metrics.json").exists()
+
+
 def test_a_negative_label_moves_samples_away_from_a_class(
     trained: Path,
     tmp_path: Path,
@@ -703,6 +741,7 @@ def test_signal_saves_says_how_to_go_on_and_going_on_is_exact(
 _NOISY = """
 import signal, sys, time
 from minicfg.cli import train as command
+from minicfg.cli import evaluate
 from minicfg.cli.main import main
 
 quiet = command.train_steps

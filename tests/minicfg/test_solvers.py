@@ -103,7 +103,7 @@ def test_prediction_is_refused(prediction: solvers.Prediction) -> None:
 
 @given(st.integers(1, 40), st.floats(-3, 3), st.floats(-3, 3))
 def test_predictions_say_the_same(t: int, x0: float, eps: float) -> None:
-    """From the true eps, x0, v or velocity at the same x_t, every kind of row finds the same x_0."""
+    """From the true output of any kind, at the same x_t, a row finds the same x_0."""
     schedule = Schedule.cosine(40)
     abar = schedule.alpha_bar[t : t + 1]
     signal, noise = float(abar.sqrt()), float((1 - abar).sqrt())

@@ -581,7 +581,7 @@ def test_the_flow_learns_the_dots() -> None:
 
 def test_the_flow_of_eps_is_refused() -> None:
     with pytest.raises(
-        UsageError, match="^schedule = 'flow' with prediction = 'eps': .* use prediction velocity"
+        UsageError, match=r"^schedule = 'flow' with prediction = 'eps': .* use prediction velocity"
     ):
         replace(TINY, schedule="flow")
 
