@@ -165,6 +165,10 @@ step is not enough. Velocities are converted with the formula of the $v$ of step
 reversed, because some papers let time run from noise to data. In zero-init the guidance is switched
 off and not the velocity.
 
+**In torch.** The package trains such models: `Schedule.flow(T)` is (21.2) with $\bar\alpha_T = 0$,
+`prediction="velocity"` is (21.5), and `solvers.ddim` on both is Euler's method. The command is
+`minicfg train --schedule flow --prediction velocity`.
+
 **Where it goes on.** The exact denoisers have shown what to expect, and step 22 replaces them by a
 trained network, NumPy by torch, and the loop by one kernel.
 

@@ -24,7 +24,13 @@ from torch.utils.data import (
 
 from kernels import philox
 from minicfg import editing, guidance, sampling, solvers
-from minicfg.adapters import Autoguided, Composed, DiffusersModel, schedule_from_diffusers
+from minicfg.adapters import (
+    Autoguided,
+    Composed,
+    DiffusersModel,
+    FlowModel,
+    schedule_from_diffusers,
+)
 from minicfg.config import TrainConfig
 from minicfg.data import Dataset, split
 from minicfg.datasets import describe, from_torch, load_data
@@ -870,6 +876,18 @@ CALLS: dict[str, dict[str, tuple[Any, ...]]] = {
         "another's prediction": (
             lambda: DiffusersModel(NET, 3, "v_prediction"),
             "= 'v_prediction' is",
+        ),
+        "no network of a flow": (
+            lambda: FlowModel(None, 3),
+            "net = None .* pass a network of flow matching",
+        ),
+        "times of a flow as text": (
+            lambda: FlowModel(NET, 3, T="1000"),
+            "T = '1000' has type str: use an integer",
+        ),
+        "a clock as a number": (
+            lambda: FlowModel(NET, 3, data_at_1=1),
+            "data_at_1 = 1 has type int; pass True or False",
         ),
         "a scheduler": (lambda: schedule_from_diffusers(object()), "pass the scheduler's config"),
         "a beta as text": (lambda: diffused(beta_start="a"), "beta_start = 'a' has type str; pass"),
