@@ -47,6 +47,7 @@ def build(out: Path, work: Path) -> int:
     strict = ["-b", "html", "-q", "-W", "--keep-going", "-n"]
     places = ["-c", str(HERE), "-d", str(work / "doctrees"), str(source), str(out)]
     status = build_main(strict + places)
+    shutil.copytree(HERE / "play", out / "play")
     for fault in remote_resources(out):
         print(f"fetched from elsewhere: {fault}", file=sys.stderr)
         status = 1
