@@ -9,17 +9,18 @@ program draws from it?
 $\beta_1 = \beta_2 = 0.5$. The loop starts at $x_2$ with mean 0 and variance 1. The noised data have
 the mean 0.5 and the variance 0.8125 there. The results below show that the samples have the mean
 0.923 and the variance 0.050. Both are wrong. The reasons differ. The mean is wrong only because the
-start is wrong. The variance would be wrong after the right start, too.
+start is wrong. The variance would be 0.046 after the right start, so it would be wrong, too.
 
 **The claim.** Let the data be $N(\mu, S)$ with any covariance matrix $S$, let the denoiser be the
-exact one, and let $w = 0$. Then every state $x_t$ of the loop (7.2) is Gaussian. Its mean $m_t$ and
-its covariance matrix $V_t$ follow from two recursions from $t = T$ down to 0. The final mean has a
-closed form.
+exact one, and let $w = 0$. Nothing is clipped. Then every state $x_t$ of the loop (7.2) is
+Gaussian. Its mean $m_t$ and its covariance matrix $V_t$ follow from two recursions from $t = T$
+down to 0. The final mean has a closed form.
 
 **One step is a regression.** By (5.11) the noised data have the covariance matrix
 $C_t = \bar\alpha_t S + (1 - \bar\alpha_t) I$. By step 6 the mean of the model's step is the true
 $E[x_{t-1} | x_t]$ of the forward process. The forward step multiplies $x_{t-1}$ by
-$\sqrt{\alpha_t}$ and adds independent noise. So the covariance of two neighbours is
+$\sqrt{\alpha_t}$ and adds independent noise. The noise has no covariance with $x_{t-1}$, whose own
+covariance matrix is $C_{t-1}$. So the covariance of two neighbours is
 
 $$ Cov(x_{t-1}, x_t) = \sqrt{\alpha_t} C_{t-1} $$
 
@@ -68,7 +69,7 @@ is right for every practical purpose.
 **The covariance is wrong by every step.** By the law of total variance, the covariance matrix of
 $x_{t-1}$ in the forward process is the covariance matrix of the conditional mean plus the mean
 conditional covariance matrix. The first is $A_t C_t A_t$. The second is (6.3), with a covariance
-matrix in the place of the variance:
+matrix in the place of the variance, and $c_0$ is the factor (4.5) of $x_0$ in the posterior:
 
 $$ C_{t-1} = A_t C_t A_t + \tilde\beta_t I + c_0^2 Var(x_0 | x_t) $$
 
@@ -83,10 +84,11 @@ recursion for $C_t$:
 
 $$ G_{t-1} = A_t G_t A_t + c_0^2 (1 - \bar\alpha_t) S C_t^{-1} $$ (B.6)
 
-The added term is positive in every direction in which the data vary. It is largest near the data,
-as the right panel of the figure shows. Step 7 discusses how the sum falls with $T$. A new question
-is how it differs between directions. The table has the eigenvalues of $S$ in its columns. It shows
-which fraction of the variance the samples lack on the linear schedule.
+At the start, $G_T = \bar\alpha_T (S - I)$ is almost 0. The added term is positive in every
+direction in which the data vary. In the figure the missing fraction $G_t / C_t$ grows in every step
+towards the data (right panel). Step 7 discusses how the last of these fractions falls with $T$. A
+new question is how it differs between directions. The table has the eigenvalues of $S$ in its
+columns. It shows which fraction of the variance the samples lack on the linear schedule.
 
 | variance of the data | 1/4 | 1 | 4 |
 |---|---|---|---|
@@ -94,9 +96,9 @@ which fraction of the variance the samples lack on the linear schedule.
 | $T = 100$ | 12.3 % | 7.9 % | 6.0 % |
 | $T = 1000$ | 1.5 % | 0.9 % | 0.6 % |
 
-Narrow directions lose a larger fraction. So samples of correlated data are not only too narrow. For
-two coordinates of variance 1 with the correlation 0.5 and $T = 20$, the samples have the
-correlation 0.53.
+In every row narrow directions lose a larger fraction. So samples of correlated data are not only
+too narrow. For two coordinates of variance 1 with the correlation 0.5 and $T = 20$, the samples
+have the correlation 0.53.
 
 **A test of the whole distribution.** A test should accept a right program nearly always and refuse
 a wrong one nearly always. Sort $n$ independent samples of one coordinate. Let $F_n(x)$ be the
@@ -115,7 +117,7 @@ A test refuses the samples if the distance is larger than $d$. For $n = 20000$ a
 a million, $d = 0.0190$.
 
 How often does a wrong program pass? Let the true distribution function of its samples be $F'$, and
-let $D = \sup |F' - F|$ be larger than $d$. By the triangle inequality
+let $D = \sup |F' - F|$, a distance here, be larger than $d$. By the triangle inequality
 
 $$ D \le \sup |F' - F_n| + \sup |F_n - F| $$
 
@@ -127,8 +129,11 @@ $$ P(\text{pass}) \le 2 e^{-2 n (D - d)^2} $$ (B.8)
 With $T = 20$ linear steps and data of variance 1/4, the exact distribution of the samples is at
 $D = 0.063$ from that of the data. A program that drew from the data themselves would pass with a
 probability below $10^{-33}$. So the test sees the difference between the loop and its data. For
-$T = 1000$ the distance is 0.0019. To reach $D = 2 d$ it takes 8 million samples. This is the price
-of a test that assumes nothing about the mistake. A test of the variance alone would need fewer.
+$T = 1000$ the distance is 0.0019. If $D = 2 d$, the right side of (B.8) is the one of the bound
+before (B.7), so the program passes with a probability of at most $r$ as well. For this it takes 8
+million samples. This is the price of a test that assumes nothing about the mistake. A test of the
+variance alone would need 0.8 million for the same two rates, because the variance of $n$ Gaussian
+samples has the relative standard error $\sqrt{2 / n}$.
 
 **At the boundary.** If the data are one point, $S = 0$ and $A_1 = 0$. The samples are exactly this
 point, because the error in (B.5) has the factor $S$. For $T = 1$ the variance is $A_1^2$ in each
@@ -138,9 +143,9 @@ direction, and nothing else. If $\bar\alpha_T$ were 0, the mean would be exact.
 loop. Then a correct program fails when $n$ is large, and its author looks for a mistake that does
 not exist. Or $F$ gets its mean and variance from the samples that it is compared with. Then the
 distance is too small, and (B.7) does not hold for it. Or the same samples are tested in several
-directions with one rate: the rates of false alarms add. Or $\tilde\beta_t$ is replaced with
-$\beta_t$ in every step. For $S = I$ this gives exactly the right covariance, so a test with such
-data cannot decide whether the program uses $\tilde\beta_t$.
+directions with one rate: the rates of false alarms then add up to as much as their sum. Or
+$\tilde\beta_t$ is replaced with $\beta_t$ in every step. For $S = I$ this gives exactly the right
+covariance, so a test with such data cannot decide whether the program uses $\tilde\beta_t$.
 
 **Where it goes on.** Appendix D uses the recursions for a guided chain.
 

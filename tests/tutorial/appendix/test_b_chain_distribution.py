@@ -297,6 +297,30 @@ def test_b_6_by_table_in_the_text() -> None:
     assert f"the samples have the correlation {V[0, 1] / V[0, 0]:.2f}" in text()
 
 
+@pytest.mark.parametrize("var", [0.25, 1.0, 4.0])
+def test_b_6_by_the_right_panel(var: float) -> None:
+    """The missing fraction grows in every step towards the data; the added term does not."""
+    schedule = Schedule.linear(30)
+    _, V, G = chain_law(np.zeros(1), np.full((1, 1), var), schedule)
+    fraction = (G / (V + G))[:, 0, 0]
+    assert (np.diff(fraction) < 0).all()
+    assert G[-1, 0, 0] == pytest.approx(schedule.alpha_bar[-1] * (var - 1), abs=ALGEBRA)
+    A = np.sqrt(schedule.alpha[1:]) * ((V + G)[:-1] / (V + G)[1:])[:, 0, 0]
+    added = G[:-1, 0, 0] - A**2 * G[1:, 0, 0]
+    assert added[0] < added.max()
+
+
+def test_b_4_by_the_right_start() -> None:
+    """The example from the variance of the noised data: two steps by hand."""
+    V_1 = (0.5**0.5 * 0.625 / 0.8125) ** 2 * 0.8125 + 1 / 3
+    V_0 = (0.5**0.5 * 0.25 / 0.625) ** 2 * V_1
+    assert f"variance would be {V_0:.3f} after the right start" in text()
+    half = Schedule(np.array([0, 0.5, 0.5]))
+    V, G = (M[:, 0, 0] for M in chain_law(np.ones(1), np.full((1, 1), 0.25), half)[1:])
+    A = 0.5**0.5 * (V + G)[:-1] / (V + G)[1:]
+    assert V[0] - V_0 == pytest.approx((A[0] * A[1]) ** 2 * (1 - 0.8125), abs=1e-12)
+
+
 def test_b_6_by_rate() -> None:
     """`T G_0` grows by `T beta_1 log T`: ten times the steps add 0.1 log 10, to 2% at T = 10^6."""
     lost = {T: T * (COV - collapsed_sum(COV, Schedule.linear(T))) for T in (200, 10**5, 10**6)}
@@ -387,6 +411,11 @@ def test_b_8_by_numbers_in_the_text() -> None:
     assert 1e-34 < pass_bound(N, D_20, ALARM) < 1e-33
     n = np.log(2 / ALARM) / (2 * (D_1000 / 2) ** 2)
     assert f"it takes {n / 1e6:.0f} million samples" in text()
+    assert pass_bound(8_200_000, D_1000, ALARM) < ALARM < pass_bound(8_000_000, D_1000, ALARM)
+    # Both rates with a test of the variance: the two errors have to fit between the variances.
+    lost = 1 - V_1000 / 0.25
+    n = 2 * (norm.isf(ALARM / 2) * (2 - lost) / lost) ** 2
+    assert f"would need {n / 1e6:.1f} million for the same two rates" in text()
 
 
 def test_b_7_by_false_alarms() -> None:

@@ -74,7 +74,9 @@ def figure() -> Figure:
     functions.plot(at, F_n - F, color=BLUE, label="20,000 samples of the loop")
     functions.plot(grid, F_data - F_loop, color=ORANGE, label="exact, the data")
     functions.set(xlabel="x", ylabel="distribution function minus that of the loop")
-    functions.set(title="A test of samples, T = 20")
+    functions.set(
+        title="Samples of the loop fit its own distribution,\nnot that of the data (T = 20)"
+    )
 
     for T, color in ((10, ORANGE), (30, BLUE)):
         time = np.arange(T + 1) / T
@@ -82,7 +84,7 @@ def figure() -> Figure:
         spread.plot(time, V[:, 0, 0], color=color, label=f"loop, T = {T}")
         spread.plot(time, (V + G)[:, 0, 0], ":", color=color, label=f"noised data, T = {T}")
     spread.set(xlabel="t / T, 0 at the data", ylabel="variance of $x_t$")
-    spread.set(title="The loop is too narrow, data of variance 1/4")
+    spread.set(title="The variance of the loop is too small\n(data of variance 1/4)")
 
     time = np.arange(31) / 30
     for S, color in ((0.25, BLUE), (1.0, GREEN), (4.0, ORANGE)):
@@ -90,7 +92,7 @@ def figure() -> Figure:
         fraction = (lost / (var + lost))[:, 0, 0]
         missing.plot(time, fraction, color=color, label=f"data of variance {S:g}")
     missing.set(xlabel="t / T, 0 at the data", ylabel="$G_t / C_t$")
-    missing.set(title="Missing fraction of the variance, T = 30")
+    missing.set(title="The missing fraction of the variance\ngrows towards the data (T = 30)")
     for ax in (functions, spread, missing):
         ax.legend(fontsize=8)
     return fig
