@@ -1,141 +1,377 @@
-r"""Appendix N. What it costs: distance to the tilted law against network evaluations.
+r"""Appendix N. Costs: the distance to the tilted distribution against network evaluations
 
-**Claim.** With a plain guided chain more steps do not help: it goes to its own law. The samplers of
-appendices K to M come to the tilted law, or near it, for several times the evaluations.
+**The question.** A plain guided chain does not sample the tilted distribution (step 13). Appendices
+K, L and M described three remedies: correctors, weights, and rounds of noise and denoising. Each of
+them costs network evaluations. How near to the tilted distribution do the samples of each method
+come for a given number of evaluations? This takes three things: a distance between two
+sets of samples, the size of its random error, and a rule for counting evaluations.
 
-**The distance.** Project both laws on a direction $u$. On a line the cheapest way to turn one into
-the other keeps the order of points. With $F_u$ and $G_u$ the distribution functions of $u \cdot x$,
+**An example.** Take the numbers 0, 1, 5 and the numbers 6, 0, 2. How far is the first set from the
+second? We pair each number of the first set with one of the second and compute the mean squared
+difference of the pairs. In the order as written it is (36 + 1 + 9) / 3 = 15.33. But the order of
+samples has no meaning, so we look for the pairing with the smallest mean. There are six pairings.
+The best one pairs the sorted sets, 0 with 0, 1 with 2 and 5 with 6, and its mean is
+(0 + 1 + 1) / 3 = 0.67. The root, 0.82, is the distance of the two sets.
 
-$$ SW^2 = E_u[\int_0^1 (F_u^{-1}(r) - G_u^{-1}(r))^2 dr] $$ (N.1)
+**On a line, sorting gives the best pairing.** Let $a \le a'$ be two numbers of the first set, and
+$b \le b'$ two of the second. Suppose that a pairing crosses them, so $a$ is paired with $b'$ and
+$a'$ with $b$. Compare this with the pairs in order. All squares cancel, and the products leave
 
-is 0 only for equal laws. For two points it is half their squared distance, as $E[(u \cdot a)^2]$ is
-$|a|^2 / 2$ in the plane. It is in the unit of $x$. Its floor is not 0: $n$ exact samples differ
-from their law too, so they are measured beside the others.
+$$ (a - b')^2 + (a' - b)^2 - (a - b)^2 - (a' - b')^2 = 2 (a' - a) (b' - b) $$
 
-**Measured.** Top class of `three_gaussians`, $w = 3$, 3,000 samples of each against 100,000 by
-(13.3), one seed. An evaluation is one pass of the network for one sample; a guided score needs two.
+The right side is not negative. So to exchange the partners never increases the sum. After finitely
+many exchanges both sets are in the same order, and no other pairing has a smaller sum.
 
-| sampler | evaluations: distance |
-|---|---|
-| exact samples | .013, the floor |
-| the class, no guidance (DDIM) | 30: .033 |
-| guided DDIM (step 17) | 60: .636, 720: .606 |
-| guided DDPM (step 7) | 60: .225, 720: .202 |
-| 1, 3, 11 correctors a level (appendix K) | 120: .337, 240: .102, 720: .015 |
-| weights, resampled (appendix L); one corrector too | 360: .090; 360: .022 |
-| rounds of tau = 1, .1, .03 (appendix M) | 70: .225, 110: .032, 350: .017 |
+For large sets the sum becomes an integral. Let $F(c)$ be the fraction of the first set that is at
+most $c$. Its inverse $F^{-1}(r)$ is the number below which the fraction $r$ of the set lies, the
+quantile. Let $G$ be the same function for the second set. In the sorted pairing numbers of the same
+rank are partners, so the mean over the pairs is a mean over $r$:
 
-**What it says.** The class's own deviation is .5, and DDIM ends farther off than that: guidance of
-$w = 3$ takes samples away from the tilted law, to which the class without any was near (98% of it
-is kept). Twelve times the levels change little. Correctors come to the floor: there is one hill,
-and nothing but a wait is needed. Weights alone have to make up for all that DDPM does wrong, and
-few samples carry them; one corrector between levels helps. Rounds are cheapest here, as they begin
-with the class, which is near; they trade bias for time, by $\tau$. None of this knows a network's
-errors: all scores are exact.
+$$ W^2 = \int_0^1 (F^{-1}(r) - G^{-1}(r))^2 dr $$ (N.1)
 
-**Boundary.** A distance below about twice the floor is not told from it by one seed.
+This is the squared Wasserstein distance of order 2. The two sets may have different sizes. The code
+computes the quantiles at 1000 values of $r$, the midpoints of 1000 equal intervals.
 
-**Source.** Bonneel et al. 2015, J. Math. Imaging Vis. 51:22 (sliced Wasserstein distance).
+**In the plane** there is no order. We therefore project all points on a direction $u$, a vector of
+length 1, and compare the numbers $u \cdot x$. The sliced Wasserstein distance is the root of the
+mean over all directions:
+
+$$ SW^2 = E_u[W_u^2] $$ (N.2)
+
+Here $W_u$ is the distance (N.1) of the projected sets. It is 0 for all $u$ only if the two
+distributions are equal, because the projections on all directions determine a distribution (the
+theorem of Cramér and Wold). The code takes 32 directions, equally spaced over half a circle. The
+other half would give the same distances.
+
+**Two distances in closed form.** Move a set by a vector $\Delta$. Then every quantile of the
+projection moves by $u \cdot \Delta$, so $W_u^2 = (u \cdot \Delta)^2$. If $\theta$ is the angle
+between the two vectors,
+
+$$ E_u[(u \cdot \Delta)^2] = |\Delta|^2 E[\cos^2 \theta] = |\Delta|^2 / 2 $$
+
+Next, take two round Gaussians whose means differ by $\Delta$ and whose standard deviations along
+each axis are $s_1$ and $s_2$. Let $q(r)$ be the quantile of $N(0, 1)$. The quantiles of the two
+projections are $q(r)$ times the standard deviation, plus the projected mean. The integral of $q$ is
+the mean of $N(0, 1)$, which is 0, and the integral of $q^2$ is its variance, which is 1:
+
+$$ W_u^2 = \int_0^1 (u \cdot \Delta + (s_1 - s_2) q(r))^2 dr $$
+$$ W_u^2 = (u \cdot \Delta)^2 + (s_1 - s_2)^2 $$
+$$ SW^2 = |\Delta|^2 / 2 + (s_1 - s_2)^2 $$ (N.3)
+
+For example, the class of appendix H has the mean $(1, 0)$ and the variance 1. At $w = 2$ its tilted
+distribution has the mean $(1.5, 0)$ and the variance 0.5. So $SW^2 = 0.125 + 0.0858$, and the
+distance is 0.459.
+
+**The floor.** Two sets of samples of the same distribution also have a distance. How large is it?
+Let $F_n$ be the function $F$ of a set of $n$ independent samples from a distribution with the
+density $f$, and let $c$ be the true quantile at $r$. The number $F_n(c)$ is a mean of $n$ ones and
+zeros with the probability $r$, so its variance is $r (1 - r) / n$. The quantile of the samples is
+the solution of $F_n(c') = r$. Near $c$ the function $F_n$ rises with the slope $f(c)$, up to small
+fluctuations. So
+
+$$ F_n(c) + f(c) (F_n^{-1}(r) - c) \approx r $$
+$$ Var[F_n^{-1}(r)] \approx r (1 - r) / (n f(c)^2) $$
+
+For a Gaussian with the standard deviation $s_1$ along the projection, $f(c)$ is $N(q(r); 0, 1) /
+s_1$. The quantiles of a second set, of $m$ samples with the standard deviation $s_2$, vary
+independently, so the variances add up. In the mean over $r$ this gives the squared floor
+
+$$ floor^2 = J (s_1^2 / n + s_2^2 / m), \quad J = \int_0^1 r (1 - r) / N(q(r); 0, 1)^2 dr $$ (N.4)
+
+The integral over all $r$ is infinite, because the most extreme samples vary much. But it diverges
+so slowly that the 1000 values of $r$ in the code give $J = 3.24$. Below, $n = 3000$ samples are
+compared with $m = 100,000$. With the variance 0.5 the floor is 0.0236.
+
+**A distance above the floor.** Now let the two distributions differ. Write $D(r)$ for the true
+difference of the quantiles and $e(r)$ for its random error, with the mean 0 up to terms of order
+$1 / n$. The measured square is, in the mean,
+
+$$ E[(D + e)^2] = D^2 + 2 D E[e] + E[e^2] $$
+
+The middle term vanishes. The mean over $r$ and over the directions is therefore
+
+$$ E[SW_{measured}^2] \approx SW^2 + floor^2 $$ (N.5)
+
+So squares add up, and not the distances. A measured distance of 0.030 above a floor of 0.0236
+belongs to a true distance of 0.019.
+
+**Counting.** An evaluation is one pass of the network for one sample and one label. A guided score
+takes two, with the label and without it. A chain with $L$ steps computes one score per step, and
+with $k$ correctors per level $k$ more:
+
+$$ \text{evaluations} = 2 L (1 + k) $$ (N.6)
+
+Without guidance the factor 2 becomes 1. The weights of appendix L cost no evaluation, because the
+chain computes both scores anyway. The rounds of appendix M have four steps here, so a round costs
+8. They start from samples of the class, which took a chain of 30 steps and 30 evaluations.
+
+**Measured.** The first example is that of appendix H at $w = 2$, where the class is far from its
+tilted distribution. The second is the top class of step 1 at $w = 3$. It is near its tilted
+distribution, because rejection sampling keeps 97.5 % of the class (step 13). All scores are exact.
+DDIM runs from $\tau = 10^4$ to 0.001, and DDPM from 400 to 0.001, over levels a constant factor
+apart. The correctors have $\rho = 0.3$ (K.4). Each entry is a mean distance over six seeds. One
+seed has 3000 samples of each method, and 100,000 exact ones to compare with, from which the
+rejection of the second example leaves 97.5 %.
+
+| sampler | evaluations | two Gaussians | three classes |
+|---|---|---|---|
+| exact samples: the floor | - | 0.025 | 0.017 |
+| class without guidance, 30 steps | 30 | 0.420 | 0.036 |
+| guided DDIM, 30 steps | 60 | 0.441 | 0.635 |
+| guided DDIM, 360 steps | 720 | 0.408 | 0.604 |
+| guided DDPM, 30 steps | 60 | 0.254 | 0.221 |
+| guided DDPM, 360 steps | 720 | 0.203 | 0.193 |
+| 1 corrector, 30 levels | 120 | 0.096 | 0.335 |
+| 3 correctors, 30 levels | 240 | 0.030 | 0.102 |
+| 11 correctors, 30 levels | 720 | 0.026 | 0.017 |
+| weights, 180 levels | 360 | 0.054 | 0.087 |
+| weights, 1 corrector, 90 levels | 360 | 0.040 | 0.029 |
+| 5 rounds of tau = 1 | 70 | 0.120 | 0.224 |
+| 40 rounds of tau = 1 | 350 | 0.136 | 0.228 |
+| 10 rounds of tau = 0.1 | 110 | 0.134 | 0.029 |
+| 40 rounds of tau = 0.1 | 350 | 0.026 | 0.033 |
+| 10 rounds of tau = 0.03 | 110 | 0.295 | 0.021 |
+| 40 rounds of tau = 0.03 | 350 | 0.115 | 0.017 |
+
+From seed to seed the entries vary with a standard deviation of at most 0.024, for weights without a
+corrector, and of at most 0.015 for all others.
+
+**Plain guided chains do not improve with more steps.** With twelve times the steps their distance
+falls by less than a quarter. In the first example appendix H gives the limit of small steps. DDIM
+ends in a Gaussian with the mean $(2, 0)$ and the variance 0.25, and DDPM in one with $(1.75, 0)$
+and 0.3875. By (N.3) these are 0.410 and 0.196 away from the tilted distribution. In the second
+example the class without guidance is nearer to the tilted distribution than every plain guided
+chain, at half the evaluations or fewer. Guidance takes its samples away from where they should be.
+
+**Which remedy is the cheapest depends on the example.** Correctors start from noise, so it does not
+matter how near the class is. Eleven per level bring both examples to the floor. With three per
+level, (K.2) and (K.3) give the mean 1.513 and the variance 0.526 in the first example. By (N.3)
+this is 0.020 away, and (N.5) predicts the measured distance 0.031. Rounds start from the class. In
+the second example 10 rounds with $\tau = 0.03$ come near the floor with 110 evaluations, and no
+other method is as cheap. In the first example the same rounds are of little use. There a round
+keeps 94 % of the error of the variance (appendix M), and 40 rounds of $\tau = 0.1$ reach the floor
+with 350 evaluations, where three correctors need 240. A large $\tau$ is quick and ends in a wrong
+distribution: in both examples 40 rounds of $\tau = 1$ are no better than 5. Weights reach the floor
+in neither example, and vary most in the second. A corrector between two levels makes up for most of
+what few samples cannot represent (appendix L), at the same total cost.
+
+**At the boundary.** The distance of a set from itself is 0, and at $w = 0$ the tilted distribution
+is the class. (N.4) and (N.5) assume independent samples. After resampling some samples are copies
+of others, so the floor of the weighted samples is higher. In $d$ dimensions the mean of $(u \cdot
+\Delta)^2$ is $|\Delta|^2 / d$, so sliced distances in different dimensions cannot be compared.
+
+**What goes wrong.** The samples are paired in the order in which they were drawn. A distance is
+compared with 0 and not with the floor, and a sampler that is perfect seems to have an error. The
+floor is subtracted from the distance, and not its square from the square. A guided score is counted
+as one evaluation, or the samples from which the rounds start as none. The most general mistake is
+to read this table as a ranking for images. Here all scores are exact. A network has errors, guidance
+enlarges them (step 15), and more steps at low noise do not remove them.
+
+**Where it goes on.** All methods so far keep the two predictions of step 9. Appendix O replaces the
+one without a label by another.
+
+**Source.** Bonneel et al. 2015, J. Math. Imaging Vis. 51:22 (the sliced distance). van der Vaart
+1998, Asymptotic Statistics, sec. 21.2 (quantiles of samples). The measurements are this course's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtri  # pyright: ignore[reportMissingTypeStubs]  # SciPy has none
 
+from tutorial.appendix.h_gaussian_pairs import EXAMPLE
 from tutorial.appendix.i_predictor_corrector import levels
-from tutorial.appendix.j_levels import of_mixture
+from tutorial.appendix.j_levels import Scores, of_gaussians, of_mixture
 from tutorial.appendix.k_correctors import corrected_steps
 from tutorial.appendix.l_feynman_kac import copies, weighted_steps
 from tutorial.appendix.m_gibbs import gibbs_rounds
 from tutorial.contract import last
 from tutorial.step01_toy_data import three_gaussians
+from tutorial.step02_forward import Gaussian
+from tutorial.step11_guidance import tilt
 from tutorial.step13_tilted import keep
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-W = 3.0
-N = 3000
-Row = tuple[str, int, float]  # sampler, evaluations a sample, distance
+N = 3000  # samples per sampler
+RANKS = (np.arange(1000) + 0.5) / 1000  # the r of the quantiles
 
 
-def sliced_wasserstein(
-    x: Float[np.ndarray, "n 2"], other: Float[np.ndarray, "m 2"], directions: int = 32
-) -> float:
-    """The distance of two sets of samples, over evenly spread directions."""
+@dataclass(frozen=True)
+class Case:
+    """A class with exact scores, and exact samples of its tilted distribution.
+
+    Args:
+        scores: the scores of the class and of all data.
+        var: the variance of the class along an axis.
+        w: the guidance weight.
+        tilted: `tilted(n, seed)` draws at most `n` exact samples.
+    """
+
+    scores: Scores
+    var: float
+    w: float
+    tilted: Callable[[int, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A sampler, its network evaluations per sample, and its distance."""
+
+    sampler: str
+    evaluations: int
+    distance: float
+
+
+def quantiles(
+    x: Float[np.ndarray, "n 2"], directions: int = 32
+) -> Float[np.ndarray, "1000 directions"]:
+    """The quantiles of the projections of `x`, for at least 2 directions of half a circle."""
     angle = np.pi * (np.arange(directions) + 0.5) / directions
     u = np.stack([np.cos(angle), np.sin(angle)])
-    r = (np.arange(1000) + 0.5) / 1000
-    F_inverse = np.quantile(x @ u, r, axis=0)
-    G_inverse = np.quantile(other @ u, r, axis=0)
-    SW2 = ((F_inverse - G_inverse) ** 2).mean()  # (N.1)
+    return np.quantile(x @ u, RANKS, axis=0)
+
+
+def distance(
+    F_inverse: Float[np.ndarray, "1000 directions"], G_inverse: Float[np.ndarray, "1000 directions"]
+) -> float:
+    """The sliced Wasserstein distance of two sets, from their `quantiles`."""
+    W2 = ((F_inverse - G_inverse) ** 2).mean(0)  # (N.1), for each direction
+    SW2 = W2.mean()  # (N.2)
     return float(SW2**0.5)
 
 
-def exact_samples(n: int, seed: int) -> Float[np.ndarray, "kept 2"]:
-    """The tilted law by hand: those kept of `n` of the class."""
+def sliced_wasserstein(x: Float[np.ndarray, "n 2"], other: Float[np.ndarray, "m 2"]) -> float:
+    """The distance of two sets of points; their sizes may differ."""
+    return distance(quantiles(x), quantiles(other))
+
+
+def distance_of_gaussians(a: Gaussian, b: Gaussian) -> float:
+    """The distance of two round Gaussians in the plane."""
+    between = ((a.mean - b.mean) ** 2).sum()
+    SW2 = between / 2 + (a.var**0.5 - b.var**0.5) ** 2  # (N.3)
+    return float(SW2**0.5)
+
+
+def floor(n: int, var: float, m: int, other_var: float) -> float:
+    """The root mean square of the random part, for `n` samples of variance `var`, and `m`."""
+    q = np.asarray(ndtri(RANKS))
+    density = np.exp(-(q**2) / 2) / np.sqrt(2 * np.pi)
+    J = (RANKS * (1 - RANKS) / density**2).mean()
+    return float((J * (var / n + other_var / m)) ** 0.5)  # (N.4)
+
+
+def measured(true: float, at_least: float) -> float:
+    """The root mean square of the measured distance, above the floor `at_least`."""
+    return (true**2 + at_least**2) ** 0.5  # (N.5)
+
+
+def top_class_tilted(n: int, seed: int) -> Float[np.ndarray, "kept 2"]:
+    """Rejection sampling: those kept of `n` samples of the top class, with w = 3."""
     three = three_gaussians()
     rng = np.random.default_rng(seed)
     x = three.means[0] + 0.5 * rng.standard_normal((n, 2))
-    return x[keep(x, 0, W, three, rng)]
+    return x[keep(x, 0, 3.0, three, rng)]
+
+
+def pair_tilted(n: int, seed: int) -> Float[np.ndarray, "n 2"]:
+    """`n` samples of the tilted distribution of the two Gaussians of appendix H, with w = 2."""
+    tilted = tilt(*EXAMPLE, 2.0)
+    z = np.random.default_rng(seed).standard_normal((n, 2))
+    return tilted.mean + tilted.var**0.5 * z
+
+
+def cases() -> dict[str, Case]:
+    """Two Gaussians, where the class is far from its tilted distribution, and three classes."""
+    three = of_mixture(three_gaussians(), 0)
+    return {
+        "two Gaussians": Case(of_gaussians(*EXAMPLE), 1.0, 2.0, pair_tilted),
+        "three classes": Case(three, 0.25, 3.0, top_class_tilted),
+    }
+
+
+def ddim(
+    case: Case, steps: int, w: float, correctors: int, rng: np.random.Generator
+) -> Float[np.ndarray, "n 2"]:
+    """DDIM with the weight `w`, and correctors at each level as in appendix K."""
+    x = 100 * rng.standard_normal((N, 2))
+    taus = levels(steps, 1e4, 1e-3)
+    return last(corrected_steps(x, taus, w, correctors, 0.3, case.var, case.scores, rng))
+
+
+def ddpm(case: Case, steps: int, rng: np.random.Generator) -> Float[np.ndarray, "n 2"]:
+    """Guided DDPM."""
+    x = 20 * rng.standard_normal((N, 2))
+    taus = levels(steps, 400.0, 1e-3)
+    chain = weighted_steps(x, taus, case.w, case.scores, rng, below=0.0, var=case.var)
+    x, _ = last(chain)
+    return x
+
+
+def weighted(
+    case: Case, steps: int, correctors: int, rng: np.random.Generator
+) -> Float[np.ndarray, "n 2"]:
+    """Guided DDPM with the weights of appendix L, resampled, and correctors at each level."""
+    x = 20 * rng.standard_normal((N, 2))
+    taus = levels(steps, 400.0, 1e-3)
+    chain = weighted_steps(x, taus, case.w, case.scores, rng, 0.5, correctors, case.var)
+    x, log_weights = last(chain)
+    return x[copies(log_weights, 0.5)]
+
+
+def rounds(
+    case: Case, x: Float[np.ndarray, "n 2"], tau: float, number: int, rng: np.random.Generator
+) -> Float[np.ndarray, "n 2"]:
+    """Rounds of four DDIM steps, as in appendix M, from the samples `x`."""
+    chain = gibbs_rounds(x, tau, case.w, 4, case.scores, rng)
+    return last(islice(chain, number))
+
+
+def chain_cost(steps: int, correctors: int = 0, passes: int = 2) -> int:
+    """Evaluations per sample of a chain over `steps` levels; without guidance `passes` is 1."""
+    return passes * steps * (1 + correctors)  # (N.6)
+
+
+def rounds_cost(number: int, start: int, steps: int = 4) -> int:
+    """Evaluations per sample of `number` rounds, if the samples of the class took `start`."""
+    return start + 2 * steps * number
 
 
 @cache
-def table() -> tuple[Row, ...]:
-    """Every sampler, its evaluations per sample, and its distance to the tilted law."""
-    rng = np.random.default_rng(0)
-    scores = of_mixture(three_gaussians(), 0)
-
-    def corrected(steps: int, w: float, n: int) -> np.ndarray:
-        """DDIM of weight `w` with `n` correctors a level, as in appendix K."""
-        x = 100 * rng.standard_normal((N, 2))
-        taus = levels(steps, 1e4, 1e-3)
-        return last(corrected_steps(x, taus, w, n, 0.3, 0.25, scores, rng))
-
-    def unweighted(steps: int) -> np.ndarray:
-        """DDPM of weight `W`."""
-        x = 20 * rng.standard_normal((N, 2))
-        taus = levels(steps, 400.0, 1e-3)
-        x, _ = last(weighted_steps(x, taus, W, scores, rng, 0.0, 0, 0.25))
-        return x
-
-    def weighted(steps: int, n: int) -> np.ndarray:
-        """DDPM of weight `W` with the weights of appendix L and `n` correctors a level."""
-        x = 20 * rng.standard_normal((N, 2))
-        taus = levels(steps, 400.0, 1e-3)
-        x, log_weights = last(weighted_steps(x, taus, W, scores, rng, 0.5, n, 0.25))
-        return x[copies(log_weights, 0.5)]
-
-    def rounds(x: np.ndarray, tau: float, number: int) -> np.ndarray:
-        """Rounds of four steps, as in appendix M, from the samples `x`."""
-        return last(islice(gibbs_rounds(x, tau, W, 4, scores, rng), number))
-
-    # A guided score takes two evaluations. The rounds start from `of_class`, which took 30.
-    of_class = corrected(30, 0.0, 0)
-    samples = [
-        ("exact samples: the floor", 0, exact_samples(N, 2)),
-        ("the class, no guidance", 30, of_class),
-        ("guided DDIM", 60, corrected(30, W, 0)),
-        ("guided DDIM", 720, corrected(360, W, 0)),
-        ("corrected, n = 1", 120, corrected(30, W, 1)),
-        ("corrected, n = 3", 240, corrected(30, W, 3)),
-        ("corrected, n = 11", 720, corrected(30, W, 11)),
-        ("guided DDPM", 60, unweighted(30)),
-        ("guided DDPM", 720, unweighted(360)),
-        ("weighted, 0 correctors", 360, weighted(180, 0)),
-        ("weighted, 1 correctors", 360, weighted(90, 1)),
-        ("rounds of tau = 1", 70, rounds(of_class, 1.0, 5)),
-        ("rounds of tau = 0.1", 110, rounds(of_class, 0.1, 10)),
-        ("rounds of tau = 0.03", 350, rounds(of_class, 0.03, 40)),
-    ]
-    aim = exact_samples(100_000, 1)
+def table(name: str, seed: int = 0) -> tuple[Row, ...]:
+    """Every sampler on one of the `cases`."""
+    case = cases()[name]
+    rng = np.random.default_rng(seed)
+    aim = quantiles(case.tilted(100_000, seed + 1000))
     rows: list[Row] = []
-    for name, evaluations, x in samples:
-        rows.append((name, evaluations, sliced_wasserstein(x, aim)))
+
+    def add(sampler: str, evaluations: int, x: np.ndarray) -> None:
+        """Append the row of the samples `x`."""
+        rows.append(Row(sampler, evaluations, distance(quantiles(x), aim)))
+
+    add("exact samples", 0, case.tilted(N, seed + 2000))
+    of_class = ddim(case, 30, 0.0, 0, rng)
+    start = chain_cost(30, passes=1)
+    add("class, no guidance", start, of_class)
+    for steps in (30, 360):
+        add("guided DDIM", chain_cost(steps), ddim(case, steps, case.w, 0, rng))
+    for steps in (30, 360):
+        add("guided DDPM", chain_cost(steps), ddpm(case, steps, rng))
+    for correctors in (1, 3, 11):
+        x = ddim(case, 30, case.w, correctors, rng)
+        add("correctors", chain_cost(30, correctors), x)
+    add("weights", chain_cost(180), weighted(case, 180, 0, rng))
+    add("weights, corrector", chain_cost(90, 1), weighted(case, 90, 1, rng))
+    for tau, number in ((1.0, 5), (1.0, 40), (0.1, 10), (0.1, 40), (0.03, 10), (0.03, 40)):
+        x = rounds(case, of_class, tau, number, rng)
+        add(f"rounds, tau = {tau:g}", rounds_cost(number, start), x)
     return tuple(rows)
 
 
