@@ -3,15 +3,15 @@ r"""Appendix N. Costs: the distance to the tilted distribution against network e
 **The question.** A plain guided chain does not sample the tilted distribution (step 13). Appendices
 K, L and M described three remedies: correctors, weights, and rounds of noise and denoising. Each of
 them costs network evaluations. How near to the tilted distribution do the samples of each method
-come for a given number of evaluations? This takes three things: a distance between two
-sets of samples, the size of its random error, and a rule for counting evaluations.
+come for a given number of evaluations? This takes three things: a distance between two sets of
+samples, the size of its random error, and a rule for counting evaluations.
 
 **An example.** Take the numbers 0, 1, 5 and the numbers 6, 0, 2. How far is the first set from the
 second? We pair each number of the first set with one of the second and compute the mean squared
 difference of the pairs. In the order as written it is (36 + 1 + 9) / 3 = 15.33. But the order of
 samples has no meaning, so we look for the pairing with the smallest mean. There are six pairings.
-The best one pairs the sorted sets, 0 with 0, 1 with 2 and 5 with 6, and its mean is
-(0 + 1 + 1) / 3 = 0.67. The root, 0.82, is the distance of the two sets.
+The best one pairs the sorted sets, 0 with 0, 1 with 2 and 5 with 6, and its mean is (0 + 1 + 1) / 3
+= 0.67. The root, 0.82, is the distance of the two sets.
 
 **On a line, sorting gives the best pairing.** Let $a \le a'$ be two numbers of the first set, and
 $b \le b'$ two of the second. Suppose that a pairing crosses them, so $a$ is paired with $b'$ and
@@ -19,7 +19,7 @@ $a'$ with $b$. Compare this with the pairs in order. All squares cancel, and the
 
 $$ (a - b')^2 + (a' - b)^2 - (a - b)^2 - (a' - b')^2 = 2 (a' - a) (b' - b) $$
 
-The right side is not negative. So to exchange the partners never increases the sum. After finitely
+The right side is not negative. So exchanging the partners never increases the sum. After finitely
 many exchanges both sets are in the same order, and no other pairing has a smaller sum.
 
 For large sets the sum becomes an integral. Let $F(c)$ be the fraction of the first set that is at
@@ -32,9 +32,9 @@ $$ W^2 = \int_0^1 (F^{-1}(r) - G^{-1}(r))^2 dr $$ (N.1)
 This is the squared Wasserstein distance of order 2. The two sets may have different sizes. The code
 computes the quantiles at 1000 values of $r$, the midpoints of 1000 equal intervals.
 
-**In the plane** there is no order. We therefore project all points on a direction $u$, a vector of
-length 1, and compare the numbers $u \cdot x$. The sliced Wasserstein distance is the root of the
-mean over all directions:
+**In the plane.** Points in the plane have no order. We therefore project all points on a direction
+$u$, a vector of length 1, and compare the numbers $u \cdot x$. The sliced Wasserstein distance is
+the root of the mean over all directions:
 
 $$ SW^2 = E_u[W_u^2] $$ (N.2)
 
@@ -64,12 +64,15 @@ distance is 0.459.
 
 **The floor.** Two sets of samples of the same distribution also have a distance. How large is it?
 Let $F_n$ be the function $F$ of a set of $n$ independent samples from a distribution with the
-density $f$, and let $c$ be the true quantile at $r$. The number $F_n(c)$ is a mean of $n$ ones and
-zeros with the probability $r$, so its variance is $r (1 - r) / n$. The quantile of the samples is
-the solution of $F_n(c') = r$. Near $c$ the function $F_n$ rises with the slope $f(c)$, up to small
-fluctuations. So
+density $f$, and let $c$ be the true quantile at $r$. The number $F_n(c)$ is a mean of $n$ zeros and
+ones. Each is 1 with the probability $r$, so the variance of the mean is $r (1 - r) / n$. Near $c$
+the function $F_n$ rises with the slope $f(c)$, up to small fluctuations. So
 
-$$ F_n(c) + f(c) (F_n^{-1}(r) - c) \approx r $$
+$$ r = F_n(F_n^{-1}(r)) \approx F_n(c) + f(c) (F_n^{-1}(r) - c) $$
+$$ F_n^{-1}(r) \approx c + (r - F_n(c)) / f(c) $$
+
+On the right only $F_n(c)$ is random. The variance of the quantile is therefore
+
 $$ Var[F_n^{-1}(r)] \approx r (1 - r) / (n f(c)^2) $$
 
 For a Gaussian with the standard deviation $s_1$ along the projection, $f(c)$ is $N(q(r); 0, 1) /
@@ -78,13 +81,14 @@ independently, so the variances add up. In the mean over $r$ this gives the squa
 
 $$ floor^2 = J (s_1^2 / n + s_2^2 / m), \quad J = \int_0^1 r (1 - r) / N(q(r); 0, 1)^2 dr $$ (N.4)
 
-The integral over all $r$ is infinite, because the most extreme samples vary much. But it diverges
-so slowly that the 1000 values of $r$ in the code give $J = 3.24$. Below, $n = 3000$ samples are
-compared with $m = 100,000$. With the variance 0.5 the floor is 0.0236.
+The integral over all $r$ is infinite, because the most extreme samples vary much. It diverges very
+slowly, however, and the mean over the 1000 values of $r$ in the code is $J = 3.24$. Below, $n =
+3000$ samples are compared with $m = 100,000$. With the variance 0.5 of the example the floor is
+0.0236.
 
 **A distance above the floor.** Now let the two distributions differ. Write $D(r)$ for the true
-difference of the quantiles and $e(r)$ for its random error, with the mean 0 up to terms of order
-$1 / n$. The measured square is, in the mean,
+difference of the quantiles and $e(r)$ for its random error, with the mean 0 up to terms of order $1
+/ n$. The measured square is, in the mean,
 
 $$ E[(D + e)^2] = D^2 + 2 D E[e] + E[e^2] $$
 
@@ -92,7 +96,7 @@ The middle term vanishes. The mean over $r$ and over the directions is therefore
 
 $$ E[SW_{measured}^2] \approx SW^2 + floor^2 $$ (N.5)
 
-So squares add up, and not the distances. A measured distance of 0.030 above a floor of 0.0236
+The squares add up, and not the distances. A measured distance of 0.030 above a floor of 0.0236
 belongs to a true distance of 0.019.
 
 **Counting.** An evaluation is one pass of the network for one sample and one label. A guided score
@@ -144,16 +148,17 @@ example the class without guidance is nearer to the tilted distribution than eve
 chain, at half the evaluations or fewer. Guidance takes its samples away from where they should be.
 
 **Which remedy is the cheapest depends on the example.** Correctors start from noise, so it does not
-matter how near the class is. Eleven per level bring both examples to the floor. With three per
-level, (K.2) and (K.3) give the mean 1.513 and the variance 0.526 in the first example. By (N.3)
-this is 0.020 away, and (N.5) predicts the measured distance 0.031. Rounds start from the class. In
-the second example 10 rounds with $\tau = 0.03$ come near the floor with 110 evaluations, and no
-other method is as cheap. In the first example the same rounds are of little use. There a round
-keeps 94 % of the error of the variance (appendix M), and 40 rounds of $\tau = 0.1$ reach the floor
-with 350 evaluations, where three correctors need 240. A large $\tau$ is quick and ends in a wrong
-distribution: in both examples 40 rounds of $\tau = 1$ are no better than 5. Weights reach the floor
-in neither example, and vary most in the second. A corrector between two levels makes up for most of
-what few samples cannot represent (appendix L), at the same total cost.
+matter how near the class is. With eleven per level both examples come close to the floor. With
+three per level, (K.2) and (K.3) give the mean 1.513 and the variance 0.526 in the first example. By
+(N.3) this is 0.020 away, and (N.5) predicts the measured distance 0.031. Rounds start from the
+class. In the second example 10 rounds with $\tau = 0.03$ come near the floor with 110 evaluations,
+and no other method comes as near with so few. In the first example the same rounds are of little
+use. There each of them leaves 94 % of the error of the variance (appendix M). With $\tau = 0.1$ the
+floor is reached with 40 rounds and 350 evaluations, where three correctors per level come close to
+it with 240. A large $\tau$ is quick and ends in a wrong distribution: in both examples 40 rounds of
+$\tau = 1$ do not come nearer than 5. Weights reach the floor in neither example. In the second they
+also vary most from seed to seed, because few chains carry most of the weight (appendix L). With
+half the levels and one corrector at each, which costs the same, they come nearer in both.
 
 **At the boundary.** The distance of a set from itself is 0, and at $w = 0$ the tilted distribution
 is the class. (N.4) and (N.5) assume independent samples. After resampling some samples are copies
@@ -161,11 +166,11 @@ of others, so the floor of the weighted samples is higher. In $d$ dimensions the
 \Delta)^2$ is $|\Delta|^2 / d$, so sliced distances in different dimensions cannot be compared.
 
 **What goes wrong.** The samples are paired in the order in which they were drawn. A distance is
-compared with 0 and not with the floor, and a sampler that is perfect seems to have an error. The
-floor is subtracted from the distance, and not its square from the square. A guided score is counted
-as one evaluation, or the samples from which the rounds start as none. The most general mistake is
-to read this table as a ranking for images. Here all scores are exact. A network has errors, guidance
-enlarges them (step 15), and more steps at low noise do not remove them.
+compared with 0 and not with the floor, so a perfect sampler seems to have an error. The floor is
+subtracted from the distance, and not its square from the square. A guided score is counted as one
+evaluation, or the samples from which the rounds start as none. The most general mistake is to read
+this table as a ranking for images. Here all scores are exact. The errors of a network, and what
+guidance makes of them (step 15), are not measured.
 
 **Where it goes on.** All methods so far keep the two predictions of step 9. Appendix O replaces the
 one without a label by another.

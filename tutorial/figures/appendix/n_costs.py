@@ -2,61 +2,103 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
-from tutorial.appendix.n_costs import sliced_wasserstein, table
-from tutorial.figures.program import BLUE, GREEN, GREY, ORANGE, PURPLE, Check
+from tutorial.appendix.h_gaussian_pairs import EXAMPLE
+from tutorial.appendix.n_costs import (
+    N,
+    chain_cost,
+    distance_of_gaussians,
+    floor,
+    measured,
+    rounds_cost,
+    sliced_wasserstein,
+    table,
+)
+from tutorial.figures.program import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, Check
+from tutorial.step02_forward import Gaussian
+from tutorial.step11_guidance import tilt
+
+STYLES = {
+    "guided DDIM": (ORANGE, "o-"),
+    "guided DDPM": (RED, "s-"),
+    "correctors": (BLUE, "o-"),
+    "weights": (GREEN, "o"),
+    "weights, corrector": (GREEN, "^"),
+    "rounds, tau = 1": (PURPLE, "o:"),
+    "rounds, tau = 0.1": (PURPLE, "s--"),
+    "rounds, tau = 0.03": (PURPLE, "^-"),
+}
 
 
 def checks() -> list[Check]:
-    """Two points; two Gaussians; and in the table, who is near the floor and who is not."""
+    """Two points; two Gaussians and their floor; costs; near the floor, and far from it."""
     origin = np.zeros((1, 2))
     point = np.array([[3.0, 4.0]])
     rng = np.random.default_rng(0)
     n = 20_000
+    narrow = Gaussian(np.zeros(2), 1.0)
+    wide = Gaussian(np.array([1.0, 0.0]), 4.0)
     x = rng.standard_normal((n, 2))
-    y = 2 * rng.standard_normal((n, 2))
-    far = {(name, cost): distance for name, cost, distance in table()}
+    y = wide.mean + 2 * rng.standard_normal((n, 2))
+    apart = distance_of_gaussians(narrow, wide)
+    same = [sliced_wasserstein(x[:N], other) for other in np.split(x[N : 5 * N], 4)]
+    mean_square = float(np.mean(np.square(same)))
+    at_least = floor(N, 1.0, N, 1.0)
+    tilted = tilt(*EXAMPLE, 2.0)
+    rows = {(row.sampler, row.evaluations): row.distance for row in table("two Gaussians")}
+    of_class = distance_of_gaussians(EXAMPLE[0], tilted)
     return [
         Check("(N.1) two points, 5 apart", sliced_wasserstein(origin, point), 12.5**0.5, 1e-12),
-        # Allowed: the tails beyond 1,000 quantiles, and 5 standard errors of a deviation.
-        Check("(N.1) deviations of 1 and 2", sliced_wasserstein(x, y), 1, 0.01 + 7.5 / n**0.5),
-        Check("(N.1) floor", far["exact samples: the floor", 0], 0, 0.04),
-        Check("(N.1) corrected", far["corrected, n = 11", 720], 0, 0.06),
-        Check("(N.1) DDIM is farther than .5", far["guided DDIM", 720] > 0.5, 1, 0),
+        # Allowed: 1 % for the tails beyond the quantiles; 5 standard errors of a distance.
+        Check("(N.2) two Gaussians", sliced_wasserstein(x, y), apart, 0.01 + 7.5 / n**0.5),
+        Check("(N.3) class and tilted", of_class, (0.125 + (1 - 0.5**0.5) ** 2) ** 0.5, 1e-12),
+        # Four distances that have one set in common: their mean is as random as that of two.
+        Check("(N.4) floor", mean_square**0.5, at_least, 0.5 * at_least),
+        Check("(N.5) squares add up", measured(3.0, 4.0), 5, 1e-12),
+        Check("(N.6) 11 correctors, 30 levels", chain_cost(30, 11), 720, 0),
+        Check("(N.6) 40 rounds", rounds_cost(40, 30), 350, 0),
+        Check("correctors reach the floor", rows["correctors", 720], 0, 0.05),
+        Check("DDIM does not", rows["guided DDIM", 720] > 0.35, 1, 0),
     ]
 
 
-def figure() -> Figure:
-    """The table, as a picture."""
-    fig = Figure(figsize=(7.5, 4), layout="constrained")
-    ((ax,),) = fig.subplots(1, 1, squeeze=False)
-    kinds = {
-        "guided DDIM": ORANGE,
-        "guided DDPM": "#8a5a00",
-        "corrected": BLUE,
-        "weighted": GREEN,
-        "rounds": PURPLE,
-        "the class": "black",
-    }
-    _, _, floor = table()[0]
-    for kind, color in kinds.items():
-        costs = [cost for name, cost, _ in table() if name.startswith(kind)]
-        distances = [distance for name, _, distance in table() if name.startswith(kind)]
-        joined = "o" if kind in ("weighted", "rounds") else "o-"
-        ax.loglog(costs, distances, joined, color=color, label=kind)
-    ax.axhline(floor, color=GREY, ls=":", label="exact samples")
-    ax.set_xticks((30, 60, 120, 240, 360, 720), ["30", "60", "120", "240", "360", "720"])
+def draw(ax: Any, name: str, title: str) -> None:
+    """One example: distance over evaluations."""
+    exact, of_class, *_ = table(name)
+    start = of_class.evaluations
+    ax.loglog(start, of_class.distance, "kX", ms=9, label="class without guidance")
+    for sampler, (color, style) in STYLES.items():
+        rows = [row for row in table(name) if row.sampler == sampler]
+        costs = [row.evaluations for row in rows]
+        distances = [row.distance for row in rows]
+        ax.loglog(costs, distances, style, color=color, label=sampler.replace("tau", r"$\tau$"))
+    ax.axhline(exact.distance, color=GREY, ls=":", label="exact samples: the floor")
+    ticks = (30, 60, 120, 240, 360, 720)
+    ax.set_xticks(ticks, [str(tick) for tick in ticks])
     ax.minorticks_off()
-    ax.set(xlabel="network evaluations a sample", ylabel="sliced Wasserstein distance")
-    ax.set(title="Distance to the tilted law, w = 3", ylim=(0.01, 1))
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.set_yticks((0.01, 0.03, 0.1, 0.3, 1), ["0.01", "0.03", "0.1", "0.3", "1"])
+    ax.set(xlabel="network evaluations per sample", ylim=(0.01, 1), title=title)
+
+
+def figure() -> Figure:
+    """The table of the text for one seed, as two panels."""
+    fig = Figure(figsize=(12, 4.2), layout="constrained")
+    far, near = fig.subplots(1, 2, sharey=True)
+    draw(far, "two Gaussians", "Two Gaussians, w = 2: correctors are cheapest")
+    draw(near, "three classes", "Three classes, w = 3: rounds of small $\\tau$ are cheapest")
+    far.set(ylabel="sliced Wasserstein distance\nto the tilted distribution")
+    near.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
 
 def print_table() -> None:
-    """Print the table."""
-    print("\n  sampler                      evaluations, sliced Wasserstein distance")
-    for name, cost, distance in table():
-        print(f"  {name:28} {cost:5} {distance:7.3f}")
+    """Print the tables of one seed."""
+    first = table("two Gaussians")
+    second = table("three classes")
+    print("\n  sampler              evaluations  two Gaussians  three classes")
+    for a, b in zip(first, second, strict=True):
+        print(f"  {a.sampler:20} {a.evaluations:11} {a.distance:14.3f} {b.distance:14.3f}")
