@@ -19,8 +19,9 @@ $a'$ with $b$. Compare this with the pairs in order. All squares cancel, and the
 
 $$ (a - b')^2 + (a' - b)^2 - (a - b)^2 - (a' - b')^2 = 2 (a' - a) (b' - b) $$
 
-The right side is not negative. So exchanging the partners never increases the sum. After finitely
-many exchanges both sets are in the same order, and no other pairing has a smaller sum.
+The right side is not negative. So exchanging the partners never increases the sum. From any
+pairing, finitely many exchanges bring both sets into the same order. So no pairing has a smaller
+sum than the sorted one.
 
 For large sets the sum becomes an integral. Let $F(c)$ be the fraction of the first set that is at
 most $c$. Its inverse $F^{-1}(r)$ is the number below which the fraction $r$ of the set lies, the
@@ -51,11 +52,18 @@ $$ E_u[(u \cdot \Delta)^2] = |\Delta|^2 E[\cos^2 \theta] = |\Delta|^2 / 2 $$
 
 Next, take two round Gaussians whose means differ by $\Delta$ and whose standard deviations along
 each axis are $s_1$ and $s_2$. Let $q(r)$ be the quantile of $N(0, 1)$. The quantiles of the two
-projections are $q(r)$ times the standard deviation, plus the projected mean. The integral of $q$ is
-the mean of $N(0, 1)$, which is 0, and the integral of $q^2$ is its variance, which is 1:
+projections are $q(r)$ times the standard deviation, plus the projected mean. So
 
 $$ W_u^2 = \int_0^1 (u \cdot \Delta + (s_1 - s_2) q(r))^2 dr $$
+
+Expand the square. The integral of $q$ is the mean of $N(0, 1)$, which is 0, so the middle term
+vanishes. The integral of $q^2$ is the variance of $N(0, 1)$, which is 1:
+
 $$ W_u^2 = (u \cdot \Delta)^2 + (s_1 - s_2)^2 $$
+
+Take the mean over all directions:
+
+
 $$ SW^2 = |\Delta|^2 / 2 + (s_1 - s_2)^2 $$ (N.3)
 
 For example, the class of appendix H has the mean $(1, 0)$ and the variance 1. At $w = 2$ its tilted
@@ -106,16 +114,17 @@ with $k$ correctors per level $k$ more:
 $$ \text{evaluations} = 2 L (1 + k) $$ (N.6)
 
 Without guidance the factor 2 becomes 1. The weights of appendix L cost no evaluation, because the
-chain computes both scores anyway. The rounds of appendix M have four steps here, so a round costs
-8. They start from samples of the class, which took a chain of 30 steps and 30 evaluations.
+chain computes both scores anyway. The rounds of appendix M have four steps here, so a round takes 8
+evaluations. The rounds start from samples of the class, which took 30 steps and 30 evaluations.
 
 **Measured.** The first example is that of appendix H at $w = 2$, where the class is far from its
 tilted distribution. The second is the top class of step 1 at $w = 3$. It is near its tilted
 distribution, because rejection sampling keeps 97.5 % of the class (step 13). All scores are exact.
 DDIM runs from $\tau = 10^4$ to 0.001, and DDPM from 400 to 0.001, over levels a constant factor
-apart. The correctors have $\rho = 0.3$ (K.4). Each entry is a mean distance over six seeds. One
-seed has 3000 samples of each method, and 100,000 exact ones to compare with, from which the
-rejection of the second example leaves 97.5 %.
+apart. The correctors have $\rho = 0.3$ (K.4). Each entry is a mean distance over six seeds. For
+each seed 3000 samples of every method are compared with 100,000 exact ones. In the second example
+the exact samples are those that rejection sampling keeps, out of 3000 and out of 100,000 samples of
+the class.
 
 | sampler | evaluations | two Gaussians | three classes |
 |---|---|---|---|
@@ -149,21 +158,23 @@ chain, at half the evaluations or fewer. Guidance takes its samples away from wh
 
 **Which remedy is the cheapest depends on the example.** Correctors start from noise, so it does not
 matter how near the class is. With eleven per level both examples come close to the floor. With
-three per level, (K.2) and (K.3) give the mean 1.513 and the variance 0.526 in the first example. By
-(N.3) this is 0.020 away, and (N.5) predicts the measured distance 0.031. Rounds start from the
-class. In the second example 10 rounds with $\tau = 0.03$ come near the floor with 110 evaluations,
-and no other method comes as near with so few. In the first example the same rounds are of little
-use. There each of them leaves 94 % of the error of the variance (appendix M). With $\tau = 0.1$ the
-floor is reached with 40 rounds and 350 evaluations, where three correctors per level come close to
-it with 240. A large $\tau$ is quick and ends in a wrong distribution: in both examples 40 rounds of
-$\tau = 1$ do not come nearer than 5. Weights reach the floor in neither example. In the second they
-also vary most from seed to seed, because few chains carry most of the weight (appendix L). With
-half the levels and one corrector at each, which costs the same, they come nearer in both.
+three per level, the recursion of appendix K gives the mean 1.513 and the variance 0.526 in the
+first example. By (N.3) this is 0.020 away, and (N.5) predicts the measured distance 0.031. Rounds
+start from the class. In the second example 10 rounds with $\tau = 0.03$ come near the floor with
+110 evaluations, and no other method comes as near with so few. In the first example the same rounds
+are of little use. There each of them leaves 94 % of the error of the variance (appendix M). With
+$\tau = 0.1$ the floor is reached with 40 rounds and 350 evaluations, where three correctors per
+level come close to it with 240. A large $\tau$ is quick and ends in a wrong distribution: in both
+examples 40 rounds of $\tau = 1$ do not come nearer than 5. Weights reach the floor in neither
+example. In the second they also vary most from seed to seed, because few chains carry most of the
+weight (appendix L). With half the levels and one corrector at each, which costs the same, they come
+nearer in both.
 
 **At the boundary.** The distance of a set from itself is 0, and at $w = 0$ the tilted distribution
 is the class. (N.4) and (N.5) assume independent samples. After resampling some samples are copies
-of others, so the floor of the weighted samples is higher. In $d$ dimensions the mean of $(u \cdot
-\Delta)^2$ is $|\Delta|^2 / d$, so sliced distances in different dimensions cannot be compared.
+of others, so the floor of the weighted samples is that of a smaller set. In $d$ dimensions the mean
+of $(u \cdot \Delta)^2$ is $|\Delta|^2 / d$, so sliced distances in different dimensions cannot be
+compared.
 
 **What goes wrong.** The samples are paired in the order in which they were drawn. A distance is
 compared with 0 and not with the floor, so a perfect sampler seems to have an error. The floor is
