@@ -103,7 +103,7 @@ def test_n_2_by_quantiles_of_gaussians() -> None:
 
     The samples are 200 x 200 quantiles, without their tails: 1 %.
     """
-    z = norm.ppf((np.arange(100) + 0.5) / 200)
+    z = norm.ppf((np.arange(200) + 0.5) / 200)
     grid = np.stack(np.meshgrid(z, z), -1).reshape(-1, 2)
     angle = np.pi * np.arange(10_000) / 10_000
     u = np.stack([np.cos(angle), np.sin(angle)])
@@ -142,7 +142,7 @@ def test_n_3_by_quadrature() -> None:
 
 def test_n_3_by_quantiles_of_the_plane() -> None:
     """The lesson's distance of 200 x 200 quantiles, as for (N.2): 1 %."""
-    z = norm.ppf((np.arange(100) + 0.5) / 200)
+    z = norm.ppf((np.arange(200) + 0.5) / 200)
     grid = np.stack(np.meshgrid(z, z), -1).reshape(-1, 2)
     for a, b in ((A, B), (A, Gaussian(A.mean, 4.0))):
         found = sliced_wasserstein(a.mean + a.var**0.5 * grid, b.mean + b.var**0.5 * grid)
