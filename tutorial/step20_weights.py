@@ -1,12 +1,11 @@
 r"""Step 20. Weights that change with t: intervals, ramps and CFG++
 
-**The question.** So far one guidance weight $w$ was used in all steps. Step 9 found that a label
-changes the prediction of the noise most in the middle of the chain, and step 11 found that the
-guided scores belong to another distribution than the tilted one at every $t$ between the ends.
-Should $w$ be the same at all $t$? This lesson treats three proposals. The first guides only for
-part of the time. The second lets the weight grow towards the data. The third, CFG++, uses two
-different mixtures in one step. All three need no new loop. They are other numbers in the table of
-step 17.
+**The question.** So far one guidance weight $w$ was used in all steps. Step 13 found that guidance
+pushes every sample outwards near the noise end, and step 14 that these pushes decide which mode a
+chain enters. Step 9 found that the label matters most in the middle of the chain. Should $w$ be the
+same at all $t$? This lesson treats three proposals. The first guides only for part of the time. The
+second lets the weight grow towards the data. The third, CFG++, uses two different mixtures in one
+step. All three need no new loop. They are other numbers in the table of step 17.
 
 **Guidance for part of the time.** In (17.1) the weight of a row is $m w$. So a column $m$ of zeros
 and ones switches guidance on and off. Kynkäänniemi et al. guide only while the noise level lies in
@@ -14,12 +13,18 @@ an interval. In log SNR the rule is
 
 $$ m = 1 \text{ if } low \le \lambda_t < high, \text{ else } 0 $$ (20.1)
 
-The authors state the interval for $\sigma_t = \sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$, the ratio
-of noise to signal, as $\sigma_{lo} < \sigma_t \le \sigma_{hi}$. Since
-$\lambda_t = -2 \log \sigma_t$, a large $\sigma_t$ is a small $\lambda_t$, and the two ends change
-places: $low = -2 \log \sigma_{hi}$ and $high = -2 \log \sigma_{lo}$. For $\sigma$ from 0.5 to 2 the
-interval is from -1.386 to 1.386. In the rows outside the interval the network is evaluated once and
-not twice, so the rule also saves time.
+The authors state the interval for the ratio of noise to signal, as
+$\sigma_{lo} < \sigma_t \le \sigma_{hi}$. This ratio is the root of the variance $\tau_t$ in
+(17.15). (In step 16, sigma was the factor of the noise alone.) It is related to the log SNR by
+
+$$ \sigma_t = \sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}, \quad \lambda_t = -2 \log \sigma_t $$
+
+So a large ratio is a small log SNR, and the two ends change places:
+
+$$ low = -2 \log \sigma_{hi}, \quad high = -2 \log \sigma_{lo} $$
+
+For ratios from 0.5 to 2 the interval is from -1.386 to 1.386. In the rows outside the interval the
+network is evaluated once and not twice, so the rule also saves time.
 
 **A ramp.** Wang et al. compared many weights that change along the chain. They found that simple
 weights that rise from the noise to the data work better than a constant one for images. The
@@ -33,13 +38,34 @@ a function of $t$, and exchanging the two numbers gives the opposite rule withou
 
 **CFG++.** The row of DDIM uses the guided prediction twice: to compute the guess, and to put noise
 back (step 17). Chung et al. use it for the guess only. The noise comes from the prediction without
-a label, $\epsilon_\phi$:
+a label. Why? They argue that guidance with a large weight is an extrapolation, and that it leads
+the states to places where noisy data do not occur. So they let the model of all data determine the
+path, and use the label only to correct the guess. The corrected guess should agree with the label.
+Let $x$ be a candidate for the data. The noise that leads from $x$ to the state is
+
+$$ \epsilon = (x_t - \sqrt{\bar\alpha_t} x) / \sqrt{1 - \bar\alpha_t} $$
+
+With a label, the network predicts the noise $\epsilon_y$ from the same state. This belongs to the
+guess $\hat x_y$. The loss of the candidate is the squared error of the prediction. In the
+difference of the two noises the state cancels, so the loss is a squared distance:
+
+$$ |\epsilon - \epsilon_y|^2 = (\bar\alpha_t / (1 - \bar\alpha_t)) |x - \hat x_y|^2 $$
+
+One step down the gradient of this loss, from the guess $\hat x_\phi$ without a label, moves it
+towards $\hat x_y$. Call the fraction of the way $1 + w$. It contains the length of the step and the
+factor of the loss:
+
+$$ \hat x_0 = \hat x_\phi + (1 + w) (\hat x_y - \hat x_\phi) $$
+
+By (11.4) this is the guess that belongs to the mixture $(1 + w) \epsilon_y - w \epsilon_\phi$. The
+authors use fractions between 0 and 1, so $w$ lies between -1 and 0. The mixture is then a weighted
+mean of the two predictions and not an extrapolation. The noise that the model of all data sees in
+the state is $\epsilon_\phi$. It is put back on the corrected guess:
 
 $$ x_s = \sqrt{\bar\alpha_s} \hat x_0 + \sqrt{1 - \bar\alpha_s} \epsilon_\phi $$ (20.3)
 
-Here $\hat x_0$ is the guess that belongs to the mixture $(1 + w) \epsilon_y - w \epsilon_\phi$. The
-scale $1 + w$ lies between 0 and 1, so $w$ lies between -1 and 0. The mixture is then a weighted
-mean of the two predictions and not an extrapolation.
+This is a motive and not a derivation. It does not show that $x_s$ has the distribution of any noisy
+data, and (20.6) below shows that the step can be a large extrapolation after all.
 
 For the table we need $\epsilon_\phi$ from the output $g_\phi$ of a network in any unit. Let $p$ and
 $q$ be the numbers of step 5 for this unit, and $p_\epsilon$ and $q_\epsilon$ those for eps. Both
@@ -57,22 +83,27 @@ For a network that predicts eps, $b = 0$ and $d = \sqrt{1 - \bar\alpha_s}$. In e
 $a = \sqrt{\bar\alpha_s}$ and $c = e = 0$.
 
 **CFG++ is DDIM with a weight that depends on the step.** Why does a scale below 1 have an effect?
-To compare the two steps, divide the state by its signal: let
-$\bar x_t = x_t / \sqrt{\bar\alpha_t}$. Then the guess is $\hat x_0 = \bar x_t - \sigma_t \epsilon$,
-and the step of DDIM is $\bar x_s = \hat x_0 + \sigma_s \epsilon$. Let
-$\Delta = \epsilon_y - \epsilon_\phi$. (Step 9 called it $d$, which is a column here.) The mixture
-with the scale $\gamma$ (step 11) is $\epsilon_\phi + \gamma \Delta$, so DDIM makes the step
+To compare the two steps, divide the state by the factor of the data, as in (17.15): let
+$\bar x_t = x_t / \sqrt{\bar\alpha_t}$. Then the guess and the step of DDIM are
 
-$$ \bar x_s - \bar x_t = -(\sigma_t - \sigma_s) (\epsilon_\phi + \gamma \Delta) $$
+$$ \hat x_0 = \bar x_t - \sigma_t \epsilon, \quad \bar x_s = \hat x_0 + \sigma_s \epsilon $$
 
-CFG++ uses the mixture with $\sigma_t$ and $\epsilon_\phi$ with $\sigma_s$:
+Let $d_\epsilon = \epsilon_y - \epsilon_\phi$. (In step 9 it was $d$, which is a column here.) The
+mixture with the scale $\gamma$ (step 11) is $\epsilon_\phi + \gamma d_\epsilon$. DDIM uses it in
+both places:
 
-$$ \bar x_s - \bar x_t = -\sigma_t (\epsilon_\phi + (1 + w) \Delta) + \sigma_s \epsilon_\phi $$
-$$ \bar x_s - \bar x_t = -(\sigma_t - \sigma_s) \epsilon_\phi - \sigma_t (1 + w) \Delta $$
+$$ \bar x_s - \bar x_t = -(\sigma_t - \sigma_s) (\epsilon_\phi + \gamma d_\epsilon) $$
 
-Compare the factors of $\Delta$. The steps are equal if
-$(\sigma_t - \sigma_s) \gamma = \sigma_t (1 + w)$. So without clipping a row of CFG++ is a row of
-DDIM with the weight $w_t = \gamma - 1$ given by
+CFG++ uses the mixture with $\sigma_t$, and $\epsilon_\phi$ alone with $\sigma_s$:
+
+$$ \bar x_s - \bar x_t = -\sigma_t (\epsilon_\phi + (1 + w) d_\epsilon) + \sigma_s \epsilon_\phi $$
+$$ \bar x_s - \bar x_t = -(\sigma_t - \sigma_s) \epsilon_\phi - \sigma_t (1 + w) d_\epsilon $$
+
+Compare the factors of $d_\epsilon$. The steps are equal if
+
+$$ (\sigma_t - \sigma_s) \gamma = \sigma_t (1 + w) $$
+
+So without clipping a row of CFG++ is a row of DDIM with the weight $w_t = \gamma - 1$ given by
 
 $$ 1 + w_t = (1 + w) \sigma_t / (\sigma_t - \sigma_s) $$ (20.6)
 
@@ -84,8 +115,13 @@ the factor is 4, and CFG++ with the scale 0.6 equals DDIM with the scale 2.4, or
 and (20.6) grows without limit. At $t = 500$ of the linear schedule with $T = 1000$ and the scale
 0.6, the scale of DDIM is 5.8 with 50 steps and 110 with 1000 steps. The left panel of the figure
 shows the scale for the cosine schedule. A value of $w$ that was chosen for one number of steps is
-therefore wrong for another. To have a limit, the scale of CFG++ must shrink with the steps. By
-(20.6), with $\sigma_s / \sigma_t = e^{-(\lambda_s - \lambda_t) / 2}$, the choice
+therefore wrong for another. To have a limit, the scale of CFG++ must shrink with the steps. Solve
+(20.6) for $1 + w$, with a constant $\gamma$ in the place of $1 + w_t$:
+
+$$ 1 + w = \gamma (1 - \sigma_s / \sigma_t) $$
+$$ \sigma_s / \sigma_t = e^{-(\lambda_s - \lambda_t) / 2} $$
+
+So the choice
 
 $$ 1 + w = \gamma (1 - e^{-(\lambda_s - \lambda_t) / 2}) $$ (20.7)
 
@@ -111,16 +147,36 @@ below 0.012. The tilted distribution for $w = 3$ has the mean height 1.53 (step 
 | CFG++, 200 steps | 3.39 | 0.078 | 0.019 |
 | CFG++, 500 steps | 4.23 | 0.069 | 0.014 |
 
-What does the table show? Guidance near the noise end alone gives four fifths of the overshoot of
-the constant weight, with about six tenths of its loss of variance. Guidance in the middle alone
-gives about half of the overshoot and all of the loss of variance. Near the data guidance hardly
-moves the mean, and costs a tenth to a sixth of the variance that the constant weight costs. The
-ramp that rises towards the data has about half of the overshoot of the constant weight, with the
-same loss of variance. The opposite ramp overshoots more. CFG++ moves further out and becomes
-narrower with every increase of the number of steps, as (20.6) predicts (middle panel). None of
-these rules samples the tilted distribution. All this holds for one Gaussian mixture with exact
-predictions. So the answer to the question is no if the overshoot is to be reduced: guidance in the
-middle, or a ramp that rises towards the data, overshoots less. Which rule is best for images is a
+With the three intervals the network is evaluated 62, 78 and 60 times, and with the constant weight
+100 times. What does the table show? Guidance near the noise end alone gives four fifths of the
+overshoot of the constant weight, with about six tenths of its loss of variance. Guidance in the
+middle alone gives about half of the overshoot and all of the loss of variance. Near the data
+guidance hardly moves the mean, and costs a tenth to a sixth of the variance that the constant
+weight costs. The ramp that rises towards the data has about half of the overshoot of the constant
+weight, with the same loss of variance. The opposite ramp overshoots more. CFG++ moves further out
+and becomes narrower with every increase of the number of steps, as (20.6) predicts (middle panel).
+None of these rules samples the tilted distribution.
+
+**The modes of step 14.** There a class had a frequent mode at 2 and a rare one at -2 with the
+fraction 0.3. With a constant weight guidance lost the mode that lies towards the other class. Does
+a weight that changes with $t$ keep it? The table gives the fraction of samples in the rare mode,
+for DDIM with 50 steps of the same schedule, $w = 3$ and the rules of the table above. It is
+computed with 2,000 starts that divide the normal distribution into parts of equal probability:
+
+| class 1 at | no guidance | constant | noise end | middle | near the data | rising ramp |
+|---|---|---|---|---|---|---|
+| 0 | 0.297 | 0.193 | 0.205 | 0.273 | 0.297 | 0.262 |
+| -4 | 0.297 | 0.000 | 0.000 | 0.068 | 0.297 | 0.048 |
+| 4 | 0.297 | 0.917 | 0.840 | 0.414 | 0.297 | 0.473 |
+
+Guidance near the noise end moves almost as many samples between the modes as the constant weight.
+Guidance in the middle and the rising ramp move fewer. Guidance near the data moves none, because
+each chain has entered its mode by then.
+
+So should $w$ be the same at all $t$? For these mixtures and exact predictions the answer is no, if
+the overshoot is to be reduced or the modes are to be kept. Guidance in the middle of the chain, or
+a ramp that rises towards the data, overshoots less and keeps more of a mode. Guidance near the data
+alone moves no sample to another mode, and hardly moves the mean. Which rule is best for images is a
 question for measurements on images.
 
 **At the boundary.** An interval from $-\infty$ to $\infty$, or a ramp with $m_T = m_0 = 1$, is
@@ -129,10 +185,10 @@ table $\sigma_s = 0$, so $w_t = w$, and CFG++ is plain guidance. With a single r
 chain. At $w = -1$ CFG++ is unconditional DDIM. At $w = 0$ it is not conditional DDIM, because the
 noise still comes from the prediction without a label.
 
-**What goes wrong.** The scale of CFG++ is read as $w$, so that $0.6$ becomes $w = 0.6$. The noise
-is put back with the guided prediction, which is DDIM with a weight between -1 and 0. This is weaker
-than the conditional model. The interval is applied to $-\lambda$, or its two ends are exchanged. A
-ramp overwrites a column $m$ instead of multiplying it.
+**What goes wrong.** The scale of CFG++ is read as $w$, so that $0.6$ becomes $w = 0.6$. A program
+puts the noise back with the guided prediction. With the values of CFG++ this is DDIM with a weight
+between -1 and 0, which is weaker than the conditional model. The interval is applied to $-\lambda$,
+or its two ends are exchanged. A ramp overwrites a column $m$ instead of multiplying it.
 
 **Where it goes on.** Every method so far used the noise schedules of step 2. Many recent models are
 trained by flow matching, with a straight line between data and noise. Is that a different process?
@@ -149,10 +205,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtri  # pyright: ignore[reportMissingTypeStubs]  # SciPy has none
 
 from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import x0_coefficients
 from tutorial.step11_guidance import guide
+from tutorial.step14_modes import CLASS_OF, ModesOracle, two_modes
 from tutorial.step17_solvers import Table, table_of, times
 
 if TYPE_CHECKING:
@@ -184,6 +242,21 @@ def with_ramp(table: Table, schedule: Schedule, first: float, last: float) -> Ta
     rows = table.rows.copy()
     rows[:, 7] *= m
     return Table(table.t, table.s, rows)
+
+
+def fraction_in_rare_mode(table: Table, schedule: Schedule, other: float, w: float) -> float:
+    """The fraction of class 0 of step 14 that ends in the rare mode, for a table without noise.
+
+    The other class is at `other`. There are 2,000 starts at quantiles of the normal distribution.
+    """
+    model = ModesOracle(two_modes(other), CLASS_OF, schedule)
+    y = np.zeros(2000, int)
+    null = np.full(2000, model.num_classes)
+    x = np.stack([ndtri((np.arange(2000) + 0.5) / 2000), np.zeros(2000)], axis=1)
+    for t, (p, q, a, b, _, _, _, m) in zip(table.t, table.rows, strict=True):
+        eps = guide(model(x, int(t), y), model(x, int(t), null), m * w)
+        x = a * (p * x + q * eps) + b * x
+    return float((x[:, 0] < 0).mean())
 
 
 def cfgpp_step(

@@ -14,12 +14,14 @@ from tutorial.contract import Denoiser
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import oracle_eps
-from tutorial.step17_solvers import Table, ddim, ddpm, run
+from tutorial.step14_modes import CLASS_OF, ModesOracle, fraction_below, two_modes
+from tutorial.step17_solvers import Table, ddim, ddim_without_noise, ddpm, noise_variances, run
 from tutorial.step19_rules import top_class
 from tutorial.step20_weights import (
     as_ddim,
     cfgpp,
     cfgpp_step,
+    fraction_in_rare_mode,
     weights_of_ddim,
     with_interval,
     with_ramp,
@@ -72,6 +74,40 @@ def test_20_1_by_samples(low: float, high: float, height: float, var_y: float) -
     assert x[:, 1].var() == pytest.approx(var_y, rel=5 * (4 / 2000) ** 0.5)
 
 
+def test_20_1_by_counts_in_the_text() -> None:
+    """Evaluations: one in each of 50 rows, and one more in each row that is guided."""
+    schedule = Schedule.cosine(1000)
+    for low, high, wanted in ((-np.inf, -2.0, 62), (-2.0, 2.0, 78), (2.0, np.inf, 60)):
+        table = with_interval(ddim(schedule, 50), schedule, low, high)
+        assert 50 + np.count_nonzero(table.rows[:, 7]) == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", [0, -4, 4])
+def test_20_1_by_modes_in_the_text(other: int) -> None:
+    """The row of the table; one of 2,000 starts more or less is 0.0005."""
+    schedule = Schedule.cosine(1000)
+    plain = ddim(schedule, 50)
+    tables = (
+        with_interval(plain, schedule, 0.0, 0.0),
+        plain,
+        with_interval(plain, schedule, -np.inf, -2.0),
+        with_interval(plain, schedule, -2.0, 2.0),
+        with_interval(plain, schedule, 2.0, np.inf),
+        with_ramp(plain, schedule, 0.0, 2.0),
+    )
+    found = [fraction_in_rare_mode(table, schedule, float(other), 3.0) for table in tables]
+    np.testing.assert_allclose(found, numbers_in_row(str(other)), atol=1.01e-3)
+
+
+def test_20_1_by_modes_of_step_14() -> None:
+    """The boundary of step 14, by bisection, where the weight is constant: its table has 0.198."""
+    schedule = Schedule.cosine(250)
+    found = fraction_in_rare_mode(ddim(schedule), schedule, 0.0, 3.0)
+    wanted = fraction_below(ModesOracle(two_modes(), CLASS_OF, schedule), 0, schedule, 3.0)
+    assert found == pytest.approx(wanted, abs=1e-3)
+
+
 @pytest.mark.parametrize(("low", "high"), [(1.0, 0.0), (float("nan"), 1.0), (0.0, float("nan"))])
 def test_20_1_by_refusal(low: float, high: float) -> None:
     with pytest.raises(ValueError, match=f"low = {low} is not at most high = {high}"):
@@ -83,6 +119,17 @@ def numbers_in_row(name: str) -> list[float]:
     row = re.search(rf"\n\| {re.escape(name)} \|(.*)\|\n", lesson.__doc__ or "")
     assert row is not None
     return [float(number) for number in row[1].split("|")]
+
+
+def test_20_2_by_each_step() -> None:
+    """The ratio of noise to signal is the root of step 17's variance, and the two ends."""
+    t = np.array([1, 7, 20, 39])
+    abar = SCHEDULE.alpha_bar[t]
+    sigma = np.sqrt((1 - abar) / abar)
+    np.testing.assert_allclose(sigma**2, noise_variances(SCHEDULE)[t], rtol=1e-13)
+    np.testing.assert_allclose(SCHEDULE.log_snr[t], -2 * np.log(sigma), rtol=1e-12)
+    low, high = -2 * np.log(2.0), -2 * np.log(0.5)
+    np.testing.assert_allclose([low, high], [-1.386, 1.386], atol=5e-4)
 
 
 def test_20_2_by_fractions() -> None:
@@ -158,6 +205,33 @@ def test_20_3_by_the_papers_algorithm(scale: float, prediction: str) -> None:
         x = np.sqrt(abar_s) * x0 + np.sqrt(1 - abar_s) * eps_null
     found = chain(cfgpp(SCHEDULE, 10, prediction), scale - 1, InUnit(prediction))
     np.testing.assert_allclose(found, x, atol=ALGEBRA)
+
+
+def test_20_3_by_each_step() -> None:
+    """The loss of a candidate, a step down its gradient by differences, and the guess of step 11."""
+    rng = np.random.default_rng(5)
+    xt, candidate = rng.standard_normal((2, 1, 2))
+    t, y = 24, np.zeros(1, int)
+    abar = SCHEDULE.alpha_bar[t]
+    eps_y, eps_null = MODEL(xt, t, y), MODEL(xt, t, y + 3)
+    x_y, x_null = ((xt - np.sqrt(1 - abar) * eps) / np.sqrt(abar) for eps in (eps_y, eps_null))
+
+    def loss(x: np.ndarray) -> float:
+        eps = (xt - np.sqrt(abar) * x) / np.sqrt(1 - abar)
+        return float(((eps - eps_y) ** 2).sum())
+
+    factor = abar / (1 - abar)
+    assert loss(candidate) == pytest.approx(factor * ((candidate - x_y) ** 2).sum(), rel=1e-12)
+    h = 1e-5
+    gradient = np.array([[loss(x_null + h * e) - loss(x_null - h * e) for e in np.eye(2)]]) / (
+        2 * h
+    )
+    length = 0.6 / (2 * factor)
+    moved = x_null - length * gradient
+    # A difference of a quadratic function has no error but rounding, 1e-16 / h.
+    np.testing.assert_allclose(moved, x_null + 0.6 * (x_y - x_null), atol=1e-9)
+    mix = 0.6 * eps_y + 0.4 * eps_null
+    np.testing.assert_allclose(moved, (xt - np.sqrt(1 - abar) * mix) / np.sqrt(abar), atol=1e-9)
 
 
 def test_20_3_by_step_11() -> None:
@@ -249,6 +323,15 @@ def test_20_6_by_each_step() -> None:
     signal = np.sqrt(SCHEDULE.alpha_bar)
     sigma = np.sqrt(1 - SCHEDULE.alpha_bar) / signal
     bar = xt / signal[t]
+    guess = (xt - np.sqrt(1 - signal[t] ** 2) * eps_y) / signal[t]
+    np.testing.assert_allclose(guess, bar - sigma[t] * eps_y, atol=1e-12)
+    after = ddim_without_noise(bar, eps_y, t, s, SCHEDULE)
+    np.testing.assert_allclose(after, guess + sigma[s] * eps_y, atol=1e-12)
+    equal = sigma[t] * (1 + w) / (sigma[t] - sigma[s])
+    assert (sigma[t] - sigma[s]) * equal == pytest.approx(sigma[t] * (1 + w), rel=1e-14)
+    assert weights_of_ddim(w, Schedule.cosine(40), 20)[8] == pytest.approx(
+        (1 + w) * sigma[24] / (sigma[24] - sigma[22]) - 1, rel=1e-12
+    )
     p, q, a, b, *_ = ddim(SCHEDULE, [t, s]).rows[0]
     mix = eps_null + scale * (eps_y - eps_null)
     moved = (a * (p * xt + q * mix) + b * xt) / signal[s] - bar
@@ -304,6 +387,19 @@ def test_20_6_by_growth() -> None:
     """Twice as many rows, twice the scale, in the limit: 2 at t = T / 2 within 1%."""
     half, full = (1 + weights_of_ddim(-0.4, Schedule.linear(1000), n)[n // 2] for n in (500, 1000))
     assert full / half == pytest.approx(2, rel=0.01)
+
+
+def test_20_7_by_each_step() -> None:
+    """(20.6) solved for the scale of CFG++, and the ratio of the two noise levels."""
+    t, s = 24, 22
+    sigma = np.sqrt(noise_variances(SCHEDULE))
+    ratio = sigma[s] / sigma[t]
+    assert ratio == pytest.approx(
+        np.exp(-(SCHEDULE.log_snr[s] - SCHEDULE.log_snr[t]) / 2), rel=1e-12
+    )
+    solved = 2.5 * (1 - ratio)
+    again = 1 + weights_of_ddim(solved - 1, SCHEDULE, 20)[8]
+    assert again == pytest.approx(2.5, rel=1e-12)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 4.0])
