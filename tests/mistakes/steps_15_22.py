@@ -340,6 +340,10 @@ STEPS_15_22 = [
     Mistake("step19_rules", "one row too few in the sum", STUDENTS,
             "(1 - beta**k)",
             "(1 - beta ** (k - 1))"),
+    Mistake("step20_weights", "the modes: the weight of every row", STUDENTS,
+            "model(x, int(t), null), m * w)",
+            "model(x, int(t), null), w)",
+            by="test_20_1_by_modes_in"),
     Mistake("step20_weights", "renoised with the guided output", PUBLIC,
             "return table_of(schedule, t, s, prediction, signal, b, 0.0, d, 0.0, 1.0)",
             "return table_of(schedule, t, s, prediction, signal + d / q,"

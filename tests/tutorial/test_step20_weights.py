@@ -100,6 +100,7 @@ def test_20_1_by_modes_in_the_text(other: int) -> None:
     np.testing.assert_allclose(found, numbers_in_row(str(other)), atol=1.01e-3)
 
 
+@pytest.mark.slow
 def test_20_1_by_modes_of_step_14() -> None:
     """The boundary of step 14, by bisection, where the weight is constant: its table has 0.198."""
     schedule = Schedule.cosine(250)
@@ -208,7 +209,7 @@ def test_20_3_by_the_papers_algorithm(scale: float, prediction: str) -> None:
 
 
 def test_20_3_by_each_step() -> None:
-    """The loss of a candidate, a step down its gradient by differences, and the guess of step 11."""
+    """The loss of a candidate, a step down its gradient, and the guess of step 11."""
     rng = np.random.default_rng(5)
     xt, candidate = rng.standard_normal((2, 1, 2))
     t, y = 24, np.zeros(1, int)
