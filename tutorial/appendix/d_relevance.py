@@ -15,7 +15,7 @@ are derived below give these values for the samples of guidance:
 | entropy, nats | 1.42 | 1.03 | 0.73 | 0.31 | -0.23 |
 
 At $w = -1$ the label is ignored, and the relevance is the fraction of the class. It rises with
-every step of the table, and the entropy falls.
+every column of the table, and the entropy falls.
 
 **Without guidance relevance stays.** Let $p_t$ be short for $p(y | x_t)$, the probability of the
 class given the noisy state. Consider the true reverse step of all data, without a label. We split
@@ -35,8 +35,8 @@ Gaussian in the place of the true reverse step. So for the loop (D.1) is not exa
 first order in $\beta_t$.
 
 **With guidance it rises.** Guidance with the weight $w$ moves the mean of the unconditional step by
-$1 + w$ times (10.5). To first order in the shift, the mean probability changes by the scalar
-product of the gradient and the shift:
+$1 + w$ times (10.5), which is $\beta_t \nabla \log p_t$ to first order in $\beta_t$. To first order
+in the shift, the mean probability changes by the scalar product of the gradient and the shift:
 
 $$ E[p_{t-1} | x_t] - p_t \approx \nabla p_t \cdot (1 + w) \beta_t \nabla \log p_t $$
 
@@ -71,7 +71,7 @@ of positive variance,
 $$ w = -1: E p(y | x_0) = \pi_y, \quad w = -1/2: E \log p(y | x_0) = \log \pi_y $$ (D.4)
 
 Between the two weights the mean of the probability rises and the mean of its logarithm falls. For
-the three classes of step 1 and 200 steps, the fraction of samples with $p(y | x_0) > 1/2$ is 36 %
+the three classes of step 1, 200 steps and 1000 chains, the fraction with $p(y | x_0) > 1/2$ is 36 %
 at $w = -0.95$, 49 % at $w = -0.8$ and 70 % at $w = -0.6$. The mean logarithms are -7.9, -4.9 and
 -2.0, because the other samples are far inside wrong classes.
 
@@ -99,23 +99,27 @@ $$ M_{t-1} = A_w M_t + (1 + w) (\sqrt{\bar\alpha_{t-1}} - A_y \sqrt{\bar\alpha_t
 $$ V_{t-1} = A_w^2 V_t + \tilde\beta_t $$ (D.7)
 
 **Small steps.** Divide the state by $\sqrt{\bar\alpha_t}$, and use the variance of the noise in
-this unit, $u = (1 - \bar\alpha_t) / \bar\alpha_t$, as the time. A step goes from $u$ to $u - du$.
-In this unit the variance of the noised class is $S_y + u$. The slope of the class is the quotient
-of two neighbouring variances, which is $1 - du / (S_y + u)$. For all data $S$ takes the place of
-$S_y$. The guided step has the slope
+this unit, $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$, as the time. A step goes from $\tau$ to
+$\tau - d\tau$. In this unit the variance of the noised class is $S_y + \tau$. The slope of the
+class is the quotient of two neighbouring variances, which is $1 - d\tau / (S_y + \tau)$. For all
+data $S$ takes the place of $S_y$. By (D.5) the guided step has the slope
 
-$$ 1 - ((1 + w) / (S_y + u) - w / (S + u)) du $$
+$$ 1 - ((1 + w) / (S_y + \tau) - w / (S + \tau)) d\tau $$
 
-If the state is changed at the time $u$, the change at the data is multiplied by the product $\Phi$
-of all later slopes. In the limit of small steps the logarithm of the product is an integral of the
-two reciprocals, and their integrals are logarithms. With $\rho = S_y / S$ and
-$q = (S + u) / (S_y + u)$ the product is
+If the state is changed at the time $\tau$, the change at the data is multiplied by the product
+$\Phi$ of all later slopes. In the limit of small steps the logarithm of the product is an integral:
 
-$$ \Phi(u) = (S_y / (S_y + u))^{1 + w} ((S + u) / S)^w = (\rho q)^w S_y / (S_y + u) $$
+$$ \log \Phi(\tau) = -\int_0^\tau ((1 + w) / (S_y + r) - w / (S + r)) dr $$
 
-The last term of (D.6) is $(1 + w) m du / (S_y + u)$ in this unit. Each of these contributions is
-multiplied by the later slopes, and the final mean is the integral of all of them. Since
-$dq = -(S - S_y) du / (S_y + u)^2$, it is the integral of a power of $q$, from 1 to $1 / \rho$:
+The integrals of the two reciprocals are logarithms. With $\rho = S_y / S$ and
+$q = (S + \tau) / (S_y + \tau)$ the product is
+
+$$ \Phi(\tau) = (S_y / (S_y + \tau))^{1 + w} ((S + \tau) / S)^w = (\rho q)^w S_y / (S_y + \tau) $$
+
+In this unit the bracket in (D.6) is 1 minus the slope of the class, so the last term of (D.6) is
+$(1 + w) m d\tau / (S_y + \tau)$. Each of these contributions is multiplied by the later slopes, and
+the final mean is the integral of all of them. Since $dq = -(S - S_y) d\tau / (S_y + \tau)^2$, it is
+the integral of a power of $q$, from 1 to $1 / \rho$:
 
 $$ M_0 = (1 + w) m \rho^w S_y / (S - S_y) \int_1^{1 / \rho} q^w dq $$
 
@@ -123,7 +127,9 @@ The integral is $(\rho^{-1-w} - 1) / (1 + w)$. Let $x^* = m S / (S - S_y)$. Then
 
 $$ M_0 \to x^* (1 - \rho^{1 + w}) $$ (D.8)
 
-The variance of the added noise tends to $du$ in this unit. A variance is multiplied by $\Phi^2$:
+The variance of the added noise tends to $d\tau$ in this unit. A variance is multiplied by $\Phi^2$.
+The variance of the start is $1 + \tau$ with the largest $\tau$. There $\Phi^2$ falls like
+$1 / \tau^2$, so nothing is left of it if the chain starts far enough in the noise. The rest is
 
 $$ V_0 = \rho^{2 w} S_y^2 / (S - S_y) \int_1^{1 / \rho} q^{2 w} dq $$
 
@@ -133,7 +139,8 @@ $$ V_0 \to U (1 - \rho^{1 + 2 w}) / (1 + 2 w) $$ (D.9)
 
 **Relevance.** The probability of the class is the quotient of two Gaussian densities, times the
 fraction of the class. The exponent is quadratic in $x$. The difference of the two precisions is
-$1 / S_y - 1 / S = 1 / U$, and completing the square gives the centre $x^*$. So
+$1 / S_y - 1 / S = 1 / U$. The derivative of the exponent is $m / S_y - x / U$, and it vanishes at
+$m U / S_y$, which is $x^*$. So
 
 $$ p(y | x) = p(y | x^*) e^{-(x - x^*)^2 / (2 U)} $$
 
@@ -152,8 +159,8 @@ $-2$ times a mean of $s$, and $s$ is at most $\log(1 / \rho)$. So the logarithm 
 falls at most at the rate $2 \log(1 / \rho)$. By (D.8) the logarithm of the squared distance of the
 mean from $x^*$ falls at exactly this rate. In (D.10) the root rises, because the variance falls.
 The quotient in the exponent becomes smaller, because its numerator falls faster than its
-denominator $U + V$. So in the limit of small steps relevance rises and entropy falls at *every*
-$w$.
+denominator $U + V$. (For $m = 0$ it is 0.) So in the limit of small steps relevance rises and
+entropy falls at *every* $w$.
 
 **At the boundary.** At $w = -1/2$, (D.9) is $U \log(1 / \rho)$. With few steps the theorem fails.
 Of 20 steps on the cosine schedule one has $A_w < 0$ from $w = 8.1$ on, and $V_0$ rises from
@@ -163,7 +170,8 @@ in the example, is impossible: then $p(y | x^*)$ would exceed 1.
 **What goes wrong.** The scale $1 + w$ is used as $w$, so that the unconditional chain seems to
 raise relevance. The mean of the logarithm is reported as if it had to rise with the mean. The
 guided variances are mixed in the place of the slopes. And a rise of relevance is taken as proof
-that the tilted distribution is sampled. (D.10) would rise for any chain that moves towards $x^*$.
+that the tilted distribution is sampled. (D.10) rises for any chain whose mean moves towards $x^*$
+while its variance does not change.
 
 **Where it goes on.** Step 13 compares guided samples with the tilted distribution.
 

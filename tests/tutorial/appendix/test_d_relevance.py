@@ -495,6 +495,9 @@ def test_d_8_by_each_step(pair: tuple[float, float, float], w: float) -> None:
         rho = S_y / S
         assert phi(at, S_y, S, w) == pytest.approx(np.exp(-log), rel=1e-9)
         assert phi(at, S_y, S, w) == pytest.approx((rho * q) ** w * S_y / (S_y + at), rel=1e-9)
+    # The bracket of (D.6) in this unit is 1 minus the slope of the class.
+    bracket = np.sqrt(abar[t - 1]) - slopes_of_law(pair, 0.0, schedule)[t - 1] * np.sqrt(abar[t])
+    np.testing.assert_allclose(bracket / np.sqrt(abar[t - 1]), du / (S_y + u[t]), atol=1e-9)
     power = quad(lambda q: q**w, 1, S / S_y)[0]
     M = (1 + w) * m * (S_y / S) ** w * S_y / (S - S_y) * power
     assert pair_limit(m, S_y, S, w)[0] == pytest.approx(M, abs=1e-9)
@@ -508,6 +511,9 @@ def test_d_9_by_each_step(pair: tuple[float, float, float], w: float) -> None:
     power = quad(lambda q: q ** (2 * w), 1, S / S_y)[0]
     V = (S_y / S) ** (2 * w) * S_y**2 / (S - S_y) * power
     assert pair_limit(m, S_y, S, w)[1] == pytest.approx(V, rel=1e-9)
+    for far in (1e4, 1e5):  # of the start's variance a fraction of the order 1 / far is left
+        left = phi(far, S_y, S, w) ** 2 * (1 + far)
+        assert left * far == pytest.approx((S_y / S) ** (2 * w) * S_y**2, rel=0.01)
     U = S * S_y / (S - S_y)
     falls = quad(lambda s: np.exp(-(1 + 2 * w) * s), 0, np.log(S / S_y))[0]
     assert pair_limit(m, S_y, S, w)[1] == pytest.approx(U * falls, rel=1e-9)
@@ -584,6 +590,11 @@ def test_d_10_by_each_step(pair: tuple[float, float, float]) -> None:
         quotient = 0.05 * norm.pdf(x, m, S_y**0.5) / norm.pdf(x, 0, S**0.5)
         assert quotient == pytest.approx(at_best * np.exp(-((x - best) ** 2) / (2 * U)), rel=1e-9)
         assert pair_relevance(x, 0.0, m, S_y, S, 0.05) == pytest.approx(quotient, rel=1e-9)
+    assert best == pytest.approx(m * U / S_y, rel=1e-12)
+    # "What goes wrong": nearer to x* at the same variance it rises, but a wider one may lose.
+    near, far, wide = ((best, 0.1), (best - 1, 0.1), (best, 100 * U + 50))
+    assert pair_relevance(*near, m, S_y, S, 0.05) > pair_relevance(*far, m, S_y, S, 0.05)
+    assert pair_relevance(*wide, m, S_y, S, 0.05) < pair_relevance(*near, m, S_y, S, 0.05) / 5
 
 
 def test_d_10_by_table_in_the_text() -> None:
