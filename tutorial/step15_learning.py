@@ -9,24 +9,34 @@ one by $-w$. What happens to the errors of the network when they are multiplied 
 **An example.** We continue with the two images 1 and -1 of steps 9 and 11, with
 $\bar\alpha_t = 0.5$ and $x_t = 0.4$. The exact predictions of the noise are -0.434 for class 0 and
 0.054 without a label. Suppose that a network predicts -0.404 and 0.024. Both outputs are wrong by
-only 0.03, the first upwards and the second downwards. With $w = 3$ the exact mixture is
-$4 \cdot (-0.434) - 3 \cdot 0.054 = -1.898$. The network gives
-$4 \cdot (-0.404) - 3 \cdot 0.024 = -1.688$. This is wrong by 0.21, which is seven times as much. If
-both outputs were wrong by 0.03 in the same direction, the error of the mixture would be
-$4 \cdot 0.03 - 3 \cdot 0.03 = 0.03$ for every weight. So it matters whether the two errors agree.
+only 0.03, the first upwards and the second downwards. With $w = 3$ the exact mixture and that of
+the network are
+
+$$ 4 \cdot (-0.434) - 3 \cdot 0.054 = -1.898 $$
+$$ 4 \cdot (-0.404) - 3 \cdot 0.024 = -1.688 $$
+
+The difference is 0.21, which is seven times as much as the error of each output. If both outputs
+were wrong by 0.03 in the same direction, the error of the mixture would be
+$4 \cdot 0.03 - 3 \cdot 0.03$, which is again 0.03. So it matters whether the two errors agree.
 
 **The network.** It is small enough for NumPy. Its inputs are the two coordinates of $x_t$, four
-numbers that represent the time, and the label. The label selects a row of a table with $K + 1$
-rows, and the last row belongs to the null label $\phi$. Two hidden layers of 48 units follow, and
-the output has two coordinates. For three classes it has 2,930 parameters. Appendix E writes the
-network out and derives the gradient of its loss by the chain rule. Here we need only the result.
-For every parameter we can compute the derivative of the loss with respect to it. We collect the
-parameters in $\theta$ and the derivatives, the gradient, in $G$.
+numbers that represent the time, and the label. The four numbers are the cosine and the sine of the
+angle of step 5 and of twice this angle. Two hidden layers of 48 units follow, and the output has
+two coordinates. The label selects a row of a table with $K + 1$ rows, and the last row belongs to
+the null label $\phi$. A row has 48 learned numbers, which are added in the first hidden layer like
+a bias. For three classes the numbers of the parameters in the first layer, the table, the second
+layer and the output add up to
+
+$$ (2 + 4) \cdot 48 + 4 \cdot 48 + (48 + 1) \cdot 48 + (48 + 1) \cdot 2 = 2930 $$
+
+Appendix E writes the network out and derives the gradient of its loss by the chain rule. Here we
+need only the result. For every parameter we can compute the derivative of the loss with respect to
+it. We collect the parameters in $\theta$ and the derivatives, the gradient, in $G$.
 
 **One update.** Training repeats the following steps:
 
-- Draw 112 samples $(x_0, y)$ of the data. For each sample draw a time $t$ from 1 to $T$ and a noise
-  $\epsilon$.
+- Draw 112 samples $(x_0, y)$ of the data (a number that keeps the program fast). For each sample
+  draw a time $t$ from 1 to $T$ and a noise $\epsilon$.
 - Hide each label with probability $p_u$ (9.5).
 - Compute $x_t$ by (3.2), and the network's prediction $f(x_t, y)$ of the noise.
 - Compute the loss, which is the mean of $|\epsilon - f|^2$ over the 112 samples (8.5), and its
@@ -73,10 +83,21 @@ At the second update $M_2 = 0.9 \cdot 0.05 - 0.1 \cdot 0.5 = -0.005$. Corrected 
 $-0.005 / 0.19 = -0.026$, and the corrected root mean square is 0.5. So the second change is only
 0.053 times the learning rate, upwards, because two opposite derivatives nearly cancel. With 500 and
 -500 the changes are the same. A derivative that keeps its sign and size moves a parameter by the
-learning rate in every update. If the derivatives are independent normal variables with mean 0, a
-change has the mean size of 0.18 times the learning rate. A single derivative after many zeros moves
-the parameter by $0.1 / \sqrt{0.001} = 3.16$ times the learning rate. We start with a rate of 0.01
-and let it fall linearly to 0 during 3,000 updates.
+learning rate in every update. A single derivative after many zeros moves the parameter by
+$0.1 / \sqrt{0.001} = 3.16$ times the learning rate.
+
+How large is a change if the derivatives are only noise? Let them be independent normal variables
+with mean 0 and the same variance. The root mean square in (15.2) is then their standard deviation.
+The variance of the running mean is their variance times the sum of its squared weights. After many
+updates this sum is a geometric series:
+
+$$ (1 - \rho_1)^2 (1 + \rho_1^2 + \rho_1^4 + \dots) = (1 - \rho_1)^2 / (1 - \rho_1^2) $$
+$$ (1 - \rho_1)^2 / (1 - \rho_1^2) = (1 - \rho_1) / (1 + \rho_1) = 0.1 / 1.9 $$
+
+Its root is 0.229. The mean absolute value of a standard normal variable is $\sqrt{2 / \pi} = 0.80$.
+So a change has the mean size of $0.229 \cdot 0.80 = 0.18$ times the learning rate. To make these
+random changes small in the end, we start with a rate of 0.01 and let it fall linearly to 0 during
+3,000 updates.
 
 **What hiding labels does to the gradient.** Let $h_i$ be 1 if the label of sample $i$ is hidden,
 and 0 if not. Let $G_i$ be the gradient of its squared error if the label is shown, and $G_i^\phi$
@@ -105,10 +126,12 @@ $$ E|\epsilon - f_y|^2 - E|\epsilon - \epsilon_y|^2 = E|f_y - \epsilon_y|^2 $$ (
 
 The right side is $\Delta_y$ of step 9. We call it the excess. The same formula holds for the null
 label, with $\phi$ in the place of $y$. On the left only the first term depends on the network. So
-differences between two networks can be measured on any data. The right side needs the exact
-prediction, but it has much less random error. For the null label at $t = 20$ and 50,000 samples the
-left side gives $0.0348 \pm 0.0016$. The right side gives $0.0355 \pm 0.0002$. The numbers after the
-sign are standard errors.
+the losses of two networks on the same data differ as their excesses do, and this difference can be
+measured where the exact prediction is unknown. The right side needs the exact prediction, but it
+has much less random error, because it does not contain the noise. The left side is a difference of
+two large squares that do. For the null label at $t = 20$ and 50,000 samples the left side gives
+$0.0348 \pm 0.0016$. The right side gives $0.0355 \pm 0.0002$. The numbers after the sign are
+standard errors.
 
 **What the network learns.** The data are the three Gaussians of step 1. The schedule is the linear
 one with $T = 100$. The table shows the excess for $p_u = 0.2$, next to the lowest loss with a
@@ -122,15 +145,18 @@ label. Each entry uses 400 samples.
 | excess without a label | 0.0342 | 0.0729 | 0.0046 | 0.0017 | 0.0008 |
 
 So a network can come close to both predictions. For comparison, a prediction that is always 0 has
-an excess of 1.66 with the label, on average over $t$. The prediction without a label is the harder
-one. Within one Gaussian class the exact prediction is a linear function of $x_t$ (step 5). Without
-a label it changes between the classes from the prediction of one class to that of another. Near the
-data it does so over a short distance. At $t = 20$ we call a sample ambiguous if no class has
-$p(y | x_t) > 0.9$. These are 37 % of the samples, and they contribute 61 % of the excess.
+an excess of 1.66 with the label, on average over all 100 values of $t$. The prediction without a
+label is the harder one. Within one Gaussian class the exact prediction is a linear function of
+$x_t$ (step 5). Without a label it changes between the classes from the prediction of one class to
+that of another. Near the data it does so over a short distance. At $t = 20$ we call a sample
+ambiguous if no class has $p(y | x_t) > 0.9$. These are 35 % of 50,000 samples, and they contribute
+56 % of the excess without a label.
 
 Now we vary $p_u$. The entries are the excess, as a mean over 34 values of $t$. Brackets contain the
 lowest and the highest value of five training runs with different random numbers. The number before
-the bracket is from the first run. The last row is explained further below.
+the bracket is from the first run. This run happens to have the largest error of the mixture, or
+nearly the largest, so the later numbers of this lesson are at the high end. The last row is
+explained further below.
 
 | p_uncond | 0 | 0.1 | 0.2 | 0.5 |
 |---|---|---|---|---|
@@ -157,13 +183,21 @@ mixture is a quadratic function of $w$:
 $$ E|e_w|^2 = E|e_y|^2 + 2 w E[e_y \cdot e_d] + w^2 E|e_d|^2 $$ (15.7)
 
 Three means therefore determine it for all weights. Suppose for a moment that the two errors are
-uncorrelated and have the same mean square. Then guidance multiplies it by $(1 + w)^2 + w^2$, which
-is 25 at $w = 3$. For our network at $t = 20$ the three terms are $0.0024 + 0.0108 w + 0.0482 w^2$,
-measured on 500 samples. At $w = 3$ this is 0.469, or 198 times the excess at $w = 0$. In five
+uncorrelated and have the same mean square. By the first form of (15.6), guidance with $w = 3$
+multiplies it by
+
+$$ (1 + w)^2 + w^2 = 4^2 + 3^2 = 25 $$
+
+For our network at $t = 20$ the three terms are $0.0024 + 0.0108 w + 0.0482 w^2$, measured on 500
+samples. At $w = 3$ this is 0.469, or 198 times the excess at $w = 0$ (before rounding). In five
 training runs the factor was between 140 and 240. It exceeds 25 because $e_d$ contains the error of
 the prediction without a label. This error is the larger one. One could hope that two outputs of one
-network have similar errors, which would cancel in $e_d$. In the five runs the correlation of the
-two errors at $t = 20$ was between -0.43 and 0.14, so it did not help.
+network have similar errors, which would cancel in $e_d$. A measure of this is the correlation
+
+$$ E[e_y \cdot e_\phi] / \sqrt{E|e_y|^2 E|e_\phi|^2} $$
+
+It is 1 if one error is a positive multiple of the other. In the five runs it was between -0.43 and
+0.14 at $t = 20$, so it did not help.
 
 This explains the last row of the table above. At $w = 3$ the excess of the mixture is lowest for
 $p_u = 0.5$, in each of the five runs. Yet these networks have the largest excess with the label. So
@@ -174,12 +208,20 @@ lower is better). The lowest value over all weights was 1.55 with $p_u = 0.1$, 1
 
 **From the mixture to samples.** The means above are over noisy data. A guided chain visits other
 places. Is its error larger there? We ran guided chains with the exact predictions and $w = 3$, and
-evaluated the error of the network at their states. At $t = 55$ and 28 it is larger than on the
-data, 0.028 and 0.139 in place of 0.024 and 0.085. At $t = 20$ and 10 it is smaller, 0.20 and 0.32
-in place of 0.47 and 0.77. Guided chains have left the places between the classes by then, and the
-prediction without a label is worst at these places. At $t = 20$ its mean squared error is 0.017 at
-the states of the chain and 0.040 on the 500 points of data used here (with 50,000 points it is
-0.0355). So the excess on the data can be too low or too high for a guided chain.
+evaluated the error of the network at their states. The table gives the mean of $|e_w|^2$ at
+$w = 3$, on 500 noisy data points and on 600 states of the chains. The standard errors are at most 8
+% of the entries.
+
+| t | 55 | 28 | 20 | 10 |
+|---|---|---|---|---|
+| on the data | 0.024 | 0.085 | 0.47 | 0.77 |
+| at the states of the chains | 0.028 | 0.139 | 0.20 | 0.32 |
+
+At first the error is larger than on the data, and later it is smaller. Guided chains have left the
+places between the classes by then, and the prediction without a label is worst at these places. At
+$t = 20$ its mean squared error is 0.017 at the states of the chains and $0.040 \pm 0.002$ on the
+500 points of data used here. (With 50,000 points it is 0.0355.) So the excess on the data can be
+too low or too high for a guided chain.
 
 The last measure is the sample itself. We give the network and the exact predictions the same noise
 in the loop of step 7, and measure the mean distance of their samples. The standard deviation of a
@@ -206,8 +248,7 @@ Therefore the following difference, called the curl, is 0 everywhere:
 
 $$ curl(g) = \partial_1 g_2 - \partial_2 g_1 = 0 $$ (15.8)
 
-The reverse is true as well in the whole plane: a smooth field without curl is a gradient. Two
-examples show the difference. The field that maps a point to itself is the gradient of half its
+Two examples show the difference. The field that maps a point to itself is the gradient of half its
 squared length, and its curl is 0. The linear field that maps $(1, 0)$ to $(0, 1)$ and $(0, 1)$ to
 $(-1, 0)$ rotates every point by 90 degrees. Its curl is 2, and no function has it as its gradient.
 

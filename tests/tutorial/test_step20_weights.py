@@ -224,9 +224,8 @@ def test_20_3_by_each_step() -> None:
     factor = abar / (1 - abar)
     assert loss(candidate) == pytest.approx(factor * ((candidate - x_y) ** 2).sum(), rel=1e-12)
     h = 1e-5
-    gradient = np.array([[loss(x_null + h * e) - loss(x_null - h * e) for e in np.eye(2)]]) / (
-        2 * h
-    )
+    changes = [loss(x_null + h * axis) - loss(x_null - h * axis) for axis in np.eye(2)]
+    gradient = np.array([changes]) / (2 * h)
     length = 0.6 / (2 * factor)
     moved = x_null - length * gradient
     # A difference of a quadratic function has no error but rounding, 1e-16 / h.
