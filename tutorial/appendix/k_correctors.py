@@ -2,22 +2,24 @@ r"""Appendix K. Correctors: Langevin steps at each noise level, towards its tilt
 
 **The question.** Guided chains do not sample the tilted distribution (step 13). Appendix J found
 the reason. The tilted distributions of different noise levels are not one distribution with more or
-less noise, so no guided step leads from one to the next. At one fixed level, however, Langevin
-steps with the guided score keep the tilted distribution. Can we add such steps after each step of
-DDIM, and how large and how many must they be?
+less noise, so no guided step leads from one to the next. At one fixed level, however, small
+Langevin steps with the guided score keep the tilted distribution. Can we add such steps after each
+step of DDIM, and how large and how many must they be?
 
-**An example.** In appendix H a class with variance 1 lies in data with variance 2. At $w = 2$ the
-tilted distribution has the variance 0.5 and the mean 1.5. DDIM over the 40 levels used below ends
-with the variance 0.215 and the mean 2.001. With 16 Langevin steps per level, which are called
+**An example.** In appendix H a class with mean 1 and variance 1 lies in data with mean 0 and
+variance 2. By (11.9) the tilted distribution at $w = 2$ has the precision $3 - 2/2 = 2$, so its
+variance is 0.5, and its mean is $0.5 \cdot 3 = 1.5$. DDIM with the 40 steps used below ends with
+the variance 0.215 and the mean 2.001. With 16 Langevin steps per level, which are called
 correctors, it ends with 0.518 and 1.500.
 
 **The algorithm.** As in appendix H, let $x = x_t / \sqrt{\bar\alpha_t}$, and let $\tau$ be the
 variance of the noise in $x$. Let $q_\tau$ be the tilted distribution of this level and $s_w$ its
 score, the guided score. From $\tau$ to the next smaller level $\tau'$ we make one step of DDIM with
-$s_w$. Then we make $n$ correctors at the new level. A corrector with the step size $\delta$
-replaces $x$ by $x + \delta s_w / 2 + \sqrt\delta z$, with $z \sim N(0, I)$. By (J.1) infinitely
-small correctors keep the tilted distribution of the level, and enough of them reach it from any
-start. DDIM is only there to bring the samples close, so that few correctors are enough.
+$s_w$, which adds $(\tau - \sqrt{\tau \tau'}) s_w$ to $x$ (H.5). Then we make $n$ correctors at the
+new level. A corrector with the step size $\delta$ replaces $x$ by
+$x + \delta s_w / 2 + \sqrt\delta z$, with $z \sim N(0, I)$. By (J.1) infinitely small correctors
+keep the tilted distribution of the level, and enough of them reach it from any start. DDIM is only
+there to bring the samples close, so that few correctors are enough.
 
 **The effect of a finite step.** Assume that $q_\tau$ is Gaussian with the mean $M$ and the
 precision $k$, which is the reciprocal of its variance. The guided score is then $-k (x - M)$. Let
@@ -36,9 +38,9 @@ both sides, and divide by $\delta$:
 $$ V_\delta (k - \delta k^2 / 4) = 1 $$
 $$ V_\delta = 1 / (k (1 - \delta k / 4)) $$ (K.1)
 
-The correctors therefore end in a distribution that is slightly too wide. For $k = 2$ and $\delta =
-0.2$ it has the variance 0.556 and not 0.5. A step with $\delta k \ge 4$ has no stationary variance,
-because then $|1 - \delta k / 2| \ge 1$ and the distance from $M$ does not shrink.
+The correctors therefore end in a distribution that is slightly too wide. For $k = 2$ and
+$\delta = 0.2$ it has the variance 0.556 and not 0.5. A step with $\delta k \ge 4$ has no stationary
+variance, because then $|1 - \delta k / 2| \ge 1$ and the distance from $M$ does not shrink.
 
 **How many steps.** The mean of $x - M$ is multiplied by $1 - \delta k / 2$ in each step. After $n$
 correctors the mean $M_0$ of the start has become
@@ -65,26 +67,28 @@ class of variance $S_y$ in Gaussian data of variance $S \ge S_y$, the precision 
 $$ k = (1 + w) / (S_y + \tau) - w / (S + \tau) $$
 $$ k \le (1 + w) / (S_y + \tau) $$
 
-for $w \ge 0$. We therefore choose one number $\rho$ for all levels and weights and set
+The second line holds for $w \ge 0$, because the term that it leaves out is not positive. We
+therefore choose one number $\rho$ for all levels and weights and set
 
 $$ \delta_\tau = \rho (S_y + \tau) / (1 + w) $$ (K.4)
 
 The product of step size and precision is then at most $\rho$. By (K.1) the variance is too large by
-a fraction of at most $\rho / (4 - \rho)$, which is 5 % for the value 0.2 used below. Half of this
-value halves the error and takes twice the steps. So accuracy costs network evaluations in
-proportion. A Metropolis test would remove the error, but it needs densities, and a network gives
-scores only.
+a fraction of at most $\rho / (4 - \rho)$, which is 5.3 % for the value 0.2 used below. Half of this
+value has 2.6 % and takes twice the steps. So accuracy costs network evaluations in proportion. A
+Metropolis test would remove the error, but it needs densities, and a network gives scores only.
 
-**Measured.** The table shows the example with 40 levels from $\tau = 10^4$ to $10^{-3}$, a constant
-factor apart, and $\rho = 0.2$. It is computed with (K.2) and (K.3), without samples. The last
-column is the limit of many correctors.
+**Measured.** The table shows the example with 40 steps from $\tau = 10^4$ to $10^{-3}$, in which
+$\tau$ falls by a constant factor, and $\rho = 0.2$. (So there are 41 levels. The chain starts at
+the first of them without correctors.) It is computed with (K.2) and (K.3), without samples. The
+last column is the limit of many correctors.
 
 | correctors per level | 0, DDIM | 1 | 4 | 16 | 64 | limit |
 |---|---|---|---|---|---|---|
 | variance | 0.215 | 0.477 | 0.517 | 0.518 | 0.518 | 0.518 |
 | mean | 2.001 | 1.660 | 1.508 | 1.500 | 1.500 | 1.500 |
 
-What remains in the last column, 0.018, is the error of the finite step.
+At the last level the tilted distribution has the variance 0.5006. The remaining 0.0173 in the last
+column is the error of the finite step.
 
 **Several classes.** Is $\rho$ also a bound for the three classes of step 1? There the precision
 depends on the place. Let all classes have the covariance $S_y I$, and let $m_j$ be their means. The
@@ -103,11 +107,13 @@ curvature $1 + w$ times the first minus $w$ times the second, multiplied by the 
 $$ \delta_\tau k = \rho (1 + w v / (S_y + \tau)) / (1 + w) $$ (K.5)
 
 Well inside the class $v = 0$, and the product is only $\rho / (1 + w)$. Between two classes it can
-be much larger than $\rho$. If their means are $D$ apart, $v$ is at most $D^2 / 4$. For step 1 $D^2
-= 6.75$. At $w = 3$ and $\tau = 0.001$ this gives the product $5.29 \rho$. So $\rho = 0.2$ is
-stable, with 1.06, and 0.8 is not, because 4.23 exceeds the limit of 4. In the figure 12 correctors
-with the value 0.2 bring the top class to the mean height 1.526 of the tilted distribution. DDIM
-over the same 30 levels ends at 2.38.
+be much larger than $\rho$. A number in an interval of length $D$ has at most the variance
+$D^2 / 4$. So if no two means are more than $D$ apart, $v$ is at most $D^2 / 4$. For step 1
+$D^2 = 6.75$. At $w = 3$ and $\tau = 0.001$ this gives the product $5.29 \rho$. So $\rho = 0.2$ is
+stable, with 1.06, and 0.8 is not, because 4.23 exceeds the limit of 4. In the figure there are 30
+steps. 12 correctors with the value 0.2 bring the top class to the mean height of the tilted
+distribution, 1.526 (step 13), within the standard error of 0.009. DDIM with the same steps ends at
+2.38.
 
 **At the boundary.** $n = 0$ is DDIM, guided. At $w = 0$ the correctors keep the class, except for
 the width of (K.1). In (K.5) the curvature is positive everywhere for $w \ge 0$. So classes of one

@@ -114,6 +114,22 @@ def test_k_3_by_numbers_in_the_text(n: int, var: float, mean: float) -> None:
     assert [law.var, law.mean[0]] == pytest.approx([var, mean], abs=5.1e-4)
 
 
+def test_k_3_by_the_number_of_levels() -> None:
+    """40 steps are 41 levels: with 40 levels the column n = 1 is another one."""
+    law = chain_law(np.geomspace(1e4, 1e-3, 40), 2.0, 1, 0.2, *EXAMPLE)
+    assert [law.var, law.mean[0]] == pytest.approx([0.4749, 1.6646], abs=5e-5)
+
+
+def test_k_1_by_what_remains_in_the_table() -> None:
+    """At the last level: the tilted variance, and what the finite step adds to it."""
+    tau = 1e-3
+    given_y, S = EXAMPLE
+    k = 3 / (given_y.var + tau) - 2 / (S + tau)
+    found = settled(Gaussian(np.zeros(2), 1 / k), corrector_step(tau, 2.0, given_y.var, 0.2)).var
+    assert [1 / k, found - 1 / k] == pytest.approx([0.5006, 0.0173], abs=5e-5)
+    assert found == pytest.approx(0.518, abs=5e-4)
+
+
 @pytest.mark.parametrize("w", [0.0, 1.0, 9.0])
 @pytest.mark.parametrize("tau", [0.0, 0.3, 1e4])
 def test_k_4_by_slope_of_the_score(tau: float, w: float) -> None:
@@ -128,6 +144,7 @@ def test_k_4_by_slope_of_the_score(tau: float, w: float) -> None:
 
 def test_k_4_by_how_much_too_wide() -> None:
     """At most rho / (4 - rho) at every level and weight, and that nearly, in wide data."""
+    assert [round(rho / (4 - rho), 3) for rho in (0.2, 0.1)] == [0.053, 0.026]  # the text
     for rho in (0.05, 0.5):
         shares = []
         for pair in (EXAMPLE, OTHER, (OTHER[0], 1e9)):
@@ -252,6 +269,11 @@ def test_k_5_by_the_point_between_two_classes() -> None:
     """At the middle of two means v is D^2 / 4 but for the third class: 5.29 rho, as in the text."""
     D2 = float(((THREE.means[0] - THREE.means[1]) ** 2).sum())
     assert pytest.approx(6.75, rel=1e-12) == D2
+    # No probabilities of three means, the largest distance of which is D, have a larger variance.
+    for p in np.random.default_rng(0).dirichlet(np.full(3, 0.3), 2000):
+        centred = THREE.means - p @ THREE.means
+        v = np.linalg.eigvalsh((p[:, None] * centred).T @ centred)
+        assert v.max() <= D2 / 4 + 1e-12
     middle = (THREE.means[0] + THREE.means[1]) / 2
     for rho, product in ((1.0, 5.29), (0.2, 1.06), (0.8, 4.23)):
         assert step_times_curvature(D2 / 4, 1e-3, 3.0, 0.25, rho) == pytest.approx(

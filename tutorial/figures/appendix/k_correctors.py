@@ -55,21 +55,25 @@ def figure() -> Figure:
     for rho, color in ((0.05, GREEN), (0.2, BLUE), (0.8, ORANGE)):
         ends = [chain_law(taus, 2.0, n, rho, *EXAMPLE) for n in ns]
         spread.plot(ns, [end.var for end in ends], "o-", color=color, label=rf"$\rho$ = {rho}")
-        place.plot(ns, [end.mean[0] for end in ends], "o-", color=color)
+        place.plot(ns, [end.mean[0] for end in ends], "o-", color=color, label=rf"$\rho$ = {rho}")
     spread.axhline(aim.var, color=GREY, ls=":", label="tilted distribution")
-    place.axhline(aim.mean[0], color=GREY, ls=":")
-    spread.set(title="Two Gaussians, w = 2: variance", ylabel="variance at the end")
-    place.set(title="Two Gaussians, w = 2: mean", ylabel="mean at the end")
+    place.axhline(aim.mean[0], color=GREY, ls=":", label="tilted distribution")
+    spread.set(title="Small correctors reach the tilted\nvariance (two Gaussians, w = 2)")
+    place.set(title="The mean takes about\ntwice as many of them")
+    spread.set(ylabel="variance at the end")
+    place.set(ylabel="mean at the end")
     spread.set(xlabel="correctors per level, n")
     place.set(xlabel="correctors per level, n")
     spread.legend(fontsize=8)
+    place.legend(fontsize=8)
     _, p = tilted_on_grid(three_gaussians(), 0, 3.0)
     density = p.reshape(401, 401)
     for ax, n in zip(panels, (0, 12), strict=True):
         ax.scatter(*top_class(3.0, n)[:1000].T, s=2, color=ORANGE, label="samples")
         ax.contour(density, 5, extent=(-4, 4, -4, 4), colors="black", linewidths=0.8)
         ax.plot([], [], color="black", lw=0.8, label="tilted density")
-        ax.set(title=f"Top class, w = 3, n = {n}", xlim=(-1.8, 1.8), ylim=(-0.3, 3.6))
+        title = "DDIM alone overshoots" if n == 0 else f"{n} correctors fill the tilted density"
+        ax.set(title=f"{title}\n(top class, w = 3)", xlim=(-1.8, 1.8), ylim=(-0.3, 3.6))
         ax.set(aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
-    panels[0].legend(fontsize=8, loc="lower left")
+        ax.legend(fontsize=8, loc="lower left")
     return fig
