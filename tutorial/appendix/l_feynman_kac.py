@@ -6,8 +6,8 @@ level by more steps (appendix K). Can we instead keep the guided chain as it is,
 sample a weight that corrects its distribution? And how many of the samples still count afterwards?
 
 **An example.** In appendix H, with the mean 0, the tilted distribution at $w = 2$ has the variance
-0.5 in each direction. Guided DDPM over 400 levels ends with 0.379. The weighted samples of the same
-chains have 0.484, and with 3200 levels 0.499. For the three classes of step 1 the same method fails
+0.5 in each direction. Guided DDPM with 400 steps ends with 0.379. The weighted samples of the same
+chains have 0.484, and with 3200 steps 0.499. For the three classes of step 1 the same method fails
 at $w = 3$, although it is as exact in theory.
 
 **The weight.** As in appendix H, $\tau$ is the noise variance of $x$, and $s_y$, $s$ and $s_w$ are
@@ -22,8 +22,8 @@ computes both scores anyway.
 
 **Why this is the right weight.** Let $\rho(x)$ be, at each level, the density of the chains at $x$,
 multiplied by the mean weight of the chains there. Three effects change it as $\tau$ falls. The
-drift $s_w$ moves the chains, their noise spreads them, and (L.1) multiplies their weights. Let $g =
-w (1 + w) |s_y - s|^2 / 2$ be the rate of growth. Then
+drift $s_w$ moves the chains, their noise spreads them, and (L.1) multiplies their weights. Let
+$g = w (1 + w) |s_y - s|^2 / 2$ be the rate of growth. Then
 
 $$ -\partial_\tau \rho = -\nabla \cdot (s_w \rho) + \nabla^2 \rho / 2 + g \rho $$
 
@@ -34,10 +34,10 @@ $-\nabla^2 q_\tau$, so the right side becomes
 
 $$ -\nabla^2 q_\tau + \nabla^2 q_\tau / 2 + g q_\tau = -\nabla^2 q_\tau / 2 + g q_\tau $$
 
-By (J.2) this is $-\partial_\tau q_\tau$, the left side. Suppose that the chains start in $q_\tau$
-at $\tau = \tau_T$, divided by its mass so that it is a density. Then, for infinitely small steps,
-$\rho$ is $q_\tau$ divided by this mass at every level. At the end this means, for every function
-$f$ with finite means,
+By (J.2) this is $-\partial_\tau q_\tau$, the left side. Suppose that the chains start in $q_T$, the
+tilted density of the first level $\tau_T$, divided by its mass so that it is a density. Then, for
+infinitely small steps, $\rho$ is $q_\tau$ divided by this mass at every level. At the end this
+means, for every function $f$ with finite means,
 
 $$ E[W f(x)] = \int f q_0 dx / \int q_T dx $$ (L.2)
 
@@ -60,13 +60,21 @@ and copies sample $i$ once for each point in its interval:
 
 $$ \text{copies of } i = \#\{j: W_1 + .. + W_{i-1} \le (j + u) \bar W < W_1 + .. + W_i\} $$ (L.4)
 
-Here $j$ runs over 0 to $n - 1$. Sample $i$ has $W_i / \bar W$ copies in the mean, and never more
-than one away from that. All weights are then set to $\bar W$, so that the mean weight, which
-estimates the mass, is kept.
+Here $j$ runs over 0 to $n - 1$, and $\#$ denotes the number of them. Sample $i$ has $W_i / \bar W$
+copies in the mean, and never more than one away from that. All weights are then set to $\bar W$, so
+that the mean weight, which estimates the mass, is kept.
 
-**Two Gaussians, exactly.** In the example the two scores differ by a multiple of $x$. One level
-therefore multiplies the density on each axis by $e^{a x^2}$ with a known number $a$. If the density
-before is $N(0, V)$ with the mass $Z$, the exponent becomes
+**Two Gaussians, exactly.** In the example the class is $N(0, 1)$ and all data are $N(0, 2)$ on each
+axis. The two scores differ by a multiple of $x$:
+
+$$ s_y - s = -x / (1 + \tau) + x / (2 + \tau) = -x / ((1 + \tau) (2 + \tau)) $$
+
+By (L.1) a step of length $\tau - \tau'$ therefore multiplies the density on each axis by
+$e^{a x^2}$ with
+
+$$ a = w (1 + w) (\tau - \tau') / (2 (1 + \tau)^2 (2 + \tau)^2) $$
+
+If the density before is $N(0, V)$ with the mass $Z$, the exponent becomes
 
 $$ a x^2 - x^2 / (2 V) = -x^2 / (2 V'), \quad 1 / V' = 1 / V - 2 a $$
 
@@ -76,8 +84,10 @@ constants:
 $$ V' = V / (1 - 2 a V), \quad Z' = Z / \sqrt{1 - 2 a V} $$ (L.5)
 
 If $2 a V \ge 1$, the integral is infinite. With $2 a$ in place of $a$ at all levels, the mass is
-the mean of $W^2$. This gives $n_{eff} / n$ for many chains. The table shows one axis, computed with
-3200 levels, and in comparison one run of 20,000 chains over 400 levels without resampling:
+the mean of $W^2$. For many chains $n_{eff} / n$ is $Z^2$ divided by this mean. The table shows one
+axis, computed with 3200 steps, and in comparison one run of 20,000 chains in the plane with 400
+steps, without resampling. (The weight of a chain is the product of those of its two axes. So for
+the run we give the root of $n_{eff} / n$, which is 0.951, 0.696 and 0.117.)
 
 | w | tilted variance | weighted: exact, run | fraction n_eff / n: exact, run |
 |---|---|---|---|
@@ -85,13 +95,13 @@ the mean of $W^2$. This gives $n_{eff} / n$ for many chains. The table shows one
 | 2 | 0.5 | 0.499, 0.481 | 0.821, 0.835 |
 | 4 | 0.3333 | 0.332, 0.303 | 0, 0.342 |
 
-From about $w = 3$ on the mean of $W^2$ is infinite. (L.2) still holds, but the $n_{eff}$ of a run
+From about $w = 3.1$ on the mean of $W^2$ is infinite. (L.2) still holds, but the $n_{eff}$ of a run
 then depends on chance and on the number of chains, and a standard error has no meaning. With 400
-levels the exact variances are 0.650, 0.484 and 0.318, which is 2 to 5 % below the tilted ones. This
-is the error of the finite steps.
+steps the exact variances are 0.650, 0.484 and 0.318, which is 2 to 5 % below the tilted ones. This
+is the error of the finite steps. The exact fractions are then 0.976, 0.835 and 0.
 
 **Three classes, measured.** For step 1's classes (L.2) is just as true, but it is of no use at
-large $w$. The table shows one run of 8000 chains over 300 levels from $\tau = 400$ to 0.001. The
+large $w$. The table shows one run of 8000 chains with 300 steps from $\tau = 400$ to 0.001. The
 exact values are sums over a grid (step 13). The last column is the mean height without weights.
 
 | w | mass: exact, run, resampled | height: exact, run, resampled | n_eff / n: both | DDPM |
@@ -100,16 +110,23 @@ exact values are sums over a grid (step 13). The last column is the mean height 
 | 1 | 2.96, 2.75, 3.02 | 1.515, 1.559, 1.488 | 0.17, 0.95 | 1.671 |
 | 3 | 26.3, 15.0, 15.6 | 1.526, 1.681, 1.656 | 0.03, 0.55 | 1.791 |
 
-At $w = 3$ the mass is 40 % too small, and the weighted heights are still far from 1.526. Two other
-seeds give masses from 14.1 to 18.7. The weight is large for chains that pass between the classes
-and end in the top class nevertheless. Such chains are so rare that 8000 chains contain too few of
-them. Resampling does not create them. After resampling $n_{eff}$ is large again, while the result
-is as wrong as before. So a large $n_{eff}$ does not show that the weights have worked: it measures
-the chains that exist, and not those that are missing.
+At $w = 3$ the mass is 40 % too small in this run, and the weighted heights are far from 1.526. What
+do other runs give? Six seeds, of which the table has the first, have the masses 15.0, 15.6, 14.1,
+16.3, 41.4 and 17.3 without resampling. In the fifth run a single chain has 60 % of the whole
+weight. The mean weight is right in the mean over all runs, apart from the error of the finite
+steps, but most runs are too small and a few are far too large. The fractions $n_{eff} / n$ depend
+on the seed as well: from 0.20 to 0.45 at $w = 0.5$ and from 0.0003 to 0.03 at $w = 3$.
 
-**At the boundary.** At $w = 0$ and $w = -1$ the rate is 0, all weights are 1, and this is the
-ordinary chain. Between them the rate is negative. Where the class probability is constant the two
-scores agree, and no weight is gained.
+The weight is large for chains that pass between the classes and end in the top class nevertheless.
+Such chains are so rare that most runs of 8000 contain too few of them. Resampling does not create
+them. With the first five seeds the resampled masses are 15.3 to 18.7 and the heights 1.63 to 1.67.
+After resampling $n_{eff}$ is large again, from 0.55 to 0.99 of $n$, while the result is as wrong as
+before. So a large $n_{eff}$ does not show that the weights have worked: it measures the chains that
+exist, and not those that are missing.
+
+**At the boundary.** At $w = 0$ and $w = -1$ the rate is 0 and all weights are 1. This is the
+ordinary chain of the class or of all data. Between them the rate is negative. Where the class
+probability is constant the two scores agree, and no weight is gained.
 
 **What goes wrong.** After resampling the weights are kept, which counts them twice, or set to 1,
 which loses the mass. A chain starts from another density than $q_T$. The $n_{eff}$ of a run is read

@@ -56,7 +56,7 @@ def figure() -> Figure:
     spread.plot(ws, [V for _, V in weighted], color=BLUE, label="DDPM, weighted")
     spread.plot(ws, [V for _, V in unweighted], color=ORANGE, label="DDPM, all weights equal")
     spread.set(xlabel="guidance weight w", ylabel="variance at the end", ylim=(0, 1.05))
-    spread.set(title="Two Gaussians: weights correct the variance")
+    spread.set(title="Two Gaussians: weights\ncorrect the variance")
     shares: list[float] = []
     for (mass_of_W, _), (mass_of_square, _) in zip(weighted, twice_weighted, strict=True):
         shares.append(mass_of_W**2 / mass_of_square)
@@ -67,7 +67,9 @@ def figure() -> Figure:
         runs.append(effective_share(log_weights) ** 0.5)  # of two axes: the root is that of one
     share.plot(ws[::4], runs, "x", color=ORANGE, label="run of 2000 chains")
     share.set(xlabel="guidance weight w", ylabel="n_eff / n for one axis")
-    share.set(title="Two Gaussians: effective sample size")
+    share.set(
+        title="The effective sample size falls with w,\nto 0 from about 3.1 on (two Gaussians)"
+    )
     few = (0.25, 0.5, 1.0, 2.0, 3.0)
     for below, color, label in ((0.0, BLUE, "not resampled"), (0.5, ORANGE, "resampled")):
         ratios: list[float] = []
@@ -77,7 +79,7 @@ def figure() -> Figure:
         mass.plot(few, ratios, "o-", color=color, label=label)
     mass.axhline(1, color=GREY, ls=":", label="correct")
     mass.set(xlabel="guidance weight w", ylabel="mean weight / exact mass", ylim=(0, 1.3))
-    mass.set(title="Three classes, 2000 chains: mass is missed")
+    mass.set(title="Three classes: most runs miss\nmuch of the mass (2000 chains)")
     for ax in (spread, share, mass):
         ax.legend(fontsize=8, loc="lower left")
     return fig
