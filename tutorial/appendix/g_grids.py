@@ -34,8 +34,8 @@ The dangerous factor is $\sigma / a = e^{-\lambda / 2}$. In strong noise the sta
 to the noise. The guess is the small difference of two nearly equal numbers, divided by the small
 factor of the data.
 
-**The remaining steps.** They cannot know that $z'$ is wrong. They treat the displaced state as they
-would treat any other one. Let $C_y = a^2 S_y + \sigma^2$ be the variance of the noised class. By
+**The remaining steps** are applied to the displaced state as to any other one. Nothing in the state
+shows that it is wrong. Let $C_y = a^2 S_y + \sigma^2$ be the variance of the noised class. By
 appendix B the mean of a step is the regression of the next state on the present one, because the
 predictions are exact. By (16.2) the state $z$ is $(a / a') z'$ plus independent noise, so the
 covariance of the two states is $(a / a') C_y'$. The regression divides it by the variance of $z$.
@@ -101,9 +101,10 @@ $$ \int_0^\infty 2 S_y dh / (S_y + h^2) = 2 \sqrt{S_y} (\pi / 2) $$
 $$ \sum \Gamma \to \pi \sqrt{S_y} $$ (G.4)
 
 This holds in the limit of many levels, for ends far out. If no error is larger than $e$ in absolute
-value, no coordinate of the sample moves by more than $\pi \sqrt{S_y} e$. Divided by the standard
-deviation of the class, this is $\pi e$ for every class. So small errors do no harm if the steps are
-small everywhere. The first step of a short grid from -20 is not small.
+value, no coordinate of the sample moves by more than $\pi \sqrt{S_y} e$, even if all errors have
+the same sign. Divided by the standard deviation of the class, this is $\pi e$ for every class. So
+small errors do no harm if the steps are small everywhere. The first step of a short grid from -20
+is not small.
 
 **Remedy 1: a later start.** At $\lambda_1 = -8$ the factor $\sigma / a$ is only 54.6. What does it
 cost? The chain starts with $N(0, I)$. At $\lambda_1$ the noised class has the mean $a_1 \mu$, so
@@ -181,7 +182,8 @@ displacement faster. But it increases the error. For $w = 3$ the mean length at 
 **At the boundary.** With one level, the sample is its guess, and $\Gamma = \sigma / a$. In a class
 with a very small variance all sensitivities but the last are close to 0, because all later guesses
 are close to the mean of the class. A very wide class has $C_y' \approx a'^2 S_y$ at all levels with
-some signal. There $\Gamma \approx \delta \sigma / a$, and nothing is forgotten.
+some signal. There $\Gamma \approx \delta \sigma / a$. The later steps do not reduce a displacement.
+They only divide it by the factor of the data.
 
 **What goes wrong.** The levels on which a network was trained are taken as the levels of a short
 chain. The sampler is then tested with exact predictions, passes, and fails with a network. The

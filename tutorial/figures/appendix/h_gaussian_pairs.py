@@ -71,7 +71,7 @@ def draw_moments(means: Any, variances: Any) -> None:
     means.plot([], [], "o", color=GREY, label="20,000 samples, 256 levels")
     means.set(title="Both chains overshoot the tilted mean,\nDDIM more (class mean 1)")
     means.set(xlabel="w", ylabel="mean of the samples", ylim=(-0.05, 3.6))
-    variances.set(title="Both chains lose variance,\nDDIM exponentially in w")
+    variances.set(title="Both chains are too narrow,\nDDIM exponentially in w")
     variances.set(xlabel="w", ylabel="variance of the samples", ylim=(3e-3, 4))
     means.legend(fontsize=8, loc="upper left")
     variances.legend(fontsize=8, loc="lower left")
@@ -88,6 +88,7 @@ def draw_way(ax: Any) -> None:
         means = [end(*pair, 2.0).mean[0] for pair in levels]
         ax.semilogx(taus, means, color=color, label=names[name])
     ax.invert_xaxis()
+    ax.set_ylim(1.4, 3.7)
     ax.set(title="The mean that a chain follows falls on the way;\nDDIM retains more of the past")
     ax.set(
         xlabel=r"$\tau$: noise on the left, data on the right", ylabel="mean at each level, w = 2"
