@@ -1,39 +1,201 @@
-r"""Appendix J. Two facts about the tilts of all levels, on which samplers of the tilted law rest.
+r"""Appendix J. Levels: Langevin steps keep a tilted distribution, noise does not link two of them
 
-**Claim.** Under noise of variance $\tau$ let $p_\tau(x | y)$ and $p_\tau(x)$ be the laws of the
-class and of all data, $s_y$ and $s$ their scores, and $q_\tau = p_\tau(x | y)^{1 + w}
-p_\tau(x)^{-w}$ the tilt of that level. Its score is $s_w = (1 + w) s_y - w s$, what guidance
-follows (11.7). At a fixed $\tau$, and from one $\tau$ to the next,
+**The question.** Without guidance, a reverse chain with exact predictions samples the class if its
+steps are small. With guidance the same chain does not sample the tilted distribution (step 13). At
+every noise level, however, the guided score is exactly the score of a density (11.7). What is lost
+between the levels? And is there a move with the guided score that is exact?
+
+**Notation.** As in appendices H and I, the state is $x = x_t / \sqrt{\bar\alpha_t}$ and $\tau$ is
+the variance of its noise. The densities of the noisy class and of all noisy data are
+$p_\tau(x | y)$ and $p_\tau(x)$, and their scores are $s_y$ and $s$. The tilted density of the level
+is $q_\tau = p_\tau(x | y)^{1 + w} p_\tau(x)^{-w}$. It is not normalised. By (11.7) its score is the
+guided score $s_w = (1 + w) s_y - w s$. For a vector field $v$, the divergence $\nabla \cdot v$ is
+the sum of the derivatives of each component along its own coordinate. The sum of the second
+derivatives of a function $f$ is $\nabla^2 f$, which is the divergence of its gradient.
+
+**An example.** Let a class be $N(1, 1)$ among numbers with the distribution $N(0, 2)$, and let the
+weight be 2. By (11.9) the tilted distribution without noise is $N(1.5, 0.5)$. With noise of
+variance 1 it would become $N(1.5, 1.5)$. But at the level $\tau = 1$ the class is $N(1, 2)$ and all
+data are $N(0, 3)$, and (11.9) gives the tilted distribution $N(1.8, 1.2)$. It has another mean and
+another variance (left panel of the figure). So tilting the noisy densities is not the same as
+adding noise to the tilted density. Suppose that a chain has arrived at $N(1.8, 1.2)$ exactly. To
+end in the tilted distribution it has to do more than remove noise: it must also move to the left.
+
+**How a step changes a density.** Both questions are about densities. Let the state make a step of
+length $h$ with a drift $v(x)$ and independent normal noise: $x' = x + h v(x) + \sqrt{h} z$. Take a
+smooth function $f$ that is 0 far away, and expand $f(x')$ for small $h$. The noise has the mean 0
+and the covariance $h I$. So the mean of $f(x')$ over the noise is
+$f + h v \cdot \nabla f + h \nabla^2 f / 2$, up to higher orders. Let $\rho$ be the density of the
+state and $r$ the running time, the sum of the lengths of all steps. The mean of $f$ changes at the
+rate
+
+$$ \int f \partial_r \rho dx = \int (v \cdot \nabla f + \nabla^2 f / 2) \rho dx $$
+
+Integrate by parts, once in the first term on the right and twice in the second. No terms remain at
+infinity, because $f$ is 0 there. This holds for every such $f$, so the factors of $f$ are equal:
+
+$$ \partial_r \rho = -\nabla \cdot (v \rho) + \nabla^2 \rho / 2 $$
+
+This is the Fokker-Planck equation. The first term is the effect of the drift, and the second is
+that of the noise.
+
+**At a fixed level.** Langevin dynamics follows half the score, $v = s_w / 2$, at one fixed $\tau$.
+Its steps are the correctors of appendix I, with $h = \delta$. Does it change the density $q_\tau$?
+The gradient of a density is the density times its score:
+
+$$ \nabla q_\tau = q_\tau \nabla \log q_\tau = s_w q_\tau $$
+
+Take the divergence of both sides. The left side becomes $\nabla^2 q_\tau$. So the two terms of the
+Fokker-Planck equation cancel:
 
 $$ -\nabla \cdot (s_w q_\tau) / 2 + \nabla^2 q_\tau / 2 = 0 $$ (J.1)
+
+Samples of the tilted distribution of a level remain samples of it under small Langevin steps with
+the guided score. This is the exact move that we looked for. It does not change the level.
+
+**From level to level.** The class becomes noisier by steps without a drift. The running time is
+then $\tau$ itself, and the Fokker-Planck equation becomes the heat equation. It holds for the class
+and for all data. Let $p$ be either density and $s_p$ its score:
+
+$$ \partial_\tau p = \nabla^2 p / 2 $$
+
+For the logarithm we divide by $p$. The gradient of $p$ is $s_p p$, and the product rule gives
+
+$$ \nabla^2 p = \nabla \cdot (s_p p) = (\nabla \cdot s_p + |s_p|^2) p $$
+$$ \partial_\tau \log p = (\nabla \cdot s_p + |s_p|^2) / 2 $$
+
+The logarithm of $q_\tau$ is $1 + w$ times that of the class minus $w$ times that of all data. The
+divergences add up to that of the guided score:
+
+$$ \partial_\tau \log q_\tau = (\nabla \cdot s_w + (1 + w) |s_y|^2 - w |s|^2) / 2 $$
+
+The squares do not add up to the square of the guided score. Expand $|(1 + w) s_y - w s|^2$ and
+collect the terms:
+
+$$ (1 + w) |s_y|^2 - w |s|^2 = |s_w|^2 - w (1 + w) |s_y - s|^2 $$
+
+This has the form of a mean square, which is a squared mean plus a variance. The two values have the
+weights $1 + w$ and $-w$, which add up to 1. Their variance is the product of the weights times the
+squared difference of the values. For positive $w$ it is negative, because one weight is negative.
+Insert this into the line before it, multiply by $q_\tau$, and use the product rule in the other
+direction:
+
 $$ \partial_\tau q_\tau = \nabla^2 q_\tau / 2 - \tfrac{1}{2} w (1 + w) |s_y - s|^2 q_\tau $$ (J.2)
 
-**What they say.** The left side of (J.1) is how fast a density $q_\tau$ changes under Langevin's
-$dx = s_w dr / 2 + dB_r$, where $r$ is no noise but a time to wait: not at all. Appendix K waits.
+The first term is the effect of noise on any density. If it were the only one, $q_\tau$ would be the
+tilted density with noise, and a reverse chain that follows its score would sample the tilted
+distribution. For $w > 0$ the second term takes density away as $\tau$ grows. A chain goes from
+noise to data, so there this density has to be added. Its amount at $x$, per unit of $-\tau$ and per
+unit of density, is the rate
 
-The first term of (J.2) is what noise does to any density. Were it alone, the tilts of all levels
-would be one law noised, guided chains would sample it, and this lesson would be over. The second
-takes mass away where the two scores differ, as $\tau$ grows. Towards the data it has to be *added*
-there. No movement of points by $s_w$ does that, so guided chains end elsewhere. Appendix L adds it
-as a weight.
+$$ g(x) = \tfrac{1}{2} w (1 + w) |s_y - s|^2 $$
 
-**Why.** $\nabla q_\tau = q_\tau \nabla \log q_\tau = q_\tau s_w$: that is (J.1). For (J.2), noise
-spreads each law by $\partial_\tau p = \nabla^2 p / 2$, that is by
-$\partial_\tau \log p = (\nabla \cdot s_p + |s_p|^2) / 2$. Times $1 + w$ for the class and $-w$ for
-all data, the sum is $\partial_\tau \log q_\tau$. Its terms $\nabla \cdot s_p$ add up to
-$\nabla \cdot s_w$, but its squares to $(1 + w) |s_y|^2 - w |s|^2$, which is not $|s_w|^2$. It is
-$|s_w|^2 - w (1 + w) |s_y - s|^2$: like a variance, of two values with the shares $1 + w$ and $-w$.
+The difference of the scores is the gradient of $\log p(y | x)$ (step 10). So $g$ is large where
+noise leaves the label uncertain, so that it changes quickly from place to place. In the example
+with $\tau = 1$ it is
 
-**Where it matters.** Both scores forget the data as $\tau$ grows: they then differ by about
-$\Delta m / \tau$, for means $\Delta m$ apart, and what is added from there on fades as $1 / \tau$.
-Near the data, well inside the class, $s_y = s$: again nothing. It is the levels between that go
-wrong, as the figure shows for three classes.
+| x | 0 | 1.8 | 2 | 3 |
+|---|---|---|---|---|
+| score of the class | 0.5 | -0.4 | -0.5 | -1 |
+| score of all data | 0 | -0.6 | -0.6667 | -1 |
+| g(x) | 0.75 | 0.12 | 0.0833 | 0 |
 
-**Boundary.** At $w = 0$ and $w = -1$ nothing is added: there noise does lead from each level to the
-next. Between these two it is negative. At $\tau = 0$ the tilt of the level is the tilted law.
+At the same distance from the mean 1.8 more density has to be added on the left than on the right.
+This moves the mean to the left. Does a reverse chain add it? A step of DDPM has the drift $s_w$ per
+unit of $-\tau$, by (H.6). If the state has the density $q_\tau$, its drift contributes
+$-\nabla^2 q_\tau$ by (J.1), and its noise contributes half of this with the opposite sign. The sum
+makes up for the first term of (J.2) but not for the second. In the limit of small steps DDPM ends
+with the mean 1.75, by (H.4), and DDIM with 2, by (H.2). The tilted distribution has 1.5. Appendix L
+adds the missing density as weights of the samples.
 
-**Source.** Song et al. 2021, arXiv:2011.13456; Skreta et al. 2025, arXiv:2503.02819, with
-$\gamma = 1 + w$ and their $\sigma_t^2 dt$ for $d\tau$.
+**What remains after normalisation.** A rate that is the same everywhere multiplies the whole
+density by a number, and normalisation removes this number. So only differences of $g$ matter. Let
+$Z$ be the integral of $q_\tau$, and let $\bar g$ be the mean of $g$ over the normalised density
+$\bar q_\tau = q_\tau / Z$. Integrate (J.2) over $x$. The Laplacian contributes nothing, because it
+is a divergence, and what remains is $-\bar g Z$. So
+
+$$ \partial_\tau \log Z = -\bar g $$
+
+Then $\partial_\tau \bar q_\tau = (\partial_\tau q_\tau) / Z - \bar q_\tau \partial_\tau \log Z$ and
+(J.2) give
+
+$$ \partial_\tau \bar q_\tau = \nabla^2 \bar q_\tau / 2 - (g - \bar g) \bar q_\tau $$ (J.3)
+
+How much $g$ differs from its mean is measured by its standard deviation over $\bar q_\tau$. The
+table contains both for the top class of step 1 with the weight 3, multiplied by $\tau$. They are
+then per unit of $\log \tau$, which suits levels at a constant ratio. The numbers are sums over a
+grid.
+
+| tau | 0.01 | 0.1 | 0.3 | 1 | 3 | 10 | 100 |
+|---|---|---|---|---|---|---|---|
+| mean | 0.0040 | 0.058 | 0.213 | 0.565 | 0.796 | 0.657 | 0.124 |
+| standard deviation | 0.055 | 0.495 | 1.045 | 1.339 | 0.978 | 0.394 | 0.020 |
+
+The levels in the middle matter, from about 0.1 to 10 (right panel). Near the data almost all of the
+density lies well inside the class. There $p(y | x)$ is almost 1, and its gradient is almost 0.
+Between the classes the rate grows as $\tau$ falls: at the point 0, at the same distance from all
+three means, it is 8.6 at the level 1 and 110 at the level 0.1 (middle panel). But the tilted
+density there becomes small even faster.
+
+**Far in the noise.** A score of noisy data is the best guess of the data minus the state, divided
+by $\tau$ (step 5). The state cancels in the difference of two scores:
+
+$$ s_y - s = (E[x_0 | x, y] - E[x_0 | x]) / \tau $$
+
+For large $\tau$ the state contains almost no information about $x_0$. The guesses become the mean
+of the class and the mean of all data. Let $\Delta m$ be the first minus the second. Then
+
+$$ g \approx \tfrac{1}{2} w (1 + w) |\Delta m|^2 / \tau^2 $$ (J.4)
+
+This does not depend on $x$, so it does not even change the normalised density. For the top class
+the two means are 1.5 apart. At $\tau = 100$ this makes 0.135 of $\tau g$, and the mean in the table
+is 0.124.
+
+**From any start.** (J.1) states that Langevin steps keep $q_\tau$. Do they also reach it? Let the
+samples at the fixed level have any density $\rho$, and let $u = \rho / \bar q_\tau$. By the product
+rule, with the gradient of $\bar q_\tau$ from above,
+
+$$ \nabla \rho = s_w \rho + \bar q_\tau \nabla u $$
+
+Insert this into the Fokker-Planck equation with $v = s_w / 2$, where $\nabla^2 \rho$ is the
+divergence of $\nabla \rho$. The two terms with the score cancel:
+
+$$ \partial_r \rho = \nabla \cdot (\bar q_\tau \nabla u) / 2 $$
+
+We measure the distance from the target by $\chi^2$, the mean of $(u - 1)^2$ over $\bar q_\tau$. It
+is the integral of $u \rho$ minus 1. Its derivative is the integral of $2 u \partial_r \rho$.
+Integrate by parts once. If all densities fall off fast enough at infinity,
+
+$$ \partial_r \chi^2 = -\int \bar q_\tau |\nabla u|^2 dx $$ (J.5)
+
+The distance falls until $u$ is constant, and then $\rho$ is the tilted distribution. For example,
+let the target be the standard normal distribution, and let the samples be $N(0.5, 1)$. Then
+$\chi^2 = e^{0.25} - 1 = 0.284$ and its derivative is $-0.25 e^{0.25} = -0.321$. The equation does
+not bound the time. If the target has two distant modes, $u$ can be nearly constant in each of them,
+with two different values. Then the distance falls very slowly.
+
+**At the boundary.** At $w = 0$ and $w = -1$ the rate is 0 everywhere. There $q_\tau$ is the density
+of the class or of all data, and noise does link its levels. For weights between -1 and 0 the rate
+is negative: on the way to the data density has to be removed. Noise also links the normalised
+levels if the two scores differ by the same vector everywhere, as for two Gaussians with the same
+covariance (appendix H, $r = 1$). At $\tau = 0$ the tilted density of the level is the tilted
+distribution, not normalised.
+
+**What goes wrong.** The guided score at a level is taken for the score of the noisy tilted
+distribution, because it is the score of the tilted noisy densities. The missing term is explained
+as an error of finite steps or of the network. It remains with infinitely small steps and exact
+scores. The rate is computed with $\gamma (\gamma - 1)$ as in the paper, but with $w$ in the place
+of $\gamma = 1 + w$. In a Langevin step the drift is not halved although the noise has the variance
+$\delta$, which halves the variance of a Gaussian target. The rate between the
+classes is taken for its effect, although few samples are there.
+
+**Where it goes on.** Appendix K makes Langevin steps at each level. Appendix L adds the density of
+(J.2) as weights. Appendix M avoids large differences of $\tau$.
+
+**Source.** Song et al. 2021, arXiv:2011.13456 (reverse chains and scores). Bradley and Nakkiran
+2024, arXiv:2408.09000 (guided chains do not sample the tilted distribution). Skreta et al. 2025,
+arXiv:2503.02819 (the second term of (J.2), with $\gamma = 1 + w$ and $\sigma_t^2 dt$ for
+$d\tau$). The table and (J.4) are computed here.
 """
 
 from __future__ import annotations
@@ -51,12 +213,12 @@ from tutorial.step02_forward import Gaussian
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-# (x, tau) -> the scores of class and of all data at x under noise of variance tau: 2 evaluations.
+# (x, tau) -> the scores s_y and s at x under noise of variance tau: 2 evaluations of a network.
 Scores: TypeAlias = Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]
 
 
 def of_gaussians(given_y: Gaussian, var_all: float) -> Scores:
-    """The exact scores of a class `given_y` in data of law N(0, var_all)."""
+    """The exact scores of a class `given_y` in data with the distribution N(0, var_all)."""
 
     def scores(x: np.ndarray, tau: float) -> tuple[np.ndarray, np.ndarray]:
         s_y = score_at(x, tau, 0.0, given_y, var_all)
@@ -76,21 +238,20 @@ def of_mixture(mixture: GaussianMixture, y: int) -> Scores:
     """The exact scores of class `y` in 0..K-1 of a mixture."""
 
     def scores(x: np.ndarray, tau: float) -> tuple[np.ndarray, np.ndarray]:
-        law = noised(mixture, tau)
-        precisions = np.linalg.inv(law.covs)
-        of_each = -np.einsum(
-            "nkd,kde->nke", x[:, None] - law.means, precisions
-        )  # the scores of all classes
-        share = np.exp(law.log_class_probability(x))
-        s_y = of_each[:, y]
-        s = (share[:, :, None] * of_each).sum(1)
+        noisy = noised(mixture, tau)
+        precisions = np.linalg.inv(noisy.covs)
+        from_means = x[:, None] - noisy.means
+        s_of_class = -np.einsum("nkd,kde->nke", from_means, precisions)
+        p = np.exp(noisy.log_class_probability(x))
+        s_y = s_of_class[:, y]
+        s = (p[:, :, None] * s_of_class).sum(1)
         return s_y, s
 
     return scores
 
 
 def mix(pair: tuple[np.ndarray, np.ndarray], w: float) -> np.ndarray:
-    """The guided score of the two."""
+    """The guided score, from `pair`, the scores s_y and s."""
     s_y, s = pair
     return (1 + w) * s_y - w * s  # (11.7)
 
@@ -98,14 +259,14 @@ def mix(pair: tuple[np.ndarray, np.ndarray], w: float) -> np.ndarray:
 def langevin(
     x: Float[np.ndarray, "n 2"], tau: float, w: float, step: float, scores: Scores, rng: Normals
 ) -> Float[np.ndarray, "n 2"]:
-    """One corrector at level `tau`."""
+    """One Langevin step of size `step` at the level `tau`, with the guided score."""
     s_w = mix(scores(x, tau), w)
     z = rng.standard_normal(x.shape)
-    return x + step / 2 * s_w + step**0.5 * z  # by (J.1) this leaves q_tau as it is
+    return x + step / 2 * s_w + step**0.5 * z  # by (J.1) small steps keep q_tau
 
 
 def added(pair: tuple[np.ndarray, np.ndarray], w: float) -> Float[np.ndarray, " n"]:
-    """What has to be added at each point of that pair of scores, for each unit of `-tau`."""
+    """The rate g at each point, from the scores s_y and s there, per unit of `-tau`."""
     s_y, s = pair
     square = ((s_y - s) ** 2).sum(1)
     return w * (1 + w) / 2 * square  # (J.2)
@@ -114,9 +275,55 @@ def added(pair: tuple[np.ndarray, np.ndarray], w: float) -> Float[np.ndarray, " 
 def log_level(
     x: Float[np.ndarray, "n 2"], tau: float, y: int, w: float, mixture: GaussianMixture
 ) -> Float[np.ndarray, " n"]:
-    """The log of the tilt of class `y` in 0..K-1 at level `tau`, not normalised."""
-    law = noised(mixture, tau)
-    return (1 + w) * law.log_density(x, y) - w * law.log_density(x)
+    """The logarithm of `q_tau` for class `y` in 0..K-1, not normalised."""
+    noisy = noised(mixture, tau)
+    return (1 + w) * noisy.log_density(x, y) - w * noisy.log_density(x)
+
+
+def added_to_shape(rate: Float[np.ndarray, " n"], q: Float[np.ndarray, " n"]) -> np.ndarray:
+    """The part of the rate that normalisation does not remove; `q` are probabilities of cells."""
+    mean = q @ rate
+    return rate - mean  # (J.3)
+
+
+def mean_and_spread(tau: float, y: int, w: float, mixture: GaussianMixture) -> tuple[float, float]:
+    """The mean of the rate over the tilted distribution of a level, and its standard deviation.
+
+    Both are sums over a square lattice of 241 by 241 points, which is wide enough for every level.
+    """
+    largest_mean = float(np.abs(mixture.means).max())
+    largest_var = float(np.linalg.eigvalsh(mixture.covs).max())
+    reach = (1 + abs(w)) * largest_mean + 6 * np.sqrt(largest_var + tau)
+    line = np.linspace(-reach, reach, 241)
+    x = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    log_q = log_level(x, tau, y, w, mixture)
+    q = np.exp(log_q - log_q.max())
+    q /= q.sum()
+    rate = added(of_mixture(mixture, y)(x, tau), w)
+    spread = np.sqrt(q @ added_to_shape(rate, q) ** 2)
+    return float(q @ rate), float(spread)
+
+
+def added_in_noise(tau: float, y: int, w: float, mixture: GaussianMixture) -> float:
+    """The limit of the rate for a large `tau`, which is the same at all points."""
+    mean_of_all, _ = mixture.moments()
+    delta_m = mixture.means[y] - mean_of_all
+    return float(w * (1 + w) / 2 * (delta_m @ delta_m) / tau**2)  # (J.4)
+
+
+def chi_squared(rho: Float[np.ndarray, "n n"], q: Float[np.ndarray, "n n"], side: float) -> float:
+    """The distance of the density `rho` from `q`, on a square lattice with cells of that side."""
+    u = rho / q
+    return float((q * (u - 1) ** 2).sum() * side**2)
+
+
+def chi_squared_slope(
+    rho: Float[np.ndarray, "n n"], q: Float[np.ndarray, "n n"], side: float
+) -> float:
+    """The derivative of `chi_squared` with respect to the running time of Langevin dynamics."""
+    u = rho / q
+    along_rows, along_columns = np.gradient(u, side)
+    return -float((q * (along_rows**2 + along_columns**2)).sum() * side**2)  # (J.5)
 
 
 if __name__ == "__main__":
