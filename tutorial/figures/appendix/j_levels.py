@@ -1,64 +1,128 @@
-"""The term that has to be added to the density, over height and over the noise level."""
+"""Two tilted distributions that noise does not link, and the rate at which density is missing."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
-from tutorial.appendix.j_levels import added, langevin, log_level, of_gaussians, of_mixture
-from tutorial.figures.program import BLUE, ORANGE, Check
+from tutorial.appendix.h_gaussian_pairs import EXAMPLE
+from tutorial.appendix.j_levels import (
+    added,
+    added_in_noise,
+    chi_squared,
+    chi_squared_slope,
+    langevin,
+    log_level,
+    mean_and_spread,
+    of_gaussians,
+    of_mixture,
+)
+from tutorial.figures.program import BLUE, GREY, ORANGE, Check
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Gaussian
+from tutorial.step11_guidance import tilt
+
+W = 3.0
 
 
 def checks() -> list[Check]:
-    """How the tilt of a level changes, by finite differences; what a short wait does to samples."""
+    """The change of a level by differences, samples under Langevin steps, the limits, a distance."""
     three = three_gaussians()
-    w = 3.0
     tau = 0.7
     h = 1e-3
     point = np.array([[0.3, -0.2]])
 
     def q(tau: float, right: float, up: float) -> float:
-        """The density of the level at the point, moved to the right and up."""
+        """The tilted density of the level at the point, moved to the right and up."""
         x = point + np.array([[right, up]])
-        return float(np.exp(log_level(x, tau, 0, w, three))[0])
+        return float(np.exp(log_level(x, tau, 0, W, three))[0])
 
-    changes = (q(tau + h, 0, 0) - q(tau - h, 0, 0)) / (2 * h)
+    change = (q(tau + h, 0, 0) - q(tau - h, 0, 0)) / (2 * h)
     around = q(tau, h, 0) + q(tau, -h, 0) + q(tau, 0, h) + q(tau, 0, -h) - 4 * q(tau, 0, 0)
     spread = around / (2 * h**2)
-    rate = float(added(of_mixture(three, 0)(point, tau), w)[0])
+    rate = float(added(of_mixture(three, 0)(point, tau), W)[0])
     lost = rate * q(tau, 0, 0)
-    law = Gaussian(np.array([0.6, -0.4]), 0.8)
+    given_y = Gaussian(np.array([0.6, -0.4]), 0.8)
     n = 100_000
-    # With w = 0 the tilt is the class. 10 steps of 0.02 widen it by 0.3%.
-    x = law.mean + law.var**0.5 * np.random.default_rng(0).standard_normal((n, 2))
+    # With w = 0 the tilted distribution is the class. 10 steps of 0.02 widen it by 0.3 %.
+    x = given_y.mean + given_y.var**0.5 * np.random.default_rng(0).standard_normal((n, 2))
     rng = np.random.default_rng(1)
     for _ in range(10):
-        x = langevin(x, 0.0, 0.0, 0.02, of_gaussians(law, 1.0), rng)
+        x = langevin(x, 0.0, 0.0, 0.02, of_gaussians(given_y, 1.0), rng)
+    allowed = 0.003 + 5 * 0.8 / n**0.5
+    mean, _ = mean_and_spread(1e4, 0, W, three)
+    line = np.linspace(-9, 9, 301)
+    side = float(line[1] - line[0])
+    target = np.outer(norm.pdf(line), norm.pdf(line))
+    samples = np.outer(norm.pdf(line, 0.5), norm.pdf(line))
+    later = np.outer(norm.pdf(line, 0.5 * np.exp(-0.005)), norm.pdf(line))
+    fall = (chi_squared(later, target, side) - chi_squared(samples, target, side)) / 0.01
+    slope = chi_squared_slope(samples, target, side)
     return [
         # The differences are off by h^2 times derivatives of the order of q.
-        Check("(J.2) change with tau", changes, spread - lost, 1e-5),
-        Check("(J.1) variance after a wait", x.var(0).mean(), law.var, 0.003 + 5 * 0.8 / n**0.5),
+        Check("(J.2) change of q with tau", change, spread - lost, 1e-5),
+        Check("(J.1) variance after Langevin steps", x.var(0).mean(), given_y.var, allowed),
+        # 1 / sqrt(tau) = 0.01, squared, and some factor.
+        Check("(J.4) rate in the noise, ratio", mean / added_in_noise(1e4, 0, W, three), 1, 5e-3),
+        # The first order of a difference of 0.01 in the running time.
+        Check("(J.5) slope of chi^2", slope, fall, 0.01),
     ]
 
 
-def figure() -> Figure:
-    """What is added along the axis of the top class, at four levels; over levels, at its mean."""
-    fig = Figure(figsize=(9, 3.4), layout="constrained")
-    along, over = fig.subplots(1, 2)
-    height = np.linspace(-1.5, 3.5, 300)
-    scores = of_mixture(three_gaussians(), 0)
+def draw_two_levels(ax: Any) -> None:
+    """The example of the text: densities of numbers, along the first coordinate."""
+    given_y, var_all = EXAMPLE
+    line = np.linspace(-3, 6, 300)
+    clean = tilt(given_y, var_all, 2.0)
+    level = tilt(Gaussian(given_y.mean, given_y.var + 1), var_all + 1, 2.0)
+    m, V = clean.mean[0], clean.var
+    ax.plot(line, norm.pdf(line, m, V**0.5), color=GREY, label=r"tilted, $\tau$ = 0: N(1.5, 0.5)")
+    with_noise = norm.pdf(line, m, (V + 1) ** 0.5)
+    ax.plot(line, with_noise, color=ORANGE, label="the same with noise 1: N(1.5, 1.5)")
+    at_level = norm.pdf(line, level.mean[0], level.var**0.5)
+    ax.plot(line, at_level, color=BLUE, label=r"tilted, $\tau$ = 1: N(1.8, 1.2)")
+    ax.set(title="Noise does not lead from one\ntilted distribution to the next")
+    ax.set(xlabel="x (two Gaussians, w = 2)", ylabel="density", ylim=(0, 0.85))
+    ax.legend(fontsize=8)
+
+
+def draw_rate(ax: Any) -> None:
+    """The rate along the axis of the top class, at four levels, and where its samples are."""
+    height = np.linspace(-1, 4, 300)
     x = np.stack([0 * height, height], 1)
-    for tau, color in ((0.1, "0.7"), (0.3, "0.5"), (1.0, "0.3"), (3.0, "0")):
-        along.plot(height, added(scores(x, tau), 3.0), color=color, label=rf"$\tau$ = {tau:g}")
-    along.set(yscale="log", ylim=(1e-3, 200), xlabel="height (the class is at 1.5)")
-    along.set_title(r"Added at each point, per unit of $-\tau$, w = 3")
-    taus = np.geomspace(1e-2, 1e3, 200)
-    for at, color in ((1.5, BLUE), (0.5, ORANGE)):
-        rate = [tau * added(scores(np.array([[0, at]]), float(tau)), 3.0)[0] for tau in taus]
-        over.semilogx(taus, rate, color=color, label=f"at height {at:g}")
-    over.set(xlabel=r"$\tau$", title=r"Added per unit of $-\log \tau$")
-    for ax in (along, over):
-        ax.legend(fontsize=8)
+    scores = of_mixture(three_gaussians(), 0)
+    for tau, color in ((0.1, "0.75"), (0.3, "0.5"), (1.0, "0.25"), (3.0, "0")):
+        rate = added(scores(x, tau), W)
+        ax.semilogy(height, rate, color=color, label=rf"$\tau$ = {tau:g}")
+    ax.axvline(1.5, color=BLUE, ls=":", label="mean of the class")
+    ax.set(title="The missing density: much between the\nclasses, little inside the class")
+    ax.set(xlabel="height (three classes, w = 3)", ylabel=r"rate g, per unit of $-\tau$")
+    ax.set(ylim=(1e-3, 300))
+    ax.legend(fontsize=8)
+
+
+def draw_levels(ax: Any) -> None:
+    """Mean and standard deviation of the rate over each level, per unit of log tau."""
+    taus = np.geomspace(1e-3, 1e3, 37)
+    found = np.array([mean_and_spread(float(tau), 0, W, three_gaussians()) for tau in taus])
+    ax.semilogx(taus, taus * found[:, 0], color=GREY, label="mean (only changes the mass)")
+    ax.semilogx(taus, taus * found[:, 1], color=ORANGE, label="standard deviation")
+    far = taus[taus > 20]
+    limit = [tau * added_in_noise(float(tau), 0, W, three_gaussians()) for tau in far]
+    ax.semilogx(far, limit, "--", color="black", lw=1, label="limit (J.4) of the mean")
+    ax.set(title="The middle levels change\nthe shape of the density")
+    ax.set(xlabel=r"noise level $\tau$", ylabel=r"$\tau$ g over the tilted distribution")
+    ax.legend(fontsize=8)
+
+
+def figure() -> Figure:
+    """Left: two levels. Middle: the rate over places. Right: the rate over levels."""
+    fig = Figure(figsize=(13, 4), layout="constrained")
+    left, middle, right = fig.subplots(1, 3)
+    draw_two_levels(left)
+    draw_rate(middle)
+    draw_levels(right)
     return fig
