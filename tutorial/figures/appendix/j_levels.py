@@ -29,7 +29,7 @@ W = 3.0
 
 
 def checks() -> list[Check]:
-    """The change of a level by differences, samples under Langevin steps, the limits, a distance."""
+    """The change of a level, samples under Langevin steps, the rate in the noise, a distance."""
     three = three_gaussians()
     tau = 0.7
     h = 1e-3
@@ -114,7 +114,9 @@ def draw_levels(ax: Any) -> None:
     limit = [tau * added_in_noise(float(tau), 0, W, three_gaussians()) for tau in far]
     ax.semilogx(far, limit, "--", color="black", lw=1, label="limit (J.4) of the mean")
     ax.set(title="The middle levels change\nthe shape of the density")
-    ax.set(xlabel=r"noise level $\tau$", ylabel=r"$\tau$ g over the tilted distribution")
+    ax.set(
+        xlabel=r"noise level $\tau$", ylabel=r"$\tau$ g over the tilted distribution", ylim=(0, 1.9)
+    )
     ax.legend(fontsize=8)
 
 
