@@ -84,9 +84,9 @@ $$ \partial_\tau q_\tau = \nabla^2 q_\tau / 2 - \tfrac{1}{2} w (1 + w) |s_y - s|
 
 The first term is the effect of noise on any density. If it were the only one, $q_\tau$ would be the
 tilted density with noise. A reverse chain that follows its score with small steps would sample the
-tilted distribution. For $w > 0$ the second term takes density away as $\tau$ grows. A chain goes from
-noise to data, so there this density has to be added. Its amount at $x$, per unit of $-\tau$ and per
-unit of density, is the rate
+tilted distribution. For $w > 0$ the second term takes density away as $\tau$ grows. A chain goes
+from noise to data, so there this density has to be added. Its amount at $x$, per unit of $-\tau$
+and per unit of density, is the rate
 
 $$ g(x) = \tfrac{1}{2} w (1 + w) |s_y - s|^2 $$
 
@@ -181,20 +181,20 @@ covariance (appendix H, $r = 1$). At $\tau = 0$ the tilted density of the level 
 distribution, not normalised.
 
 **What goes wrong.** The guided score at a level is taken for the score of the noisy tilted
-distribution, because it is the score of the tilted noisy densities. The missing term is explained
-as an error of finite steps or of the network. It remains with infinitely small steps and exact
-scores. The rate is computed with $\gamma (\gamma - 1)$ as in the paper, but with $w$ in the place
-of $\gamma = 1 + w$. In a Langevin step the drift is not halved although the noise has the variance
-$\delta$, which halves the variance of a Gaussian target. The rate between the
-classes is taken for its effect, although few samples are there.
+distribution. It is the score of the tilted noisy densities. The missing term is explained as an
+error of finite steps or of the network. It remains with infinitely small steps and exact scores.
+The rate is computed with $\gamma (\gamma - 1)$ as in the paper, but with $w$ in the place of
+$\gamma = 1 + w$. In a Langevin step the drift is not halved although the noise has the variance
+$\delta$, which halves the variance of a Gaussian target. The rate between the classes is taken for
+its effect, although few samples are there.
 
 **Where it goes on.** Appendix K makes Langevin steps at each level. Appendix L adds the density of
 (J.2) as weights. Appendix M avoids large differences of $\tau$.
 
 **Source.** Song et al. 2021, arXiv:2011.13456 (reverse chains and scores). Bradley and Nakkiran
 2024, arXiv:2408.09000 (guided chains do not sample the tilted distribution). Skreta et al. 2025,
-arXiv:2503.02819 (the second term of (J.2), with $\gamma = 1 + w$ and $\sigma_t^2 dt$ for
-$d\tau$). The table and (J.4) are computed here.
+arXiv:2503.02819 (the second term of (J.2), with $\gamma = 1 + w$ and $\sigma_t^2 dt$ for $d\tau$).
+The table and (J.4) are computed here.
 """
 
 from __future__ import annotations
@@ -292,7 +292,7 @@ def mean_and_spread(tau: float, y: int, w: float, mixture: GaussianMixture) -> t
     """
     largest_mean = float(np.abs(mixture.means).max())
     largest_var = float(np.linalg.eigvalsh(mixture.covs).max())
-    reach = (1 + abs(w)) * largest_mean + 6 * (largest_var + tau) ** 0.5
+    reach = (1 + abs(w)) * largest_mean + 6 * float(np.sqrt(largest_var + tau))
     line = np.linspace(-reach, reach, 241)
     x = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
     log_q = log_level(x, tau, y, w, mixture)

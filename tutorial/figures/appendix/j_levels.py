@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import norm
 
 from tutorial.appendix.h_gaussian_pairs import EXAMPLE
 from tutorial.appendix.j_levels import (
@@ -26,6 +25,11 @@ from tutorial.step02_forward import Gaussian
 from tutorial.step11_guidance import tilt
 
 W = 3.0
+
+
+def bell(line: np.ndarray, mean: float, var: float) -> np.ndarray:
+    """The normal density along a line."""
+    return np.exp(-((line - mean) ** 2) / (2 * var)) / (2 * np.pi * var) ** 0.5
 
 
 def checks() -> list[Check]:
@@ -56,9 +60,9 @@ def checks() -> list[Check]:
     mean, _ = mean_and_spread(1e4, 0, W, three)
     line = np.linspace(-9, 9, 301)
     side = float(line[1] - line[0])
-    target = np.outer(norm.pdf(line), norm.pdf(line))
-    samples = np.outer(norm.pdf(line, 0.5), norm.pdf(line))
-    later = np.outer(norm.pdf(line, 0.5 * np.exp(-0.005)), norm.pdf(line))
+    target = np.outer(bell(line, 0.0, 1.0), bell(line, 0.0, 1.0))
+    samples = np.outer(bell(line, 0.5, 1.0), bell(line, 0.0, 1.0))
+    later = np.outer(bell(line, 0.5 * float(np.exp(-0.005)), 1.0), bell(line, 0.0, 1.0))
     fall = (chi_squared(later, target, side) - chi_squared(samples, target, side)) / 0.01
     slope = chi_squared_slope(samples, target, side)
     return [
@@ -78,11 +82,11 @@ def draw_two_levels(ax: Any) -> None:
     line = np.linspace(-3, 6, 300)
     clean = tilt(given_y, var_all, 2.0)
     level = tilt(Gaussian(given_y.mean, given_y.var + 1), var_all + 1, 2.0)
-    m, V = clean.mean[0], clean.var
-    ax.plot(line, norm.pdf(line, m, V**0.5), color=GREY, label=r"tilted, $\tau$ = 0: N(1.5, 0.5)")
-    with_noise = norm.pdf(line, m, (V + 1) ** 0.5)
+    m = float(clean.mean[0])
+    ax.plot(line, bell(line, m, clean.var), color=GREY, label=r"tilted, $\tau$ = 0: N(1.5, 0.5)")
+    with_noise = bell(line, m, clean.var + 1)
     ax.plot(line, with_noise, color=ORANGE, label="the same with noise 1: N(1.5, 1.5)")
-    at_level = norm.pdf(line, level.mean[0], level.var**0.5)
+    at_level = bell(line, float(level.mean[0]), level.var)
     ax.plot(line, at_level, color=BLUE, label=r"tilted, $\tau$ = 1: N(1.8, 1.2)")
     ax.set(title="Noise does not lead from one\ntilted distribution to the next")
     ax.set(xlabel="x (two Gaussians, w = 2)", ylabel="density", ylim=(0, 0.85))
