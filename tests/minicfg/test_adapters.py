@@ -193,3 +193,16 @@ def test_a_table_of_another_clock_is_refused() -> None:
     table = solvers.ddim(Schedule.cosine(40), 5, "velocity")
     with pytest.raises(UsageError, match="schedule is 'flow' with T = 40, and the table was made"):
         sample(model, torch.zeros(2, dtype=torch.int64), table, shape=(2,))
+
+
+def test_autoguidance_of_two_flows() -> None:
+    """A bad model equal to the good one changes nothing at any weight; another one does."""
+    y = torch.zeros(3, dtype=torch.int64)
+    good = FlowModel(Velocity(), num_classes=1, T=40)
+    table = solvers.ddim(good.schedule, 8, "velocity")
+    plain = sample(good, y, table, shape=(2,), seed=1)
+    same = sample(Autoguided(good, good, y), y, table, shape=(2,), seed=1, w=2.0)
+    torch.testing.assert_close(same, plain, rtol=0, atol=1e-6)  # lerp of equal outputs is exact
+    turned = FlowModel(Velocity(), num_classes=1, T=40, data_at_1=True)
+    other = sample(Autoguided(good, turned, y), y, table, shape=(2,), seed=1, w=2.0)
+    assert (other - plain).abs().max() > 0.1

@@ -66,7 +66,8 @@ class Exact:
         p = torch.where(y[:, None] == K, p, own)
         x0 = (p[..., None] * of_class).sum(1)
         eps = (xt - signal * x0) / noise
-        return signal * eps - noise * x0 if self.prediction == "v" else eps
+        v = signal * eps - noise * x0
+        return {"eps": eps, "v": v, "velocity": eps - x0}[self.prediction]
 
 
 class ExactStudent:
@@ -161,7 +162,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("w", [0.0, 3.0, -1.0, torch.tensor([0.0, 1.0, 4.0, -1.0, 0.3, 2.0])])
-@pytest.mark.parametrize("prediction", ["eps", "v"])
+@pytest.mark.parametrize("prediction", ["eps", "v", "velocity"])
 @pytest.mark.parametrize("name", TABLES)
 def test_an_exact_student_samples_what_its_teacher_does(
     name: str, prediction: Prediction, w: float | Tensor

@@ -45,6 +45,27 @@ def test_all_the_way_is_a_sample() -> None:
     assert not torch.equal(x, plain)
 
 
+def test_all_the_way_of_a_flow_is_a_sample_exactly() -> None:
+    """At u = 1 nothing is left of the pictures, and halfway something is."""
+
+    class Shrinks:
+        num_classes, prediction = 2, "velocity"
+
+        def __call__(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
+            return 0.5 * xt + y.reshape(-1, 1, 1)
+
+    schedule = Schedule.flow(40)
+    table = solvers.ddim(schedule, 8, "velocity")
+    plain = sample(Shrinks(), Y, table, shape=(2, 4), w=1.5, seed=4)
+    edit = partial(image_to_image, Shrinks(), X0, Y, table, schedule, w=1.5, seed=4)
+    assert torch.equal(edit(strength=1.0), plain)
+    assert not torch.equal(edit(strength=0.5), plain)
+    eps = philox.normal(4, torch.arange(3), 0, (2, 4))
+    # The state of the flow at u = 1/2, divided by its scale; a few roundings of numbers below 4.
+    halfway = (X0 + eps) / 2 / 0.5**0.5
+    torch.testing.assert_close(noised(X0, 20, schedule, eps), halfway, rtol=0, atol=4e-6)
+
+
 def test_none_of_the_way_is_the_picture() -> None:
     assert torch.equal(image_to_image(MODEL, X0, Y, TABLE, SCHEDULE, strength=0.0), X0)
 

@@ -458,6 +458,7 @@ def test_sample_writes_a_picture_and_arrays(
         assert drawn["y"].tolist() == [3, 3, 1, 1, 4, 4]
 
 
+@pytest.mark.slow
 def test_a_flow_is_trained_sampled_and_evaluated_like_any_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

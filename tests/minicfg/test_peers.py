@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kernels import guided_step
 from minicfg import Schedule, sample, solvers
 from minicfg.adapters import DiffusersModel, schedule_from_diffusers
 from minicfg.bench.networks import LucidrainsUnet
@@ -181,6 +182,37 @@ def test_rows_are_diffusers_schedulers_step_by_step(
     theirs = their_chain(scheduler, x, y, noise, **given)
     for k, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=f"after step {k}")
+
+
+@pytest.mark.parametrize("steps", [1, 4, 10, 50])
+def test_ddim_on_the_flow_is_diffusers_euler(diffusers: Any, steps: int) -> None:
+    """Their state is `(1 - u) x_0 + u eps` with u = sigma; ours is divided by its scale, R.
+
+    The network is given both the same state, so it receives `R x_t` from us. Their sigmas are
+    float32, so the states agree to 1e-5 of their size or of 1.
+    """
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=T)
+    u = [k / steps for k in range(steps, 0, -1)]
+    scheduler.set_timesteps(sigmas=u)
+    schedule = Schedule.flow(T)
+    rng = torch.Generator().manual_seed(0)
+    X = torch.randn(4, 2, generator=rng, dtype=torch.float64)
+    y = torch.tensor([0, 1, 2, 0])
+    null = torch.full_like(y, K)
+    table = solvers.ddim(schedule, steps, "velocity")
+    np.testing.assert_allclose(table.t / T, u, atol=1e-12)
+    x = X  # R is 1 at u = 1
+    for k, at in enumerate(scheduler.timesteps):
+        F = denoiser(X, at.expand(4), y)
+        F_null = denoiser(X, at.expand(4), null)
+        R = (u[k] ** 2 + (1 - u[k]) ** 2) ** 0.5
+        ours = [denoiser(R * x, table.t[k].expand(4), label) for label in (y, null)]
+        X = scheduler.step(F + W * (F - F_null), at, X).prev_sample
+        out = torch.cat(ours)
+        x, _ = guided_step(x, out, table.rows, k, W, seed=0, sample_ids=torch.arange(4))
+        u_s = u[k] - 1 / steps
+        R_s = (u_s**2 + (1 - u_s) ** 2) ** 0.5
+        np.testing.assert_allclose(R_s * x, X, rtol=1e-5, atol=1e-5, err_msg=f"after step {k}")
 
 
 def test_a_diffusers_network_is_a_denoiser(diffusers: Any) -> None:
