@@ -214,8 +214,8 @@ observation supports it for our data. Let $d$ be the difference of the exact pre
 without the label. By step 9 information about the label appears at the rate $E|d|^2 / 2$ per unit
 of $\lambda$. For the three Gaussians the mean entropy of $p(y | z)$ falls from $\log 3 = 1.099$ in
 pure noise to 0.025 at the data. Between -1.76 and 1.76 it falls from 0.930 to 0.112, which is 76 %
-of the whole. (The four entropies are means over 400,000 samples or more.) The density of the paper
-has half of its draws there, and the uniform density has 9 %.
+of the whole. (The last three entropies are means over 400,000 samples or more.) The density of the
+paper has half of its draws there, and the uniform density has 9 %.
 
 The weight does not change which prediction is best. By (15.5) the loss at one level is its lowest
 value plus the excess, the mean squared distance from the exact prediction. Both kinds of training
