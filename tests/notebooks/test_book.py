@@ -15,6 +15,7 @@ from notebooks.book import build, figures, links, pages, papers
 from notebooks.book import lessons as course
 
 ROOT = Path(__file__).parents[2]
+PLAY = ROOT / "notebooks/book/play/index.html"
 NEEDED = ("sphinx", "myst_nb", "furo")
 
 
@@ -178,3 +179,6 @@ def test_the_book_builds_without_a_warning_and_without_a_network(tmp_path: Path)
     article = page.partition("<article")[2].partition("</article>")[0]
     assert "$" not in re.sub(r"<pre.*?</pre>", "", article, flags=re.DOTALL)
     assert "MathJax" not in page and build.remote_resources(tmp_path / "book") == []
+    embedding = (tmp_path / "book/play.html").read_text(encoding="utf-8")
+    assert '<iframe src="play/index.html"' in embedding
+    assert (tmp_path / "book/play/index.html").read_bytes() == PLAY.read_bytes()

@@ -180,13 +180,12 @@ def test_the_noise_is_philox(page: chromium.Browser) -> None:
     }
     return found;
     """
-    pairs = [(i, k) for i in (*range(200), 2**31, 2**32 - 1) for k in (0, 1, 50, 1000)]
-    found = page.run(script, SEED, pairs)
-    ids = np.array([i for i, _ in pairs])
-    expected = [
-        philox.normal_numpy(SEED, ids[[n]], draw, (2,))[0] for n, (_, draw) in enumerate(pairs)
-    ]
-    close(found, expected)
+    ids = np.array([*range(4000), 2**31, 2**32 - 1])
+    for draw in (0, 1, 1000):
+        found = page.run(script, SEED, [(int(i), draw) for i in ids])
+        expected = philox.normal_numpy(SEED, ids, draw, (2,))
+        # The 2^-33 of the uniform numbers matters only for small ones, and there by about 1e-8.
+        close(found, expected, scale=1e-6)
 
 
 @needs_browser
@@ -233,6 +232,27 @@ def test_scores_and_outputs(page: chromium.Browser, name: str, unit: str) -> Non
                 close(columns, model(x, t, labels))
             elif name not in ("modes", "own"):
                 close(columns, score(x, t, labels, case.data, schedule))
+
+
+@needs_browser
+def test_scores_of_components_whose_covariances_differ(page: chromium.Browser) -> None:
+    """In each data set of the page all determinants agree, so a factor of them would not show."""
+    means = np.array([[1.0, 0.5], [-1.0, 0.0], [0.0, -2.0]])
+    covs = np.array([[[1.0, 0.3], [0.3, 0.5]], [[0.1, 0.0], [0.0, 0.3]], [[0.2, 0.1], [0.1, 0.2]]])
+    data = GaussianMixture(means, covs, np.array([0.5, 0.2, 0.3]))
+    class_of = np.array([0, 1, 0])
+    x = 2 * philox.normal_numpy(SEED, np.arange(N), 0, (2,))
+    script = """
+    const [means, covs, weights, classOf, abar, x] = args;
+    const level = Lessons.levelOf(Lessons.mixture(means, covs, weights, classOf), abar);
+    return x.map(([a, b]) => Array.from(Lessons.outputs(level, 0, a, b, new Float64Array(6))));
+    """
+    given = means.tolist(), covs[:, [0, 0, 1], [0, 1, 1]].tolist(), data.weights.tolist(), [0, 1, 0]
+    for t in (20, 500):
+        found = np.array(page.run(script, *given, float(COSINE.alpha_bar[t]), x.tolist()))
+        oracle = ModesOracle(data, class_of, COSINE)
+        close(found[:, :2], oracle(x, t, np.full(N, 0)))
+        close(found[:, 2:4], oracle(x, t, np.full(N, 2)))
 
 
 SOLVERS = ("ancestral", "ddim", "2m", "cfgpp", "flow", "interval")
@@ -337,6 +357,22 @@ def test_the_table_of_the_page_shows_the_tilted_distribution_of_step_13(
         mean, cov = moments_on_grid(points, probability)
         close(shown["tilted"]["overshoot"], mean[1] - 1.5)
         close(shown["tilted"]["spread"], np.trace(cov))
+
+
+@needs_browser
+def test_contours_of_a_gaussian_are_circles(page: chromium.Browser) -> None:
+    """A fraction f of N(0, I / 4) lies within the radius sqrt(-2 log(1 - f)) / 2."""
+    settled(page, {"w": 0})
+    for name in ("classContours", "tiltedContours"):
+        for paths, fraction in zip(
+            page.run("return Page.shown.exact[args[0]]", name), (0.5, 0.9), strict=True
+        ):
+            assert len(paths) == 1
+            x = np.array(paths[0]).reshape(-1, 2) - [0, 1.5]
+            radius = np.sqrt(-2 * np.log(1 - fraction)) / 2
+            # Half a cell of the grid, which is 6 / 140 wide.
+            assert np.abs(np.hypot(*x.T) - radius).max() < 3 / 140
+            assert np.allclose(x[0], x[-1])
 
 
 @needs_browser
