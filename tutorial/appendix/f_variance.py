@@ -170,9 +170,11 @@ Subtract both sides from the larger variance:
 
 $$ \delta \sigma^2 - Var(z' | z) = \delta^2 \sigma^2 a'^2 (1 - S_y / C_y) $$ (F.6)
 
-For $S_y < 1$ this is positive, because $C_y$ is between $S_y$ and 1. So the smaller variance is too
-small in every step, and the larger one is too large. For $S_y > 1$ it is negative. Then even the
-larger variance is too small in every step, and the samples are too narrow with every permitted $v$.
+The smaller variance is too small in every step, for every class, because the term that is added to
+it is positive. For $S_y < 1$ the difference (F.6) is positive, because $C_y$ lies between 1 and
+$S_y$. So the larger variance is too large in every step. For $S_y > 1$ the difference is negative.
+Then even the larger variance is too small in every step, and the samples are too narrow with every
+permitted $v$.
 
 **How much v can change.** Let $V_0$ and $V_1$ be the variance of the samples for $v = 0$ and
 $v = 1$. Every other $v$ gives a value between them. How far apart can they be? We assume $w \ge 0$,
@@ -224,7 +226,7 @@ other samplers in closed form.
 
 **Source.** Ho and Salimans 2022, arXiv:2207.12598, sec. 4 (their v); Bao et al. 2022,
 arXiv:2201.06503 (the best variance of a step); Bradley and Nakkiran 2024, arXiv:2408.09000 (the
-limit for $S_y = 1$ and $S = 2$).
+limit for $S_y = 1$ and $S = 2$). (F.6) and (F.7) are derived here.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def figure() -> Figure:
         mass.plot(few, ratios, "o-", color=color, label=label)
     mass.axhline(1, color=GREY, ls=":", label="correct")
     mass.set(xlabel="guidance weight w", ylabel="mean weight / exact mass", ylim=(0, 1.3))
-    mass.set(title="Three classes: most runs miss\nmuch of the mass (2000 chains)")
+    mass.set(title="Three classes: these runs miss a part\nof the mass (2000 chains per point)")
     for ax in (spread, share, mass):
         ax.legend(fontsize=8, loc="lower left")
     return fig
