@@ -55,9 +55,9 @@ $$ \delta s_w + \sqrt\delta z = \delta s_a / 2 + (\delta s_b / 2 + \sqrt\delta z
 
 So DDPM makes the other two moves at once. What does each of them do alone? The DDIM step takes the
 state to the next level and is called the predictor. The Langevin step is called the corrector. Many
-small Langevin steps at one fixed level lead to the distribution that has the score they follow
-(appendix J). By (11.7) this is the tilted distribution of weight $b$ at that level. Its density is
-proportional to $p(x | y)^{1 + b} p(x)^{-b}$, where both densities are those with noise.
+small Langevin steps at one fixed level lead to the distribution that has the score they follow, as
+appendix J shows. By (11.7) this is the tilted distribution of weight $b$ at that level. Its density
+is proportional to $p(x | y)^{1 + b} p(x)^{-b}$, where both densities are those with noise.
 
 Bradley and Nakkiran choose $a = 0$ and $b = 2 w$. Then the predictor is DDIM without guidance, and
 the corrector leads towards the tilted distribution of twice the weight. In the other convention the
@@ -120,8 +120,8 @@ of the posterior.
 
 All rows tend to 0.3876. At $\tau = 0$ the limit is 0.3875, the value of (H.3), and the limit at
 $10^{-4}$ exceeds it by $5.5 \cdot 10^{-5}$. Four times as many levels divide the distance from the
-limit by about four. With 50 levels the chains still differ by up to 0.14.
-The left panel of the figure shows the four rows.
+limit by about four. With 50 levels the chains still differ by up to 0.14. The left panel of the
+figure shows the four rows.
 
 **More correctors.** Now let $n$ be any number. For small $\delta$ the squares in (I.3) and (I.4)
 become
@@ -138,9 +138,9 @@ Divide by $\tau' - \tau = -\delta$ and let $\delta$ go to 0:
 $$ dV / d\tau = (k_a + n k_b) V - n $$ (I.5)
 
 For $n = 1$ the two weights occur only in the sum $k_a + k_b$, which is $2 k_w$ by (I.1). So all
-splits of one weight end with one variance. With more correctors they do not. Let $V_b = 1 / k_b$ be
-the variance of the tilted distribution of weight $b$ at this level. To see how the solution behaves
-for large $n$, solve (I.5) for the $V$ that $n$ multiplies:
+splits of one weight end with one variance. With more correctors they do not. Assume that $k_b$ is
+positive, and let $V_b = 1 / k_b$ be the variance of the tilted distribution of weight $b$ at this
+level. To see how the solution behaves for large $n$, solve (I.5) for the $V$ that $n$ multiplies:
 
 $$ V = V_b + (dV / d\tau - k_a V) V_b / n $$
 
@@ -167,10 +167,10 @@ the solutions of (I.5) for weight 2 at $\tau = 0$:
 | a = 2, b = 2 | 0.3875 | 0.4595 | 0.4887 | 0.4971 | 0.5 |
 | a = 4, b = 0 | 0.3875 | 0.6866 | 0.8917 | 0.9699 | 1 |
 
-In the first column no split can be distinguished from another, or from DDPM. (The right panel of
-the figure begins there.) With more correctors
-the variance falls in the first row and rises in the other two. Only the second row tends to the
-tilted distribution of weight 2, which has the variance 0.5. Its sampler is that of appendix K.
+In the first column no split can be distinguished from another, or from DDPM. With more correctors
+the variance falls in the first row and rises in the other two (right panel). Only the second row
+tends to the tilted distribution of weight 2, which has the variance 0.5. This sampler is the one of
+appendix K.
 
 **At the boundary.** Without correctors the chain is DDIM of weight $a$. With $a = b = 0$ the
 predictor and the corrector both follow the class, and in the limit every $n$ ends with its

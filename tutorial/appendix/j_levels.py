@@ -13,13 +13,14 @@ guided score $s_w = (1 + w) s_y - w s$. For a vector field $v$, the divergence $
 the sum of the derivatives of each component along its own coordinate. The sum of the second
 derivatives of a function $f$ is $\nabla^2 f$, which is the divergence of its gradient.
 
-**An example.** Let a class be $N(1, 1)$ among numbers with the distribution $N(0, 2)$, and let the
-weight be 2. By (11.9) the tilted distribution without noise is $N(1.5, 0.5)$. With noise of
-variance 1 it would become $N(1.5, 1.5)$. But at the level $\tau = 1$ the class is $N(1, 2)$ and all
-data are $N(0, 3)$, and (11.9) gives the tilted distribution $N(1.8, 1.2)$. It has another mean and
-another variance (left panel of the figure). So tilting the noisy densities is not the same as
-adding noise to the tilted density. Suppose that a chain has arrived at $N(1.8, 1.2)$ exactly. To
-end in the tilted distribution it has to do more than remove noise: it must also move to the left.
+**An example.** Let the data be numbers. All of them together have the distribution $N(0, 2)$, those
+of one class have $N(1, 1)$, and the weight is 2. By (11.9) the tilted distribution without noise is
+$N(1.5, 0.5)$. With noise of variance 1 it would become $N(1.5, 1.5)$. But at the level $\tau = 1$
+the class is $N(1, 2)$ and all data are $N(0, 3)$, and (11.9) gives the tilted distribution
+$N(1.8, 1.2)$. It has another mean and another variance (left panel of the figure). So tilting the
+noisy densities is not the same as adding noise to the tilted density. Suppose that a chain has
+arrived at $N(1.8, 1.2)$ exactly. To end in the tilted distribution it has to do more than remove
+noise: it must also move to the left.
 
 **How a step changes a density.** Both questions are about densities. Let the state make a step of
 length $h$ with a drift $v(x)$ and independent normal noise: $x' = x + h v(x) + \sqrt{h} z$. Take a
@@ -40,8 +41,9 @@ This is the Fokker-Planck equation. The first term is the effect of the drift, a
 that of the noise.
 
 **At a fixed level.** Langevin dynamics follows half the score, $v = s_w / 2$, at one fixed $\tau$.
-Its steps are the correctors of appendix I, with $h = \delta$. Does it change the density $q_\tau$?
-The gradient of a density is the density times its score:
+Its steps are the correctors of appendix I, with $h = \delta$. Suppose that the state has the
+density $q_\tau$. Do these steps change it? The gradient of a density is the density times its
+score:
 
 $$ \nabla q_\tau = q_\tau \nabla \log q_\tau = s_w q_\tau $$
 
@@ -84,9 +86,9 @@ $$ \partial_\tau q_\tau = \nabla^2 q_\tau / 2 - \tfrac{1}{2} w (1 + w) |s_y - s|
 
 The first term is the effect of noise on any density. If it were the only one, $q_\tau$ would be the
 tilted density with noise. A reverse chain that follows its score with small steps would sample the
-tilted distribution. For $w > 0$ the second term takes density away as $\tau$ grows. A chain goes
-from noise to data, so there this density has to be added. Its amount at $x$, per unit of $-\tau$
-and per unit of density, is the rate
+tilted distribution. For $w > 0$ the second term takes density away as $\tau$ grows. A chain
+goes from noise to data. On its way the same density has to be added. The amount at $x$, per unit of
+$-\tau$ and per unit of density, is the rate
 
 $$ g(x) = \tfrac{1}{2} w (1 + w) |s_y - s|^2 $$
 
