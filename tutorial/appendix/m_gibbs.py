@@ -1,47 +1,177 @@
-r"""Appendix M. Noise up a little, denoise with guidance, again: what is left out is small.
+r"""Appendix M. Rounds of noise and denoising: guidance where the noise is low
 
-**Claim.** Let $\bar q_\tau$ be the tilted law seen through noise of variance $\tau$, so $q_0$
-noised. Let $P$ and $Q$ be the laws of $x_0$ given $x$ and $y$, and given $x$ alone. Then
+**The question.** A guided chain follows the mixed score at every noise level, and this mixed score
+is not the score of the noisy tilted distribution (step 13). What exactly is missing, and how large
+is it at each level? If it is small at low noise, a sampler could use guidance there alone. This
+appendix derives the missing term, and then studies such a sampler: add a little noise, remove it
+with guidance, and repeat.
 
+**An example.** Take the top class of step 1, with $w = 3$. The table gives the vertical component
+of the score at two points, and the noise variance $\tau$ of appendix H. "Right" is the score of the
+tilted distribution with noise added, and "guided" is the mixed score. All numbers are sums over a
+grid. The point $(0, 1)$ lies inside the class, whose mean is $(0, 1.5)$. The point $(0, 0)$ is
+equally far from the means of all three classes.
+
+| tau | 1 | 0.3 | 0.1 | 0.06 | 0.03 | 0.01 | 0.001 |
+|---|---|---|---|---|---|---|---|
+| at (0, 1): right | 0.42 | 0.95 | 1.47 | 1.63 | 1.80 | 1.93 | 1.99 |
+| at (0, 1): guided | 1.74 | 1.31 | 1.49 | 1.63 | 1.80 | 1.93 | 1.99 |
+| at (0, 0): right | 1.2 | 3.0 | 5.6 | 7.2 | 10.0 | 15.4 | 22.7 |
+| at (0, 0): guided | 4.8 | 10.9 | 17.1 | 19.4 | 21.4 | 23.1 | 23.9 |
+
+Inside the class the error of guidance is small from $\tau = 0.1$ on. At the centre it grows at
+first as the noise falls, from 3.6 at $\tau = 1$ to 12.2 at $\tau = 0.06$. Only then it falls, and
+at $\tau = 0.001$ it is still 1.2. So "low" means something else at each point. Why?
+
+**The missing term.** Let $p_\tau(x | y)$ and $p_\tau(x)$ be the densities of the class and of all
+data with noise of variance $\tau$. Let $q_\tau = p_\tau(x | y)^{1 + w} p_\tau(x)^{-w}$ be their
+mixture, whose score is the guided score $s_w$ (11.7). At $\tau = 0$ it is $q_0$, the tilted density
+without its constant. With noise added, $q_0$ becomes
+
+$$ \bar q_\tau(x) = \int q_0(x_0) N(x; x_0, \tau I) dx_0 $$
+
+We want to compare the scores of $\bar q_\tau$ and $q_\tau$. Let $P$ and $Q$ be the densities of the
+clean $x_0$ when the noisy $x$ is known, with the label and without it. By Bayes' rule
+
+$$ P(x_0) = p(x_0 | y) N(x; x_0, \tau I) / p_\tau(x | y) $$
+$$ Q(x_0) = p(x_0) N(x; x_0, \tau I) / p_\tau(x) $$
+
+Raise the first to the power $1 + w$ and the second to the power $-w$, and multiply. The Gaussian
+has the exponent $1 + w - w = 1$, so it appears once:
+
+$$ P(x_0)^{1 + w} Q(x_0)^{-w} = q_0(x_0) N(x; x_0, \tau I) / q_\tau(x) $$
+
+The denominator does not depend on $x_0$. So the integral over $x_0$ is the ratio of the two
+densities, and the gradient of its logarithm is what guidance lacks:
+
+$$ \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 = \bar q_\tau(x) / q_\tau(x) $$
 $$ \nabla \log \bar q_\tau = s_w + \nabla \log \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 $$ (M.1)
 
-The last logarithm is $w R$, with $R$ Renyi's divergence of order $1 + w$ of $P$ from $Q$. It is
-what guidance leaves out. At a fixed $x$ inside the class, $R$ becomes flat as $\tau$ falls, and the
-guided score becomes right. Between the classes it does not: at the centre of the three classes, for
-$w = 3$, the right pull upwards is 5.6 at $\tau = 0.1$ and that of guidance 17.1. At $\tau = 1$ they
-are 1.2 and 4.8, so the error has grown. What falls with $\tau$ is the probability that a sample is
-there. So the rounds stay at low noise. Start from samples of the class, add noise of a
-small $\tau$, take it away again by guided DDIM, and repeat.
+The logarithm of the integral, divided by $w$, is called the Renyi divergence of order $1 + w$ of
+$P$ from $Q$. It is never negative, and it is 0 if $P = Q$.
 
-**Why.** $P = p(x_0 | y) N(x; x_0, \tau) / p_\tau(x | y)$, and $Q$ likewise. In $P^{1 + w} Q^{-w}$
-the Gaussian appears once. So its integral is $\int q_0(x_0) N(x; x_0, \tau) dx_0$, that is $\bar
-q_\tau$ but for a constant, over $q_\tau$. The gradient of its log is what $\nabla \log \bar q_\tau$
-exceeds $s_w$ by.
+**Where it is small.** By Bayes' rule for the label, $p(x_0 | y) / p(x_0) = p(y | x_0) / \pi_y$, and
+the same holds for the noisy densities. The factor $\pi_y$ cancels in the ratio of $P$ and $Q$:
 
-**A round, for two Gaussians.** DDIM from $\tau$ to 0 divides deviations by $\sqrt G$ (appendix H):
+$$ P(x_0) / Q(x_0) = p(y | x_0) / p_\tau(y | x) $$
 
-$$ V \leftarrow (V + \tau) / G, \quad G = (1 + \tau / S_y)^{1 + w} (1 + \tau / S)^{-w} $$ (M.2)
-$$ V_\infty = \tau / (G - 1) $$ (M.3)
+Write the integrand as $P$ times the power $w$ of this ratio. The integral becomes a mean over $P$:
 
-the second being what a round leaves alone. As $G = 1 + k \tau + ...$ with $k$ the precision of the
-tilted law, $V_\infty \to 1 / k$ for small $\tau$: right. A round keeps a share $1 / G$ of what is
-off: about $1 / (k \tau)$ rounds are needed. For large $\tau$ one round forgets all, and the limit
-is that of DDIM alone (H.1). In the example of appendix H at $w = 2$, where $1 / k$ is 0.5:
+$$ \log \int P^{1 + w} Q^{-w} dx_0 = \log E[p(y | x_0)^w | x, y] - w \log p_\tau(y | x) $$ (M.2)
+
+So the missing term is 0 if the class probability $p(y | x_0)$ is constant over those $x_0$ that $x$
+may come from. They lie within about $\sqrt\tau$ of each other. Inside the class the probability is
+nearly 1, and a moderate $\sqrt\tau$ is small enough. Between two classes of step 1 the log odds
+change by 10.4 per unit of length. This is the distance of the means, 2.6, divided by the variance
+0.25, by (1.8). There $\sqrt\tau$ has to be small against 0.1, so $\tau$ has to be far below 0.01.
+This explains the two rows of the table.
+
+**How often it matters.** Few samples lie between the classes. The next table gives the length of
+the missing gradient for samples of $\bar q_\tau$: its mean, and the probability that it exceeds 1.
+
+| tau | 1 | 0.3 | 0.1 | 0.03 | 0.01 |
+|---|---|---|---|---|---|
+| mean error | 1.60 | 1.24 | 0.54 | 0.17 | 0.05 |
+| probability of an error above 1 | 0.49 | 0.24 | 0.09 | 0.03 | 0.01 |
+
+So the error of guidance does not become small at every point where the noise is low. What becomes
+small is the probability of a sample being at a point with a large error.
+
+**A round.** Start with samples of the class, which need no guidance. A round adds noise of a small
+variance $\tau$ to them and follows guided DDIM from $\tau$ down to 0. Then the next round begins.
+The method resembles Gibbs sampling, which draws two variables in turn, each for the given other:
+here the noisy $x$ and the clean $x_0$. DDIM does not draw $x_0$ from its distribution given $x$,
+but it transforms the distribution of the samples as if it did, as long as the score is right.
+
+**For two Gaussians** we can compute where the rounds end. Let the class be $N(m, S_y I)$ in data
+with the distribution $N(0, S I)$. The guided score of each level is $-k (x - M)$. Here $M$ is the
+tilted mean of this level, and $k$ is its precision, by (11.9):
+
+$$ k(\tau) = (1 + w) / (S_y + \tau) - w / (S + \tau) $$
+
+DDIM for small steps is $dx / d\tau = -s_w / 2$ (H.5). The difference $\Delta$ of two chains
+therefore satisfies
+
+$$ d \Delta / d\tau = k(\tau) \Delta / 2 $$
+$$ \log \Delta_0 - \log \Delta_\tau = -\tfrac{1}{2} \int_0^\tau k(\tau') d\tau' $$
+
+The integral is the logarithm of the number $G$ in the next line, because $1 / (S + \tau')$ is the
+derivative of $\log(S + \tau')$. So a round divides differences by $\sqrt G$ and variances by $G$.
+Before this, the noise adds $\tau$ to the variance $V$:
+
+$$ V' = (V + \tau) / G, \quad G = (1 + \tau / S_y)^{1 + w} (1 + \tau / S)^{-w} $$ (M.3)
+
+The rounds leave one variance unchanged. Set $V' = V$ and solve:
+
+$$ V_\infty = \tau / (G - 1) $$ (M.4)
+
+**How many rounds.** Subtract the equation $V_\infty = (V_\infty + \tau) / G$ from (M.3). The
+variance has the factor $1 / G$ per round. The mean has the factor $1 / \sqrt G$, because a round is
+the same affine map for all samples, apart from the noise. After $n$ rounds, with $M_\infty$ for the
+mean that a round leaves unchanged,
+
+$$ V_n - V_\infty = (V_0 - V_\infty) G^{-n}, \quad M_n - M_\infty = (M_0 - M_\infty) G^{-n / 2} $$ (M.5)
+
+For small $\tau$ we expand $G = 1 + k \tau + ...$ with $k = k(0)$, the precision of the tilted
+distribution. So $V_\infty \to 1 / k$, which is right. The error of the mean falls to the fraction
+$1 / e$ in about $2 / (k \tau)$ rounds, that of the variance in half as many. For large $\tau$ one
+round removes all traces of the start, and $V_\infty$ tends to $S_y (S / S_y)^{-w}$, the variance of
+guided DDIM alone (H.1). The example of appendix H has $S_y = 1$ and $S = 2$. At $w = 2$ the tilted
+variance is $1 / k = 0.5$:
 
 | tau | 0.01 | 0.1 | 0.5 | 1 | 10 |
 |---|---|---|---|---|---|
-| $V_\infty$ | .498 | .482 | .431 | .391 | .278 |
-| $1 / G$ | .980 | .828 | .463 | .281 | .027 |
+| variance at the end, (M.4) | 0.498 | 0.482 | 0.431 | 0.391 | 0.278 |
+| factor of the variance per round | 0.980 | 0.828 | 0.463 | 0.281 | 0.027 |
+| factor of the mean per round | 0.990 | 0.910 | 0.680 | 0.530 | 0.164 |
+| variance at the end, 4 steps per round | 0.498 | 0.484 | 0.441 | 0.415 | 0.682 |
+| variance at the end, 1 step per round | 0.499 | 0.490 | 0.480 | 0.516 | 2.831 |
 
-**Steps of a round.** At small $\tau$ few do. With one, $y = x + \sqrt\tau z$ goes to
-$y + \tau s_w(y) / 2$: Langevin's step, but with the score asked for after the noise, at the level
-where it has been trained.
+The error of the variance at the end is nearly proportional to $\tau$, and the number of rounds to
+$1 / \tau$. So accuracy costs evaluations, as it did with the correctors of appendix K.
 
-**Boundary.** A round crosses from mode to mode only if $\sqrt\tau$ is about half of their distance,
-and then it overshoots. The paper lets guidance be weak in a first pass, to have all modes, and so
-does the start here: the class itself.
+**Few steps per round.** The last two rows of the table have finite steps. Euler's method for (H.5)
+with the step size $\delta$ multiplies differences by $1 - \delta k / 2$. The levels of a round are
+$\tau_1 = \tau$ down to $\tau_L$, a constant $\delta = \tau / L$ apart. With $A$ for the product of
+their factors, a round makes the variance $A^2 (V + \tau)$, so
 
-**Source.** Moufad et al. 2025, arXiv:2505.21101 (the missing term, and the rounds).
+$$ V_L = \tau A^2 / (1 - A^2), \quad A = \prod_{i=1}^L (1 - \delta k(\tau_i) / 2) $$ (M.6)
+
+At small $\tau$ one step is enough. A round with one step is a step of Langevin dynamics, $x +
+\sqrt\tau z + \tau s_w / 2$. The score is evaluated after the noise has been added, at the level for
+which a network was trained.
+
+**Distant modes.** Can a sample reach another mode of its class? Take $w = 0$, so that every score
+is right, and two equal narrow modes at $\pm d / 2$ on a line. DDIM moves points of a line
+continuously, so two chains never pass each other. By symmetry 0 stays at 0. A sample from the mode
+at $d / 2$ changes to the other exactly if the noise carries it below 0:
+
+$$ \Pr(\sqrt\tau z < -d / 2) = \Phi(-d / (2 \sqrt\tau)) $$ (M.7)
+
+Here $\Phi$ is the distribution function of $N(0, 1)$. If $\sqrt\tau$ is half the distance of the
+modes, this is 0.16 for every distance. With $\tau = d$ it is 0.16, 0.06 and 0.0008 for $d = 4$, 10
+and 40. So $\sqrt\tau$ and not $\tau$ must be comparable to the distance. For $w > 0$ so much noise
+brings back the overshoot of the guided chain. The fractions of distant modes are therefore those of
+the start. Moufad et al. start from a first pass with weak guidance, which finds all modes. The
+start used here is the class itself.
+
+**At the boundary.** At $w = 0$ and $w = -1$ the integral in (M.1) is 1, because $P$ and $Q$ are
+densities. Nothing is missing, and the rounds keep the class or the distribution of all data. For
+classes of the same distribution $P = Q$, and nothing is missing for any $w$.
+
+**What goes wrong.** The noise gets the standard deviation $\tau$ in place of $\sqrt\tau$. Then a
+round at $\tau = 0.01$ adds a hundredth of the variance, and the samples shrink from round to round.
+The step from the last level to 0 is made with the guess of $x_0$, which is $x + \tau s_w$ and moves
+by twice the step of (H.5). With one step per round and a small $\tau$ the factor of the variance is
+then $1 - 2 k \tau$, and the rounds end with $1 / (2 k)$, half of the right variance. One large
+$\tau$ is chosen to save rounds, which is guided DDIM again. The low noise is taken for a proof that
+guidance is right, also for samples between the classes.
+
+**Where it goes on.** Correctors, weights and rounds all lead near the tilted distribution. Which of
+them costs least is measured in appendix N.
+
+**Source.** Moufad et al. 2025, arXiv:2505.21101 (the missing term, and the rounds). (M.2) to (M.7)
+and the tables are derived here.
 """
 
 from __future__ import annotations
@@ -51,8 +181,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]  # SciPy has none
 
-from tutorial.appendix.j_levels import Scores, mix
+from tutorial.appendix.j_levels import Scores, mix, noised, of_mixture
 from tutorial.contract import Normals
 from tutorial.step01_toy_data import GaussianMixture
 from tutorial.step02_forward import Gaussian
@@ -62,7 +193,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-def _normalised(log_p: np.ndarray) -> np.ndarray:
+def _normalised(log_p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """The logarithms of probabilities that add up to 1."""
     log_p = log_p - log_p.max()
     return log_p - np.log(np.exp(log_p).sum())
@@ -71,29 +202,63 @@ def _normalised(log_p: np.ndarray) -> np.ndarray:
 def missing(
     x: Float[np.ndarray, " 2"], tau: float, y: int, w: float, mixture: GaussianMixture
 ) -> float:
-    """`w R` at one point, by a sum over the grid of step 13."""
+    """The logarithm of the integral in (M.1) at one point, by a sum over the grid of step 13."""
     points, _ = tilted_on_grid(mixture, y, w)
-    near = -((points - x) ** 2).sum(1) / (2 * tau)
-    log_P = _normalised(mixture.log_density(points, y) + near)
-    log_Q = _normalised(mixture.log_density(points) + near)
-    return float(np.log(np.exp((1 + w) * log_P - w * log_Q).sum()))  # the last term of (M.1)
+    log_noise = -((points - x) ** 2).sum(1) / (2 * tau)
+    log_P = _normalised(mixture.log_density(points, y) + log_noise)
+    log_Q = _normalised(mixture.log_density(points) + log_noise)
+    integral = np.exp((1 + w) * log_P - w * log_Q).sum()
+    return float(np.log(integral))  # the last term of (M.1)
+
+
+def missing_from_labels(
+    x: Float[np.ndarray, " 2"], tau: float, y: int, w: float, mixture: GaussianMixture
+) -> float:
+    """The same from the class probabilities of clean and of noisy points."""
+    points, _ = tilted_on_grid(mixture, y, w)
+    log_noise = -((points - x) ** 2).sum(1) / (2 * tau)
+    P = np.exp(_normalised(mixture.log_density(points, y) + log_noise))
+    log_p_y = mixture.log_class_probability(points)[:, y]
+    mean = P @ np.exp(w * log_p_y)
+    log_p_y_noisy = noised(mixture, tau).log_class_probability(x[None])[0, y]
+    return float(np.log(mean) - w * log_p_y_noisy)  # (M.2)
 
 
 def noised_tilt_score(
     x: Float[np.ndarray, " 2"], tau: float, y: int, w: float, mixture: GaussianMixture
 ) -> Float[np.ndarray, " 2"]:
-    """The score of the tilted law seen through noise: by the mean of `x_0`, another sum."""
+    """The score of the tilted distribution with noise added, from the mean of `x_0` given `x`."""
     points, p = tilted_on_grid(mixture, y, w)
-    share = p * np.exp(-((points - x) ** 2).sum(1) / (2 * tau))
-    mean_x0 = share @ points / share.sum()
+    p_of_x0 = p * np.exp(-((points - x) ** 2).sum(1) / (2 * tau))
+    mean_x0 = p_of_x0 @ points / p_of_x0.sum()
     return (mean_x0 - x) / tau
+
+
+def errors_of_guidance(
+    tau: float, y: int, w: float, mixture: GaussianMixture
+) -> tuple[Float[np.ndarray, " nn"], Float[np.ndarray, " nn"]]:
+    """The length of the missing gradient on a grid, and the noisy tilted probability there."""
+    half = 6.0
+    n = 401
+    points, p = tilted_on_grid(mixture, y, w, half, n)
+    axis = np.linspace(-half, half, n)
+    # A Gaussian in the plane is a product of two, so the sum over the grid is one along each axis.
+    spread = np.exp(-((axis[:, None] - axis) ** 2) / (2 * tau))
+    in_plane = np.stack([p, p * points[:, 0], p * points[:, 1]]).reshape(3, n, n)
+    noisy, first, second = (spread @ in_plane @ spread).reshape(3, -1)
+    seen = noisy > 1e-12 * noisy.max()
+    mean_x0 = np.stack([first, second], 1)[seen] / noisy[seen][:, None]
+    right = (mean_x0 - points[seen]) / tau
+    guided = mix(of_mixture(mixture, y)(points[seen], tau), w)
+    error = np.sqrt(((right - guided) ** 2).sum(1))
+    return error, noisy[seen] / noisy[seen].sum()
 
 
 def gibbs_rounds(
     x: Float[np.ndarray, "n 2"], tau: float, w: float, steps: int, scores: Scores, rng: Normals
 ) -> Iterator[Float[np.ndarray, "n 2"]]:
-    """Yield `x` after each round at level `tau`, of `steps` guided evaluations, without end."""
-    taus = [float(a) for a in np.linspace(tau, 0, steps + 1)]
+    """Yield `x` after each round at level `tau`, with `steps` guided scores per round; no end."""
+    taus = [float(level) for level in np.linspace(tau, 0, steps + 1)]
     while True:
         z = rng.standard_normal(x.shape)
         x = x + tau**0.5 * z
@@ -104,14 +269,37 @@ def gibbs_rounds(
 
 
 def growth(tau: float, w: float, given_y: Gaussian, var_all: float) -> float:
-    """`G`, by which a round at `tau` divides variances."""
-    return (1 + tau / given_y.var) ** (1 + w) * (1 + tau / var_all) ** -w  # (M.2)
+    """The number `G`, by which a round of small steps divides variances."""
+    return (1 + tau / given_y.var) ** (1 + w) * (1 + tau / var_all) ** -w  # (M.3)
 
 
-def left_alone(tau: float, w: float, given_y: Gaussian, var_all: float) -> float:
-    """The variance that rounds end in."""
+def stationary_var(tau: float, w: float, given_y: Gaussian, var_all: float) -> float:
+    """The variance that a round of small steps leaves unchanged."""
     G = growth(tau, w, given_y, var_all)
-    return tau / (G - 1)  # (M.3)
+    return tau / (G - 1)  # (M.4)
+
+
+def after_rounds(start: Gaussian, end: Gaussian, G: float, n: int) -> Gaussian:
+    """The distribution after `n` rounds, from `start`, if rounds leave `end` unchanged."""
+    M = end.mean + (start.mean - end.mean) * G ** (-n / 2)  # (M.5)
+    V = end.var + (start.var - end.var) * G**-n  # (M.5)
+    return Gaussian(M, V)
+
+
+def stationary_var_of_steps(
+    tau: float, w: float, steps: int, given_y: Gaussian, var_all: float
+) -> float:
+    """The variance that a round of `steps` steps leaves unchanged."""
+    delta = tau / steps
+    levels = tau - delta * np.arange(steps)
+    k = (1 + w) / (given_y.var + levels) - w / (var_all + levels)
+    A = np.prod(1 - delta * k / 2)
+    return float(tau * A**2 / (1 - A**2))  # (M.6)
+
+
+def crossing(d: float, tau: float) -> float:
+    """The probability that one round without guidance changes between modes at a distance `d`."""
+    return float(ndtr(-d / (2 * tau**0.5)))  # (M.7)
 
 
 if __name__ == "__main__":
