@@ -72,7 +72,7 @@ def figure() -> Figure:
         error.plot(heights, length, color=color, label=rf"$\tau$ = {tau:g}")
     error.axvline(1.5, color=GREY, ls=":", label="mean of the class")
     error.set(xlabel="height on the axis of the class", ylabel="error of the guided score")
-    error.set(title="Three classes: less noise, narrower error")
+    error.set(title="Three classes: less noise, a narrower error")
     taus = np.geomspace(1e-2, 1, 9)
     means: list[float] = []
     large: list[float] = []
@@ -92,7 +92,7 @@ def figure() -> Figure:
     ends.axhline(0.5, color=GREY, ls=":", label="tilted")
     ends.axhline(0.25, color=ORANGE, ls=":", label="guided DDIM alone")
     ends.set(xlabel=r"noise variance $\tau$ of a round", ylabel="variance at the end")
-    ends.set(title="Two Gaussians, w = 2: small rounds end right", ylim=(0.2, 0.56))
+    ends.set(title="Two Gaussians: low noise ends right", ylim=(0.2, 0.56))
     for ax in (error, often, ends):
         ax.legend(fontsize=8)
     return fig
