@@ -322,7 +322,7 @@ print(f"tilted distribution: height {high:.2f}, variance along {cov[1, 1]:.2f}")
 l_feynman_kac.figure()
 
 # %% [markdown]
-# **Noise and denoise** (Gibbs). Start from samples of the class, add a little noise, remove it with guidance, and repeat. The error of guidance is small where the noise is small (appendix M). **Ask yourself:** why not take the smallest noise of all?
+# **Noise and denoise** (Gibbs). Start from samples of the class, add a little noise, remove it with guidance, and repeat. Where the noise is small, the error of guidance is small for most samples (appendix M). **Ask yourself:** why not take the smallest noise of all?
 
 # %%
 m_gibbs.figure()

@@ -21,7 +21,7 @@ the centre. The second is the centre itself, equally far from the means of all t
 
 Inside the class the error of guidance is small from $\tau = 0.1$ on. At the centre it grows at
 first as the noise falls, from 3.6 at $\tau = 1$ to 12.2 at $\tau = 0.06$. Only then it falls, and
-at $\tau = 0.001$ it is still 1.2. So "low" means something else at each point. Why?
+at $\tau = 0.001$ it is still 1.2. So it depends on the point which noise is low enough. Why?
 
 **The missing term.** Let $p_\tau(x | y)$ and $p_\tau(x)$ be the densities of the class and of all
 data with noise of variance $\tau$. Let $q_\tau = p_\tau(x | y)^{1 + w} p_\tau(x)^{-w}$ be their
@@ -49,7 +49,7 @@ $$ \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 = \bar q_\tau(x) / q_\tau(x) $$
 $$ \nabla \log \bar q_\tau = s_w + \nabla \log \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 $$ (M.1)
 
 The logarithm of the integral, divided by $w$, is called the Renyi divergence of order $1 + w$ of
-$P$ from $Q$. It is never negative, and it is 0 if $P = Q$.
+$P$ from $Q$. For $w > -1$ it is never negative, and it is 0 if $P = Q$.
 
 **Where it is small.** By Bayes' rule for the label, $p(x_0 | y) / p(x_0) = p(y | x_0) / \pi_y$, and
 the same holds for the noisy densities. The factor $\pi_y$ cancels in the ratio of $P$ and $Q$:
@@ -61,7 +61,7 @@ Write the integrand as $P$ times the power $w$ of this ratio. The integral becom
 $$ \log \int P^{1 + w} Q^{-w} dx_0 = \log E[p(y | x_0)^w | x, y] - w \log p_\tau(y | x) $$ (M.2)
 
 So the missing term is 0 if the class probability $p(y | x_0)$ is constant over those $x_0$ that $x$
-may come from. They lie within about $\sqrt\tau$ of each other. Inside the class the probability is
+may come from. These clean points differ by about $\sqrt\tau$. Inside the class the probability is
 nearly 1, and a moderate $\sqrt\tau$ is small enough. Between two classes of step 1 the log odds
 change by 10.4 per unit of length. This is the distance of the means, 2.6, divided by the variance
 0.25, by (1.8). There $\sqrt\tau$ has to be small against 0.1, so $\tau$ has to be far below 0.01.
@@ -115,7 +115,6 @@ mean that a round leaves unchanged,
 $$ M_n - M_\infty = (M_0 - M_\infty) G^{-n / 2} $$ (M.5)
 $$ V_n - V_\infty = (V_0 - V_\infty) G^{-n} $$ (M.6)
 
-
 For small $\tau$ we expand $G = 1 + k \tau + ...$ with $k = k(0)$, the precision of the tilted
 distribution. So $V_\infty \to 1 / k$, which is right. The error of the mean falls to the fraction
 $1 / e$ in about $2 / (k \tau)$ rounds, that of the variance in half as many. For large $\tau$ one
@@ -133,7 +132,8 @@ variance is $1 / k = 0.5$:
 
 For small $\tau$ the error of the variance at the end is nearly proportional to $\tau$: it is 0.002
 and 0.018 in the first two columns. The number of rounds is proportional to $1 / \tau$. So accuracy
-costs evaluations, as it did with the correctors of appendix K.
+costs evaluations, as it did with the correctors of appendix K. At $\tau = 10$ the finite steps of
+the last two rows are too large, and the variance is far from both limits.
 
 **Few steps per round.** The last two rows of the table have finite steps. Euler's method for (H.5)
 with the step size $\delta$ multiplies differences by $1 - \delta k / 2$. The levels of a round are
@@ -156,13 +156,13 @@ $$ \Pr(\sqrt\tau z < -d / 2) = \Phi(-d / (2 \sqrt\tau)) $$ (M.8)
 Here $\Phi$ is the distribution function of $N(0, 1)$. If $\sqrt\tau$ is half the distance of the
 modes, this is 0.16 for every distance. With $\tau = d$ it is 0.16, 0.06 and 0.0008 for $d = 4$, 10
 and 40. So $\sqrt\tau$ and not $\tau$ must be comparable to the distance. For $w > 0$ so much noise
-brings back the overshoot of the guided chain. The fractions of distant modes are therefore those of
-the start. Moufad et al. start from a first pass with weak guidance, which finds all modes. The
-start used here is the class itself.
+brings back the overshoot of the guided chain. With a small $\tau$, on the other hand, the fractions
+of distant modes remain those of the start. Moufad et al. start from a first pass with weak
+guidance, which finds all modes. The start used here is the class itself.
 
 **At the boundary.** At $w = 0$ and $w = -1$ the integral in (M.1) is 1, because $P$ and $Q$ are
-densities. Nothing is missing, and the rounds keep the class or the distribution of all data. For
-classes of the same distribution $P = Q$, and nothing is missing for any $w$.
+densities. Nothing is missing, and rounds of small steps keep the class or the distribution of all
+data. For classes of the same distribution $P = Q$, and nothing is missing for any $w$.
 
 **What goes wrong.** The noise gets the standard deviation $\tau$ in place of $\sqrt\tau$. Then a
 round at $\tau = 0.01$ adds a hundredth of the variance, and the samples shrink from round to round.

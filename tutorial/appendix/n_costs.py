@@ -63,7 +63,6 @@ $$ W_u^2 = (u \cdot \Delta)^2 + (s_1 - s_2)^2 $$
 
 Take the mean over all directions:
 
-
 $$ SW^2 = |\Delta|^2 / 2 + (s_1 - s_2)^2 $$ (N.3)
 
 For example, the class of appendix H has the mean $(1, 0)$ and the variance 1. At $w = 2$ its tilted
@@ -162,13 +161,12 @@ three per level, the recursion of appendix K gives the mean 1.513 and the varian
 first example. By (N.3) this is 0.020 away, and (N.5) predicts the measured distance 0.031. Rounds
 start from the class. In the second example 10 rounds with $\tau = 0.03$ come near the floor with
 110 evaluations, and no other method comes as near with so few. In the first example the same rounds
-are of little use. There each of them leaves 94 % of the error of the variance (appendix M). With
-$\tau = 0.1$ the floor is reached with 40 rounds and 350 evaluations, where three correctors per
-level come close to it with 240. A large $\tau$ is quick and ends in a wrong distribution: in both
-examples 40 rounds of $\tau = 1$ do not come nearer than 5. Weights reach the floor in neither
-example. In the second they also vary most from seed to seed, because few chains carry most of the
-weight (appendix L). With half the levels and one corrector at each, which costs the same, they come
-nearer in both.
+are of little use. There each of them leaves 97 % of the error of the mean (M.5). With $\tau = 0.1$
+the floor is reached with 40 rounds and 350 evaluations, where three correctors per level come close
+to it with 240. A large $\tau$ is quick and ends in a wrong distribution: in both examples 40 rounds
+of $\tau = 1$ do not come nearer than 5. Weights reach the floor in neither example. In the second
+they also vary most from seed to seed, because few chains carry most of the weight (appendix L).
+With half the levels and one corrector at each, which costs the same, they come nearer in both.
 
 **At the boundary.** The distance of a set from itself is 0, and at $w = 0$ the tilted distribution
 is the class. (N.4) and (N.5) assume independent samples. After resampling some samples are copies
