@@ -566,13 +566,14 @@ def test_the_flow_trains_to_pure_noise_and_min_snr_gives_it_no_weight(
     torch.testing.assert_close(weight, torch.tensor([0.25, 0.0]))
 
 
+@pytest.mark.slow
 def test_the_flow_learns_the_dots() -> None:
     """A network that returns 0 has the loss E|eps - x_0|^2 = 1 + E|x_0|^2 per pixel.
 
-    After 60 steps on 6 x 6 pixels the loss is clearly below it: half of it is left at most.
+    In the last ten of 40 steps a third of it was left; half is allowed.
     """
     dots = load_data("toy:dots")
-    config = replace(TINY, schedule="flow", prediction="velocity", steps=60, batch=64, lr=1e-2)
+    config = replace(TINY, schedule="flow", prediction="velocity", steps=40, batch=64, lr=1e-2)
     losses = [state.loss for state in train_steps(dots, config)]
     untrained = 1 + float(dots.x.square().mean())
     assert losses[0] == pytest.approx(untrained, rel=0.05)
