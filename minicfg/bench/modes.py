@@ -453,16 +453,17 @@ def run(
         ):
             print(_line(result))
             results.append(result)
-    content = {
-        "checkpoint": {"step": trained.step, "data": trained.config.data},
-        "faces": [{"name": face.name, "probability": face.probability} for face in FACES],
-        "settings": {"each": each, "seeds": seeds, "steps": steps, "solver": "ddim"},
-        "reader": str(reader.errors),
-        "held_out": real,
-        "results": results,
-    }
-    write_atomic(out / "modes.json", json.dumps(content, indent=1).encode())
-    plots.save_figure(draw_figure(results, real), out / "modes.png")
+            content = {
+                "checkpoint": {"step": trained.step, "data": trained.config.data},
+                "faces": [{"name": face.name, "probability": face.probability} for face in FACES],
+                "settings": {"each": each, "seeds": seeds, "steps": steps, "solver": "ddim"},
+                "reader": str(reader.errors),
+                "held_out": real,
+                "results": results,
+            }
+            # After every result, so that a measurement that is interrupted leaves what it has.
+            write_atomic(out / "modes.json", json.dumps(content, indent=1).encode())
+            plots.save_figure(draw_figure(results, real), out / "modes.png")
     print(out / "modes.png")
 
 

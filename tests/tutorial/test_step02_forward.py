@@ -510,7 +510,7 @@ def test_2_9_by_simulation(t: int) -> None:
     x = rng.standard_normal((N, 1))
     after = q_xt_given_xprev(x, t, SCHEDULE).sample(rng)
     rho = np.corrcoef(x[:, 0], after[:, 0])[0, 1]
-    assert abs(rho - np.sqrt(SCHEDULE.alpha[t])) < 5 * SCHEDULE.beta[t] / np.sqrt(N)
+    assert abs(rho - neighbour_correlation(t, SCHEDULE)) < 5 * SCHEDULE.beta[t] / np.sqrt(N)
 
 
 @pytest.mark.parametrize("t", [1, 5, 10])

@@ -135,8 +135,23 @@ def test_5_12_by_total_mass(t: int) -> None:
     assert mass == pytest.approx(1, abs=1e-9)  # the tails beyond 8
 
 
+def probabilities_in_the_score(xt: np.ndarray, t: int) -> np.ndarray:
+    """`p(y | x_t)`, (n, 3), as the score of the null label contains them.
+
+    That score is the mean of the three classes' scores. Its two coordinates, and that the weights
+    have the sum 1, are three equations for three weights.
+    """
+    n = len(xt)
+    each = [score(xt, t, labels(k, n), MIXTURE, SCHEDULE) for k in range(K)]
+    matrix = np.concatenate([np.stack(each, 2), np.ones((n, 1, K))], 1)
+    of_null = score(xt, t, labels(K, n), MIXTURE, SCHEDULE)
+    right = np.concatenate([of_null, np.ones((n, 1))], 1)
+    return np.linalg.solve(matrix, right[:, :, None])[:, :, 0]
+
+
 def test_5_13_by_scipy() -> None:
     found = np.exp(noised(MIXTURE, 8, SCHEDULE).log_class_probability(POINTS))
+    np.testing.assert_allclose(probabilities_in_the_score(POINTS, 8), found, atol=1e-9)
     each = [w * np.exp(log_p(POINTS, 8, k)) for k, w in enumerate(MIXTURE.weights)]
     np.testing.assert_allclose(found, (np.array(each) / np.sum(each, axis=0)).T, atol=ALGEBRA)
 
@@ -144,7 +159,7 @@ def test_5_13_by_scipy() -> None:
 def test_5_13_by_calibration_on_chains(chains: tuple[np.ndarray, ...]) -> None:
     """A probability given `x_t` errs by 0 on average against every function of `x_t`."""
     _, y, xt, _ = chains
-    found = np.exp(noised(MIXTURE, 8, SCHEDULE).log_class_probability(xt))
+    found = probabilities_in_the_score(xt, 8)
     wrong = (y[:, None] == np.arange(K)) - found
     for g in (1, np.tanh(xt[:, :1]), np.cos(xt[:, 1:]), xt[:, :1] * xt[:, 1:]):
         assert_mean_is_zero(wrong * g)
@@ -533,6 +548,8 @@ def test_5_6_by_solving_for_the_row(prediction: str, t: int) -> None:
     row, *_ = np.linalg.lstsq(np.stack([xt, out], axis=1), x0)
     # At t = 4 the factors of eps are 200, and x_t and eps nearly parallel: so much of it is lost.
     assert x0_coefficients(t, UNITS_SCHEDULE, prediction) == pytest.approx(row, abs=1e-8)
+    found = x0_from(out, xt, t, UNITS_SCHEDULE, prediction)
+    np.testing.assert_allclose(found, row[0] * xt + row[1] * out, atol=1e-8)
 
 
 def test_5_6_by_refusal_of_an_unknown_output() -> None:

@@ -208,8 +208,11 @@ def test_8_2_by_gradient(choice: str) -> None:
         mean = np.sqrt(ABAR[t]) * X0
         second = mean**2 + 1 - ABAR[t]
         by_loss[t - 1] = 2 * (RHO[t] * second + SHIFT[t] * mean - np.sqrt(1 - ABAR[t]))
-    kept = by_loss * [eps_weight(t, SCHEDULE, choice) for t in range(1, T + 1)]
-    np.testing.assert_allclose(by_bound, kept, atol=ALGEBRA)
+    weight = np.array([eps_weight(t, SCHEDULE, choice) for t in range(1, T + 1)])
+    np.testing.assert_allclose(by_bound, by_loss * weight, atol=ALGEBRA)
+    # The bound as a function of the losses alone: one loss at a time is moved by its gradient.
+    moved = [bound_by_regression(0.0, weight, step) for step in np.diag(by_loss)]
+    np.testing.assert_allclose(by_bound, moved, atol=ALGEBRA)
     np.testing.assert_array_equal(np.sign(by_bound), np.sign(by_loss))  # each t alone: same side
     cosine = by_bound @ by_loss / np.linalg.norm(by_bound) / np.linalg.norm(by_loss)
     assert np.degrees(np.arccos(cosine)) > 5  # across t: another direction

@@ -472,7 +472,9 @@ def test_9_7_by_perturbation(p: float, dropout_chains: tuple[np.ndarray, ...]) -
     for in_y, in_null in ((bend, zero), (zero, bend), (bend, shift), (0.1 * x[:, ::-1], -shift)):
         for sign in (1, -1):
             more = joint_loss(eps, best_y + sign * in_y, best_null + sign * in_null, p) - least
-            cost = (1 - p) * (in_y**2).sum(1) + p * (in_null**2).sum(1)
+            cost = excess_joint_loss(
+                best_y + sign * in_y, best_null + sign * in_null, best_y, best_null, p
+            )
             assert_mean_is_zero(more - cost)
 
 

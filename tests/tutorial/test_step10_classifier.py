@@ -346,6 +346,19 @@ def test_10_2_by_each_step(t: int) -> None:
     for k in range(K):
         mean, cov = law(k, t)
         scores.append(-np.linalg.solve(cov, (POINTS - mean).T).T)
+    # With any weights, the sum of weighted gradients is that of the slopes, here by differences.
+    slopes = np.stack(
+        [
+            (log_classifier(POINTS + step, t) - log_classifier(POINTS - step, t)) / (2 * h)
+            for step in h * np.eye(2)
+        ],
+        2,
+    )
+    for weights in (p, p**2):
+        by_differences = np.einsum("kn,kni->ni", weights, slopes)
+        each = [classifier_gradient(POINTS, t, labels(k), MIXTURE, SCHEDULE) for k in range(K)]
+        found = mean_gradient(weights.T, np.array(each))
+        np.testing.assert_allclose(found, by_differences, atol=1e-6)  # h^2, and 1e-16 / h
     for y in range(K):
         weighted = [p[k][:, None] * (scores[y] - scores[k]) for k in range(K)]
         found = classifier_gradient(POINTS, t, labels(y), MIXTURE, SCHEDULE)

@@ -515,6 +515,14 @@ def sampled(request: pytest.FixtureRequest) -> tuple[float, np.ndarray]:
     return request.param, np.array([summary(samples) for samples in x])
 
 
+def test_13_6_by_few_samples() -> None:
+    """The heights of 500 samples at w = 3 are 8 standard errors apart: no need of the table."""
+    (of_algorithm, of_ode) = (summary(x)[0] for x in guided_samples(3.0, 500, seed=16))
+    tilted = of_tilt(3.0)[0]
+    assert tilted + 8 * of_algorithm[1] < of_algorithm[0]
+    assert of_algorithm[0] + 8 * (of_algorithm[1] + of_ode[1]) < of_ode[0]
+
+
 @pytest.mark.slow
 def test_13_6_by_simulation(sampled: tuple[float, np.ndarray]) -> None:
     """Heights are the table's to 5 standard errors, and 8 of them apart from one another."""
