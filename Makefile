@@ -92,7 +92,7 @@ nightly: test bank hardening
 locked:
 	$(PYTHON) -m venv --clear .venv
 	$(INSTALL) --require-hashes --no-deps -r tests/supply/hashes.txt
-	$(INSTALL) --no-deps -e .
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	touch .venv/created
 	touch .venv/peers-no-deps $(EXTRAS:%=.venv/%)
 

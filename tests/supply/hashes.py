@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 ROOT = Path(__file__).parents[2]
 HASHES = Path(__file__).parent / "hashes.txt"
@@ -49,7 +50,8 @@ def main() -> None:
             "type": "library",
             "name": name,
             "version": version,
-            "purl": f"pkg:pypi/{re.sub('[-_.]+', '-', name).lower()}@{version.split('+')[0]}",
+            # A build of its own, such as 2.13.0+cpu, is another file than the plain version.
+            "purl": f"pkg:pypi/{re.sub('[-_.]+', '-', name).lower()}@{quote(version)}",
             "hashes": [{"alg": "SHA-256", "content": sha256}],
         }
         for name, version, sha256 in parts
