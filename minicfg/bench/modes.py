@@ -315,7 +315,8 @@ def draw_figure(results: Sequence[dict[str, Any]], real: dict[str, Any]) -> Figu
     ):
         axes.set(title=title, xlabel="w", ylabel=label)
         is_entropy = axes is top_right
-        for name, color in zip(dict.fromkeys(r["way"] for r in results), plots.COLORS, strict=True):
+        names = list(dict.fromkeys(r["way"] for r in results))
+        for name, color in zip(names, plots.COLORS[: len(names)], strict=True):
             # All ways are equal at w = 0.
             of_way = [r for r in results if r["way"] == name or r["w"] == 0]
             of_way.sort(key=lambda r: r["w"])

@@ -430,6 +430,9 @@ def test_17_7_by_noise_that_is_known(eta: float, steps: int) -> None:
         one = Table(table.t[k : k + 1], table.s[k : k + 1], row[None])
         found = run(Truth(), np.zeros(5, int), one, 0.0, Given({0: xt, 1: z}))
         np.testing.assert_allclose(found, wanted, atol=1e-12)
+        t, s = int(table.t[k]), int(table.s[k])
+        step = q_xs_given_xt_x0(xt, X0 + 0 * xt, t, s, float(c), SCHEDULE)
+        np.testing.assert_allclose(step.mean + np.sqrt(step.var) * z, wanted, atol=1e-12)
 
 
 def test_17_7_by_regression() -> None:
@@ -500,7 +503,10 @@ def test_17_6_by_the_networks_own_eps(eta: float) -> None:
         z = rng.standard_normal((4, 2))
         c = table.rows[k, 4]
         x0 = (xt - np.sqrt(1 - abar_t) * eps) / np.sqrt(abar_t)
-        xt = np.sqrt(abar_s) * x0 + np.sqrt(max(1 - abar_s - c**2, 0)) * eps + c * z
+        xs = np.sqrt(abar_s) * x0 + np.sqrt(max(1 - abar_s - c**2, 0)) * eps + c * z
+        step = q_xs_given_xt_x0(xt, x0, int(table.t[k]), int(table.s[k]), float(c), SCHEDULE)
+        np.testing.assert_allclose(step.mean + c * z, xs, atol=ALGEBRA)
+        xt = xs
         draws[k + 1] = z
     np.testing.assert_allclose(run(model, y, table, 0.0, Given(draws)), xt, atol=ALGEBRA)
 
@@ -611,6 +617,8 @@ def test_17_8_by_quadrature() -> None:
     p_s = normal(xs[:, None], a * x0 + b * grid, c**2) @ p_t * 0.01
     # The narrowest factor has a deviation of 0.2, twenty steps: the sum is exact to rounding.
     np.testing.assert_allclose(p_s, normal(xs, np.sqrt(abar_s) * x0, 1 - abar_s), atol=1e-12)
+    found = q_xs_given_x0(np.array([x0]), 13, 6, float(c), SCHEDULE)
+    np.testing.assert_allclose(p_s, normal(xs, found.mean[0], found.var), atol=1e-12)
 
 
 @pytest.mark.parametrize("eta", ETAS)
@@ -1000,6 +1008,8 @@ def test_17_15_by_each_step() -> None:
     _, _, a, b, *_ = ddim(SCHEDULE, [13, 6]).rows[0]
     after = (a * X0 + b * xt_from_x0(X0, eps, 13, SCHEDULE)) / np.sqrt(abar_s)
     np.testing.assert_allclose(after, X0 + np.sqrt(tau[6]) * eps, atol=1e-14)
+    found = ddim_without_noise(divided[None], eps[None], 13, 6, SCHEDULE)
+    np.testing.assert_allclose(found[0], after, atol=1e-14)
 
 
 @pytest.mark.parametrize(("t", "s"), [(20, 13), (13, 12), (4, 0)])
@@ -1042,6 +1052,7 @@ def test_17_16_by_each_step() -> None:
     assert np.sqrt(tau - 1e-6) - np.sqrt(tau) == pytest.approx(-1e-6 / (2 * np.sqrt(tau)), rel=1e-5)
     # The root's second derivative: 1e-6 / (4 tau) of the quotient; rounding 1e-16 / 1e-6.
     np.testing.assert_allclose(moved / -1e-6, eps / (2 * np.sqrt(tau)), atol=1e-5)
+    np.testing.assert_allclose(moved / -1e-6, flow_velocity(eps, tau), atol=1e-5)
     h = 1e-5
     for k in range(2):
         move = h * np.eye(2)[k]
@@ -1087,6 +1098,12 @@ def test_17_17_by_each_step() -> None:
     x = 0.7
     change = (p(x, tau + slope) - p(x, tau - slope)) / (2 * slope)
     assert change == pytest.approx(-(flux(x + 1e-3) - flux(x - 1e-3)) / 2e-3, abs=1e-6)
+    found = change_of_density(
+        lambda x: np.array([p(float(x[0, 0]), tau)]),
+        lambda x: np.array([[flux(float(x[0, 0])) / p(float(x[0, 0]), tau)]]),
+        np.array([[x]]),
+    )
+    assert found[0] == pytest.approx(change, abs=1e-6)
 
     a, b, c, noise = sympy.symbols("a b c tau", positive=True)
     square = a**2 + b**2 + c**2

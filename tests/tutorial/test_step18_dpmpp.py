@@ -135,6 +135,8 @@ def test_18_1_by_chain_of_the_oracle() -> None:
             x, float(SCHEDULE.log_snr[t]), y, 1.5, data
         )
         np.testing.assert_allclose(u_s - u, step, atol=1e-11)
+        x0hat = guess(x, float(SCHEDULE.log_snr[t]), y, 1.5, data)
+        np.testing.assert_allclose(euler_step(x, x0hat, t, s, SCHEDULE), x_s, atol=1e-11)
 
 
 @pytest.mark.parametrize("steps", [7, 20])
@@ -416,6 +418,8 @@ def test_18_5_by_each_step(var: float) -> None:
         x = np.full((1, 2), np.sqrt(abar) * MEAN + np.sqrt(C) * xi)
         found = guess(x, 2 * np.log(k), np.zeros(1, int), 0.0, one_class(var))
         np.testing.assert_allclose(found, of_mean, atol=1e-12)
+        one_step = Schedule(np.array([0.0, 1 - abar]))
+        assert flow_state(1, one_step, MEAN, var, xi) == pytest.approx(x[0, 0], abs=1e-13)
 
 
 @pytest.mark.parametrize("var", VARS)

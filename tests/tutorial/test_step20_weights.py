@@ -203,7 +203,10 @@ def test_20_3_by_the_papers_algorithm(scale: float, prediction: str) -> None:
         mix = eps_null + scale * (eps_y - eps_null)
         abar_t, abar_s = SCHEDULE.alpha_bar[[t, s]]
         x0 = (x - np.sqrt(1 - abar_t) * mix) / np.sqrt(abar_t)
-        x = np.sqrt(abar_s) * x0 + np.sqrt(1 - abar_s) * eps_null
+        xs = np.sqrt(abar_s) * x0 + np.sqrt(1 - abar_s) * eps_null
+        step = cfgpp_step(x, eps_y, eps_null, t, s, scale - 1, SCHEDULE)
+        np.testing.assert_allclose(step, xs, atol=ALGEBRA)
+        x = xs
     found = chain(cfgpp(SCHEDULE, 10, prediction), scale - 1, InUnit(prediction))
     np.testing.assert_allclose(found, x, atol=ALGEBRA)
 
