@@ -283,12 +283,18 @@ def moments_of_samples(
     return m, variance
 
 
+def slope_of_var(V_bar: float, tau: float, var: float, var_all: float, w: float) -> float:
+    """The derivative of the divided variance with respect to tau, in the limit of many steps."""
+    G = (1 + w) / (var + tau) - w / (var_all + tau)
+    return 2 * G * V_bar - 1  # (F.3)
+
+
 def limit_var(var: float, var_all: float, w: float) -> float:
     """The variance of samples in the limit of many steps, for `var` other than `var_all`."""
     R = var_all / var
     if w == -0.5:  # the formula is 0 / 0
         return var * R * float(np.log(R)) / (R - 1)
-    return var * (R - R ** (-2 * w)) / ((1 + 2 * w) * (R - 1))  # (F.4), which solves (F.3)
+    return var * (R - R ** (-2 * w)) / ((1 + 2 * w) * (R - 1))  # (F.4)
 
 
 def right_v(var: float, log_snr: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:

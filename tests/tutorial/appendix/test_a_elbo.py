@@ -442,5 +442,7 @@ def test_a_5_by_entropy(choice: str, off: float) -> None:
     above = terms.sum(0) @ np.outer(SHARES, SHARES).ravel() - 0.5 * np.log(2 * np.pi * np.e)
     if (choice, off) == ("beta", 1.0):
         assert above == pytest.approx(0, abs=ALGEBRA)
+        mean_cost = SHARES @ tight_cost(NODES[:, None])
+        assert mean_cost == pytest.approx(0.5 * np.log(2 * np.pi * np.e), abs=ALGEBRA)
     else:
         assert above > 1e-3

@@ -92,6 +92,8 @@ def test_c_1_by_area() -> None:
     """Even over a rectangle of area 6: log 6. Balls that stick out of it add 0.01 at this n."""
     x = np.random.default_rng(2).random((20_000, 2)) * [3, 2]
     assert entropy(x).value == pytest.approx(np.log(6), abs=0.03)
+    exact = entropy_of_density(np.full(len(x), -np.log(6)))
+    assert exact.value == pytest.approx(np.log(6), abs=ALGEBRA)
 
 
 def test_c_2_by_maps() -> None:
@@ -118,6 +120,8 @@ def test_c_2_by_each_step() -> None:
     assert abs(found - expected) < 5 * error + 0.01 * expected  # the disc is not a point: 1 %
     doubled = entropy(2 * x[:500]).value - entropy(x[:500]).value
     assert doubled == pytest.approx(np.log(abs(np.linalg.det(2 * np.eye(2)))), abs=ALGEBRA)
+    gained = moment_entropy(y).value - moment_entropy(x).value
+    assert gained == pytest.approx(np.log(abs(np.linalg.det(B))), abs=ALGEBRA)
 
 
 def test_c_2_by_samples_of_a_shear() -> None:

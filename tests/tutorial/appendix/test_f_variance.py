@@ -19,6 +19,7 @@ from tutorial.appendix.f_variance import (
     limit_var,
     moments_of_samples,
     right_v,
+    slope_of_var,
     spread,
     step_of_z,
     true_step_var,
@@ -249,7 +250,7 @@ def test_f_3_by_one_small_step(w: float, tau: float) -> None:
     a, _ = signal_noise(here)
     a_next, _ = signal_noise(there)
     A, _ = step_of_z(MEAN, VAR, ALL, here, there, w)
-    speed = 2 * V * ((1 + w) / (VAR + tau) - w / (ALL + tau)) - 1
+    speed = slope_of_var(V, tau, VAR, ALL, w)
     for v in (0.0, 1.0):
         new = (A**2 * a**2 * V + reverse_var(here, there, v)) / a_next**2
         # next order: small times second derivatives of up to 1e3 (1 / tau at v = 0, 1e2)
@@ -260,8 +261,8 @@ def test_f_3_by_one_small_step(w: float, tau: float) -> None:
 def test_f_3_by_its_solution(w: float) -> None:
     """Solved by SciPy from tau = e^9 down, it is the recursion of 800 steps, at the end."""
 
-    def speed(tau: float, V: np.ndarray) -> np.ndarray:
-        return 2 * V * ((1 + w) / (VAR + tau) - w / (ALL + tau)) - 1
+    def speed(tau: float, V: np.ndarray) -> list[float]:
+        return [slope_of_var(float(V[0]), tau, VAR, ALL, w)]
 
     start = np.exp(9.0)  # where V = 1 / a^2
     end = solve_ivp(speed, (start, 0), [1 + start], rtol=1e-10, atol=1e-12).y[0, -1]
