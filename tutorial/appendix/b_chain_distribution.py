@@ -165,6 +165,31 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
+def reverse_slope(
+    t: int, cov: Float[np.ndarray, "D D"], schedule: Schedule
+) -> Float[np.ndarray, "D D"]:
+    """The matrix `A_t` of the step from `t` in 1..T, for data of the covariance matrix `cov`."""
+    eye = np.eye(len(cov))
+    abar = schedule.alpha_bar[t]
+    abar_prev = schedule.alpha_bar[t - 1]
+    C_t = abar * cov + (1 - abar) * eye
+    C_prev = abar_prev * cov + (1 - abar_prev) * eye
+    return np.sqrt(schedule.alpha[t]) * C_prev @ np.linalg.inv(C_t)  # (B.2)
+
+
+def mean_of_step(
+    xt: Float[np.ndarray, "*n D"],
+    t: int,
+    mean: Float[np.ndarray, " D"],
+    cov: Float[np.ndarray, "D D"],
+    schedule: Schedule,
+) -> Float[np.ndarray, "*n D"]:
+    """`E[x_{t-1} | x_t]` for data N(mean, cov), and `t` in 1..T."""
+    signal = np.sqrt(schedule.alpha_bar)
+    away = xt - signal[t] * mean
+    return signal[t - 1] * mean + away @ reverse_slope(t, cov, schedule).T  # (B.1)
+
+
 def chain_law(
     mean: Float[np.ndarray, " D"], cov: Float[np.ndarray, "D D"], schedule: Schedule
 ) -> tuple[Float[np.ndarray, "T1 D"], Float[np.ndarray, "T1 D D"], Float[np.ndarray, "T1 D D"]]:
@@ -172,17 +197,15 @@ def chain_law(
     abar = schedule.alpha_bar
     eye = np.eye(len(mean))
     C = np.array([a * cov + (1 - a) * eye for a in abar])
-    centre = np.sqrt(abar)[:, None] * mean
-    m = np.zeros_like(centre)
+    m = np.zeros((len(abar), len(mean)))
     V = np.zeros_like(C) + eye
     G = C - eye
-    inverse = np.linalg.inv(C[1:])  # of C_1 .. C_T; the covariance of the data may be singular
     for t in range(schedule.T, 0, -1):
         c_0, _, posterior_var = posterior_coefficients(t, schedule)
-        A = np.sqrt(schedule.alpha[t]) * C[t - 1] @ inverse[t - 1]  # (B.2)
-        m[t - 1] = centre[t - 1] + A @ (m[t] - centre[t])  # (B.3), which is (B.1) at the mean
+        A = reverse_slope(t, cov, schedule)
+        m[t - 1] = mean_of_step(m[t], t, mean, cov, schedule)  # (B.3)
         V[t - 1] = A @ V[t] @ A + posterior_var * eye  # (B.4)
-        missing = c_0**2 * (1 - abar[t]) * cov @ inverse[t - 1]
+        missing = c_0**2 * (1 - abar[t]) * cov @ np.linalg.inv(C[t])
         G[t - 1] = A @ G[t] @ A + missing  # (B.6)
     return m, V, G
 

@@ -34,7 +34,9 @@ from tutorial.appendix.b_chain_distribution import (
     chain_law,
     dkw_bound,
     final_mean,
+    mean_of_step,
     pass_bound,
+    reverse_slope,
 )
 from tutorial.step02_forward import Schedule
 from tutorial.step04_posterior import posterior_coefficients
@@ -104,6 +106,9 @@ def test_b_1_by_read_off(schedule: Schedule) -> None:
         A, b = A_and_b(t, schedule)
         signal = np.sqrt(schedule.alpha_bar)
         np.testing.assert_allclose(A @ (signal[t] * MEAN) + b, signal[t - 1] * MEAN, atol=ALGEBRA)
+        x = np.array([[0.4, -1.2], [2.0, 0.0]])
+        found = mean_of_step(x, t, MEAN, COV, schedule)
+        np.testing.assert_allclose(found, x @ A.T + b, atol=ALGEBRA)
 
 
 def test_b_1_by_regression_on_forward_chains() -> None:
@@ -120,6 +125,9 @@ def test_b_1_by_regression_on_forward_chains() -> None:
     errors = np.sqrt(np.diag(np.linalg.inv(features.T @ features))[:, None] * residual / n)
     A, b = A_and_b(3, SHORT)
     assert (np.abs(weights - np.vstack([A.T, b])) < 5 * errors).all()
+    found = mean_of_step(np.vstack([np.eye(2), np.zeros((1, 2))]), 3, MEAN, COV, SHORT)
+    found[:2] -= found[2]  # the slopes; the third row is the intercept
+    assert (np.abs(weights - found) < 5 * errors).all()
 
 
 @pytest.mark.parametrize("schedule", [SHORT, SCHEDULE])
@@ -127,6 +135,7 @@ def test_b_2_by_read_off(schedule: Schedule) -> None:
     for t in range(1, schedule.T + 1):
         expected = np.sqrt(schedule.alpha[t]) * C(t - 1, schedule) @ np.linalg.inv(C(t, schedule))
         np.testing.assert_allclose(A_and_b(t, schedule)[0], expected, atol=ALGEBRA)
+        np.testing.assert_allclose(reverse_slope(t, COV, schedule), expected, atol=ALGEBRA)
 
 
 def test_b_2_by_product_of_all_steps() -> None:
@@ -138,6 +147,8 @@ def test_b_2_by_product_of_all_steps() -> None:
     )
     product = np.sqrt(SHORT.alpha_bar[3]) * COV @ np.linalg.inv(C(3, SHORT))
     np.testing.assert_allclose((x[:2] - x[2]).T, product, atol=ALGEBRA)
+    steps = [reverse_slope(t, COV, SHORT) for t in (1, 2, 3)]
+    np.testing.assert_allclose(np.linalg.multi_dot(steps), product, atol=ALGEBRA)
 
 
 @pytest.mark.parametrize("schedule", [SHORT, SCHEDULE])
