@@ -174,7 +174,8 @@ def reverse_slope(
     abar_prev = schedule.alpha_bar[t - 1]
     C_t = abar * cov + (1 - abar) * eye
     C_prev = abar_prev * cov + (1 - abar_prev) * eye
-    return np.sqrt(schedule.alpha[t]) * C_prev @ np.linalg.inv(C_t)  # (B.2)
+    inverse: np.ndarray = np.linalg.inv(C_t)
+    return np.sqrt(schedule.alpha[t]) * C_prev @ inverse  # (B.2)
 
 
 def mean_of_step(
@@ -205,7 +206,8 @@ def chain_law(
         A = reverse_slope(t, cov, schedule)
         m[t - 1] = mean_of_step(m[t], t, mean, cov, schedule)  # (B.3)
         V[t - 1] = A @ V[t] @ A + posterior_var * eye  # (B.4)
-        missing = c_0**2 * (1 - abar[t]) * cov @ np.linalg.inv(C[t])
+        inverse: np.ndarray = np.linalg.inv(C[t])
+        missing = c_0**2 * (1 - abar[t]) * cov @ inverse
         G[t - 1] = A @ G[t] @ A + missing  # (B.6)
     return m, V, G
 
