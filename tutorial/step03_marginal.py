@@ -152,11 +152,12 @@ This is for one given picture. But a sampler does not know $x_0$. When it starts
 uses $N(0, I)$ in the place of the distribution of $x_T$ over all data, $q(x_T)$, which is the
 average of (3.1) over $x_0$. Write $p$ for the density of $N(0, I)$. The logarithm of $q(x_T | x_0)
 / p(x_T)$ is the logarithm of $q(x_T | x_0) / q(x_T)$ plus that of $q(x_T) / p(x_T)$. Take the mean
-of all three over $x_T$ and $x_0$. The first mean is the average of the divergences (3.8). The
-second is an average of divergences too, which are never negative. The third is the divergence of
-$q(x_T)$ from $N(0, I)$. So it is at most the average of (3.8). It can be far smaller. For
-`three_gaussians` on the linear schedule the average of (3.8) is 5.5e-5 nats, but the divergence of
-the average is 1.1e-10. So to start from $N(0, I)$ is an excellent approximation here.
+of all three over $x_T$ and $x_0$. The mean of the first logarithm is the average of the divergences
+(3.8). That of the second is an average of divergences too, which are never negative. That of the
+third is the divergence of $q(x_T)$ from $N(0, I)$. So the divergence of $q(x_T)$ is at most the
+average of (3.8). It can be far smaller. For `three_gaussians` on the linear schedule the average of
+(3.8) is 5.5e-5 nats, but the divergence of the average is 1.1e-10. So to start from $N(0, I)$ is an
+excellent approximation here.
 
 **What goes wrong.** Several mistakes run without an error. The data may be multiplied by
 $\bar\alpha_t$ in place of its root, by 0.56 in place of 0.748 in the example. The variance may be

@@ -1,4 +1,4 @@
-r"""Step 8. The loss: what is trained, and why its weights may be dropped
+r"""Step 08. The loss: what is trained, and why its weights may be dropped
 
 **The question.** The loop of step 7 samples well if its guess of the data is good, and step 5
 showed that a squared error finds the best guess. So far we used formulas in the place of a network.

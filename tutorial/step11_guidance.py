@@ -59,7 +59,7 @@ $(0.4 - 0.707 \tilde\epsilon) / 0.707$. The numbers are rounded at the end:
 | 3 | -1.898 | 2.463 |
 
 For $w > 0$ the guess lies beyond every image. This is not an error of the network, since the
-predictions are exact. It is what extrapolation does, and clipping (below) is one answer to it.
+predictions are exact. It is a consequence of extrapolation, and clipping (below) is one remedy.
 
 **Two conventions.** Many programs count from the unconditional prediction instead. Their parameter
 is the number of gradients of the derivation, $\gamma = 1 + w$, often under the name

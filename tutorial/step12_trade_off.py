@@ -40,9 +40,9 @@ numbers. In brackets are standard errors in units of the last digit.
 
 *From $w = -1$ to 4 a larger weight makes samples more typical of their class and less different
 from each other.* Most of both happens early. From $w = 0$ to 1 the relevance rises by 0.10 and the
-entropy falls by 0.29, which is a quarter of the area. From 1 to 4 the changes are 0.03 and 0.10.
-The classes of `three_gaussians` overlap less, so there is less to gain: the relevance rises from
-0.989 to 1.000 between $w = 0$ and 4, and the entropy falls by 0.19.
+entropy falls by 0.29. A quarter of the area is lost, because $e^{-0.29} = 0.75$. From 1 to 4 the
+changes are 0.03 and 0.10. The classes of `three_gaussians` overlap less, so there is less to gain:
+the relevance rises from 0.989 to 1.000 between $w = 0$ and 4, and the entropy falls by 0.19.
 
 **How certain are the changes?** The same random numbers make neighbouring rows err in the same
 direction. A difference between two rows is therefore known better than either row. The program

@@ -121,21 +121,21 @@ The cause is not the number of steps. With 1,024 levels and $w = 1$, Algorithm 2
 where both chains should sample the class itself, this is the only error in the table. Appendix H
 computes the limit of small steps in closed form, for two Gaussians.
 
-**Why.** Compare what the two methods ask of a classifier. The tilted distribution uses $p(y |
-x_0)$, which is close to 1 for almost all of the class and changes almost nothing. The chain uses
-$p(y | x_t)$ at every $t$. By step 10 guidance adds $w$ times the gradient of $\log p(y | x_t)$ to
-the score of the class. Early in the chain $p(y | x_t)$ is close to 1/3 for every sample. For
-example, where $\bar\alpha_t = 0.024$, 90 % of the noisy points of the class have a $p(y | x_t)$
-between 0.23 and 0.49. How large is the push? The guess with the label and the guess without it
-differ by nearly $\mu_y - m$ there (step 10), which has the length 1.5. So guidance moves the guess
-of every sample outwards by about $1.5 w$. Most samples would have ended in an unambiguous place
-without it.
+**Why.** The tilted distribution and the chain use the classifier at different noise levels. The
+tilted distribution uses $p(y | x_0)$, which is close to 1 for almost all of the class and changes
+almost nothing. The chain uses $p(y | x_t)$ at every $t$. By step 10 guidance adds $w$ times the
+gradient of $\log p(y | x_t)$ to the score of the class. Early in the chain $p(y | x_t)$ is close to
+1/3 for every sample. For example, where $\bar\alpha_t = 0.024$, 90 % of the noisy points of the
+class have a $p(y | x_t)$ between 0.23 and 0.49. How large is the push? The guess with the label and
+the guess without it differ by nearly $\mu_y - m$ there (step 10), which has the length 1.5. So
+guidance moves the guess of every sample outwards by about $1.5 w$. Most samples would have ended in
+an unambiguous place without it.
 
-We can say how far these pushes aim. By (11.7) the guided score at noise level $t$ is the score of a
-density proportional to $p(x_t | y)^{1 + w} p(x_t)^{-w}$. Step 11 called this order "noise first".
-Here is the mean height of this density for $w = 3$, divided by $\sqrt{\bar\alpha_t}$ to make it
-comparable with data. The tilted distribution, with noise added afterwards, has 1.526 in each
-column.
+We can compute where these pushes lead. By (11.7) the guided score at noise level $t$ is the score
+of a density proportional to $p(x_t | y)^{1 + w} p(x_t)^{-w}$. Step 11 called this order "noise
+first". Here is the mean height of this density for $w = 3$, divided by $\sqrt{\bar\alpha_t}$ to
+make it comparable with data. The tilted distribution, with noise added afterwards, has 1.526 in
+each column.
 
 | alpha_bar | 0.99 | 0.9 | 0.5 | 0.1 | 0.01 |
 |---|---|---|---|---|---|

@@ -32,11 +32,10 @@ fractions do not change. With class 1 at 0 the rare mode has the fraction 0.3000
 **What a guided chain retains.** We use the chain without fresh noise of step 13, since its result
 is a function of the start $x_T$. By (13.5) a step multiplies $x_t$ by a positive number and adds a
 small multiple of a smooth function of $x_t$. So on a line a small step is an increasing function of
-$x_t$. So two
-chains that begin at different places never cross, if the steps are small enough. There is one
-boundary $b$: chains that start below $b$ end in the rare mode, and chains that start above it end
-in the frequent one. The start has the distribution $N(0, 1)$. With $\Phi$ for its distribution
-function, the fraction of samples in the rare mode is
+$x_t$. Two chains that begin at different places therefore never cross, if the steps are small
+enough. There is one boundary $b$: chains that start below $b$ end in the rare mode, and chains that
+start above it end in the frequent one. The start has the distribution $N(0, 1)$. With $\Phi$ for
+its distribution function, the fraction of samples in the rare mode is
 
 $$ r(w) = \Phi(b) $$ (14.3)
 
@@ -81,9 +80,10 @@ Compared with $w = 0$, the first guess has moved by $w (\mu_y - m)$, which is 1.
 these rows its sign is that of the mode that gains. In the first row it is positive because the
 class mean lies nearer to the frequent mode. This is how frequency enters. In the other rows the
 position of class 1 decides. But this is the first push only, and later ones follow. With class 1 at
-0.8 it is 0, and at $w = 3$ the rare mode still has risen to 0.37. The difference
-between chain and tilted distribution has the same cause as in step 13: the tilted distribution uses
-$p(y | x_0)$, which is close to 1 in both modes, and the chain uses $p(y | x_t)$ where it is not.
+0.8 the first push is 0, and yet the fraction of the rare mode rises to 0.37 at $w = 3$. The
+difference between chain and tilted distribution has the same cause as in step 13: the tilted
+distribution uses $p(y | x_0)$, which is close to 1 in both modes, and the chain uses $p(y | x_t)$
+where it is not.
 
 **Many dimensions mean large distances.** Let all classes have the covariance $S_y I$ in $D$
 dimensions. By (1.8) the log odds of two classes change only along the difference of their means. So
@@ -149,8 +149,8 @@ variance is lost too. It is an estimate of orders of magnitude, and not a proof.
 The loss of modes does not fade in this way. If the modes are at $\pm 4$ in place of $\pm 2$ and
 class 1 is at 0, the rare mode has the fraction 0.197 at $w = 3$, where it had 0.198 before. The
 reason is that the modes are decided early as well. At the noise level $\tau$ of this decision the
-variance 0.1 of a component is negligible. Then doubling all positions and $\sqrt\tau$ leaves
-$p(j | x_t)$ unchanged and doubles every guess, so $b$ remains.
+variance 0.1 of a component is negligible. Then doubling all positions and $\sqrt\tau$ leaves $p(j |
+x_t)$ unchanged and doubles every guess, so the boundary $b$ stays where it is.
 
 **At the boundary.** At $w = 0$ the chain retains the fractions of the class, up to the error of
 finite steps. With a single component per class (14.1) is the prediction of step 5. If $\mu_y = m$,

@@ -5,8 +5,8 @@ height of 2.37 for the top class of step 1. The mean height of the class itself 
 solver does not help, because it solves the same equation (step 18). Programs for images therefore
 change the guided prediction itself before they use it. We call such a change a rule. This lesson
 treats four of them and answers the same three questions for each. Which quantity does the rule
-bound? For which parameter is it plain guidance? Does it depend on the unit of the network, or on
-where the origin lies among the data?
+bound? For which values of its parameters is it plain guidance? Does it depend on the unit of the
+network, or on where the origin lies among the data?
 
 **The setting.** A rule replaces the mixture in (17.1). In a row with the output $g_y$ for the
 label, $g_\phi$ for the null label and the weight $w$, plain guidance gives
@@ -192,7 +192,7 @@ of the samples end with a coordinate larger than 5 in absolute value.
 **What goes wrong.** The standard deviation is computed over the whole batch, so a sample depends on
 the others. A standard deviation of 0 gives 0 / 0, and the whole picture is lost. A threshold is
 applied to the network's output and not to the guess. A program projects eps and not the guess,
-which is a third rule. The scale $1 + w$ of the APG paper is used as $w$. The momentum of one chain
+which is another rule. The scale $1 + w$ of the APG paper is used as $w$. The momentum of one chain
 is still in memory when the next chain starts.
 
 **Where it goes on.** All rules here use the same weight in every row; step 20 lets the weight

@@ -151,11 +151,11 @@ With the three intervals the network is evaluated 62, 78 and 60 times, and with 
 100 times. What does the table show? Guidance near the noise end alone gives four fifths of the
 overshoot of the constant weight, with about six tenths of its loss of variance. Guidance in the
 middle alone gives about half of the overshoot and all of the loss of variance. Near the data
-guidance hardly moves the mean, and costs a tenth to a sixth of the variance that the constant
-weight costs. The ramp that rises towards the data has about half of the overshoot of the constant
-weight, with the same loss of variance. The opposite ramp overshoots more. CFG++ moves further out
-and becomes narrower with every increase of the number of steps, as (20.6) predicts (middle panel).
-None of these rules samples the tilted distribution.
+guidance hardly moves the mean, and its loss of variance is only a tenth to a sixth of that of the
+constant weight. The ramp that rises towards the data has about half of the overshoot of the
+constant weight, with the same loss of variance. The opposite ramp overshoots more. CFG++ moves
+further out and becomes narrower with every increase of the number of steps, as (20.6) predicts
+(middle panel). None of these rules samples the tilted distribution.
 
 **The modes of step 14.** There a class had a frequent mode at 2 and a rare one at -2 with the
 fraction 0.3. With a constant weight guidance lost the mode that lies towards the other class. Does

@@ -147,11 +147,11 @@ $w = 3$ has the mean height 1.53 and the variances 0.24 and 0.23 (by numerical i
 | factor $\nu$, zero-init | 3 | 1.96 | 0.125 | 0.115 |
 
 The factor removes about half of the overshoot. Both variances remain about half of those of the
-tilted distribution: along the axis of the overshoot more is left than with plain guidance, and
-across it less. In the plane a projection removes one of two directions, so its effect on images may
-be smaller. A single zero row of 50 changes little. If the data are moved by (0, 3) and the samples
-are moved back, plain guidance gives the same 2.37, but the rule with $\nu$ gives 1.55. So this
-number is a matter of the origin.
+tilted distribution. Compared with plain guidance, the variance along the height is larger and the
+variance across is smaller. In the plane a projection removes one of two directions, so its effect
+on images may be smaller. A single zero row of 50 changes little. If the data are moved by (0, 3)
+and the samples are moved back, plain guidance gives the same 2.37, but the rule with $\nu$ gives
+1.55. So this number is a matter of the origin.
 
 **At the boundary.** At $u = 1$, $\bar\alpha = 0$. A prediction of eps determines no guess there,
 but (21.5) has $p = 1$ and $q = -1$. The schedule of this lesson stops just before, because its last

@@ -134,11 +134,11 @@ by $|q| = 487$, so an error of 0.05 in eps becomes 24 in the guess. The oracle m
 in these chains none of its guesses leaves $[-1, 1]$ without guidance, and with $w = 2$ the clip
 moves its samples by 0.0003 on average.
 
-**At the boundary.** (22.3) has no batch, but a network can bring it back. A convolution may sum in
-another order for another batch size, so `model` itself depends on the batch in the last bits. The
-oracle works on each sample alone, and its samples agree to the last bit in every batch and order.
-An error can be enlarged where (22.5) does not apply. Between two modes a small change of the state
-can decide for one of them.
+**At the boundary.** The batch does not occur in (22.3), but a network can make samples depend on
+it. A convolution may sum in another order for another batch size, so `model` itself depends on the
+batch in the last bits. The oracle works on each sample alone, and its samples agree to the last bit
+in every batch and order. An error can be enlarged where (22.5) does not apply. Between two modes a
+small change of the state can decide for one of them.
 
 **What goes wrong.** The noise is drawn from one generator in the order of the batch. Then another
 program with another batch size seems to be wrong, but it is not. The noise of a sample depends on
