@@ -278,6 +278,7 @@ def pages() -> dict[str, str]:
         "notebooks/index.md": notebooks_index(targets),
         "kernel.md": kernel_page(targets),
         "commands.md": whole_page("minicfg/README.md", targets),
+        "quiz.md": whole_page("tutorial/QUIZ.md", targets),
         "peers.md": whole_page("kernels/results/peers.md", targets),
         "equations.md": equations_page(course, targets),
         "references.md": references_page(targets),
