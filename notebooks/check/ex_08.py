@@ -1,4 +1,4 @@
-"""Sitting 8. A UNet on digits: the exercises, and the mistakes they name."""
+"""Sitting 8. A UNet and its training loop: the exercises, and the mistakes they name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,106 @@ import torch
 from kernels import philox
 from minicfg.guidance import guide
 
-from .exercise import formula, prediction, proof
+from .exercise import Exercise, formula, prediction, proof
+from .training_loop import HINTS, diagnosis
+
+
+# 8.0: `my_unet(x, down, middle, up, halve, double)`. The parts of the check accept any number of
+# channels and keep the size of a picture, so that a wrong order gives wrong numbers and no error.
+def _part(seed: int) -> Any:
+    """A stand-in for a block: 2 channels, each a function of all channels of its input."""
+
+    def part(x: torch.Tensor) -> torch.Tensor:
+        channel = torch.arange(x.shape[1])
+        mix = torch.cos(seed + channel + 2.3 * torch.arange(2)[:, None]).double()
+        return torch.tanh(torch.einsum("oc,bchw->bohw", mix, x))
+
+    return part
+
+
+def _halve(x: torch.Tensor) -> torch.Tensor:
+    return 0.5 * x.roll(1, -1) + 0.1
+
+
+def _double(x: torch.Tensor) -> torch.Tensor:
+    return x.roll(1, -2) - 0.2
+
+
+def _unet(
+    skip: int = -1,
+    use: Any = lambda x, kept: torch.cat([x, kept], 1),
+    before: bool = False,
+    middle_too: bool = True,
+    halvings: str = "between",
+    doublings: str = "between",
+) -> Any:
+    """The wiring of a UNet, or one with a mistake."""
+
+    def wired(x: Any, down: Any, middle: Any, up: Any, halve: Any, double: Any) -> Any:
+        kept = []
+        for i, block in enumerate(down):
+            if i and halvings == "between":
+                x = halve(x)
+            if before:
+                kept.append(x)
+            x = block(x)
+            if not before:
+                kept.append(x)
+            if halvings == "after":
+                x = halve(x)
+        x = middle(x) if middle_too else x
+        for i, block in enumerate(up):
+            if doublings == "before" or (i and doublings == "between"):
+                x = double(x)
+            x = block(use(x, kept.pop(skip)))
+        return x
+
+    return wired
+
+
+_X = torch.from_numpy(np.random.default_rng(8).standard_normal((2, 2, 4, 4)))
+_parts = [
+    (
+        _X[:, :, : 4 - i],
+        [_part(k) for k in range(n)],
+        _part(20),
+        [_part(10 + k) for k in range(n)],
+        _halve,
+        _double,
+    )
+    for i, n in enumerate((2, 3))
+]
+
+ex_8_0 = formula(
+    "8.0",
+    "minicfg/unet.py, the method forward",
+    _unet(),
+    _parts,
+    (
+        _unet(use=lambda x, kept: x),
+        "the outputs of the way down are not used: without them the way up has to draw thin "
+        "strokes from a picture of a quarter of the size.",
+    ),
+    (
+        _unet(skip=0),
+        "the outputs are used in the order in which they were kept. The last of them belongs to "
+        "the first block of the way up: take them from the end, kept.pop().",
+    ),
+    (_unet(use=lambda x, kept: x + kept), "they are added; concatenate them: torch.cat(..., 1)."),
+    (
+        _unet(use=lambda x, kept: torch.cat([kept, x], 1)),
+        "concatenated in the other order: first x, then what was kept.",
+    ),
+    (_unet(before=True), "the input of each block is kept; keep its output."),
+    (_unet(middle_too=False), "the block in the middle is left out."),
+    (
+        _unet(halvings="after", doublings="before"),
+        "the picture is halved after the last block too, and doubled before the first: with three "
+        "levels there are two halvings and two doublings.",
+    ),
+    (_unet(doublings="never"), "the picture is never doubled."),
+    (_unet(halvings="never"), "the picture is never halved."),
+)
 
 _y = torch.tensor([3, 0, 1, 2, 0, 3, 1, 2])
 _u = torch.tensor([0.05, 0.5, 0.09, 0.2, 0.01, 0.7, 0.3, 0.95])
@@ -23,76 +122,95 @@ ex_8_1 = formula(
     _dropped,
     (
         lambda y, u, p, null: torch.where(u[0] < p, null, y),
-        "one coin for the whole batch: no batch then teaches both models. Each image has its own "
-        "u.",
+        "one random number for the whole batch: then no batch trains both predictions. Each image "
+        "has its own u.",
     ),
     (
         lambda y, u, p, null: torch.where(u < p, y, null),
-        "the other way round: labels are kept with probability p_uncond, and most are lost.",
+        "the other way round: labels are kept with probability p, and most are lost.",
     ),
     (
         lambda y, u, p, null: torch.where(u < p, 10, y),
-        "the null label written as 10: that is K for digits, and for no other data. It is handed "
-        "in.",
+        "the null label is written as 10, which is K for ten classes only. It is the argument null.",
     ),
     (
         lambda y, u, p, null: torch.where(u < p, 0, y),
-        "0 is a class: what is dropped has to get the label that no image has, K.",
+        "0 is a class. A dropped label becomes K, which no image has.",
     ),
     (
         lambda y, u, p, null: torch.where(u < p, -y, y),
-        "labels multiplied by -1: class 0 stays class 0, and the others are no label at all.",
+        "labels are multiplied by -1: class 0 stays class 0, and the table has no row for the "
+        "others.",
     ),
     (
         lambda y, u, p, null: torch.where(u < p, null - 1, y),
-        "null - 1 is the last class: classes are 0..K-1, and null, K, is one row more.",
+        "null - 1 is the last class: classes are 0..K-1, and the null label is K.",
+    ),
+    (
+        lambda y, u, p, null: y * (u >= p) + null,
+        "null is added to the labels that are kept, too.",
     ),
 )
 
-ex_8_2 = prediction(
+ex_8_2 = Exercise(
     "8.2",
-    "minicfg/training.py, `ema_decay`",
-    0.995**300,
+    "minicfg/training.py, the function _training_steps",
+    lambda loop: diagnosis(loop) == "",
+    tuple(
+        (lambda loop, name=name: diagnosis(loop) == name, hint) for name, hint in HINTS.items()
+    ),
+)
+
+ex_8_3 = prediction(
+    "8.3",
+    "minicfg/training.py, the function ema_decay",
+    0.995**500,
     0.0008,
     (
         0.0,
-        "each step keeps 0.995 of what was there: after 300 that is little of it, but not nothing.",
+        "each step keeps 0.995 of it: after 500 steps little is left, but not nothing.",
     ),
-    (1 - 0.995**300, "this is the share of all that was learnt; the start has the rest of 1."),
-    (0.005, "this is the weight of the newest step alone."),
-    (0.995, "this is what is left after one step: it is multiplied 300 times."),
-    (1 / 300, "a plain mean of 300 has these weights; this average forgets by 0.005 a step."),
+    (1 - 0.995**500, "this is the fraction of all later weights; the start has the rest."),
+    (0.005, "this is the factor of the newest weights."),
+    (0.995, "this is what one step keeps. There are 500 steps, and each keeps 0.995 of the rest."),
+    (1 / 500, "this is the factor in a plain mean of 500 weights."),
     (0.5, "half is left after about 140 steps."),
 )
 
 _c, _n = torch.from_numpy(np.random.default_rng(4).standard_normal((2, 4, 4, 3, 4)))
 _w = torch.tensor([0.0, 1.0, 2.5, -1.0], dtype=torch.float64)
 
-ex_8_3 = formula(
-    "8.3",
+ex_8_4 = formula(
+    "8.4",
     "tutorial/step11_guidance.py, (11.1) and (11.2)",
     guide,
     [(_c, _n, _w), (_n, _c, _w.flip(0)), (_c, 2 * _n, 3 * _w)],
     (
         lambda c, n, w: c + w * (c - n),
-        "this is the mistake itself: (B,) against (B, C, H, W) lines up with the last axis, so "
-        "each column of pixels gets a weight, and where W is B nobody complains.",
+        "this is the mistake itself: shapes are aligned from the right, so the B weights belong to "
+        "the last axis, W, and each column of pixels gets a weight. It raises an error only where "
+        "W is not B.",
     ),
     (
         lambda c, n, w: c + w[:, None, None] * (c - n),
-        "one axis short: lined up from the right, this weighs channels.",
+        "one axis is missing: aligned from the right, the weights belong to the channels.",
     ),
-    (lambda c, n, w: c + w.mean() * (c - n), "the mean of all weights: everybody gets the same."),
+    (lambda c, n, w: c + w.mean() * (c - n), "the mean of the weights is used for all samples."),
     (
         lambda c, n, w: n + w[:, None, None, None] * (c - n),
-        "the right axis and the other convention: here w = 0 is the conditional model.",
+        "the axis is right, and the convention is the other one: here w = 0 is the conditional "
+        "model.",
     ),
-    (lambda c, n, w: c + w[0] * (c - n), "the first sample's weight for all."),
+    (lambda c, n, w: c + w[0] * (c - n), "the first sample's weight is used for all samples."),
+    (
+        lambda c, n, w: c + w[:, None, None, None] * (c + n),
+        "the axis is right; the null output has the factor -w.",
+    ),
 )
 
 
 def _each(seeds: list[int], shape: tuple[int, ...]) -> Any:
-    """A picture of noise for each seed, from a generator of its own."""
+    """A picture of noise for each seed, from its own generator."""
     return torch.stack(
         [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
     )
@@ -102,37 +220,37 @@ def _by_id(seed: int, ids: Any, shape: tuple[int, ...]) -> Any:
     return philox.normal(seed, torch.as_tensor(ids), 0, shape)
 
 
-ex_8_4 = proof(
-    "8.4",
+ex_8_5 = proof(
+    "8.5",
     "tutorial/step22_swap_in.py, (22.1) and (22.3)",
     _by_id,
     (
         lambda seed, ids, shape: torch.randn(len(ids), *shape),
-        "your test lets through torch's own stream: other noise whenever it is asked again.",
+        "your test passes for torch's global generator, which returns other noise at every call.",
     ),
     (
         lambda seed, ids, shape: torch.randn(
             len(ids), *shape, generator=torch.Generator().manual_seed(seed)
         ),
-        "your test lets through noise by place in the batch: sample 5 asked for alone gets what is "
-        "sample 0's in a batch.",
+        "your test passes for noise that depends on the place in the batch: drawn alone, sample 5 "
+        "gets the noise that sample 0 has in a batch.",
     ),
     (
         lambda seed, ids, shape: _by_id(seed, sorted(map(int, ids)), shape),
-        "your test lets through one that sorts the ids: samples asked for in another order get "
-        "each other's noise.",
+        "your test passes for a function that sorts the ids: in another order, samples get each "
+        "other's noise.",
     ),
     (
         lambda seed, ids, shape: _by_id(seed, [0] * len(ids), shape),
-        "your test lets through the same noise for all: samples of two ids have to differ.",
+        "your test passes for the same noise for all: two ids must have different noise.",
     ),
     (
         lambda seed, ids, shape: _by_id(0, ids, shape),
-        "your test lets through one that never looks at the seed.",
+        "your test passes for a function that ignores the seed.",
     ),
     (
         lambda seed, ids, shape: _each([seed + int(i) for i in ids], shape),
-        "your test lets through seed + id: sample 3 of seed 7 is then sample 2 of seed 8, so two "
-        "seeds share nearly all of their samples.",
+        "your test passes for seed + id: then sample 3 of seed 7 is sample 2 of seed 8, and two "
+        "neighbouring seeds have nearly all samples in common.",
     ),
 )
