@@ -29,7 +29,7 @@ ex_1_1 = formula(
     ),
     (
         lambda x, beta, z: x + np.sqrt(beta) * z,
-        "nothing shrinks: this is a random walk, whose variance grows without end.",
+        "nothing shrinks x: this is a random walk, and its variance grows without bound.",
     ),
     (
         lambda x, beta, z: np.sqrt(1 - beta) * x + beta * z,
@@ -52,7 +52,10 @@ ex_1_2 = prediction(
     0.005,
     (4.0, "only a variance of 1 is kept. From 4 the step takes more out than it mixes in."),
     (0.64**2 * 4 + 0.36, "the factor 1 - beta is already squared: it comes from sqrt(1 - beta)."),
-    (0.8 * 4 + 0.36, "a factor comes out of a variance squared: 0.8 of x is 0.64 of its variance."),
+    (
+        0.8 * 4 + 0.36,
+        "a factor multiplies the variance by its square: 0.8 x has 0.64 times the variance of x.",
+    ),
     (4.36, "you have added the noise and forgotten that the data shrink."),
     (0.64 * 4, "you have shrunk the data and forgotten the noise that is mixed in."),
     (1.0, "1 is where the variance goes in the end; one step only goes part of the way."),
@@ -85,7 +88,7 @@ ex_1_3 = formula(
     ),
     (
         lambda x0, e, t, s: s.alpha_bar[t] * x0 + (1 - s.alpha_bar[t]) * e,
-        "both square roots are missing: alpha_bar and 1 - alpha_bar are shares of the variance.",
+        "both square roots are missing: alpha_bar and 1 - alpha_bar are fractions of the variance.",
     ),
 )
 
@@ -110,7 +113,8 @@ ex_1_4 = formula(
     ),
     (
         lambda s, t, h: (np.sqrt(h.alpha_bar[t] / h.alpha_bar[s]), h.alpha_bar[s] - h.alpha_bar[t]),
-        "subtracting the two variances forgets that the noise in x_s shrinks on the way as well.",
+        "this subtracts the two variances, but the noise that is in x_s shrinks on the way as "
+        "well.",
     ),
     (
         lambda s, t, h: (np.sqrt(h.alpha_bar[t]), 1 - h.alpha_bar[t]),

@@ -81,17 +81,16 @@ ex_2_2 = formula(
     ),
     (
         lambda t, h: h.beta[t] * (1 - h.alpha_bar[t - 1 if t > 1 else t]) / (1 - h.alpha_bar[t]),
-        "right but for t = 1, where it has to be 0: alpha_bar[0] is 1, no case of its own is "
-        "needed.",
+        "right except at t = 1, where it has to be 0. The formula gives that: alpha_bar[0] is 1.",
     ),
     (
         lambda t, h: posterior_coefficients(max(t, 2), h)[2],
-        "right but for t = 1, where you take the value of t = 2 (as code does that needs a "
-        "logarithm of it). The posterior at t = 1 is a point.",
+        "right except at t = 1, where you take the value of t = 2, as code does that takes its "
+        "logarithm. The posterior at t = 1 is a point.",
     ),
     (
         lambda t, h: np.sqrt(h.beta[t] * (1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t])),
-        "this is the deviation; the variance was asked for, its square.",
+        "this is the standard deviation; return its square, the variance.",
     ),
     (
         lambda t, h: h.beta[t] * (1 - h.alpha_bar[t]) / (1 - h.alpha_bar[t - 1]),
@@ -103,7 +102,7 @@ ex_2_2 = formula(
     ),
     (
         lambda t, h: 1 - h.alpha_bar[t - 1],
-        "this is the variance of q(x_{t-1} | x_0) alone: x_t tells something too.",
+        "this is the variance of q(x_{t-1} | x_0) alone: x_t contains information too.",
     ),
 )
 
@@ -129,7 +128,10 @@ ex_2_3 = formula(
         lambda v, xt, t, h: h.alpha_bar[t] * xt - (1 - h.alpha_bar[t]) * v,
         "the square roots are missing: only with them do the squares of both factors add up to 1.",
     ),
-    (lambda v, xt, t, h: v, "this takes v for x_0: only the units called x0 say it plainly."),
+    (
+        lambda v, xt, t, h: v,
+        "this takes v for x_0. A network with prediction v does not return x_0 itself.",
+    ),
 )
 
 

@@ -34,7 +34,8 @@ ex_3_1 = formula(
     ),
     (
         lambda eps, out: np.sqrt(((eps - out) ** 2).sum(-1)).mean(),
-        "the length, not its square: its best answer would be a median, not the mean of eps.",
+        "this is the length of the error, not its square: its minimum is a median, not the mean "
+        "of eps.",
     ),
     (
         lambda eps, out: (eps - out).sum(-1).mean(),
@@ -55,11 +56,15 @@ ex_3_2 = prediction(
     "tutorial/step05_best_guess.py, (5.1) and (5.16)",
     lowest_loss(0, 1, _single(np.zeros(2), 0.25), _half),
     0.005,
-    (0.0, "nobody sees eps, only x_t, in which data and noise are mixed: some error stays."),
-    (2.0, "2 is what a network pays that always says 0; x_t tells something about the noise."),
+    (0.0, "eps is not known, only x_t, in which data and noise are mixed: some error stays."),
+    (2.0, "2 is the loss of the prediction 0; x_t contains information about the noise."),
     (0.2, "this is the error in one coordinate; the loss adds up both."),
-    (0.5, "the variance of the data, added up: that is the error in x_0 of one who sees nothing."),
-    (1.6, "this is what the oracle explains, E|eps*|^2. What it pays is the rest of 2."),
+    (
+        0.5,
+        "this is the variance of the data, summed over both coordinates: the error in x_0 of a "
+        "guess without x_t.",
+    ),
+    (1.6, "this is what the oracle explains, E|eps*|^2. Its loss is the rest of 2."),
     (1.0, "half of x_t's recipe is noise, but its variance is not 1: the data's is only 1/4."),
 )
 
@@ -122,8 +127,8 @@ ex_3_4 = formula(
     ),
     (
         _step_with(lambda t, h: np.sqrt(h.beta[t]) * (t > 1)),
-        "beta, with t = 1 left out: a choice that Ho et al. allow, right for data N(0, I). Asked "
-        "for was the posterior's variance.",
+        "beta, with t = 1 left out: a choice that Ho et al. allow, right for data N(0, I). Use "
+        "the variance of the posterior.",
     ),
     (
         _step_with(lambda t, h: posterior_coefficients(t, h)[2]),

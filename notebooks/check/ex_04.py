@@ -52,15 +52,15 @@ ex_4_1 = formula(
     ),
     (
         lambda c, n, w: (1 + w) * c + w * n,
-        "the null answer is added: the weights have to add up to 1, so its weight is -w.",
+        "the null prediction is added: the weights have to add up to 1, so its weight is -w.",
     ),
     (
         lambda c, n, w: (1 + w) * n - w * c,
-        "the two answers are swapped: this goes away from the label.",
+        "the two predictions are exchanged: this leads away from the label.",
     ),
     (
         lambda c, n, w: w * (c - n),
-        "this is only what the label changes; it is added to the conditional answer.",
+        "this is only what the label changes; add it to the conditional prediction.",
     ),
     (
         lambda c, n, w: c + max(w, 0.0) * (c - n),
@@ -68,7 +68,7 @@ ex_4_1 = formula(
     ),
     (
         lambda c, n, w: n + (1 - w) * (c - n),
-        "the sign of w: a larger w has to lead away from the null answer.",
+        "the sign of w: a larger w has to lead away from the null prediction.",
     ),
 )
 
@@ -82,13 +82,13 @@ ex_4_2 = formula(
     [(_each, _p, np.array([0.5, 0.3, 0.2])), (_each[::-1], _p[::-1], np.array([0.1, 0.1, 0.8]))],
     (
         lambda each, p, shares: each.mean(0),
-        "every class counts the same: the null label is all images, and near class 0 it is class "
-        "0.",
+        "all classes have the same weight. Near class 0 nearly all data are of class 0, so its "
+        "weight is close to 1.",
     ),
     (
         lambda each, p, shares: np.einsum("k,kni->ni", shares, each),
-        "the shares of the classes in the data: given x_t, a class is as likely as p(y | x_t) "
-        "says.",
+        "these are the fractions of the classes in the data. Given x_t, the probability of a "
+        "class is p(y | x_t).",
     ),
     (
         lambda each, p, shares: each[p.argmax(1), np.arange(len(p))],
@@ -97,7 +97,7 @@ ex_4_2 = formula(
     (lambda each, p, shares: each.sum(0), "a sum without weights: they have to add up to 1."),
     (
         lambda each, p, shares: np.einsum("k,nk,kni->ni", shares, p, each),
-        "the shares are counted twice: they are already in p(y | x_t).",
+        "the fractions are counted twice: they are already in p(y | x_t).",
     ),
 )
 
@@ -123,13 +123,13 @@ ex_4_4 = formula(
         lambda c, n, w, clip: np.clip(
             guide(np.clip(c, -clip, clip), np.clip(n, -clip, clip), w), -clip, clip
         ),
-        "clipped before and after: the mix stays in range but it is another one, as clipping is no "
-        "straight line. Clip once.",
+        "clipped before and after: the mix stays in range, but it differs, because clipping is "
+        "not linear. Clip once.",
     ),
     (lambda c, n, w, clip: guide(c, n, w), "nothing is clipped."),
     (
         lambda c, n, w, clip: np.clip(n + w * (c - n), -clip, clip),
-        "clipped where it should be, but mixed by the other convention, where w = 1 is no "
+        "clipped at the right place, but mixed by the other convention, where w = 1 means without "
         "guidance.",
     ),
     (
@@ -143,8 +143,12 @@ ex_4_5 = prediction(
     "tutorial/step12_trade_off.py, (12.2) and (12.3)",
     0.2,
     0.005,
-    (1.0, "at w = -1 nobody hears the label; at a large w all samples are of the class."),
-    (0.0, "w = -1 is no negative prompt: it does not lead away from the class, it ignores it."),
+    (1.0, "at w = -1 the label has no effect; accuracy 1 belongs to a large w."),
+    (
+        0.0,
+        "w = -1 does not lead away from the class, as a negative prompt does; it ignores the "
+        "label.",
+    ),
     (0.9, "nearly that is w = 0, the plain conditional model."),
-    (0.5, "right or wrong, but not as often one as the other: there are five classes."),
+    (0.5, "right and wrong are not equally frequent: there are five classes."),
 )

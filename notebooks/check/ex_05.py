@@ -65,16 +65,18 @@ ex_5_2 = formula(
     [(_y, _coins, 0.3, 3), (_y, _coins[::-1], 0.2, 3), (_y + 2, _coins, 0.5, 5)],
     (
         _hidden_as(lambda null: 0),
-        "this is the mistake itself: 0 is a class. Asked for class 0, the network then answers for "
-        "class 0 and for all images at once.",
+        "this is the mistake itself: 0 is a class. With the label 0 the network then learns a "
+        "mean over class 0 and all images.",
     ),
     (
         lambda y, u, p_uncond, null: np.where(u[0] < p_uncond, null, y),
-        "one coin for the whole batch: then no batch teaches both outputs. A coin for each sample.",
+        "one random number for the whole batch: then no batch trains both outputs. Use one per "
+        "sample.",
     ),
     (
         lambda y, u, p_uncond, null: np.where(u < p_uncond, y, null),
-        "the other way round: this keeps a label with probability p_uncond and hides the rest.",
+        "the other way round: labels are kept with probability p_uncond, and the others are "
+        "hidden.",
     ),
     (
         _hidden_as(lambda null: null - 1),
@@ -82,7 +84,8 @@ ex_5_2 = formula(
     ),
     (
         _hidden_as(lambda null: -1),
-        "-1 is no label: 0..K are. That NumPy finds the table's last row for it is luck.",
+        "-1 is outside of 0..K. NumPy takes the last row of the table for it, which works by "
+        "chance.",
     ),
     (
         lambda y, u, p_uncond, null: y[u >= p_uncond],
@@ -146,13 +149,13 @@ ex_5_4 = proof(
     ),
     (
         _times(lambda n: 0.5),
-        "your test lets a gradient of half the size through, which forgets the 2 of a square's "
-        "slope. Its direction is right: compare numbers, not directions.",
+        "your test lets a gradient of half the size through, without the 2 of the slope of a "
+        "square. Its direction is right: compare numbers, not directions.",
     ),
     (
         _bias_by_a_mean,
-        "your test lets one through whose gradient in b2 is a mean over the batch, not a sum: look "
-        "at the biases too.",
+        "your test lets one through in which the gradient of b2 is a mean over the batch, not a "
+        "sum: look at the biases too.",
     ),
     (
         _not_transposed,
@@ -161,8 +164,8 @@ ex_5_4 = proof(
     ),
     (
         _frozen,
-        "your test lets one through in which class 0 learns nothing (somebody's padding index): "
-        "look at every row of E, and have label 0 in the batch.",
+        "your test lets one through in which class 0 learns nothing (a padding index): look at "
+        "every row of E, and have label 0 in the batch.",
     ),
     (
         lambda *batch: _frozen(*batch, row=3),

@@ -35,7 +35,8 @@ ex_6_1 = formula(
     [(_u, -20.0, 20.0), (_u, -8.0, 8.0), (_u, -3.0, 10.0)],
     (
         lambda u, low, high: -np.log(np.tan(_angle(u, low, high))),
-        "half of it: the tangent is a ratio of deviations, and a log SNR is one of variances.",
+        "half of it: the tangent is a ratio of standard deviations, and a log SNR is one of "
+        "variances.",
     ),
     (
         lambda u, low, high: 2 * np.log(np.tan(_angle(u, low, high))),
@@ -43,7 +44,7 @@ ex_6_1 = formula(
     ),
     (
         lambda u, low, high: high + (low - high) * u,
-        "even steps in the log SNR itself; it is the angle that runs evenly.",
+        "linear in the log SNR itself; it is the angle that grows linearly.",
     ),
     (
         lambda u, low, high: log_snr_of(1 - u, low, high),
@@ -114,7 +115,7 @@ ex_6_2 = formula(
     ),
     (
         _step(lambda narrow, wide, v: _in_logs(narrow, wide, 1 - v), _by_n),
-        "v from the other end: v = 0 has to be the posterior's variance, law.var.",
+        "v and 1 - v are exchanged: v = 0 has to be the variance of the posterior, law.var.",
     ),
     (
         _step(_in_logs, lambda var, z, n: var * n),
@@ -178,23 +179,23 @@ ex_6_4 = proof(
     ddim,
     (
         _ddim_with(a=lambda abar_t, abar_s, b: np.sqrt(abar_s)),
-        "your test lets one through with a = sqrt(abar_s). The data in b x_t come on top of that: "
-        "ask how much of x_0 is in x_s, all told.",
+        "your test lets one through with a = sqrt(abar_s). b x_t contains data as well: compare "
+        "the whole factor of x_0 in x_s.",
     ),
     (
         _ddim_with(b=lambda r, alpha, eta: r),
-        "your test lets one through that adds fresh noise and takes none of the old out for it: "
-        "ask for the variance of all noise in x_s, at an eta above 0.",
+        "your test lets one through that adds fresh noise and removes none of the old: compare "
+        "the variance of all noise in x_s, at an eta above 0.",
     ),
     (
         _ddim_with(c=lambda r, alpha, eta: eta * (1 - alpha) * r),
-        "your test lets one through in which eta multiplies the variance: at 0 and at 1 nobody can "
-        "tell, so ask for an eta between.",
+        "your test lets one through in which eta multiplies the variance: at 0 and 1 both are "
+        "equal, so try an eta between.",
     ),
     (
         _ddim_with(alpha_of=lambda h, t, s: h.alpha[t]),
-        "your test lets one through that takes alpha of single steps: right where s is t - 1. Ask "
-        "for fewer rows than T.",
+        "your test lets one through that takes alpha of single steps, which is right where s is t "
+        "- 1. Try fewer rows than T.",
     ),
     (
         _ddim_with(times_of=_not_from_T),
@@ -202,7 +203,6 @@ ex_6_4 = proof(
     ),
     (
         _ddim_with(times_of=_ends_where_it_begins),
-        "your test lets one through whose last row stays where it is and never reaches 0: look at "
-        "table.s.",
+        "your test lets one through in which the last row does not reach 0: look at table.s.",
     ),
 )

@@ -48,8 +48,7 @@ ex_7_1 = formula(
     ),
     (
         lambda p, q, w, area: _normalised(p ** (1 + w), area),
-        "the class sharpened by itself: without p(x) it says nothing of what other classes look "
-        "like.",
+        "this sharpens the class by itself: without p(x) it does not depend on the other classes.",
     ),
     (
         lambda p, q, w, area: (1 + w) * p - w * q,
@@ -69,22 +68,22 @@ ex_7_2 = proof(
     _kept,
     (
         lambda p, w, rng: rng.random(len(p)) < p,
-        "your test lets through one that keeps with probability p, whatever w is: ask at a w "
-        "other than 1.",
+        "your test lets through one that keeps with probability p for every w: try another w than "
+        "1.",
     ),
     (
         lambda p, w, rng: rng.random(len(p)) < p ** (1 + w),
         "your test lets through one that keeps with p^(1 + w): the samples were drawn from the "
-        "class already, so one factor is there. A w of 0 has to keep everybody.",
+        "class already, so one factor is there. At w = 0 all samples have to be kept.",
     ),
     (
         lambda p, w, rng: rng.random(len(p)) > p**w,
-        "your test lets through one that keeps the others: whom the classifier doubts.",
+        "your test lets through one that keeps the other samples, those with a small p.",
     ),
     (
         lambda p, w, rng: p**w > 0.5,
-        "your test lets through one that draws no lots: it keeps all with p^w above 1/2 and nobody "
-        "else. Ask for the share kept among those of one and the same p.",
+        "your test lets through one without random numbers: it keeps all with p^w above 1/2 and "
+        "no others. Compare the fraction kept among samples of the same p.",
     ),
 )
 
@@ -97,17 +96,17 @@ ex_7_3 = prediction(
     0.0005,
     (
         0.4,
-        "this is the variance of the tilted law, 1 / (4 - 3 / 2): the law that was meant, not "
-        "the one that DDIM samples.",
+        "this is the variance of the tilted distribution, 1 / (4 - 3 / 2), and not that of the "
+        "samples of DDIM.",
     ),
     (0.25, "w has been taken for the scale: gamma = 1 + w is 4, and the variance 2^(1 - gamma)."),
-    (1 / 64, "2^(-2 w): G divides the variance once. It is a deviation that its root divides."),
+    (1 / 64, "2^(-2 w): G divides the variance once; its root divides the standard deviation."),
     (1.0, "this is the class, w = 0."),
     (2.0, "this is all data, w = -1."),
     (
         ddpm_law(_class, 2.0, 3.0).var,
-        "this is where the chain with noise ends, DDPM: DDIM keeps all of every pull and ends "
-        "narrower still.",
+        "this is the variance with DDPM, the chain with noise. DDIM adds no noise and ends "
+        "narrower.",
     ),
 )
 
@@ -129,8 +128,8 @@ ex_7_4 = formula(
     [(A, B, 0.2, C), (B, C, 0.01, A), (C, A, 1.5, B)],
     (
         lambda x, s, step, z: x + step * s + np.sqrt(step) * z,
-        "this is the mistake itself: a pull of twice what goes with this noise, so the wait ends "
-        "in a law too narrow, of about half the variance.",
+        "this is the mistake itself: the score has twice the factor that belongs to this noise, "
+        "so the chain ends in a distribution of about half the variance.",
     ),
     (
         lambda x, s, step, z: x + step / 2 * s + step * z,
@@ -138,21 +137,21 @@ ex_7_4 = formula(
     ),
     (
         lambda x, s, step, z: x + step * s + step * z,
-        "the pull is twice too strong and the noise has the variance step^2: both are to be "
-        "mended.",
+        "the factor of the score is twice too large, and the noise has the variance step^2: "
+        "correct both.",
     ),
     (
         lambda x, s, step, z: x + step / 2 * s,
-        "no noise: this climbs to the top of the hill, and every sample ends in one point.",
+        "no noise: this climbs to the mode, and every sample ends in one point.",
     ),
     (
         lambda x, s, step, z: x + step * s + np.sqrt(2 * step) * z,
-        "this is Langevin's too, with a step of twice the length: what books call it is not what "
-        "is asked for. Here step is the variance of the noise.",
+        "this is a Langevin step too, of twice the length, as many books write it. Here step is "
+        "the variance of the noise.",
     ),
     (
         lambda x, s, step, z: x - step / 2 * s + np.sqrt(step) * z,
-        "the sign: a score points uphill, and that is where to go.",
+        "the sign: a score points to higher density, and so does the step.",
     ),
 )
 
@@ -181,25 +180,26 @@ ex_7_5 = formula(
     ],
     (
         lambda c, n, w, phi: _brought(c, n, w, phi, None),
-        "this is the mistake itself: one deviation for the whole batch, so a sample depends on who "
-        "else is in it.",
+        "this is the mistake itself: one standard deviation for the whole batch, so a sample "
+        "depends on the others in it.",
     ),
     (
         lambda c, n, w, phi: _all(c, n, w, 1 - phi),
-        "phi is the share of what is brought back; you have given that share to the plain mix.",
+        "phi is the factor of the rescaled mix; you have given it to the plain mix.",
     ),
     (
         lambda c, n, w, phi: _all(c, n, w, 1.0),
-        "all of it is brought back: that is phi = 1; blend by phi.",
+        "this is the rescaled mix alone, phi = 1; blend it with the plain mix by phi.",
     ),
     (
         lambda c, n, w, phi: _all(c, n, w, phi, of="null"),
-        "towards the deviation of the null answer: it is the conditional one's that is wanted "
-        "back.",
+        "this rescales to the standard deviation of the null output; use that of the conditional "
+        "one.",
     ),
     (
         lambda c, n, w, phi: _brought(c, n, w, phi, (2, 3)),
-        "a deviation for each channel: then the channels no longer fit each other. One a sample.",
+        "one standard deviation per channel: then the channels no longer fit each other. Use one "
+        "per sample.",
     ),
     (
         lambda c, n, w, phi: (
@@ -210,8 +210,8 @@ ex_7_5 = formula(
             )
             * guide(c, n, w)
         ),
-        "0 / 0: a sample whose mix has no deviation becomes NaN. There is nothing to scale there; "
-        "let it be.",
+        "0 / 0: a sample with a constant mix has the standard deviation 0 and becomes NaN. Leave "
+        "it as it is.",
     ),
     (
         lambda c, n, w, phi: (
@@ -224,7 +224,7 @@ ex_7_5 = formula(
             )
             * guide(c, n, w)
         ),
-        "no NaN, but a sample whose mix has no deviation is shrunk by phi: a number that only "
-        "keeps 0 out of the denominator lets 0 / it be 0, and it has to be 1.",
+        "no NaN, but a sample with a constant mix is shrunk by phi: with a small number in the "
+        "denominator the ratio is 0, and it has to be 1.",
     ),
 )

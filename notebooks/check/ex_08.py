@@ -131,7 +131,7 @@ ex_8_1 = formula(
     ),
     (
         lambda y, u, p, null: torch.where(u < p, 10, y),
-        "the null label is written as 10, which is K for ten classes only. It is the argument null.",
+        "the null label is written as 10, which is K for ten classes only. Use the argument null.",
     ),
     (
         lambda y, u, p, null: torch.where(u < p, 0, y),
@@ -156,9 +156,7 @@ ex_8_2 = Exercise(
     "8.2",
     "minicfg/training.py, the function _training_steps",
     lambda loop: diagnosis(loop) == "",
-    tuple(
-        (lambda loop, name=name: diagnosis(loop) == name, hint) for name, hint in HINTS.items()
-    ),
+    tuple((lambda loop, name=name: diagnosis(loop) == name, hint) for name, hint in HINTS.items()),
 )
 
 ex_8_3 = prediction(

@@ -421,8 +421,8 @@ HINTS = {
     "one t for all": "all pictures of a batch have the same t. Draw one per picture: "
     "torch.randint(1, T + 1, (batch,)).",
     "t drawn once": "every step has the same times. Draw t inside the loop, anew in each step.",
-    "t from 0": "t = 0 occurs, where x_t is the data and there is no noise to predict. Times are "
-    "1..T, and torch.randint excludes its upper end.",
+    "t from 0": "t = 0 occurs, where x_t is the data, without noise. Times are 1..T, and torch.randint "
+    "excludes its upper end.",
     "t without T": "t = T never occurs, the time at which sampling starts. torch.randint excludes "
     "its upper end; T is len(alpha_bar) - 1.",
     "one batch": "every step is taken on the same pictures. Draw the rows anew in each step.",
@@ -455,16 +455,16 @@ HINTS = {
     "fraction dropped": "the fraction of dropped labels is not p. Use the argument p.",
     "no backward": "no gradient reaches the network: loss.backward() is missing, or the output was "
     "detached before it.",
-    "sum": "the loss is a sum over pixels or pictures. Take the mean, so that neither the batch nor "
-    "the size of a picture changes the size of a step.",
+    "sum": "the loss is a sum over pixels or pictures. Take the mean, which does not depend on the "
+    "size of a batch or picture.",
     "uphill": "the gradient has the wrong sign: the loss grows.",
     "x0 as target": "the output is compared with x_0. This network predicts the noise.",
     "xt as target": "the output is compared with x_t. This network predicts the noise.",
     "minus eps": "the output is compared with -eps: the sign of the noise.",
     "absolute error": "this is the absolute error, which is smallest for the median of the noise. "
     "Guidance uses its mean: take the squared error.",
-    "other noise": "the output is compared with other noise than the one in x_t, which nobody "
-    "could predict. Draw eps once, and use it twice.",
+    "other noise": "the output is compared with other noise than the one in x_t, which cannot be "
+    "predicted. Draw eps once, and use it twice.",
     "target": "the output is not compared with the noise eps that is in x_t.",
     "no step": "the optimiser never steps, so the weights stay as they are: optimizer.step().",
     "step before backward": "optimizer.step() comes before loss.backward(), so it uses no gradient "

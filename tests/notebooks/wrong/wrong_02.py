@@ -28,15 +28,15 @@ WRONG: list[tuple[str, Any, str]] = [
     ("2.1", lambda x0, xt, t, h: root(h.alpha_bar[t - 1]) * x0, "only one of the two factors"),
     ("2.2", lambda t, h: 1 - h.alpha[t], "variance of a step forward"),
     ("2.2", lambda t, h: h.beta[1] if t == 1 else
-     h.beta[t] * (1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t]), "no case of its own"),
+     h.beta[t] * (1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t]), "The formula gives that"),
     ("2.2", lambda t, h: h.beta[2] * h.beta[1] / (1 - h.alpha_bar[2]) if t == 1 else
      h.beta[t] * (1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t]), "value of t = 2"),
     ("2.2", lambda t, h: (h.beta[t] * (1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t])) ** 0.5,
-     "this is the deviation"),
+     "this is the standard deviation"),
     ("2.2", lambda t, h: h.beta[t] / ((1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t])),
      "fraction is upside down"),
     ("2.2", lambda t, h: 1 / (1 - h.alpha_bar[t - 1]) + h.alpha[t] / h.beta[t], "the precision"),
-    ("2.2", lambda t, h: 1 - h.alpha_bar[t - 1], "x_t tells something"),
+    ("2.2", lambda t, h: 1 - h.alpha_bar[t - 1], "x_t contains information"),
     ("2.3", lambda v, xt, t, h: root(h.alpha_bar[t]) * xt + root(1 - h.alpha_bar[t]) * v,
      "the sign of v"),
     ("2.3", lambda v, xt, t, h: root(h.alpha_bar[t]) * v + root(1 - h.alpha_bar[t]) * xt,

@@ -51,10 +51,10 @@ WRONG: list[tuple[str, Any, str]] = [
     ("3.1", lambda eps, out: np.linalg.norm(eps - out, axis=1).mean(), "not its square"),
     ("3.1", lambda eps, out: np.mean(np.sum(eps - out, axis=1)), "both signs cancel"),
     ("3.1", lambda eps, out: np.linalg.norm(eps - out, axis=1) ** 2, "a number for each sample"),
-    ("3.2", 0, "nobody sees eps"),
-    ("3.2", 2, "always says 0"),
+    ("3.2", 0, "eps is not known"),
+    ("3.2", 2, "the loss of the prediction 0"),
     ("3.2", 0.2, "in one coordinate"),
-    ("3.2", 0.5, "sees nothing"),
+    ("3.2", 0.5, "of a guess without x_t"),
     ("3.2", 1.6, "explains"),
     ("3.2", 1, "its variance is not 1"),
     ("3.3", lambda xt, abar, mu, var:

@@ -51,14 +51,14 @@ WRONG: list[tuple[str, Any, str]] = [
      "these are probabilities"),
     ("7.1", lambda p, q, w, area: _density(q * (p / q) ** w, area), "the other convention"),
     ("7.1", lambda p, q, w, area: _density(p * (p * q) ** w, area), "has to be -w"),
-    ("7.1", lambda p, q, w, area: _density(p * p**w, area), "sharpened by itself"),
+    ("7.1", lambda p, q, w, area: _density(p * p**w, area), "sharpens the class by itself"),
     ("7.1", lambda p, q, w, area: p + w * (p - q), "densities mixed"),
-    ("7.2", test_of_half_the_share, "whatever w is"),
+    ("7.2", test_of_half_the_share, "for every w"),
     ("7.2", test_without_w_0, "one factor is there"),
-    ("7.2", test_of_the_middle, "keeps the others"),
-    ("7.2", test_of_sure_and_hopeless, "draws no lots"),
+    ("7.2", test_of_the_middle, "keeps the other samples"),
+    ("7.2", test_of_sure_and_hopeless, "without random numbers"),
     ("7.2", test_that_stops_everything, "which is right"),
-    ("7.3", 2 / 5, "the law that was meant"),
+    ("7.3", 2 / 5, "of the tilted distribution"),
     ("7.3", 2**-2, "taken for the scale"),
     ("7.3", 2**-6, "divides the variance once"),
     ("7.3", 1, "this is the class"),
@@ -66,26 +66,26 @@ WRONG: list[tuple[str, Any, str]] = [
     ("7.3", (2 - 2**-6) / 7, "DDPM"),
     ("7.4", lambda x, s, h, z: x + h * s + h**0.5 * z, "the mistake itself"),
     ("7.4", lambda x, s, h, z: x + 0.5 * h * s + h * z, "it has to be step"),
-    ("7.4", lambda x, s, h, z: x + h * (s + z), "both are to be mended"),
-    ("7.4", lambda x, s, h, z: x + 0.5 * h * s, "top of the hill"),
+    ("7.4", lambda x, s, h, z: x + h * (s + z), "correct both"),
+    ("7.4", lambda x, s, h, z: x + 0.5 * h * s, "climbs to the mode"),
     ("7.4", lambda x, s, h, z: x + h * s + (2 * h) ** 0.5 * z, "twice the length"),
-    ("7.4", lambda x, s, h, z: x - h * s / 2 + h**0.5 * z, "points uphill"),
+    ("7.4", lambda x, s, h, z: x - h * s / 2 + h**0.5 * z, "points to higher density"),
     ("7.5", lambda c, n, w, phi: (
      lambda g: phi * c.std() / g.std() * g + (1 - phi) * g)(c + w * (c - n)),
      "for the whole batch"),
     ("7.5", lambda c, n, w, phi: np.stack([
      g if g.std() == 0 else (1 - phi) * g * a.std() / g.std() + phi * g
-     for a, g in zip(c, (1 + w) * c - w * n, strict=True)]), "given that share to the plain"),
+     for a, g in zip(c, (1 + w) * c - w * n, strict=True)]), "given it to the plain"),
     ("7.5", lambda c, n, w, phi: np.stack([
      g if g.std() == 0 else g * a.std() / g.std()
-     for a, g in zip(c, (1 + w) * c - w * n, strict=True)]), "blend by phi"),
+     for a, g in zip(c, (1 + w) * c - w * n, strict=True)]), "blend it with"),
     ("7.5", lambda c, n, w, phi: np.stack([
      g if g.std() == 0 else phi * g * a.std() / g.std() + (1 - phi) * g
-     for a, g in zip(n, (1 + w) * c - w * n, strict=True)]), "of the null answer"),
+     for a, g in zip(n, (1 + w) * c - w * n, strict=True)]), "of the null output"),
     ("7.5", lambda c, n, w, phi: np.stack([
      [f if f.std() == 0 else phi * f * b.std() / f.std() + (1 - phi) * f
       for b, f in zip(a, g, strict=True)]
-     for a, g in zip(c, (1 + w) * c - w * n, strict=True)]), "for each channel"),
+     for a, g in zip(c, (1 + w) * c - w * n, strict=True)]), "per channel"),
     ("7.5", lambda c, n, w, phi: np.stack([
      phi * g * a.std() / g.std() + (1 - phi) * g
      for a, g in zip(c, (1 + w) * c - w * n, strict=True)]), "becomes NaN"),
