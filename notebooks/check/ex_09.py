@@ -2,8 +2,8 @@
 
 A kernel is launched on CPU tensors if Triton's interpreter runs it (TRITON_INTERPRET=1), and on the
 GPU otherwise. Its output is the start of a longer buffer, so that a store out of bounds is detected
-and hits no other memory. The numbers
-are of few bits: float32 is exact on them, in whatever order, and any difference is a mistake.
+and hits no other memory. The numbers have few bits: float32 is exact on them in any order, and any
+difference is a mistake. Only the noise of 9.4 is compared with a tolerance.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from kernels import philox
 from tutorial.step11_guidance import guide
 
+from . import general
 from .exercise import Exercise, like, prediction, proof
 
 BLOCK, PAD, UNTOUCHED = 8, 64, -77.0
@@ -61,7 +62,7 @@ def _kernel_exercise(
     too_far: Mistakes,
     *mistakes: tuple[Callable[..., Any], str],
 ) -> Exercise:
-    """An exercise whose answer is a kernel, which `answer` makes a function of.
+    """An exercise on a kernel; `answer` makes a function of it.
 
     `mistakes` are met where all of the buffer is theirs, `too_far` where their n elements are right
     and nothing masks the store.
@@ -86,7 +87,13 @@ def _kernel_exercise(
 
     wrong = [(gives_too_far(function), hint) for function, hint in too_far]
     wrong += [(gives(function), hint) for function, hint in mistakes]
-    return Exercise(number, lesson, gives(reference), tuple(wrong))
+    return Exercise(
+        number,
+        lesson,
+        gives(reference),
+        tuple(wrong),
+        lambda kernel: general.observation(answer(kernel), reference, cases),
+    )
 
 
 def _device() -> str:
@@ -108,7 +115,7 @@ def _launch(kernel: Any, n: int, dtype: torch.dtype, *before: Any, after: tuple[
 
 
 def _buffer(n: int, values: np.ndarray, at: Any = None) -> np.ndarray:
-    """What a kernel leaves that writes `values` at the places `at`, of n, and no others."""
+    """The buffer after a kernel has written `values` at the places `at` of n, and no others."""
     buffer = np.full(n + PAD, UNTOUCHED)
     buffer[np.arange(n) if at is None else at] = values
     return buffer
@@ -151,25 +158,27 @@ def _full(n: int) -> int:
 
 ex_9_2 = _kernel_exercise(
     "9.2",
-    "kernels/triton_step.py, the function places",
+    "kernels/ladder/rung1_mix.py, the mask",
     _mixer,
     _mix_where(),
     [(_quarters(n, 2 * n + PAD), w, n) for n, w in ((16, 2.0), (13, 0.5), (3, -1.0), (1, 3.0))],
     (
         (
             _mix_where(),
-            "the null half is where it should be; but nothing keeps the store from the places at n "
-            "and beyond, and the last program writes into memory that is not its own.",
+            "the null half is where it should be, but the places at n and beyond are not masked: "
+            "the last program writes into other memory. An `if` is not a mask: the comparison has "
+            "BLOCK results, and a program takes one path.",
         ),
         (
             _mix_where(null=_full),
-            "this is the mistake itself, both of it: the last program writes past the end, and the "
-            "null half is sought where it would start if n were a multiple of BLOCK.",
+            "these are both mistakes: the last program writes past the end, and the null half is "
+            "read from where it would start if n were a multiple of BLOCK.",
         ),
     ),
     (
         _mix_where(null=_full),
-        "masked as it should be; but the null half starts n elements on, not num_programs * BLOCK.",
+        "the mask is right, but the null half starts after n elements, not after num_programs * "
+        "BLOCK.",
     ),
     (
         _mix_where(kept=lambda at, lane, n: at <= n),
@@ -177,22 +186,30 @@ ex_9_2 = _kernel_exercise(
     ),
     (
         _mix_where(kept=lambda at, lane, n: lane < n),
-        "the mask asks for the place within a program, 0..BLOCK-1; it has to ask for the place in "
+        "the mask compares the place within a program, 0..BLOCK-1, with n; compare the place in "
         "the tensor, at.",
     ),
     (
         _mix_where(places=lambda program, lane, n: program + lane),
-        "program i starts at i, not at i * BLOCK: programs overlap, and most of the tensor is "
-        "left.",
+        "program i starts at i, not at i * BLOCK: programs overlap, and most of the tensor is not "
+        "written.",
     ),
     (
         _mix_where(null=lambda n: BLOCK),
-        "the null half is sought BLOCK elements on: it lies behind all n of the conditional half.",
+        "the null half is read from BLOCK on; it lies behind all n places of the conditional half.",
     ),
     (
         _mix_where(rule=lambda c, n, w: n + w * (c - n)),
         "places and mask are right; the mix is of the other convention, where w = 1 is the "
         "conditional model.",
+    ),
+    (
+        _mix_where(kept=lambda at, lane, n: at < 2 * n),
+        "the mask compares with 2 n, the length of out. g has n places: the mask is at < n.",
+    ),
+    (
+        _mix_where(kept=lambda at, lane, n: at < 0),
+        "nothing is written into g: tl.store(g + at, ...).",
     ),
 )
 
@@ -219,6 +236,8 @@ def _step(
     null: Callable[[int], int] = lambda n: n,
     weight: Callable[[float, float], float] = lambda m, w: m * w,
     halves: type = np.float64,
+    places: Callable[[np.ndarray], np.ndarray] = lambda at: at,
+    stored: Any = None,
 ) -> Callable[..., Any]:
     """A kernel with one part of it replaced; in float64, then rounded as a store does."""
 
@@ -230,8 +249,9 @@ def _step(
         x = xt[at].astype(np.float64)
         cond, none = out[at].astype(halves), out[null(n) + at].astype(halves)
         x0hat = guess(x, mix(cond, none, weight(m, w)), p, q, clip)
-        moved = move(x0hat, x, a, b).astype(xt.dtype)
-        return _buffer(n, moved.astype(np.float64))
+        moved = move(x0hat, x, a, b).astype(stored or xt.dtype)
+        written = places(at)
+        return _buffer(n, moved.astype(np.float64)[written], written)
 
     return step
 
@@ -243,6 +263,13 @@ def _each_guess_clipped(xt: Any, out: Any, row: Any, w: float, clip: float, n: i
     return _buffer(n, (a * guide(*guesses, m * w) + b * x).astype(xt.dtype))
 
 
+def _clipped_state(xt: Any, out: Any, row: Any, w: float, clip: float, n: int) -> np.ndarray:
+    p, q, a, b, _, _, _, m = row
+    x, cond, null = (v.astype(np.float64) for v in (xt[:n], out[:n], out[n : 2 * n]))
+    moved = a * (p * x + q * guide(cond, null, m * w)) + b * x
+    return _buffer(n, np.clip(moved, -clip, clip).astype(xt.dtype).astype(np.float64))
+
+
 def _rounded_difference(cond: Any, null: Any, w: float) -> Any:
     """Guidance whose difference is taken in the tensors' own, narrow type."""
     return cond.astype(np.float64) + w * (cond - null).astype(np.float64)
@@ -250,6 +277,13 @@ def _rounded_difference(cond: Any, null: Any, w: float) -> Any:
 
 def _rows(seed: int, n: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     return _quarters(seed, n + PAD).astype(dtype), _quarters(seed + 1, 2 * n + PAD).astype(dtype)
+
+
+def _fine(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """float32 tensors of multiples of 1/512, so that the result has too many bits for float16."""
+    rng = np.random.default_rng(7)
+    xt, out = rng.integers(-900, 900, n + PAD) / 512, rng.integers(-900, 900, 2 * n + PAD) / 512
+    return xt.astype(np.float32), out.astype(np.float32)
 
 
 def _wide(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -260,13 +294,14 @@ def _wide(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 ex_9_3 = _kernel_exercise(
     "9.3",
-    "kernels/reference.py, and kernels/triton_step.py, the function step_kernel",
+    "kernels/ladder/rung2_step.py, and kernels/reference.py",
     _stepper,
     _step(),
     [
         (*_rows(1, 9, np.float32), (1.25, -0.75, 0.5, 0.25, 0, 0, 0, 1), 2.0, 1.0, 9),
         (*_rows(3, 13, np.float32), (2.0, -1.5, 0.75, 0.125, 0, 0, 0, 0.5), 3.0, 1.5, 13),
         (*_rows(5, 3, np.float32), (1.5, -0.5, 0.25, 0.5, 0, 0, 0, 0), 4.0, math.inf, 3),
+        (*_fine(12), (1.25, -0.75, 0.5, 0.25, 0, 0, 0, 1), 2.0, math.inf, 12),
         (*_wide(11), (2.0, -1.0, 0.5, 2.0**-10, 0, 0, 0, 1), 1.0, math.inf, 11),
     ],
     (
@@ -278,14 +313,18 @@ ex_9_3 = _kernel_exercise(
     ),
     (
         _step(weight=lambda m, w: w),
-        "m is left out: a row whose m is 0 switches guidance off for its step.",
+        "m is left out: in a row with m = 0 guidance is switched off for its step.",
     ),
     (
         _step(mix=lambda c, n, w: n + w * (c - n)),
         "guided by the other convention: g = cond + m w (cond - null), so that w = 0 is the "
         "conditional model.",
     ),
-    (_step(mix=lambda c, n, w: c), "the null half is not used: this is the step without guidance."),
+    (
+        _step(mix=lambda c, n, w: c),
+        "this is the step without guidance: the null half is not used, or m is read as 0. m is the "
+        "last of the eight numbers, tl.load(row + 7).",
+    ),
     (_step(guess=lambda x, g, p, q, clip: p * x + q * g), "nothing is clipped."),
     (
         _each_guess_clipped,
@@ -294,32 +333,188 @@ ex_9_3 = _kernel_exercise(
     ),
     (
         _step(guess=lambda x, g, p, q, clip: p * x + q * np.clip(g, -clip, clip)),
-        "the network's output is clipped; it is the guess of x_0, p x + q g, that has to be in "
-        "range.",
+        "the output g of the network is clipped; clip the guess of x_0, p x + q g.",
     ),
     (
         _step(guess=lambda x, g, p, q, clip: np.clip(p * x - q * g, -clip, clip)),
-        "the sign of q: it is added, and is negative already where the network predicts noise.",
+        "the sign of q: q g is added; q is negative already if the network predicts noise.",
     ),
-    (_step(move=lambda x0hat, x, a, b: b * x0hat + a * x), "a and b are swapped: a is of x0hat."),
+    (
+        _step(move=lambda x0hat, x, a, b: b * x0hat + a * x),
+        "a and b are exchanged: a multiplies x0hat.",
+    ),
     (
         _step(move=lambda x0hat, x, a, b: x0hat),
         "this is x0hat, the guess; the step goes on to a x0hat + b x.",
     ),
     (
         _step(null=lambda n: BLOCK),
-        "the null half is sought BLOCK elements on; it lies n on, behind the whole conditional "
-        "half.",
+        "the null half is read from BLOCK on; it starts at n, behind the whole conditional half.",
     ),
     (
         _step(mix=_rounded_difference, halves=np.float16),
-        "right for float32, but for float16 tensors cond - null is rounded to float16. Load, then "
+        "right for float32; for float16 tensors cond - null is rounded to float16. Load, then "
         ".to(tl.float32), and only the store rounds.",
+    ),
+    (
+        _step(stored=np.float16),
+        "right for float16; a float32 result is rounded to float16 as well. tl.store converts to "
+        "the type of xs by itself.",
+    ),
+    (
+        _step(guess=lambda x, g, p, q, clip: np.clip(q * x + p * g, -clip, clip)),
+        "p and q are exchanged: p multiplies x, and q multiplies g.",
+    ),
+    (
+        _step(guess=lambda x, g, p, q, clip: np.clip(p * x + q * g, 0, clip)),
+        "clipped to 0..clip: the range is -clip..clip.",
+    ),
+    (
+        _clipped_state,
+        "the new state x_s is clipped; clip the guess x0hat. A state contains noise and may leave "
+        "the range.",
+    ),
+    (
+        _step(places=lambda at: at[: BLOCK + (len(at) - 1) // BLOCK]),
+        "program i starts at i, not at i * BLOCK: most of the tensor is not written.",
     ),
 )
 
 
-# 9.4: `test(noise)`, where noise(seed, sample_ids, step, shape) is as kernels.philox.normal.
+# 9.4: `my_noise_step(xt, out, xs, row, w, clip, seed, n, BLOCK)`, all float32.
+def _noise_stepper(kernel: Any) -> Callable[..., Any]:
+    def step(
+        xt: np.ndarray,
+        out: np.ndarray,
+        row: tuple[float, ...],
+        w: float,
+        clip: float,
+        seed: int,
+        n: int,
+    ) -> np.ndarray:
+        row_ = torch.tensor(row, dtype=torch.float32)
+        given = torch.from_numpy(xt), torch.from_numpy(out)
+        return _launch(kernel, n, torch.float32, *given, after=(row_, w, clip, seed))
+
+    return step
+
+
+def tl_random(seed: int, counters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What tl.randn and tl.rand return for these counters, in float64.
+
+    Triton makes a uniform of 31 bits from a word w, a signed integer: max(w, -w - 1) / 2^31.
+    """
+    words = philox.words_numpy(seed, np.array([0]), 0, int(counters.max(initial=0)) + 1)[0]
+    signed = words.view(np.int32)[counters]
+    uniform = np.maximum(signed, -1 - signed).astype(np.float32) * np.float32(4.6566127342e-10)
+    u, v = uniform[..., 0].astype(np.float64), uniform[..., 1].astype(np.float64)
+    return np.sqrt(-2 * np.log(np.maximum(1e-7, u))) * np.cos(2 * np.pi * v), u
+
+
+def _noisy(
+    counters: Callable[[np.ndarray], np.ndarray] = lambda at: at,
+    add: Callable[..., Any] = lambda y, c, z, x, b, clip: y + c * z,
+    uniform: bool = False,
+) -> Callable[..., Any]:
+    """The step with noise, or one with a mistake in it."""
+
+    def step(
+        xt: np.ndarray,
+        out: np.ndarray,
+        row: tuple[float, ...],
+        w: float,
+        clip: float,
+        seed: int,
+        n: int,
+    ) -> np.ndarray:
+        p, q, a, b, c, _, _, m = row
+        at = np.arange(n)
+        x, cond, null = (v.astype(np.float64) for v in (xt[:n], out[:n], out[n : 2 * n]))
+        y = a * np.clip(p * x + q * guide(cond, null, m * w), -clip, clip) + b * x
+        z = tl_random(seed, counters(at))[int(uniform)]
+        return _buffer(n, add(y, c, z, x, b, clip))
+
+    return step
+
+
+_NOISE_CASES = [
+    (*_rows(11, 16, np.float32), (1.25, -0.75, 0.5, 0.25, 0.5, 0, 0, 1), 2.0, 1.0, 7, 16),
+    (*_rows(13, 13, np.float32), (2.0, -1.5, 0.75, 0.125, 0.25, 0, 0, 0.5), 3.0, 1.5, 8, 13),
+    (*_rows(15, 3, np.float32), (1.5, -0.5, 0.25, 0.5, 1.5, 0, 0, 0), 4.0, math.inf, 9, 3),
+]
+# A float32 normal from tl.randn differs from the one in float64 by a few 1e-6.
+NOISE_TOLERANCE = 1e-4
+
+
+def _close_to(function: Callable[..., Any], everywhere: bool = True) -> Callable[[Any], bool]:
+    """Whether a kernel's n places are those of `function`; and the places behind are untouched."""
+
+    def holds(kernel: Any) -> bool:
+        for case in _NOISE_CASES:
+            n = case[-1]
+            found, wanted = _noise_stepper(kernel)(*case), function(*case)
+            if not np.allclose(found[:n], wanted[:n], rtol=0, atol=NOISE_TOLERANCE):
+                return False
+            outside = found[n:] != UNTOUCHED
+            if everywhere and outside.any():
+                return False
+            if not everywhere and n % BLOCK and not outside.any():
+                return False
+        return True
+
+    return holds
+
+
+ex_9_4 = Exercise(
+    "9.4",
+    "kernels/ladder/rung3_noise.py, tl.randn",
+    _close_to(_noisy()),
+    (
+        (
+            _close_to(_noisy(), everywhere=False),
+            "the numbers are right, but the last program writes past the end: the store has no "
+            "mask.",
+        ),
+        (
+            _close_to(_noisy(counters=lambda at: at % BLOCK)),
+            "every program draws the same noise: the counter is the place within the program. It "
+            "has to be the place in the tensor, at.",
+        ),
+        (
+            _close_to(_noisy(counters=lambda at: at // BLOCK)),
+            "all places of a program get the same number: the counter is the number of the "
+            "program. It has to be the place in the tensor, at.",
+        ),
+        (
+            _close_to(_noisy(counters=lambda at: 0 * at)),
+            "all places get the same number: the counter is constant. It has to be the place, at.",
+        ),
+        (
+            _close_to(_noisy(uniform=True)),
+            "this noise is uniform in 0..1: tl.rand. Normal noise is tl.randn.",
+        ),
+        (
+            _close_to(_noisy(add=lambda y, c, z, x, b, clip: y + z)),
+            "the noise is added without its factor c, the fifth number of the row.",
+        ),
+        (
+            _close_to(_noisy(add=lambda y, c, z, x, b, clip: y)),
+            "there is no noise: this is the step of exercise 9.3.",
+        ),
+        (
+            _close_to(_noisy(add=lambda y, c, z, x, b, clip: y + b * c * z)),
+            "the noise is added to x_t, so that b multiplies it too. Add c z to the result.",
+        ),
+        (
+            _close_to(_noisy(add=lambda y, c, z, x, b, clip: np.clip(y + c * z, -clip, clip))),
+            "the new state is clipped, its noise included; clip the guess only.",
+        ),
+    ),
+    lambda kernel: general.observation(_noise_stepper(kernel), _noisy(), _NOISE_CASES),
+)
+
+
+# 9.5: `test(noise)`, where noise(seed, sample_ids, step, shape) is as kernels.philox.normal.
 def _with(seed: Any = None, ids: Any = None, step: Any = None) -> Callable[..., torch.Tensor]:
     """The noise of other arguments than were given."""
 
@@ -331,7 +526,7 @@ def _with(seed: Any = None, ids: Any = None, step: Any = None) -> Callable[..., 
 
 
 def _stream(seed: int, ids: torch.Tensor, step: int, shape: Any) -> torch.Tensor:
-    """A generator that hands out numbers in turn, so that a batch's size changes them."""
+    """A sequential generator: its numbers change with the size of the batch."""
     generator = torch.Generator().manual_seed(hash((seed, step)) % 2**63)
     n = math.prod(shape)
     return (
@@ -341,13 +536,13 @@ def _stream(seed: int, ids: torch.Tensor, step: int, shape: Any) -> torch.Tensor
     )
 
 
-ex_9_4 = proof(
-    "9.4",
+ex_9_5 = proof(
+    "9.5",
     "tutorial/step22_swap_in.py, (22.3)",
     philox.normal,
     (
         _with(ids=lambda i, k: torch.arange(len(i))),
-        "noise that goes by the place in the batch passes your test, whatever the ids. Ask for the "
+        "noise that depends on the place in the batch and not on the id passes your test. Draw the "
         "same id at two places.",
     ),
     (
@@ -361,7 +556,7 @@ ex_9_4 = proof(
     (_with(seed=lambda s: 0), "noise without a seed passes your test: two seeds have to differ."),
     (
         _with(seed=lambda s: s % 2**32),
-        "noise that forgets the upper half of the seed passes your test: try 5 and 5 + 2^32.",
+        "noise that ignores the upper half of the seed passes your test: try 5 and 5 + 2^32.",
     ),
     (
         _with(ids=lambda i, k: i + k, step=lambda k: 0),
@@ -370,7 +565,7 @@ ex_9_4 = proof(
     ),
     (
         _stream,
-        "noise that goes by how many samples the batch has passes your test: ask for an id in a "
-        "batch of one, too.",
+        "noise that depends on the size of the batch passes your test: draw an id in a batch of "
+        "one, too.",
     ),
 )

@@ -421,8 +421,8 @@ HINTS = {
     "one t for all": "all pictures of a batch have the same t. Draw one per picture: "
     "torch.randint(1, T + 1, (batch,)).",
     "t drawn once": "every step has the same times. Draw t inside the loop, anew in each step.",
-    "t from 0": "t = 0 occurs, where x_t is the data, without noise. Times are 1..T, and torch.randint "
-    "excludes its upper end.",
+    "t from 0": "t = 0 occurs, where x_t is the data, without noise. Times are 1..T, and "
+    "torch.randint excludes its upper end.",
     "t without T": "t = T never occurs, the time at which sampling starts. torch.randint excludes "
     "its upper end; T is len(alpha_bar) - 1.",
     "one batch": "every step is taken on the same pictures. Draw the rows anew in each step.",

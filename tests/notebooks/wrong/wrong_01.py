@@ -38,7 +38,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("1.4", lambda s, t, h: (np.prod(h.alpha[s + 1 : t + 1]), 1 - np.prod(h.alpha[s + 1 : t + 1])),
      "the factor of x_s is its root"),
     ("1.4", lambda s, t, h: (root(h.alpha_bar[t] / h.alpha_bar[s]),
-                             (1 - h.alpha_bar[t]) - (1 - h.alpha_bar[s])), "subtracts the two variances"),
+                             (1 - h.alpha_bar[t]) - (1 - h.alpha_bar[s])), "subtracts the two"),
     ("1.4", lambda s, t, h: (root(h.alpha_bar[t]), 1 - h.alpha_bar[t]), "the jump from the data"),
     ("1.4", lambda s, t, h: (1 / root(np.prod(h.alpha[s + 1 : t + 1])),
                              1 - 1 / np.prod(h.alpha[s + 1 : t + 1])), "upside down"),

@@ -69,7 +69,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("6.2", a_step(lambda p, q, v, z, n: np.sqrt((1 - v) * p + v * q) * z), "both of its mistakes"),
     ("6.2", a_step(lambda p, q, v, z, n: np.sqrt(p ** (1 - v) * q**v) * z), "z, the state"),
     ("6.2", a_step(lambda p, q, v, z, n: np.sqrt((1 - v) * p + v * q) * n), "their logarithms"),
-    ("6.2", a_step(lambda p, q, v, z, n: np.sqrt(p**v * q ** (1 - v)) * n), "v and 1 - v are exchanged"),
+    ("6.2", a_step(lambda p, q, v, z, n: np.sqrt(p**v * q ** (1 - v)) * n), "1 - v are exchanged"),
     ("6.2", a_step(lambda p, q, v, z, n: p ** (1 - v) * q**v * n), "multiplied by a variance"),
     ("6.2", a_step(lambda p, q, v, z, n: np.sqrt(p) * n), "v is ignored"),
     ("6.2", without_x, "without its x"),

@@ -35,6 +35,21 @@ def my_step(xt, out, xs, row, w, clip, n, BLOCK: tl.constexpr):
     tl.store(xs + at, a * x0hat + b * x, mask=inside)
 """
 
+NOISE = """
+def my_noise_step(xt, out, xs, row, w, clip, seed, n, BLOCK: tl.constexpr):
+    program = tl.program_id(0)
+    at = program * BLOCK + tl.arange(0, BLOCK)
+    inside = at < n
+    p, q, a, b = tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
+    c, m = tl.load(row + 4), tl.load(row + 7)
+    x = tl.load(xt + at, mask=inside)
+    cond = tl.load(out + at, mask=inside)
+    null = tl.load(out + n + at, mask=inside)
+    x0hat = tl.clamp(p * x + q * (cond + m * w * (cond - null)), -clip, clip)
+    y = a * x0hat + b * x + c * tl.randn(seed, at)
+    tl.store(xs + at, y, mask=inside)
+"""
+
 
 class Kernel:
     """A kernel from its text, made when it is launched: this file is read without Triton, too."""
@@ -67,6 +82,10 @@ def mix(*changes: tuple[str, str]) -> Kernel:
 
 def step(*changes: tuple[str, str]) -> Kernel:
     return Kernel(STEP, *changes)
+
+
+def noise(*changes: tuple[str, str]) -> Kernel:
+    return Kernel(NOISE, *changes)
 
 
 UNMASKED = [
@@ -109,19 +128,22 @@ WRONG: list[tuple[str, Any, str]] = [
     ("9.1", 9, "nine launches"),
     ("9.1", 22, "that is what the nine operations move"),
     ("9.1", 4, "that is what one pass moves"),
-    ("9.2", mix(*UNMASKED, *PADDED), "both of it"),
-    ("9.2", mix(*PADDED), "masked as it should be; but"),
-    ("9.2", mix(*UNMASKED), "nothing keeps the store"),
-    ("9.2", mix(UNMASKED[1]), "nothing keeps the store"),
+    ("9.2", mix(*UNMASKED, *PADDED), "these are both mistakes"),
+    ("9.2", mix(*PADDED), "the mask is right, but"),
+    ("9.2", mix(*UNMASKED), "are not masked"),
+    ("9.2", mix(UNMASKED[1]), "are not masked"),
     ("9.2", mix(("inside = at < n", "inside = at <= n")), "one place too many"),
     ("9.2", mix(("inside = at < n", "inside = tl.arange(0, BLOCK) < n")),
      "the place within a program"),
     ("9.2", mix(("tl.program_id(0) * BLOCK", "tl.program_id(0)")), "starts at i, not at"),
-    ("9.2", mix(("out + n + at", "out + BLOCK + at")), "BLOCK elements on"),
+    ("9.2", mix(("out + n + at", "out + BLOCK + at")), "from BLOCK on"),
+    ("9.2", mix(("inside = at < n", "inside = at < 2 * n")), "compares with 2 n"),
+    ("9.2", mix(("    tl.store(g + at, cond + w * (cond - null), mask=inside)\n",
+                 "    g = cond + w * (cond - null)\n")), "nothing is written"),
     ("9.2", mix(("cond + w * (cond - null)", "null + w * (cond - null)")), "other convention"),
     ("9.3", step(("m * w", "w")), "m is left out"),
     ("9.3", step(("g = cond + m", "g = null + m")), "the other convention"),
-    ("9.3", step(("g = cond + m * w * (cond - null)", "g = cond")), "step without guidance"),
+    ("9.3", step(("g = cond + m * w * (cond - null)", "g = cond")), "the step without guidance"),
     ("9.3", step(("tl.clamp(p * x + q * g, -clip, clip)", "p * x + q * g")), "nothing is clipped"),
     ("9.3", step(
         ("tl.clamp(p * x + q * g, -clip, clip)", "x0c + m * w * (x0c - x0n)"),
@@ -130,25 +152,47 @@ WRONG: list[tuple[str, Any, str]] = [
          "    x0n = tl.minimum(tl.maximum(p * x + q * null, -clip), clip)\n"),
      ), "clipped before mixing"),
     ("9.3", step(("tl.clamp(p * x + q * g, -clip, clip)", "p * x + q * tl.clamp(g, -clip, clip)")),
-     "the network's output is clipped"),
+     "the output g of the network"),
     ("9.3", step(("p * x + q * g", "p * x - q * g")), "the sign of q"),
-    ("9.3", step(("a * x0hat + b * x", "b * x0hat + a * x")), "swapped"),
+    ("9.3", step(("a * x0hat + b * x", "b * x0hat + a * x")), "a and b are exchanged"),
     ("9.3", step(("a * x0hat + b * x", "x0hat")), "this is x0hat"),
     ("9.3", step(("a * x0hat + b * x, mask=inside", "a * x0hat + b * x")), "no mask at the store"),
-    ("9.3", step(("out + n + at", "out + BLOCK + at")), "BLOCK elements on"),
+    ("9.3", step(("out + n + at", "out + BLOCK + at")), "from BLOCK on"),
+    ("9.3", step(("m = tl.load(row + 7)", "m = tl.load(row + 4)")), "m is read as 0"),
+    ("9.3", step(("a * x0hat + b * x,", "(a * x0hat + b * x).to(tl.float16),")),
+     "is rounded to float16 as well"),
+    ("9.3", step(("p * x + q * g", "q * x + p * g")), "p and q are exchanged"),
+    ("9.3", step(("-clip, clip)", "0.0, clip)")), "clipped to 0..clip"),
+    ("9.3", step(("tl.clamp(p * x + q * g, -clip, clip)", "p * x + q * g"),
+                 ("a * x0hat + b * x,", "tl.clamp(a * x0hat + b * x, -clip, clip),")),
+     "the new state x_s is clipped"),
+    ("9.3", step(("tl.program_id(0) * BLOCK", "tl.program_id(0)")), "starts at i, not at"),
     ("9.3", step(
         ("cond = tl.load(out + at, mask=inside).to(tl.float32)",
          "cond = tl.load(out + at, mask=inside)"),
         ("null = tl.load(out + n + at, mask=inside).to(tl.float32)",
          "null = tl.load(out + n + at, mask=inside)"),
-     ), "rounded to float16"),
-    ("9.4", asks("ids", "steps", "seeds"), "place in the batch"),
-    ("9.4", asks("order", "steps", "seeds", "wide seeds"), "the same for every sample"),
-    ("9.4", asks("order", "ids", "seeds", "both"), "same at every step"),
-    ("9.4", asks("order", "ids", "steps", "one alone"), "without a seed"),
-    ("9.4", asks("order", "ids", "steps", "seeds"), "upper half of the seed"),
-    ("9.4", asks("order", "ids", "steps", "seeds", "wide seeds"), "noise of id + step"),
-    ("9.4", asks("order", "ids", "steps", "seeds", "wide seeds", "both"), "a batch of one"),
-    ("9.4", lambda noise: np.testing.assert_array_equal(noise(1, IDS, 0, (3,)), 0),
+     ), "cond - null is rounded"),
+    ("9.4", noise(("y, mask=inside", "y")), "the store has no mask"),
+    ("9.4", noise(("tl.randn(seed, at)", "tl.randn(seed, tl.arange(0, BLOCK))")),
+     "every program draws the same noise"),
+    ("9.4", noise(("tl.randn(seed, at)", "tl.randn(seed, program + 0 * at)")),
+     "the number of the program"),
+    ("9.4", noise(("tl.randn(seed, at)", "tl.randn(seed, 0 * at)")), "the counter is constant"),
+    ("9.4", noise(("tl.randn", "tl.rand")), "is uniform in 0..1"),
+    ("9.4", noise(("c * tl.randn", "tl.randn")), "without its factor c"),
+    ("9.4", noise((" + c * tl.randn(seed, at)", "")), "there is no noise"),
+    ("9.4", noise(("b * x + c * tl.randn(seed, at)", "b * (x + c * tl.randn(seed, at))")),
+     "so that b multiplies it too"),
+    ("9.4", noise(("tl.store(xs + at, y,", "tl.store(xs + at, tl.clamp(y, -clip, clip),")),
+     "the new state is clipped"),
+    ("9.5", asks("ids", "steps", "seeds"), "place in the batch"),
+    ("9.5", asks("order", "steps", "seeds", "wide seeds"), "the same for every sample"),
+    ("9.5", asks("order", "ids", "seeds", "both"), "same at every step"),
+    ("9.5", asks("order", "ids", "steps", "one alone"), "without a seed"),
+    ("9.5", asks("order", "ids", "steps", "seeds"), "upper half of the seed"),
+    ("9.5", asks("order", "ids", "steps", "seeds", "wide seeds"), "noise of id + step"),
+    ("9.5", asks("order", "ids", "steps", "seeds", "wide seeds", "both"), "a batch of one"),
+    ("9.5", lambda noise: np.testing.assert_array_equal(noise(1, IDS, 0, (3,)), 0),
      "your test fails for the lesson's own"),
 ]  # fmt: skip
