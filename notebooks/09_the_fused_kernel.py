@@ -12,11 +12,13 @@
 # ---
 
 # %% [markdown]
-# # 9. The fused kernel
+# # 9. The fused kernel: the first rungs of a ladder
 #
-# **After this sitting you can** count what a computation moves through memory and say from that how fast it can be, write a Triton kernel that takes a whole guided step in one pass, hold it against a reference at sizes that do not fit, and explain why its noise is counter-based and not a sequential generator.
+# **The question.** A network's output has to be mixed, turned into a guess, clipped and combined with $x_t$, at each of the steps. These are nine operations on large tensors. How long must they take, and can one program do all of them in the time of a copy?
 #
-# Without a GPU, Triton's interpreter runs kernels on the CPU, one program after the other, on the same source. It is slow, and gives the same numbers up to rounding. With a GPU the same cells and checks run compiled, and the last section times your kernel. The switch is `ON_GPU` in the next cell, and `minicfg doctor` prints what your machine can do. A minute of computing, about 60 minutes with the exercises. Read `kernels/README.md` and the rungs of `kernels/ladder/` beside it, one page each, and `tutorial/step22_swap_in.py` for the noise. Triton comes for Linux only; elsewhere the cells that run a kernel say so, and all others run. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# **After this sitting you can** count what a computation moves through memory and predict from that how fast it can be, write a Triton kernel for a whole guided step and one that makes its own noise, test them at sizes that do not fit, and explain why the noise is counter-based and not from a sequential generator.
+#
+# Without a GPU, Triton's interpreter runs kernels on the CPU, one program after the other, from the same source. It is slow, and gives the same numbers up to rounding. With a GPU the same cells and checks run compiled, and the last section times your kernels. The switch is `ON_GPU` in the next cell; `minicfg doctor` prints what your machine can do. You need sitting 6. Plan 80 minutes, with less than two minutes of computing. The course's kernel grows out of five lines on eight *rungs*, one page each in `kernels/ladder/`: you write the first three here. `kernels/README.md` is the map. Triton exists for Linux only; elsewhere the cells that run a kernel print that, and all others run. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -35,6 +37,7 @@ import numpy as np
 
 from kernels import philox, reference
 from kernels.bench.contenders import plain_step
+from kernels.ladder import pictures
 from minicfg import solvers
 from minicfg.schedule import Schedule as TorchSchedule
 from tutorial.figures.program import BLUE, CLASS_COLORS, GREEN, GREY, ORANGE, RED
@@ -72,13 +75,17 @@ plt.title("one guided step of 2 million elements on this CPU, a piece after the 
 plt.show()
 
 # %% [markdown]
-# Every point is the **same arithmetic on the same numbers**, by the same torch operations. **Ask yourself:** why are small pieces slow? And why are large ones?
+# Each point is the **same arithmetic on the same numbers**, by the same torch operations. A tensor was cut into pieces, and the step was computed piece by piece. **Ask yourself:** why are small pieces slow? And why are large ones?
 #
-# At the left there are many calls, each with a fixed overhead. At the right, a tensor no longer fits into the processor's cache: every operation fetches its operands from memory, executes one instruction for each element, and writes the result back, from where the next operation fetches it again. A GPU has the same two problems, and a single kernel for the whole step solves both.
+# <details><summary>Answer</summary>
+#
+# At the left there are many calls, each with a fixed overhead. At the right a tensor no longer fits into the processor's cache, the small and fast memory next to its arithmetic units. Each operation then fetches its operands from the main memory, executes one instruction for each element, and writes the result back, from where the next operation fetches it again. A GPU has the same two problems. A single kernel for the whole step solves both.
+#
+# </details>
 #
 # ## Count first
 #
-# Here are the operations of that step, with the drawing of the noise. `w`, `p`, `q`, `a`, `b`, `c` are plain numbers, `xt` and the two halves of the network's output are tensors.
+# These are the operations of the step, with the drawing of the noise. `w`, `p`, `q`, `a`, `b`, `c` are plain numbers; `xt` and the two halves of the network's output are tensors.
 #
 # ```python
 # d = cond - null        # reads cond and null, writes d: 2 reads, 1 write
@@ -92,7 +99,9 @@ plt.show()
 # xs = v + c * z         # one operation
 # ```
 #
-# **Exercise 9.1** (predict, then measure). Count every read and every write of a tensor. One pass over memory would read `xt`, `cond` and `null`, write `xs`, and make its noise on the way. How many times fewer reads and writes is that?
+# The first line reads `cond` and `null` and writes `d`, which are three *passes* over a tensor.
+#
+# **Exercise 9.1** (predict, then measure). Count all reads and writes of tensors in the nine operations. A single kernel would read `xt`, `cond` and `null`, write `xs`, and make its noise on the way: 4 passes. How many times fewer is that?
 
 # %% nbgrader={"grade": false, "grade_id": "ex_9_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
 times_fewer = ...
@@ -120,11 +129,28 @@ plt.show()
 print(f"nine operations: {together[0]} reads, {together[1]} writes; one pass: 3 and 1")
 
 # %% [markdown]
-# That ratio is all that fusing has to give, whatever the chip. **Ask yourself:** DDIM draws no noise, so the last two operations go. What is its ratio?
+# If the time is the time of the memory, one pass is 5.5 times as fast, on any chip. **Ask yourself:** DDIM draws no noise, so the last two operations are left out. What is its ratio?
 #
-# ## A kernel, line by line
+# <details><summary>Answer</summary>
 #
-# A kernel describes what **one** of many *programs* does: it takes a piece of `BLOCK` elements, a power of 2, all at once. `program_id` is the number of the piece. All programs of a launch are the *grid*. On a GPU a program is executed by *warps* of 32 threads on one multiprocessor; what it computes is held in the multiprocessor's *registers*, and only loads and stores reach memory. A tensor is passed as a *pointer*, the address where it starts, so `x0 + at` are the addresses of its elements. This kernel computes $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$ and records which program wrote each element.
+# They are 0 + 1 and 2 + 1 passes. $22 - 4 = 18$ passes remain, and the ratio is $18 / 4 = 4.5$.
+#
+# </details>
+#
+# ## Rung 1: what a kernel is
+#
+# GPUs execute a function many times at once, each time on another part of the data. That function is the *kernel*. The words:
+#
+# | word | meaning |
+# |---|---|
+# | program | one execution of the kernel, on `BLOCK` elements at once; `BLOCK` is a power of 2. In CUDA: thread block |
+# | grid | all programs of a launch; `tl.program_id(0)` is the number of the program |
+# | pointer | the address where a tensor starts. A kernel gets tensors as pointers, so `x0 + at` are addresses of elements |
+# | mask | which of the `BLOCK` places exist; `tl.load` and `tl.store` access only those |
+# | register | storage inside the chip for values between a load and a store |
+# | warp | 32 threads that execute the same instruction; a program has a few warps |
+#
+# Programs run in any order, so none may use what another one has written. Here is a complete kernel. It computes $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$ and records which program wrote each element. With 10 elements and a `BLOCK` of 4 it takes $\lceil 10 / 4 \rceil = 3$ programs; the third has two places too many.
 
 
 # %%
@@ -160,9 +186,13 @@ plt.title("which program wrote it", fontsize=10)
 plt.show()
 
 # %% [markdown]
-# ## Sizes that do not fit
-#
-# **Exercise 9.2** (find the mistake). `out` holds the network's outputs, `n` with the label and after them `n` with the null label. This kernel passed its author's tests, which were of 1024 elements, and it writes out of bounds. There are two mistakes; write `my_mix` without them.
+# Guidance has the same form, except that it reads two halves. `out` contains the outputs of the network: `n` with the label, and behind them `n` with the null label. The picture shows which addresses each program reads.
+
+# %%
+pictures.programs()
+
+# %% [markdown]
+# **Exercise 9.2** (find the mistake). This kernel passed the tests of its author, which had 1024 elements, and it writes out of bounds. It has two mistakes. Write `my_mix` without them.
 #
 # ```python
 # def shown(out, g, w, n, BLOCK: tl.constexpr):
@@ -219,17 +249,27 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# ## The whole step in one pass
+# <details><summary>Answer</summary>
 #
-# Every solver of this course is a table of rows `(p, q, a, b, c, d, e, m)`, and a step is
+# At multiples of 8 only, where the number of programs times `BLOCK` is `n` and all places exist. So a test at 1024 elements finds neither mistake. Sizes for a test are 1, a number below `BLOCK`, and one that `BLOCK` does not divide.
 #
-#     g     = out_cond + m w (out_cond - out_null)
-#     x0hat = clip(p x_t + q g)
-#     x_s   = a x0hat + b x_t + d out_null + e x0prev + c z
+# </details>
 #
-# DDIM adds no noise and uses neither the previous guess (`e`) nor the null output alone (`d`): its `c`, `d` and `e` are 0.
+# ## Rung 2: the whole step in one pass
 #
-# **Exercise 9.3** (write a kernel). Take that step, for rows with `c = d = e = 0`. `row` is a tensor of the eight numbers: inside a kernel a tensor is an address, so `p` is `tl.load(row)` and `q` is `tl.load(row + 1)`, while `row[1]` or unpacking would not do. `clip` may be infinity. `xt` and `out` may be float16: load, turn to `tl.float32`, and let only the store round. `tl.minimum` and `tl.maximum`, or `tl.clamp`, clip.
+# Sitting 6 wrote all solvers as tables with rows `(p, q, a, b, c, d, e, m)`. A step is
+#
+# $$ g = g_y + m w (g_y - g_\phi) $$
+# $$ \hat x_0 = \text{clip}(p \, x_t + q \, g) $$
+# $$ x_s = a \hat x_0 + b x_t + d g_\phi + e \hat x_0' + c z $$
+#
+# DDIM has $c = d = e = 0$. In a kernel, `g` and `x0hat` are held in registers between two lines and never reach memory. That is all that *fusing* means: the same operations, but 3 reads and 1 write.
+#
+# **Exercise 9.3** (write a kernel). Write this step for rows with `c = d = e = 0`.
+#
+# - `row` is a tensor with the eight numbers. Inside a kernel it is a pointer, so `p` is `tl.load(row)`, `q` is `tl.load(row + 1)`, and `m` is `tl.load(row + 7)`. `row[1]` and unpacking do not work.
+# - `xt` and `out` can be float16. Convert with `.to(tl.float32)` after loading, and let the store round. In float16 the difference of two outputs alone can be rounded or overflow.
+# - `clip` can be infinity. `tl.clamp(x, low, high)` clips.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_9_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -253,7 +293,7 @@ def my_step(xt, out, xs, row, w, clip, n, BLOCK: tl.constexpr):
 check.ex_9_3(my_step)
 
 # %% [markdown]
-# Your kernel as a sampler: 20 steps of DDIM at `w = 1`, with the oracle of three Gaussians for a network. A kernel is not given a tensor's strides. Its arguments have to be `contiguous()`, otherwise it reads the wrong elements. **Predict:** how far apart will your samples and the reference's be?
+# Your kernel as a sampler: 20 steps of DDIM at `w = 1`. The oracle of three Gaussians replaces the network. A kernel gets no strides. Its arguments have to be `contiguous()`, otherwise it reads the wrong elements. **Predict:** how far apart are your samples and those of the reference?
 
 # %%
 table, w = solvers.ddim(TorchSchedule.linear(100), 20), 1.0
@@ -287,11 +327,103 @@ plt.axis("equal")
 plt.show()
 
 # %% [markdown]
-# ## Noise is a function
+# <details><summary>Answer</summary>
 #
-# A step could read its noise from memory. It is cheaper to make it where it is used. It must not come from a sequential generator, because that generator's output depends on the order of execution, and programs run in any order. So noise here is a function of (seed, sample id, step, place): Philox maps the counter (block, step, sample, stream) and the key (seed) to four 32-bit words, and the method of Box and Muller makes two normals from two words.
+# By rounding only: both compute in float32, in another order of operations.
 #
-# **Before you run it:** a batch of samples 0 to 7 is drawn, and then samples 5, 2 and 7 alone, by torch's generator with the same seed and by the course's function. Which rows will you find again?
+# </details>
+#
+# ## Rung 3: noise without memory
+#
+# An ancestral step adds $c z$ with a standard normal $z$. Reading it from memory would be a fifth pass. Can the kernel make it? A usual generator has a state: each number changes it, and the next number depends on it. Programs that run in any order cannot pass a state on. So the noise has to be a *function*. Philox maps a counter (four integers) and a key (the seed) to four random 32-bit words, by ten rounds of multiplications and exclusive ors. Equal counters give equal words, and different ones give words that behave like independent ones. Two words $w_1, w_2$ give uniforms and then two normals, by the method of Box and Muller:
+#
+# $$ u = (w_1 + \tfrac12) / 2^{32} \qquad v = (w_2 + \tfrac12) / 2^{32} $$
+# $$ z_0 = \sqrt{-2 \log u} \, \cos(2 \pi v) \qquad z_1 = \sqrt{-2 \log u} \, \sin(2 \pi v) $$
+#
+# For example, $u = 0.5$ and $v = 0$ give $z_0 = \sqrt{2 \cdot 0.693} = 1.18$ and $z_1 = 0$. The picture shows the counter of one block of four elements in this course, and what it becomes. **Ask yourself:** how large can a normal become in this way?
+
+# %%
+pictures.noise()
+
+# %%
+words = philox.words_numpy(7, np.arange(100), 1, 250)
+u, v = (words[..., :2].reshape(-1, 2).T + 0.5) / 2**32
+pair = box_muller(u, v)
+grid_ = np.linspace(-4.5, 4.5, 100)
+fig, panels = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
+panels[0].hist(u, 50, density=True, color=BLUE)
+panels[0].set(title="words / 2^32", xlabel="u")
+panels[1].hist(pair[0], grid_, density=True, color=ORANGE)
+panels[1].plot(grid_, np.exp(-(grid_**2) / 2) / np.sqrt(2 * np.pi), "k--")
+panels[1].set(title="one of two normals", xlabel="z")
+panels[2].scatter(*pair[:, :4000], s=1, color=GREEN)
+panels[2].set(title="both", aspect="equal", xlim=(-5, 5), ylim=(-5, 5))
+plt.show()
+print(f"largest there can be: {np.sqrt(-2 * np.log(2.0**-33)):.2f}")
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The smallest $u$ is $2^{-33}$, from the word 0. So no normal exceeds $\sqrt{-2 \log 2^{-33}} = 6.76$. A standard normal exceeds it with a probability of about $10^{-11}$.
+#
+# </details>
+#
+# In Triton, `tl.randn(seed, counter)` returns one normal per entry of `counter`.
+#
+# **Exercise 9.4** (write a kernel). Extend your step by $c z$; `c` is the number 4 of the row, `tl.load(row + 4)`. All tensors are float32. Each element needs its own noise: which counter is different for all elements of all programs?
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_9_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
+@triton.jit
+def my_noise_step(xt, out, xs, row, w, clip, seed, n, BLOCK: tl.constexpr):
+    ### BEGIN SOLUTION
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < n
+    p, q, a, b = tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
+    c, m = tl.load(row + 4), tl.load(row + 7)
+    x = tl.load(xt + at, mask=inside)
+    cond = tl.load(out + at, mask=inside)
+    null = tl.load(out + n + at, mask=inside)
+    g = cond + m * w * (cond - null)
+    x0hat = tl.clamp(p * x + q * g, -clip, clip)
+    y = a * x0hat + b * x + c * tl.randn(seed, at)
+    tl.store(xs + at, y, mask=inside)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_9_4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_9_4(my_noise_step)
+
+# %% [markdown]
+# A row with `c = 1` and all other numbers 0 makes your kernel a generator of noise. **Predict:** what would the left picture show, if the counter were the place within the program?
+
+# %%
+n = 64 * 64
+only_noise = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0], device=DEVICE)
+nothing, made = torch.zeros(2 * n, device=DEVICE), torch.empty(n, device=DEVICE)
+grid = (triton.cdiv(n, 512),)
+my_noise_step[grid](nothing[:n], nothing, made, only_noise, 1.0, 1.0, 7, n, BLOCK=512)
+made = made.cpu()
+fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+left.imshow(made.view(64, 64), cmap="RdBu", vmin=-3, vmax=3)
+left.set_title("your noise, 64 x 64, from 8 programs", fontsize=10)
+right.hist(made.numpy(), 40, density=True, color=BLUE)
+right.plot(grid_, np.exp(-(grid_**2) / 2) / np.sqrt(2 * np.pi), "k--", label="standard normal")
+right.set_xlabel("z")
+right.legend(fontsize=8)
+plt.show()
+print("no value occurs twice:", len(made.unique()) == n)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Each program would draw the same 512 numbers, so the picture would consist of eight equal stripes of eight lines. The histogram would look as good as now: a histogram does not test independence.
+#
+# </details>
+#
+# ## What is wrong with this noise
+#
+# It depends on the place in the batch. If sample 5 is drawn alone, it gets the noise that belongs to sample 0, and another picture. The course's kernel (from rung 5 on) uses a counter of the block of four elements, the step and the number of the sample. **Before you run it:** samples 0 to 7 are drawn in one batch, and then samples 5, 2 and 7 alone, by torch's generator with the same seed and by the course's function. Which rows occur again?
 
 # %%
 all_ids, few = torch.arange(8), torch.tensor([5, 2, 7])
@@ -315,10 +447,16 @@ for i, of in enumerate((all_ids, few)):
 plt.show()
 
 # %% [markdown]
-# **Exercise 9.4** (prove by a test). Sitting 8 tested noise that goes by the sample; this one has a step and a seed of 64 bits, too. Write a test that `noise(seed, sample_ids, step, shape)` has to pass, with `assert`. `sample_ids` is a tensor of integers, and what comes back is `(len(sample_ids), *shape)`. It should let `philox.normal` through and stop every function that gets it wrong: that goes by the place in the batch, forgets one of its arguments or half of it, or mixes two of them up. `torch.equal(a, b)` compares. The check tries your test on such functions, and names the first that gets through.
+# <details><summary>Answer</summary>
+#
+# With torch's generator the rows of samples 0 and 1, and part of that of sample 2, occur again, but as the noise of samples 5, 2 and 7: the numbers belong to the place in the batch. With the course's function the row of sample 5 is the same in both batches, and so are those of 2 and 7.
+#
+# </details>
+#
+# **Exercise 9.5** (prove by a test). Sitting 8 tested noise as a function of seed and sample; here there are a step and a seed of 64 bits, too. Write a test, with `assert`, of a function `noise(seed, sample_ids, step, shape)`. `sample_ids` is a tensor of integers, and the result has the shape `(len(sample_ids), *shape)`. Your test should pass for `philox.normal`, and fail for all functions that depend on the place in the batch, ignore one of the arguments or half of it, or confuse two of them. `torch.equal(a, b)` compares two tensors. The check tries your test on seven such functions, and names the first for which it passes.
 
 
-# %% nbgrader={"grade": false, "grade_id": "ex_9_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
+# %% nbgrader={"grade": false, "grade_id": "ex_9_5", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def noise_test(noise):
     ### BEGIN SOLUTION
     ids = torch.tensor([0, 1, 2, 3])
@@ -333,32 +471,72 @@ def noise_test(noise):
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "check_9_4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-check.ex_9_4(noise_test)
+# %% nbgrader={"grade": true, "grade_id": "check_9_5", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_9_5(noise_test)
 
 # %% [markdown]
-# From words to normals, by equation 22.1. **Ask yourself:** the words are integers of 32 bits. How far out can a normal then lie?
+# ## What the compiler made of it
+#
+# Noise costs no memory, but instructions. Are they free? NVIDIA's data sheet gives an H100 a memory bandwidth of 3.35 TB/s, and 67 TFLOP/s in float32, where a multiply-add counts as two: $33.5 \cdot 10^{12}$ instructions per second. A step moves 4 tensors of float32, or 16 bytes per element:
+#
+# $$ \text{time of the memory} = 16 / (3.35 \cdot 10^{12}) = 4.8 \text{ ps per element} $$
+# $$ \text{instructions in that time} = 4.8 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 160 $$
+#
+# With fewer instructions the kernel is *memory-bound*: arithmetic is free. With more it is *compute-bound*. The larger of the two times, drawn over the number of instructions, is called the *roofline*.
+#
+# Triton contains the vendors' assemblers, so a kernel can be compiled for a GPU that is not here, and its machine code can be read. **Predict:** how many instructions per element do your step and your step with noise need? In bfloat16 a step moves half of the bytes: how many instructions are free then?
 
 # %%
-words = philox.words_numpy(7, np.arange(100), 1, 250)
-u, v = (words[..., :2].reshape(-1, 2).T + 0.5) / 2**32
-pair = box_muller(u, v)
-grid_ = np.linspace(-4.5, 4.5, 100)
-fig, panels = plt.subplots(1, 3, figsize=(10, 2.8), layout="constrained")
-panels[0].hist(u, 50, density=True, color=BLUE)
-panels[0].set(title="words / 2^32", xlabel="u")
-panels[1].hist(pair[0], grid_, density=True, color=ORANGE)
-panels[1].plot(grid_, np.exp(-(grid_**2) / 2) / np.sqrt(2 * np.pi), "k--")
-panels[1].set(title="one of two normals", xlabel="z")
-panels[2].scatter(*pair[:, :4000], s=1, color=GREEN)
-panels[2].set(title="both", aspect="equal", xlim=(-5, 5), ylim=(-5, 5))
+from check.compiled import compiled
+
+found = compiled(my_step.fn, my_noise_step.fn)
+names = {"my_step": "9.3, yours", "my_noise_step": "9.4, yours"}
+names |= {key: key for key in found if key.startswith("rung") and "bfloat16" not in key}
+listing = np.array([found[key]["instructions"] for key in names])
+executed = np.array([found[key]["executed"] for key in names])
+count = np.linspace(1, 260, 200)
+fig, (left, right) = plt.subplots(1, 2, figsize=(12, 3.4), layout="constrained")
+left.bar(list(names.values()), executed, color=BLUE, label="executed")
+left.bar(list(names.values()), listing - executed, bottom=executed, color=GREY, label="slow paths")
+left.axhline(160, color=BLUE, ls=":", label="free in float32")
+left.axhline(80, color=ORANGE, ls=":", label="free in bfloat16")
+left.set_ylabel("instructions per element")
+left.tick_params("x", rotation=40)
+left.legend(fontsize=8)
+for nbytes, color, dtype in ((16, BLUE, "float32"), (8, ORANGE, "bfloat16")):
+    time_ps = np.maximum(nbytes / 3.35, count / 33.5)
+    right.plot(count, time_ps, color=color, label=f"{dtype}: {nbytes} bytes per element")
+    right.axvline(33.5 * nbytes / 3.35, color=color, ls=":", lw=0.8)
+for key, label in (("my_step", "9.3"), ("my_noise_step", "9.4"), ("rung 5", "rung 5")):
+    x = found[key]["executed"]
+    for nbytes in (16, 8):
+        y = max(nbytes / 3.35, x / 33.5)
+        right.plot(x, y, "ko", ms=4)
+        right.text(x, y + 0.25, label, fontsize=8)
+right.set(ylim=(0, 8), xlabel="instructions per element", ylabel="ps per element, at best")
+right.legend(loc="upper left", fontsize=8)
 plt.show()
-print(f"largest there can be: {np.sqrt(-2 * np.log(2.0**-33)):.2f}")
+for key, label in names.items():
+    print(f"{label:10}: {found[key]['registers']} registers, {found[key]['spills']} spills")
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The step needs about 14 instructions, far fewer than 160. With noise about 130 are executed: just free in float32, and not in bfloat16, where 80 are free. The listing has 54 more per element. They are a slow path of the cosine for large angles, which is never taken here; but it needs an array that does not fit into registers, so there are *spills*: values that are written to memory and read again.
+#
+# </details>
+#
+# The next rungs remove this. Rung 4 uses all four words of a Philox call for four neighbouring elements: a quarter of the multiplications. Rung 5 replaces logarithm, root, sine and cosine by polynomials for exactly these arguments: no slow path, no spills, 51 instructions. Rung 6 gives each sample its own weight and number, by two-dimensional *tiles*: a program takes a few samples by a few hundred elements and loads what belongs to a sample once per row.
+
+# %%
+pictures.tiles()
+
+# %% [markdown]
+# Rung 7 adds the terms with `d` and `e` at no cost for solvers without them, and rung 8 is the kernel that `minicfg` runs: 64-bit addresses, other memory layouts, and rows that the GPU reads itself. All of them make the noise of `philox.normal`.
+#
 # ## The course's kernel is correct
 #
-# `kernels/triton_step.py` is your kernel with the noise, the other columns and any layout of the network's output. Rungs 3 to 7 of `kernels/ladder/` lead from yours to it. It is compared with the reference in float64. **Predict:** in which dtype is the error largest, and in units of that dtype's own spacing (one ulp)?
+# It is compared with the reference in float64, at sizes that do not fit. The unit is the *ulp*, the distance of two neighbouring numbers of a type: $2^{-23}$ for float32 near 1, $2^{-10}$ for float16, $2^{-7}$ for bfloat16. **Predict:** in which type is the error largest, in units of the ulp of this type?
 
 # %%
 from kernels.triton_step import guided_step
@@ -395,46 +573,15 @@ print("float32 within 17 ulp, its noise's error of 2e-6:", worst[torch.float32] 
 print("float16, bfloat16 within one:", max(worst[torch.float16], worst[torch.bfloat16]) <= 1)
 
 # %% [markdown]
-# By that measure float32 has the largest error, because its spacing is finer than the noise's accuracy of 2e-6. Interpreted, bfloat16 goes up to 1, because the interpreter truncates to bfloat16; a GPU rounds to the nearest, so it stays near a half.
+# <details><summary>Answer</summary>
 #
-# ## What the compiler made of it
+# In float32: its ulp, $1.2 \cdot 10^{-7}$, is smaller than the error of the noise, which is below $2 \cdot 10^{-6}$ or 17 ulp; here it is below 3. In the types of 16 bits only the rounding of the result remains, at most one ulp. (Interpreted, bfloat16 comes close to 1, because the interpreter truncates; a GPU rounds to the nearest, so there it is about a half.)
 #
-# Triton contains the vendors' assemblers, so a kernel can be compiled for a GPU that is not here, and its machine code can be read. NVIDIA's data sheet gives the H100 3.35 TB/s of memory and 33.5e12 float32 instructions per second (67 TFLOP/s, a multiply-add counted as two). Float32 moves 16 bytes per element here. **Predict:** how many instructions per element are free, in the time that memory needs anyway? And how many does a step need?
-
-# %%
-from check.compiled import compiled
-
-found = compiled(my_step.fn)
-count = np.linspace(1, 260, 200)
-plt.figure(figsize=(8, 3.4), layout="constrained")
-for nbytes, color, dtype in ((16, BLUE, "float32"), (8, ORANGE, "bfloat16")):
-    time_ps = np.maximum(nbytes / 3.35, count / 33.5)
-    plt.plot(count, time_ps, color=color, label=f"{dtype}: {nbytes} bytes per element")
-    plt.axvline(33.5 * nbytes / 3.35, color=color, ls=":", lw=0.8)
-for what, nbytes, key, label, above in (
-    ("yours", 16, "instructions", "your kernel", -0.6),
-    ("the course's", 16, "without noise", "the course's, c = 0", 0.3),
-    ("the course's", 16, "instructions", "with noise", -0.6),
-    ("the course's, bfloat16", 8, "instructions", "with noise", -0.6),
-):
-    x = found[what][key]
-    y = max(nbytes / 3.35, x / 33.5)
-    plt.plot(x, y, "ko", ms=5)
-    plt.text(x, y + above, label, fontsize=8)
-plt.ylim(0, 8)
-plt.xlabel("instructions per element, counted in code compiled for an H100")
-plt.ylabel("ps per element, at best")
-plt.legend(loc="lower right", fontsize=8)
-plt.show()
-for what, report in found.items():
-    print(f"{what}: {report['spills']} spills, loads up to {report['widest']} bits wide")
-
-# %% [markdown]
-# This is the *roofline* model. On the level part of a line a kernel is *memory-bound*, and its arithmetic is free; on the slope it is *compute-bound*. This is why the course makes its noise by hand: with Triton's own `tl.randn` the listing has three times as many instructions (rung 3 of `kernels/ladder/`). These are counts and data sheets, not a measurement: only a GPU can show what is reached.
+# </details>
 #
 # ## On a GPU
 #
-# **Predict** from the last picture: how fast can your kernel be on this GPU, in GB/s, and does `torch.compile` lose against it? Without noise there is nothing to compute but what memory waits for. The next cell asserts first that all ways agree, on any machine. If there is a GPU, it then times each of them with Triton's `do_bench`, and a copy of as many bytes.
+# Counts and data sheets are a prediction. Only a GPU shows what is reached. **Predict** from the roofline: how fast can your kernel of 9.3 be, in GB/s, and does `torch.compile` lose against it? The next cell first asserts that all ways agree, on any machine. If there is a GPU, it then times each of them with Triton's `do_bench`, and a copy of as many bytes.
 
 # %%
 from kernels.bench.run import timed
@@ -479,11 +626,36 @@ else:
     print("no GPU here, so nothing is timed: kernels/results/README.md has an H100's times")
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Without noise both are memory-bound, so both can reach the speed of the copy, and neither loses. On an H100 the course's kernel reached 95 to 103 % of the bandwidth of a copy for tensors of 64 MiB and more, 5.5 to 6.2 times the speed of the nine operations (`kernels/results/README.md`).
+#
+# </details>
+
+# %% [markdown]
 # ## You now know
 #
-# - an elementwise step costs what it moves: nine operations 22 passes, one pass 4 (`kernels/README.md` counts);
+# - an elementwise step takes the time of what it moves: the nine operations 22 passes, one kernel 4 (`kernels/README.md` counts);
 # - a kernel describes what one program does to its places, with a mask for those that do not exist (`kernels/ladder/rung1_mix.py`);
-# - mix, guess, clip and move fit in one pass for every solver, because each is a row of eight numbers (`kernels/ladder/rung7_look_back.py`);
-# - noise that is a function of sample and step needs no memory and no order (`tutorial/step22_swap_in.py`, equation 22.3, and `kernels/philox.py`).
+# - mix, guess, clip and move fit into one pass for every solver, because each is a row of eight numbers (`kernels/ladder/rung2_step.py`);
+# - noise is a function of a counter and a key, needs no memory and no order, and its instructions are free up to a limit (`kernels/ladder/rung3_noise.py`; `tutorial/step22_swap_in.py`, equations 22.1 to 22.3).
 #
-# **Try:** the exercises of `kernels/README.md`; write rung 3 of `kernels/ladder/` before you read it: add `c z` to your kernel with `tl.randn(seed, at)`, predict its instructions, and compile it. This is the last sitting: `minicfg/sampling.py` is where the kernel is called, once a step.
+# ## Five questions
+#
+# 1. Why is a kernel with 14 instructions per element no faster than one with 50?
+# 2. Why can an `if` not replace a mask?
+# 3. Which sizes should a test of a kernel have?
+# 4. Why is the noise not drawn by a sequential generator?
+# 5. Four passes of float16 are 8 bytes per element. How many instructions are free on a GPU with 2 TB/s and $20 \cdot 10^{12}$ instructions per second?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Both are memory-bound: their time is that of the bytes that they move.
+# 2. The comparison has one result per place, and a program takes one path for all of its places.
+# 3. One element, fewer than `BLOCK`, multiples of it, and sizes between.
+# 4. Its numbers depend on the order of the calls, and programs run in any order. A function of (seed, sample, step, place) does not.
+# 5. $8 / 2 \cdot 20 = 80$.
+#
+# </details>
+#
+# **Try:** rung 4 of `kernels/ladder/` before you read it: replace `tl.randn` in your kernel by `tl.randn4x`, and compile it. Then the exercises of `kernels/README.md`. This is the last sitting: `minicfg/sampling.py` is where the kernel is called, once per step.

@@ -1,7 +1,7 @@
-"""What a compiler makes of a student's kernel, and of the course's, for a GPU that is not here.
+"""What a compiler makes of a student's kernels, and of the ladder's, for a GPU that is not here.
 
-A process whose Triton interprets has nothing to compile, so another one does it: this file, run as
-a program on a file with the kernel's source.
+A process in which Triton interprets cannot compile, so another one does it: this file, run as a
+program on a file with the source of the kernels.
 """
 
 from __future__ import annotations
@@ -17,57 +17,70 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TARGET, N, BLOCK = "sm_90", 2**20, 1024  # NVIDIA H100 and H200; 8 elements a thread
+TARGET, N, BLOCK = "sm_90", 2**20, 1024  # NVIDIA H100 and H200; 8 elements per thread
 HEAD = "import triton\nimport triton.language as tl\n\n\n"
 
 
-def compiled(fn: Callable[..., Any]) -> dict[str, dict[str, Any]]:
-    """Instructions per element and access widths of the step `fn`, and of the course's kernel."""
+def compiled(*kernels: Callable[..., Any]) -> dict[str, dict[str, Any]]:
+    """What is in the machine code of these kernels, and of the rungs of the ladder.
+
+    Args:
+        kernels: functions under `triton.jit` with the arguments of exercises 9.3 and 9.4.
+
+    Returns:
+        By the name of a kernel, or `rung 4` and so on: instructions per element in the listing, and
+        without the slow paths of library functions; registers, spills, and the widest load in bits.
+    """
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "my_kernel.py")
-        path.write_text(HEAD + inspect.getsource(fn), encoding="utf-8")
-        command = [sys.executable, __file__, str(path), fn.__name__]
+        path = Path(folder, "my_kernels.py")
+        source = "\n\n".join(inspect.getsource(kernel) for kernel in kernels)
+        path.write_text(HEAD + source, encoding="utf-8")
+        command = [sys.executable, __file__, str(path), *(kernel.__name__ for kernel in kernels)]
         ran = subprocess.run(command, capture_output=True, text=True, env=environment)
     if ran.returncode:
         raise RuntimeError(f"it does not compile:\n{ran.stderr[-2000:]}")
     return json.loads(ran.stdout)
 
 
-def main(path: str, name: str) -> None:
+def main(path: str, *names: str) -> None:
     """Print what was found as JSON."""
     import torch
 
-    from kernels.inspection.compile import (
-        TARGETS,
-        Launch,
-        Variant,
-        compile_launch,
-        meta_tensor,
-    )
+    from kernels.inspection.compile import TARGETS, Launch, compile_launch, meta_tensor
+    from kernels.ladder.rungs import RUNGS
+    from kernels.ladder.table import without_slow_paths
 
-    spec = importlib.util.spec_from_file_location("my_kernel", path)
+    spec = importlib.util.spec_from_file_location("my_kernels", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    xt, out, xs = (meta_tensor(torch.float32, n) for n in (N, 2 * N, N))
-    args = xt, out, xs, meta_tensor(torch.float32, 8), 2.0, 1.0, N
-    yours = Launch(getattr(module, name), (N // BLOCK,), args, {"BLOCK": BLOCK}, N)
-    launches = {
-        "yours": yours,
-        "the course's": Variant().launch(),
-        "the course's, bfloat16": Variant(torch.bfloat16).launch(),
+    values = {
+        "xt": meta_tensor(torch.float32, N),
+        "out": meta_tensor(torch.float32, 2 * N),
+        "xs": meta_tensor(torch.float32, N),
+        "row": meta_tensor(torch.float32, 8),
+        "w": 2.0,
+        "clip": 1.0,
+        "seed": 7,
+        "n": N,
     }
-    reports = {what: compile_launch(launch, TARGETS[TARGET]) for what, launch in launches.items()}
-    found = {
-        what: {
-            "instructions": r.per_element,
-            "without noise": r.per_element_without_noise if what != "yours" else r.per_element,
-            "registers": r.registers,
-            "spills": r.spills,
-            "widest": max(r.loads),
+    launches = {}
+    for name in names:
+        kernel = getattr(module, name)
+        args = tuple(values[argument] for argument in kernel.arg_names if argument != "BLOCK")
+        launches[name] = Launch(kernel, (N // BLOCK,), args, {"BLOCK": BLOCK}, N)
+    launches |= {f"rung {rung.number}": rung.launch() for rung in RUNGS}
+    launches["rung 8, bfloat16"] = RUNGS[-1].launch(torch.bfloat16)
+    found = {}
+    for name, launch in launches.items():
+        report = compile_launch(launch, TARGETS[TARGET])
+        found[name] = {
+            "instructions": report.per_element,
+            "executed": without_slow_paths(report),
+            "registers": report.registers,
+            "spills": report.spills,
+            "widest": max(report.loads),
         }
-        for what, r in reports.items()
-    }
     print(json.dumps(found))
 
 
