@@ -419,4 +419,4 @@ plt.show()
 # - Langevin steps at each level reach it, as do weights and rounds of noise, each at its cost (`tutorial/appendix/k_correctors.py`, K.1 to K.4; `tutorial/appendix/n_costs.py`);
 # - rules bound a sample, in one unit and relative to one origin, or act for part of the time; none samples the tilted distribution (`tutorial/step19_rules.py`, `tutorial/step20_weights.py`).
 #
-# **Try:** `pytest -m appendix_k`, then leave the noise out of the lesson's corrector. The torch twins of the rules are in `minicfg/guidance.py`, the tables in `minicfg/solvers.py`. Next: `08_a_unet_on_digits`.
+# **Try:** `pytest -m appendix_k`, then leave the noise out of the lesson's corrector. The torch twins of the rules are in `minicfg/guidance.py`, the tables in `minicfg/solvers.py`. Next: `08_a_unet_on_glyphs`.

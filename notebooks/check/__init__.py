@@ -1,4 +1,4 @@
-"""The exercises of the notebooks: `check.ex_2_1(answer)` says right, or wrong and probably why.
+"""The exercises of the notebooks: `check.ex_2_1(solution)` prints "right", or raises with a hint.
 
 The exercises of a sitting are imported when the first of them is used. Those of sittings 8 and 9
 import torch, so sittings 1 to 7 run where torch is not installed.

@@ -132,7 +132,7 @@ def _frozen(p: Any, xt: Any, tau: Any, y: Any, eps: Any, row: int = 0) -> Any:
 
 
 def _not_transposed(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
-    """The mistake of 5.1 in the layer below: of its own parameters W2 has the right gradient."""
+    """The mistake of 5.1 in the layer below: the gradient of W2 is right."""
     f, passed = forward(p, xt, tau, y)
     Gf = squared_error(eps, f)[1]
     wrong = backward(p | {"W2": p["W2"].T}, Gf, passed)

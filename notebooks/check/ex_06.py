@@ -150,7 +150,7 @@ def _ddim_with(
     alpha_of: Callable[..., Any] = lambda h, t, s: h.alpha_bar[t] / h.alpha_bar[s],
     times_of: Callable[..., Any] = times,
 ) -> Callable[..., Table]:
-    """DDIM, but for one formula: of `a`, of the squares of `b` and `c`, of alpha, or of times."""
+    """DDIM with one formula changed: `a`, the squares of `b` and `c`, alpha, or the times."""
 
     def solver(schedule: Schedule, steps: int, eta: float) -> Table:
         t, s = times_of(schedule, steps)

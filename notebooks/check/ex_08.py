@@ -201,8 +201,12 @@ ex_8_4 = formula(
     ),
     (lambda c, n, w: c + w[0] * (c - n), "the first sample's weight is used for all samples."),
     (
+        lambda c, n, w: (1 + w[:, None, None, None]) * c - n,
+        "the axis is right; the null output has the factor -w, and here -1.",
+    ),
+    (
         lambda c, n, w: c + w[:, None, None, None] * (c + n),
-        "the axis is right; the null output has the factor -w.",
+        "the axis is right; the null output is added. It has the factor -w.",
     ),
 )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -92,8 +93,18 @@ def _kernel_exercise(
         lesson,
         gives(reference),
         tuple(wrong),
-        lambda kernel: general.observation(answer(kernel), reference, cases),
+        lambda kernel: general.observation(_inside(answer(kernel)), _inside(reference), cases),
     )
+
+
+def _inside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The n places of a result, without the buffer behind them."""
+
+    @wraps(function)
+    def inside(*case: Any) -> np.ndarray:
+        return function(*case)[: case[-1]]
+
+    return inside
 
 
 def _device() -> str:
@@ -110,7 +121,12 @@ def _launch(kernel: Any, n: int, dtype: torch.dtype, *before: Any, after: tuple[
     try:
         kernel[(-(-n // BLOCK),)](*given, n, BLOCK=BLOCK)
     except Exception as error:
-        raise error.__cause__ or error from None  # the interpreter wraps what went wrong
+        cause = error.__cause__ or error  # the interpreter wraps what went wrong
+        if isinstance(cause, TypeError) and "not iterable" in str(cause):
+            cause.args = (
+                "a pointer cannot be indexed or unpacked; load from it: tl.load(row + 1).",
+            )
+        raise cause from None
     return written.cpu().double().numpy()
 
 
@@ -270,6 +286,13 @@ def _clipped_state(xt: Any, out: Any, row: Any, w: float, clip: float, n: int) -
     return _buffer(n, np.clip(moved, -clip, clip).astype(xt.dtype).astype(np.float64))
 
 
+def _each_weighted(xt: Any, out: Any, row: Any, w: float, clip: float, n: int) -> np.ndarray:
+    p, q, a, b, _, _, _, m = row
+    x, cond, null = (v.astype(np.float64) for v in (xt[:n], out[:n], out[n : 2 * n]))
+    moved = a * np.clip(p * x + q * m * guide(cond, null, w), -clip, clip) + b * x
+    return _buffer(n, moved.astype(xt.dtype).astype(np.float64))
+
+
 def _rounded_difference(cond: Any, null: Any, w: float) -> Any:
     """Guidance whose difference is taken in the tensors' own, narrow type."""
     return cond.astype(np.float64) + w * (cond - null).astype(np.float64)
@@ -355,6 +378,11 @@ ex_9_3 = _kernel_exercise(
         _step(mix=_rounded_difference, halves=np.float16),
         "right for float32; for float16 tensors cond - null is rounded to float16. Load, then "
         ".to(tl.float32), and only the store rounds.",
+    ),
+    (
+        _each_weighted,
+        "m multiplies the whole mix. It belongs to w: g = cond + m w (cond - null), so that a row "
+        "with m = 0 leaves the conditional output.",
     ),
     (
         _step(stored=np.float16),
@@ -498,6 +526,10 @@ ex_9_4 = Exercise(
             "the noise is added without its factor c, the fifth number of the row.",
         ),
         (
+            _close_to(_noisy(add=lambda y, c, z, x, b, clip: y + c**2 * z)),
+            "the noise is multiplied by c squared: c is a standard deviation already.",
+        ),
+        (
             _close_to(_noisy(add=lambda y, c, z, x, b, clip: y)),
             "there is no noise: this is the step of exercise 9.3.",
         ),
@@ -510,7 +542,9 @@ ex_9_4 = Exercise(
             "the new state is clipped, its noise included; clip the guess only.",
         ),
     ),
-    lambda kernel: general.observation(_noise_stepper(kernel), _noisy(), _NOISE_CASES),
+    lambda kernel: general.observation(
+        _inside(_noise_stepper(kernel)), _inside(_noisy()), _NOISE_CASES
+    ),
 )
 
 

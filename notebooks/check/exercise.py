@@ -1,6 +1,6 @@
-"""What an exercise is: the right answer, and the typical mistakes with a hint for each.
+"""Exercises: the right solution, and the typical mistakes with one hint each.
 
-For a right answer the check prints a line. For any other it raises `NotRightError`, which is an
+For a right solution the check prints a line. For any other it raises `NotRightError`, which is an
 AssertionError, so that nbgrader can grade the cell. Its message contains a hint and the lesson to
 read. A function is evaluated at several inputs, and its results are compared with those of the
 lesson's function and of each typical mistake. If no mistake fits, `general` looks at the results.
@@ -21,7 +21,7 @@ from . import general
 
 
 class NotRightError(AssertionError):
-    """The answer is not right; the message contains the hint."""
+    """The solution is not right; the message contains the hint."""
 
     def _render_traceback_(self) -> list[str]:
         """What Jupyter shows: the hint, without the lines of this file that it came from."""
@@ -35,10 +35,10 @@ class Exercise:
     Attributes:
         number: such as `4.1`.
         lesson: what to read, with its equations.
-        right: whether an answer is right.
-        mistakes: for each typical mistake, whether an answer makes it, and the hint.
-        observation: a sentence about an answer that is wrong and makes none of these mistakes.
-        objection: a sentence about an answer with the right results that must not pass, or "".
+        right: whether a solution is right.
+        mistakes: for each typical mistake, whether a solution makes it, and the hint.
+        observation: a sentence about a solution that is wrong and makes none of these mistakes.
+        objection: a sentence about a solution with the right results that must not pass, or "".
     """
 
     number: str
@@ -49,7 +49,7 @@ class Exercise:
     objection: Callable[[Any], str] = lambda answer: ""
 
     def hint(self, answer: Any) -> str:
-        """Return "" for a right answer, and otherwise the hint."""
+        """Return "" for a right solution, and otherwise the hint."""
         if answer is None or answer is ...:
             return "not attempted yet."
         try:
@@ -64,7 +64,7 @@ class Exercise:
             return general.about_error(error)
 
     def __call__(self, answer: Any) -> None:
-        """Print that `answer` is right, or raise `NotRightError` with the hint and the lesson."""
+        """Print that the solution is right, or raise `NotRightError` with a hint."""
         hint = self.hint(answer)
         if hint:
             raise NotRightError(f"Exercise {self.number}: {hint}\nRead {self.lesson}.")
@@ -88,7 +88,7 @@ def like(reference: Callable[..., Any], cases: Sequence[tuple[Any, ...]]) -> Cal
 
 
 def near(value: float, within: float) -> Callable[[Any], bool]:
-    """Whether a number is `value`, as closely as it was asked for."""
+    """Whether a number equals `value` within a tolerance."""
     return lambda answer: bool(abs(float(answer) - value) <= within)
 
 
@@ -99,7 +99,7 @@ def formula(
     cases: Sequence[tuple[Any, ...]],
     *mistakes: tuple[Callable[..., Any], str],
 ) -> Exercise:
-    """An exercise whose answer is a function, such as the lesson's `reference`."""
+    """An exercise in which a function is written, such as the lesson's `reference`."""
     wrong = tuple((like(function, cases), hint) for function, hint in mistakes)
 
     def objection(answer: Callable[..., Any]) -> str:
@@ -124,7 +124,7 @@ def formula(
 def prediction(
     number: str, lesson: str, value: float, within: float, *mistakes: tuple[float, str]
 ) -> Exercise:
-    """An exercise whose answer is a number."""
+    """An exercise in which a number is predicted."""
     wrong = tuple((near(other, within), hint) for other, hint in mistakes)
     return Exercise(
         number,
@@ -141,7 +141,7 @@ def proof(
     reference: Callable[..., Any],
     *mistakes: tuple[Callable[..., Any], str],
 ) -> Exercise:
-    """An exercise whose answer is a test, `test(function)`, which asserts.
+    """An exercise in which a test is written, `test(function)`, which asserts.
 
     It is right if it passes for `reference` and fails for every mistake. Otherwise the hint is that
     of the first mistake for which it passes.

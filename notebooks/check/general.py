@@ -1,4 +1,4 @@
-"""What can be said about a wrong answer that is none of the known mistakes.
+"""Sentences about a wrong solution that is none of the known mistakes.
 
 Each function looks at one thing that a teacher would look at: the kind of the result, where it is
 right and where it is wrong, whether a sign, a factor or the order of two arguments would make it
@@ -103,7 +103,7 @@ def sentences(
     found: Sequence[np.ndarray],
     wanted: Sequence[np.ndarray],
 ) -> Iterator[str]:
-    """What is right about the answer, the most telling first."""
+    """What is right about the solution, the most helpful sentence first."""
     names = names_of(answer, cases[0])
     pairs = list(zip(found, wanted, strict=True))
     if all(equal(f, -w) for f, w in pairs):
@@ -169,7 +169,7 @@ def wrong_arguments(
     names: Sequence[str],
     found: Sequence[np.ndarray],
 ) -> Iterator[str]:
-    """Whether the answer is the right function of other arguments, or ignores one."""
+    """Whether it is the right function of other arguments, or ignores one."""
 
     def is_reference_of(changed: Callable[[Case], Case]) -> bool:
         try:
@@ -269,7 +269,7 @@ def first_difference(
 
 
 def about_number(answer: float, value: float, within: float) -> str:
-    """What can be said about a number that is not `value`."""
+    """A sentence about a number that is not `value`."""
     if not math.isfinite(answer):
         return "your number is not finite."
 
@@ -299,7 +299,7 @@ def about_number(answer: float, value: float, within: float) -> str:
 
 
 def about_error(error: BaseException) -> str:
-    """The student's own line that failed, and what Python says about it."""
+    """The student's own line that failed, and Python's message."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

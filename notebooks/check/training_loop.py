@@ -256,6 +256,10 @@ def forward_sample(record: Record) -> Iterator[str]:
             yield "index of alpha_bar"
         if fits("", "", scale=1 / 3):
             yield "uniform noise"
+        ratios = power / (1 - table[1:])
+        right_signal = (factor - table[t].sqrt()).abs().max() < 0.04
+        if right_signal and spread(ratios) < 0.15 * float(ratios.mean()):
+            yield "size of the noise"
         yield "forward sample"
     eps = found_noise(record)
     if all(float((row - row[:1]).abs().max()) < 1e-2 for row in eps.unflatten(0, (STEPS, BATCH))):
@@ -411,8 +415,8 @@ def returned(record: Record) -> Iterator[str]:
 
 HINTS = {
     "never evaluated": "the network is never evaluated: write out = model(xt, t, y).",
-    "evaluations": "the network is not evaluated once per step. Each of the `steps` passes through "
-    "your loop evaluates it on one batch.",
+    "evaluations": "the network is not evaluated once per step: `steps` times, on one batch each. "
+    "(Is `return` inside the loop?)",
     "batch": "x_t does not have the shape (batch, 1, H, W): draw `batch` numbers of pictures in "
     "0..len(data.x) - 1 in each step, and index data.x by them.",
     "mode": "the network is in evaluation mode, in which layers such as dropout do nothing. Call "
@@ -434,6 +438,8 @@ HINTS = {
     "index of alpha_bar": "alpha_bar is that of t - 1. The table has T + 1 entries, and its entry "
     "0 belongs to the data: use alpha_bar[t].",
     "uniform noise": "the noise is uniform in 0..1 (torch.rand), not normal (torch.randn).",
+    "size of the noise": "the noise in x_t does not have the variance 1: use torch.randn_like(x0), "
+    "without another factor.",
     "forward sample": "x_t is not sqrt(abar) x_0 + sqrt(1 - abar) eps. Look at the shape of "
     "alpha_bar[t]: (batch,) needs three more dimensions, alpha_bar[t][:, None, None, None].",
     "one noise for all": "all pictures of a batch get the same noise. Draw it in the shape of the "
@@ -449,10 +455,11 @@ HINTS = {
     "always dropped": "every label is dropped, so the network never learns what a label means.",
     "dropped by the batch": "labels are dropped for whole batches: one random number decides for "
     "all pictures. Draw one per picture, torch.rand(batch).",
-    "dropped once": "in every step the same places of the batch lose their label. Draw the random "
-    "numbers inside the loop.",
+    "dropped once": "in every step the same places of the batch lose their label. Draw one random "
+    "number per picture inside the loop.",
     "kept for dropped": "labels are kept with probability p, and dropped with probability 1 - p.",
-    "fraction dropped": "the fraction of dropped labels is not p. Use the argument p.",
+    "fraction dropped": "the fraction of dropped labels is not p. Use the argument p and uniform "
+    "numbers (torch.rand), and leave data.y as it is.",
     "no backward": "no gradient reaches the network: loss.backward() is missing, or the output was "
     "detached before it.",
     "sum": "the loss is a sum over pixels or pictures. Take the mean, which does not depend on the "
@@ -465,7 +472,8 @@ HINTS = {
     "Guidance uses its mean: take the squared error.",
     "other noise": "the output is compared with other noise than the one in x_t, which cannot be "
     "predicted. Draw eps once, and use it twice.",
-    "target": "the output is not compared with the noise eps that is in x_t.",
+    "target": "the loss is not the mean of (out - eps)^2 with the noise eps that is in x_t, all "
+    "pictures weighted equally.",
     "no step": "the optimiser never steps, so the weights stay as they are: optimizer.step().",
     "step before backward": "optimizer.step() comes before loss.backward(), so it uses no gradient "
     "or that of the step before.",

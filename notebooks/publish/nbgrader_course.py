@@ -1,7 +1,7 @@
-"""A course for nbgrader: one assignment a sitting, the solved notebook with its checks beside it.
+"""A course for nbgrader: one assignment per sitting, the solved notebook and its checks.
 
-`python notebooks/publish/nbgrader_course.py` writes it into runs/course; notebooks/README.md says
-how to go on from there.
+`python notebooks/publish/nbgrader_course.py` writes it into runs/course; the next commands are in
+notebooks/README.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The student edition: every notebook without its solutions and outputs, beside `check`.
+"""The student edition: every notebook without its solutions and outputs, and `check`.
 
 `make lab` writes it into runs/student and opens it. What it leaves out are the lines
 from `### BEGIN SOLUTION` to `### END SOLUTION`. With nbgrader, `nbgrader generate_assignment` does

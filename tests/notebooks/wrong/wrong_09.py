@@ -143,6 +143,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("9.2", mix(("cond + w * (cond - null)", "null + w * (cond - null)")), "other convention"),
     ("9.3", step(("m * w", "w")), "m is left out"),
     ("9.3", step(("g = cond + m", "g = null + m")), "the other convention"),
+    ("9.3", step(("g = cond + m * w * (cond - null)", "g = m * (cond + w * (cond - null))")),
+     "m multiplies the whole mix"),
     ("9.3", step(("g = cond + m * w * (cond - null)", "g = cond")), "the step without guidance"),
     ("9.3", step(("tl.clamp(p * x + q * g, -clip, clip)", "p * x + q * g")), "nothing is clipped"),
     ("9.3", step(
@@ -180,6 +182,7 @@ WRONG: list[tuple[str, Any, str]] = [
      "the number of the program"),
     ("9.4", noise(("tl.randn(seed, at)", "tl.randn(seed, 0 * at)")), "the counter is constant"),
     ("9.4", noise(("tl.randn", "tl.rand")), "is uniform in 0..1"),
+    ("9.4", noise(("c * tl.randn", "c * c * tl.randn")), "c squared"),
     ("9.4", noise(("c * tl.randn", "tl.randn")), "without its factor c"),
     ("9.4", noise((" + c * tl.randn(seed, at)", "")), "there is no noise"),
     ("9.4", noise(("b * x + c * tl.randn(seed, at)", "b * (x + c * tl.randn(seed, at))")),
