@@ -62,9 +62,9 @@ def as_grid(ax, rows, columns, x, title="", scale=2):
     ax.set_title(title, fontsize=10)
 
 
-glyphs = minicfg.load_data("glyphs:AGRS")
-shipped = minicfg.load("glyphs")  # a trained network that comes with minicfg
 letters = ["A", "G", "R", "S"]
+glyphs = minicfg.load_data("glyphs:" + "".join(letters))
+shipped = minicfg.load("glyphs")  # a trained network that comes with minicfg
 real = torch.stack([glyphs.x[glyphs.y == k][:6] for k in range(4)])
 drawn = torch.stack([sample(shipped, [c] * 6, w=1.0, steps=20, seed=3) for c in letters])
 _, panels = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
@@ -573,7 +573,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At $w = -1$ the letters are any. At $w = 0$ some are broken or could be another letter, and from $w = 1$ on each can be read. With $w$ the strokes become bolder and the shapes plainer. Some colours change although the noise is the same.
+# At $w = -1$ the letters are not those of their rows. From $w = 0$ on they are, and with a larger $w$ the strokes become bolder and the serifs heavier. Some colours change although the noise is the same: R from green to blue-green, B from pink to orange.
 #
 # </details>
 #

@@ -52,6 +52,8 @@ def main(path: str, *names: str) -> None:
     from kernels.ladder.table import without_slow_paths
 
     spec = importlib.util.spec_from_file_location("my_kernels", path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     values = {

@@ -275,8 +275,9 @@ def _step(
 def _each_guess_clipped(xt: Any, out: Any, row: Any, w: float, clip: float, n: int) -> np.ndarray:
     p, q, a, b, _, _, _, m = row
     x, cond, null = (v.astype(np.float64) for v in (xt[:n], out[:n], out[n : 2 * n]))
-    guesses = (np.clip(p * x + q * half, -clip, clip) for half in (cond, null))
-    return _buffer(n, (a * guide(*guesses, m * w) + b * x).astype(xt.dtype))
+    guess_cond = np.clip(p * x + q * cond, -clip, clip)
+    guess_null = np.clip(p * x + q * null, -clip, clip)
+    return _buffer(n, (a * guide(guess_cond, guess_null, m * w) + b * x).astype(xt.dtype))
 
 
 def _clipped_state(xt: Any, out: Any, row: Any, w: float, clip: float, n: int) -> np.ndarray:

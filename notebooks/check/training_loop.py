@@ -117,7 +117,7 @@ class Optimizer(torch.optim.SGD):
         record.updates.append(Update(len(record.calls), record.backwards, kept, record.newest))
         if gradient is not None:
             with torch.no_grad():
-                self.model.weight -= 0.1 * gradient / (gradient.norm() + 1e-12)
+                self.model.weight.sub_(0.1 * gradient / (gradient.norm() + 1e-12))
         record.weights.append(self.model.weight.detach().clone())
 
 
