@@ -42,13 +42,14 @@ def _unet(
     middle_too: bool = True,
     halvings: str = "between",
     doublings: str = "between",
+    turned: bool = False,
 ) -> Any:
     """The wiring of a UNet, or one with a mistake."""
 
     def wired(x: Any, down: Any, middle: Any, up: Any, halve: Any, double: Any) -> Any:
         kept = []
         for i, block in enumerate(down):
-            if i and halvings == "between":
+            if halvings == "before" or (i and halvings == "between"):
                 x = halve(x)
             if before:
                 kept.append(x)
@@ -58,10 +59,12 @@ def _unet(
             if halvings == "after":
                 x = halve(x)
         x = middle(x) if middle_too else x
-        for i, block in enumerate(up):
+        for i, block in enumerate(reversed(up) if turned else up):
             if doublings == "before" or (i and doublings == "between"):
                 x = double(x)
             x = block(use(x, kept.pop(skip)))
+            if doublings == "after":
+                x = double(x)
         return x
 
     return wired
@@ -107,6 +110,16 @@ ex_8_0 = formula(
         "the picture is halved after the last block too, and doubled before the first: with three "
         "levels there are two halvings and two doublings.",
     ),
+    (
+        _unet(halvings="before", doublings="after"),
+        "the picture is halved before the first block too, and doubled after the last one: the "
+        "first and the last block work at full size.",
+    ),
+    (
+        _unet(turned=True),
+        "the blocks of the way up are applied from the last to the first: up is in the order of "
+        "the way up already.",
+    ),
     (_unet(doublings="never"), "the picture is never doubled."),
     (_unet(halvings="never"), "the picture is never halved."),
 )
@@ -128,6 +141,10 @@ ex_8_1 = formula(
     (
         lambda y, u, p, null: torch.where(u < p, y, null),
         "the other way round: labels are kept with probability p, and most are lost.",
+    ),
+    (
+        lambda y, u, p, null: torch.where(u < 1 - p, null, y),
+        "labels are dropped with probability 1 - p; u < p has the probability p.",
     ),
     (
         lambda y, u, p, null: torch.where(u < p, 10, y),
