@@ -175,11 +175,11 @@ $$ x = \tilde x \text{ at } \lambda_{max} $$ (16.13)
 
 With $v = 0$ this is the loop of step 7 for the table (16.5). How much does $v$ matter? The two
 variances differ by the factor $\sigma^2 / \sigma'^2$. With the rule of the paper and 16 levels,
-this factor lies between 1.01 and 4 in most steps. Only in the step to the last level is it much
-larger, 5 million. In smaller steps the two variances come closer together. For example, take the
-top class of the three Gaussians with $w = 1$, and consider the variance along the horizontal axis.
-With 16 levels it is 0.154, 0.175 and 0.257 for $v$ = 0, 0.3 and 1. With 1,024 levels it is about
-0.23 for all three (appendix F).
+this factor lies between 1.01 and 4 in all steps but one. In the step to the last level it is 5
+million. In smaller steps the two variances come closer together. For example, take the top class of
+the three Gaussians with $w = 1$, and consider the variance along the horizontal axis. With 16
+levels it is 0.154, 0.175 and 0.257 for $v$ = 0, 0.3 and 1. With 1,024 levels it is about 0.23 for
+all three (appendix F).
 
 **Algorithm 1: training.** The update is that of step 15. Only the noise level is drawn in another
 way:

@@ -55,8 +55,10 @@ $$ u_s = u_t + \int_{\lambda_t}^{\lambda_s} \hat x_0 (\kappa / 2) d\lambda $$ (1
 This holds exactly along every solution. Everything in the integral is known in advance except the
 guess, which changes on the way. A solver has to approximate the guess between $t$ and $s$. DDIM
 keeps it constant. The guess changes by something proportional to $h = \lambda_s - \lambda_t$, so
-one step has an error proportional to $h^2$. On a given interval there are $1 / h$ times as many
-steps, so the total error is proportional to $h$. Such a method is called first order: twice the
+one step has an error proportional to $h^2$. On a given interval the number of steps is proportional
+to $1 / h$, so the sum of their errors is proportional to $h$. (The later steps change an error by a
+bounded factor, if the derivative of the guess with respect to the state is bounded on the interval.
+So the error at the end is proportional to $h$, too.) Such a method is called first order: twice the
 steps, half the error.
 
 **Using the previous guess.** The loop has one more number for free, the guess $\hat x_0'$ of the
@@ -91,7 +93,8 @@ a row that uses the column $e$ of step 17:
 $$ a = a_0 (1 + h / (2 h')), \quad e = -a_0 h / (2 h'), \quad b = b_0 $$ (18.4)
 
 The first row has no previous guess. The last row ends at $s = 0$, where $\lambda$ is infinite, and
-so is $h$. Both keep the numbers of DDIM.
+so is $h$. Both keep the numbers of DDIM. The first row then has an error of the order $h^2$. It
+occurs once, so it does not change the order of the method.
 
 For example, let the previous guess be 0.5 and the present guess 0.7. If both rows have the same
 length, the value in the middle is $0.7 + 0.2 / 2 = 0.8$. If the present row is twice as long as the
@@ -135,9 +138,14 @@ of the variance of $x_t$ that comes from the data:
 $$ \zeta_t = \bar\alpha_t S / C_t = \kappa_t^2 S / (1 + \kappa_t^2 S) $$
 
 It grows from almost 0 at the noise end to almost 1 near the data. The standard deviation of $u$ is
-$\sigma_u(\kappa) = \sqrt{1 + \kappa^2 S}$. By the derivative above, a step of Euler's method of the
-length $\Delta\kappa = \kappa_s - \kappa_t$ takes this distance to the first two terms of Taylor's
-formula:
+$\sigma_u(\kappa) = \sqrt{1 + \kappa^2 S}$, and the distance of $u$ from its mean $\kappa \mu$ is
+$\sigma_u \xi$. By the derivative above, the slope is $\mu + \sigma_u' \xi$. So a step of Euler's
+method of the length $\Delta\kappa = \kappa_s - \kappa_t$ leads to the distance
+
+$$ \kappa_t \mu + \sigma_u \xi + \Delta\kappa (\mu + \sigma_u' \xi) - \kappa_s \mu $$
+$$ = (\sigma_u + \sigma_u' \Delta\kappa) \xi $$
+
+The exact solution leads to $\sigma_u(\kappa_s) \xi$. Taylor's formula gives its factor:
 
 $$ \sigma_u(\kappa_s) = \sigma_u + \sigma_u' \Delta\kappa + \sigma_u'' (\Delta\kappa)^2/2 + \dots $$
 
@@ -207,11 +215,12 @@ $\kappa \sqrt S / \sigma_u = \sqrt\zeta$, the relative error of one row is
 
 $$ -(h^3 / 16) \zeta (1 - \zeta) (1 - 5 \zeta / 2) $$
 
-In a chain the two guesses also contain the relative errors of their states. These differ by one
-row's error, so they change the sum only by a higher order. But the first row is one of DDIM. Its
-error is $-(h^2 / 8) \zeta_T (1 - \zeta_T)$, which is of the order of the whole sum and must be
-added. The sum over the other rows is again an integral, because $\zeta (1 - \zeta) d\lambda$ is
-$d\zeta$. Let $\zeta_{mid}$ be the mean of $\zeta_s$ and $\zeta_T$:
+In a chain the states of the two guesses already have relative errors. If these were equal, the row
+would only be multiplied by a number, because all rows are linear. They differ by the error of one
+row. The guess has the factor $h$ in the row, so this changes the sum only by a higher order. But
+the first row is one of DDIM. Its error is $-(h^2 / 8) \zeta_T (1 - \zeta_T)$, which is of the order
+of the whole sum and must be added. The sum over the other rows is again an integral, because
+$\zeta (1 - \zeta) d\lambda$ is $d\zeta$. Let $\zeta_{mid}$ be the mean of $\zeta_s$ and $\zeta_T$:
 
 $$ \int_{\zeta_T}^{\zeta_s} (1 - 5 \zeta / 2) d\zeta = (\zeta_s-\zeta_T) (1 - 5 \zeta_{mid} / 2) $$
 
@@ -254,13 +263,15 @@ the whole error of 2M is different. For the cosine schedule with $T = 2^{14}$ it
 | last row alone | -0.0157 | -0.0035 | -0.0013 | -0.00038 | -0.00008 |
 | 2M, all rows | -0.0030 | 0.0014 | 0.0004 | -0.00003 | -0.00004 |
 
-Near the data the rows remain long in $\lambda$, however many there are. There $1 - \bar\alpha_t$ is
-nearly proportional to $t$, so from $2 T / n$ to $T / n$ the log SNR grows by about
-$\log 2 = 0.693$. The last finite $h$ is 1.02 at 100 steps and 0.70 at 8192. For the same reason
+Near the data the rows remain long in $\lambda$, however many there are. Very close to the data
+$1 - \bar\alpha_t$ is nearly proportional to $t$, so from $2 T / n$ to $T / n$ the log SNR grows by
+about $\log 2 = 0.693$. The last finite $h$ is 0.70 at 8192 steps. (At 100 steps it is still 1.02,
+because $1 - \bar\alpha_t$ also contains a term proportional to $t^2$.) For the same reason
 $1 - \zeta$ falls like $1 / n$ at the start of the last row. The error of this row is
-$\sqrt\zeta - 1$, about half as large. The rows just before it have a constant $h$ and errors with
-the factor $1 - \zeta$. So their sum falls like $1 / n$ in the end, too, but later than the table
-shows. From 256 to 1024 steps it falls by a factor of 9.6, and from 8192 to 16384 by 2.2. The two
+$\sqrt\zeta - 1$, about half as large. The $k$-th row before it goes from $(k + 1) T / n$ to
+$k T / n$. Very close to the data its length $h$ is about $\log((k + 1) / k)$ for every $n$, and its
+error has the factor $1 - \zeta$. So the sum over these rows falls like $1 / n$ in the end, too, but
+later than the table shows. From 256 to 1024 steps it falls by a factor of 9.6, and from 8192 to 16384 by 2.2. The two
 parts have opposite signs. At some $n$ they cancel by chance, and an order that is read from such
 numbers means nothing.
 

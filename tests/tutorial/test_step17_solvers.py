@@ -579,6 +579,25 @@ def test_17_8_by_laws_of_two_times(eta: float) -> None:
     assert (late @ early == pytest.approx(forward, abs=1e-13)) == (eta == 1)
 
 
+@pytest.mark.parametrize("eta", ETAS)
+def test_17_9_by_all_kept_times(eta: float) -> None:
+    """Given x_0, every pair of kept times covaries as in the forward process, at eta = 1 only."""
+    kept = [20, 13, 6, 2]
+    table = ddim(SCHEDULE, kept, eta, "x0")
+    draws = impulses(4)
+    draws[0] = np.sqrt(1 - SCHEDULE.alpha_bar[20]) * draws[0]
+    path = dict(run_steps(Truth(), np.zeros(6, int), table, 0.0, Given(draws)))
+    states = np.array([(path[t][1:] - path[t][0])[:, 0] for t in kept])
+    abar = SCHEDULE.alpha_bar[kept]
+    forward = np.array(
+        [
+            [np.sqrt(min(u, v) / max(u, v)) * (1 - max(u, v)) for v in abar.tolist()]
+            for u in abar.tolist()
+        ]
+    )
+    assert np.allclose(states @ states.T, forward, atol=1e-12) == (eta == 1)
+
+
 def test_17_8_by_simulation() -> None:
     """20,000 chains, seed 4, against (3.1) at each t of four; and what a wrong c or b makes of it.
 
@@ -853,6 +872,12 @@ def test_17_13_by_numbers_in_the_text() -> None:
             chain_var(ddim(COSINE, n, eta), COSINE, 0.25) for n in (2, 5, 10, 20, 50, 100, 1000)
         ]
         np.testing.assert_allclose(found, wanted, atol=5.01e-4)
+    for n, wanted in ((10, 0.68), (100, 0.78), (1000, 0.81)):
+        lost = 0.25 - chain_var(ddim(COSINE, n), COSINE, 0.25)
+        assert n * lost == pytest.approx(wanted, abs=5e-3)
+    for n, eta, wanted in ((5, 0.0, 0.75), (5, 1.0, 0.73), (20, 0.0, 0.27), (20, 1.0, 0.28)):
+        lost = 1 - chain_var(ddim(COSINE, n, eta), COSINE, 25.0) / 25
+        assert lost == pytest.approx(wanted, abs=5e-3)
     for schedule in (COSINE, Schedule.linear(1000)):
         left = np.array(
             [[chain_var(ddim(schedule, n, e), schedule, 0.25) for e in ETAS] for n in (5, 20, 100)]

@@ -475,6 +475,11 @@ def test_18_6_by_each_step() -> None:
     assert sympy.simplify(second - S / sigma**3) == 0
     series = sympy.series(sigma.subs(k, k + h), h, 0, 3).removeO()
     assert sympy.simplify(series - (sigma + h * first + h**2 * second / 2)) == 0
+    mean, xi = sympy.symbols("mu xi")
+    slope = sympy.diff(k * mean + sigma * xi, k)
+    assert sympy.simplify(slope - (mean + first * xi)) == 0
+    distance = k * mean + sigma * xi + h * slope - (k + h) * mean
+    assert sympy.simplify(distance - (sigma + first * h) * xi) == 0
     one_step = -((k * h / 2) ** 2) * second / (2 * sigma)
     assert sympy.simplify(one_step + h**2 / 8 * k**2 * S / sigma**4) == 0
     zeta = k**2 * S / (1 + k**2 * S)

@@ -15,7 +15,15 @@ from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import oracle_eps
 from tutorial.step14_modes import CLASS_OF, ModesOracle, fraction_below, two_modes
-from tutorial.step17_solvers import Table, ddim, ddim_without_noise, ddpm, noise_variances, run
+from tutorial.step17_solvers import (
+    Table,
+    chain_var,
+    ddim,
+    ddim_without_noise,
+    ddpm,
+    noise_variances,
+    run,
+)
 from tutorial.step19_rules import top_class
 from tutorial.step20_weights import (
     as_ddim,
@@ -98,6 +106,22 @@ def test_20_1_by_modes_in_the_text(other: int) -> None:
     )
     found = [fraction_in_rare_mode(table, schedule, float(other), 3.0) for table in tables]
     np.testing.assert_allclose(found, numbers_in_row(str(other)), atol=1.01e-3)
+
+
+def test_20_1_by_modes_without_guidance() -> None:
+    """Shorter steps of the same schedule end with the fraction of the data, 0.300."""
+    schedule = Schedule.cosine(1000)
+    found = [fraction_in_rare_mode(ddim(schedule, n), schedule, 0.0, 0.0) for n in (50, 500)]
+    np.testing.assert_allclose(found, [0.297, 0.300], atol=6e-4)
+
+
+def test_20_1_by_variances_without_guidance() -> None:
+    """Both variances in the first row of the table, within three of the standard errors named."""
+    schedule = Schedule.cosine(1000)
+    exact = chain_var(ddim(schedule, 50), schedule, 0.25)
+    assert exact == pytest.approx(0.235, abs=5e-4)
+    _, across, along = numbers_in_row("no guidance, $w = 0$")
+    np.testing.assert_allclose([across, along], exact, rtol=3 * 0.022)
 
 
 @pytest.mark.slow
