@@ -271,9 +271,9 @@ $1 - \zeta$ falls like $1 / n$ at the start of the last row. The error of this r
 $\sqrt\zeta - 1$, about half as large. The $k$-th row before it goes from $(k + 1) T / n$ to
 $k T / n$. Very close to the data its length $h$ is about $\log((k + 1) / k)$ for every $n$, and its
 error has the factor $1 - \zeta$. So the sum over these rows falls like $1 / n$ in the end, too, but
-later than the table shows. From 256 to 1024 steps it falls by a factor of 9.6, and from 8192 to 16384 by 2.2. The two
-parts have opposite signs. At some $n$ they cancel by chance, and an order that is read from such
-numbers means nothing.
+later than the table shows. From 256 to 1024 steps it falls by a factor of 9.6, and from 8192 to
+16384 by 2.2. The two parts have opposite signs. At some $n$ they cancel by chance, and an order
+that is read from such numbers means nothing.
 
 **When is 2M better?** With 100 steps the whole error is 0.0004 in place of 0.016, so the answer to
 the second question is yes. It is not better with 8 guided steps. The rows must be short enough for

@@ -180,7 +180,8 @@ So should $w$ be the same at all $t$? For these mixtures and exact predictions t
 the overshoot is to be reduced or the modes are to be kept. Guidance in the middle of the chain, or
 a ramp that rises towards the data, overshoots less and keeps more of a mode. But in the table of
 the top class it loses as much variance as a constant weight. Guidance near the data alone moves no
-sample to another mode, and hardly moves the mean. Which rule is best for images is a question for measurements on images.
+sample to another mode, and hardly moves the mean. Which rule is best for images is a question for
+measurements on images.
 
 **At the boundary.** An interval from $-\infty$ to $\infty$, or a ramp with $m_T = m_0 = 1$, is
 constant guidance. An empty interval, $low = high$, is the conditional model. In the last row of a
