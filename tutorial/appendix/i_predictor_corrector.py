@@ -25,9 +25,10 @@ $\delta = 0.06$.
 | size times score | -0.03 | -0.01 | 0.01 |
 
 The score of weight 2 is the mean of its two neighbours in the table. DDPM of weight 2 moves by
--0.01 and adds noise. DDIM without guidance moves by half of -0.03. Half of 0.01 remains, which is
-the drift of a Langevin step of weight 4. It is positive, because it pulls towards the tilted
-distribution of weight 4. At this level that distribution has the mean 2.14, which lies beyond 2.
+-0.01 and adds noise. DDIM without guidance moves by half of -0.03, which is -0.015. The difference
+of the two moves is -0.01 + 0.015 = 0.005. This is half of 0.01, so it is the drift of a Langevin
+step of weight 4. It is positive, because it pulls towards the tilted distribution of weight 4. By
+(11.9) with the variances 2 and 3, that distribution has the mean 2.14, which lies beyond 2.
 The next two sections show that such a split always exists.
 
 **Two weights.** Collect the terms of the guided score that contain the weight:
@@ -57,13 +58,16 @@ So DDPM makes the other two moves at once. What does each of them do alone? The 
 state to the next level and is called the predictor. The Langevin step is called the corrector. Many
 small Langevin steps at one fixed level lead to the distribution that has the score they follow, as
 appendix J shows. By (11.7) this is the tilted distribution of weight $b$ at that level. Its density
-is proportional to $p(x | y)^{1 + b} p(x)^{-b}$, where both densities are those with noise.
+is proportional to $p(x | y)^{1 + b} p(x)^{-b}$, where both densities are those with noise. The
+integral of this product has to be finite. For $a = 10$ and $b = -6$ it is infinite at the level 1
+of the example. Then (I.2) still holds, but the Langevin steps lead to no distribution.
 
 Bradley and Nakkiran choose $a = 0$ and $b = 2 w$. Then the predictor is DDIM without guidance, and
 the corrector leads towards the tilted distribution of twice the weight. In the other convention the
 scale of DDPM is $\gamma = 1 + w$, and the scale of the corrector is $1 + 2 w = 2 \gamma - 1$. In
 the example these are 3 and 5. The choice $a = b = w$ is the one that one would write down first:
-DDIM and a corrector, both with the weight of DDPM. Both choices describe the same DDPM.
+DDIM and a corrector, both with the weight of DDPM. Both choices describe the same DDPM. So DDPM
+alone does not determine to which distribution its Langevin step leads. The split determines it.
 
 **Why only for small steps.** In (I.2) all scores are evaluated at the same state and level. A
 sampler makes the two moves one after the other. It evaluates $s_b$ at the state and the level that
@@ -82,13 +86,15 @@ The noise of DDPM is also slightly different. Its variance is that of the poster
 $$ \delta \tau' / \tau = \delta - \delta^2 / \tau $$
 
 The ratio of this to $\delta$ tends to 1. The claim of this appendix is therefore one about a limit.
-As the levels become finer, DDPM of weight $w$ and all chains of a predictor and one corrector per
-level with $a + b = 2 w$ converge to the same distribution.
+Let DDPM of weight $w$ and chains of a predictor and one corrector per level with $a + b = 2 w$
+have the same start, and let the scores be smooth. As the levels become finer, all these chains
+converge to the same distribution.
 
 **Exactly, for two Gaussians.** How far from the limit is a real chain, and what changes with more
 than one corrector per level? Let the class have the covariance $S_y I$, and let all data have the
-mean 0 and the covariance $S I$. At the level $\tau$ the guided score is $s_w = -k_w (x - M_w)$. The
-vector $M_w$ does not depend on $x$. The factor of $-x$ is the sum of those of the two scores:
+mean 0 and the covariance $S I$. At the level $\tau$ the guided score is then
+$s_w = -k_w (x - M_w)$, if $k_w$ is not 0. The vector $M_w$ is called $h$ in appendix H. It does not
+depend on $x$. The factor $k_w$ of $-x$ is the sum of those of the two scores:
 
 $$ k_w(\tau) = (1 + w) / (S_y + \tau) - w / (S + \tau) $$
 
@@ -108,8 +114,8 @@ $$ V \leftarrow (1 - \delta k_b(\tau') / 2)^2 V + \delta, \quad n \text{ times} 
 
 The table shows the variance at the end for weight 2 and one corrector per level. The chains start
 at $\tau = 10^4$ with the variance $10^4$ and end at $10^{-4}$. The ratio of neighbouring levels is
-constant, and the number of levels is that of the steps. The last row is DDPM itself, with the noise
-of the posterior.
+constant. The first level is not counted, so there are as many levels as steps. The last row is DDPM
+itself, with the noise of the posterior.
 
 | levels | 50 | 100 | 400 | 1600 |
 |---|---|---|---|---|
@@ -118,7 +124,8 @@ of the posterior.
 | a = 4, b = 0 | 0.4522 | 0.4184 | 0.3950 | 0.3894 |
 | DDPM | 0.3118 | 0.3473 | 0.3770 | 0.3849 |
 
-All rows tend to 0.3876. At $\tau = 0$ the limit is 0.3875, the value of (H.3), and the limit at
+All rows tend to 0.3876. At $\tau = 0$ the limit is 0.3875, the value of (H.3). There $k_w = 2$, and
+by (I.5) below the variance has the slope $2 \cdot 2 \cdot 0.3875 - 1 = 0.55$. So the limit at
 $10^{-4}$ exceeds it by $5.5 \cdot 10^{-5}$. Four times as many levels divide the distance from the
 limit by about four. With 50 levels the chains still differ by up to 0.14. The left panel of the
 figure shows the four rows.
@@ -140,12 +147,15 @@ $$ dV / d\tau = (k_a + n k_b) V - n $$ (I.5)
 For $n = 1$ the two weights occur only in the sum $k_a + k_b$, which is $2 k_w$ by (I.1). So all
 splits of one weight end with one variance. With more correctors they do not. Assume that $k_b$ is
 positive, and let $V_b = 1 / k_b$ be the variance of the tilted distribution of weight $b$ at this
-level. To see how the solution behaves for large $n$, solve (I.5) for the $V$ that $n$ multiplies:
+level. How far is $V$ from it for large $n$? Let $U = V - V_b$, and insert $V = V_b + U$ into (I.5).
+The terms $n k_b V_b$ and $-n$ cancel, and $dV_b / d\tau$ goes to the right side:
 
-$$ V = V_b + (dV / d\tau - k_a V) V_b / n $$
+$$ dU / d\tau = (k_a + n k_b) U + k_a V_b - dV_b / d\tau $$
 
-With many correctors the last term is small, and $V$ stays close to $V_b$. So we may write $V_b$ for
-$V$ in the bracket. This neglects terms of the order of $1 / n^2$:
+On the way down to the data the first term reduces $U$, at a rate that grows with $n$. The other
+terms do not depend on $n$. So after a short interval of $\tau$ the first term balances them, up to
+the small $dU / d\tau$. This makes $U$ of the order of $1 / n$, and so are $dU / d\tau$ and $k_a U$.
+Neglect both, and divide by $n k_b = n / V_b$. What is neglected is then of the order of $1 / n^2$:
 
 $$ V \approx V_b + (dV_b / d\tau - k_a V_b) V_b / n $$ (I.6)
 
@@ -177,8 +187,8 @@ predictor and the corrector both follow the class, and in the limit every $n$ en
 variance, which is 1. The split $a = -1$, $b = 1$ also has the mean weight 0, and it ends with 1 for
 one corrector per level. For four it ends with 0.7464.
 
-Correctors that are repeated at one level converge only if $\delta k_b(\tau') < 4$. Otherwise the
-factor of $V$ in (I.4) is at least 1. For $b \ge 0$ and $S \ge S_y$ the precision is largest at
+Correctors that are repeated at one level converge only if $0 < \delta k_b(\tau') < 4$. Otherwise
+the factor of $V$ in (I.4) is at least 1. For $b \ge 0$ and $S \ge S_y$ the precision is largest at
 $\tau = 0$, so levels at a constant distance become too far apart near the data. With 20 levels from
 100 to 0 the distance is 5, and for $b = 4$ the last corrector multiplies the variance by 42.25. The
 chain with $a = 0$ ends with the variance 87.4. With 20 levels at a constant ratio, from 100 to
@@ -190,7 +200,9 @@ not 0.3333. It is also not the only one that the noise pulls towards, because an
 another $b$. The scale of the corrector is taken to be $2 \gamma$, which is too large by one. More
 correctors with the weight $2 w$ are added in the hope of sampling the weight $w$. In the table this
 moves the variance away from 0.5. The noise of the corrector gets the factor $\delta$ and not its
-root. The corrector is evaluated at the level that the predictor has left.
+root. With 400 levels, $a = 0$ and $b = 4$ the variance is then 0.0299 and not 0.3892. The corrector
+is evaluated at the level that the predictor has left. In the limit this makes no difference, but
+with 50 levels and $a = b = 2$ the variance is 0.4924 and not 0.4302.
 
 **Where it goes on.** Appendix J shows why Langevin steps keep the tilted distribution of a level,
 and why adding or removing noise does not lead from one level to the next. Appendix K chooses the

@@ -8,10 +8,12 @@ between the levels? And is there a move with the guided score that is exact?
 **Notation.** As in appendices H and I, the state is $x = x_t / \sqrt{\bar\alpha_t}$ and $\tau$ is
 the variance of its noise. The densities of the noisy class and of all noisy data are
 $p_\tau(x | y)$ and $p_\tau(x)$, and their scores are $s_y$ and $s$. The tilted density of the level
-is $q_\tau = p_\tau(x | y)^{1 + w} p_\tau(x)^{-w}$. It is not normalised. By (11.7) its score is the
-guided score $s_w = (1 + w) s_y - w s$. For a vector field $v$, the divergence $\nabla \cdot v$ is
-the sum of the derivatives of each component along its own coordinate. The sum of the second
-derivatives of a function $f$ is $\nabla^2 f$, which is the divergence of its gradient.
+is $q_\tau = p_\tau(x | y)^{1 + w} p_\tau(x)^{-w}$. It is not normalised, but we assume that its
+integral is finite. The tilted distribution of the level has this density, divided by the integral.
+By (11.7) its score is the guided score $s_w = (1 + w) s_y - w s$. For a vector field $v$, the
+divergence $\nabla \cdot v$ is the sum of the derivatives of each component along its own
+coordinate. The sum of the second derivatives of a function $f$ is $\nabla^2 f$, which is the
+divergence of its gradient.
 
 **An example.** Let the data be numbers. All of them together have the distribution $N(0, 2)$, those
 of one class have $N(1, 1)$, and the weight is 2. By (11.9) the tilted distribution without noise is
@@ -93,7 +95,8 @@ $-\tau$ and per unit of density, is the rate
 $$ g(x) = \tfrac{1}{2} w (1 + w) |s_y - s|^2 $$
 
 The difference of the scores is the gradient of $\log p(y | x)$ (step 10). So $g$ is large where the
-probability of the class changes quickly from place to place. In the example with $\tau = 1$ it is
+logarithm of this probability changes quickly from place to place. In the example with $\tau = 1$ it
+is
 
 | x | 0 | 1.8 | 2 | 3 |
 |---|---|---|---|---|
@@ -102,12 +105,23 @@ probability of the class changes quickly from place to place. In the example wit
 | g(x) | 0.75 | 0.12 | 0.0833 | 0 |
 
 At the same distance from the mean 1.8 more density has to be added on the left than on the right.
-This moves the mean to the left. Does a reverse chain add it? A step of DDPM has the drift $s_w$ per
-unit of $-\tau$, by (H.6). If the state has the density $q_\tau$, its drift contributes
-$-\nabla^2 q_\tau$ by (J.1), and its noise contributes half of this with the opposite sign. The sum
-makes up for the first term of (J.2) but not for the second. In the limit of small steps DDPM ends
-with the mean 1.75, by (H.4), and DDIM with 2, by (H.2). The tilted distribution has 1.5. Appendix L
-adds the missing density as weights of the samples.
+This moves the mean to the left. Does a reverse chain add it? Suppose that the state has the density
+$q_\tau$. A step of DDPM has the drift $s_w$ and noise of variance 1 per unit of $-\tau$, by (H.6).
+A step of DDIM has half of this drift and no noise, by (H.5). Insert each into the Fokker-Planck
+equation, with $\nabla \cdot (s_w q_\tau) = \nabla^2 q_\tau$ from above. Per unit of $-\tau$ both
+change the density by the same amount:
+
+$$ \text{DDPM: } -\nabla \cdot (s_w q_\tau) + \nabla^2 q_\tau / 2 = -\nabla^2 q_\tau / 2 $$
+$$ \text{DDIM: } -\nabla \cdot (s_w q_\tau / 2) = -\nabla^2 q_\tau / 2 $$
+
+To arrive at $q_{\tau'}$ of the next level, the change would have to be minus (J.2):
+
+$$ -\partial_\tau q_\tau = -\nabla^2 q_\tau / 2 + g q_\tau $$
+
+So both chains make up for the noise, and neither adds $g q_\tau$. After the step the state no
+longer has the tilted distribution of its level, and from then on the two chains differ. In the
+limit of small steps DDPM ends with the mean 1.75, by (H.4), and DDIM with 2, by (H.2). The tilted
+distribution has 1.5. Appendix L adds the missing density as weights of the samples.
 
 **What remains after normalisation.** A rate that is the same everywhere multiplies the whole
 density by a number, and normalisation removes this number. So only differences of $g$ matter. Let
@@ -135,8 +149,8 @@ grid.
 The levels in the middle matter, from about 0.1 to 10 (right panel). Near the data almost all of the
 density lies well inside the class. There $p(y | x)$ is almost 1, and its gradient is almost 0.
 Between the classes the rate grows as $\tau$ falls: at the point 0, at the same distance from all
-three means, it is 8.6 at the level 1 and 110 at the level 0.1 (middle panel). The density at that
-point is only 0.0037 and 0.0007 at these levels.
+three means, it is 8.6 at the level 1 and 110 at the level 0.1 (middle panel). At that point the
+tilted distributions of these levels have only the densities 0.0037 and 0.0007.
 
 **Far in the noise.** A score of noisy data is the best guess of the data minus the state, divided
 by $\tau$ (step 5). The state cancels in the difference of two scores:
@@ -148,12 +162,12 @@ of the class and the mean of all data. Let $\Delta m$ be the first minus the sec
 
 $$ g \approx \tfrac{1}{2} w (1 + w) |\Delta m|^2 / \tau^2 $$ (J.4)
 
-This does not depend on $x$, so it does not even change the normalised density. For the top class
-the two means are 1.5 apart. At $\tau = 100$ this makes 0.135 of $\tau g$, and the mean in the table
-is 0.124.
+This does not depend on $x$. To this approximation only $Z$ changes, and the normalised density
+follows the heat equation. For the top class the two means are 1.5 apart. At $\tau = 100$ this makes
+0.135 of $\tau g$. In the table the mean is 0.124 and the standard deviation 0.020.
 
 **From any start.** (J.1) states that Langevin steps keep $q_\tau$. Do they also reach it? Let the
-samples at the fixed level have any density $\rho$, and let $u = \rho / \bar q_\tau$. By the product
+samples at the fixed level have the density $\rho$, and let $u = \rho / \bar q_\tau$. By the product
 rule, with the gradient of $\bar q_\tau$ from above,
 
 $$ \nabla \rho = s_w \rho + \bar q_\tau \nabla u $$
@@ -169,26 +183,33 @@ Integrate by parts once. If all densities fall off fast enough at infinity,
 
 $$ \partial_r \chi^2 = -\int \bar q_\tau |\nabla u|^2 dx $$ (J.5)
 
-The distance falls until $u$ is constant, and then $\rho$ is the tilted distribution. For example,
-let the target be the standard normal distribution, and let the samples be $N(0.5, 1)$. Then
-$\chi^2 = e^{0.25} - 1 = 0.284$ and its derivative is $-0.25 e^{0.25} = -0.321$. The equation does
-not bound the time. If the target has two distant modes, $u$ can be nearly constant in each of them,
-with two different values. Then the distance falls very slowly.
+The distance falls as long as $u$ is not constant, and $u$ is constant only if $\rho$ is the tilted
+distribution. So from every start with a finite $\chi^2$ the samples come closer to it. If samples
+and target are Gaussians, $\chi^2$ is finite only if the variance of the samples is below twice that
+of the target.
+
+For example, let the target be the standard normal distribution, and let the samples be $N(0.5, 1)$.
+Then $u = e^{0.5 x - 0.125}$ and $\nabla u = 0.5 u$. The mean of $e^x$ over the target is $e^{0.5}$,
+so that of $u^2$ is $e^{0.5 - 0.25} = e^{0.25}$. This gives $\chi^2 = e^{0.25} - 1 = 0.284$, and
+its derivative is $-0.25 e^{0.25} = -0.321$.
+
+The equation does not bound the time. If the target has two distant modes, $u$ can be nearly
+constant in each of them, with two different values. Then the distance falls very slowly.
 
 **At the boundary.** At $w = 0$ and $w = -1$ the rate is 0 everywhere. There $q_\tau$ is the density
 of the class or of all data, and noise does link its levels. For weights between -1 and 0 the rate
 is negative: on the way to the data density has to be removed. Noise also links the normalised
 levels if the two scores differ by the same vector everywhere, as for two Gaussians with the same
-covariance (appendix H, $r = 1$). At $\tau = 0$ the tilted density of the level is the tilted
+covariance (appendix H, $R = 1$). At $\tau = 0$ the tilted density of the level is the tilted
 distribution, not normalised.
 
 **What goes wrong.** The guided score at a level is taken for the score of the noisy tilted
 distribution. It is the score of the tilted noisy densities. The missing term is explained as an
 error of finite steps or of the network. It remains with infinitely small steps and exact scores.
-The rate is computed with $\gamma (\gamma - 1)$ as in the paper, but with $w$ in the place of
-$\gamma = 1 + w$. In a Langevin step the drift is not halved although the noise has the variance
-$\delta$, which halves the variance of a Gaussian target. The rate between the classes is taken for
-its effect, although few samples are there.
+The rate is computed with $\gamma (\gamma - 1)$, as Skreta et al. write it, but with $w$ in the
+place of $\gamma = 1 + w$. In a Langevin step the drift is not halved although the noise has the
+variance $\delta$, which halves the variance of a Gaussian target. The rate between the classes is
+taken for its effect, although few samples are there.
 
 **Where it goes on.** Appendix K makes Langevin steps at each level. Appendix L adds the density of
 (J.2) as weights. Appendix M avoids large differences of $\tau$.
@@ -196,7 +217,7 @@ its effect, although few samples are there.
 **Source.** Song et al. 2021, arXiv:2011.13456 (reverse chains and scores). Bradley and Nakkiran
 2024, arXiv:2408.09000 (guided chains do not sample the tilted distribution). Skreta et al. 2025,
 arXiv:2503.02819 (the second term of (J.2), with $\gamma = 1 + w$ and $\sigma_t^2 dt$ for $d\tau$).
-The table and (J.4) are computed here.
+Both tables and (J.4) are computed here.
 """
 
 from __future__ import annotations

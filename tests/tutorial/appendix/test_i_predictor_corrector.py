@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -164,6 +165,13 @@ def test_i_1_by_numbers_in_the_text() -> None:
     assert in_text("has the mean 2.14, which lies beyond 2")
     target = tilt(Gaussian(np.array([1.0, 0.0]), 2.0), 3.0, 4.0)
     assert target.mean[0] == pytest.approx(2.14, abs=5e-3)
+    assert in_text("of the two moves is -0.01 + 0.015 = 0.005. This is half of 0.01")
+    of_ddpm, of_ddim = 0.06 * scores[1], 0.06 * scores[0] / 2
+    assert of_ddpm - of_ddim == pytest.approx(0.005, rel=1e-12)
+    assert of_ddpm - of_ddim == pytest.approx(0.06 * scores[2] / 2, rel=1e-12)
+    # A weight of the corrector for which no tilted distribution exists at the level 1.
+    assert in_text("For $a = 10$ and $b = -6$ it is infinite at the level 1")
+    assert (10 - 6) / 2 == 2 and precision(1.0, -6.0, *EXAMPLE) < 0
 
 
 # (I.2)
@@ -356,6 +364,8 @@ def test_i_3_by_numbers_in_the_text() -> None:
     limit = at_zero + 1e-4 * slope_of_variance(0.0, at_zero, 0.0, 4.0, 1, *EXAMPLE)
     assert in_text("All rows tend to 0.3876.") and in_text("exceeds it by $5.5 \\cdot 10^{-5}$")
     assert limit - at_zero == pytest.approx(5.5e-5, rel=1e-6)
+    assert in_text("the slope $2 \\cdot 2 \\cdot 0.3875 - 1 = 0.55$")
+    assert 2 * k_of(0.0, 2.0) * at_zero - 1 == pytest.approx(0.55, abs=1e-9)
     assert round(limit, 4) == 0.3876
     rows = {f"a = {a:g}, b = {b:g}": (a, b) for a, b in SPLITS[:3]}
     for name, split in rows.items():
@@ -366,6 +376,32 @@ def test_i_3_by_numbers_in_the_text() -> None:
     found = [ddpm_variance(levels(int(k)), 2.0, *EXAMPLE) for k in counts]
     np.testing.assert_allclose(found, row_of("DDPM", 1), atol=5.1e-5)
     assert (found[2] - limit) / (found[3] - limit) == pytest.approx(4, rel=0.05)
+
+
+def test_i_4_by_two_mistakes_of_the_text() -> None:
+    """The variance with the noise delta z, and with the corrector at the level before it."""
+
+    def end(steps: int, a: float, b: float, *, power: float, late: bool) -> float:
+        taus = levels(steps)
+        V = float(taus[0])
+        for tau, tau_next in pairwise(map(float, taus)):
+            delta = tau - tau_next
+            V *= (1 - delta * k_of(tau, a) / 2) ** 2
+            V = (1 - delta * k_of(tau if late else tau_next, b) / 2) ** 2 * V + delta**power
+        return V
+
+    assert in_text("the variance is then 0.0299 and not 0.3892")
+    found = [end(400, 0.0, 4.0, power=power, late=False) for power in (2, 1)]
+    assert found == pytest.approx([0.0299, 0.3892], abs=5e-5)
+    assert in_text("with 50 levels and $a = b = 2$ the variance is 0.4924 and not 0.4302")
+    found = [end(50, 2.0, 2.0, power=1, late=late) for late in (True, False)]
+    assert found == pytest.approx([0.4924, 0.4302], abs=5e-5)
+    # In the limit it makes no difference: the distance falls like 1 / levels.
+    apart = [
+        end(k, 2.0, 2.0, power=1, late=True) - end(k, 2.0, 2.0, power=1, late=False)
+        for k in (400, 1600)
+    ]
+    assert apart[1] == pytest.approx(apart[0] / 4, rel=0.1)
 
 
 @pytest.mark.parametrize(("a", "b", "n"), CASES)
@@ -495,12 +531,23 @@ def test_i_5_by_the_weight_that_ddpm_does_not_sample() -> None:
 
 @pytest.mark.parametrize(("a", "b"), SPLITS)
 def test_i_6_by_each_step(a: float, b: float) -> None:
-    """The equation solved for V, exactly, on the slope of a solution of (I.5)."""
-    for tau, V, n in ((0.0, 0.4, 3), (0.6, 1.2, 8)):
-        slope = slope_of_variance(tau, V, a, b, n, *OTHER)
-        V_b = 1 / precision(tau, b, *OTHER)
-        shown = V_b + (slope - precision(tau, a, *OTHER) * V) * V_b / n
-        assert shown == pytest.approx(V, rel=1e-12)  # rounding
+    """The equation of U, exactly; then the U at which its right side is 0, for large n."""
+    h = 1e-5
+    for tau, U in ((0.1, 0.4), (0.6, -0.2)):
+        k_a, k_b = k_of(tau, a, OTHER), k_of(tau, b, OTHER)
+        V_b = 1 / k_b
+        # A central difference: h^2 times a third derivative below 100.
+        slope_of_V_b = (1 / k_of(tau + h, b, OTHER) - 1 / k_of(tau - h, b, OTHER)) / (2 * h)
+        for n in (3, 8):
+            shown = (k_a + n * k_b) * U + k_a * V_b - slope_of_V_b
+            slope_of_U = slope_of_variance(tau, V_b + U, a, b, n, *OTHER) - slope_of_V_b
+            assert shown == pytest.approx(slope_of_U, rel=1e-10)
+        off = []
+        for n in (1000, 2000):
+            balanced = (slope_of_V_b - k_a * V_b) / (k_a + n * k_b)
+            off.append(with_many_correctors(tau, a, b, n, *OTHER) - V_b - balanced)
+        # Without k_a U the balance leaves 1 / n^2.
+        assert off[0] / off[1] == pytest.approx(4, rel=0.01)
 
 
 @pytest.mark.parametrize(("a", "b"), SPLITS)

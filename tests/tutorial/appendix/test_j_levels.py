@@ -261,6 +261,25 @@ def test_j_2_by_each_step(w: float, mixture: GaussianMixture) -> None:
     shown = (of_s_w + (s_w**2).sum(1)) / 2 - rate
     np.testing.assert_allclose(of_log / (2 * H), shown, atol=1e-3)
 
+    def density(x: np.ndarray, tau: float) -> np.ndarray:
+        return q(x, tau, w, mixture)
+
+    # The changes by a step of DDPM and of DDIM, and the one that leads to the next level.
+    flow = np.zeros(len(POINTS))
+    around = -4 * density(POINTS, tau)
+    for i, axis in enumerate(np.eye(2)):
+        for sign in (1, -1):
+            x = POINTS + sign * H * axis
+            flow += sign * mix(scores(x, tau), w)[:, i] * density(x, tau) / (2 * H)
+            around += density(x, tau)
+    spread = around / H**2
+    in_tau = (density(POINTS, tau + H) - density(POINTS, tau - H)) / (2 * H)
+    bound = 1e-3 * (1 + np.abs(spread))  # H^2 times fourth derivatives
+    assert (np.abs(-flow + spread / 2 + spread / 2) < bound).all()
+    assert (np.abs(-flow / 2 + spread / 2) < bound).all()
+    assert (np.abs(-in_tau + spread / 2 - rate * density(POINTS, tau)) < bound).all()
+    assert (np.abs(rate * density(POINTS, tau)) > bound).any()
+
 
 def test_j_2_by_numbers_in_the_text() -> None:
     """The example: two tilted distributions that noise does not link, and the table of the rate."""
@@ -380,7 +399,9 @@ def test_j_3_by_numbers_in_the_text() -> None:
     at_0 = [added(of_mixture(THREE, 0)(np.zeros((1, 2)), tau), 3.0)[0] for tau in (1.0, 0.1)]
     assert in_text("it is 8.6 at the level 1 and 110 at the level 0.1")
     assert at_0[0] == pytest.approx(8.6, abs=0.05) and at_0[1] == pytest.approx(110, abs=0.5)
-    assert in_text("The density at that point is only 0.0037 and 0.0007 at these levels.")
+    assert in_text(
+        "the tilted distributions of these levels have only the densities 0.0037 and 0.0007"
+    )
     assert density_at_0(1.0) == pytest.approx(0.0037, abs=5e-5)
     assert density_at_0(0.1) == pytest.approx(0.0007, abs=5e-5)
     # It is not so that the density falls faster than the rate grows, per unit of tau.
@@ -482,6 +503,12 @@ def test_j_5_by_closed_form() -> None:
     shown = chi_squared_slope(moved, target, side)
     assert shown == pytest.approx(-0.25 * np.exp(0.25), rel=1e-3)
     assert [np.exp(0.25) - 1, -0.25 * np.exp(0.25)] == pytest.approx([0.284, -0.321], abs=5e-4)
+    assert in_text("Then $u = e^{0.5 x - 0.125}$ and $\\nabla u = 0.5 u$.")
+    u = np.exp(0.5 * x[:, 0] - 0.125).reshape(target.shape)
+    np.testing.assert_allclose(moved / target, u, rtol=1e-9)
+    assert (target * u**2).sum() * side**2 == pytest.approx(np.exp(0.5 - 0.25), rel=1e-9)
+    of_e_x = (target.ravel() * np.exp(x[:, 0])).sum() * side**2
+    assert of_e_x == pytest.approx(np.exp(0.5), rel=1e-9)
     later = bell(x, 0.5 * np.exp(-1e-4 / 2), 1.0)
     slope = (chi_squared(later, target, side) - chi_squared(moved, target, side)) / 1e-4
     assert slope == pytest.approx(shown, rel=1e-3)
@@ -497,6 +524,20 @@ def test_j_5_by_widths() -> None:
     slope = chi_squared(later, target, side) - chi_squared(earlier, target, side)
     expected = chi_squared_slope(bell(x, 0.0, V), target, side)
     assert slope / (2 * h) == pytest.approx(expected, rel=1e-3)  # the differences of the lattice
+
+
+def test_j_5_by_wide_samples() -> None:
+    """The text: below twice the variance of the target chi^2 is finite, above it is not."""
+    assert in_text(
+        "is finite only if the variance of the samples is below twice that of the target"
+    )
+    sums = []
+    for V in (1.8, 2.2):
+        for reach in (18.0, 24.0):
+            x, side = lattice(reach, 301)
+            sums.append(chi_squared(bell(x, 0.3, V), bell(x, 0.0, 1.0), side))
+    assert sums[1] == pytest.approx(sums[0], rel=1e-3)
+    assert sums[3] > 10 * sums[2]  # it grows with the square over which the sum is taken
 
 
 def test_j_5_by_each_step() -> None:
