@@ -48,8 +48,9 @@ densities, and the gradient of its logarithm is what guidance lacks:
 $$ \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 = \bar q_\tau(x) / q_\tau(x) $$
 $$ \nabla \log \bar q_\tau = s_w + \nabla \log \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 $$ (M.1)
 
-The logarithm of the integral, divided by $w$, is called the Renyi divergence of order $1 + w$ of
-$P$ from $Q$. For $w > -1$ it is never negative, and it is 0 if $P = Q$.
+For $w \neq 0$ the logarithm of the integral, divided by $w$, is called the Renyi divergence of
+order $1 + w$ of $P$ from $Q$. For $w > -1$ it is never negative, by Jensen's inequality, and it is
+0 if $P = Q$.
 
 **Where it is small.** By Bayes' rule for the label, $p(x_0 | y) / p(x_0) = p(y | x_0) / \pi_y$, and
 the same holds for the noisy densities. The factor $\pi_y$ cancels in the ratio of $P$ and $Q$:
@@ -60,12 +61,18 @@ Write the integrand as $P$ times the power $w$ of this ratio. The integral becom
 
 $$ \log \int P^{1 + w} Q^{-w} dx_0 = \log E[p(y | x_0)^w | x, y] - w \log p_\tau(y | x) $$ (M.2)
 
-So the missing term is 0 if the class probability $p(y | x_0)$ is constant over those $x_0$ that $x$
-may come from. These clean points differ by about $\sqrt\tau$. Inside the class the probability is
-nearly 1, and a moderate $\sqrt\tau$ is small enough. Between two classes of step 1 the log odds
-change by 10.4 per unit of length. This is the distance of the means, 2.6, divided by the variance
-0.25, by (1.8). There $\sqrt\tau$ has to be small against 0.1, so $\tau$ has to be far below 0.01.
-This explains the two rows of the table.
+The noise is added without regard to the label. So the probability of the label at the noisy point
+is the mean over the clean points from which it may come:
+
+$$ p_\tau(y | x) = \int Q(x_0) p(y | x_0) dx_0 $$
+
+Suppose that $p(y | x_0)$ has the same value at all $x_0$ from which $x$ and the points near it may
+come. Then $p_\tau(y | x)$ has this value, too. The two terms of (M.2) cancel, and the missing
+gradient is 0. For small $\tau$ these clean points differ by about $\sqrt\tau$. Inside the class the
+probability is nearly 1, and a moderate $\sqrt\tau$ is small enough. Between two classes of step 1
+the log odds change by 10.4 per unit of length. This is the distance of the means, 2.6, divided by
+the variance 0.25, by (1.8). There $\sqrt\tau$ has to be small against 0.1, so $\tau$ has to be far
+below 0.01. This explains why the two points of the table differ.
 
 **How often it matters.** Few samples lie between the classes. The next table gives the length of
 the missing gradient for samples of $\bar q_\tau$: its mean, and the probability that it exceeds 1.
@@ -82,8 +89,9 @@ small is the probability of a sample being at a point with a large error.
 variance $\tau$ to them and follows guided DDIM from $\tau$ down to 0. Then the next round begins.
 The method resembles Gibbs sampling, which draws two variables in turn, each from its distribution
 given the other. Here these are the noisy point and the clean point. DDIM does not draw the clean
-point at random. But if its score is right, its results have the distribution that a draw would
-give.
+point at random: it is a function of the noisy point. But suppose that the score is right and the
+steps are small. Then noisy points with the density $\bar q_\tau$ become clean points with the
+tilted density, as they would with a draw. So a round leaves the tilted distribution unchanged.
 
 **For two Gaussians** we can compute where the rounds end. Let the class be $N(m, S_y I)$ in data
 with the distribution $N(0, S I)$. The guided score of each level is $-k (x - M)$. Here $M$ is the
@@ -91,13 +99,13 @@ tilted mean of this level, and $k$ is its precision, by (11.9):
 
 $$ k(\tau) = (1 + w) / (S_y + \tau) - w / (S + \tau) $$
 
-DDIM for small steps is $dx / d\tau = -s_w / 2$ (H.5). The difference $\Delta$ of two chains
-therefore satisfies
+DDIM for small steps is $dx / d\tau = -s_w / 2$ (H.5). Let $\Delta$ be the difference of two chains
+in one coordinate. It therefore satisfies
 
 $$ d \Delta / d\tau = k(\tau) \Delta / 2 $$
 $$ \log \Delta_0 - \log \Delta_\tau = -\tfrac{1}{2} \int_0^\tau k(\tau') d\tau' $$
 
-The integral is the logarithm of the number $G$ in the next line, because $1 / (S + \tau')$ is the
+The integral is the logarithm of the number $G$ in (M.3), because $1 / (S + \tau')$ is the
 derivative of $\log(S + \tau')$. So a round divides differences by $\sqrt G$ and variances by $G$.
 Before this, the noise adds $\tau$ to the variance $V$:
 
@@ -115,16 +123,26 @@ mean that a round leaves unchanged,
 $$ M_n - M_\infty = (M_0 - M_\infty) G^{-n / 2} $$ (M.5)
 $$ V_n - V_\infty = (V_0 - V_\infty) G^{-n} $$ (M.6)
 
+Where does the mean end? By appendix H it receives $c d\tau' / 2$ at the level $\tau'$, with
+$c = k M = (1 + w) m / (S_y + \tau')$. This arrives divided by $\sqrt{G(\tau')}$, where $G(\tau')$ is
+the number of (M.3) for the level $\tau'$. So the mean that a round leaves unchanged satisfies
+
+$$ M_\infty = M_\infty / \sqrt{G(\tau)} + \int_0^\tau c / (2 \sqrt{G(\tau')}) d\tau' $$
+
 For small $\tau$ we expand $G = 1 + k \tau + ...$ with $k = k(0)$, the precision of the tilted
-distribution. So $V_\infty \to 1 / k$, which is right. The error of the mean falls to the fraction
-$1 / e$ in about $2 / (k \tau)$ rounds, that of the variance in half as many. For large $\tau$ one
-round removes all traces of the start, and $V_\infty$ tends to $S_y (S / S_y)^{-w}$, the variance of
-guided DDIM alone (H.1). The example of appendix H has $S_y = 1$ and $S = 2$. At $w = 2$ the tilted
-variance is $1 / k = 0.5$:
+distribution. So $V_\infty \to 1 / k$, which is right. The equation for $M_\infty$ becomes
+$M_\infty k \tau / 2 = c \tau / 2$, so $M_\infty \to c / k$, the tilted mean. The distance of the
+mean from $M_\infty$ falls to the fraction $1 / e$ in about $2 / (k \tau)$ rounds, that of the
+variance from $V_\infty$ in half as many. For large $\tau$ one round removes all traces of the start.
+There $G$ is close to $\tau S_y^{-1 - w} S^w$, so $V_\infty$ tends to $S_y (S / S_y)^{-w}$, the
+variance of guided DDIM alone (H.1). The example of appendix H has $m = 1$, $S_y = 1$ and $S = 2$. At
+$w = 2$ the tilted distribution has the mean 1.5 and the variance $1 / k = 0.5$. Guided DDIM alone
+ends with 2 and 0.25:
 
 | tau | 0.01 | 0.1 | 0.5 | 1 | 10 |
 |---|---|---|---|---|---|
 | variance at the end, (M.4) | 0.498 | 0.482 | 0.431 | 0.391 | 0.278 |
+| mean at the end, small steps | 1.502 | 1.518 | 1.574 | 1.624 | 1.836 |
 | factor of the variance per round | 0.980 | 0.828 | 0.463 | 0.281 | 0.027 |
 | factor of the mean per round | 0.990 | 0.910 | 0.680 | 0.530 | 0.164 |
 | variance at the end, 4 steps per round | 0.498 | 0.484 | 0.441 | 0.415 | 0.682 |
@@ -133,7 +151,7 @@ variance is $1 / k = 0.5$:
 For small $\tau$ the error of the variance at the end is nearly proportional to $\tau$: it is 0.002
 and 0.018 in the first two columns. The number of rounds is proportional to $1 / \tau$. So accuracy
 costs evaluations, as it did with the correctors of appendix K. At $\tau = 10$ the finite steps of
-the last two rows are too large, and the variance is far from both limits.
+the last two rows are too large: the variance is far from the 0.278 of small steps.
 
 **Few steps per round.** The last two rows of the table have finite steps. Euler's method for (H.5)
 with the step size $\delta$ multiplies differences by $1 - \delta k / 2$. The levels of a round are
@@ -142,12 +160,12 @@ their factors, a round makes the variance $A^2 (V + \tau)$, so
 
 $$ V_L = \tau A^2 / (1 - A^2), \quad A = \prod_{i=1}^L (1 - \delta k(\tau_i) / 2) $$ (M.7)
 
-If the noise is low, one step is enough. A round with one step adds $\sqrt\tau z$ and then $\tau s_w
-/ 2$, as a step of Langevin dynamics does. Here the score is evaluated after the noise has been
-added, at a level that occurred in the training of the network.
+If the noise is low, one step is enough: up to $\tau = 0.1$ it changes the variance at the end by
+less than 0.01. A round with one step adds $\sqrt\tau z$ and then $\tau s_w / 2$. A Langevin step of
+the size $\tau$ adds the same two terms, but its score belongs to the point before the noise.
 
 **Distant modes.** Do the samples reach another mode of their class? Take $w = 0$, so that every
-score is right, and two equal narrow modes at $\pm d / 2$ on a line. DDIM moves points of a line
+score is right, and a class of two equal narrow modes at $\pm d / 2$ on a line. DDIM moves points of a line
 continuously, so two chains never pass each other. By symmetry 0 stays at 0. A sample from the mode
 at $d / 2$ changes to the other exactly if the noise carries it below 0:
 
@@ -157,8 +175,8 @@ Here $\Phi$ is the distribution function of $N(0, 1)$. If $\sqrt\tau$ is half th
 modes, this is 0.16 for every distance. With $\tau = d$ it is 0.16, 0.06 and 0.0008 for $d = 4$, 10
 and 40. So $\sqrt\tau$ and not $\tau$ must be comparable to the distance. For $w > 0$ so much noise
 brings back the overshoot of the guided chain. With a small $\tau$, on the other hand, the fractions
-of distant modes remain those of the start. Moufad et al. start from a first pass with weak
-guidance, which finds all modes. The start used here is the class itself.
+of distant modes remain those of the start. Here, as in the paper of Moufad et al., the rounds start
+from samples drawn without guidance, so these fractions are those of the class.
 
 **At the boundary.** At $w = 0$ and $w = -1$ the integral in (M.1) is 1, because $P$ and $Q$ are
 densities. Nothing is missing, and rounds of small steps keep the class or the distribution of all

@@ -164,6 +164,10 @@ def test_m_4_by_numbers_in_the_text() -> None:
     assert tilt(*EXAMPLE, 2.0).var == pytest.approx(0.5, rel=1e-12)
     assert [0.5 - ends[0], 0.5 - ends[1]] == pytest.approx([0.002, 0.018], abs=5e-4)
     assert 0.5 - ends[1] == pytest.approx(10 * (0.5 - ends[0]), rel=0.1)
+    assert np.abs(np.array(of_1) - ends)[:2].max() < 0.01  # one step is enough
+    given_y, S = EXAMPLE
+    limit = 1e6 * given_y.var**-3.0 * S**2.0
+    assert growth(1e6, 2.0, *EXAMPLE) == pytest.approx(limit, rel=1e-4)
 
 
 def test_m_3_by_counting_evaluations() -> None:
@@ -272,6 +276,11 @@ def test_m_2_by_each_step() -> None:
     p = np.exp(THREE.log_class_probability(x0)[:, 0])
     p_noisy = np.exp(later.log_class_probability(x[None])[0, 0])
     np.testing.assert_allclose(ratio, p / p_noisy, rtol=1e-10)
+    axis = np.linspace(-5, 5, 201)
+    grid = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+    Q = np.exp(THREE.log_density(grid) - ((x - grid) ** 2).sum(1) / (2 * tau))
+    of_label = np.exp(THREE.log_class_probability(grid)[:, 0])
+    assert p_noisy == pytest.approx(Q @ of_label / Q.sum(), rel=1e-9)
     apart = np.linalg.norm(THREE.means[0] - THREE.means[1])
     assert [apart, apart / 0.25] == pytest.approx([2.6, 10.4], abs=0.01)
 
@@ -363,6 +372,28 @@ def test_m_5_by_two_starts() -> None:
     G = growth(tau, 2.0, *EXAMPLE)
     means = [after_rounds(start, end, G, 4).mean for start in starts]
     np.testing.assert_allclose(means[1] - means[0], factor**4 * np.array([1.0, -1.0]), rtol=1e-9)
+
+
+def mean_left_unchanged(tau: float, w: float) -> float:
+    """The solution of the text's equation for the mean of `EXAMPLE`, by quadrature."""
+    given_y, S = EXAMPLE
+
+    def received(level: float) -> float:
+        c = (1 + w) * given_y.mean[0] / (given_y.var + level)
+        return c / 2 * growth(level, w, given_y, S) ** -0.5
+
+    return quad(received, 0, tau)[0] / (1 - growth(tau, w, given_y, S) ** -0.5)
+
+
+def test_m_5_by_each_step() -> None:
+    """The mean that a round leaves unchanged: many rounds, the tilted mean, the row of the text."""
+    for tau, w in ((0.1, 2.0), (1.0, 1.0)):
+        coarse, fine = (run_of(200, tau, w, steps, EXAMPLE[0]).mean[0] for steps in (50, 100))
+        assert 2 * fine - coarse == pytest.approx(mean_left_unchanged(tau, w), abs=2e-4)
+    assert mean_left_unchanged(1e-5, 2.0) == pytest.approx(tilt(*EXAMPLE, 2.0).mean[0], rel=1e-4)
+    found = [mean_left_unchanged(tau, 2.0) for tau in (0.01, 0.1, 0.5, 1.0, 10.0)]
+    assert row_of("mean at the end, small steps") == pytest.approx(found, abs=5.1e-4)
+    assert mean_left_unchanged(1e5, 2.0) == pytest.approx(ddim_law(*EXAMPLE, 2.0).mean[0], rel=0.01)
 
 
 def test_m_5_by_small_noise() -> None:

@@ -236,6 +236,27 @@ def test_n_4_by_each_step() -> None:
         assert quantile.var() == pytest.approx(r * (1 - r) / (n * f**2), rel=0.1)
 
 
+def test_n_4_by_each_step_of_the_divergence() -> None:
+    """The integrand near r = 0: ratios that tend to 1 as slowly as 1 / log(1 / r).
+
+    The integral between two small ranks is the difference of the double logarithms, to 10 %.
+    """
+    r = np.array([1e-6, 1e-24, 1e-96])
+    q = norm.ppf(r)
+    integrand = r / norm.pdf(q) ** 2
+    with_q = integrand * r * q**2
+    with_log = integrand * 2 * r * np.log(1 / r)
+    for ratio in (with_q, with_log):
+        assert (np.abs(np.diff(ratio - 1)) > 0).all()
+        assert (np.abs(ratio[1:] - 1) < np.abs(ratio[:-1] - 1)).all()
+        assert ratio[-1] == pytest.approx(1, abs=0.05)
+    x = np.linspace(np.log(1e24), np.log(1e96), 2001)  # r = exp(-x), so dr / r = dx
+    rank = np.exp(-x)
+    values = rank**2 / norm.pdf(norm.ppf(rank)) ** 2
+    integral = np.trapezoid(values, x)
+    assert integral == pytest.approx(0.5 * np.log(x[-1] / x[0]), rel=0.1)
+
+
 def test_n_4_by_numbers_in_the_text() -> None:
     """The floor of the first example; that it diverges, slowly, as the ranks become denser."""
     assert floor(N, 0.5, 100_000, 0.5) == pytest.approx(0.0236, abs=5e-5)
@@ -280,6 +301,22 @@ def test_n_5_by_each_step() -> None:
     assert measured(0.0185, 0.0236) == pytest.approx(0.030, abs=5e-5)
 
 
+def test_n_5_by_the_middle_term() -> None:
+    """n times the mean of e is bounded; the term it makes is below one of the other two."""
+    rng = np.random.default_rng(7)
+    r = (np.arange(1000) + 0.5) / 1000
+    q = norm.ppf(r)
+    for n in (300, 600):
+        x = rng.standard_normal((2000, n))
+        e = np.quantile(x, r, axis=1) - q[:, None]
+        bias = e.mean(1)
+        assert 1 < np.abs(n * (q * bias).mean()) < 10
+        for factor in (0.05, 1.0):  # D = factor times q: two scales
+            D = factor * q
+            middle = abs((2 * D * bias).mean())
+            assert middle < 0.2 * max((D**2).mean(), (e**2).mean())
+
+
 def test_n_5_by_exact_chains() -> None:
     """What the text predicts of 3 correctors, from appendix K."""
     taus = levels(30, 1e4, 1e-3)
@@ -288,6 +325,25 @@ def test_n_5_by_exact_chains() -> None:
     true = distance_of_gaussians(end, tilt(*EXAMPLE, 2.0))
     assert true == pytest.approx(0.020, abs=5e-4)
     assert measured(true, floor(N, 0.5, 100_000, 0.5)) == pytest.approx(0.031, abs=5e-4)
+    of_class = chain_law(taus, 0.0, 0, 0.3, *EXAMPLE)
+    assert of_class.var == pytest.approx(0.875, abs=5e-4)
+    away = distance_of_gaussians(of_class, tilt(*EXAMPLE, 2.0))
+    assert away == pytest.approx(0.426, abs=5e-4)
+    many = chain_law(taus, 2.0, 11, 0.3, *EXAMPLE)
+    assert [many.mean[0], many.var] == pytest.approx([1.501, 0.527], abs=5e-4)
+    away = distance_of_gaussians(many, tilt(*EXAMPLE, 2.0))
+    assert away == pytest.approx(0.019, abs=5e-4)
+    mean, var = of_class.mean[0], of_class.var  # 40 rounds of 4 steps at tau = 0.1, by hand
+    for _ in range(40):
+        var += 0.1
+        for level in (0.1, 0.075, 0.05, 0.025):
+            level_tilted = tilt(Gaussian(EXAMPLE[0].mean, 1 + level), 2 + level, 2.0)
+            factor = 1 - 0.025 / level_tilted.var / 2
+            mean = level_tilted.mean[0] + factor * (mean - level_tilted.mean[0])
+            var *= factor**2
+    end = Gaussian(np.array([mean, 0.0]), var)
+    away = distance_of_gaussians(end, tilt(*EXAMPLE, 2.0))
+    assert away == pytest.approx(0.013, abs=5e-4)
     of_mean = growth(0.03, 2.0, *EXAMPLE) ** -0.5
     assert of_mean == pytest.approx(0.97, abs=0.005)  # (M.5)
 
