@@ -71,10 +71,11 @@ distribution has the mean $(1.5, 0)$ and the variance 0.5. So $SW^2 = 0.125 + 0.
 distance is 0.459.
 
 **The floor.** Two sets of samples of the same distribution also have a distance. We call its root
-mean square the floor. How large is it? Let $F_n$ be the function $F$ of a set of $n$ independent samples from a distribution with the
-density $f$, and let $c$ be the true quantile at $r$. The number $F_n(c)$ is a mean of $n$ zeros and
-ones. Each is 1 with the probability $r$, so the variance of the mean is $r (1 - r) / n$. Near $c$
-the function $F_n$ rises with the slope $f(c)$, up to small fluctuations. So
+mean square the floor. How large is it? Let $F_n$ be the function $F$ of a set of $n$ independent
+samples from a distribution with the density $f$, and let $c$ be the true quantile at $r$. The
+number $F_n(c)$ is a mean of $n$ zeros and ones. Each is 1 with the probability $r$, so the variance
+of the mean is $r (1 - r) / n$. Near $c$ the function $F_n$ rises with the slope $f(c)$, up to small
+fluctuations. So
 
 $$ r = F_n(F_n^{-1}(r)) \approx F_n(c) + f(c) (F_n^{-1}(r) - c) $$
 $$ F_n^{-1}(r) \approx c + (r - F_n(c)) / f(c) $$
@@ -97,10 +98,9 @@ $r_1$ are approximately
 $$ r (1 - r) / N(q(r); 0, 1)^2 \approx 1 / (r q(r)^2) \approx 1 / (2 r \log(1 / r)) $$
 $$ \int_{r_1} dr / (2 r \log(1 / r)) = \tfrac{1}{2} \log \log(1 / r_1) + \text{const} $$
 
-As $r_1 \to 0$ this grows without bound, but very slowly. The mean over the 1000 values of $r$ in the
-code is finite: $J = 3.24$. Below, $n =
-3000$ samples are compared with $m = 100,000$. With the variance 0.5 of the example the floor is
-0.0236.
+As $r_1 \to 0$ this grows without bound, but very slowly. The mean over the 1000 values of $r$ in
+the code is finite: $J = 3.24$. Below, $n = 3000$ samples are compared with $m = 100,000$. With the
+variance 0.5 of the example the floor is 0.0236.
 
 **A distance above the floor.** Now let the two distributions differ. Write $D(r)$ for the true
 difference of the quantiles and $e(r)$ for its random error. The measured square is, in the mean,
@@ -131,10 +131,10 @@ evaluations. The rounds start from samples of the class, which took 30 steps and
 tilted distribution. The second is the top class of step 1 at $w = 3$. It is near its tilted
 distribution, because rejection sampling keeps 97.5 % of the class (step 13). All scores are exact.
 DDIM runs from $\tau = 10^4$ to 0.001, and DDPM from 400 to 0.001, over levels a constant factor
-apart. The correctors of DDIM have $\rho = 0.3$ (K.4), and those of the weighted chains 0.5. Each entry is a mean distance over six seeds. For
-each seed 3000 samples of every method are compared with 100,000 exact ones. In the second example
-the exact samples are those that rejection sampling keeps, out of 3000 and out of 100,000 samples of
-the class.
+apart. The correctors of DDIM have $\rho = 0.3$ (K.4), and those of the weighted chains 0.5. Each
+entry is a mean distance over six seeds. For each seed 3000 samples of every method are compared
+with 100,000 exact ones. In the second example the exact samples are those that rejection sampling
+keeps, out of 3000 and out of 100,000 samples of the class.
 
 | sampler | evaluations | two Gaussians | three classes |
 |---|---|---|---|
@@ -172,15 +172,17 @@ chain, at half the evaluations or fewer. Guidance takes its samples away from wh
 matter how near the class is. With eleven per level both examples come close to the floor. With
 three per level, the recursion of appendix K gives the mean 1.513 and the variance 0.526 in the
 first example. By (N.3) this is 0.020 away, and (N.5) predicts the measured distance 0.031. Eleven
-per level give 1.501 and 0.527, which is still 0.019 away. What remains is the excess of the variance
-by (K.1), which only a smaller $\rho$ reduces. Rounds start from the class. In the second example 10 rounds with $\tau = 0.03$ come near the floor with
-110 evaluations, and no other method comes as near with so few. In the first example the same rounds
-are of little use. There each of them leaves 97 % of the distance of the mean from its limit (M.5). With
-$\tau = 0.1$, 40 rounds and 350 evaluations end 0.013 away by (N.3), which cannot be told from the
-floor. Three correctors per level come close to it with 240. A large $\tau$ is quick and ends in a wrong distribution: in both examples 40 rounds
-of $\tau = 1$ do not come nearer than 5. Weights reach the floor in neither example. In the second
-they also vary most from seed to seed, because few chains carry most of the weight (appendix L).
-With half the levels and one corrector at each, which costs the same, they come nearer in both.
+per level give 1.501 and 0.527, which is still 0.019 away. What remains is the excess of the
+variance by (K.1), which only a smaller $\rho$ reduces. Rounds start from the class. In the second
+example 10 rounds with $\tau = 0.03$ come near the floor with 110 evaluations, and no other method
+comes as near with so few. In the first example the same rounds are of little use. There each of
+them leaves 97 % of the distance of the mean from its limit (M.5). With $\tau = 0.1$, 40 rounds and
+350 evaluations end 0.013 away by (N.3), which cannot be distinguished from the floor. Three
+correctors per level come close to it with 240. A large $\tau$ is quick and ends in a wrong
+distribution: in both examples 40 rounds of $\tau = 1$ do not come nearer than 5. Weights reach the
+floor in neither example. In the second they also vary most from seed to seed, because few chains
+carry most of the weight (appendix L). With half the levels and one corrector at each, which costs
+the same, they come nearer in both.
 
 **At the boundary.** The distance of a set from itself is 0, and at $w = 0$ the tilted distribution
 is the class. (N.4) and (N.5) assume independent samples. After resampling some samples are copies
@@ -191,9 +193,9 @@ compared.
 **What goes wrong.** The samples are paired in the order in which they were drawn. A distance is
 compared with 0 and not with the floor, so a perfect sampler seems to have an error. The floor is
 subtracted from the distance, and not its square from the square. A guided score is counted as one
-evaluation. The evaluations for the samples from which the rounds start are left out. The most general mistake is to read
-this table as a ranking for images. Here all scores are exact. The errors of a network, and what
-guidance makes of them (step 15), are not measured.
+evaluation. The evaluations for the samples from which the rounds start are left out. The most
+general mistake is to read this table as a ranking for images. Here all scores are exact. The errors
+of a network, and what guidance makes of them (step 15), are not measured.
 
 **Where it goes on.** All methods so far keep the two predictions of step 9. Appendix O replaces the
 one without a label by another.
