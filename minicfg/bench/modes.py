@@ -300,7 +300,7 @@ def draw_figure(results: Sequence[dict[str, Any]], real: dict[str, Any]) -> Figu
             color=color,
             label=f"w = {result['w']:g}",
         )
-    top_left.set(title="Fraction of each face, constant w", ylabel="fraction of the samples")
+    top_left.set(title="Fraction of each typeface, constant w", ylabel="fraction of the samples")
     top_left.set_yscale("symlog", linthresh=0.005)
     top_left.set_ylim(0, 1)
     ticks = (0, 0.002, 0.01, 0.03, 0.1, 0.3, 1)
@@ -310,8 +310,8 @@ def draw_figure(results: Sequence[dict[str, Any]], real: dict[str, Any]) -> Figu
     top_left.legend(fontsize=8)
 
     for axes, title, label in (
-        (top_right, "Entropy of the faces", "nats"),
-        (bottom_right, "Frechet distance to held-out pictures", "Frechet distance"),
+        (top_right, "Entropy of the typefaces", "nats"),
+        (bottom_right, "Fréchet distance to held-out pictures", "Fréchet distance"),
     ):
         axes.set(title=title, xlabel="w", ylabel=label)
         is_entropy = axes is top_right
@@ -352,8 +352,8 @@ def draw_figure(results: Sequence[dict[str, Any]], real: dict[str, Any]) -> Figu
             ws, values, errors, fmt="s-", ms=4, lw=1, color=plots.COLORS[3], label=label
         )
     bottom_left.axhline(1, color="black", ls="--", lw=1)
-    bottom_left.set(title="Spread within a letter, constant w", xlabel="w", ylim=(0, None))
-    bottom_left.legend(fontsize=8)
+    bottom_left.set(title="Spread within a letter, constant w", xlabel="w", ylim=(0, 1.5))
+    bottom_left.legend(fontsize=8, loc="upper right")
     return figure
 
 

@@ -30,7 +30,7 @@ def test_the_demo_leaves_a_model_pictures_figures_and_a_page(
         str(tmp_path / "report.html") in said
         and "Accuracy of the classifier on held-out real digits" in said
     )
-    for name in ("grid.png", "trade_off.png", "glyphs.png"):
+    for name in ("grid.png", "trade_off.png", "glyphs.png", "modes.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "denoising.gif").read_bytes().startswith(b"GIF89a")
     told = json.loads((tmp_path / "metrics.json").read_text())

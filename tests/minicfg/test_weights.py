@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import torch
 
 import minicfg
 from minicfg import solvers
+from minicfg.bench.modes import draw_figure
 from minicfg.cli.main import main
 from minicfg.datasets import load_data, load_held_out
 from minicfg.metrics.classifier import train_classifier
@@ -47,6 +50,67 @@ def test_the_command_draws_a_letter_right_after_installation(
     assert picture.shape == (1, 3, 32, 32)
     # A bright letter on black: most pixels are dark, and some are not.
     assert 0.5 < (picture.max(1) < -0.5).mean() < 0.97
+
+
+def row_of_modes(result: dict[str, Any], probabilities: list[float]) -> str:
+    """A row of the page's table, from a result of `minicfg.bench.modes`."""
+    factors = result["factors"]
+    errors = result["standard_errors"]
+    scores = result["scores"]
+    pairs = zip(factors["faces"], probabilities, strict=True)
+    lost = sum(fraction < probability / 5 for fraction, probability in pairs)
+    cells = [
+        result["way"],
+        f"{result['w']:g}" if "w" in result else "",
+        f"{100 * scores['accuracy']:.1f} %",
+        f"{scores['frechet']:.2f} ± {scores['frechet_se']:.2f}",
+        f"{scores['recall']:.2f} ± {scores['recall_se']:.2f}",
+        f"{factors['face_entropy']:.2f} ± {errors['face_entropy']:.2f}",
+        str(lost),
+        f"{1 - factors['hue_concentration']:.2f} ± {errors['hue_concentration']:.2f}",
+        f"{factors['angle_std']:.1f} ± {errors['angle_std']:.1f}°",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_table_of_modes_is_the_measurement() -> None:
+    measured = json.loads(FILE.with_name("modes.json").read_text())
+    assert measured["settings"] == {"each": 10, "seeds": 3, "steps": 25, "solver": "ddim"}
+    probabilities = [face["probability"] for face in measured["faces"]]
+    results = [r for r in measured["results"] if r["way"] == "constant" or r["w"] in (2, 8)]
+    expected = [row_of_modes(r, probabilities) for r in [*results, measured["held_out"]]]
+    table = PAGE.read_text().split("<!-- modes -->\n")[1].split("<!-- end -->")[0].splitlines()
+    assert table[2:] == expected
+    constant = {r["w"]: r for r in results if r["way"] == "constant"}
+    at_8 = dict(
+        zip(
+            [face["name"] for face in measured["faces"]],
+            constant[8.0]["factors"]["faces"],
+            strict=True,
+        )
+    )
+    text = " ".join(PAGE.read_text().split())
+    for name, percent in (("DejaVu Sans Bold", 47), ("DejaVu Serif Bold", 29), ("DejaVu Sans", 3)):
+        assert round(100 * at_8[name]) == percent
+        assert f"{percent} %" in text and name in text
+    rare = [
+        fraction
+        for fraction, p in zip(constant[0.0]["factors"]["faces"], probabilities, strict=True)
+        if p < 0.03
+    ]
+    assert f"in {100 * sum(rare):.0f} % of its samples" in text
+
+
+def test_the_figure_of_modes_can_be_drawn_from_the_measurement() -> None:
+    """The figure can be drawn from the numbers, with a line for every way of guiding."""
+    measured = json.loads(FILE.with_name("modes.json").read_text())
+    figure = draw_figure(measured["results"], measured["held_out"])
+    entropy = figure.axes[1]
+    ways = dict.fromkeys(result["way"] for result in measured["results"])
+    assert [text.get_text() for text in entropy.get_legend().get_texts()] == [
+        "held-out pictures",
+        *ways,
+    ]
 
 
 @pytest.mark.exhaustive
