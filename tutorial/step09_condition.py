@@ -4,7 +4,8 @@ r"""Step 09. The condition: one network, with a label and without
 7 turns its predictions into samples. These samples come from all classes, in the proportions of the
 data. Often we would like to choose the class, for example to draw a three and not just any digit.
 Where does the label enter? A second question follows from it. Steps 10 and 11 will compare the
-prediction for a label with the prediction without one. Can a single network make both?
+prediction for a label with the prediction without one. Two networks could make them, at twice the
+cost of training and of storage. Can a single network make both?
 
 **The idea.** The noise is drawn in the same way for every class, so
 $q(x_t | x_0, y) = q(x_t | x_0)$. The images of class $y$ alone are therefore a data set like any
@@ -13,7 +14,8 @@ For a prediction without a label we add one more value, the null label $\phi$. I
 images together. In the code $K$ classes have the numbers 0 to $K - 1$, and the null label is the
 integer $K$. The network of this course (`minicfg/unet.py`) has a learned vector for each of these
 $K + 1$ numbers and adds it to the vector that represents $t$. So its output can be a different
-function of $x_t$ for every label.
+function of $x_t$ for every label. Other conditions enter in the same way, as long as there is a
+value that means "none": the page "Bring your own" of the book shows a text and two labels at once.
 
 Throughout this lesson $\epsilon(x_t, y)$ is the best prediction for class $y$, which is the
 conditional mean $E[\epsilon | x_t, y]$ of step 5. A network that approximates it is written

@@ -84,7 +84,8 @@ and $A_y$ has the mean $1/5$, and the row for $w = -1$ agrees with this within t
 **What goes wrong.** In this table relevance alone recommends $w = 16$, accuracy cannot distinguish
 the largest weights, and diversity alone recommends $w = -1$. The Frechet distance, which compares
 means and covariances of samples and data, responds to both; in the paper it is least at a small
-positive weight. A second mistake is to compare weights with
+positive weight. So there is no best weight in general: it depends on what the samples are for, on
+the network, and on the data. A second mistake is to compare weights with
 different random numbers. Between $w = 8$ and 16 the standard error of the difference of the bounds
 would be more than ten times as large.
 

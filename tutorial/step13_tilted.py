@@ -118,8 +118,9 @@ DDIM moves it by 0.865, which is more than 1.7 standard deviations of the class.
 
 The cause is not the number of steps. With 1,024 levels and $w = 1$, Algorithm 2 gives 1.677 (.228,
 .206) and DDIM gives 1.914 (.175, .128). Finite steps do cost some variance (step 7). At $w = 0$,
-where both chains should sample the class itself, this is the only error in the table. Appendix H
-computes the limit of small steps in closed form, for two Gaussians.
+where both chains should sample the class itself, this is the only error in the table. Which
+distribution do the chains sample then? There is no formula for three classes. Appendix H finds it
+in closed form for two Gaussians, in the limit of small steps.
 
 **Why.** The tilted distribution and the chain use the classifier at different noise levels. The
 tilted distribution uses $p(y | x_0)$, which is close to 1 for almost all of the class and changes
@@ -153,7 +154,10 @@ its steps replaces a part of $x_t$ by fresh noise. Step 14 computes what remains
 **What it costs.** At $w = 3$ half of DDIM's samples lie above a height of about 2.37, where the
 class itself has 4 % of its points. Their variance along the height is a third of that of the class.
 A classifier is more certain of these samples. They are nevertheless less like the class, because
-they occupy a region that few members of the class occupy.
+they occupy a region that few members of the class occupy. With exact predictions guidance can only
+cost: at $w = 0$ the samples already have the distribution of the class. A trained network is not
+exact, and many of its samples at $w = 0$ show their class badly. Guidance moves those, too.
+Appendix O has a case in which a mixture with a worse network repairs such a network exactly.
 
 **At the boundary.** At $w = 0$ all three distributions are the class, up to the error of finite
 steps. At $w = -1$ all are the distribution of all data. At the two weights between that we
