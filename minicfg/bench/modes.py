@@ -311,7 +311,7 @@ def draw_figure(results: Sequence[dict[str, Any]], real: dict[str, Any]) -> Figu
 
     for axes, title, label in (
         (top_right, "Entropy of the typefaces", "nats"),
-        (bottom_right, "Fréchet distance to held-out pictures", "Fréchet distance"),
+        (bottom_right, "Fréchet distance (colours as above)", "distance to held-out pictures"),
     ):
         axes.set(title=title, xlabel="w", ylabel=label)
         is_entropy = axes is top_right
@@ -325,7 +325,7 @@ def draw_figure(results: Sequence[dict[str, Any]], real: dict[str, Any]) -> Figu
             axes.errorbar(ws, values, errors, fmt="o-", ms=4, lw=1, color=color, label=name)
         level, _ = _entropy_or_frechet(real, is_entropy)
         axes.axhline(level, color="black", ls="--", lw=1, label="held-out pictures")
-        axes.legend(fontsize=8)
+    top_right.legend(fontsize=8)
     bottom_right.set_yscale("log")
 
     for (name, label), color in zip(
