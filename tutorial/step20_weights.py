@@ -131,9 +131,9 @@ makes CFG++ equal to DDIM with the constant scale $\gamma$.
 0.25 in each direction. The chain is DDIM or CFG++ on the cosine schedule with $T = 1000$, the
 predictions are exact, and $w = 3$, or $w = -0.4$ for CFG++. The first seven rows of the table use
 50 steps and 4000 samples. The last four use 1000 samples. The standard errors of the heights are
-below 0.012. Those of the variances are about 2.2 % of them with 4000 samples, and about 4.5 % with
-1000. (So the first two variances differ by chance. Without guidance both are 0.235, by step 17.)
-The tilted distribution for $w = 3$ has the mean height 1.53 (step 13).
+below 0.012. Those of the variances are about 2.2 % of them with 4000 samples, and about 4.5 % in
+the last four rows. (So the first two variances differ by chance. Without guidance both are 0.235,
+by step 17.) The tilted distribution for $w = 3$ has the mean height 1.53 (step 13).
 
 | rule | mean height | variance across | variance along |
 |---|---|---|---|
