@@ -115,29 +115,32 @@ The rounds leave one variance unchanged. Set $V' = V$ and solve:
 
 $$ V_\infty = \tau / (G - 1) $$ (M.4)
 
+**Where the mean ends.** By appendix H the mean receives $c d\tau' / 2$ at the level $\tau'$. Here
+$c$ is $k M$, which is $(1 + w) m / (S_y + \tau')$. This arrives divided by $\sqrt{G(\tau')}$, where
+$G(\tau')$ is the number of (M.3) for the level $\tau'$. So the mean $M_\infty$ that a round leaves
+unchanged satisfies
+
+$$ M_\infty = M_\infty / \sqrt{G(\tau)} + \int_0^\tau c / (2 \sqrt{G(\tau')}) d\tau' $$
+
 **How many rounds.** Subtract the equation $V_\infty = (V_\infty + \tau) / G$ from (M.3). The
 variance has the factor $1 / G$ per round. The mean has the factor $1 / \sqrt G$, because a round is
-the same affine map for all samples, apart from the noise. After $n$ rounds, with $M_\infty$ for the
-mean that a round leaves unchanged,
+the same affine map for all samples, apart from the noise. After $n$ rounds
 
 $$ M_n - M_\infty = (M_0 - M_\infty) G^{-n / 2} $$ (M.5)
 $$ V_n - V_\infty = (V_0 - V_\infty) G^{-n} $$ (M.6)
 
-Where does the mean end? By appendix H it receives $c d\tau' / 2$ at the level $\tau'$, with $c = k
-M = (1 + w) m / (S_y + \tau')$. This arrives divided by $\sqrt{G(\tau')}$, where $G(\tau')$ is the
-number of (M.3) for the level $\tau'$. So the mean that a round leaves unchanged satisfies
-
-$$ M_\infty = M_\infty / \sqrt{G(\tau)} + \int_0^\tau c / (2 \sqrt{G(\tau')}) d\tau' $$
-
 For small $\tau$ we expand $G = 1 + k \tau + ...$ with $k = k(0)$, the precision of the tilted
-distribution. So $V_\infty \to 1 / k$, which is right. The equation for $M_\infty$ becomes $M_\infty
-k \tau / 2 = c \tau / 2$, so $M_\infty \to c / k$, the tilted mean. The distance of the mean from
-$M_\infty$ falls to the fraction $1 / e$ in about $2 / (k \tau)$ rounds, that of the variance from
-$V_\infty$ in half as many. For large $\tau$ one round removes all traces of the start. There $G$ is
-close to $\tau S_y^{-1 - w} S^w$, so $V_\infty$ tends to $S_y (S / S_y)^{-w}$, the variance of
-guided DDIM alone (H.1). The example of appendix H has $m = 1$, $S_y = 1$ and $S = 2$. At $w = 2$
-the tilted distribution has the mean 1.5 and the variance $1 / k = 0.5$. Guided DDIM alone ends with
-2 and 0.25:
+distribution. So $V_\infty \to 1 / k$, which is right. In the equation for $M_\infty$ the difference
+of the two terms with $M_\infty$ becomes $M_\infty k \tau / 2$, and the integral becomes
+$c \tau / 2$. So $M_\infty \to c / k$, the tilted mean. The distance of the mean from $M_\infty$ falls
+to the fraction $1 / e$ in about $2 / (k \tau)$ rounds, that of the variance from $V_\infty$ in half
+as many.
+
+For large $\tau$ one round removes all traces of the start. There $G$ is close to
+$\tau S_y^{-1 - w} S^w$, so $V_\infty$ tends to $S_y (S / S_y)^{-w}$, the variance of guided DDIM
+alone (H.1). The example of appendix H has $m = 1$, $S_y = 1$ and $S = 2$. At $w = 2$ the tilted
+distribution has the mean 1.5 and the variance $1 / k = 0.5$. Guided DDIM alone ends with the mean 2
+and the variance 0.25:
 
 | tau | 0.01 | 0.1 | 0.5 | 1 | 10 |
 |---|---|---|---|---|---|
