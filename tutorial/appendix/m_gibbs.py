@@ -132,9 +132,9 @@ $$ V_n - V_\infty = (V_0 - V_\infty) G^{-n} $$ (M.6)
 For small $\tau$ we expand $G = 1 + k \tau + ...$ with $k = k(0)$, the precision of the tilted
 distribution. So $V_\infty \to 1 / k$, which is right. In the equation for $M_\infty$ the difference
 of the two terms with $M_\infty$ becomes $M_\infty k \tau / 2$, and the integral becomes
-$c \tau / 2$. So $M_\infty \to c / k$, the tilted mean. The distance of the mean from $M_\infty$ falls
-to the fraction $1 / e$ in about $2 / (k \tau)$ rounds, that of the variance from $V_\infty$ in half
-as many.
+$c \tau / 2$. So $M_\infty \to c / k$, the tilted mean. The distance of the mean from $M_\infty$
+falls to the fraction $1 / e$ in about $2 / (k \tau)$ rounds, that of the variance from $V_\infty$
+in half as many.
 
 For large $\tau$ one round removes all traces of the start. There $G$ is close to
 $\tau S_y^{-1 - w} S^w$, so $V_\infty$ tends to $S_y (S / S_y)^{-w}$, the variance of guided DDIM
