@@ -46,7 +46,7 @@ $$ k = (1 + w) / (S_y + \tau) - w / (S + \tau), \quad c = (1 + w) m / (S_y + \ta
 Both depend on the level. The first is the strength with which the mixture pulls the state, and the
 second comes from the mean of the class. (Appendix F writes $G$ for $k$.) The mixture is linear in
 the state, so every step of both chains is linear, too. It maps Gaussians to Gaussians. We need only
-two numbers at each level, the mean and the variance.
+two numbers at each level, the mean and the variance. Let $M$ and $V$ be those of the samples.
 
 **DDIM.** The state $x$ is the guess plus $\sqrt\tau$ times the prediction. A step of DDIM keeps
 both and reduces the factor to $\sqrt{\tau'}$. So the state changes by the difference of the two
@@ -67,23 +67,28 @@ A displacement at the level $\tau$ is divided by $\sqrt G$ when it arrives at th
 example $G(1) = 2^3 / 1.5^2 = 3.56$, so a displacement by 1 at the level 1 arrives as 0.53. From the
 level 10 it arrives as 0.16, and from the level 100 as 0.05. DDIM adds no noise, so all variance of
 the samples comes from the start. There the state has the variance $1 + \tau$. It arrives divided by
-$G$. Far in the noise, 1 is negligible in comparison with $\tau$, and each of the two factors of $G$
-is close to a power of $\tau$. These powers leave a single factor $\tau$, which cancels:
+$G$. Far in the noise, 1 is negligible in comparison with $\tau / S_y$ and $\tau / S$. So each of
+the two factors of $G$ is close to a power, and together they leave a single factor $\tau$:
+
+$$ G \approx (\tau / S_y)^{1 + w} (\tau / S)^{-w} = \tau S_y^{-1 - w} S^w $$
+
+This factor cancels that of the variance at the start:
 
 $$ V = \lim \tau / G = S_y^{1 + w} S^{-w} $$
 $$ V_{DDIM} = S_y R^{-w} $$ (H.1)
 
 For $R > 1$ the variance falls exponentially in the weight.
 
-Second, where is the mean? It obeys the equation with its source $c / 2$. On the way down to the
-data the mean receives $c d\tau / 2$ between two levels. What it receives arrives divided by
-$\sqrt G$, like any displacement. The mean at the start is 0 and contributes nothing. The
+Second, where is the mean? It obeys the equation with $c$. On the way down to the data, the term
+with $c$ adds $c / 2$ times the length $d\tau$ of the step to the mean. This amount arrives divided
+by $\sqrt G$, like any displacement. The mean at the start is 0 and contributes nothing. The
 contributions of all levels add up:
 
 $$ M = \int_0^\infty c / (2 \sqrt G) d\tau $$
 
 To compute the integral, let $s$ be the standard deviation of the clean class in units of the noised
-one, which runs from 1 at the data to 0. Let $\rho$ be the quotient of the two noised variances:
+one, which runs from 1 at the data to 0. Let $\rho$ be the quotient of the two noised variances. For
+the last equation, write $S + \tau = (S_y + \tau) + (R - 1) S_y$:
 
 $$ s = \sqrt{S_y / (S_y + \tau)}, \quad \rho = (S + \tau) / (S_y + \tau) = 1 + (R - 1) s^2 $$
 
@@ -148,14 +153,16 @@ entry is the mean, and in brackets the variance.
 | 2 | 1.5 (0.5) | 1.75 (0.3875) | 2 (0.25) |
 | 4 | 1.6667 (0.3333) | 1.9375 (0.2218) | 2.3333 (0.0625) |
 
-In every row the three means increase from left to right, and the variances fall. Bradley and
-Nakkiran write $\gamma = 1 + w$, as in step 11. Their variances $2 / (\gamma + 1)$ and
-$2^{1 - \gamma}$ are those of the first and the last column.
+In every row but the first, the three means increase from left to right, and the variances fall. At
+$w = 0$ there is no guidance, and all three are the class. Bradley and Nakkiran write
+$\gamma = 1 + w$, as in step 11. Their variances $2 / (\gamma + 1)$ and $2^{1 - \gamma}$ are those
+of the tilted distribution and of DDIM.
 
 **The same chains for any data.** The derivation of the two small steps used the Gaussians only in
 the prediction. Other lessons need the chains for other data. For any data let $s_w$ be the guided
-score (11.7) in the unit of $x$. The mixture of the predictions is $-\sqrt\tau s_w$, so $k x - c$
-becomes $-s_w$:
+score (11.7) of the divided state, with the gradient taken with respect to $x$. The mixture of the
+predictions is $-\sqrt\tau s_w$, so $k x - c$ becomes $-s_w$. As before, the guess $\hat x_0$ of the
+data is the state minus $\sqrt\tau$ times the mixture:
 
 $$ \tilde\epsilon = -\sqrt\tau s_w, \quad \hat x_0 = x + \tau s_w $$
 
@@ -178,15 +185,16 @@ $$ h = (1 + w) m (S + \tau) / (S + \tau + w (S - S_y)) $$
 $$ dh / d\tau = w (1 + w) m (S - S_y) / (S + \tau + w (S - S_y))^2 $$
 
 For $w > 0$ and $R > 1$ the mean $h$ falls from $(1 + w) m$ in pure noise to the tilted mean at the
-data. A chain follows it, but does not reach it. (At the level 1 of the example $h = 1.8$, where the
-weight is 2.) The mean of DDPM obeys $dM / d\tau = k M - c$, and $c = k h$. Subtract $dh / d\tau$
-from both sides:
+data. A chain follows it, but does not reach it. (In the example, which has $w = 2$, $h = 1.8$ at
+the level 1.) Let $M$ now be the mean at each level. That of DDPM obeys $dM / d\tau = k M - c$, and
+$c = k h$. Subtract $dh / d\tau$ from both sides:
 
 $$ d(M - h) / d\tau = k (M - h) - dh / d\tau $$
 
 This has the form of the equation of the mean itself, with another source. For DDIM there is $k / 2$
-in the place of $k$, and the source is the same. At $\tau = 0$ the distances from the tilted mean
-are therefore
+in the place of $k$, and the source is the same. At the start $M - h$ is close to $-(1 + w) m$.
+Divided by $G$ or $\sqrt G$ it vanishes in the limit $\tau \to \infty$. Only the source remains, so
+at $\tau = 0$ the distances from the tilted mean are
 
 $$ M_{DDPM} - M_{tilted} = \int_0^\infty (dh / d\tau) / G d\tau $$
 $$ M_{DDIM} - M_{tilted} = \int_0^\infty (dh / d\tau) / \sqrt G d\tau $$ (H.7)
@@ -197,11 +205,11 @@ smaller than itself. So DDIM retains more. This proves (13.6) here, for every $w
 
 The variances can be compared in the same way. A displacement changes at the rate $k$ in DDPM and
 $k / 2$ in DDIM, and a variance at twice these rates. DDPM also adds fresh noise on the way down. So
-$dV / d\tau = 2 k V - 1$ for DDPM and $dV / d\tau = k V$ for DDIM. The variance to compare them with
-is $1 / k$. Let $k_y = 1 / (S_y + \tau)$ and $k_\phi = 1 / (S + \tau)$ be the two fractions, so that
-$k = (1 + w) k_y - w k_\phi$. The derivative of each fraction is minus its square. So the derivative
-of $k$ is minus the left side of the following identity. Expanding both squares on the right
-verifies it:
+the variance $V$ at each level obeys $dV / d\tau = 2 k V - 1$ for DDPM and $dV / d\tau = k V$ for
+DDIM. The variance to compare them with is $1 / k$. Let $k_y = 1 / (S_y + \tau)$ and
+$k_\phi = 1 / (S + \tau)$ be the two fractions, so that $k = (1 + w) k_y - w k_\phi$. The derivative
+of each fraction is minus its square. So the derivative of $k$ is minus the left side of the
+following identity. Expanding both squares on the right verifies it:
 
 $$ (1 + w) k_y^2 - w k_\phi^2 = k^2 - w (1 + w) (k_y - k_\phi)^2 $$
 
@@ -216,7 +224,16 @@ $1 / k$:
 $$ d(V_{DDPM} - 1 / k) / d\tau = 2 k (V_{DDPM} - 1 / k) + P $$
 $$ d(V_{DDIM} - 1 / k) / d\tau = k (V_{DDIM} - 1 / k) + P $$
 
-Again $P$ is a source, now with the opposite sign, and its effects are divided by $G^2$ and by $G$:
+Again $P$ is a source, now with the opposite sign, and its effects are divided by $G^2$ and by $G$.
+Does the start contribute? There $V = 1 + \tau$, and for DDIM this number makes up all the variance
+of the samples. Here we need only its distance from $1 / k$. Write the definition of $k$ as one
+fraction and divide with remainder:
+
+$$ 1 / k = (S_y + \tau) (S + \tau) / (S + \tau + w (S - S_y)) $$
+$$ 1 / k = \tau + S_y - w (S - S_y) + \dots $$
+
+The omitted term goes to 0 as $\tau \to \infty$. So the distance $V - 1 / k$ stays bounded at the
+start, while $G$ grows without bound. The start contributes nothing, and at $\tau = 0$
 
 $$ V_{tilted} - V_{DDPM} = \int_0^\infty (P / G^2) d\tau $$
 $$ V_{tilted} - V_{DDIM} = \int_0^\infty (P / G) d\tau $$ (H.8)
@@ -239,9 +256,17 @@ and, in brackets, the variance. Both can be computed without samples, because al
 The errors fall in proportion to one over the number of levels. With 256 levels they are 1 to 2 % of
 the variance, while guidance has reduced it from 1 to 0.39 and 0.25.
 
-**The start.** A real chain starts at a finite $\tau_1$ with the mean 0. In the limit the mean would
-already be close to $(1 + w) m$ there. The difference arrives divided by $\sqrt G$ or $G$. So for
-large $\tau_1$ the mean lacks about
+**The start.** A real chain starts at a finite $\tau_1$ with the mean 0. Which mean would a chain
+from $\tau = \infty$ have there? It is the same sum of contributions as above, but only of the
+levels $\tau$ above $\tau_1$. Far in the noise $c \approx (1 + w) m / \tau$. Since $G$ is nearly
+proportional to $\tau$, a displacement at $\tau$ is multiplied by $\sqrt{\tau_1 / \tau}$ in DDIM,
+and by $\tau_1 / \tau$ in DDPM, until it arrives at $\tau_1$. The two means are about
+
+$$ \int_{\tau_1}^\infty ((1 + w) m / (2 \tau)) \sqrt{\tau_1 / \tau} d\tau = (1 + w) m $$
+$$ \int_{\tau_1}^\infty ((1 + w) m / \tau) (\tau_1 / \tau) d\tau = (1 + w) m $$
+
+The real chain lacks this mean at $\tau_1$. The difference arrives divided by $\sqrt G$ or $G$. So
+for large $\tau_1$ the mean lacks about
 
 $$ \text{DDIM: } (1 + w) m / \sqrt{G(\tau_1)}, \quad \text{DDPM: } (1 + w) m / G(\tau_1) $$ (H.9)
 

@@ -187,8 +187,12 @@ def test_g_2_by_each_step(grid: np.ndarray) -> None:
         slope, _ = step_of_z(0.0, VAR, 1.0, here, there, 0.0)
         assert slope == pytest.approx(A, rel=1e-9)
     product = 1.0
+    quotients = 1.0  # the same factors, as the page writes them
     for here, there in reversed(with_ends(grid)):
+        a, _ = signal_noise(here)
         a_next, _ = signal_noise(there)
+        assert product == pytest.approx(quotients, rel=1e-9)
+        quotients *= (a / a_next) * (noised_var(VAR, there) / noised_var(VAR, here))
         assert product == pytest.approx(a_next * VAR / noised_var(VAR, there), rel=1e-9)
         slope, _ = step_of_z(0.0, VAR, 1.0, here, there, 0.0)
         product *= slope
@@ -415,6 +419,26 @@ def test_g_6_by_two_absurd_predictions(grid: np.ndarray) -> None:
     assert (np.abs(found[0] - found[1]) <= bound * (1 + 1e-6)).all()
 
 
+@given_grid
+def test_g_6_by_each_step(grid: np.ndarray) -> None:
+    """The factor of the state in the exact guess; a clipped step increases no difference."""
+    schedule = schedule_from(grid)
+    model = oracle_eps(one_class(), schedule)
+    z = np.linspace(-4, 4, 9)[:, None] * np.ones(2)
+    y = np.zeros(len(z), int)
+    for t, (here, there) in zip(range(len(grid), 0, -1), with_ends(grid), strict=True):
+        a, sigma = signal_noise(here)
+        guess = (z - sigma * model(z, t, y)) / a
+        C_y = noised_var(VAR, here)
+        wanted = a * VAR / C_y
+        assert (1 - sigma**2 / C_y) / a == pytest.approx(wanted, rel=1e-6)
+        np.testing.assert_allclose(np.diff(guess, axis=0), wanted, rtol=1e-6, atol=1e-9)
+        free = np.diff(q_posterior_log_snr(z, guess, here, there).mean, axis=0)
+        clipped = np.clip(guess, -1.5, 1.5)
+        moved = np.diff(q_posterior_log_snr(z, clipped, here, there).mean, axis=0)
+        assert (moved >= 0).all() and (moved <= free + 1e-12).all()
+
+
 def test_g_6_by_numbers_in_the_text() -> None:
     """The bound takes the place of sigma / a times the error."""
     first, second = log_snr_grid(16)[:2].tolist()
@@ -537,7 +561,11 @@ def test_g_6_by_a_network() -> None:
     """Clipping to -4..4 removes the displacement, and changes no sample of exact predictions."""
     params = trained(3000)
     grid = log_snr_grid(16)
-    assert apart_clipped(params, 16, -20.0, np.inf) == pytest.approx(2.36, rel=TRAINING)
+    unclipped = apart_clipped(params, 16, -20.0, np.inf)
+    assert unclipped == pytest.approx(2.36, rel=TRAINING)
+    assert apart(params, 16, -20.0) == pytest.approx(
+        unclipped, rel=2e-3
+    )  # v = 0.3, "as in the table"
     assert apart_clipped(params, 16, -20.0, 4.0) == pytest.approx(0.035, rel=TRAINING)
     _, exact = both(params, grid)
     clipped = clipped_samples(exact, grid, 0.0, 4.0)

@@ -446,6 +446,9 @@ def test_h_1_by_each_step(tau: float, w: float) -> None:
     far = 1e9
     limit = level.S_y ** (1 + w) * level.S**-w
     assert far / growth(far, w, *PAIRS["other"]) == pytest.approx(limit, rel=1e-7)
+    powers = (far / level.S_y) ** (1 + w) * (far / level.S) ** -w
+    assert powers == pytest.approx(far * level.S_y ** (-1 - w) * level.S**w, rel=1e-12)
+    assert powers == pytest.approx(growth(far, w, *PAIRS["other"]), rel=1e-7)
     assert limit == pytest.approx(level.S_y * level.R**-w, rel=1e-12)
 
 
@@ -568,6 +571,12 @@ def test_h_8_by_each_step(tau: float, w: float) -> None:
     left = {kind: dV[kind] - d_one_over_k for kind in V}
     assert left["DDPM"] == pytest.approx(2 * level.k * away["DDPM"] + level.P, rel=1e-5, abs=1e-6)
     assert left["DDIM"] == pytest.approx(level.k * away["DDIM"] + level.P, rel=1e-5, abs=1e-6)
+    as_fraction = level.S + tau + w * (level.S - level.S_y)
+    product = (level.S_y + tau) * (level.S + tau)
+    assert 1 / level.k == pytest.approx(product / as_fraction, rel=1e-12)
+    omitted = [1 / Level(q, w).k - q - level.S_y + w * (level.S - level.S_y) for q in (1e3, 1e4)]
+    assert abs(omitted[0]) < 0.02
+    assert omitted[1] == pytest.approx(omitted[0] / 10, rel=0.01)  # it goes to 0 like 1 / tau
     lost = over_levels(lambda q: q.P / q.G**2, w)
     tilted = tilt(*PAIRS["other"], w).var
     assert lost == pytest.approx(tilted - ddpm_law(*PAIRS["other"], w).var, rel=1e-6)
@@ -665,6 +674,27 @@ def test_h_9_by_a_differential_equation(pair: str, w: float) -> None:
     for lacks, noise, end in zip(without, (False, True), (ddim_law, ddpm_law), strict=True):
         found = end(*PAIRS[pair], w).mean - from_level(pair, w, noise, tau)
         np.testing.assert_allclose(found, lacks, rtol=5e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("w", [0.7, 2.0])
+def test_h_9_by_each_step(w: float) -> None:
+    """What is added above a far level arrives as (1 + w) m: roughly, by G and c themselves."""
+    tau_1 = 1e4
+    far = Level(tau_1, w)
+    there = (1 + w) * far.m
+    for half, power in ((0.5, 0.5), (1.0, 1.0)):
+
+        def added(q: float, half: float = half, power: float = power) -> float:
+            return half * there / q * (tau_1 / q) ** power
+
+        def exact(q: float, half: float = half, power: float = power) -> float:
+            level = Level(q, w)
+            return half * level.c * (far.G / level.G) ** power
+
+        for f, allowed in ((added, QUADRATURE), (exact, 1e-3)):
+            # q = tau_1 / r^2
+            found, _ = quad(lambda r, f=f: f(tau_1 / r**2) * 2 * tau_1 / r**3, 0, 1)
+            assert found == pytest.approx(there, rel=allowed)
 
 
 def test_h_9_by_ddim_from_the_linear_schedule() -> None:
