@@ -162,9 +162,7 @@ With 256 levels the start makes little difference.
 **Remedy 2: clipping.** The algorithm of the paper does not clip the guess. Let the data be known to
 lie between $-c$ and $c$, and clip every guess to this interval as in step 6. Then each coordinate
 of the clipped guess of the network differs from that of a clipped exact guess by at most $2 c$,
-however wrong the network is. The number $2 c$ takes the place of $(\sigma / a) e$:
-
-$$ |\Delta x| \le 2 c \delta a'^2 S_y / C_y' $$ (G.6)
+however wrong the network is. In (G.2) the number $2 c$ takes the place of $(\sigma / a) e$.
 
 Can clipping in the later steps increase the difference again? Without guidance, inserting the exact
 prediction into the guess shows that the guess contains the state with the factor
@@ -173,7 +171,9 @@ $$ (1 - \sigma^2 / C_y) / a = a S_y / C_y $$
 
 This is positive. So of two states, the larger one has the larger guess. In the next state (16.12),
 the differences of the states and of the guesses therefore have the same sign. Clipping moves no two
-guesses further apart, so it can only reduce the second difference, and with it the sum.
+guesses further apart, so it can only reduce the second difference, and with it the sum. Therefore
+
+$$ |\Delta x| \le 2 c \delta a'^2 S_y / C_y' $$ (G.6)
 
 For $c = 4$ and the first level of the example the bound is 0.022. We measured the remedy with the
 same network and the same noise. Here $v = 0$, because the loop of step 7 can clip. With 16 levels
