@@ -17,9 +17,10 @@ along the third one.
 
 **Warps.** With 2 warps per program in place of 4, a thread has 16 elements, which share their
 addresses and the row's eight numbers. So the count falls to 51.7 per element, although the row
-costs loads. The price is registers: 60 per thread, and an occupancy of 50 %. On an H100,
-tensors of 16 bits then move at the speed of a copy. If n is not a multiple of 16, accesses are of
-single elements, and 4 warps hide more of their latency.
+costs loads. The price is registers: 60 per thread (rounded up to 64), and an occupancy of 50 %.
+Half as many warps with twice the elements have as many bytes under way, which is what Little's law
+of rung 3 requires. On an H100, tensors of 16 bits then move at the speed of a copy. If n is not a
+multiple of 16, accesses are of single elements, and with 4 warps more of them are under way.
 
 **Channels-last output.** Some networks return `out` with the channels of a pixel side by side,
 while x_t has one channel after the other. The kernel reads `out` where it is, through the index of

@@ -1,5 +1,6 @@
 """Draw the pictures of the ladder: `python -m kernels.ladder.pictures`.
 
+They are kept in `kernels/pictures`, where `kernels/README.md` shows them; the book draws its own.
 All but the last are drawn from the formulas of the rungs. The roofline is a prediction from the
 bytes that must move, the instructions in code compiled for an H100, and that GPU's data sheet.
 """
@@ -35,6 +36,9 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 H100_BYTES = 3.35e12  # per second, from NVIDIA's data sheet
 H200_BYTES = 4.8e12
 INSTRUCTIONS = 33.5e12  # float32 instructions per second, of both
+
+FOLDER = Path("kernels/pictures")
+DPI = 100
 
 
 def programs() -> Figure:
@@ -316,16 +320,14 @@ def main() -> int:
     parser.add_argument(
         "name", nargs="*", help=f"one or more of {', '.join(PICTURES)} (default: all)"
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/kernels"), help="folder to write to (%(default)s)"
-    )
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to (%(default)s)")
     given = parser.parse_args()
     if unknown := set(given.name) - set(PICTURES):
         parser.error(f"picture {', '.join(unknown)} is unknown: choose from {', '.join(PICTURES)}")
     given.out.mkdir(parents=True, exist_ok=True)
     for name in given.name or PICTURES:
         path = given.out / f"{name}.png"
-        PICTURES[name]().savefig(path, dpi=130)
+        PICTURES[name]().savefig(path, dpi=DPI)
         print(path, flush=True)
     return 0
 

@@ -3,11 +3,13 @@
 **The question.** Guidance combines two outputs of the network, g = cond + w (cond - null). How is
 this written as a program for a GPU, and what limits its speed?
 
-**Programs.** A kernel is a function that a GPU runs many times at once, each time on another part
-of the data. One such run is called a program in Triton, and a thread block in CUDA. All programs
-of a launch together are the grid. Here program number i takes the elements 1024 i to 1024 i +
-1023, so the grid has n / 1024 programs, rounded up. Programs run at the same time and in any
-order. Therefore no program may use what another program of the same launch has written.
+**Programs.** A kernel is a function that a GPU executes many times, each time on another part of
+the data. One such execution is called a program in Triton, and a thread block in CUDA. All
+programs of a launch together are the grid. Here program number i takes the elements 1024 i to
+1024 i + 1023, so the grid has n / 1024 programs, rounded up. An H100 has 132 multiprocessors, and
+each of them executes several programs at the same time. The other programs follow when there is
+room, in an order that is not defined. Therefore no program may use what another program of the
+same launch has written.
 
 **Threads and warps.** A program is executed by threads, and 32 threads form a warp, which executes
 each instruction for its 32 threads together. By default Triton gives a program 4 warps, which are
@@ -21,7 +23,8 @@ passes contiguous tensors. The null half begins n elements after the conditional
 **Coalesced accesses.** Threads that are neighbours in a warp access neighbouring addresses. Such
 accesses are called coalesced, because the hardware serves a whole warp with a few long transfers.
 In addition Triton lets each thread load four neighbouring float32 with one instruction of 128
-bits.
+bits, if n is a multiple of 16. For any other n it compiles a second kernel, whose accesses are of
+single elements, because the null half may then begin at an address that 16 bytes do not divide.
 
 **The mask.** If 1024 does not divide n, the last program has places at n and beyond, which belong
 to other data. The mask `inside` marks the places that exist, and an access is made only there. An
@@ -30,14 +33,17 @@ to other data. The mask `inside` marks the places that exist, and an access is m
 **Bytes.** Each element needs 2 reads and 1 write, which are 12 bytes in float32.
 
 **Instructions.** The formula needs one subtraction and one fused multiply-add. Two loads and a
-store serve four elements each, which makes 3/4. The count by hand is 2.75 per element. The
-compiled code for an H100 has 50 instructions for the 8 elements of a thread, or 6.25 per element:
-16 are arithmetic, 6 are accesses, and 28 compute addresses and masks or prepare constants.
+store serve four elements each, which makes 3/4. The count by hand is 2.75 per element, for an n
+that is a multiple of 16. The compiled code for an H100 has 50 instructions for the 8 elements of a
+thread, or 6.25 per element: 16 are arithmetic, 6 are accesses, and 28 compute addresses and masks
+or prepare constants.
 
 **What limits it.** According to its data sheet, the memory of an H100 delivers 3.35e12 bytes per
-second, and its arithmetic units execute 33.5e12 float32 instructions per second. Moving 12 bytes
-takes 3.6 ps, in which 120 instructions could be executed. The kernel needs about 6. It is
-memory-bound: its time is the time of its bytes, and fewer instructions would not make it faster.
+second. Its arithmetic units execute 67e12 float32 operations per second, where a multiply-add
+counts as two, so they execute 33.5e12 instructions. Moving 12 bytes takes 12 / 3.35e12 s = 3.6 ps,
+in which 120 instructions could be executed. The kernel needs about 6. For a tensor of many
+megabytes it is memory-bound: its time is the time of its bytes, and fewer instructions would not
+make it faster. For a small tensor the start of the kernel takes longer than either.
 
 **What goes wrong.** Without the mask on the store, the last program writes out of bounds. If the
 null half is looked for at a multiple of 1024 and not at n, the result is right for those n alone.

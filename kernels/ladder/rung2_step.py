@@ -9,7 +9,8 @@ the guess, and combines it with x_t. What is gained if one kernel does all of it
     x0hat = clip(p x_t + q g)
     x_s   = a x0hat + b x_t                     for a row with c = d = e = 0, such as DDIM's
 
-The numbers of the row are arguments of the kernel here, like w. Rung 8 reads them from memory.
+The numbers of the row are arguments of the kernel here, like w. Rung 8 reads them from memory. The
+terms with c, d and e follow on rungs 3 and 7.
 
 **Registers.** A value such as `x0hat` exists only between two lines. It is held in registers, the
 storage inside a multiprocessor from which arithmetic takes its operands. It is never written to
@@ -26,24 +27,27 @@ memory. This is what fusing means, and all that it does: the operations are the 
     x_s = u + b x_t        2 reads, 1 write
 
 which together are 11 reads and 7 writes, 18 passes over a tensor. In one pass there are 3 reads
-(x_t and both halves) and 1 write, which are 16 bytes in float32. A memory-bound step therefore
-becomes 18 / 4 = 4.5 times as fast.
+(x_t and both halves) and 1 write, which are 16 bytes in float32. If every kernel is memory-bound
+and moves its bytes at the same speed, the step becomes 18 / 4 = 4.5 times as fast.
 
 **Instructions.** By hand: one access instruction per element (4 tensors, four elements each), and
 8 of arithmetic: a subtraction, a multiply-add for g, a product and a multiply-add for the guess, a
-minimum, a maximum, a product and a multiply-add for x_s. That is 9. The compiled code for an H100
-has 13.9.
+minimum, a maximum, a product and a multiply-add for x_s. That is 9. (The product m w is the same
+for all elements, so each thread computes it once.) The compiled code for an H100 has 13.9.
 
 **The roofline.** Let N be the instructions and M the bytes per element. An H100 needs at least
 
     time = max(M / 3.35e12, N / 33.5e12) seconds
 
-The first term is larger as long as N is below 10 M. Plotted over N / M, the attainable speed rises
-along a line up to N / M = 10 and is level beyond it, like a roof. Here N / M is 0.9, so the kernel
-is memory-bound, and 160 - 14 = 146 instructions per element could be added without cost.
+The first term is larger as long as N is below 10 M. The attainable number of instructions per
+second is N / time. Plotted over N / M, it rises along a line up to N / M = 10 and is level beyond
+it, like a roof. Here N / M is 0.9, so the kernel is memory-bound. By this model 160 - 14 = 146
+float32 instructions per element could be added without cost.
 
 **Types.** A tensor may be float16 or bfloat16. The kernel converts what it loads to float32,
-computes in float32, and rounds once, at the store. In 16 bits `cond - null` alone could overflow.
+computes in float32, and rounds once, at the store. (`xs` is a pointer, and `xs.dtype.element_ty`
+is the type of what it points to.) In 16 bits every line would round: to 8 significant bits in
+bfloat16, and to 11 in float16, where `cond - null` could also exceed the largest number, 65,504.
 
 **What goes wrong.** `tl.clamp` without `propagate_nan` turns a NaN into a finite number, so that a
 network that has diverged seems to produce an image.

@@ -1,5 +1,8 @@
 """Rung 3. Noise: correct, and expensive
 
+**The task.** Before you read on, write this kernel from rungs 1 and 2, with `tl.randn(seed, at)`
+for the noise. Predict its bytes and its instructions per element.
+
 **The question.** An ancestral step such as DDPM's adds c z with z a standard normal. Reading z
 from memory is a fifth pass over a tensor, and writing it before is a sixth. Can the kernel make z
 itself?
@@ -7,20 +10,27 @@ itself?
 **A generator without a state.** A sequential generator hands out its numbers in order, and
 programs run in any order. `tl.randn(seed, at)` is a function instead: Philox maps the key `seed`
 and the counter `at` to four random 32-bit words, and nothing is carried from one call to the next.
-Two of the words become one normal by the method of Box and Muller,
+The annotation `seed: tl.uint64` makes Triton pass the seed in 64 bits, whatever its value. Two of
+the words become one normal by the method of Box and Muller,
 
     z = sqrt(-2 log u) cos(2 pi v)              u, v uniform in (0, 1)
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32, as on rung 2: the noise is never in memory.
 
-**Instructions.** Philox repeats a round of 4 integer products (two of them for the upper halves)
-and 2 exclusive ors ten times: 60 per element. With the 9 of rung 2 and the multiply-add for c z
-the count by hand is 70, without the logarithm, the root and the cosine. The compiled code for an
-H100 has 184 per element, 13 times as many as rung 2.
+**Instructions.** Philox repeats a round ten times. A round multiplies two words by constants and
+needs both halves of each 64-bit product, which are 4 products. Then it has 2 exclusive ors of
+three words each, and a GPU has one instruction for that. These are 60 per element. (The keys of
+the rounds are sums that are the same for all elements.) With the 9 of rung 2 and the multiply-add
+for c z the count by hand is 70, without the logarithm, the root and the cosine. The compiler
+removes a few of the products, because three words of the counter are 0 and two words of the result
+are not used: 17 of the 20 upper halves are left. The compiled code for an H100 has 184 per
+element, 13 times as many as rung 2.
 
-**The stack.** The table shows 32 bytes of stack and 40 spills. A spill is an access to local
-memory, which is memory reserved for each thread, where the compiler puts what it cannot keep in
-registers. Here the reason is the cosine. It accepts any angle, and first has to reduce it to a
+**The stack.** The table shows 32 bytes of stack and 40 spills. The compiler puts what it cannot
+keep in registers into local memory, which is memory reserved for each thread, and the stack is the
+part of it that a kernel uses. Usually the reason is that there are too few registers, and an
+access to a value that was moved there is called a spill. The table counts every access to local
+memory. Here the reason is the cosine. It accepts any angle, and first has to reduce it to a
 quarter turn. For an angle of 105,615 or more the library multiplies with a long table of digits of
 2 / pi, in a loop, and collects the product in an array. Registers cannot be indexed, so the array
 is on the stack. That slow path has 54 instructions, and the code contains it once per element. Our
@@ -32,19 +42,34 @@ would execute both paths one after the other. This is called warp divergence.
 
 **Occupancy.** A multiprocessor of an H100 has 65,536 registers and keeps at most 64 warps. While
 one warp waits for memory, another one computes. With the 54 registers per thread of this rung
-(rounded up to 56) 36 warps fit, and with the 32 of rung 2 all 64. The ratio, 56 % here, is called
-occupancy. If it is low, too few accesses are under way at a time to keep the memory busy.
+(rounded up to 56) 36 warps fit, and with the 32 of rung 2 all 64. The ratio to 64, 56 % here, is
+called occupancy.
 
-**What limits it.** In float32 160 instructions are free at 16 bytes, so 130 just fit on paper; but
-integer products run at half the rate. In bfloat16 8 bytes leave time for 80 and 132 are executed,
-so the kernel is compute-bound. `torch.compile` also calls Philox once per element. On an H100 it
-took 1.03 to 1.08 times as long as rung 8 in float32 from 64 MiB on, and 1.9 to 2.0 times in
-bfloat16.
+**Little's law.** Whether 56 % is too low depends on the bytes that are under way. The time from a
+load to the arrival of its data is called the latency. To keep the memory busy, the loads of one
+latency must be under way at any time, which is Little's law:
+
+    bytes under way = bandwidth x latency = 3.35e12 bytes per second x 700e-9 seconds = 2.3e6 bytes
+
+or 18 kB for each of the 132 multiprocessors. (The 700 ns are an assumption: the data sheet has no
+latency.) A thread of this rung issues its six loads of 16 bytes within 30 instructions, so 36
+warps can have 36 x 32 x 96 bytes = 111 kB under way. It suffices if a sixth of them does. In
+bfloat16 a warp loads half the bytes, and a third of the warps suffices. Under this assumption the
+occupancy does not limit this rung. Rung 8 has an occupancy of 50 % and reaches 95 to 103 % of the
+bandwidth of a copy. A low occupancy harms a kernel whose warps have few bytes under way.
+
+**What limits it.** In float32 160 instructions are free at 16 bytes, and 130 fit. But integer
+products run at half the rate of float32 arithmetic. If the 40 of Philox are counted twice, there
+are 170, or 1.06 times the time of the bytes. In bfloat16 8 bytes leave time for 80 and 132 are
+executed, so the kernel is compute-bound. The estimate is 132 / 80 = 1.65 times the time of the
+bytes, and 172 / 80 = 2.15 times with the products counted twice. There is no measurement of this
+rung. But `torch.compile` also calls Philox once per element, and on an H100 its kernel took 1.03
+to 1.08 times as long as rung 8 in float32 from 64 MiB on, and 1.9 to 2.0 times in bfloat16.
 
 **What is wrong with the noise.** It depends on the place in the batch and not on the sample, so a
-sample's picture changes with the batch that it is drawn in. It also depends on nothing but the
-seed, so the caller has to pass another seed at every step. Rungs 5 and 6 repair both. Finally,
-Triton raises u to 1e-7, so that no normal exceeds 5.68.
+sample's picture changes with the batch that it is drawn in. It does not depend on the
+step, so the caller has to pass another seed at every step. Rungs 5 and 6 repair both. Finally,
+Triton replaces a u below 1e-7 by 1e-7, so that no normal exceeds sqrt(-2 log 1e-7) = 5.68.
 """
 
 from __future__ import annotations

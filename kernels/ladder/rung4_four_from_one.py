@@ -18,21 +18,26 @@ y)` adds a last axis of length 2, with x at 0 and y at 1. Joining twice gives [B
     tl.join(z1, z3)          [i, 0] = z1[i], [i, 1] = z3[i]
     join of both             [i, 0, 0] = z0, [i, 0, 1] = z1, [i, 1, 0] = z2, [i, 1, 1] = z3
 
-which `tl.reshape` reads as z0, z1, z2, z3, z0, ... A thread holds four neighbouring elements,
-those that it loads with one instruction of 128 bits. So it also holds the block's four normals,
-and nothing moves between threads.
+which `tl.reshape` reads as z0, z1, z2, z3, z0, ... In float32 a thread holds four neighbouring
+elements, those that it loads with one instruction of 128 bits. So it also holds the block's four
+normals, and nothing moves between threads. In 16 bits an instruction loads eight neighbours, which
+are two blocks. There the compiled code exchanges values between threads through shared memory,
+which is memory on the multiprocessor that the threads of a program have in common.
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32, as before.
 
 **Instructions.** Philox now costs 60 / 4 = 15 per element. With the 9 of rung 2 and the
-multiply-add the count by hand is 25, without the functions; and there are half as many logarithms
-and roots. The compiled code for an H100 has 127 per element, of which 54 are again slow paths: 73
+multiply-add the count by hand is 25, without the functions of the library. There are half as many
+logarithms and roots as on rung 3, and as many sines and cosines together as cosines there. The
+compiled code for an H100 has 127 per element, of which 54 are again slow paths: 73
 are executed.
 
 **What limits it.** In float32 73 instructions are fewer than the 160 that are free at 16 bytes. In
-bfloat16, with the conversions, 79 are executed, and 80 are free at 8 bytes. On an H200, with
-memory that is 1.4 times as fast, 56 are free, and the kernel is compute-bound. The stack and its
-40 spills remain, too, and with 52 registers per thread so does the occupancy of 56 %.
+bfloat16, with the conversions, 79 are executed, and 80 are free at 8 bytes. With the 10 products
+of Philox counted twice they are 89, so there the kernel is at the edge. On an H200, with memory
+that is 1.4 times as fast, 56 are free at 8 bytes, and in bfloat16 the kernel is compute-bound. The
+stack and its 40 spills remain, too. With 52 registers per thread, rounded up to 56, so does the
+occupancy of 56 %.
 
 **What goes wrong.** `tl.join(tl.join(z0, z1), tl.join(z2, z3))` is the order z0, z2, z1, z3. The
 noise is still standard normal, and no statistical test of the samples notices. The comparison with

@@ -40,12 +40,22 @@ H100 has 51.0, without stack, spills or loops, in 32 registers. No instruction r
 listing is a bound.
 
 **What limits it.** Memory, in float32 (160 are free) and in bfloat16 (57.1 are executed, 80 are
-free). On an H200, 56 are free at 8 bytes, so there bfloat16 is at the edge of the roof.
+free). The 10 products of Philox, counted twice, still leave room. On an H200 56 are free at 8
+bytes, one less than are executed, so there bfloat16 is just compute-bound.
+
+**The function.** `normals(seed, step, sample_id, block, STREAM)` of `kernels/triton_normals.py`
+makes four normals for each number in `block`, from one Philox call with the counter (block, step,
+sample_id, STREAM). It joins them in the order of rung 4. STREAM is a constant that separates noise
+for different purposes; SAMPLING, which is 0, is the one for samplers.
 
 **The counter.** The wrapper takes the number k of the step, and the counter is (block, k + 1, 0,
-0): each step has its own noise under one seed. The third word is for the sample's number, from
-rung 6 on. As long as it is 0, the batch is treated like one large sample, and so it is in the
-comparison.
+0): each step has its own noise under one seed. It is k + 1 because a chain starts from the noise
+of step 0. The third word is for the sample's number, from rung 6 on. As long as it is 0, the batch
+is treated like one large sample, and so it is in the comparison.
+
+**One kernel for all steps.** Triton compiles an integer argument that is 1 into the kernel, and
+compiles another kernel for multiples of 16, as it does for n. `do_not_specialize=["k"]` switches
+this off, because k takes all values in turn.
 
 **What goes wrong.** Rounding. `u` must be rounded in the same way wherever the noise is computed,
 because near u = 1 a change in the last bit of u changes -log u by a large factor.

@@ -11,20 +11,22 @@ Should a DDIM step then read a tensor that it multiplies by 0?
     x_s   = a x0hat + b x_t + d null + e x0prev + c z
 
 **Decided when the kernel is compiled.** An argument that is None is known to the compiler. `if
-x0prev is not None` is evaluated then, and code that is not chosen does not exist. Triton compiles
-one kernel per combination and keeps it. This is called specialisation. It is right for what seldom
-changes and costs memory traffic: whether x0prev is read, whether x0hat is written (`want_x0`),
+x0prev is not None` is evaluated then, and code that is not chosen does not exist. To compile one
+kernel for each combination of such properties of the arguments is called specialisation. Triton
+does it at the first launch with a combination, and keeps the kernel. (Types, constants such as
+BLOCK, and divisibility by 16 are such properties, too.) It is right for what seldom changes and
+costs memory traffic: whether x0prev is read, whether x0hat is written (`want_x0`),
 whether there is a null half at all, and whether w is one number or one per sample.
 
 **Decided when the kernel runs.** The numbers of the row change at every step, so compiling for
 their values would mean compiling for every step. `if c != 0` is a branch at run time. All threads
 of all programs take the same way, because c is one number. Such a branch is uniform. It causes no
-warp divergence and costs one jump. Both kinds of branch look alike in the source.
+warp divergence and costs a comparison and a jump. Both kinds of branch look alike in the source.
 
-**Why not multiply by 0?** First, 0 times infinity is NaN. With branches for c, d and e, an infinite
-x0prev or null output in a term that the row leaves out does no harm. (The two factors m and a are
-multiplied in any case: with m = 0 an infinite null output still gives NaN, as in the reference.)
-Second, x0prev costs a read and z costs two thirds of the instructions.
+**Why not multiply by 0?** First, 0 times infinity is NaN. With branches for c, d and e, an
+infinite x0prev or null output in a term that the row leaves out does no harm. (The two factors m
+and a are multiplied in any case: with m = 0 an infinite null output still gives NaN, as in the
+reference.) Second, x0prev costs a read and z costs two thirds of the instructions.
 
 **Bytes.** A row that does not look back and does not keep its guess needs 3 reads and 1 write, 16
 bytes in float32. A row that looks back reads x0prev and writes x0hat: 4 reads and 2 writes, 24

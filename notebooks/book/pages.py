@@ -37,7 +37,7 @@ from notebooks.book.papers import PAPERS
 HERE = Path(__file__).parent
 FROM_FILE = re.compile(r"^<!-- (\S+\.md): (#+ .+) -->$", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
-KERNEL_PICTURE = re.compile(r"^<!-- picture (\w+): (.+) -->$", re.MULTILINE)
+KERNEL_PICTURE = re.compile(r"^!\[(.+)\]\(pictures/(\w+)\.png\)$", re.MULTILINE)
 LAYERS = ("minicfg", "kernels", "tutorial")
 PRIVATE = {"minicfg.editable_only"}
 
@@ -239,9 +239,9 @@ def notebooks_index(targets: Targets) -> str:
 
 
 def kernel_page(targets: Targets) -> str:
-    """The kernel's lecture, with the pictures that its comments name."""
+    """The kernel's lecture, with its pictures drawn again."""
     text = (ROOT / "kernels/README.md").read_text(encoding="utf-8")
-    figure = r"```{figure} figures/kernels-\1.png\n:alt: \2\n:class: drawn\n\n\2\n```"
+    figure = r"```{figure} figures/kernels-\2.png\n:alt: \1\n:class: drawn\n\n\1\n```"
     text = KERNEL_PICTURE.sub(figure, text)
     return "(kernel-lecture)=\n" + linked(text, "kernels", targets)
 
@@ -249,7 +249,7 @@ def kernel_page(targets: Targets) -> str:
 def kernel_pictures() -> list[str]:
     """The names of the pictures in the kernel's lecture, in order."""
     text = (ROOT / "kernels/README.md").read_text(encoding="utf-8")
-    return [name for name, _ in KERNEL_PICTURE.findall(text)]
+    return [name for _, name in KERNEL_PICTURE.findall(text)]
 
 
 def by_hand(path: Path, targets: Targets) -> str:
@@ -297,6 +297,7 @@ def write(out: Path) -> None:
         text = json.dumps(notebook(path, targets))
         (out / "notebooks" / path.name).write_text(text, encoding="utf-8")
     shutil.copy(ROOT / ".github/cover.png", out)
-    for name in PICTURE.findall((ROOT / "kernels/README.md").read_text(encoding="utf-8")):
+    lecture = (ROOT / "kernels/README.md").read_text(encoding="utf-8")
+    for name in PICTURE.findall(KERNEL_PICTURE.sub("", lecture)):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "kernels" / name, out / name)

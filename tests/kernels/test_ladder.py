@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import triton
+from matplotlib.image import imread
 
 from kernels import triton_normals
 from kernels.inspection.machine_code import Report
@@ -224,14 +225,23 @@ def test_every_picture_of_the_lecture_is_drawn() -> None:
     for name, draw in pictures.PICTURES.items():
         figure = pictures.roofline(given) if draw is pictures.roofline else draw()
         buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=40)
-        assert buffer.tell() > 3000, name
+        figure.savefig(buffer, dpi=pictures.DPI)
+        if draw is not pictures.roofline:
+            assert same_picture(buffer, name), f"python -m kernels.ladder.pictures {name}"
     readme = (ROOT / "kernels/README.md").read_text()
-    assert set(re.findall(r"<!-- picture (\w+): ", readme)) == set(pictures.PICTURES)
+    assert set(re.findall(r"\(pictures/(\w+)\.png\)", readme)) == set(pictures.PICTURES)
     # 1472 instructions for 8 elements, less 8 slow paths of 54, over 16 bytes.
     (axes,) = pictures.roofline(given).axes
     drawn = [line.get_xydata() for line in axes.lines if line.get_marker() == "o"]
     assert any(len(point) and np.allclose(point, (130 / 16, 3.35e12 * 130 / 16)) for point in drawn)
+
+
+def same_picture(drawn: io.BytesIO, name: str) -> bool:
+    """Whether the picture beside the README is this one; another FreeType moves some edges."""
+    drawn.seek(0)
+    new = imread(drawn)
+    kept = imread(ROOT / pictures.FOLDER / f"{name}.png")
+    return new.shape == kept.shape and bool(np.abs(new - kept).mean() < 0.002)
 
 
 REPORT = Report(54, 40, 32, 0, {128: 6}, {128: 2}, 1472, 54, 8, 8.0)
@@ -382,7 +392,23 @@ def test_the_texts_show_what_the_compiler_makes(compiled: dict[str, list[Report]
     narrow = dict(zip(range(2, 9), compiled["bfloat16"], strict=True))
     assert round(table.without_slow_paths(narrow[3])) == 132
     assert round(table.without_slow_paths(narrow[4])) == 79
+    assert "132 / 80 = 1.65" in text[3] and "172 / 80 = 2.15" in text[3]
+    # A register is allocated to a thread in units of eight; Little's law in bytes under way.
+    warps = {rung: 65536 // (32 * 8 * math.ceil(found[rung].registers / 8)) for rung in RUNGS}
+    assert (warps[RUNGS[1]], warps[RUNGS[2]], warps[RUNGS[3]], warps[RUNGS[7]]) == (64, 36, 36, 32)
+    loaded = 16 * three.loads[128]
+    needed = 3.35e12 * 700e-9
+    assert f"= {needed:.1e}".replace("e+06", "e6") + " bytes" in text[3]
+    assert f"or {needed / 132 / 1e3:.0f} kB for each of the 132" in text[3]
+    assert f"36 x 32 x {loaded} bytes = {36 * 32 * loaded / 1e3:.0f} kB" in text[3]
     assert f"({narrow[5].per_element:.1f} are executed, 80 are free)" in text[5]
+    drawn = io.BytesIO()
+    counts = {
+        "float32": list(found.items()),
+        "bfloat16": list(zip(RUNGS[1:], compiled["bfloat16"], strict=True)),
+    }
+    pictures.roofline(counts).savefig(drawn, dpi=pictures.DPI)
+    assert same_picture(drawn, "roofline"), "python -m kernels.ladder.pictures roofline"
     wide, half = compiled["channels_last"]
     assert f"{wide.per_element:.1f} in float32     {half.per_element:.1f} in bfloat16" in (
         channels_last.__doc__ or ""
