@@ -172,10 +172,9 @@ def reverse_slope(
     eye = np.eye(len(cov))
     abar = schedule.alpha_bar[t]
     abar_prev = schedule.alpha_bar[t - 1]
-    C_t = abar * cov + (1 - abar) * eye
-    C_prev = abar_prev * cov + (1 - abar_prev) * eye
-    inverse: np.ndarray = np.linalg.inv(C_t)
-    return np.sqrt(schedule.alpha[t]) * C_prev @ inverse  # (B.2)
+    C_t = np.asarray(abar * cov + (1 - abar) * eye)
+    C_prev = np.asarray(abar_prev * cov + (1 - abar_prev) * eye)
+    return np.sqrt(schedule.alpha[t]) * C_prev @ np.linalg.inv(C_t)  # (B.2)
 
 
 def mean_of_step(
@@ -201,13 +200,13 @@ def chain_law(
     m = np.zeros((len(abar), len(mean)))
     V = np.zeros_like(C) + eye
     G = C - eye
+    inverse = np.linalg.inv(C[1:])  # of C_1 .. C_T; the covariance of the data may be singular
     for t in range(schedule.T, 0, -1):
         c_0, _, posterior_var = posterior_coefficients(t, schedule)
         A = reverse_slope(t, cov, schedule)
         m[t - 1] = mean_of_step(m[t], t, mean, cov, schedule)  # (B.3)
         V[t - 1] = A @ V[t] @ A + posterior_var * eye  # (B.4)
-        inverse: np.ndarray = np.linalg.inv(C[t])
-        missing = c_0**2 * (1 - abar[t]) * cov @ inverse
+        missing = c_0**2 * (1 - abar[t]) * cov @ inverse[t - 1]
         G[t - 1] = A @ G[t] @ A + missing  # (B.6)
     return m, V, G
 
