@@ -55,7 +55,7 @@ from minicfg.unet import UNet
 TINY = Sizes(
     side=8, batch=4, steps=3, train_batch=4, width=8, repeats=2, compiled=False,
     step_shape=(3, 8, 8), step_batch=2, points=500, drawn=20, product=64, seconds=0.1, seeds=1,
-    samples=80, chain=3, classifier_steps=5, ws=(0.0, 1.0), train_steps=6, long_chain=4, few=(2, 3),
+    samples=80, chain=50, classifier_steps=5, ws=(0.0, 1.0), train_steps=6, long_chain=4, few=(2, 3),
     grow_steps=(2, 3, 4), grow_batch=(1, 2, 3), grow_side=(8, 12, 16), grow_chain=(10, 20, 40),
 )  # fmt: skip
 OURS, THEIRS = Result("ours", "ours", (2.0, 9.0, 6.0)), Result("theirs", "theirs", (1.0, 3.0, 4.0))
@@ -290,19 +290,20 @@ def test_a_still_network_is_asked_twice_and_mixed(lucid: Any) -> None:
 def test_lucidrains_w_of_zero_is_its_conditional_model(lucid: Any) -> None:
     """At a `cond_scale` of 1 it fails; just beside it, the null half must not count.
 
-    1e-6 of outputs of size 1, over three steps: 1e-4 is two orders above what may come of it.
+    1e-6 of outputs of size 1, over 50 steps: 1e-3 is an order above what may come of it. With few
+    steps its samples are NaN on some processors, by the rounding of a difference below 1e-7.
     """
 
     def draw(null: float) -> Tensor:
         out = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(0))
         out[2:] = null
         torch.manual_seed(5)
-        return lucidrains_sampler(lucid, constant_lucidrains(lucid, out), 4, 3)(
+        return lucidrains_sampler(lucid, constant_lucidrains(lucid, out), 4, 50)(
             torch.arange(2), 0.0
         )
 
     assert float(draw(0.0).abs().max()) <= 1
-    torch.testing.assert_close(draw(0.0), draw(1.0), rtol=0, atol=1e-4)
+    torch.testing.assert_close(draw(0.0), draw(1.0), rtol=0, atol=1e-3)
 
 
 @pytest.mark.slow

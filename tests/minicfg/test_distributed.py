@@ -82,6 +82,9 @@ def start_rank(rank: int, world: int, run: Callable[[], int], environment: dict[
     if child:
         return child
     code = 1
+    # A fork has none of the threads of its parent. If tests before this one made a pool of threads,
+    # the first parallel loop of the child would wait for it for ever.
+    torch.set_num_threads(1)
     try:
         own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world}
         os.environ.update(environment | {name: str(value) for name, value in own.items()})
