@@ -78,8 +78,13 @@ def draw_all(lessons: list[str], cache: Path, out: Path) -> None:
     missing = {lesson: path for lesson, path in files.items() if not path.exists()}
     if missing:
         print(f"drawing {len(missing)} figures: some minutes; kept in {cache}", flush=True)
-    with ProcessPoolExecutor(max_workers=2) as pool:
-        for _ in pool.map(draw, missing, map(str, missing.values())):
-            pass
+    # Step 22 has its kernel interpreted, and the pictures of the kernel compile theirs. Triton decides
+    # once per process, so the two kinds are drawn by different processes.
+    of_kernel = [lesson for lesson in missing if lesson.startswith(KERNEL)]
+    of_lessons = [lesson for lesson in missing if lesson not in of_kernel]
+    for names in (of_kernel, of_lessons):
+        with ProcessPoolExecutor(max_workers=2) as pool:
+            for _ in pool.map(draw, names, [str(missing[name]) for name in names]):
+                pass
     for lesson, path in files.items():
         shutil.copyfile(path, out / f"{lesson.rpartition('/')[2]}.png")
