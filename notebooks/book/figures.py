@@ -78,8 +78,8 @@ def draw_all(lessons: list[str], cache: Path, out: Path) -> None:
     missing = {lesson: path for lesson, path in files.items() if not path.exists()}
     if missing:
         print(f"drawing {len(missing)} figures: some minutes; kept in {cache}", flush=True)
-    # Step 22 has its kernel interpreted, and the pictures of the kernel compile theirs. Triton decides
-    # once per process, so the two kinds are drawn by different processes.
+    # Step 22 has its kernel interpreted, and the pictures of the kernel compile theirs. Triton
+    # decides once per process, so the two kinds are drawn by different processes.
     of_kernel = [lesson for lesson in missing if lesson.startswith(KERNEL)]
     of_lessons = [lesson for lesson in missing if lesson not in of_kernel]
     for names in (of_kernel, of_lessons):
