@@ -117,7 +117,8 @@ def image_grid(
     left = 40 + round(LETTER_WIDTH * max(map(_width_in_letters, row_labels)))
     lines = textwrap.wrap(title, max(20, int((left + width) / LETTER_WIDTH)))
     top = 55 + round(LINE_HEIGHT * len(lines))
-    figure_width = left + width + margin
+    title_width = round(LETTER_WIDTH * max(map(_width_in_letters, lines), default=0))
+    figure_width = max(left + width, 20 + title_width) + margin
     figure_height = top + height + margin
     fig = Figure(figsize=(figure_width / DPI, figure_height / DPI), dpi=DPI)
     box = (

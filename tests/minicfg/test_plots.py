@@ -111,9 +111,10 @@ def test_image_grid_labels_stand_at_their_cells() -> None:
 
 
 @pytest.mark.parametrize("names", [["0"], ["a long class name, rather"], [""]])
-def test_image_grid_cuts_no_text(names: list[str]) -> None:
+@pytest.mark.parametrize("columns", [["w = 0.25", "w = 0.5"], [""]])
+def test_image_grid_cuts_no_text(names: list[str], columns: list[str]) -> None:
     fig = plots.image_grid(
-        shades(1, 2), names, ["w = 0.25", "w = 0.5"], "A title of many words " * 6
+        shades(1, len(columns)), names, columns, "w = 3, ddpm, 50 steps, seed 0, words " * 4
     )
     fig.draw_without_rendering()
     (axes,) = fig.axes
