@@ -334,7 +334,7 @@ m_gibbs.figure()
 #
 # </details>
 #
-# `tutorial/appendix/n_costs.py` compares the three: distance to the tilted distribution against evaluations of the network. All need several times as many evaluations as a plain chain, and exact scores.
+# `tutorial/appendix/n_costs.py` compares the three: distance to the tilted distribution against evaluations of the network. All need more evaluations than a plain chain, mostly several times as many, and exact scores.
 #
 # ## Rules
 #
