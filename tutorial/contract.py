@@ -1,4 +1,4 @@
-"""What a sampler asks for: a denoiser, and noise. Nothing else of either is ever looked at."""
+"""What a sampler needs: a denoiser and a source of noise, with these members and no others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """`out = model(xt, t, y)`: the oracle of a mixture and a trained network are the same thing.
+    """`out = model(xt, t, y)`: the oracle of a mixture, or a trained network.
 
     `xt` (n, 2), `t` in 1..T, `y` (n,) in 0..K; `out` has the shape of `xt`.
     """
@@ -24,17 +24,17 @@ class Denoiser(Protocol):
 
     @property
     def prediction(self) -> str:
-        """What comes out: eps, x0 or v."""
+        """The kind of output: eps, x0, v or velocity."""
         ...
 
     def __call__(self, xt: np.ndarray, t: int, y: np.ndarray, /) -> np.ndarray:
-        """What the model says about the noise or the data in each row of `xt`."""
+        """The prediction for each row of `xt`."""
         ...
 
 
 @runtime_checkable
 class Normals(Protocol):
-    """Where noise comes from: a NumPy generator, or noise as a function of a seed."""
+    """A source of noise: a NumPy generator, or noise as a function of a seed."""
 
     def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray:
         """Independent standard normals of that shape."""

@@ -50,8 +50,8 @@ def lucidrains_sampler(
 
     The defaults stay: DDIM with eta = 1, guidance without the component parallel to the conditional
     output, and a standard deviation rescaled by 0.7. The sampler fails at a `cond_scale` of exactly
-    1, so w = 0 is run as 1e-6. With 2 or 5 steps its samples are NaN, because float32 rounds the
-    argument of a square root to below 0.
+    1, so w = 0 is run as 1e-6. With 2, 3 or 5 steps its samples are NaN on some processors, because
+    float32 rounds the argument of a square root to below 0.
     """
     process = module.GaussianDiffusion(net, image_size=side, sampling_timesteps=steps)
     process.to(device).eval()

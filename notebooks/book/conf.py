@@ -15,7 +15,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", 
 html_math_renderer = "mathml"
 exclude_patterns: list[str] = []
 
-# Notebooks are shown as they were run. Widgets are not: they ask for scripts from elsewhere.
+# Notebooks are shown as they were run. Widgets are not, because they load scripts from elsewhere.
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 nb_merge_streams = True
@@ -27,7 +27,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_mock_imports = [] if importlib.util.find_spec("triton") else ["triton"]
 python_maximum_signature_line_length = 80
-# Types of NumPy and torch are documented elsewhere; that is not linked to, nor are shapes.
+# Types of NumPy and torch are documented elsewhere; there are no links to it, and none for shapes.
 nitpick_ignore_regex = [("py:.*", ".*")]
 # Two layers have a Schedule and a Table each; a bare name in a signature leads to neither.
 suppress_warnings = ["ref.python"]
@@ -38,7 +38,7 @@ html_css_files = ["book.css"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
-pygments_style = "a11y-high-contrast-light"  # its colours have the contrast that WCAG AA asks for
+pygments_style = "a11y-high-contrast-light"  # colours with the contrast of WCAG AA
 pygments_dark_style = "monokai"
 html_theme_options = {"navigation_with_keys": True, "footer_icons": []}
 

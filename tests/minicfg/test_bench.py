@@ -291,8 +291,9 @@ def test_a_still_network_is_asked_twice_and_mixed(lucid: Any) -> None:
 def test_lucidrains_w_of_zero_is_its_conditional_model(lucid: Any) -> None:
     """At a `cond_scale` of 1 it fails; just beside it, the null half must not count.
 
-    1e-6 of outputs of size 1, over 50 steps: 1e-3 is an order above what may come of it. With few
-    steps its samples are NaN on some processors, by the rounding of a difference below 1e-7.
+    1e-6 of outputs of size 1, over 50 steps: 1e-4 is twice what comes of it if every step adds its
+    part, and 3e-6 was measured. With 3 steps its samples are NaN on some processors, because the
+    argument of a square root is smaller than the rounding of float32.
     """
 
     def draw(null: float) -> Tensor:
@@ -304,7 +305,7 @@ def test_lucidrains_w_of_zero_is_its_conditional_model(lucid: Any) -> None:
         )
 
     assert float(draw(0.0).abs().max()) <= 1
-    torch.testing.assert_close(draw(0.0), draw(1.0), rtol=0, atol=1e-3)
+    torch.testing.assert_close(draw(0.0), draw(1.0), rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow
