@@ -1,12 +1,17 @@
-"""Text of this checkout, for the book: numbers, steps, papers and files become links within it."""
+"""Text of this checkout, for the book: numbers, steps, papers and files become links within it.
+
+A link to a file of the checkout that the book does not contain becomes the path of the file. A link
+to a file that does not exist is an error.
+"""
 
 from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from notebooks.book.lessons import ID
+from notebooks.book.lessons import ID, ROOT
 
 # What no link may be made in: fenced code, mathematics, code, links and headings.
 APART = re.compile(
@@ -30,6 +35,8 @@ class Targets:
     modules: frozenset[str]
     papers: frozenset[str]
     notebooks: frozenset[str]
+    pages: Mapping[str, str]
+    """By the path of a file or folder of the checkout, the page of the book that contains it."""
 
 
 def equation_anchor(i: str) -> str:
@@ -59,10 +66,10 @@ def with_tokens_linked(text: str, targets: Targets) -> str:
     return "".join(part if k % 2 else TOKEN.sub(link, part) for k, part in enumerate(parts))
 
 
-def anchor_of(path: str, targets: Targets) -> str | None:
-    """Where the book has a file of the checkout, if it does."""
-    if path in ("kernels", "kernels/README.md"):
-        return "#kernel-lecture"
+def place_of(path: str, targets: Targets) -> str | None:
+    """The place in the book of a file of the checkout, as the target of a link, if it has one."""
+    if path in targets.pages:
+        return f"/{targets.pages[path]}"
     if found := re.fullmatch(r"notebooks/(\d\d_\w+)\.(?:ipynb|py)", path):
         return f"/notebooks/{found[1]}.ipynb" if found[1] in targets.notebooks else None
     stem = posixpath.splitext(path)[0]
@@ -74,18 +81,30 @@ def anchor_of(path: str, targets: Targets) -> str | None:
 
 
 def with_files_linked(text: str, folder: str, targets: Targets) -> str:
-    """Let links to files, relative to `folder`, lead to their place in the book, or to none."""
+    """Let links to files, relative to `folder`, lead to their place in the book.
+
+    A file that the book does not contain is named by its path in the checkout.
+
+    Raises:
+        FileNotFoundError: if a link leads to a file that the checkout does not have.
+    """
 
     def link(found: re.Match[str]) -> str:
-        if re.match(r"[a-z]+:", found[2]):
+        words, target, fragment = found[1], found[2], found[3] or ""
+        if re.match(r"[a-z]+:", target):
             return found[0]
-        path = posixpath.normpath(posixpath.join(folder, found[2]))
-        anchor = anchor_of(path, targets)
-        return f"[{found[1]}]({anchor})" if anchor else found[1]
+        path = posixpath.normpath(posixpath.join(folder, target))
+        place = place_of(path, targets)
+        if place is not None:
+            return f"[{words}]({place}{fragment if place.endswith('.md') else ''})"
+        if not (ROOT / path).exists():
+            raise FileNotFoundError(f"[{words}]({target}), in a file of {folder}/, leads nowhere")
+        named_already = words.strip("`").rstrip("/") in (path, posixpath.basename(path))
+        return f"`{path}`" if named_already else f"{words} (`{path}`)"
 
     def code(found: re.Match[str]) -> str:
-        anchor = anchor_of(found[1], targets)
-        return f"[{found[0]}]({anchor})" if anchor else found[0]
+        place = place_of(found[1], targets)
+        return f"[{found[0]}]({place})" if place else found[0]
 
     text = LINK.sub(link, text)
     return re.sub(r"(?<!\[)`((?:tutorial|minicfg|kernels|tests)/[\w/]+\.py)`", code, text)

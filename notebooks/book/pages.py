@@ -40,6 +40,16 @@ PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 KERNEL_PICTURE = re.compile(r"^!\[(.+)\]\(pictures/(\w+)\.png\)$", re.MULTILINE)
 LAYERS = ("minicfg", "kernels", "tutorial")
 PRIVATE = {"minicfg.editable_only"}
+# Files of the checkout that are pages of the book.
+WHOLE_PAGES = {
+    "minicfg/README.md": "commands.md",
+    "minicfg/weights/README.md": "weights.md",
+    "tutorial/QUIZ.md": "quiz.md",
+    "kernels/results/README.md": "results.md",
+    "kernels/results/peers.md": "peers.md",
+    "tests/README.md": "promises.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
 
 
 def modules(layer: str) -> list[str]:
@@ -63,6 +73,30 @@ def targets_of(course: list[Lesson]) -> Targets:
         modules=frozenset(name for layer in LAYERS for name in modules(layer)),
         papers=frozenset(PAPERS),
         notebooks=frozenset(path.stem for path in notebook_paths()),
+        pages=pages_of_files(),
+    )
+
+
+def pages_of_files() -> dict[str, str]:
+    """By the path of a file or folder of the checkout, the page of the book that contains it."""
+    by_hand = {path.name for path in HERE.glob("*.md")}
+    written = {*by_hand, "equations.md", "references.md", "lessons/index.md", "api/index.md"}
+    return (
+        {f"notebooks/book/{name}": name for name in written}
+        | WHOLE_PAGES
+        | {
+            "README.md": "index.md",
+            "tutorial": "lessons/index.md",
+            "tutorial/README.md": "lessons/index.md",
+            "kernels": "kernel.md",
+            "kernels/README.md": "kernel.md",
+            "minicfg": "commands.md",
+            "notebooks": "notebooks/index.md",
+            "notebooks/README.md": "notebooks/index.md",
+            "notebooks/book/notebooks/index.md": "notebooks/index.md",
+            "notebooks/book/play/index.html": "play.md",
+        }
+        | {f"notebooks/book/{page}": page for page in (*WHOLE_PAGES.values(), "kernel.md")}
     )
 
 
@@ -254,16 +288,29 @@ def kernel_pictures() -> list[str]:
 
 def by_hand(path: Path, targets: Targets) -> str:
     """A page written by hand, with the sections that it takes from files of the checkout."""
-    text = FROM_FILE.sub(
-        lambda m: section((ROOT / m[1]).read_text(encoding="utf-8"), m[2]),
-        path.read_text(encoding="utf-8"),
-    )
-    return linked(text, ".", targets)
+
+    def section_of(found: re.Match[str]) -> str:
+        text = section((ROOT / found[1]).read_text(encoding="utf-8"), found[2])
+        return with_files_linked(text, posixpath.dirname(found[1]) or ".", targets)
+
+    folder = str(path.parent.relative_to(ROOT))
+    text = with_files_linked(path.read_text(encoding="utf-8"), folder, targets)
+    return with_tokens_linked(FROM_FILE.sub(section_of, text), targets)
 
 
 def whole_page(path: str, targets: Targets) -> str:
-    """A page that is a file of the checkout."""
-    return linked((ROOT / path).read_text(encoding="utf-8"), posixpath.dirname(path), targets)
+    """A page that is a file of the checkout, its pictures beside those of the book."""
+    folder = posixpath.dirname(path)
+    text = (ROOT / path).read_text(encoding="utf-8")
+    text = PICTURE.sub(
+        lambda found: found[0].replace(f"]({found[1]}", f"]({picture_name(folder, found[1])}"), text
+    )
+    return linked(text, folder or ".", targets)
+
+
+def picture_name(folder: str, name: str) -> str:
+    """The place in the book of a picture that a file of the checkout shows."""
+    return "pictures/" + posixpath.normpath(posixpath.join(folder, name)).replace("/", "-")
 
 
 def pages() -> dict[str, str]:
@@ -273,13 +320,11 @@ def pages() -> dict[str, str]:
     made = {f"lessons/{lesson.name}.md": lesson_page(lesson, targets) for lesson in course}
     made |= {f"api/{layer}.md": api_page(layer, targets) for layer in LAYERS}
     made |= {path.name: by_hand(path, targets) for path in HERE.glob("*.md")}
+    made |= {page: whole_page(path, targets) for path, page in WHOLE_PAGES.items()}
     return made | {
         "lessons/index.md": lessons_index(course, targets),
         "notebooks/index.md": notebooks_index(targets),
         "kernel.md": kernel_page(targets),
-        "commands.md": whole_page("minicfg/README.md", targets),
-        "quiz.md": whole_page("tutorial/QUIZ.md", targets),
-        "peers.md": whole_page("kernels/results/peers.md", targets),
         "equations.md": equations_page(course, targets),
         "references.md": references_page(targets),
         "api/index.md": api_index(),
@@ -301,3 +346,9 @@ def write(out: Path) -> None:
     for name in PICTURE.findall(KERNEL_PICTURE.sub("", lecture)):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "kernels" / name, out / name)
+    for path in WHOLE_PAGES:
+        folder = (ROOT / path).parent
+        for name in PICTURE.findall((ROOT / path).read_text(encoding="utf-8")):
+            place = out / picture_name(str(folder.relative_to(ROOT)), name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / name, place)

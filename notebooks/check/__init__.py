@@ -1,17 +1,18 @@
 """The exercises of the notebooks: `check.ex_2_1(solution)` prints "right", or raises with a hint.
 
-The exercises of a sitting are imported when the first of them is used. Those of sittings 8 and 9
-import torch, so sittings 1 to 7 run where torch is not installed.
+The exercises of a sitting are imported when the first of them is used. Some of them import torch,
+and the sittings that do without torch run where it is not installed.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 
 from .exercise import Exercise, NotRightError
 
-SITTINGS = range(1, 10)
+SITTINGS = tuple(sorted(int(path.stem[3:]) for path in Path(__file__).parent.glob("ex_*.py")))
 
 __all__ = ["SITTINGS", "NotRightError", "exercises"]
 
@@ -24,7 +25,7 @@ def exercises(sitting: int) -> tuple[Exercise, ...]:
 
 def __getattr__(name: str) -> Exercise:
     """Find `ex_2_1` among the exercises of sitting 2."""
-    if found := re.fullmatch(r"ex_(\d)_(\d)", name):
+    if found := re.fullmatch(r"ex_(\d+)_(\d)", name):
         sitting = int(found[1])
         if sitting in SITTINGS:
             for exercise in exercises(sitting):

@@ -20,7 +20,7 @@ c.Execute.timeout = 300  # seconds a cell, when a submission is run
 def write_course(out: Path) -> list[str]:
     """Write `out/source/<assignment>`, and the configuration if there is none; the assignments."""
     assignments = []
-    for path in sorted(NOTEBOOKS.glob("0*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
         folder = out / "source" / path.stem
         hidden = shutil.ignore_patterns("__pycache__")
         shutil.copytree(NOTEBOOKS / "check", folder / "check", ignore=hidden, dirs_exist_ok=True)

@@ -46,7 +46,7 @@ def write_student_edition(out: Path) -> list[Path]:
     """Write all notebooks and `check` into `out`; never over work that is already there."""
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    for path in sorted(NOTEBOOKS.glob("0*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
         if (target := out / path.name).exists():
             print(f"{target} is there already and is left as it is")
             continue

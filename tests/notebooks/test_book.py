@@ -59,8 +59,8 @@ def test_links_within_the_book_have_targets(made: dict[str, str]):
     targets = set(re.findall(r"^\(([\w-]+)\)=$", text, re.MULTILINE))
     assert len(targets) > 350
     assert set(re.findall(r"\]\(#([\w-]+)\)", text)) <= targets
-    for notebook in re.findall(r"\]\(/(notebooks/[\w.]+)\)", text):
-        assert (ROOT / notebook).is_file()
+    for page in re.findall(r"\]\(/([\w/]+\.(?:md|ipynb))", text):
+        assert page in made or (ROOT / page).is_file(), page
 
 
 def test_the_glossary_names_lessons_that_exist():
@@ -93,14 +93,26 @@ def test_tokens_become_links_outside_of_code_and_mathematics_only():
     )
 
 
-def test_links_to_files_lead_to_their_place_in_the_book_or_to_none():
+def test_links_to_files_lead_to_their_place_in_the_book_or_name_the_file():
     targets = pages.targets_of(course.lessons())
     text = (
-        "[a](../tutorial/step02_forward.py) [b](../LICENSE) [c](https://arxiv.org) [d](dispatch.py)"
+        "[a](../tutorial/step02_forward.py) [b](../LICENSE) [c](https://arxiv.org) "
+        "[d](dispatch.py) [`LICENSE`](../LICENSE) [e](../CONTRIBUTING.md#install)"
     )
     assert links.with_files_linked(text, "kernels", targets) == (
-        "[a](#lesson-step02_forward) b [c](https://arxiv.org) [d](#api-kernels-dispatch)"
+        "[a](#lesson-step02_forward) b (`LICENSE`) [c](https://arxiv.org) "
+        "[d](#api-kernels-dispatch) `LICENSE` [e](/contributing.md#install)"
     )
+    with pytest.raises(FileNotFoundError, match=r"\[a\]\(absent\.py\), in a file of kernels/"):
+        links.with_files_linked("[a](absent.py)", "kernels", targets)
+
+
+def test_no_link_of_the_home_page_is_lost(made: dict[str, str]):
+    written = (ROOT / "notebooks/book/index.md").read_text(encoding="utf-8")
+    named = re.findall(r"(?<!!)\[[^\]]+\]\(([\w/]+\.md)\)", written)
+    assert len(named) >= 13
+    for name in named:
+        assert f"](/{name})" in made["index.md"]
 
 
 def test_a_figure_is_drawn_again_when_what_it_is_made_from_changes():

@@ -21,7 +21,7 @@ from notebooks import check
 from notebooks.publish import student
 from tests.notebooks.wrong import WRONG
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("0*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 ALL = [exercise for sitting in check.SITTINGS for exercise in check.exercises(sitting)]
 EXERCISES = {exercise.number: exercise for exercise in ALL}
 
