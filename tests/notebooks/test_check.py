@@ -143,7 +143,7 @@ def test_sittings_1_to_7_run_without_torch():
 
 
 def test_an_exercise_that_does_not_exist_is_an_attribute_error():
-    for name in ("ex_0_1", "ex_1_9", "ex_10_1", "solution"):
+    for name in ("ex_0_1", "ex_1_9", "ex_99_1", "solution"):
         assert not hasattr(check, name)
 
 

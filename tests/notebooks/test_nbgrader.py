@@ -33,7 +33,8 @@ def answer(path: Path, answers: dict[str, str]) -> None:
 
 def test_an_assignment_is_a_notebook_and_its_checks(tmp_path: Path):
     assignments = course.write_course(tmp_path)
-    assert assignments == [path.stem for path in sorted(course.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
+    notebooks = sorted(course.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    assert assignments == [path.stem for path in notebooks]
     for assignment in assignments:
         assert (tmp_path / "source" / assignment / f"{assignment}.ipynb").is_file()
         assert (tmp_path / "source" / assignment / "check" / "exercise.py").is_file()
