@@ -41,6 +41,8 @@ def test_the_list_of_parts_names_them_all():
 
 
 def test_ci_runs_what_is_named_by_hash_and_may_only_read():
+    """The one job that may write is the book's: it publishes pages, and runs no code of ours."""
+    writing = []
     for path in (ROOT / ".github/workflows").glob("*.yml"):
         text = path.read_text(encoding="utf-8")
         used = re.findall(r"uses: (\S+)", text)
@@ -49,6 +51,13 @@ def test_ci_runs_what_is_named_by_hash_and_may_only_read():
             assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action), action
         assert re.findall(r"^permissions:\n((?:  .+\n)+)", text, re.M) == ["  contents: read\n"]
         assert "secrets" not in text
+        for job in re.split(r"^  (?=\w+:$)", text.partition("\njobs:\n")[2], flags=re.M):
+            if "permissions:" in job:
+                writing.append(path.name)
+                assert re.findall(r"(\S+): write", job) == ["pages", "id-token"]
+                assert re.findall(r"uses: ([\w/-]+)", job) == ["actions/deploy-pages"]
+                assert "run:" not in job
+    assert writing == ["book.yml"]
 
 
 # What a key looks like: an own prefix and many characters, or a block that says so.
