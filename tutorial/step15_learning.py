@@ -35,8 +35,9 @@ it. We collect the parameters in $\theta$ and the derivatives, the gradient, in 
 
 **One update.** Training repeats the following steps:
 
-- Draw 112 samples $(x_0, y)$ of the data (a number that keeps the program fast). For each sample
-  draw a time $t$ from 1 to $T$ and a noise $\epsilon$.
+- Draw a batch of 112 samples $(x_0, y)$ of the data. (Larger matrix products would start threads,
+  which cost more than they save here.) For each sample draw a time $t$ from 1 to $T$ and a noise
+  $\epsilon$.
 - Hide each label with probability $p_u$ (9.5).
 - Compute $x_t$ by (3.2), and the network's prediction $f(x_t, y)$ of the noise.
 - Compute the loss, which is the mean of $|\epsilon - f|^2$ over the 112 samples (8.5), and its
@@ -58,9 +59,9 @@ series:
 $$ M_k = (1 - \rho_1) \sum_{j=1}^k \rho_1^{k-j} G_j $$
 $$ (1 - \rho_1) \sum_{j=1}^k \rho_1^{k-j} = 1 - \rho_1^k $$
 
-The weights of a mean should add up to 1. Here they add up to less, because the start at 0 has the
-remaining weight. Dividing by $1 - \rho_1^k$ corrects this, and the same holds for $Q_k$ with
-$\rho_2$:
+The weights of a mean should add up to 1. Here their sum is smaller, because the start value 0 has
+the remaining weight $\rho_1^k$. Dividing by $1 - \rho_1^k$ corrects this, and the same holds for
+$Q_k$ with $\rho_2$:
 
 $$ \hat M_k = M_k / (1 - \rho_1^k), \quad \hat Q_k = Q_k / (1 - \rho_2^k) $$
 
@@ -84,12 +85,15 @@ $-0.005 / 0.19 = -0.026$, and the corrected root mean square is 0.5. So the seco
 0.053 times the learning rate, upwards, because two opposite derivatives nearly cancel. With 500 and
 -500 the changes are the same. A derivative that keeps its sign and size moves a parameter by the
 learning rate in every update. A single derivative after many zeros moves the parameter by
-$0.1 / \sqrt{0.001} = 3.16$ times the learning rate.
+$0.1 / \sqrt{0.001} = 3.16$ times the learning rate in its own update. The updates after it have the
+derivative 0 again, but they move the parameter further. In each of them the running mean falls by
+the factor 0.9 and the root mean square only by $\sqrt{0.999}$. The sum of all these changes is a
+geometric series, $3.16 / (1 - 0.9 / \sqrt{0.999})$, which is 31.8 times the learning rate.
 
 How large is a change if the derivatives are only noise? Let them be independent normal variables
-with mean 0 and the same variance. The root mean square in (15.2) is then their standard deviation.
-The variance of the running mean is their variance times the sum of its squared weights. After many
-updates this sum is a geometric series:
+with mean 0 and the same variance. After many updates the root mean square in (15.2) is then close
+to their standard deviation. The variance of the running mean is their variance times the sum of its
+squared weights. After many updates this sum is close to an infinite geometric series:
 
 $$ (1 - \rho_1)^2 (1 + \rho_1^2 + \rho_1^4 + \dots) = (1 - \rho_1)^2 / (1 - \rho_1^2) $$
 $$ (1 - \rho_1)^2 / (1 - \rho_1^2) = (1 - \rho_1) / (1 + \rho_1) = 0.1 / 1.9 $$
@@ -100,13 +104,15 @@ random changes small in the end, we start with a rate of 0.01 and let it fall li
 3,000 updates.
 
 **What hiding labels does to the gradient.** Let $h_i$ be 1 if the label of sample $i$ is hidden,
-and 0 if not. Let $G_i$ be the gradient of its squared error if the label is shown, and $G_i^\phi$
-if it is hidden. The gradient of a batch of $n$ samples is
+and 0 if not. Let $G^{(i)}$ be the gradient of its squared error if the label is shown, and
+$G_\phi^{(i)}$ if it is hidden. (A raised index in brackets is the number of the sample. The lower
+index above was the number of the update.) The gradient of a batch of $n$ samples is
 
-$$ G = (1 / n) \sum_i ((1 - h_i) G_i + h_i G_i^\phi) $$
+$$ G = (1 / n) \sum_i ((1 - h_i) G^{(i)} + h_i G_\phi^{(i)}) $$
 
 The draws are independent of the samples, and the mean of $h_i$ is $p_u$. Let $G_{cond}$ be the mean
-of all $G_i$ in the batch, and $G_{null}$ the mean of all $G_i^\phi$. Averaging over the draws gives
+of all $G^{(i)}$ in the batch, and $G_{null}$ the mean of all $G_\phi^{(i)}$. Averaging over the
+draws, with the samples of the batch fixed, gives
 
 $$ E[G] = (1 - p_u) G_{cond} + p_u G_{null} $$ (15.4)
 
@@ -115,10 +121,11 @@ predictions is the same for every $p_u$ strictly between 0 and 1. Our network ha
 and 3,000 updates, so it does not reach this pair. The weights in (15.4) then influence which of the
 two predictions is learned better.
 
-**How close is it?** The loss alone is not informative. For the data of this lesson the lowest
-possible loss with a label is 0.664 at $t = 20$. The loss of the network that we train below is
-0.666. Most of the loss cannot be removed, because $x_t$ does not determine the noise. We need the
-difference from the lowest loss. As in step 11, $\epsilon_y$ is short for the exact prediction
+**How close is it?** From here on the data are the three Gaussians of step 1, and the schedule is
+the linear one with $T = 100$. The loss alone is not informative. At $t = 20$ the lowest possible
+loss with a label is 0.664 (5.16), and the loss of the network that we train below with $p_u = 0.2$
+is 0.666. Most of the loss cannot be removed, because $x_t$ does not determine the noise. We need
+the difference from the lowest loss. As in step 11, $\epsilon_y$ is short for the exact prediction
 $\epsilon(x_t, y)$, which is the conditional mean of the noise. Let $f_y$ be short for the output
 $f(x_t, y)$. By (5.1) the difference is a mean squared distance:
 
@@ -126,16 +133,15 @@ $$ E|\epsilon - f_y|^2 - E|\epsilon - \epsilon_y|^2 = E|f_y - \epsilon_y|^2 $$ (
 
 The right side is $\Delta_y$ of step 9. We call it the excess. The same formula holds for the null
 label, with $\phi$ in the place of $y$. On the left only the first term depends on the network. So
-the losses of two networks on the same data differ as their excesses do, and this difference can be
-measured where the exact prediction is unknown. The right side needs the exact prediction, but it
-has much less random error, because it does not contain the noise. The left side is a difference of
-two large squares that do. For the null label at $t = 20$ and 50,000 samples the left side gives
-$0.0348 \pm 0.0016$. The right side gives $0.0355 \pm 0.0002$. The numbers after the sign are
-standard errors.
+the difference between the losses of two networks on the same data is the difference between their
+excesses, and it can be measured where the exact prediction is unknown. The right side needs the
+exact prediction. It has much less random error, because it does not contain the noise $\epsilon$.
+The left side is a difference of two large squares, and both contain the noise. For the null label
+at $t = 20$ and 50,000 samples the left side gives $0.0348 \pm 0.0016$. The right side gives
+$0.0355 \pm 0.0002$. The numbers after the sign are standard errors.
 
-**What the network learns.** The data are the three Gaussians of step 1. The schedule is the linear
-one with $T = 100$. The table shows the excess for $p_u = 0.2$, next to the lowest loss with a
-label. Each entry uses 400 samples.
+**What the network learns.** The table shows the excess for $p_u = 0.2$, next to the lowest loss
+with a label. Each excess is a mean over 400 samples.
 
 | t | 1 | 10 | 28 | 55 | 100 |
 |---|---|---|---|---|---|
@@ -152,11 +158,11 @@ that of another. Near the data it does so over a short distance. At $t = 20$ we 
 ambiguous if no class has $p(y | x_t) > 0.9$. These are 35 % of 50,000 samples, and they contribute
 56 % of the excess without a label.
 
-Now we vary $p_u$. The entries are the excess, as a mean over 34 values of $t$. Brackets contain the
-lowest and the highest value of five training runs with different random numbers. The number before
-the bracket is from the first run. This run happens to have the largest error of the mixture, or
-nearly the largest, so the later numbers of this lesson are at the high end. The last row is
-explained further below.
+Now we vary $p_u$. The entries are the excess, as a mean over the 34 values $t = 1, 4, \dots, 100$.
+Brackets contain the lowest and the highest value of five training runs with different random
+numbers. The number before the bracket is from the first run, which is used in the rest of this
+lesson. In this run the error of the mixture is the largest of the five, or nearly the largest. The
+last row is explained further below.
 
 | p_uncond | 0 | 0.1 | 0.2 | 0.5 |
 |---|---|---|---|---|
@@ -182,9 +188,9 @@ mixture is a quadratic function of $w$:
 
 $$ E|e_w|^2 = E|e_y|^2 + 2 w E[e_y \cdot e_d] + w^2 E|e_d|^2 $$ (15.7)
 
-Three means therefore determine it for all weights. Suppose for a moment that the two errors are
-uncorrelated and have the same mean square. By the first form of (15.6), guidance with $w = 3$
-multiplies it by
+Three means therefore determine it for all weights. Suppose for a moment that the mean of
+$e_y \cdot e_\phi$ is 0, and that the two errors have the same mean square. By the first form of
+(15.6), guidance with $w = 3$ multiplies it by
 
 $$ (1 + w)^2 + w^2 = 4^2 + 3^2 = 25 $$
 
@@ -192,12 +198,13 @@ For our network at $t = 20$ the three terms are $0.0024 + 0.0108 w + 0.0482 w^2$
 samples. At $w = 3$ this is 0.469, or 198 times the excess at $w = 0$ (before rounding). In five
 training runs the factor was between 140 and 240. It exceeds 25 because $e_d$ contains the error of
 the prediction without a label. This error is the larger one. One could hope that two outputs of one
-network have similar errors, which would cancel in $e_d$. A measure of this is the correlation
+network have similar errors, which would cancel in $e_d$. A measure of this is their correlation
+(around 0, without subtracting the means):
 
 $$ E[e_y \cdot e_\phi] / \sqrt{E|e_y|^2 E|e_\phi|^2} $$
 
 It is 1 if one error is a positive multiple of the other. In the five runs it was between -0.43 and
-0.14 at $t = 20$, so it did not help.
+0.14 at $t = 20$, so there was little cancellation or none.
 
 This explains the last row of the table above. At $w = 3$ the excess of the mixture is lowest for
 $p_u = 0.5$, in each of the five runs. Yet these networks have the largest excess with the label. So
@@ -207,10 +214,10 @@ lower is better). The lowest value over all weights was 1.55 with $p_u = 0.1$, 1
 1.91 with 0.5.
 
 **From the mixture to samples.** The means above are over noisy data. A guided chain visits other
-places. Is its error larger there? We ran guided chains with the exact predictions and $w = 3$, and
-evaluated the error of the network at their states. The table gives the mean of $|e_w|^2$ at
-$w = 3$, on 500 noisy data points and on 600 states of the chains. The standard errors are at most 8
-% of the entries.
+places. Is the error of the network larger there? We ran the loop of step 7 with the exact
+predictions and $w = 3$, 200 chains for each class, and evaluated the error of the network at their
+states. The table gives the mean of $|e_w|^2$ at $w = 3$, on 500 noisy data points and on 600 states
+of the chains. The standard errors are at most 8 % of the entries.
 
 | t | 55 | 28 | 20 | 10 |
 |---|---|---|---|---|
@@ -223,9 +230,9 @@ $t = 20$ its mean squared error is 0.017 at the states of the chains and $0.040 
 500 points of data used here. (With 50,000 points it is 0.0355.) So the excess on the data can be
 too low or too high for a guided chain.
 
-The last measure is the sample itself. We give the network and the exact predictions the same noise
-in the loop of step 7, and measure the mean distance of their samples. The standard deviation of a
-class is 0.5 along each axis.
+The last measure compares samples. We run the loop of step 7 twice with the same noise, once with
+the network and once with the exact predictions. The table gives the mean distance between the two
+samples, for 100 samples of each class. The standard deviation of a class is 0.5 along each axis.
 
 | w | 0 | 1 | 2 | 3 | 4 |
 |---|---|---|---|---|---|
@@ -234,13 +241,12 @@ class is 0.5 along each axis.
 The range over five training runs is 0.03 to 0.04 at $w = 0$ and 0.18 to 0.34 at $w = 3$. *A network
 whose samples are nearly exact without guidance can be clearly wrong with it.*
 
-**A field that no density has.** The distance needs the exact predictions. There is also an error
-that can be seen without them. Step 11 read the guided prediction as the gradient of a log density.
-Is the output of a network such a gradient? Fix $t$ and $y$, and let $g_1$ and $g_2$ be the two
-coordinates of a prediction at the point $x_t$. Write $\partial_1$ and $\partial_2$ for the
-derivatives with respect to the coordinates of this point. If $g$ is the gradient of a smooth
-function $F$, then $g_1 = \partial_1 F$ and $g_2 = \partial_2 F$. The order of two derivatives does
-not matter:
+**The curl.** The distance needs the exact predictions. There is also an error that can be measured
+without them. Step 11 read the guided prediction as the gradient of a log density. Is the output of
+a network such a gradient? Fix $t$ and $y$, and let $g_1$ and $g_2$ be the two coordinates of a
+prediction at the point $x_t$. Write $\partial_1$ and $\partial_2$ for the derivatives with respect
+to the coordinates of this point. If $g$ is the gradient of a smooth function $F$, then
+$g_1 = \partial_1 F$ and $g_2 = \partial_2 F$. The order of two derivatives does not matter:
 
 $$ \partial_1 g_2 = \partial_1 \partial_2 F = \partial_2 \partial_1 F = \partial_2 g_1 $$
 
@@ -271,9 +277,10 @@ points at $t = 20$:
 
 The last row is 0 up to rounding, below $10^{-9}$. For comparison, the sum
 $\partial_1 g_1 + \partial_2 g_2$ of the exact mixture has a mean absolute value of 2.3 at $w = 0$
-and 4.9 at $w = 3$. The curl of the network is 2 % of this at $w = 0$ and 4 % at $w = 3$. So the
-guided output of this network is not, up to a factor, the score of any density. The sampler still
-runs, and its samples have a distribution. But (11.7) no longer describes the output exactly.
+and 4.9 at $w = 3$. The curl of the network is 2 % of this at $w = 0$ and 4 % at $w = 3$. So with
+and without guidance the output of this network is not, up to a factor, the score of any density.
+The sampler still runs, and its samples have a distribution. But (11.7) no longer describes the
+output exactly.
 
 **At the boundary.** At $w = 0$ the errors are those of the conditional output, and at $w = -1$
 those of the null output. Where the two errors are equal, $e_d = 0$ and no weight enlarges them. At

@@ -9,8 +9,23 @@ steps 2 to 8.
 
 **The process.** A time matters only because it determines how much signal and how much noise a
 point contains. The log signal-to-noise ratio $\lambda$ of step 2 describes the same without a
-schedule. So we use $\lambda$ itself as the time. Like the paper we call the data $x$ and the noised
-data $z$. Let $a_\lambda$ be the factor of the data and $\sigma_\lambda$ the factor of the noise:
+schedule. So we use $\lambda$ itself as the time. This lesson uses the letters of the paper, so that
+the two can be compared. The table lists those that are new or had another meaning in the other
+lessons. Each is defined again where it first occurs.
+
+| in this lesson | in the other lessons |
+|---|---|
+| $x$ and $z$, the data and the noised data | $x_0$ and $x_t$; $z$ was new noise |
+| $a$, the factor of the data | $\sqrt{\bar\alpha_t}$ |
+| $\sigma$, the factor of the noise | $\sqrt{1 - \bar\alpha_t}$ |
+| a prime, as in $\lambda'$ and $z'$, for the less noisy of two levels | the index $s$ or $t - 1$ |
+| $\delta$, the fraction of new noise in a step towards noise | $\beta_t$ is $\delta \sigma^2$ |
+| $\xi$, the new noise of a step back | $z$ |
+| $v$, a number from 0 to 1 that selects the variance of a step back | the velocity of step 5 |
+| $u$, a number from 0 to 1 that selects a level | what is guessed in step 5 |
+
+A noised point is the sum of two terms. Let $a_\lambda$ be the factor of the data $x$ in it, and
+$\sigma_\lambda$ the factor of the noise $\epsilon$:
 
 $$ z = a_\lambda x + \sigma_\lambda \epsilon, \quad \epsilon \sim N(0, I) $$
 
@@ -26,17 +41,7 @@ $$ a_\lambda^2 = 1 / (1 + e^{-\lambda}), \quad \sigma_\lambda^2 = 1 / (1 + e^\la
 
 At $\lambda = 0$ both are $1/2$. A large $\lambda$ means almost clean data, and a very negative one
 almost pure noise. The paper uses values from -20 to 20. At -20 the factor of the data is only
-$4.5 \cdot 10^{-5}$. The letters of the paper that differ from those of the other lessons are these:
-
-| here | in the other lessons |
-|---|---|
-| $x$ and $z$ | $x_0$ and $x_t$ |
-| $a^2$ and $\sigma^2$ | $\bar\alpha_t$ and $1 - \bar\alpha_t$ |
-| a prime, as in $\lambda'$ and $z'$ | the index of the earlier time, $s$ or $t - 1$ |
-| $\delta \sigma^2$, the new noise of a step | $\beta_t$ |
-| $\xi$ | the new noise $z$ |
-| $v$, an exponent | not the velocity of step 5 |
-| $u$, a number from 0 to 1 | not a target as in step 5 |
+$4.5 \cdot 10^{-5}$.
 
 **A step towards noise.** Let $\lambda'$ be a second level that is less noisy, so it is the larger
 number. For two levels we leave out the index: $a$, $\sigma$ and $z$ belong to the noisier level,
@@ -107,10 +112,10 @@ $$ \omega = \omega_0 + (\omega_1 - \omega_0) u, \quad \lambda = -2 \log \tan \om
 $$ a_\lambda = \cos \omega, \quad \sigma_\lambda = \sin \omega $$ (16.7)
 
 (In the paper the angle is written `a u + b`.) The cosine schedule (2.12) is the same rule with
-slightly different ends, apart from its division by $f(0)$. For a grid we let $u$ fall from 1 to 0
-in equal steps. With five levels and ends at -20 and 20, the levels are -20, -1.76, 0, 1.76 and 20.
-The first and the last step are very large, because the tangent changes by large factors only near
-the ends.
+slightly different ends, apart from its division by $f(0)$ and its cap. For a grid we let $u$ fall
+from 1 to 0 in equal steps. With five levels and ends at -20 and 20, the levels are -20, -1.76, 0,
+1.76 and 20. The first and the last step are very large, because the tangent changes by large
+factors only near the ends.
 
 If $u$ is uniformly distributed, what is the density of $\lambda$? First solve (16.6) for $u$. Then
 differentiate: the derivative of $\arctan h$ is $1 / (1 + h^2)$, and here $h = e^{-\lambda / 2}$.
@@ -121,14 +126,14 @@ $$ -du / d\lambda = e^{-\lambda / 2} / (2 (\omega_1 - \omega_0) (1 + e^{-\lambda
 
 The density of $u$ is 1, so the second line is the density of $\lambda$. Multiply numerator and
 denominator by $e^{\lambda / 2}$. The denominator then contains
-$e^{\lambda / 2} + e^{-\lambda / 2}$, which is twice the hyperbolic cosine of half the argument:
+$e^{\lambda / 2} + e^{-\lambda / 2}$, which is $2 \cosh(\lambda / 2)$:
 
 $$ p(\lambda) = 1 / (4 (\omega_1 - \omega_0) \cosh(\lambda / 2)) $$ (16.8)
 
 This holds between the two ends, and outside the density is 0. Where do most draws lie? With ends at
--20 and 20 the angle runs from 0 to 90 degrees, up to 0.003 degrees. Half of the draws have an angle
-in the middle half of this range, between 22.5 and 67.5 degrees. The tangent of 22.5 degrees is
-$\sqrt 2 - 1$, so the larger border is
+-20 and 20 the angle runs from 0.003 to 89.997 degrees, which is almost from 0 to 90. Half of the
+draws have an angle in the middle half of this range, between 22.5 and 67.5 degrees. The tangent of
+22.5 degrees is $\sqrt 2 - 1$, so the larger border is
 
 $$ -2 \log(\sqrt 2 - 1) = 2 \log(\sqrt 2 + 1) = 1.763 $$
 
@@ -147,10 +152,10 @@ The result $\tilde x$ is a guess of the data. The paper does not clip it. The gu
 of $x$ in the posterior mean (16.3), as in step 6. Which variance belongs to this step? By (6.3) the
 posterior variance, $\delta \sigma'^2$, is right if the data are a single point. The variance of the
 step towards noise, $\delta \sigma^2$, is right if the data are $N(0, I)$. For other data whose
-coordinates have a mean square of at most 1, the true variance lies between the two on average (step
-6). The paper takes a value between them. It interpolates the logarithms linearly, with a number $v$
-from 0 to 1. This is a choice and not a derivation, because any other mean of the two would also lie
-between them. Let $\sigma_v^2$ be the result:
+coordinates have a mean square of at most 1, the variance of $z'$ given $z$ alone lies between the
+two on average over $z$ (step 6). The paper takes a value between them. It interpolates the
+logarithms linearly, with a number $v$ from 0 to 1. This is a choice and not a derivation, because
+any other mean of the two would also lie between them. Let $\sigma_v^2$ be the result:
 
 $$ \log \sigma_v^2 = (1 - v) \log(\delta \sigma'^2) + v \log(\delta \sigma^2) $$
 $$ \sigma_v^2 = (\delta \sigma'^2)^{1 - v} (\delta \sigma^2)^v $$ (16.11)
@@ -174,14 +179,16 @@ The paper ends in this way for every $v$. The sample is the last guess:
 $$ x = \tilde x \text{ at } \lambda_{max} $$ (16.13)
 
 With $v = 0$ this is the loop of step 7 for the table (16.5). How much does $v$ matter? The two
-variances differ by the factor $\sigma^2 / \sigma'^2$. With the rule of the paper and 16 levels,
-this factor lies between 1.01 and 4 in all steps but one. In the step to the last level it is 5
-million. In smaller steps the two variances come closer together. For example, take the top class of
-the three Gaussians with $w = 1$, and consider the variance along the horizontal axis. With 16
+variances differ by the factor $\sigma^2 / \sigma'^2$. On the grid of the paper with 16 levels, this
+factor is 5 million in the step to the last level, and between 1.01 and 4 in all other steps. With
+more levels the steps become smaller, and at a given noise level the two variances come closer
+together. (The last steps of the grid are an exception. With 1,024 levels their factors are still
+2.2, 3.9 and 1,212. But these variances are smaller than 0.00002.) For example, take the top class
+of the three Gaussians with $w = 1$, and consider the variance along the horizontal axis. With 16
 levels it is 0.154, 0.175 and 0.257 for $v$ = 0, 0.3 and 1. With 1,024 levels it is about 0.23 for
 all three (appendix F).
 
-**Algorithm 1: training.** The update is that of step 15. Only the noise level is drawn in another
+**Algorithm 1: training.** The update is that of step 15, but the noise level is drawn in another
 way:
 
 - Draw samples $(x, y)$, and hide each label with probability `p_uncond` (9.5).
@@ -196,12 +203,12 @@ they are
 $$ a_\lambda, \sigma_\lambda, a_\lambda^2 - \sigma_\lambda^2, 2 a_\lambda \sigma_\lambda $$ (16.14)
 
 They contain neither $t$ nor $T$. So one network can be trained for every noise level, and the same
-network can be used on any grid, with any number of steps. (There is a caution about the noisy end,
-see below.)
+network can be used on any grid, with any number of steps. (The section "At the boundary" below adds
+a caution about the noisy end.)
 
 **What the distribution of the noise level decides.** Let $L(\lambda)$ be the mean squared error of
-the network at one level. Training minimises its average over the draws. A uniform average over $u$
-is an average over $\lambda$ with the density (16.8):
+the network at one level. Training minimises its average over the draws, $L$. A uniform average over
+$u$ is an average over $\lambda$ with the density (16.8):
 
 $$ L = \int_0^1 L(\lambda(u)) du = \int L(\lambda) p(\lambda) d\lambda $$ (16.15)
 
@@ -213,8 +220,8 @@ Whether this is a good choice is a question for experiments, and (16.15) does no
 observation supports it for our data. Let $d$ be the difference of the exact predictions with and
 without the label. By step 9 information about the label appears at the rate $E|d|^2 / 2$ per unit
 of $\lambda$. For the three Gaussians the mean entropy of $p(y | z)$ falls from $\log 3 = 1.099$ in
-pure noise to 0.025 at the data. Between -1.76 and 1.76 it falls from 0.930 to 0.112, which is 76 %
-of the whole. (The last three entropies are means over 400,000 samples or more.) The density of the
+pure noise to 0.025 at the data. Between -1.763 and 1.763 it falls from 0.930 to 0.112, which is
+76 % of the whole. (The last three entropies are sums over a grid of points.) The density of the
 paper has half of its draws there, and the uniform density has 9 %.
 
 The weight does not change which prediction is best. By (15.5) the loss at one level is its lowest
@@ -222,9 +229,9 @@ value plus the excess, the mean squared distance from the exact prediction. Both
 reach the minimum if the excess is 0 at each level that can be drawn. A network of limited size and
 training trades errors at one level for errors at another. We trained the network of step 15 in both
 ways on the three Gaussians, with 3,000 updates, `p_uncond` 0.2 and five random starts. The table
-shows the excess, measured on 500 samples at each level. The middle is a mean over 9 levels from
--1.76 to 1.76, and the ends are a mean over -12, -8, 8 and 12. Each entry gives the lowest and the
-highest of the five runs.
+shows the excess, measured on 500 samples at each level. The columns of the middle are means over 9
+levels from -1.76 to 1.76. The columns of the ends are means over the levels -12, -8, 8 and 12. Each
+entry gives the lowest and the highest of the five runs.
 
 | level drawn | middle, with label | middle, without | ends, with label | ends, without |
 |---|---|---|---|---|
@@ -235,8 +242,9 @@ highest of the five runs.
 
 **The lowest loss depends on the weight.** Two losses with different weights cannot be compared,
 even for the same network. To see this, we compute the lowest values for a class $N(\mu_y, S_y I)$
-in $D$ dimensions. Formula (5.16) gives the lowest loss at one level. Divide numerator and
-denominator by $a_\lambda^2$:
+in $D$ dimensions. From here on the prediction is the best one, so $L(\lambda)$ is the lowest loss
+at one level and $L$ its average. Formula (5.16) gives the first. Divide numerator and denominator
+by $a_\lambda^2$:
 
 $$ L(\lambda) = D a_\lambda^2 S_y / (a_\lambda^2 S_y + \sigma_\lambda^2) $$
 $$ L(\lambda) = D S_y / (S_y + \tan^2 \omega) $$
@@ -265,7 +273,8 @@ logarithm:
 $$ L(\lambda) / D = S_y e^\lambda / (S_y e^\lambda + 1) = d \log(1 + S_y e^\lambda) / d\lambda $$
 
 At the upper end the logarithm is close to $\log S_y + \lambda_{max}$. At the lower end it is close
-to 0. Dividing the difference by the length of the interval gives
+to 0. Both differences are of the order $e^{-\lambda_{max}}$ and are left out. Dividing the rise of
+the logarithm by the length of the interval gives
 
 $$ L_{uniform} = D (1 / 2 + \log S_y / (2 \lambda_{max})) $$ (16.17)
 
@@ -274,10 +283,10 @@ training loss of 0.94 is nearly perfect for one kind of training, and poor for t
 
 **At the boundary.** For the step to the data, $\delta = 1$: the mean (16.3) is $x$, and the
 variance (16.4) is 0. At the level 20 the noise has the factor $4.5 \cdot 10^{-5}$. The best
-prediction of it is almost 0, and $L(\lambda)$ is close to its largest value $D$. At -20 the point
-is the noise itself, and the lowest loss is close to 0. At both ends the best prediction is nearly a
-fixed function, 0 or $z$ itself, so there is little to learn. (A network has to learn even this, as
-the errors at the ends in the table above show.) At -20, however, (16.10) divides by
+prediction of the noise is almost 0, and $L(\lambda)$ is close to its largest value $D$. At -20 the
+point is the noise itself, and the lowest loss is close to 0. At both ends the best prediction is
+nearly a fixed function, 0 or $z$ itself, so there is little to learn. (A network has to learn even
+this, as the errors at the ends in the table above show.) At -20, however, (16.10) divides by
 $4.5 \cdot 10^{-5}$. An error of the prediction becomes 22,026 times as large in the guess. With few
 steps from -20 a trained network can therefore fail where exact predictions do not. Appendix G shows
 when this happens, and that a start at -8 avoids it in the case of 16 levels.
@@ -372,7 +381,7 @@ def q_posterior_log_snr(
 def schedule_from(log_snr: Float[np.ndarray, " T"]) -> Schedule:
     """The chain of the other lessons on an increasing grid; the first value belongs to t = T."""
     if not len(log_snr) or not (np.diff(log_snr) > 0).all():
-        raise ValueError(f"log_snr = {log_snr}: increasing values are needed, at least one")
+        raise ValueError(f"log_snr = {log_snr}: pass increasing values, at least one")
     log_snr_next = np.append(log_snr[1:], np.inf)
     from_noise = np.asarray(forward_var(log_snr, log_snr_next))  # (16.5)
     beta = from_noise[::-1]
@@ -383,7 +392,7 @@ def schedule_from(log_snr: Float[np.ndarray, " T"]) -> Schedule:
 def map_ends(low: float, high: float) -> tuple[float, float]:
     """The numbers `a` and `b` of the paper's angle `a u + b`: it is `b` at `high`."""
     if not -np.inf < low < high < np.inf:
-        raise ValueError(f"low = {low}, high = {high}: finite ends are needed, low below high")
+        raise ValueError(f"low = {low}, high = {high}: pass finite ends, low below high")
     b = np.arctan(np.exp(-high / 2))
     a = np.arctan(np.exp(-low / 2)) - b
     return float(a), float(b)

@@ -5,15 +5,28 @@ With more steps they converge. To which function of the noise do they converge? 
 concerns the speed. With 100 steps DDIM still loses 3 % of the variance of a Gaussian class (step
 17). Can another solver come closer with the same number of evaluations of the network?
 
+**The letters.** Several letters of this lesson are new or had another meaning before. Each is
+defined again where it first occurs.
+
+| letter | in this lesson | in the other lessons |
+|---|---|---|
+| $u$ | the state, divided by the factor of its noise | step 16: a number from 0 to 1 |
+| $\kappa$ | the factor of the data, divided by that of the noise | step 8: a weight of the loss |
+| $h$, $h'$ | the lengths of this row and of the previous one in $\lambda$ | none |
+| $\ell$ | the distance from the start of the row in $\lambda$ | step 1: a logarithm |
+| $\xi$ | the distance from the mean in standard deviations | step 16: new noise |
+| $\delta$ | the relative error of this distance | step 16: a fraction of noise |
+| $\zeta$ | the fraction of the variance that comes from the data | none |
+| $g_0$, $g_1$, $g_2$ | the guess and two derivatives of it | step 17: outputs of the network |
+
 **DDIM is Euler's method.** Euler's method solves a differential equation $dy / dx = f$ by the steps
 $y + (x' - x) f$. The row of DDIM becomes such a step if we measure the state in units of its noise.
 Let
 
 $$ u_t = x_t / \sqrt{1 - \bar\alpha_t}, \quad \kappa_t = \sqrt{\bar\alpha_t / (1 - \bar\alpha_t)} $$
 
-So $\kappa_t$ is the ratio of signal to noise, and $\kappa_t^2$ is the SNR. (In step 8, kappa was a
-weight of the loss. In step 16, u was a random number, and delta and xi, which appear below, had
-other meanings.) At $\eta = 0$ the row has the numbers
+So $\kappa_t$ is the factor of the data divided by the factor of the noise, and $\kappa_t^2$ is the
+SNR. At $\eta = 0$ the row has the numbers
 
 $$ b = \sqrt{(1 - \bar\alpha_s) / (1 - \bar\alpha_t)} $$
 $$ a = \sqrt{\bar\alpha_s} - b \sqrt{\bar\alpha_t} $$
@@ -54,22 +67,23 @@ $$ u_s = u_t + \int_{\lambda_t}^{\lambda_s} \hat x_0 (\kappa / 2) d\lambda $$ (1
 
 This holds exactly along every solution. Everything in the integral is known in advance except the
 guess, which changes on the way. A solver has to approximate the guess between $t$ and $s$. DDIM
-keeps it constant. The guess changes by something proportional to $h = \lambda_s - \lambda_t$, so
-one step has an error proportional to $h^2$. On a given interval the number of steps is proportional
-to $1 / h$, so the sum of their errors is proportional to $h$. (The later steps change an error by a
-bounded factor, if the derivative of the guess with respect to the state is bounded on the interval.
-So the error at the end is proportional to $h$, too.) Such a method is called first order: twice the
-steps, half the error.
+keeps it constant. Let $h = \lambda_s - \lambda_t$ be the length of the row. Within the row the
+guess changes by an amount of the order $h$, and the integral runs over the length $h$. So one step
+has an error of the order $h^2$. On a given interval the number of steps is proportional to $1 / h$,
+so the sum of their errors is of the order $h$. (The later steps change an error by a bounded
+factor, if the derivative of the guess with respect to the state is bounded on the interval. So the
+error at the end is of the order $h$, too.) Such a method is called first order: twice the steps,
+half the error.
 
-**Using the previous guess.** The loop has one more number for free, the guess $\hat x_0'$ of the
+**Using the previous guess.** The loop has already computed one more guess, the $\hat x_0'$ of the
 previous row. Let $h' = \lambda_t - \lambda'$ be the length of that row in $\lambda$, where it
 started at $\lambda'$. Two points determine a line. Let $\ell = \lambda - \lambda_t$ be the distance
 from the start of the row. The line through the two guesses has the value
 
 $$ \hat x_0 + (\ell / h') (\hat x_0 - \hat x_0') $$
 
-Which constant best replaces this line in (18.2)? If the weight $\kappa / 2$ were constant, it would
-be the value in the middle, at $\ell = h / 2$. We call it $\hat x_{mid}$:
+By which constant can we replace this line in (18.2)? If the weight $\kappa / 2$ were constant, it
+would be the value in the middle, at $\ell = h / 2$. We call it $\hat x_{mid}$:
 
 $$ \hat x_{mid} = \hat x_0 + (h / (2 h')) (\hat x_0 - \hat x_0') $$ (18.3)
 
@@ -78,14 +92,16 @@ middle value, which is
 
 $$ ((\ell - h / 2) / h') (\hat x_0 - \hat x_0') $$
 
-Its size is of the order $h$, because guesses at a distance $h'$ differ by something proportional to
+Its size is of the order $h$, because guesses at a distance $h'$ differ by an amount of the order
 $h'$. It has opposite signs in the two halves of the row, so with a constant weight its integral
-vanishes. The weight changes within the row by a factor $1 + O(h)$. This change times the
-difference, over a length of $h$, leaves an error of the order $h \cdot h \cdot h$. The second part
+vanishes. But the weight changes within the row by an amount of the order $h$. The product of the
+two has the order $h^2$, and its integral over the length $h$ has the order $h^3$. The second part
 is the difference of the guess and the line, because the guess may be curved. It is of the order
-$h^2$, over a length of $h$. So both parts are of the order $h^3$. Summed over $1 / h$ steps, the
-total error is of the order $h^2$. The method is of second order: twice the steps, a quarter of the
-error. It is called DPM-Solver++(2M), where 2 is the order and M abbreviates multistep.
+$h^2$, and its integral is of the order $h^3$ as well. Summed over $1 / h$ steps, the total error is
+of the order $h^2$. (This assumes that the guess has two continuous derivatives with respect to
+$\lambda$ along the solution, and that the quotient $h / h'$ stays between two positive bounds when
+the steps become small.) The method is of second order: twice the steps, a quarter of the error. It
+is called DPM-Solver++(2M), where 2 is the order and M abbreviates multistep.
 
 Let $a_0$ and $b_0$ be the numbers of DDIM. Putting $\hat x_{mid}$ in the place of $\hat x_0$ gives
 a row that uses the column $e$ of step 17:
@@ -120,17 +136,20 @@ $$ \hat x_0 = \mu + \sqrt{\bar\alpha_t} S \xi / \sqrt{C_t} $$
 Dividing numerator and denominator by $\sqrt{1 - \bar\alpha_t}$ shows that the two right sides are
 equal.
 
-So a start at distance $\xi$ should end at distance $\xi$. A solver without noise ends at
-$(1 + \delta) \xi$, with the same relative error $\delta$ for every start, because all rows are
-linear. The table gives $\delta$ for $S = 1/4$ and steps of equal length from $\lambda = -8$ to 8:
+So a start at distance $\xi$ should end at distance $\xi$. At $\xi = 0$ the guess is $\mu$ in every
+row. Then the rows of DDIM and of 2M make no error, because the guess does not change. For other
+$\xi$ we subtract this solution. The rows are linear in the state and the guesses, so they multiply
+the distance from the mean by a number that does not depend on $\xi$. A solver without noise
+therefore ends at $(1 + \delta) \xi$, with the same relative error $\delta$ for every start. The
+table gives $\delta$ for $S = 1/4$ and steps of equal length from $\lambda = -8$ to 8:
 
 | steps | 8 | 16 | 32 | 64 | 128 |
 |---|---|---|---|---|---|
 | DDIM | -0.221 | -0.117 | -0.0605 | -0.0307 | -0.0155 |
 | 2M | 0.028 | 0.014 | 0.0038 | 0.0010 | 0.0002 |
 
-In the long run DDIM halves its error from column to column, and 2M divides it by four. With 32
-steps 2M is four times as accurate as DDIM with 128.
+From 16 steps on, each column has about half the error of the column before for DDIM, and about a
+quarter of it for 2M. With 32 steps 2M is four times as accurate as DDIM with 128.
 
 **The constant of DDIM.** These errors can be computed for small $h$. Let $\zeta_t$ be the fraction
 of the variance of $x_t$ that comes from the data:
@@ -175,8 +194,7 @@ the table.
 
 **The constant of 2M.** For a row of 2M the expansion goes one order further. Let $g_0$ be the guess
 at the start of the row, and $g_1$ and $g_2$ its first two derivatives with respect to $\lambda$
-along the exact solution. (In step 17 the letter was an output of the network.) Then the guess at
-the distance $\ell$ is
+along the exact solution. Then the guess at the distance $\ell$ is
 
 $$ \hat x_0 = g_0 + g_1 \ell + g_2 \ell^2 / 2 + \dots $$
 
@@ -198,7 +216,8 @@ So the row adds to $u$ the error
 
 $$ (\kappa / 2) (-g_1 h^3 / 24 - 5 g_2 h^3 / 12) = -(\kappa h^3 / 48) (g_1 + 10 g_2) $$
 
-For the Gaussian class the display of the guess above gives
+For the Gaussian class the exact guess above is $\mu + \sqrt{\bar\alpha_t} S \xi / \sqrt{C_t}$. With
+the definition of $\zeta$ this gives
 
 $$ g_0 - \mu = \sqrt{S \zeta} \xi $$
 
@@ -215,11 +234,12 @@ $\kappa \sqrt S / \sigma_u = \sqrt\zeta$, the relative error of one row is
 
 $$ -(h^3 / 16) \zeta (1 - \zeta) (1 - 5 \zeta / 2) $$
 
-In a chain the states of the two guesses already have relative errors. If these were equal, the row
-would only be multiplied by a number, because all rows are linear. They differ by the error of one
-row. The guess has the factor $h$ in the row, so this changes the sum only by a higher order. But
-the first row is one of DDIM. Its error is $-(h^2 / 8) \zeta_T (1 - \zeta_T)$, which is of the order
-of the whole sum and must be added. The sum over the other rows is again an integral, because
+In a chain the two guesses are computed from states that already have relative errors. Suppose that
+these two errors were equal. Then the row would lead to the same relative error, plus its own,
+because all rows are linear. In fact they differ by the error of one row. The factors of the guesses
+in a row are of the order $h$, so the difference changes the sum only by a higher order. But the
+first row is one of DDIM. Its error is $-(h^2 / 8) \zeta_T (1 - \zeta_T)$, which is of the order of
+the whole sum and must be added. The sum over the other rows is again an integral, because
 $\zeta (1 - \zeta) d\lambda$ is $d\zeta$. Let $\zeta_{mid}$ be the mean of $\zeta_s$ and $\zeta_T$:
 
 $$ \int_{\zeta_T}^{\zeta_s} (1 - 5 \zeta / 2) d\zeta = (\zeta_s-\zeta_T) (1 - 5 \zeta_{mid} / 2) $$
@@ -234,8 +254,8 @@ too: 2M leaves slightly too much variance.
 
 **For guided classes** the orders are the same, but the constants are not. We take 60 samples of the
 three Gaussians of step 1, with $w = 2$ and the same steps, and compare their states at
-$\lambda = 8$ with the exact ends. These are computed with 1024 steps of 2M. The table gives the
-mean absolute error of a coordinate:
+$\lambda = 8$ with the ends of the exact solutions. In their place we use 1024 steps of 2M. The
+table gives the mean absolute error of a coordinate:
 
 | steps | 8 | 16 | 32 | 64 | 128 |
 |---|---|---|---|---|---|
@@ -245,16 +265,17 @@ mean absolute error of a coordinate:
 With 8 steps DDIM is the better of the two. The line through two guesses helps only if the guess
 changes little within a step. A higher order is a statement about many steps and not about few.
 
-**At the boundary.** The last row goes to $s = 0$ and returns its guess. Its error does not depend
-on the rows before it. Let $x_0$ be the exact end of the flow, $x_0 - \mu = \sqrt{S} \xi$. By the
-display of the guess above,
+**At the boundary.** The last row goes to $s = 0$ and returns its guess. Suppose that it starts on
+the exact solution. Let $x_0$ be its end, so that $x_0 - \mu = \sqrt{S} \xi$. By the formula for the
+exact guess,
 
 $$ \hat x_0 - \mu = \sqrt{\bar\alpha_t} S \xi / \sqrt{C_t} $$
 $$ \hat x_0 - \mu = \sqrt{\zeta_t} (x_0 - \mu) $$ (18.8)
 
-The last row therefore multiplies the distance from the mean by $\sqrt{\zeta_t}$, where $t$ is its
-start. The tables above stop before the last row. With times that are uniform in $t$, as in (17.5),
-the whole error of 2M is different. For the cosine schedule with $T = 2^{14}$ it is:
+The last row therefore multiplies the distance from the mean, in standard deviations, by
+$\sqrt{\zeta_t}$, where $t$ is its start. (It is linear, so this factor is the same after rows with
+errors.) The tables above stop before the last row. With times that are uniform in $t$, as in
+(17.5), the whole error of 2M is different. For the cosine schedule with $T = 2^{14}$ it is:
 
 | steps | 20 | 50 | 100 | 256 | 1024 |
 |---|---|---|---|---|---|
@@ -275,9 +296,11 @@ later than the table shows. From 256 to 1024 steps it falls by a factor of 9.6, 
 16384 by 2.2. The two parts have opposite signs. At some $n$ they cancel by chance, and an order
 that is read from such numbers means nothing.
 
-**When is 2M better?** With 100 steps the whole error is 0.0004 in place of 0.016, so the answer to
-the second question is yes. It is not better with 8 guided steps. The rows must be short enough for
-the guess to change little from one to the next.
+**When is 2M better?** With 100 steps the error of DDIM is -0.016, which is the loss of 3 % of the
+variance in the second question. The whole error of 2M is 0.0004. This is partly due to the
+cancellation, but its two parts, 0.0017 and -0.0013, are each about a tenth of the error of DDIM. So
+the answer to the second question is yes. 2M is not better with 8 guided steps. The rows must be
+short enough for the guess to change little from one to the next.
 
 **What goes wrong.** The ratio $h / h'$ is inverted, which has no effect where the steps are equal.
 A program goes a whole step along the line and not half of one. The weight of the previous guess has
@@ -342,7 +365,7 @@ def change_of_u(guess: Callable[[float], float], first: float, last: float, n: i
 
 
 def flow_state(t: int, schedule: Schedule, mean: float, var: float, xi: float) -> float:
-    """The flow at t in 0..T for data N(mean, var), at the distance `xi` in standard deviations."""
+    """The exact solution at t in 0..T for data N(mean, var), `xi` standard deviations off."""
     abar = schedule.alpha_bar[schedule.check_t(t, first=0)]
     C = abar * var + 1 - abar
     return float(np.sqrt(abar) * mean + np.sqrt(C) * xi)  # (18.5)
@@ -397,7 +420,7 @@ def flow_error(table: Table, schedule: Schedule, var: float) -> float:
 
 
 def left_by_last_row(t: int, schedule: Schedule, var: float) -> float:
-    """The factor by which the last row, from t, multiplies the distance from the mean."""
+    """The last row's factor of the distance from the mean in standard deviations, from t."""
     zeta = data_fraction(t, schedule, var)
     return float(np.sqrt(zeta))  # (18.8)
 

@@ -4,9 +4,10 @@ r"""Step 19. Rules that bound the guided guess: rescaling, thresholds and projec
 height of 2.37 for the top class of step 1. The mean height of the class itself is 1.5. A better
 solver does not help, because it solves the same equation (step 18). Programs for images therefore
 change the guided prediction itself before they use it. We call such a change a rule. This lesson
-treats four of them and answers the same three questions for each. Which quantity does the rule
-bound? For which values of its parameters is it plain guidance? Does it depend on the unit of the
-network, or on where the origin lies among the data?
+treats four: rescaling, the static and the dynamic threshold, and adaptive projected guidance. It
+answers the same three questions for each. Which quantity does the rule bound? For which values of
+its parameters is it plain guidance? Does it depend on the unit of the network, or on where the
+origin lies among the data?
 
 **The setting.** A rule replaces the mixture in (17.1). In a row with the output $g_y$ for the
 label, $g_\phi$ for the null label and the weight $w$, plain guidance gives
@@ -14,14 +15,27 @@ $g = g_y + w (g_y - g_\phi)$. The guess of the data is $\hat x_0 = p x_t + q g$.
 and $\hat x_\phi$ for the guesses that belong to $g_y$ and $g_\phi$. All formulas hold for one
 sample, which is a vector of several numbers.
 
+The parameters of the rules have the letters of their papers. Some of these had another meaning
+before:
+
+| letter | in this lesson | before |
+|---|---|---|
+| $\varphi$ | the strength of rescaling | not $\phi$, the null label |
+| $c$ | the bound of a threshold | a number of a row (step 17) |
+| $P$, $u$ | a probability, and where a guess is cut | a covariance and a state (steps 17, 18) |
+| $D$, $r$ | a difference and its largest length | a dimension and a place (steps 16, 17) |
+| $\eta$ | the fraction of a part of $D$ | the noise of DDIM (step 17) |
+| $\beta$ | the momentum | the variance of a forward step (step 2) |
+| $v$ | a vector by which data are moved | the velocity (step 5) |
+
 As an example, let a sample consist of two numbers, $\hat x_y = (0.6, 0.8)$ and
 $\hat x_\phi = (0.6, 0.2)$. The label moves the second number only. With $w = 3$ plain guidance
 gives $(0.6, 0.8 + 3 \cdot 0.6) = (0.6, 2.6)$. If data lie in $[-1, 1]$, this guess is impossible.
 
 **Rescaling.** Lin et al. found that guidance with a large weight increases the contrast of a
 picture. They measure it by the standard deviation $std$ over all numbers of one sample. Their rule
-multiplies the mixture by a factor. The number $\varphi$, from 0 to 1, determines how far the
-standard deviation goes back to that of $g_y$:
+multiplies the mixture by a factor. The number $\varphi$, from 0 to 1, determines how close the new
+standard deviation comes to that of $g_y$:
 
 $$ g' = f g, \quad f = \varphi std(g_y) / std(g) + 1 - \varphi $$ (19.1)
 
@@ -47,18 +61,19 @@ So rescaling moves the guess towards $p x_t$, which is the guess that belongs to
 point depends on the unit (step 5). It is 0 for a network that predicts $x_0$,
 $x_t / \sqrt{\bar\alpha_t}$ for one that predicts eps, and $\sqrt{\bar\alpha_t} x_t$ for one that
 predicts v. Mixing is the same in every unit (11.4), but rescaling is a different rule in each. In
-eps it does little. At the noise end both outputs consist mostly of the noise in $x_t$, so their
-mixture has nearly the same standard deviation. Near the data the two outputs agree. In both cases
-the factor is nearly 1. In the example, in the unit $x_0$, the two standard deviations are 0.1 and
-1.0. With $\varphi = 0.7$ the factor is 0.37, and the guess becomes $(0.222, 0.962)$.
+eps the factor is close to 1 at both ends of the chain. At the noise end both outputs consist mostly
+of the noise in $x_t$, so their mixture has nearly the same standard deviation. Near the data the
+two outputs agree for all samples that are not ambiguous. Between the ends the factor has to be
+measured (below). In the example, in the unit $x_0$, the two standard deviations are 0.1 and 1.0.
+With $\varphi = 0.7$ the factor is 0.37, and the guess becomes $(0.222, 0.962)$.
 
 **Thresholds.** A threshold bounds the largest absolute value in the guess. The static threshold is
 the clip of (17.2) to $[-c, c]$. It changes only the numbers outside, so it changes the direction of
 the guess. In the example it gives $(0.6, 1)$. Many numbers of a picture may end exactly on the
 border, where they are all equal. Saharia et al. therefore choose another interval for each sample.
-Let $quantile_P$ be the $P$-quantile of the absolute values of its numbers. It is the value at
-position $P (n - 1)$ among the $n$ sorted numbers, counted from 0, with a straight line between
-neighbours. The dynamic threshold cuts the guess at $u$ and then shrinks it to $c$:
+Let $quantile_P$ be the $P$-quantile of the absolute values of its numbers. To find it, sort the $n$
+numbers and count them from 0. The quantile is the value at the position $P (n - 1)$, interpolated
+linearly between neighbours. The dynamic threshold cuts the guess at $u$ and then shrinks it to $c$:
 
 $$ u = \max(c, quantile_P |\hat x_0|) $$ (19.4)
 $$ \hat x_0' = (c / u) clip(\hat x_0, -u, u) $$ (19.5)
@@ -66,12 +81,12 @@ $$ \hat x_0' = (c / u) clip(\hat x_0, -u, u) $$ (19.5)
 With $c = 1$ and $P = 1$ the example has $u = 2.6$ and becomes $(0.231, 1)$: both numbers are
 divided by 2.6, and the direction is kept. Without the maximum in (19.4) a small guess would be
 enlarged to the bound. Both thresholds give a guess in $[-c, c]$. The last row of the tables of
-steps 17 and 18 returns its guess, so the samples lie in this interval too. Both thresholds are
-plain guidance if $c$ is infinite.
+steps 17 and 18 returns its guess, so the samples lie in this interval too. If $c$ is infinite, both
+thresholds are plain guidance. Both act on the guess, so they are the same rule in every unit.
 
 **Projected guidance.** Adaptive projected guidance (APG) of Sadat et al. changes the difference
-that the label makes, $D = \hat x_y - \hat x_\phi$. First it bounds the length of $D$ by a positive
-number $r$:
+that the label makes in the guess, $D = \hat x_y - \hat x_\phi$. So it does not depend on the unit
+either. First it bounds the length of $D$ by a positive number $r$:
 
 $$ D' = \min(1, r / |D|) D $$ (19.6)
 
@@ -110,7 +125,8 @@ $$ |\hat x_0|^2 = |\hat x_y|^2 + w^2 |D_\perp|^2 $$ (19.9)
 
 In the example this is $1 + 9 \cdot 0.1296 = 2.166$. So the guess is turned about the origin, and it
 becomes longer. The length still grows with $w$, so $\eta$ alone bounds nothing. The bound comes
-from $r$. The same theorem, applied to the two parts of $D'$, gives
+from $r$. The bracket in (19.8) is $D' - (1 - \eta) D_\parallel = D_\perp + \eta D_\parallel$,
+because $D'$ is the sum of its two parts. The same theorem, applied to these parts, gives
 
 $$ |D_\perp + \eta D_\parallel|^2 = |D_\perp|^2 + \eta^2 |D_\parallel|^2 \le |D'|^2 \le r^2 $$
 
@@ -120,26 +136,26 @@ $$ |\hat x_0 - \hat x_y| \le |w| r $$ (19.10)
 
 **Momentum.** The third part of APG replaces $D$ by a sum over the rows of the chain. Let $D^{(k)}$
 be the sum in row $k$, with $D^{(0)} = 0$. It takes the place of $D$ in (19.6). The number $\beta$
-lies between -1 and 0, and 0 means plain guidance. (The letters $\beta$ and $\eta$ are those of the
-APG paper. In steps 2 and 17 they mean other numbers.)
+lies between -1 and 0, and 0 means no momentum.
 
 $$ D^{(k)} = \hat x_y - \hat x_\phi + \beta D^{(k - 1)} $$ (19.11)
 
-What does this do? Suppose that the difference is the same vector $D$ in every row. Then the sum is
+What is the effect? Suppose that the difference is the same vector $D$ in every row. Then the sum is
 a geometric series:
 
 $$ D^{(k)} = D (1 + \beta + \beta^2 + \dots + \beta^{k - 1}) $$
 $$ D^{(k)} = D (1 - \beta^k) / (1 - \beta) $$ (19.12)
 
 At $\beta = -1/2$ the factors of the first five rows are 1, 0.5, 0.75, 0.625 and 0.6875, and the
-limit is 2/3. So for an infinite $r$ and a difference that changes slowly, negative momentum is a
-smaller weight after a few rows, here $2 w / 3$.
+limit is 2/3. So for an infinite $r$ and a difference that changes slowly, negative momentum acts
+like a smaller weight after a few rows, here $2 w / 3$.
 
 **Measured.** As in step 13 we sample the top class of step 1 with exact outputs. They are
 predictions of eps, and $w = 3$ if nothing else is written. The chain is DDIM with 50 rows on the
 cosine schedule with 1000 times. There are 4000 samples, and the standard errors of the heights are
 below 0.008. For rescaling all 4000 points were treated as one picture of 8000 numbers, because a
-single point has only two.
+single point has only two. In the table, across is the horizontal direction, and along is the
+vertical one, in which the height is measured.
 
 | rule | mean height | variance across | variance along |
 |---|---|---|---|
@@ -156,11 +172,13 @@ single point has only two.
 | APG, $\eta = 1$, $r = 0.3$ | 1.91 | 0.153 | 0.143 |
 | APG, $\eta = 1$, $\beta = -1/2$ | 2.16 | 0.148 | 0.093 |
 
-Each rule bounds its quantity, and none gives the tilted distribution. Rescaling in eps changes
-nearly nothing: its smallest $f$ in the chain is 0.968. In $x_0$ the factor of the first row is
-0.475. The thresholds bring the height down, but the class becomes narrower across, and no wider
-along. With $r = 0.3$ about half of the overshoot remains, and the variances shrink less than with
-plain guidance. Momentum agrees with the weight $w = 2$, as (19.12) predicts.
+None of the rules gives the tilted distribution. Rescaling in eps changes nearly nothing here: its
+smallest $f$ in the chain is 0.97. In $x_0$ the factor of the first row is 0.475. There the guess
+with the label is the mean of the class for every sample, with the height 1.5. The mixture has the
+height $1.5 + 3 \cdot 1.5 = 6$, so $f = 0.7 / 4 + 0.3$. The thresholds lower the height, but the
+class becomes narrower across, and no wider along. With $r = 0.3$ about half of the overshoot
+remains, and the variances shrink less than with plain guidance. Momentum agrees with the weight
+$w = 2$, as (19.12) predicts.
 
 APG with $\eta = 0$ restores the height and the variance along. But the variance across is a sixth
 of that without guidance (0.043 against 0.239), and the figure shows the reason. The samples have
@@ -171,13 +189,24 @@ orthogonal part turns every guess about the origin towards the vertical axis.
 **The origin.** Move all data by a vector $v$. Every guess then moves by $v$. The factors $1 + w$
 and $-w$ add up to 1, so the guess of plain guidance also moves by $v$, and the samples move with
 the data. In (19.6) and (19.11) there are only differences of guesses, from which the vector
-cancels. But (19.7) contains $\hat x_y$ itself: "parallel" means away from 0. After a move by $(6,
-0)$ the class lies to the right of the origin, and across and along change places in the table.
-Thresholds depend on the origin too, and so does rescaling in $x_0$. Rescaling in eps does not,
-because the noise in $x_t$ remains the same when the data are moved. (All this holds up to the
-start: a chain starts from noise around 0, while the moved data have the mean $\sqrt{\bar\alpha_T}
-v$ at $t = T$, which is almost 0.) For images 0 is the middle grey, and this choice has a meaning.
-For other data it should be checked.
+cancels. But (19.7) contains $\hat x_y$ itself: "parallel" means away from 0. After a move by
+$(6, 0)$ the class lies to the right of the origin, so the part that is removed points across. The
+variance across is then nearly that without guidance (0.244 against 0.239), and the height is nearly
+that of plain guidance (2.34 against 2.37). Thresholds depend on the origin too, and so does
+rescaling in $x_0$. Rescaling in eps does not, because the noise in $x_t$ remains the same when the
+data are moved. (All this holds up to the start: a chain starts from noise around 0, while the moved
+data have the mean $\sqrt{\bar\alpha_T} v$ at $t = T$, which is almost 0.) For images 0 is the
+middle grey, and this choice has a meaning. For other data it should be checked.
+
+**The three answers** for each rule and each part of APG:
+
+| rule | bounds | plain guidance at | unit matters | origin matters |
+|---|---|---|---|---|
+| rescaling | the standard deviation of the output | $\varphi = 0$ | yes | yes, but not in eps |
+| both thresholds | the largest absolute value of the guess | $c = \infty$ | no | yes |
+| APG, $r$ | the distance of the guess from $\hat x_y$ | $r = \infty$ | no | no |
+| APG, $\eta$ | nothing | $\eta = 1$ | no | yes |
+| APG, $\beta$ | nothing | $\beta = 0$ | no | no |
 
 **At the boundary.** Without guidance, at $w = 0$, rescaling changes nothing, and APG returns
 $\hat x_y$ for all parameters. The thresholds still act there, if a guess lies outside $[-c, c]$. A
@@ -185,9 +214,9 @@ guess of length 0 has no direction, and then $D_\parallel = 0$. At $P = 0$ the d
 the static one for each sample that has at least one number inside the bound. A standard deviation
 over few numbers is not reliable. For $n$ independent normal numbers its relative error is about
 $1 / \sqrt{2 n}$, which is 1 % for 5000 numbers. A point in the plane has two numbers, and its
-standard deviation is $|g_1 - g_2| / 2$. For the mixture $g$ this can be close to 0 by chance, and
-then the factor, which divides by it, is as large as one likes. If each point is rescaled alone, 2 %
-of the samples end with a coordinate larger than 5 in absolute value.
+standard deviation is $|g_1 - g_2| / 2$. For the mixture $g$ this can be close to 0 by chance. The
+factor divides by it, so it has no upper bound. If each point is rescaled alone, in eps and with
+$\varphi = 0.7$, 2 % of the samples end with a coordinate larger than 5 in absolute value.
 
 **What goes wrong.** The standard deviation is computed over the whole batch, so a sample depends on
 the others. A standard deviation of 0 gives 0 / 0, and the whole picture is lost. A threshold is

@@ -638,9 +638,15 @@ def test_15_2_by_gradients_of_mean_0() -> None:
 
 
 def test_15_2_by_one_gradient_after_zeros() -> None:
+    """Its own update, and all updates after it: the geometric series of the text."""
     zero = {"a": np.zeros(1)}
-    p, _, _ = adam_step(zero, {"a": np.ones(1)}, zero, zero, 100_000, 1.0)
+    p, mean, square = adam_step(zero, {"a": np.ones(1)}, zero, zero, 100_000, 1.0)
     assert p["a"][0] == pytest.approx(-0.1 / 0.001**0.5, abs=1e-5)
+    for k in range(100_001, 100_301):  # 0.9^300 is 2e-14
+        p, mean, square = adam_step(p, zero, mean, square, k, 1.0)
+    series = 0.1 / 0.001**0.5 / (1 - 0.9 / 0.999**0.5)
+    assert p["a"][0] == pytest.approx(-series, rel=1e-5)  # the 1e-8 of (15.2)
+    assert series == pytest.approx(31.8, abs=0.05)
 
 
 def test_15_4_by_each_step() -> None:

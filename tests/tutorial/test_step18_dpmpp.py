@@ -465,6 +465,22 @@ def test_18_5_by_fine_chain() -> None:
     )
 
 
+@pytest.mark.parametrize("solver", [solver for _, solver in SOLVERS])
+def test_18_5_by_a_start_on_the_mean(solver: Callable[..., Table]) -> None:
+    """From the mean a chain follows the mean; other starts share one relative error."""
+    var = 0.25
+    table = before_last(solver(SCHEDULE, [20, 13, 8, 3, 1]))
+    xis = np.array([0.0, 1.0, -2.5])
+    starts = np.array([exact(20, SCHEDULE, var, xi) for xi in xis])
+    given = Given({0: np.stack([starts, starts], axis=1)})
+    x = run(oracle_eps(one_class(var), SCHEDULE), np.zeros(3, int), table, 0.0, given)
+    ends = np.array([exact(1, SCHEDULE, var, xi) for xi in xis])
+    assert x[0] == pytest.approx([ends[0]] * 2, abs=1e-13)
+    delta = (x[1:, 0] - ends[0]) / (ends[1:] - ends[0]) - 1
+    assert abs(delta[0]) > 1e-3
+    assert delta[1] == pytest.approx(delta[0], abs=1e-12)
+
+
 def test_18_6_by_each_step() -> None:
     """Each display of the derivation, by sympy, and the sum over rows as an integral."""
     k, S, h = sympy.symbols("kappa S h", positive=True)
@@ -744,6 +760,13 @@ def test_18_8_by_the_last_row(solver: Callable[..., Table], var: float) -> None:
         found = run(oracle_eps(one_class(var), SCHEDULE), np.zeros(1, int), last, 0.0, start)
         short = left_by_last_row(t, SCHEDULE, var) * (exact(0, SCHEDULE, var, 1.3) - MEAN)
         np.testing.assert_allclose(found, MEAN + short, atol=1e-12)
+        # Not the distance itself, but the distance in standard deviations, has this factor.
+        abar = SCHEDULE.alpha_bar[t]
+        here = exact(t, SCHEDULE, var, 1.3) - np.sqrt(abar) * MEAN
+        width = np.sqrt((abar * var + 1 - abar) / var)
+        factor = (found[0, 0] - MEAN) / here
+        assert factor * width == pytest.approx(left_by_last_row(t, SCHEDULE, var), rel=1e-12)
+        assert abs(width - 1) > 1e-5  # so the two factors differ
 
 
 def test_18_8_by_regression_of_the_data() -> None:

@@ -274,6 +274,8 @@ def test_19_3_by_factors_in_the_chain() -> None:
     assert min(factors) == pytest.approx(0.968, abs=0.0006)  # rounded to the third digit
     factors.clear()
     top_class(in_x0)
+    # In the first row the guess is the mean of the class, 1.5, and the mixture 1.5 + 3 * 1.5.
+    assert factors[0] == pytest.approx(0.7 * 1.5 / 6 + 0.3, abs=1e-5)
     assert factors[0] == pytest.approx(0.475, abs=0.0006)
 
 
@@ -357,6 +359,17 @@ def test_19_5_by_the_example() -> None:
     found = dynamic_threshold(*EXAMPLE, P=1.0, bound=1.0)
     np.testing.assert_allclose(found, [[0.6 / 2.6, 1.0]], atol=1e-15)
     assert found[0, 0] == pytest.approx(0.231, abs=0.0005)
+
+
+def test_19_5_by_two_units() -> None:
+    """Both thresholds act on the guess: outputs, and guesses with p = 0 and q = 1, agree."""
+    for P_quantile in (0.0, 0.9, 1.0):
+        found = guess_of(of(dynamic_threshold, P=P_quantile, bound=0.7))
+        as_x0 = dynamic_threshold(GUESS, GUESS - D, 2.0, XT, 0.0, 1.0, P=P_quantile, bound=0.7)
+        np.testing.assert_allclose(found, as_x0, atol=ALGEBRA)
+    # Rescaling does not act on the guess.
+    rescaled = rescale(GUESS, GUESS - D, 2.0, XT, 0.0, 1.0)
+    assert np.abs(guess_of(of(rescale)) - rescaled).max() > 0.1
 
 
 def test_19_5_by_samples() -> None:

@@ -81,8 +81,8 @@ def checks_of_learning_guided(steps: int = CHOSEN) -> list[Check]:
         Check("(15.7) guided excess at t = 20, w = 3", square, mixed, 1e-12),
         Check("(15.8) curl of the guided oracle", still, 0, 1e-8),
         Check("(15.8) curl of the guided network", turns, 0.3, 0.28),
-        Check("(15.6) same noise, network to oracle, w = 0", near, 0, 0.15),
-        Check("(15.6) more than twice as far at w = 3", far > 2 * near, 1, 0),
+        Check("(15.6) distance of samples, same noise, w = 0", near, 0, 0.15),
+        Check("(15.6) more than twice this distance, w = 3", far > 2 * near, 1, 0),
     ]
 
 
@@ -97,7 +97,7 @@ def draw_learning_guided(fig: Figure | SubFigure, steps: int = CHOSEN) -> None:
         error.semilogy(ws, c[0] + c[1] * ws + c[2] * ws**2, color=color, label=f"t = {t}")
     error.set(xlabel="w", title="Mean square error of the guided eps")
     distance.plot(range(5), [apart(model, float(w)) for w in range(5)], "o-", color=BLUE)
-    distance.set(xlabel="w", ylim=0, title="From network to oracle, same noise")
+    distance.set(xlabel="w", ylim=0, title="Distance to the oracle's samples, same noise")
     for m, w, color in ((model, 3.0, RED), (model, 0.0, BLUE), (ORACLE, 3.0, GREY)):
         means = [np.abs(guided_curl(m, *at(t), w)).mean() for t in times]
         name = "oracle" if m is ORACLE else "network"

@@ -45,24 +45,24 @@ def checks_of_process() -> list[Check]:
     x0, z = np.eye(2)
     n = 100_000
     schedule = schedule_from(grid)
-    law = q_posterior_log_snr(x0, z, grid[7], grid[8])
-    gap = np.append(law.mean, law.var) - posterior_coefficients(9, schedule)
+    posterior = q_posterior_log_snr(x0, z, grid[7], grid[8])
+    gap = np.append(posterior.mean, posterior.var) - posterior_coefficients(9, schedule)
     draws = log_snr_of(np.random.default_rng(0).random(n))
     inner = float((np.abs(draws) < 1.763).mean())
     return [
         Check("(16.3, 16.4) step 4 at t = 9 of 16", float(np.abs(gap).max()), 0, 1e-12),
         Check("(16.5) log SNR of the table, at t = T", schedule.log_snr[-1], -20, 1e-9),
-        Check("(16.8) share of draws within 1.763", inner, 0.5, 2 / n**0.5),
+        Check("(16.8) fraction of draws within 1.763", inner, 0.5, 2 / n**0.5),
     ]
 
 
 def draw_process(fig: Figure | SubFigure) -> None:
-    """The angle and the log SNR of three schedules; where the paper's map puts its draws."""
+    """The angle and the log SNR of three schedules; the density of the draws of the paper."""
     angle, ratio, density = fig.subplots(1, 3)
     u = np.arange(1, 1001) / 1000
     for name, log_snr, style, color in (
         ("linear", Schedule.linear(1000).log_snr[1:], "-", GREY),
-        ("the paper's map", log_snr_of(u), "-", BLUE),
+        ("the rule of the paper", log_snr_of(u), "-", BLUE),
         ("cosine", Schedule.cosine(1000).log_snr[1:], "--", ORANGE),
     ):
         angle.plot(u, np.arccos(signal_noise(log_snr)[0]), style, color=color, label=name)
@@ -106,7 +106,9 @@ def draw_log_snr(fig: Figure | SubFigure) -> None:
         steps.semilogy(range(2, 17), var, "o-", ms=3, color=color, label=f"v = {v:g}")
     wide = np.array([reverse_var(here, there, 1.0) for here, there in gaps])
     narrow = np.array([reverse_var(here, there, 0.0) for here, there in gaps])
-    steps.semilogy(range(2, 17), 0.7 * narrow + 0.3 * wide, ":", color=GREY, label="not in logs")
+    steps.semilogy(
+        range(2, 17), 0.7 * narrow + 0.3 * wide, ":", color=GREY, label="v = 0.3, not in logarithms"
+    )
     steps.set(title=r"Variance $\sigma^2$ of each step, T = 16", xticks=range(2, 17, 2))
     steps.set(xlabel=r"k of the $\lambda_k$ where it ends")
     y = np.repeat([0, 1, 2], 200)
@@ -118,7 +120,7 @@ def draw_log_snr(fig: Figure | SubFigure) -> None:
         for k, color in enumerate(CLASS_COLORS[:3]):
             ax.scatter(*path[-1, y == k].T, s=4, color=color, alpha=0.5, label=f"y = {k}")
             ax.plot(*path[:, 200 * k].T, color=color, lw=0.8)
-        ax.set(title=f"Samples, and a chain a class: w = {w:g}", xlabel="v = 0.3, T = 64")
+        ax.set(title=f"Samples, and one chain per class: w = {w:g}", xlabel="v = 0.3, T = 64")
         ax.set(aspect="equal", xlim=(-4, 4), ylim=(-3.5, 3.5))
     for ax in (steps, chains[0]):
         ax.legend(fontsize=8)
@@ -144,7 +146,7 @@ def checks_of_training(steps: int = CHOSEN) -> list[Check]:
         Check("(16.17) floor, 200 even lambdas", float(low_uniform), floor_uniform, 0.005),
         Check("(16.15) conditional error, mean over u", float(cond), 0, 0.01),
         Check("(16.15) null error, mean over u", float(null), 0, 0.03),
-        Check("(16.15) middle: uniform over the map", float(theirs / ours), 3.5, 1.5),
+        Check("(16.15) error in the middle: uniform / (16.6)", float(theirs / ours), 3.5, 1.5),
     ]
 
 
@@ -154,14 +156,14 @@ def draw_training(fig: Figure | SubFigure, steps: int = CHOSEN) -> None:
     x = np.linspace(-12, 12, 49)
     least = [lowest_loss(0, t, MIXTURE, schedule_from(x)) for t in range(49, 0, -1)]
     loss.plot(x, least, color=GREY, label=r"lowest $L(\lambda)$, one class")
-    loss.plot(x, 1 / np.cosh(x / 2), color=BLUE, label="weight: the paper's map")
+    loss.plot(x, 1 / np.cosh(x / 2), color=BLUE, label="weight: the rule of the paper")
     loss.axhline(2 * np.pi / 40, color=ORANGE, label="weight: uniform")  # both times 2 pi
     loss.set(title="The loss and its weight", xlabel=r"$\lambda$")
     for ax, null, name in zip(panels, (False, True), ("with labels", "null label"), strict=True):
         of_map = errors(trained(steps), x, null)
         of_uniform = errors(trained(steps, uniform), x, null)
-        ax.semilogy(x, of_map, color=BLUE, label="the paper's map")
-        ax.semilogy(x, of_uniform, color=ORANGE, label="uniform")
+        ax.semilogy(x, of_map, color=BLUE, label="by the rule of the paper")
+        ax.semilogy(x, of_uniform, color=ORANGE, label="uniformly")
         ax.set(title=f"Mean square error, {name}", xlabel=r"$\lambda$", ylim=(3e-4, 0.2))
     for ax in (loss, panels[0]):
         ax.legend(fontsize=8)
@@ -177,7 +179,7 @@ def checks(steps: int = CHOSEN) -> list[Check]:
 
 
 def figure(steps: int = CHOSEN) -> Figure:
-    """The angle and the log SNR of three schedules; where the paper's map puts its draws.
+    """The angle and the log SNR of three schedules; the density of the draws of the paper.
 
     In the middle: the variance of each step for three v; chains of Algorithm 2 without and with
     guidance. Below: the lowest loss over lambda with both densities; the errors of both
