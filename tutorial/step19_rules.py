@@ -27,6 +27,7 @@ before:
 | $\eta$ | the fraction of a part of $D$ | the noise of DDIM (step 17) |
 | $\beta$ | the momentum | the variance of a forward step (step 2) |
 | $v$ | a vector by which data are moved | the velocity (step 5) |
+| a prime | the quantity after the rule, as in $g'$ | the previous row (step 17) |
 
 As an example, let a sample consist of two numbers, $\hat x_y = (0.6, 0.8)$ and
 $\hat x_\phi = (0.6, 0.2)$. The label moves the second number only. With $w = 3$ plain guidance
@@ -184,7 +185,7 @@ APG with $\eta = 0$ restores the height and the variance along. But the variance
 of that without guidance (0.043 against 0.239), and the figure shows the reason. The samples have
 collapsed towards a line through the origin: 22 % of them lie within 0.02 of the vertical axis,
 against 3 % of the class. The class lies straight above the origin, and $D$ points upwards. So its
-orthogonal part turns every guess about the origin towards the vertical axis.
+orthogonal part turns every guess above the origin towards the vertical axis.
 
 **The origin.** Move all data by a vector $v$. Every guess then moves by $v$. The factors $1 + w$
 and $-w$ add up to 1, so the guess of plain guidance also moves by $v$, and the samples move with
