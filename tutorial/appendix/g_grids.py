@@ -12,16 +12,17 @@ prediction of the noise is too large by a constant $e$ in one coordinate. By how
 sample change? We compute this for Algorithm 2 of step 16 with the weight $w = 0$ and one class, the
 Gaussian $N(\mu, S_y I)$. Then every step is linear plus a constant. The answer is exact for an
 error of any size, and the effects of errors at several levels add up. The letters are those of step
-16, and a prime marks the next, less noisy level. The sign $\Delta$ in front of a quantity means the
-change that the error causes in it.
+16, and a prime marks the next, less noisy level. Because $e$ is the error, we write $\exp$ for the
+exponential function. The sign $\Delta$ in front of a quantity means the change that the error
+causes in it.
 
 **An example.** The grid has 16 levels from -20 to 20, and $S_y = 1/4$. Let the first prediction be
 too large by $e = 0.01$. The guess of the data is then too small by $0.01 \cdot 22026 = 220$. The
 second level is $\lambda' = -4.50$. The step to it multiplies the guess by 0.1046, so the next state
 is too small by 23.0. The remaining steps multiply the difference by 0.0264. The sample is too small
-by 0.607, which is more than the standard deviation of the class, 0.5. So an error of one hundredth
-of the noise in a single prediction displaces the sample out of the middle of its class. We now
-derive the three factors.
+by 0.607, which is more than the standard deviation of the class, 0.5. The noise has the standard
+deviation 1. So an error of one hundredth of it in a single prediction displaces the sample by more
+than a standard deviation of the class. We now derive the three factors.
 
 **One step.** The guess (16.10) is $\tilde x = (z - \sigma \epsilon) / a$. The mean of the next
 state (16.12) contains this guess with the factor $\delta a'$. The state $z$ and the new noise do
@@ -30,7 +31,7 @@ not change. So
 $$ \Delta \tilde x = -(\sigma / a) e $$
 $$ \Delta z' = -\delta a' (\sigma / a) e $$ (G.1)
 
-The dangerous factor is $\sigma / a = e^{-\lambda / 2}$. In strong noise the state is almost equal
+The dangerous factor is $\sigma / a = \exp(-\lambda / 2)$. In strong noise the state is almost equal
 to the noise. The guess is the small difference of two nearly equal numbers, divided by the small
 factor of the data.
 
@@ -66,14 +67,14 @@ $4.5 \cdot 10^{-5}$ at the level 20.
 of levels? Let the start be far in the noise. Then $\sigma$ is close to 1. If the second level is
 far from the first, $\delta$ is close to 1, too. If it still contains little signal, $C_y'$ is also
 close to 1. This excludes very large and very small $T$. For $a'$ we use the angle of step 16. On
-the grid (16.6) it falls from almost $\pi / 2$ to almost 0 in $T - 1$ equal steps, and $a'$ is its
-cosine at the second level:
+the grid (16.6) the angle falls from almost $\pi / 2$ to almost 0 in $T - 1$ equal steps, and $a'$
+is the cosine of the angle at the second level:
 
 $$ a' \approx \cos(\pi / 2 - \pi / (2 (T - 1))) = \sin(\pi / (2 (T - 1))) $$
 
 For more than a few levels the sine is close to its argument. Inserting this into (G.2) gives
 
-$$ \Gamma_1 \approx e^{-\lambda_1 / 2} S_y (\pi / (2 (T - 1)))^2 $$ (G.3)
+$$ \Gamma_1 \approx \exp(-\lambda_1 / 2) S_y (\pi / (2 (T - 1)))^2 $$ (G.3)
 
 It falls like $1 / T^2$. The table compares it with (G.2) for the start -20 and $S_y = 1/4$.
 
@@ -100,8 +101,8 @@ over the squared cosine, so
 $$ d\lambda = -2 d\omega / (\sin \omega \cos \omega) = -2 d\omega / (a \sigma) $$
 
 The two products $a \sigma$ cancel. The angle falls while $\lambda$ rises, and the minus sign turns
-the integral into one from 0 to $\pi / 2$. To compute it, divide numerator and denominator by the
-squared cosine, and substitute $h = \tan \omega$:
+the integral into one from 0 to $\pi / 2$. To compute the integral, divide numerator and denominator
+by the squared cosine, and substitute $h = \tan \omega$:
 
 $$ \sum \Gamma \to \int_0^{\pi / 2} 2 S_y d\omega / (S_y \cos^2 \omega + \sin^2 \omega) $$
 $$ \int_0^\infty 2 S_y dh / (S_y + h^2) = 2 \sqrt{S_y} (\pi / 2) $$
@@ -109,9 +110,10 @@ $$ \sum \Gamma \to \pi \sqrt{S_y} $$ (G.4)
 
 This holds in the limit of many levels, for ends far out. If no error is larger than $e$ in absolute
 value, no coordinate of the sample moves by more than $\pi \sqrt{S_y} e$, even if all errors have
-the same sign. Divided by the standard deviation of the class, this is $\pi e$ for every class. So
-small errors do no harm if the steps are small everywhere. The first step of a short grid from -20
-is not small.
+the same sign. The errors may also depend on the state. Along one chain they are still one number
+per level, and the effects of these numbers add up as before. Divided by the standard deviation of
+the class, the bound is $\pi e$ for every class. So small errors do no harm if the steps are small
+everywhere. The first step of a short grid from -20 is not small.
 
 **Remedy 1: a later start.** At $\lambda_1 = -8$ the factor $\sigma / a$ is only 54.6. What does it
 cost? The chain starts with $N(0, I)$. At $\lambda_1$ the noised class has the mean $a_1 \mu$, so
@@ -140,9 +142,9 @@ start does not increase this loss. It makes the steps shorter.
 **A trained network.** Does the calculation describe a real network? We use the network of step 16
 after 3,000 updates. At the log SNR -20, the error of its prediction with the label has a mean
 length of 0.054, measured on 20,000 noised samples. Each of the three Gaussians has $S_y = 1/4$, so
-the first sensitivity is that of the table of (G.3). Their product should be about the distance
-between the samples of the network and those of exact predictions with the same noise. The table
-shows the mean distance of 300 samples of the three Gaussians with $w = 0$ and $v = 0.3$.
+the first sensitivity is that of the table of (G.3). The error times the sensitivity should be about
+the distance between the samples of the network and those of exact predictions with the same noise.
+The table shows the mean distance of 300 samples of the three Gaussians with $w = 0$ and $v = 0.3$.
 
 | levels | 8 | 16 | 32 | 64 | 128 | 256 |
 |---|---|---|---|---|---|---|
@@ -152,12 +154,12 @@ shows the mean distance of 300 samples of the three Gaussians with $w = 0$ and $
 
 With few levels the first error dominates, and the expectation has the right size. It is not exact.
 The error depends on the state, and the displaced state lies where the network was never trained.
-With many levels the errors at all other levels dominate, and these do not depend on the start. We
-repeated the training with twelve random starts. From -20 with 16 levels the distance was between
-1.2 and 7.1. Divided by the expectation from the first error of the same network, it was between
-0.38 and 2.3. From -8 it was between 0.024 and 0.037. So a grid from -20 is harmful with 16 levels.
-With 128 levels, the shortest chain of the paper, a difference remains, here 0.061 against 0.035.
-With 256 levels the start makes little difference.
+With many levels the errors at all other levels dominate, and their effect hardly depends on the
+start. We repeated the training with twelve random starts. From -20 with 16 levels the distance was
+between 1.2 and 7.1. Divided by the expectation from the first error of the same network, it was
+between 0.38 and 2.3. From -8 it was between 0.024 and 0.037. So a grid from -20 is harmful with 16
+levels. With 128 levels, the shortest chain of the paper, a difference remains, here 0.061 against
+0.035. With 256 levels the start makes little difference.
 
 **Remedy 2: clipping.** The algorithm of the paper does not clip the guess. Let the data be known to
 lie between $-c$ and $c$, and clip every guess to this interval as in step 6. Then each coordinate
@@ -195,9 +197,10 @@ of pure noise, where $a = 0$, a prediction of the noise determines no guess at a
 not hold, because the later steps have other factors. For a class of variance 1/4 in data of
 variance 1, and $w = 1$, the product of the factors (F.2) gives 12.7 at the first level of the
 example. For the three Gaussians with $w = 1$ the mean displacement is about 32 times a very small
-error, and 41 to 48 times an error of 0.05, depending on its direction. So guidance reduces a
-displacement faster. But it increases the error. For $w = 3$ the mean length at -20 is 0.30, and not
-0.054. The mean distance with 16 levels is 12.4 from -20, and 0.25 from -8.
+error, and 41 to 48 times an error of 0.05, depending on its direction. Without guidance the factor
+is 60.7 in both cases, so guidance reduces the displacement here. But it increases the error. For
+$w = 3$ the mean length at -20 is 0.30, and not 0.054. The mean distance with 16 levels is 12.4 from
+-20, and 0.25 from -8.
 
 **At the boundary.** With one level, the sample is its guess, and $\Gamma = \sigma / a$. In a class
 with a very small variance all sensitivities but the last are close to 0, because all later guesses
@@ -210,8 +213,8 @@ chain. The sampler is then tested with exact predictions, passes, and fails with
 training loss is read as the error of the samples. At -20 it is only 0.004 for our network, because
 the best prediction is almost the state itself. A network is evaluated in half precision, where a
 number between 1 and 2 is rounded with an error of up to $2^{-11}$. At the first level of the
-example this alone displaces the sample by up to 0.030. A displaced cloud of samples is taken for a
-network without enough training.
+example this alone displaces the sample by up to 0.030. Samples that lie far from their class are
+explained by a training that was too short, and not by the grid.
 
 **Where it goes on.** Appendix H computes where guided chains end on fine grids.
 

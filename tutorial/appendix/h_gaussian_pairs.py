@@ -10,12 +10,13 @@ with pencil and paper. This appendix does so.
 **The setting.** The class is $N(m, S_y I)$, and all data together are $N(0, S I)$. Let
 $R = S / S_y$. For example, let the label be a vector with the distribution $N(0, (S - S_y) I)$, and
 let the class of the label $m$ be $N(m, S_y I)$. Then all data are $N(0, S I)$, and $R > 1$. So such
-a pair can occur. (A mixture of a few Gaussian classes is not a Gaussian. For it, the results are a
-guide and not a theorem.) We assume exact predictions. As in appendix F we divide the state by the
-factor of the data, $x = x_t / \sqrt{\bar\alpha_t}$. Then $x$ is the data plus noise of the variance
-$\tau = (1 - \bar\alpha_t) / \bar\alpha_t$. The results hold in the limit of small steps and for a
-chain that starts far in the noise, with $\tau \to \infty$. The chains are DDIM (step 17) and
-Algorithm 2 (step 16) with any $v$. With $v = 0$ the latter is the loop of step 7, called DDPM.
+a pair can occur. (A mixture of a few Gaussian classes is not a Gaussian. There the results are only
+an approximation, of unknown accuracy.) We assume exact predictions. As in appendix F we divide the
+state by the factor of the data, $x = x_t / \sqrt{\bar\alpha_t}$. Then $x$ is the data plus noise of
+the variance $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$. The results hold in the limit of small
+steps and for a chain that starts far in the noise, with $\tau \to \infty$. The chains are DDIM
+(step 17) and Algorithm 2 (step 16) with any $v$. With $v = 0$ the latter is the loop of step 7,
+called DDPM.
 
 **An example.** Bradley and Nakkiran chose $S_y = 1$ and $S = 2$. We also move the class, to
 $m = 1$, and take $w = 2$. The formulas below give, along the direction of $m$,
@@ -50,8 +51,8 @@ two numbers at each level, the mean and the variance. Let $M$ and $V$ be those o
 
 **DDIM.** The state $x$ is the guess plus $\sqrt\tau$ times the prediction. A step of DDIM keeps
 both and reduces the factor to $\sqrt{\tau'}$. So the state changes by the difference of the two
-factors times the prediction, as in step 20. For a small step this difference is
-$(\tau' - \tau) / (2 \sqrt\tau)$:
+factors times the prediction (17.15). For a small step this difference is
+$(\tau' - \tau) / (2 \sqrt\tau)$, up to terms of second order:
 
 $$ x' - x = (\sqrt{\tau'} - \sqrt\tau) \tilde\epsilon = (\tau' - \tau) (k x - c) / 2 + \dots $$
 $$ dx / d\tau = (k x - c) / 2 $$
@@ -66,13 +67,15 @@ $$ G(\tau) = \exp \int_0^\tau k d\tau = (1 + \tau / S_y)^{1 + w} (1 + \tau / S)^
 A displacement at the level $\tau$ is divided by $\sqrt G$ when it arrives at the data. In the
 example $G(1) = 2^3 / 1.5^2 = 3.56$, so a displacement by 1 at the level 1 arrives as 0.53. From the
 level 10 it arrives as 0.16, and from the level 100 as 0.05. DDIM adds no noise, so all variance of
-the samples comes from the start. There the state has the variance $1 + \tau$. It arrives divided by
-$G$. Far in the noise, 1 is negligible in comparison with $\tau / S_y$ and $\tau / S$. So each of
-the two factors of $G$ is close to a power, and together they leave a single factor $\tau$:
+the samples comes from the start. A chain starts with $x_T \sim N(0, I)$, and $x$ is $x_T$ divided
+by $\sqrt{\bar\alpha_T}$. So there the state has the variance $1 / \bar\alpha_T = 1 + \tau$. It
+arrives divided by $G$. Far in the noise, 1 is negligible in comparison with $\tau$, $\tau / S_y$
+and $\tau / S$. So the variance at the start is close to $\tau$, each of the two factors of $G$ is
+close to a power, and together these leave a single factor $\tau$:
 
 $$ G \approx (\tau / S_y)^{1 + w} (\tau / S)^{-w} = \tau S_y^{-1 - w} S^w $$
 
-This factor cancels that of the variance at the start:
+In the quotient of the two, $\tau$ cancels:
 
 $$ V = \lim \tau / G = S_y^{1 + w} S^{-w} $$
 $$ V_{DDIM} = S_y R^{-w} $$ (H.1)
@@ -86,23 +89,24 @@ contributions of all levels add up:
 
 $$ M = \int_0^\infty c / (2 \sqrt G) d\tau $$
 
-To compute the integral, let $s$ be the standard deviation of the clean class in units of the noised
-one, which runs from 1 at the data to 0. Let $\rho$ be the quotient of the two noised variances. For
-the last equation, write $S + \tau = (S_y + \tau) + (R - 1) S_y$:
+To compute the integral, let $r$ be the standard deviation of the clean class divided by that of the
+noised class. It runs from 1 at the data to 0 in pure noise. Let $\rho$ be the quotient of the two
+noised variances. For the last equation, write $S + \tau = (S_y + \tau) + (R - 1) S_y$:
 
-$$ s = \sqrt{S_y / (S_y + \tau)}, \quad \rho = (S + \tau) / (S_y + \tau) = 1 + (R - 1) s^2 $$
+$$ r = \sqrt{S_y / (S_y + \tau)}, \quad \rho = (S + \tau) / (S_y + \tau) = 1 + (R - 1) r^2 $$
 
-Differentiate $s$, and write $G$ with the new letters:
+Differentiate $r$, and write $G$ with the new letters:
 
-$$ ds = -s d\tau / (2 (S_y + \tau)) $$
-$$ G = ((S_y + \tau) / S_y) (R / \rho)^w = (R / \rho)^w / s^2 $$
+$$ dr = -r d\tau / (2 (S_y + \tau)) $$
+$$ G = ((S_y + \tau) / S_y) (R / \rho)^w = (R / \rho)^w / r^2 $$
 
-So $d\tau / (S_y + \tau) = -2 ds / s$, and $1 / \sqrt G = s (\rho / R)^{w / 2}$. The two factors $s$
-cancel, and the minus sign exchanges the limits:
+So $d\tau / (S_y + \tau) = -2 dr / r$, and $1 / \sqrt G = r (\rho / R)^{w / 2}$. The two factors $r$
+cancel. In the integral over $\tau$ the variable $r$ runs from 1 to 0, and the minus sign exchanges
+these limits:
 
-$$ M_{DDIM} = (1 + w) m \int_0^1 ((1 + (R - 1) s^2) / R)^{w / 2} ds $$ (H.2)
+$$ M_{DDIM} = (1 + w) m \int_0^1 ((1 + (R - 1) r^2) / R)^{w / 2} dr $$ (H.2)
 
-In the example the integrand is $(1 + s^2) / 2$. Its integral is 2/3, and the mean is
+In the example the integrand is $(1 + r^2) / 2$. Its integral is 2/3, and the mean is
 $3 \cdot 2/3 = 2$. For an even weight the integrand is a polynomial. For other weights we compute
 the integral numerically.
 
@@ -116,7 +120,7 @@ $$ (\tau - \tau') \tau' / \tau = (\tau - \tau') + \dots $$
 
 The mean moves twice as far as in a small step of DDIM. So a displacement is divided by $G$ and not
 by its root. In the example 0.28 of a displacement survives from the level 1, and 0.027 from the
-level 10. In return, each step adds fresh noise, to first order with the variance $\tau - \tau'$. By
+level 10. Unlike DDIM, each step adds fresh noise. To first order its variance is $\tau - \tau'$. By
 appendix F this variance is the same for every $v$, to this order. The start now arrives with the
 variance $(1 + \tau) / G^2$, which goes to 0. All variance of the samples is fresh noise, and noise
 that is added at one level arrives with its variance divided by $G^2$. With the mean as before,
@@ -136,9 +140,10 @@ The integral of the power $\rho^{2 w}$ is $(R^{1 + 2 w} - 1) / (1 + 2 w)$. So
 
 $$ V_{DDPM} = S_y (R - R^{-2 w}) / ((R - 1) (1 + 2 w)) $$ (H.3)
 
-This is (F.4), which appendix F derived from an equation of the variance alone. In the integral for
-the mean, $1 / G$ occurs only once. The second factor $1 / (S_y + \tau)$, which the substitution
-needs, comes from $c$. The integral of $\rho^w$ contains $1 + w$ in its denominator, which cancels:
+This is (F.4), which appendix F derived from an equation of the variance alone. The integral for the
+mean contains $c / G$. Its factor $c = (1 + w) m / (S_y + \tau)$ and the factor of $1 / G$ above
+make up the $1 / (S_y + \tau)^2$ of $d\rho$ again. The integral of $\rho^w$ is
+$(R^{1 + w} - 1) / (1 + w)$, and $1 + w$ cancels:
 
 $$ M = ((1 + w) m / (R - 1)) \int_1^R (\rho / R)^w d\rho $$
 $$ M_{DDPM} = m (R - R^{-w}) / (R - 1) $$ (H.4)
@@ -201,7 +206,8 @@ $$ M_{DDIM} - M_{tilted} = \int_0^\infty (dh / d\tau) / \sqrt G d\tau $$ (H.7)
 
 In the example the two integrals are 0.25 and 0.5. *The overshoot is what a chain retains of the
 more distant means of earlier levels.* Since $k$ is positive, $G$ is larger than 1, and its root is
-smaller than itself. So DDIM retains more. This proves (13.6) here, for every $w > 0$ and $R > 1$.
+smaller than itself. So DDIM retains more. For two Gaussians this proves the order (13.6), for every
+$w > 0$ and $R > 1$. (If $m = 0$, the three means are equal.)
 
 The variances can be compared in the same way. A displacement changes at the rate $k$ in DDPM and
 $k / 2$ in DDIM, and a variance at twice these rates. DDPM also adds fresh noise on the way down. So
@@ -213,20 +219,20 @@ following identity. Expanding both squares on the right verifies it:
 
 $$ (1 + w) k_y^2 - w k_\phi^2 = k^2 - w (1 + w) (k_y - k_\phi)^2 $$
 
-Divide by $k^2$ to obtain the derivative of $1 / k$:
+The derivative of $1 / k$ is minus that of $k$, divided by $k^2$. So divide the identity by $k^2$:
 
 $$ d(1 / k) / d\tau = 1 - P, \quad P = w (1 + w) (k_y - k_\phi)^2 / k^2 $$
 
 The term $P$ is 0 if the two noised variances agree, and then $1 / k$ grows exactly as noise makes a
-variance grow. Subtract this line from the two equations. The constants 1 combine with $k$ times
-$1 / k$:
+variance grow. Subtract this line from the two equations. On the right sides write
+$2 k V = 2 k (V - 1 / k) + 2$ for DDPM and $k V = k (V - 1 / k) + 1$ for DDIM. All constants cancel:
 
 $$ d(V_{DDPM} - 1 / k) / d\tau = 2 k (V_{DDPM} - 1 / k) + P $$
 $$ d(V_{DDIM} - 1 / k) / d\tau = k (V_{DDIM} - 1 / k) + P $$
 
 Again $P$ is a source, now with the opposite sign, and its effects are divided by $G^2$ and by $G$.
 Does the start contribute? There $V = 1 + \tau$, and for DDIM this number makes up all the variance
-of the samples. Here we need only its distance from $1 / k$. Write the definition of $k$ as one
+of the samples. Now the question is how far it is from $1 / k$. Write the definition of $k$ as one
 fraction and divide with remainder:
 
 $$ 1 / k = (S_y + \tau) (S + \tau) / (S + \tau + w (S - S_y)) $$
@@ -238,10 +244,10 @@ start, while $G$ grows without bound. The start contributes nothing, and at $\ta
 $$ V_{tilted} - V_{DDPM} = \int_0^\infty (P / G^2) d\tau $$
 $$ V_{tilted} - V_{DDIM} = \int_0^\infty (P / G) d\tau $$ (H.8)
 
-In the example they are 0.1125 and 0.25. For $w > 0$ both integrals are positive. The second is
-larger, because a number above 1 is smaller than its square. This proves (13.7) here. For weights
-between -1 and 0 and $R > 1$, $k$ is again positive, but both sources have the opposite sign. So
-both orders are reversed.
+In the example they are 0.1125 and 0.25. For $w > 0$ and $R > 1$ both integrals are positive. The
+second is larger, because $G > 1$ is smaller than its square. For two Gaussians this proves the
+order (13.7). For weights between -1 and 0 and $R > 1$, $k$ is again positive, but both sources have
+the opposite sign. So both orders are reversed.
 
 **Finite steps.** The table has $w = 2$ and the grid (16.6) from -20 to 20. It gives the exact mean
 and, in brackets, the variance. Both can be computed without samples, because all steps are linear.
@@ -277,13 +283,24 @@ The limit therefore needs two things, small steps and a start far in the noise.
 
 **At the boundary.** At $w = 0$ the three distributions are the class, and at $w = -1$ all data. For
 $R = 1$ the label only moves the data. Then (H.3) and (H.4) read 0 / 0. The integrals over $\tau$
-show that the variance is $S_y$ and the mean $(1 + w) m$, as for the other two. For $w = -1/2$ (H.3)
-reads 0 / 0, too, and the integral gives $S_y R \log R / (R - 1)$. For $R < 1$ the class is wider
-than all data, and the tilted distribution exists only for $S + w (S - S_y) > 0$ (11.9). Then
-$k > 0$ at all levels, and (H.7) and (H.8) hold. With $w > 0$ the order of the variances is the same
-as before, and that of the means is reversed.
+show that the variance is $S_y$ and the mean $(1 + w) m$, as for DDIM and the tilted distribution.
+For $w = -1/2$ (H.3) reads 0 / 0, too, and the integral gives $S_y R \log R / (R - 1)$. For $R < 1$
+the class is wider than all data, and the tilted distribution exists only for $S + w (S - S_y) > 0$
+(11.9). Then $k > 0$ at all levels, and (H.7) and (H.8) hold. With $w > 0$ the order of the
+variances is the same as before, and that of the means is reversed.
 
-For $R > 1$ and $w \to \infty$ all three shrink to one point. It is the point at which $p(y | x)$ is
+For $R > 1$ and $w \to \infty$ all three variances tend to 0, by (11.9), (H.1) and (H.3). Where are
+the means then? Those of the tilted distribution and of DDPM tend to $m R / (R - 1)$, by (11.9) and
+(H.4). For DDIM, only values of $r$ close to 1 contribute to (H.2), because the integrand is a large
+power of a number that is 1 at $r = 1$ and falls with $1 - r$. Let $u = 1 - r$. To first order this
+number is $1 - 2 u (R - 1) / R$, and its logarithm is $-2 u (R - 1) / R$. Multiply the logarithm by
+$w / 2$. Values of $u$ above 1 would contribute almost nothing, so the integral may extend to
+infinity:
+
+$$ M_{DDIM} \approx (1 + w) m \int_0^\infty \exp(-w u (R - 1) / R) du = (1 + 1 / w) m R / (R - 1) $$
+
+The terms that were neglected change this by a fraction of the order of $1 / w$. So for
+$w \to \infty$ all three distributions shrink to one point. It is the point at which $p(y | x)$ is
 largest. By Bayes' rule this is where the class is most dense in comparison with all data:
 
 $$ d(\log p(x | y) - \log p(x)) / dx = -(x - m) / S_y + x / S = 0 $$
@@ -429,7 +446,7 @@ def differences_from_tilted(
     """
     S_y = given_y.var
     S = var_all
-    # tau as a function of s, which makes the integrals those of smooth functions over 0..1
+    # tau as a function of r, which makes the integrals those of smooth functions over 0..1
     tau = S_y / NODES**2 - S_y
     d_tau = NODE_WEIGHTS * 2 * S_y / NODES**3
     G = growth(tau, w, given_y, S)

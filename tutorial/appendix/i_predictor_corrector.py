@@ -3,16 +3,19 @@ r"""Appendix I. Predictor and corrector: what the noise of a guided chain pulls 
 **The question.** With the exact denoiser of a class, DDIM and DDPM both sample the class if their
 steps are small. With guidance they do not agree. In the example of appendix H, DDIM of weight 2
 ends with the variance 0.25 and DDPM with 0.3875. The tilted distribution, which guidance is meant
-to sample, has 0.5. Both chains follow one score, and DDPM adds noise. Noise also occurs in Langevin
-dynamics, which samples the distribution that has the score it follows. Is there a Langevin step
-inside each step of DDPM? And to which distribution does it lead?
+to sample, has 0.5. Both chains follow one score, and DDPM adds noise. There is another method that
+follows a score and adds noise. It is called Langevin dynamics, and its steps stay at one noise
+level. Many small steps of it lead to the distribution whose score they follow (appendix J). Is
+there a Langevin step inside each step of DDPM? And to which distribution does it lead?
 
 **Notation.** The letters are those of appendix H. The state is $x = x_t / \sqrt{\bar\alpha_t}$, and
 $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$ is the variance of its noise. The scores of the noisy
 class and of all noisy data are $s_y$ and $s$, and $s_w = (1 + w) s_y - w s$ is the guided score of
 weight $w$. A step leads from the level $\tau$ to the next smaller level $\tau'$, and
-$\delta = \tau - \tau'$ is its size. The letter $z$ is a standard normal vector, which is drawn anew
-for each use.
+$\delta = \tau - \tau'$ is its size. (In appendix H, $\delta$ was this difference divided by
+$\tau$.) The letter $z$ is a standard normal vector, which is drawn anew for each use. A Langevin
+step of size $\delta$ with the weight $b$ adds $\delta s_b / 2 + \sqrt\delta z$ to the state. The
+first term is called its drift.
 
 **An example.** Consider the first coordinate of the example of appendix H. The class is $N(1, 1)$,
 and all data are $N(0, 2)$. At the level $\tau = 1$ noise has made the variances 2 and 3. So at
@@ -49,18 +52,18 @@ predictions of a network, too.
 
 **The split of a step.** For small $\delta$ a step of DDPM moves the state by
 $\delta s_w + \sqrt\delta z$, which is (H.6). A step of DDIM with the weight $a$ moves it by
-$\delta s_a / 2$, which is (H.5). A Langevin step of size $\delta$ with the weight $b$ moves it by
-$\delta s_b / 2 + \sqrt\delta z$. Insert (I.1) into the step of DDPM:
+$\delta s_a / 2$, which is (H.5). Insert (I.1) into the step of DDPM:
 
 $$ \delta s_w + \sqrt\delta z = \delta s_a / 2 + (\delta s_b / 2 + \sqrt\delta z) $$ (I.2)
 
 So DDPM makes the other two moves at once. What does each of them do alone? The DDIM step takes the
 state to the next level and is called the predictor. The Langevin step is called the corrector. Many
-small Langevin steps at one fixed level lead to the distribution that has the score they follow, as
-appendix J shows. By (11.7) this is the tilted distribution of weight $b$ at that level. Its density
-is proportional to $p(x | y)^{1 + b} p(x)^{-b}$, where both densities are those with noise. The
-integral of this product has to be finite. For $a = 10$ and $b = -6$ it is infinite at the level 1
-of the example. Then (I.2) still holds, but the Langevin steps lead to no distribution.
+small correctors at one fixed level lead to the distribution whose score is $s_b$. (By (J.1) they
+keep this distribution, and by (J.5) they bring other distributions closer to it.) By (11.7) it is
+the tilted distribution of weight $b$ at that level. Its density is proportional to
+$p(x | y)^{1 + b} p(x)^{-b}$, where both densities are those with noise. The integral of this
+product has to be finite. For $a = 10$ and $b = -6$ it is infinite at the level 1 of the example.
+Then (I.2) still holds, but the Langevin steps lead to no distribution.
 
 Bradley and Nakkiran choose $a = 0$ and $b = 2 w$. Then the predictor is DDIM without guidance, and
 the corrector leads towards the tilted distribution of twice the weight. In the other convention the
@@ -86,15 +89,18 @@ The noise of DDPM is also slightly different. Its variance is that of the poster
 $$ \delta \tau' / \tau = \delta - \delta^2 / \tau $$
 
 The ratio of this to $\delta$ tends to 1. The claim of this appendix is therefore one about a limit.
-Let DDPM of weight $w$ and chains of a predictor and one corrector per level with $a + b = 2 w$
-have the same start, and let the scores be smooth. As the levels become finer, all these chains
-converge to the same distribution.
+Take DDPM of weight $w$, and chains of a predictor and one corrector per level with $a + b = 2 w$.
+Let them lead from one fixed level to another with the same start, and let the scores between these
+levels be smooth, with bounded derivatives. As the levels become finer, the distributions at the end
+of all these chains converge to the same one. (The bound on the derivatives ensures that the later
+steps multiply a change by a bounded factor only.)
 
 **Exactly, for two Gaussians.** How far from the limit is a real chain, and what changes with more
 than one corrector per level? Let the class have the covariance $S_y I$, and let all data have the
 mean 0 and the covariance $S I$. At the level $\tau$ the guided score is then
 $s_w = -k_w (x - M_w)$, if $k_w$ is not 0. The vector $M_w$ is called $h$ in appendix H. It does not
-depend on $x$. The factor $k_w$ of $-x$ is the sum of those of the two scores:
+depend on $x$. In the two scores $-x$ has the factors $1 / (S_y + \tau)$ and $1 / (S + \tau)$. So in
+the guided score it has the factor
 
 $$ k_w(\tau) = (1 + w) / (S_y + \tau) - w / (S + \tau) $$
 
@@ -106,16 +112,17 @@ $$ x + \delta s_a / 2 = (1 - \delta k_a(\tau) / 2) x + \delta k_a(\tau) M_a / 2 
 $$ x + \delta s_b / 2 = (1 - \delta k_b(\tau') / 2) x + \delta k_b(\tau') M_b / 2 $$
 
 The last term of each line is a constant, so it does not change the variance $V$ of a coordinate.
-The factor of $x$ enters the variance as its square. The noise of the corrector is independent of
-the state, and its variance $\delta$ is added. So one level with $n$ correctors replaces $V$ by
+The variance is multiplied by the square of the factor of $x$. The noise of the corrector is
+independent of the state, and its variance $\delta$ is added. So one level with $n$ correctors
+replaces $V$ by
 
 $$ V \leftarrow (1 - \delta k_a(\tau) / 2)^2 V $$ (I.3)
 $$ V \leftarrow (1 - \delta k_b(\tau') / 2)^2 V + \delta, \quad n \text{ times} $$ (I.4)
 
 The table shows the variance at the end for weight 2 and one corrector per level. The chains start
 at $\tau = 10^4$ with the variance $10^4$ and end at $10^{-4}$. The ratio of neighbouring levels is
-constant. The first level is not counted, so there are as many levels as steps. The last row is DDPM
-itself, with the noise of the posterior.
+constant. We count the levels without the first one, which is the number of steps. The last row is
+DDPM itself, with the noise of the posterior.
 
 | levels | 50 | 100 | 400 | 1600 |
 |---|---|---|---|---|
@@ -153,9 +160,11 @@ The terms $n k_b V_b$ and $-n$ cancel, and $dV_b / d\tau$ goes to the right side
 $$ dU / d\tau = (k_a + n k_b) U + k_a V_b - dV_b / d\tau $$
 
 On the way down to the data the first term reduces $U$, at a rate that grows with $n$. The other
-terms do not depend on $n$. So after a short interval of $\tau$ the first term balances them, up to
-the small $dU / d\tau$. This makes $U$ of the order of $1 / n$, and so are $dU / d\tau$ and $k_a U$.
-Neglect both, and divide by $n k_b = n / V_b$. What is neglected is then of the order of $1 / n^2$:
+terms do not depend on $n$. So after an interval of $\tau$ of the order of $1 / (n k_b)$ the first
+term is as large as the others, with the opposite sign. Then $U$ is of the order of $1 / n$, and so
+are $dU / d\tau$ and $k_a U$. We neglect these two, and what remains is
+$0 = n k_b U + k_a V_b - dV_b / d\tau$. Solve it for $U$, with $1 / k_b = V_b$. The two terms that
+were neglected change $U$ by something of the order of $1 / n^2$:
 
 $$ V \approx V_b + (dV_b / d\tau - k_a V_b) V_b / n $$ (I.6)
 
@@ -177,10 +186,9 @@ the solutions of (I.5) for weight 2 at $\tau = 0$:
 | a = 2, b = 2 | 0.3875 | 0.4595 | 0.4887 | 0.4971 | 0.5 |
 | a = 4, b = 0 | 0.3875 | 0.6866 | 0.8917 | 0.9699 | 1 |
 
-In the first column no split can be distinguished from another, or from DDPM. With more correctors
-the variance falls in the first row and rises in the other two (right panel). Only the second row
-tends to the tilted distribution of weight 2, which has the variance 0.5. This sampler is the one of
-appendix K.
+In the first column all splits have the variance of DDPM. With more correctors the variance falls in
+the first row and rises in the other two (right panel). Only the second row tends to the tilted
+distribution of weight 2, which has the variance 0.5. This sampler is the one of appendix K.
 
 **At the boundary.** Without correctors the chain is DDIM of weight $a$. With $a = b = 0$ the
 predictor and the corrector both follow the class, and in the limit every $n$ ends with its
@@ -189,20 +197,20 @@ one corrector per level. For four it ends with 0.7464.
 
 Correctors that are repeated at one level converge only if $0 < \delta k_b(\tau') < 4$. Otherwise
 the factor of $V$ in (I.4) is at least 1. For $b \ge 0$ and $S \ge S_y$ the precision is largest at
-$\tau = 0$, so levels at a constant distance become too far apart near the data. With 20 levels from
-100 to 0 the distance is 5, and for $b = 4$ the last corrector multiplies the variance by 42.25. The
-chain with $a = 0$ ends with the variance 87.4. With 20 levels at a constant ratio, from 100 to
-$10^{-4}$, it ends with 0.422.
+$\tau = 0$. So levels at a constant distance are too far apart near the data, if this distance is
+larger than $4 / k_b(0)$. With 20 levels from 100 to 0 the distance is 5. For $b = 4$ it may be at
+most 4/3, and the last corrector multiplies the variance by 42.25. The chain with $a = 0$ ends with
+the variance 87.4. With 20 levels at a constant ratio, from 100 to $10^{-4}$, it ends with 0.422.
 
 **What goes wrong.** The samples of DDPM of weight $w$ are taken for samples of the tilted
 distribution of weight $2 w$. One corrector per level does not reach that distribution: 0.3875 is
-not 0.3333. It is also not the only one that the noise pulls towards, because another $a$ gives
-another $b$. The scale of the corrector is taken to be $2 \gamma$, which is too large by one. More
-correctors with the weight $2 w$ are added in the hope of sampling the weight $w$. In the table this
-moves the variance away from 0.5. The noise of the corrector gets the factor $\delta$ and not its
-root. With 400 levels, $a = 0$ and $b = 4$ the variance is then 0.0299 and not 0.3892. The corrector
-is evaluated at the level that the predictor has left. In the limit this makes no difference, but
-with 50 levels and $a = b = 2$ the variance is 0.4924 and not 0.4302.
+not 0.3333. Nor is that distribution the only one towards which a Langevin step inside DDPM leads,
+because another $a$ gives another $b$. The scale of the corrector is taken to be $2 \gamma$, which
+is too large by one. More correctors with the weight $2 w$ are added in the hope of sampling the
+weight $w$. In the table this moves the variance away from 0.5. The noise of the corrector gets the
+factor $\delta$ and not its root. With 400 levels, $a = 0$ and $b = 4$ the variance is then 0.0299
+and not 0.3892. The corrector is evaluated at the level that the predictor has left. In the limit
+this makes no difference, but with 50 levels and $a = b = 2$ the variance is 0.4924 and not 0.4302.
 
 **Where it goes on.** Appendix J shows why Langevin steps keep the tilted distribution of a level,
 and why adding or removing noise does not lead from one level to the next. Appendix K chooses the

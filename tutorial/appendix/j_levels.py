@@ -25,12 +25,13 @@ arrived at $N(1.8, 1.2)$ exactly. To end in the tilted distribution it has to do
 noise: it must also move to the left.
 
 **How a step changes a density.** Both questions are about densities. Let the state make a step of
-length $h$ with a drift $v(x)$ and independent normal noise: $x' = x + h v(x) + \sqrt{h} z$. Take a
-smooth function $f$ that is 0 far away, and expand $f(x')$ for small $h$. The noise has the mean 0
-and the covariance $h I$. So the mean of $f(x')$ over the noise is
-$f + h v \cdot \nabla f + h \nabla^2 f / 2$, up to higher orders. Let $\rho$ be the density of the
-state and $r$ the running time, the sum of the lengths of all steps. The mean of $f$ changes at the
-rate
+size $\delta$ with a drift $v(x)$ and independent normal noise:
+$x' = x + \delta v(x) + \sqrt\delta z$. Take a smooth function $f$ that is 0 far away, and expand
+$f(x')$ for small $\delta$. The noise has the mean 0 and the covariance $\delta I$. So the mean of
+$f(x')$ over the noise is $f + \delta v \cdot \nabla f + \delta \nabla^2 f / 2$, up to higher
+orders. Let $\rho$ be the density of the state and $r$ the running time, the sum of the sizes of all
+steps. (In appendix H both letters were quotients.) In the limit of small steps the mean of $f$
+changes at the rate
 
 $$ \int f \partial_r \rho dx = \int (v \cdot \nabla f + \nabla^2 f / 2) \rho dx $$
 
@@ -43,9 +44,10 @@ This is the Fokker-Planck equation. The first term is the effect of the drift, a
 that of the noise.
 
 **At a fixed level.** Langevin dynamics follows half the score, $v = s_w / 2$, at one fixed $\tau$.
-Its steps are the correctors of appendix I, with $h = \delta$. Suppose that the state has the
-density $q_\tau$. Do these steps change it? The gradient of a density is the density times its
-score:
+Its steps are the correctors of appendix I. Suppose that the state has the tilted distribution of
+the level. Do these steps change it? Its density is $q_\tau$ divided by a number. Each term of the
+Fokker-Planck equation contains the density once, so the number cancels, and we may insert $q_\tau$
+itself. The gradient of a density is the density times its score, whether it is normalised or not:
 
 $$ \nabla q_\tau = q_\tau \nabla \log q_\tau = s_w q_\tau $$
 
@@ -54,8 +56,9 @@ Fokker-Planck equation cancel:
 
 $$ -\nabla \cdot (s_w q_\tau) / 2 + \nabla^2 q_\tau / 2 = 0 $$ (J.1)
 
-Samples of the tilted distribution of a level remain samples of it under small Langevin steps with
-the guided score. This is the exact move that we looked for. It does not change the level.
+In the limit of small steps, samples of the tilted distribution of a level remain samples of it
+under Langevin steps with the guided score. This is the exact move that we looked for. It does not
+change the level.
 
 **From level to level.** The class becomes noisier by steps without a drift. The running time is
 then $\tau$ itself, and the Fokker-Planck equation becomes the heat equation. It holds for the class
@@ -88,9 +91,9 @@ $$ \partial_\tau q_\tau = \nabla^2 q_\tau / 2 - \tfrac{1}{2} w (1 + w) |s_y - s|
 
 The first term is the effect of noise on any density. If it were the only one, $q_\tau$ would be the
 tilted density with noise. A reverse chain that follows its score with small steps would sample the
-tilted distribution. For $w > 0$ the second term takes density away as $\tau$ grows. A chain
-goes from noise to data. On its way the same density has to be added. The amount at $x$, per unit of
-$-\tau$ and per unit of density, is the rate
+tilted distribution. For $w > 0$ the second term takes density away as $\tau$ grows. A chain goes
+from noise to data. On its way the same density has to be added. For each unit by which $\tau$ falls
+this is the amount $g q_\tau$, with the rate
 
 $$ g(x) = \tfrac{1}{2} w (1 + w) |s_y - s|^2 $$
 
@@ -105,11 +108,11 @@ is
 | g(x) | 0.75 | 0.12 | 0.0833 | 0 |
 
 At the same distance from the mean 1.8 more density has to be added on the left than on the right.
-This moves the mean to the left. Does a reverse chain add it? Suppose that the state has the density
-$q_\tau$. A step of DDPM has the drift $s_w$ and noise of variance 1 per unit of $-\tau$, by (H.6).
-A step of DDIM has half of this drift and no noise, by (H.5). Insert each into the Fokker-Planck
-equation, with $\nabla \cdot (s_w q_\tau) = \nabla^2 q_\tau$ from above. Per unit of $-\tau$ both
-change the density by the same amount:
+This moves the mean to the left. Does a reverse chain add it? Suppose again that the state has the
+tilted distribution of the level, and insert $q_\tau$. For each unit by which $\tau$ falls, the
+drift of DDPM is $s_w$ and its noise has the variance 1, by (H.6). DDIM has half of this drift and
+no noise, by (H.5). Insert each into the Fokker-Planck equation, with
+$\nabla \cdot (s_w q_\tau) = \nabla^2 q_\tau$ from above. Both change the density at the same rate:
 
 $$ \text{DDPM: } -\nabla \cdot (s_w q_\tau) + \nabla^2 q_\tau / 2 = -\nabla^2 q_\tau / 2 $$
 $$ \text{DDIM: } -\nabla \cdot (s_w q_\tau / 2) = -\nabla^2 q_\tau / 2 $$
@@ -118,10 +121,11 @@ To arrive at $q_{\tau'}$ of the next level, the change would have to be minus (J
 
 $$ -\partial_\tau q_\tau = -\nabla^2 q_\tau / 2 + g q_\tau $$
 
-So both chains make up for the noise, and neither adds $g q_\tau$. After the step the state no
-longer has the tilted distribution of its level, and from then on the two chains differ. In the
-limit of small steps DDPM ends with the mean 1.75, by (H.4), and DDIM with 2, by (H.2). The tilted
-distribution has 1.5. Appendix L adds the missing density as weights of the samples.
+So both chains have the first term, which undoes the effect of noise, and neither adds $g q_\tau$.
+If $g$ is not the same everywhere, the state no longer has the tilted distribution of its level
+after the step, and from then on the two chains differ. In the limit of small steps DDPM ends with
+the mean 1.75, by (H.4), and DDIM with 2, by (H.2). The tilted distribution has 1.5. Appendix L adds
+the missing density as weights of the samples.
 
 **What remains after normalisation.** A rate that is the same everywhere multiplies the whole
 density by a number, and normalisation removes this number. So only differences of $g$ matter. Let
@@ -137,9 +141,9 @@ Then $\partial_\tau \bar q_\tau = (\partial_\tau q_\tau) / Z - \bar q_\tau \part
 $$ \partial_\tau \bar q_\tau = \nabla^2 \bar q_\tau / 2 - (g - \bar g) \bar q_\tau $$ (J.3)
 
 How much $g$ differs from its mean is measured by its standard deviation over $\bar q_\tau$. The
-table contains both for the top class of step 1 with the weight 3, multiplied by $\tau$. They are
-then per unit of $\log \tau$, which suits levels at a constant ratio. The numbers are sums over a
-grid.
+table contains both for the top class of step 1 with the weight 3, multiplied by $\tau$. A rate
+times $\tau$ is a rate per unit of $\log \tau$, and neighbouring columns are about equally far apart
+in $\log \tau$. The numbers are sums over a grid.
 
 | tau | 0.01 | 0.1 | 0.3 | 1 | 3 | 10 | 100 |
 |---|---|---|---|---|---|---|---|
@@ -166,9 +170,9 @@ This does not depend on $x$. To this approximation only $Z$ changes, and the nor
 follows the heat equation. For the top class the two means are 1.5 apart. At $\tau = 100$ this makes
 0.135 of $\tau g$. In the table the mean is 0.124 and the standard deviation 0.020.
 
-**From any start.** (J.1) states that Langevin steps keep $q_\tau$. Do they also reach it? Let the
-samples at the fixed level have the density $\rho$, and let $u = \rho / \bar q_\tau$. By the product
-rule, with the gradient of $\bar q_\tau$ from above,
+**From another distribution.** (J.1) states that Langevin steps keep $q_\tau$. Do they also reach
+it? Let the samples at the fixed level have the density $\rho$, and let $u = \rho / \bar q_\tau$. By
+the product rule, with the gradient of $\bar q_\tau$ from above,
 
 $$ \nabla \rho = s_w \rho + \bar q_\tau \nabla u $$
 
@@ -177,16 +181,20 @@ divergence of $\nabla \rho$. The two terms with the score cancel:
 
 $$ \partial_r \rho = \nabla \cdot (\bar q_\tau \nabla u) / 2 $$
 
-We measure the distance from the target by $\chi^2$, the mean of $(u - 1)^2$ over $\bar q_\tau$. It
-is the integral of $u \rho$ minus 1. Its derivative is the integral of $2 u \partial_r \rho$.
-Integrate by parts once. If all densities fall off fast enough at infinity,
+We measure the distance from the target by $\chi^2$, the mean of $(u - 1)^2$ over $\bar q_\tau$.
+Expand the square. The integrals of $u \bar q_\tau = \rho$ and of $\bar q_\tau$ are 1, and
+$u^2 \bar q_\tau = u \rho$. So $\chi^2$ is the integral of $u \rho$ minus 1. Because
+$u \rho = \rho^2 / \bar q_\tau$, its derivative is the integral of $2 u \partial_r \rho$. Integrate
+by parts once. If all densities fall off fast enough at infinity,
 
 $$ \partial_r \chi^2 = -\int \bar q_\tau |\nabla u|^2 dx $$ (J.5)
 
 The distance falls as long as $u$ is not constant, and $u$ is constant only if $\rho$ is the tilted
 distribution. So from every start with a finite $\chi^2$ the samples come closer to it. If samples
 and target are Gaussians, $\chi^2$ is finite only if the variance of the samples is below twice that
-of the target.
+of the target. For a Gaussian target of variance $V$ the integral in (J.5) is at least $\chi^2 / V$,
+by the Poincaré inequality, which we use without a proof. So $\chi^2$ then falls to 0 at least as
+fast as $\exp(-r / V)$.
 
 For example, let the target be the standard normal distribution, and let the samples be $N(0.5, 1)$.
 Then $u = e^{0.5 x - 0.125}$ and $\nabla u = 0.5 u$. The mean of $e^x$ over the target is $e^{0.5}$,
@@ -208,8 +216,8 @@ distribution. It is the score of the tilted noisy densities. The missing term is
 error of finite steps or of the network. It remains with infinitely small steps and exact scores.
 The rate is computed with $\gamma (\gamma - 1)$, as Skreta et al. write it, but with $w$ in the
 place of $\gamma = 1 + w$. In a Langevin step the drift is not halved although the noise has the
-variance $\delta$, which halves the variance of a Gaussian target. The rate between the classes is
-taken for its effect, although few samples are there.
+variance $\delta$, which halves the variance of a Gaussian target. The large rate between the
+classes is taken for a large effect, although few samples are there.
 
 **Where it goes on.** Appendix K makes Langevin steps at each level. Appendix L adds the density of
 (J.2) as weights. Appendix M avoids large differences of $\tau$.
@@ -288,7 +296,7 @@ def langevin(
 
 
 def added(pair: tuple[np.ndarray, np.ndarray], w: float) -> Float[np.ndarray, " n"]:
-    """The rate g at each point, from the scores s_y and s there, per unit of `-tau`."""
+    """The rate g at each point, from the scores s_y and s there, per unit by which tau falls."""
     s_y, s = pair
     square = ((s_y - s) ** 2).sum(1)
     return w * (1 + w) / 2 * square  # (J.2)

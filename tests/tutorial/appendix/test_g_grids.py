@@ -308,6 +308,26 @@ def test_g_4_by_quadrature(var: float) -> None:
     assert quad(speed, -40, 40, limit=200)[0] == pytest.approx(total_sensitivity(var), rel=1e-6)
 
 
+def test_g_4_by_errors_that_depend_on_the_state() -> None:
+    """No error is above 1: no sample moves by more than the sum, and some by half of it."""
+    grid = log_snr_grid(200, -12.0, 12.0)
+    oracle = oracle_eps(one_class(), schedule_from(grid))
+
+    @dataclass(frozen=True)
+    class Wrong:
+        e: float
+        num_classes: int = 1
+        prediction: str = "eps"
+
+        def __call__(self, xt: np.ndarray, t: int, y: np.ndarray, /) -> np.ndarray:
+            return oracle(xt, t, y) + self.e * np.cos(xt / 4)
+
+    moved = np.abs(path(Wrong(1.0), grid)[0] - path(Wrong(0.0), grid)[0])
+    total = sensitivities(VAR, grid).sum()
+    assert total == pytest.approx(total_sensitivity(VAR), rel=0.05)
+    assert (moved <= total).all() and moved.max() > total / 2
+
+
 @pytest.mark.parametrize("var", [0.05, 0.25, 2.0])
 def test_g_4_by_each_step(var: float) -> None:
     """A small step; the derivative of the angle; both integrals."""

@@ -387,7 +387,7 @@ class Level:
         self.k = (1 + self.w) / (self.S_y + self.tau) - self.w / (self.S + self.tau)
         self.c = (1 + self.w) * self.m / (self.S_y + self.tau)
         self.G = float(growth(self.tau, self.w, *PAIRS["other"]))
-        self.s = np.sqrt(self.S_y / (self.S_y + self.tau))
+        self.r = np.sqrt(self.S_y / (self.S_y + self.tau))
         self.rho = (self.S + self.tau) / (self.S_y + self.tau)
         self.h = self.c / self.k
         difference = 1 / (self.S_y + self.tau) - 1 / (self.S + self.tau)
@@ -459,11 +459,11 @@ def test_h_2_by_each_step(tau: float, w: float) -> None:
     level = Level(tau, w)
     M = over_levels(lambda q: q.c / (2 * np.sqrt(q.G)), w)
     assert pytest.approx(ddim_law(*PAIRS["other"], w).mean[0], rel=QUADRATURE) == M
-    assert level.rho == pytest.approx(1 + (level.R - 1) * level.s**2, rel=1e-12)
-    ds = -level.s / (2 * (level.S_y + tau))
-    assert slope("s", tau, w) == pytest.approx(ds, rel=SLOPE)
+    assert level.rho == pytest.approx(1 + (level.R - 1) * level.r**2, rel=1e-12)
+    dr = -level.r / (2 * (level.S_y + tau))
+    assert slope("r", tau, w) == pytest.approx(dr, rel=SLOPE)
     first = (level.S_y + tau) / level.S_y * (level.R / level.rho) ** w
-    second = (level.R / level.rho) ** w / level.s**2
+    second = (level.R / level.rho) ** w / level.r**2
     assert [first, second] == pytest.approx([level.G, level.G], rel=1e-12)
 
 
@@ -738,7 +738,7 @@ def test_h_10_by_large_weights(R: float) -> None:
 
 
 def test_h_10_by_each_step() -> None:
-    """The derivative of the logarithm, by a difference, and that it is 0 at the point."""
+    """The mean of DDIM for large w; the derivative of the logarithm, and that it is 0 there."""
     m, S_y, S = 0.9, 0.3, 1.1
 
     def log_ratio(x: float) -> float:
@@ -747,8 +747,18 @@ def test_h_10_by_each_step() -> None:
     for x in (-1.0, 0.4, 2.2):
         found = (log_ratio(x + 1e-5) - log_ratio(x - 1e-5)) / 2e-5
         assert found == pytest.approx(-(x - m) / S_y + x / S, abs=1e-8)
-    point = float(most_probable_point(Gaussian(np.array([m]), S_y), S)[0])
+    given_y = Gaussian(np.array([m]), S_y)
+    point = float(most_probable_point(given_y, S)[0])
     assert -(point - m) / S_y + point / S == pytest.approx(0, abs=1e-12)
+    R = S / S_y
+    left: list[float] = []
+    for w in (50.0, 100.0):
+        area, _ = quad(lambda u, w=w: np.exp(-w * u * (R - 1) / R), 0, np.inf)
+        assert (1 + w) * m * area == pytest.approx((1 + 1 / w) * point, rel=1e-8)
+        left.append(ddim_law(given_y, S, w).mean[0] / point - (1 + 1 / w))
+    # What is neglected is a fraction of the order of 1 / w: half of it for twice the weight.
+    assert left[1] == pytest.approx(left[0] / 2, rel=0.1)
+    assert abs(left[0]) < 1 / 50
 
 
 def pairs_in(row: str) -> list[tuple[float, float]]:

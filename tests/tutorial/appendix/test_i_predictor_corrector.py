@@ -448,6 +448,10 @@ def test_i_4_by_levels_at_a_constant_distance() -> None:
     equal = np.linspace(100.0, 0.0, 21)
     k_b = [precision(float(tau), 4.0, *EXAMPLE) for tau in equal]
     assert max(k_b) == k_b[-1] == pytest.approx(3)
+    assert in_text("For $b = 4$ it may be at most 4/3")
+    assert 4 / k_b[-1] == pytest.approx(4 / 3)
+    for distance, shrinks in ((1.33, True), (1.34, False)):  # on both sides of 4/3
+        assert ((1 - distance * k_b[-1] / 2) ** 2 < 1) is shrinks
     assert in_text("multiplies the variance by 42.25")
     assert (1 - 5 * k_b[-1] / 2) ** 2 == pytest.approx(42.25)
     assert in_text("with $a = 0$ ends with the variance 87.4. With 20 levels at a constant ratio")

@@ -526,6 +526,22 @@ def test_j_5_by_widths() -> None:
     assert slope / (2 * h) == pytest.approx(expected, rel=1e-3)  # the differences of the lattice
 
 
+@pytest.mark.parametrize("V", [0.4, 1.4])
+def test_j_5_by_a_gaussian_target(V: float) -> None:
+    """The text: the integral is at least chi^2 / V, and nearly so for a target that is moved."""
+    assert in_text("the integral in (J.5) is at least $\\chi^2 / V$")
+    x, side = lattice(8.0, 401)
+    target = bell(x, 0.0, V)
+    x_0 = x[:, 0].reshape(target.shape)
+    bent = target * (1 + 0.9 * np.sin(2 * x_0))  # a density: |0.9 sin| < 1, and odd
+    for rho in (bell(x, 0.02, V), bell(x, 0.7, V), bell(x, -0.3, V / 2), bent):
+        rate = -chi_squared_slope(rho, target, side) * V / chi_squared(rho, target, side)
+        assert rate > 1 - 1e-3  # the differences of the lattice
+    near = bell(x, 0.02, V)
+    rate = -chi_squared_slope(near, target, side) * V / chi_squared(near, target, side)
+    assert rate == pytest.approx(1, rel=2e-3)
+
+
 def test_j_5_by_wide_samples() -> None:
     """The text: below twice the variance of the target chi^2 is finite, above it is not."""
     assert in_text(

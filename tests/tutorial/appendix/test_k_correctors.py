@@ -114,6 +114,16 @@ def test_k_3_by_numbers_in_the_text(n: int, var: float, mean: float) -> None:
     assert [law.var, law.mean[0]] == pytest.approx([var, mean], abs=5.1e-4)
 
 
+def test_k_3_by_how_many_are_enough() -> None:
+    """The text: 4 correctors per level are close to the limit, in mean and in variance."""
+    taus = levels(40, 1e4, 1e-3)
+    four, many = (chain_law(taus, 2.0, n, 0.2, *EXAMPLE) for n in (4, 1000))
+    assert 0.005 < four.mean[0] - many.mean[0] < 0.01
+    assert 0 < many.var - four.var < 0.001
+    finer = chain_law(taus, 2.0, 1000, 0.05, *EXAMPLE)
+    assert finer.var - 0.5006 < (many.var - 0.5006) / 3.9  # a quarter of the step
+
+
 def test_k_3_by_the_number_of_levels() -> None:
     """40 steps are 41 levels: with 40 levels the column n = 1 is another one."""
     law = chain_law(np.geomspace(1e4, 1e-3, 40), 2.0, 1, 0.2, *EXAMPLE)
@@ -166,6 +176,17 @@ def test_k_4_by_three_classes() -> None:
 def test_k_1_by_each_step() -> None:
     """Both sides of each display, at numbers; the corrector is the lesson's, its noise is given."""
     w, tau, step = 3.0, 0.5, 0.3
+    later = 0.2
+    start = np.array([[0.7, -0.2], [-1.0, 2.0]])
+    s_w = mix(of_gaussians(*OTHER)(start, tau), w)
+    (ended,) = corrected_steps(
+        start, np.array([tau, later]), w, 0, 0.2, 0.3, of_gaussians(*OTHER), Given()
+    )
+    shown = (later**0.5 - tau**0.5) * (-(tau**0.5) * s_w)
+    np.testing.assert_allclose(ended - start, shown, rtol=1e-12)
+    np.testing.assert_allclose(shown, (tau - (tau * later) ** 0.5) * s_w, rtol=1e-12)
+    # (17.15) is not (H.5), which holds for small steps only.
+    assert np.abs(shown / ((tau - later) / 2 * s_w) - 1).min() > 0.1
     target = level(w, tau)
     k = 1 / target.var
     M = target.mean
@@ -246,6 +267,22 @@ def test_k_5_by_each_step(tau: float) -> None:
     """The derivatives of both scores: w = 0 gives the class's, w = -1 that of all data."""
     for x in (np.array([0.4, 0.3]), np.array([-0.8, 1.2])):
         C = 0.25 + tau
+        noisy = noised(THREE, tau)
+        p = np.exp(noisy.log_class_probability(x[None])[0])
+        mean = p @ THREE.means
+        _, s = of_mixture(THREE, 0)(x[None], tau)
+        np.testing.assert_allclose(s[0], (mean - x) / C, rtol=1e-9)
+        h = 1e-5
+        for i, axis in enumerate(np.eye(2)):
+            up = np.exp(noisy.log_class_probability((x + h * axis)[None])[0])
+            down = np.exp(noisy.log_class_probability((x - h * axis)[None])[0])
+            shown = p * (THREE.means - mean)[:, i] / C
+            np.testing.assert_allclose((up - down) / (2 * h), shown, atol=1e-7)
+        for v in np.linalg.eigvalsh(cov_of_means(x, tau)):
+            for w in (0.5, 3.0):
+                k = (1 + w) / C - w / C + w * v / C**2
+                found = step_times_curvature(float(v), tau, w, 0.25, 0.2)
+                assert corrector_step(tau, w, 0.25, 0.2) * k == pytest.approx(found, rel=1e-12)
         # Central differences: h^2 times third derivatives below 100.
         np.testing.assert_allclose(jacobian(x, tau, 0.0), np.eye(2) / C, atol=1e-6)
         shown = np.eye(2) / C - cov_of_means(x, tau) / C**2
@@ -283,3 +320,62 @@ def test_k_5_by_the_point_between_two_classes() -> None:
         found *= corrector_step(1e-3, 3.0, 0.25, rho)
         assert found == pytest.approx(product, abs=5e-3)  # rounding in the text
     assert step_times_curvature(0.0, 1e-3, 3.0, 0.25, 0.2) == pytest.approx(0.2 / 4, rel=1e-12)
+
+
+def moved_by_one(x: np.ndarray, tau: float, w: float, rho: float) -> np.ndarray:
+    """One corrector without its noise, towards the top class."""
+    step = corrector_step(tau, w, 0.25, rho)
+    return langevin(x, tau, w, step, of_mixture(THREE, 0), Given())
+
+
+def test_k_5_by_neighbours_between_two_classes() -> None:
+    """The text: with 0.8 two states half way between two classes move apart, with 0.2 not."""
+    middle = (THREE.means[0] + THREE.means[1]) / 2
+    along = (THREE.means[0] - THREE.means[1]) / 6.75**0.5
+    for rho, factor in ((0.2, 0.47), (0.8, -1.12)):
+        ends = moved_by_one(middle + 1e-6 * np.array([along, -along]), 1e-3, 3.0, rho)
+        found = (ends[0] - ends[1]) @ along / 2e-6
+        assert found == pytest.approx(factor, abs=5e-3)
+
+
+@pytest.mark.parametrize("rho", [0.2, 0.8, 4.0, 15.0, 17.0])
+def test_k_5_by_correctors_that_do_not_diverge(rho: float) -> None:
+    """The text: one corrector in terms of theta; states far away come back if theta < 2.
+
+    An earlier text had the correctors diverge between the classes. They do so only from theta = 2
+    on, which is rho = 16 for w = 3.
+    """
+    w, tau = 3.0, 1e-3
+    theta = rho / (2 * (1 + w))
+    x = np.array([[0.4, 0.3], [-50.0, 20.0], [300.0, 400.0]])
+    p = np.exp(noised(THREE, tau).log_class_probability(x))
+    shown = (1 - theta) * x + theta * ((1 + w) * THREE.means[0] - w * (p @ THREE.means))
+    np.testing.assert_allclose(moved_by_one(x, tau, w, rho), shown, rtol=1e-9)
+    top, left, right = THREE.means
+    x = np.array([(top + left) / 2, (top + right) / 2, [4.5, -4.5]])
+    rng = np.random.default_rng(3)
+    step = corrector_step(tau, w, 0.25, rho)
+    for _ in range(300):
+        x = langevin(x, tau, w, step, of_mixture(THREE, 0), rng)
+    # The bounded term is at most 1.5 (1 + 2 w) theta. For theta = 1.875 the factor of x is -0.875,
+    # so x ends below 10.5 * 1.875 / 0.125 = 158, up to the noise of variance 0.94.
+    assert (np.abs(x).max() < 200) == (theta < 2)
+    if rho <= 0.8:
+        assert (x[:, 1] > 0).all()  # all three are in the top class
+
+
+def test_k_5_by_samples_with_a_large_step() -> None:
+    """The text: with rho = 0.8 the top class ends at the height 1.536 in the plane."""
+    rng = np.random.default_rng(0)
+    x = 100 * rng.standard_normal((3000, 2))
+    taus = levels(30, 1e4, 1e-3)
+    x = last(corrected_steps(x, taus, 3.0, 12, 0.8, 0.25, of_mixture(THREE, 0), rng))
+    assert x[:, 1].mean() == pytest.approx(1.536, abs=5e-4)
+    assert np.abs(x).max() < 4
+
+
+def test_k_5_by_concave_densities() -> None:
+    """The text: for w >= 0 the curvature is positive at every place and along every axis."""
+    for x in np.random.default_rng(8).uniform(-2, 2, (40, 2)):
+        for w in (0.0, 1.0, 9.0):
+            assert np.linalg.eigvalsh(jacobian(x, 0.05, w)).min() > 0

@@ -160,7 +160,7 @@ def draw_distance(ax: Any, params: Arrays) -> None:
     clipped = [apart_clipped(params, T, -20.0, 4.0) for T in LEVELS]
     ax.loglog(LEVELS, clipped, "s", ms=6, mfc="none", color=RED, label="from -20, guesses clipped")
     ax.set_xscale("log", base=2)
-    ax.set(title="A network's short chains from -20 fail,\nunless they start later or clip")
+    ax.set(title="A network's short chains from -20 fail;\na later start or clipping repairs them")
     ax.set(xlabel="levels", ylabel="mean distance from exact samples", ylim=(0.005, 150))
     ax.legend(fontsize=8)
 

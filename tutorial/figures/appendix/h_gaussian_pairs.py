@@ -69,9 +69,9 @@ def draw_moments(means: Any, variances: Any) -> None:
     point = most_probable_point(*EXAMPLE)[0]
     means.axhline(point, color=GREY, ls=":", label="$p(y | x)$ is largest")
     means.plot([], [], "o", color=GREY, label="20,000 samples, 256 levels")
-    means.set(title="Both chains overshoot the tilted mean,\nDDIM more (class mean 1)")
+    means.set(title="For w > 0 both chains overshoot the\ntilted mean, DDIM more (class mean 1)")
     means.set(xlabel="w", ylabel="mean of the samples", ylim=(-0.05, 3.6))
-    variances.set(title="Both chains are too narrow,\nDDIM exponentially in w")
+    variances.set(title="For w > 0 both variances are too small;\nDDIM's falls exponentially in w")
     variances.set(xlabel="w", ylabel="variance of the samples", ylim=(3e-3, 4))
     means.legend(fontsize=8, loc="upper left")
     variances.legend(fontsize=8, loc="lower left")
@@ -83,13 +83,15 @@ def draw_way(ax: Any) -> None:
     taus = np.logspace(4, -3, 141)
     names = {"tilted": "mean $h$ of the guided score", "DDPM": "DDPM", "DDIM": "DDIM"}
     for name, end, color in ENDS:
-        # Below a level, a chain runs as if the data contained the noise of this level.
+        # Down to a level, a chain runs as if the data contained the noise of this level.
         levels = [(Gaussian(given_y.mean, given_y.var + tau), var_all + tau) for tau in taus]
         means = [end(*pair, 2.0).mean[0] for pair in levels]
         ax.semilogx(taus, means, color=color, label=names[name])
     ax.invert_xaxis()
     ax.set_ylim(1.4, 3.7)
-    ax.set(title="The mean that a chain follows falls on the way;\nDDIM retains more of the past")
+    ax.set(
+        title="The mean that a chain follows falls on the way;\nDDIM retains more of earlier levels"
+    )
     ax.set(
         xlabel=r"$\tau$: noise on the left, data on the right", ylabel="mean at each level, w = 2"
     )

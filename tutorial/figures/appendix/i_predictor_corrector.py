@@ -68,7 +68,7 @@ def draw_levels(ax: Any) -> None:
     ax.semilogx(counts, ddpm, "s-", ms=4, color="black", label="DDPM of weight 2")
     limit = ddpm_law(*EXAMPLE, W).var
     ax.axhline(limit, color=GREY, ls=":", label=f"limit (H.3): {limit:.4f}")
-    ax.set(title="One corrector per level: with finer levels\nevery split of weight 2 becomes DDPM")
+    ax.set(title="One corrector per level: with finer levels\nall splits of weight 2 approach DDPM")
     ax.set(xlabel="number of levels", ylabel="variance at the end")
     ax.set_xticks(counts, [str(k) for k in counts])
     ax.minorticks_off()
@@ -83,7 +83,7 @@ def draw_correctors(ax: Any) -> None:
         ax.semilogx(counts, var, "o-", ms=4, color=color, label=f"a = {a:g}, b = {b:g}")
         ax.axhline(tilt(*EXAMPLE, b).var, color=color, ls=":")
     ax.plot([], [], color=GREY, ls=":", label="tilted distribution of weight b")
-    ax.set(title="More correctors: each split goes to\nthe tilted distribution of its own b")
+    ax.set(title="More correctors: each split approaches\nthe tilted distribution of its own b")
     ax.set(xlabel="correctors per level, n", ylabel="variance at the end", ylim=(0.25, 1.05))
     ax.set_xticks(counts, [str(n) for n in counts])
     ax.minorticks_off()
