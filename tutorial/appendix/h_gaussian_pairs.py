@@ -45,9 +45,10 @@ $$ \tilde\epsilon = \sqrt\tau (k x - c) $$
 $$ k = (1 + w) / (S_y + \tau) - w / (S + \tau), \quad c = (1 + w) m / (S_y + \tau) $$
 
 Both depend on the level. The first is the strength with which the mixture pulls the state, and the
-second comes from the mean of the class. (Appendix F writes $G$ for $k$.) The mixture is linear in
-the state, so every step of both chains is linear, too. It maps Gaussians to Gaussians. We need only
-two numbers at each level, the mean and the variance. Let $M$ and $V$ be those of the samples.
+second comes from the mean of the class. (Appendix F writes $G$ for $k$.) Apart from a constant the
+mixture is linear in the state, and so is every step of both chains. It maps Gaussians to Gaussians.
+We need only two numbers at each level, the mean and the variance. Let $M$ and $V$ be those of the
+samples.
 
 **DDIM.** The state $x$ is the guess plus $\sqrt\tau$ times the prediction. A step of DDIM keeps
 both and reduces the factor to $\sqrt{\tau'}$. So the state changes by the difference of the two
@@ -107,8 +108,8 @@ these limits:
 $$ M_{DDIM} = (1 + w) m \int_0^1 ((1 + (R - 1) r^2) / R)^{w / 2} dr $$ (H.2)
 
 In the example the integrand is $(1 + r^2) / 2$. Its integral is 2/3, and the mean is
-$3 \cdot 2/3 = 2$. For an even weight the integrand is a polynomial. For other weights we compute
-the integral numerically.
+$3 \cdot 2/3 = 2$. If $w$ is an even number, the integrand is a polynomial. For other weights we
+compute the integral numerically.
 
 **DDPM.** Divide the posterior mean (16.3) by the factor of the data at the new level. As in
 appendix F, $\delta = 1 - \tau' / \tau$. So the state is multiplied by $\tau' / \tau$ and the guess

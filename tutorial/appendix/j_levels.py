@@ -130,8 +130,8 @@ the missing density as weights of the samples.
 **What remains after normalisation.** A rate that is the same everywhere multiplies the whole
 density by a number, and normalisation removes this number. So only differences of $g$ matter. Let
 $Z$ be the integral of $q_\tau$, and let $\bar g$ be the mean of $g$ over the normalised density
-$\bar q_\tau = q_\tau / Z$. Integrate (J.2) over $x$. The Laplacian contributes nothing, because it
-is a divergence, and what remains is $-\bar g Z$. So
+$\bar q_\tau = q_\tau / Z$. Integrate (J.2) over $x$. The Laplacian is a divergence, and its
+integral is 0. What remains is $-\bar g Z$. So
 
 $$ \partial_\tau \log Z = -\bar g $$
 
@@ -167,8 +167,8 @@ of the class and the mean of all data. Let $\Delta m$ be the first minus the sec
 $$ g \approx \tfrac{1}{2} w (1 + w) |\Delta m|^2 / \tau^2 $$ (J.4)
 
 This does not depend on $x$. To this approximation only $Z$ changes, and the normalised density
-follows the heat equation. For the top class the two means are 1.5 apart. At $\tau = 100$ this makes
-0.135 of $\tau g$. In the table the mean is 0.124 and the standard deviation 0.020.
+follows the heat equation. For the top class the two means are 1.5 apart. At $\tau = 100$ this gives
+$\tau g = 0.135$. In the table the mean is 0.124 and the standard deviation 0.020.
 
 **From another distribution.** (J.1) states that Langevin steps keep $q_\tau$. Do they also reach
 it? Let the samples at the fixed level have the density $\rho$, and let $u = \rho / \bar q_\tau$. By

@@ -36,15 +36,15 @@ The noise $z$ is independent of $x$. So the variance $V$ of $x$ becomes
 
 $$ V' = (1 - \delta k / 2)^2 V + \delta $$
 
-At the stationary variance $V_\delta$ the two are equal. Expand the square, subtract $V_\delta$ on
-both sides, and divide by $\delta$:
+At the stationary variance $V_\delta$, $V'$ and $V$ are equal. Expand the square, subtract
+$V_\delta$ on both sides, and divide by $\delta$:
 
 $$ V_\delta (k - \delta k^2 / 4) = 1 $$
 $$ V_\delta = 1 / (k (1 - \delta k / 4)) $$ (K.1)
 
-The correctors therefore end in a distribution that is slightly too wide. For $k = 2$ and
-$\delta = 0.2$ it has the variance 0.556 and not 0.5. A step with $\delta k \ge 4$ has no stationary
-variance, because then $|1 - \delta k / 2| \ge 1$ and the distance from $M$ does not shrink.
+The correctors therefore end in a distribution that is too wide. For $k = 2$ and $\delta = 0.2$ it
+has the variance 0.556 and not 0.5. A step with $\delta k \ge 4$ has no stationary variance, because
+then $|1 - \delta k / 2| \ge 1$ and the distance from $M$ does not shrink.
 
 **How many steps.** The mean of $x - M$ is multiplied by $1 - \delta k / 2$ in each step. After $n$
 correctors the mean $M_0$ of the start has become

@@ -476,7 +476,7 @@ def test_j_4_by_finite_levels() -> None:
 
 def test_j_4_by_numbers_in_the_text() -> None:
     assert 100 * added_in_noise(100.0, 0, 3.0, THREE) == pytest.approx(0.135, rel=1e-12)
-    assert in_text("At $\\tau = 100$ this makes 0.135 of $\\tau g$")
+    assert in_text("At $\\tau = 100$ this gives $\\tau g = 0.135$.")
     assert 100 * mean_and_spread(100.0, 0, 3.0, THREE)[0] == pytest.approx(0.124, abs=5e-4)
     assert np.linalg.norm(THREE.means[0] - THREE.moments()[0]) == pytest.approx(1.5, rel=1e-12)
 
