@@ -26,10 +26,10 @@ independent number per coordinate:
 
 $$ x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon $$ (0.1)
 
-The number $\bar\alpha_t$ falls from 1 to 0 with time. So the factor of the data falls from 1 to
-0, and that of the noise rises from 0 to 1. The squares of the two factors add up to 1, and step 2
-gives the reason for this choice. On this page $\bar\alpha_t$ is the squared cosine of an angle
-that grows linearly with $t$, from 0 to 90 degrees. At $t = 50$ the angle is 45 degrees, so
+The number $\bar\alpha_t$ falls from 1 to 0 with time. So the factor of the data falls from 1 to 0,
+and that of the noise rises from 0 to 1. The squares of the two factors add up to 1; step 2 explains
+why they are chosen in this way. On this page $\bar\alpha_t$ is the squared cosine of an angle that
+grows linearly with $t$, from 0 to 90 degrees. At $t = 50$ the angle is 45 degrees, so
 $\bar\alpha_t = 1/2$, and both factors are 0.707.
 
 **The best guess.** Given a noisy point $x_t$, where was the data point? We look for the guess
@@ -70,10 +70,10 @@ $$ \hat x_0(x_t) = \sum_y p(y | x_t) \hat x_0(x_t, y) $$ (0.4)
 For an example, let $t = 50$ and let $x_t$ be the origin. Then $C_t = 0.5 / 4 + 0.5 = 0.625$ and
 $b_t = 0.707 / 4 / 0.625 = 0.283$. The guess for class 0 has the height
 $1.5 - 0.283 \cdot 0.707 \cdot 1.5 = 1.2$, so it is the point (0, 1.2). The three classes are
-equally probable at the origin, and their guesses cancel: without the label the guess is (0, 0).
-The density of the data there is 0.0071, and at the centre of a class it is 0.212, 30 times as
-high. So the best guess is an average over possible data points, but it need not be a probable
-data point itself.
+equally probable at the origin, and their guesses cancel: without the label the guess is (0, 0). The
+density of the data at the origin is $e^{-1.5^2 / (2 v)} / (2 \pi v) = 0.0071$. At the centre of a
+class it is almost exactly $1 / (3 \cdot 2 \pi v) = 0.212$, 30 times as high. So the best guess is
+an average over possible data points, but it need not be a probable data point itself.
 
 **One step back.** For this reason we do not jump to the guess at once. We take one small step
 towards it, to $t - 1$, and guess again from there. With less noise the classes overlap less. So
@@ -88,22 +88,30 @@ little less noise.
 
 $$ x_{t-1} = \sqrt{\bar\alpha_{t-1}} \hat x_0 + \sqrt{1 - \bar\alpha_{t-1}} \hat\epsilon $$ (0.6)
 
-The noise that was added at random cannot be taken out exactly, and this step does not try to. It is
-meant to change the *distribution* of the noisy points at time $t$ into the one at time $t - 1$.
-Step 17 derives it; here we only check its result. In the example the guess for class 0 gives
-$\hat\epsilon = (0, -1.2)$, and the next point is (0, 0.027). One step of a hundred moves a point
-only a little. To sample, we draw $x_T$ from $N(0, I)$, the standard normal distribution in the
-plane. Then we make a guess and apply (0.5) and (0.6), for $t = T$, $T - 1$, ..., 1. If we use the
-guess for class 0 at every step, 40,000 samples have the mean height 1.50, which is right. Their
+The noise that was added at random cannot be taken out exactly, because it is not known. The step
+has another purpose: it changes the *distribution* of the noisy points at time $t$ into the one at
+time $t - 1$. Step 17 derives it; here we only check its result. In the example the guess for class
+0 gives $\hat\epsilon = (0, -1.2)$, and the next point is (0, 0.027). One step of a hundred moves a
+point only a little. To sample, we draw $x_T$ from $N(0, I)$, the standard normal distribution in
+the plane. Then we make a guess and apply (0.5) and (0.6), for $t = T$, $T - 1$, ..., 1. If we use
+the guess for class 0 at every step, 40,000 samples have the mean height 1.50, which is right. Their
 variance is 0.24 in each coordinate, and that of the class is 0.25. The steps are too long: the
 guess should change within a step, and (0.6) keeps it fixed. With $T = 1000$ the variance is 0.25,
 and with $T = 10$ it is 0.18. With $T = 1$ it is 0. There the only step returns its guess, which is
-$\mu_0$ for every $x_T$, because $b_T = 0$. Step 7 computes how much variance is lost. So the steps
-need to be small.
+$\mu_0$ for every $x_T$, because $b_T = 0$. So the steps need to be small. Step 7 computes how much
+variance a similar loop loses, and step 17 does so for this one.
 
-**Guidance.** The guess with the label differs from the guess without it. The difference shows how
-the label changes the guess. It is near 0 where (0.3) is near 1 for class $y$, and largest where
-class $y$ is improbable. Guidance adds this difference once more, multiplied by a weight $w$:
+**Guidance.** The guess with the label differs from the guess without it. By (0.2), the guesses for
+two classes $y$ and $k$ differ by $\mu_y - \mu_k$ times $1 - b_t \sqrt{\bar\alpha_t}$, at every
+$x_t$. The probabilities add up to 1. So by (0.4) the guess with the label, minus the guess without
+it, is
+
+$$ (1 - b_t \sqrt{\bar\alpha_t}) \sum_k p(k | x_t) (\mu_y - \mu_k) $$
+
+The term with $k = y$ is 0. So at a given $t$ the difference is near 0 where class $y$ is nearly
+certain. It is largest where class $y$ is improbable, and there it points from the means of the
+probable classes to that of class $y$. Guidance multiplies this difference by a weight $w$ and adds
+it to the guess with the label:
 
 $$ \tilde x_0 = \hat x_0(x_t, y) + w (\hat x_0(x_t, y) - \hat x_0(x_t)) $$ (0.7)
 
@@ -121,10 +129,10 @@ samples: those to which (0.3), at $t = 0$, gives a probability of class 0 below 
 
 Guidance has the intended effect: no sample is ambiguous any more. This is what it is used for. On
 these well separated classes there is little to gain, because few samples were ambiguous before.
-So mostly the cost is visible. The samples are less diverse, and at $w = 3$ their mean lies 1.7
-standard deviations of the class above its centre. Guided samples do not have the distribution of
-the class. Steps 12 to 14 examine which distribution they have, and compare it with the one that
-guidance was meant to produce.
+There is also a cost. The samples are less diverse, and at $w = 3$ their mean lies 1.7 standard
+deviations of the class above its centre. Guided samples do not have the distribution of the class.
+Steps 12 to 14 examine which distribution they have, and compare it with the one that guidance was
+meant to produce.
 
 **At the boundaries.** For $w = 0$, (0.7) is the guess with the label. For $w = -1$ it is the
 guess without the label, and the samples come from all three classes. At $t = T$ the weight of the
@@ -132,10 +140,10 @@ data is 0, so $x_T$ is pure noise and contains no trace of $x_0$. At $t = 1$ the
 returns the guess itself, because $\bar\alpha_0 = 1$.
 
 **What is missing here.** The formulas (0.2) and (0.3) use the means and the variance of the data.
-So the program has learned nothing: it draws from a distribution that we had written down. For
-photographs the formula is unknown. A network replaces it, and is trained to predict the noise in
-$x_t$, with the label and without it (steps 8, 9 and 15). The loop stays the same. That is why the
-course keeps to simple data for so long: where the best guess is known, each method can be
+So the program has learned nothing from samples: its distribution was written down beforehand. For
+photographs these formulas are unknown. A network replaces them, and is trained to predict the noise
+in $x_t$, with the label and without it (steps 8, 9 and 15). The loop stays the same. That is why
+the course keeps to simple data for so long: where the best guess is known, each method can be
 compared with the exact result.
 
 **Where it goes on.** Steps 1 to 3 build the data and the noise, and steps 4 to 7 the way back.

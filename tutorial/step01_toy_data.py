@@ -29,18 +29,18 @@ The second has variance 0.36 + 0.64 = 1, and its covariance with the first is 0.
 
 Two sets are used throughout the course, both with equally probable classes. `three_gaussians` is
 the set of step 0. Its classes have the covariance $I / 4$, and their means are (0, 1.5), (-1.299,
--0.75) and (1.299, -0.75), on a circle of radius 1.5. `pinwheel` has five long, tilted classes,
-with means at distance 1.2 from the origin. Each has variance 0.5 along its long axis and 0.06
-across, and each is the one before it, turned by 72 degrees. The mean of class 0 is (1.2, 0), and
-its long axis has an angle of 45 degrees to the horizontal.
+-0.75) and (1.299, -0.75), on a circle of radius 1.5. `pinwheel` has five long, tilted classes, with
+means at distance 1.2 from the origin. Each class has variance 0.5 along its long axis and 0.06
+across it. Turning a class by 72 degrees about the origin gives the next class. The mean of class 0
+is (1.2, 0), and its long axis has an angle of 45 degrees to the horizontal.
 
-**The density of a class.** We know the density of $z$, and $x$ is a linear function of $z$. A
+**The density of a class.** We know the density of $z$, and $x$ is an affine function of $z$. A
 small region of the $z$ plane and its image in the $x$ plane contain the same probability, but the
 area of the image is $\det L_y$ times as large. (The determinant is positive, because the diagonal
-of $L_y$ is.) Density is probability per area. So the density of $x$ is the density of $z$,
-divided by $\det L_y$. In the example the determinant is 0.8: areas become smaller, so the density
-becomes 1.25 times as high. We solve (1.1) for $z$, put it into the standard normal density of two
-numbers, and divide:
+of $L_y$ is.) Density is probability per area. So the density of $x$ is the density of $z$, divided
+by $\det L_y$. In the example the determinant is 0.8: areas become smaller, so the density becomes
+1.25 times as high. We solve (1.1) for $z$, put it into the standard normal density of two numbers,
+and divide:
 
 $$ z = L_y^{-1} (x - \mu_y) $$
 $$ p(x | y) = \exp(-|z|^2 / 2) / (2 \pi \det L_y) $$
@@ -65,10 +65,10 @@ the same way. All $\pi_y$ are 1/3, so $p(x)$ is the mean of the three, 0.01327. 
 $p(y | x)$ of the three classes are 0.750, 0.011 and 0.240. The point is probably of class 0, but
 class 2 is possible.
 
-These three have names. A conditional model describes (1.2), the distribution of the data for a
-given label. An unconditional model describes (1.3). A classifier describes (1.4). Solved for
-$p(x | y)$, (1.4) is $p(x | y) = p(y | x) p(x) / \pi_y$. So an unconditional model and a classifier
-together give a conditional model. Step 10 derives guidance from this fact.
+A model of each of these quantities has a name. A conditional model describes $p(x | y)$, the
+distribution of the data for a given label. An unconditional model describes $p(x)$. A classifier
+describes $p(y | x)$. We can solve (1.4) for $p(x | y) = p(y | x) p(x) / \pi_y$. So an unconditional
+model and a classifier together give a conditional model. Step 10 derives guidance from this fact.
 
 **Computing far from the data.** At distance 20 from the mean of a class of variance 1/4 the
 density is about $10^{-348}$. The smallest positive number in float64 is about
@@ -89,8 +89,8 @@ $K$, so its logarithm is finite. A term that is rounded to 0 is smaller than the
 factor of more than $10^{323}$, so it does not matter.
 
 **Mean and covariance of all data.** Step 2 computes how noise changes the mean and the covariance
-of the data. For the whole mixture these are called $m$ and $S$. The mean is the weighted mean of
-the class means:
+of the data. So we now compute the mean $m$ and the covariance $S$ of the whole mixture. The mean is
+the weighted mean of the class means:
 
 $$ m = \sum_y \pi_y \mu_y $$ (1.6)
 
@@ -105,25 +105,33 @@ means of the first two, given the class, are
 $$ E[(x - \mu_y) (x - \mu_y)^T | y] = S_y $$
 $$ E[(x - \mu_y) (\mu_y - m)^T | y] = 0 $$
 
-The first is the covariance within the class. The second is 0, because $x - \mu_y$ has mean 0
-given the class, and $\mu_y - m$ is constant. The third product is the transpose of the second,
-and the fourth is constant. Averaging over the classes leaves two sums: the covariance within the
-classes, and the covariance between their means.
+The first is the covariance within the class. The second is 0, because $x - \mu_y$ has mean 0 given
+the class, and $\mu_y - m$ is constant. The third product is the transpose of the second, so its
+mean is 0 too. The fourth is $(\mu_y - m) (\mu_y - m)^T$, which is constant given the class.
+Averaging over the classes leaves two sums: the covariance within the classes, and the covariance
+between their means.
 
 $$ S = \sum_y \pi_y (S_y + (\mu_y - m) (\mu_y - m)^T) $$ (1.7)
 
 For `three_gaussians` the mean $m$ is 0. The variance within the classes is 1/4. The variance of the
-class means is $(1.299^2 + 1.299^2) / 3 = 1.125$ horizontally, and $(1.5^2 + 0.75^2 + 0.75^2) / 3 =
-1.125$ vertically. The products of the two coordinates cancel. So $S$ is $1.375 I$. For `pinwheel`
-the directions of the means are 72 degrees apart, and so are those of the long axes. Over five such
-directions the squared cosine has the mean 1/2, and so has the squared sine. So the mean variance
-within the classes is (0.5 + 0.06) / 2 = 0.28 in every direction, and between them it is $1.2^2 / 2
-= 0.72$. The two add up to 1: this set has variance 1 in every direction.
+class means is $(1.299^2 + 1.299^2) / 3 = 1.125$ horizontally, and
+$(1.5^2 + 0.75^2 + 0.75^2) / 3 = 1.125$ vertically. The products of the two coordinates cancel. So
+$S$ is $1.375 I$.
+
+For `pinwheel` the five means are the corners of a regular pentagon, so $m$ is 0 again. Take any
+direction, and let $\theta$ be the angle between it and the long axis of a class. The variance of
+the class in this direction is $0.5 \cos^2\theta + 0.06 \sin^2\theta$. The mean of
+$\cos^2\theta = (1 + \cos 2\theta) / 2$ over the classes is 1/2, because the five angles $2\theta$
+are 144 degrees apart. They are the directions of a regular pentagon again, whose cosines add up
+to 0. So the mean of $\sin^2\theta$ is 1/2 too, and the mean variance within the classes is (0.5 +
+0.06) / 2 = 0.28. The directions of the means are also 72 degrees apart, so the variance of the
+means is $1.2^2 / 2 = 0.72$. The two add up to 1: this set has variance 1 in every direction.
 
 **The border between two classes.** Where are two classes $a$ and $b$ equally probable? Let both
-have the covariance $v I$ and let their means differ. In the difference of their log densities
-(1.2) the determinants cancel, and the squared distances remain, divided by $2 v$. Multiplied out,
-$|x|^2$ cancels, and the constants have the factor $\mu_a - \mu_b$ as well:
+have the covariance $v I$ and let their means differ. In the difference of their log densities (1.2)
+the determinants cancel, and the squared distances remain, divided by $2 v$. We multiply the squares
+out. Then $|x|^2$ cancels, and the terms without $x$ contain the factor $\mu_a - \mu_b$, as the term
+with $x$ does:
 
 $$ -|x - \mu_a|^2 + |x - \mu_b|^2 = 2 (\mu_a - \mu_b)^T x - |\mu_a|^2 + |\mu_b|^2 $$
 $$ |\mu_a|^2 - |\mu_b|^2 = (\mu_a - \mu_b)^T (\mu_a + \mu_b) $$
@@ -148,13 +156,13 @@ density in the plane. The code refuses such a covariance.
 Then a class of variance 1/4 gets the variance 1/16; with covariance $I$ nothing would be noticed.
 The second is to leave out $\pi_y$ in (1.4), which is invisible as long as all classes are equally
 probable. The third is a mistake of interpretation. By (1.8) the log odds grow linearly with the
-distance from the border. So the classifier becomes ever more certain with this distance, also where
-there are no data at all. Take `three_gaussians` at the point (0, 20), and compare class 0 with
-class 1: the difference of their means is (1.3, 2.25), the point halfway between them is (-0.65,
-0.375), and (1.8) gives the log odds 180. The same holds for class 2. So the probability of class 0
-is 1 up to about $10^{-78}$, but the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$ does not
-mean that $x$ is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12 and 13 return
-to this difference.
+distance from the border. So the classifier becomes more and more certain with this distance, even
+where there are no data. Take `three_gaussians` at the point (0, 20), and compare class 0 with class
+1: the difference of their means is (1.3, 2.25), the point halfway between them is (-0.65, 0.375),
+and (1.8) gives the log odds 180. The same holds for class 2. So the probability of class 0 is 1 up
+to about $10^{-78}$, but the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$ does not mean
+that $x$ is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12 and 13 return to
+this difference.
 
 **Where it goes on.** We can draw these points and know everything about them. Mixtures of
 Gaussians have one more advantage: they remain mixtures of Gaussians when Gaussian noise is added.

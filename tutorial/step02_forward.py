@@ -56,8 +56,8 @@ subtract 1 from both sides of (2.4) and collect the terms:
 $$ Var(x_t) - 1 = (1 - \beta_t) Var(x_{t-1}) - (1 - \beta_t) $$
 $$ Var(x_t) - 1 = (1 - \beta_t) (Var(x_{t-1}) - 1) $$ (2.5)
 
-Each step multiplies the distance of the variance from 1 by $1 - \beta_t$. In the example the
-distance goes from -0.75 to 0.64 · (-0.75) = -0.48. Data of variance 1 keep their variance at
+So each step multiplies the difference between the variance and 1 by $1 - \beta_t$. In the example
+the difference goes from -0.75 to 0.64 · (-0.75) = -0.48. Data of variance 1 keep their variance at
 every $t$. For this reason the process is called variance preserving. It is useful in practice as
 well: if the data are scaled to variance 1, a network gets inputs of the same scale at every $t$.
 
@@ -67,8 +67,8 @@ both have their own letters:
 $$ \alpha_t = 1 - \beta_t $$ (2.6)
 $$ \bar\alpha_t = \alpha_1 \alpha_2 \cdots \alpha_t $$ (2.7)
 
-Steps 1 to $t$ multiply the distance of the variance from 1 by all their factors in turn. So (2.5)
-gives
+By (2.5), step 1 multiplies $Var(x_0) - 1$ by $\alpha_1$, step 2 multiplies the result by
+$\alpha_2$, and so on. After step $t$ the factor is $\bar\alpha_t$:
 
 $$ Var(x_t) - 1 = \bar\alpha_t (Var(x_0) - 1) $$
 $$ Var(x_t) = \bar\alpha_t Var(x_0) + (1 - \bar\alpha_t) $$ (2.8)
@@ -83,57 +83,60 @@ is $\bar\alpha_t S + (1 - \bar\alpha_t) I$, with the matrix $S$ of step 1. If $\
 distribution does.
 
 **Memory.** How similar are neighbours in the chain? The measure is their correlation, the
-covariance divided by both standard deviations. The covariance of a state and the next one is
-$\sqrt{1 - \beta_t}$ times the variance of the first, because the noise is independent of it. For
-data of variance 1 both variances are 1, so the correlation is the same number:
+covariance divided by both standard deviations. The noise of a step is independent of $x_{t-1}$. So
+the covariance of $x_{t-1}$ and $x_t$ is $\sqrt{1 - \beta_t} Var(x_{t-1})$. For data of variance 1
+both states have variance 1, and the correlation is equal to the factor:
 
 $$ Corr(x_{t-1}, x_t) = \sqrt{1 - \beta_t} $$ (2.9)
 
 With $\beta_t = 0.01$ it is 0.995, so a small step changes little. The chain is a Markov chain:
 given $x_{t-1}$, the state $x_t$ does not depend on earlier states. Step 4 will use this property.
 
-**Which numbers?** A list $\beta_1, \dots, \beta_T$ is called a schedule. The steps should be
-small, and together they should bring $\bar\alpha_T$ near 0. To compare schedules we use the
-logarithm of the ratio of the two parts in (2.8), for data of unit variance. It is called the log
-signal-to-noise ratio, `log_snr` in the code:
+**The schedule.** Which numbers $\beta_1, \dots, \beta_T$ should we choose? Such a list is called a
+schedule. The steps should be small, and together they should bring $\bar\alpha_T$ near 0. To
+compare schedules we use the logarithm of the ratio of the two parts in (2.8), for data of unit
+variance. It is called the log signal-to-noise ratio, `log_snr` in the code:
 
 $$ \lambda_t = \log(\bar\alpha_t / (1 - \bar\alpha_t)) $$ (2.10)
 
-It is 0 where data and noise have equal parts. It falls from infinity, at $t = 0$, to a negative
-number at $t = T$, if $T > 1$. For $T = 1000$ the last value is -10.1 on the first of the following
-schedules and -19.8 on the second. Two schedules are in common use, and this course uses both. In
-the linear schedule $\beta_t$ grows linearly with $t$. Its authors chose $T = 1000$ and values from
-0.0001 to 0.02. For another $T$ all values are multiplied by $1000 / T$, so that fewer steps are
-larger steps.
+It is infinite at $t = 0$, falls with every step, and is 0 where data and noise have equal parts.
+
+Two schedules are in common use, and this course uses both. In the linear schedule $\beta_t$ grows
+linearly with $t$. Ho et al. (2020) chose $T = 1000$ and values from 0.0001 to 0.02. For another $T$
+all values are multiplied by $1000 / T$, so that fewer steps are larger steps.
 
 $$ \beta_t = (1000 / T) (10^{-4} + (0.02 - 10^{-4}) (t - 1) / (T - 1)) $$ (2.11)
 
-The cosine schedule prescribes $\bar\alpha_t$ instead. It resembles that of step 0: the squared
-cosine of an angle that grows linearly with $t$ and ends at 90 degrees, divided by its value at
-$t = 0$. But the angle begins at 0.7 degrees, because of the offset 0.008. For $T = 1000$ the
-offset raises the first $\beta$ from 2.5e-6 to 4.1e-5. The first noise then has a standard
-deviation of 0.0064. The authors chose the offset to make this slightly smaller than 1 / 127.5,
-the distance between two grey levels of a picture. The $\beta_t$ follow from the ratio of
-neighbours in the table, which is $\alpha_t$ by (2.7).
+The cosine schedule of Nichol and Dhariwal (2021) prescribes $\bar\alpha_t$ instead. As in step 0,
+it is the squared cosine of an angle that grows linearly with $t$ and ends at 90 degrees. But 0.008
+is added to $t / T$, so the angle begins at 0.7 degrees. To make $\bar\alpha_0 = 1$ nevertheless,
+the squared cosine is divided by its value at $t = 0$. For $T = 1000$ this offset raises the first
+$\beta$ from 2.5e-6 to 4.1e-5. The first noise then has a standard deviation of 0.0064. The authors
+chose the offset to make this slightly smaller than 1 / 127.5. That is the distance between two
+neighbouring grey levels of a picture, if its 256 levels are scaled to the interval from -1 to 1.
+The $\beta_t$ follow from the ratio of neighbours in the table, which is $\alpha_t$ by (2.7).
 
 $$ \bar\alpha_t = f(t) / f(0), \quad f(t) = \cos^2((t / T + 0.008) / 1.008 \cdot \pi / 2) $$ (2.12)
 
 The figure compares the two for $T = 1000$ and data of variance 1. On the linear schedule, half of
-the variance is noise after about a quarter of the steps, and more than 99 % in the last 327
-steps. These steps are spent on states that are nearly pure noise. On the cosine schedule, half of
-the variance is noise after half of the steps, and more than 99 % only in the last 65. Its last
-steps are large: the last $\beta$ but one is 0.75. There is almost no data left at that point, so
-little is lost by it.
+the variance is noise after about a quarter of the steps, and more than 99 % in the last 327 steps.
+These steps are spent on states that are nearly pure noise. On the cosine schedule, half of the
+variance is noise after half of the steps, and more than 99 % only in the last 65. Its last steps
+are large. Close to 90 degrees the squared cosine is about the square of the remaining angle, in
+radians. In the last step but one this angle is halved, so $\bar\alpha_t$ falls to a quarter and
+$\beta_t$ is 0.75. Hardly any data are left in these states, so such large steps do little harm. At
+$t = T$ the log signal-to-noise ratio is -10.1 on the linear schedule and -19.8 on the cosine
+schedule.
 
-How near to 0 does $\bar\alpha_T$ come on the linear schedule? It depends on $T$. Let $T > 20$, so
-that the cap described below does not apply. By (2.11) the sum of all $\beta_t$ is then the same for
-every $T$: $T$ times the mean of the first and the last, which is 1000 (0.0001 + 0.02) / 2 = 10.05.
-The logarithm of $\bar\alpha_T$ is the sum of all $\log(1 - \beta_t)$, and each of these is at most
-$-\beta_t$. So the logarithm is at most -10.05, and $\bar\alpha_T$ is at most $e^{-10.05}$, which is
-4.3e-5. It comes near to this bound when all $\beta_t$ are small: it is 4.0e-5 for $T = 1000$, and
-half of that for $T = 100$. In a short chain the $\beta_t$ are large, and $\bar\alpha_T$ is much
-smaller: 8.0e-9 for $T = 21$. So linear chains of different lengths do not end equally near to pure
-noise.
+How near to 0 does $\bar\alpha_T$ come on the linear schedule? The answer depends on $T$. Let
+$T > 20$, so that the cap described below does not apply. By (2.11) the sum of all $\beta_t$ is then
+the same for every $T$: $T$ times the mean of the first and the last, which is 1000 (0.0001 + 0.02)
+/ 2 = 10.05. The logarithm of $\bar\alpha_T$ is the sum of all $\log(1 - \beta_t)$, and each of
+these is at most $-\beta_t$. So the logarithm is at most -10.05, and $\bar\alpha_T$ is at most
+$e^{-10.05}$, which is 4.3e-5. It comes near to this bound when all $\beta_t$ are small: it is
+4.0e-5 for $T = 1000$, and half of that for $T = 100$. In a short chain the $\beta_t$ are large, and
+$\bar\alpha_T$ is much smaller: 8.0e-9 for $T = 21$. So linear chains of different lengths do not
+end equally near to pure noise.
 
 In both schedules $\beta_t$ is limited to at most 0.999. Without this cap $\bar\alpha_T$ would be
 0 in (2.12), and step 5 divides by its root. On the cosine schedule the cap applies to the last
@@ -154,17 +157,18 @@ before any step:
 $$ \beta_0 = 0, \quad \bar\alpha_0 = 1, \quad \lambda_0 = +\infty $$ (2.14)
 
 **What goes wrong.** Two wrong factors look plausible. The first is 1: noise is added and nothing
-shrinks. Then the variance grows at every step, by the $\beta_t$ of the step. Such a process can
-be used too, and is called variance exploding. But the scale of its states grows with $t$, so they
-have to be rescaled before a network can use them. The second wrong factor is $1 - \beta_t$,
-without the root. Then the state shrinks too much. For constant $\beta$ the variance converges,
-because each step multiplies its distance from the limit $v$ by $(1 - \beta)^2$. The limit solves
-$v = (1 - \beta)^2 v + \beta$, so it is $1 / (2 - \beta)$, which is close to one half for small
-$\beta$. The figure shows both mistakes. Two others are frequent. One is to multiply the noise by
-$\beta_t$ in place of its root. With the right factor and constant $\beta$, the variance then
-converges to $\beta$, far below 1. The other is to store the table from $t = 1$ on, in an array
-whose index begins at 0, and to read it at index $t$. Then step 1 uses the noise of step 2, and
-only step $T$ ends in an error.
+shrinks. Then the variance grows at every step, by the $\beta_t$ of the step. Such a process can be
+used too, and is called variance exploding. But the scale of its states grows with $t$, so they have
+to be rescaled before a network can use them. The second wrong factor is $1 - \beta_t$, without the
+root. Then the state shrinks too much. Let $\beta$ be constant. Each step maps the variance $v$ to
+$(1 - \beta)^2 v + \beta$. So the variance converges to the solution of
+$v = (1 - \beta)^2 v + \beta$, which is $1 / (2 - \beta)$. For small $\beta$ this is close to one
+half. The figure shows both mistakes. Two others are frequent. One is to multiply the noise by
+$\beta_t$ in place of its root. Then each step maps the variance $v$ to $(1 - \beta) v + \beta^2$,
+if the factor of the state is right and $\beta$ is constant, and the variance converges to $\beta$,
+far below 1. The other is to store the table from $t = 1$ on, in an array whose index begins at 0,
+and to read it at index $t$. Then step 1 uses the noise of step 2, and only step $T$ ends in an
+error.
 
 **Where it goes on.** The chain needs 500 steps to reach the state at time 500. Training will need
 millions of noisy points at random times. Step 3 asks whether a time can be reached in one draw.

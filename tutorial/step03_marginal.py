@@ -42,10 +42,10 @@ $$ x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon $$ (3.2)
 In the example $\bar\alpha_2$ is 0.56. With $x_0 = 1$ and $\epsilon = -0.5$ the result is 0.7483 -
 0.5 · 0.6633 = 0.4167.
 
-**The derivation.** We first add one step to what is there already. Suppose that some steps have
-led from $x_0$ to a state $x$ in which the data have the factor $\sqrt{A}$ and the noise has
-variance $1 - A$. Here $A$ is a number between 0 and 1. One more step follows. It multiplies $x$
-by $\sqrt{\alpha}$ and adds new noise of variance $1 - \alpha$. Call its result $x'$:
+**The derivation.** We first examine what one more step does. Suppose that some steps have led from
+$x_0$ to a state $x$ in which the data have the factor $\sqrt{A}$ and the noise has variance
+$1 - A$. Here $A$ is a number between 0 and 1. One more step follows. It multiplies $x$ by
+$\sqrt{\alpha}$ and adds new noise of variance $1 - \alpha$. Call its result $x'$:
 
 $$ x = \sqrt{A} x_0 + \sqrt{1 - A} \epsilon $$
 $$ x' = \sqrt{\alpha} x + \sqrt{1 - \alpha} \epsilon' $$
@@ -88,7 +88,8 @@ $\bar\alpha$ we can also use the log signal-to-noise ratio $\lambda$ of step 2, 
 determines the other: $\bar\alpha = 1 / (1 + e^{-\lambda})$. The guidance paper describes its
 process by $\lambda$ alone, and step 16 will use its formula for the noise of a step. To derive it,
 we divide the signal-to-noise ratio at $t$, $\bar\alpha_t / (1 - \bar\alpha_t)$, by the one at $s$.
-The two numerators have the quotient (3.4), and the two denominators change places:
+The quotient of the two numerators is $\alpha_{t|s}$ by (3.4). The denominators contribute
+$(1 - \bar\alpha_s) / (1 - \bar\alpha_t)$:
 
 $$ e^{\lambda_t - \lambda_s} = \alpha_{t|s} (1 - \bar\alpha_s) / (1 - \bar\alpha_t) $$
 
@@ -111,11 +112,11 @@ density:
 
 $$ q(x_0 | x_0): \text{mean } x_0, \text{ variance } 0 $$ (3.7)
 
-**At the end.** A sampler will start from $N(0, I)$. The forward process ends in (3.1) with
-$t = T$, which still depends a little on the data. How different are the two? A common measure is
-the Kullback-Leibler divergence. For two densities $q$ and $p$ it is the mean of
-$\log q(x) - \log p(x)$ over samples $x$ of $q$. It is 0 if the two distributions are equal, and
-positive otherwise. Its unit is called the nat, because the logarithm is natural.
+**At the end.** A sampler will start from $N(0, I)$. The forward process ends in (3.1) with $t = T$,
+which still depends a little on the data. How different are the two? A common measure is the
+Kullback-Leibler divergence. For two densities $q$ and $p$ it is the mean of $\log q(x) - \log p(x)$
+over samples $x$ of $q$. It is 0 if the two distributions are equal, and positive otherwise. Because
+the logarithm is natural, the unit of the divergence is called the nat.
 
 Take one coordinate first, with $q = N(m, v)$ and $p = N(0, 1)$. By (2.2) the difference of the
 logarithms is
@@ -138,34 +139,39 @@ $$ (\bar\alpha_t |x_0|^2 - D \bar\alpha_t - D \log(1 - \bar\alpha_t)) / 2 $$ (3.
 
 For small $\bar\alpha_t$ the last two terms almost cancel, because $-\log(1 - a)$ is $a$ plus terms
 of order $a^2$. So the divergence is about $\bar\alpha_t |x_0|^2 / 2$, unless $x_0$ is almost zero.
-Take T = 1000 and one number, $x_0 = 1$. At the end of the linear schedule the mean of $x_T$ is
-still 0.0064, and the divergence is 2.0e-5 nats. At the end of the cosine schedule the mean is
-0.000049, and the divergence is 1.2e-9 nats.
+For example, let $T = 1000$ and let the data point be a single number, $x_0 = 1$. At the end of the
+linear schedule the mean of $x_T$ is still 0.0064, and the divergence is 2.0e-5 nats. At the end of
+the cosine schedule the mean is 0.000049, and the divergence is 1.2e-9 nats.
 
-That is little for one number, but it adds up over the coordinates. A colour picture of 64 x 64
-pixels has 12,288 numbers, between -1 and 1. If their mean square is 1/4, for example, then
-$|x_0|^2$ is 3,072. With $\bar\alpha_T = 0.0000404$ the linear schedule leaves 0.062 nats, and the
-cosine schedule 3.7e-6. How much is 0.062? By Pinsker's inequality, the probabilities of any event
-under the two distributions differ by at most $\sqrt{KL / 2}$, which is 0.18 here.
+For one number the divergence is small, but the divergences of all coordinates add. A colour picture
+of 64 x 64 pixels has 12,288 numbers, between -1 and 1. If their mean square is 1/4, for example,
+then $|x_0|^2$ is 3,072. With $\bar\alpha_T = 0.0000404$ the linear schedule leaves 0.062 nats, and
+the cosine schedule 3.7e-6. What does a divergence of 0.062 nats mean? By Pinsker's inequality, the
+probabilities of any event under the two distributions differ by at most $\sqrt{KL / 2}$, which is
+0.18 here.
 
-This is for one given picture. But a sampler does not know $x_0$. When it starts from $N(0, I)$, it
-uses $N(0, I)$ in the place of the distribution of $x_T$ over all data, $q(x_T)$, which is the
-average of (3.1) over $x_0$. Write $p$ for the density of $N(0, I)$. The logarithm of $q(x_T | x_0)
-/ p(x_T)$ is the logarithm of $q(x_T | x_0) / q(x_T)$ plus that of $q(x_T) / p(x_T)$. Take the mean
-of all three over $x_T$ and $x_0$. The mean of the first logarithm is the average of the divergences
-(3.8). That of the second is an average of divergences too, which are never negative. That of the
-third is the divergence of $q(x_T)$ from $N(0, I)$. So the divergence of $q(x_T)$ is at most the
-average of (3.8). It can be far smaller. For `three_gaussians` on the linear schedule the average of
-(3.8) is 5.5e-5 nats, but the divergence of the average is 1.1e-10. So to start from $N(0, I)$ is an
-excellent approximation here.
+These numbers hold for one given picture. But a sampler does not know $x_0$. It draws from $N(0, I)$
+in the place of $q(x_T)$, the distribution of $x_T$ over all data. This is the average of (3.1) over
+$x_0$. The divergence of $q(x_T)$ from $N(0, I)$ is at most the average of (3.8) over $x_0$. To show
+this, write $p$ for the density of $N(0, I)$. Three means over $x_0$ and $x_T$ are needed:
 
-**What goes wrong.** Several mistakes run without an error. The data may be multiplied by
-$\bar\alpha_t$ in place of its root, by 0.56 in place of 0.748 in the example. The variance may be
-written as $1 - \sqrt{\bar\alpha_t}$, which is 0.252 in place of 0.44. Or $\alpha_t$ may be used
-for $\bar\alpha_t$, which adds the noise of one step only, 0.3 in place of 0.44. If standard
-deviations are added in place of variances, the variance is 0.850. Another mistake is to read the
-table one entry too early. Then the state at $t = 1$ contains no noise at all, and all others
-contain too little. In all these cases the shapes are right.
+- The mean of $\log(q(x_T | x_0) / p(x_T))$ is the average of (3.8).
+- The mean of $\log(q(x_T | x_0) / q(x_T))$ is the average of the divergences of $q(x_T | x_0)$ from
+  $q(x_T)$. It is not negative, because no divergence is negative.
+- The mean of $\log(q(x_T) / p(x_T))$ is the divergence of $q(x_T)$ from $N(0, I)$.
+
+The first logarithm is the sum of the other two. So the first mean is the sum of the other two
+means, and the third mean is at most the first. It can be far smaller than the first. For
+`three_gaussians` on the linear schedule the average of (3.8) is 5.5e-5 nats, but the divergence of
+$q(x_T)$ is 1.1e-10. So $N(0, I)$ is an excellent approximation of $q(x_T)$ here.
+
+**What goes wrong.** Several mistakes cause no error message, because all shapes are right. The
+numbers below belong to the example with two steps. If the data are multiplied by $\bar\alpha_t$ in
+place of its root, the factor is 0.56 in place of 0.748. If the variance is written as
+$1 - \sqrt{\bar\alpha_t}$, it is 0.252 in place of 0.44. If $\alpha_t$ is used for $\bar\alpha_t$,
+only the noise of one step is added, and the variance is 0.3. If standard deviations are added in
+place of variances, the variance is 0.850. Another mistake is to read the table one entry too early.
+Then the state at $t = 1$ contains no noise at all, and all others contain too little.
 
 **Where it goes on.** The way from a data point to noise is now completely known. (For the
 mixtures of step 1, step 5 adds the distribution of $x_t$ over all data.) The problem is the way

@@ -24,10 +24,11 @@ $x_t = 0.2$. There are two clues about the state in between:
 The second clue is more precise than the first, so it should count more. We now derive how much
 more, and then come back to these numbers.
 
-**Combining two clues.** The rule is to multiply the two functions of $x_{t-1}$ that describe them.
-(The reason is Bayes' rule, in the next section. It is not a rule for any two densities.) So we need
-the product of two Gaussian densities of the same variable $x$. Let their means be $m_1$ and $m_2$,
-and their variances $v_1$ and $v_2$. The logarithm of the product is a constant minus one half of
+**Combining two clues.** Each clue is described by a function of $x_{t-1}$, and these two functions
+have to be multiplied. (The next section derives this from Bayes' rule. Two arbitrary densities of
+the same variable may not be combined in this way.) So we need the product of two Gaussian densities
+of the same variable $x$. Let their means be $m_1$ and $m_2$, and their variances $v_1$ and $v_2$.
+The logarithm of the product is a constant minus one half of
 
 $$ (x - m_1)^2 / v_1 + (x - m_2)^2 / v_2 = (1/v_1 + 1/v_2) x^2 - 2 (m_1/v_1 + m_2/v_2) x + C $$
 
@@ -52,9 +53,9 @@ $1 / 14 = 0.071$, and its mean is $(5 \cdot 0.894 + 9 \cdot 0.211) / 14 = 0.455$
 posterior. It is narrower than either clue, because each clue adds information. The left panel of
 the figure shows such a product, for other numbers.
 
-**Bayes' rule.** Why is it right to multiply? The forward step is a density of the later state given
-the earlier one. Bayes' rule turns it into a density of the earlier state given the later one. Here
-everything is in addition conditional on the data point:
+**Bayes' rule.** Why is it right to multiply? The forward step gives the density of the later state
+given the earlier one. Bayes' rule turns it into the density of the earlier state given the later
+one. Here every density is also conditional on the data point:
 
 $$ q(x_{t-1} | x_t, x_0) = q(x_t | x_{t-1}, x_0) q(x_{t-1} | x_0) / q(x_t | x_0) $$
 
@@ -64,27 +65,26 @@ noise alone. (The chain is Markov, see step 2.) What remains is the product of t
 
 $$ q(x_{t-1} | x_t, x_0) \propto q(x_t | x_{t-1}) q(x_{t-1} | x_0) $$
 
-The sign $\propto$ means "equal up to a factor that does not depend on $x_{t-1}$". The second
-density is the first clue. Step 3 gives it directly as a Gaussian in $x_{t-1}$, with mean
-$\sqrt{\bar\alpha_{t-1}} x_0$ and variance $1 - \bar\alpha_{t-1}$. The first density is the second
-clue. Step 2 gives it as a Gaussian in the later state, and we need it as a function of the earlier
-one. Its exponent contains the square of a difference. Take the factor $\sqrt{\alpha_t}$ out of this
-square:
+The sign $\propto$ means "equal up to a factor that does not depend on $x_{t-1}$". The density
+$q(x_{t-1} | x_0)$ is the first clue, which comes from the data point. By step 3 it is a Gaussian in
+$x_{t-1}$, with mean $\sqrt{\bar\alpha_{t-1}} x_0$ and variance $1 - \bar\alpha_{t-1}$. The density
+$q(x_t | x_{t-1})$ is the second clue, which comes from the later state. By step 2 it is a Gaussian
+in $x_t$, and we need it as a function of $x_{t-1}$. Its exponent contains the square of a
+difference. Take the factor $\sqrt{\alpha_t}$ out of this square:
 
 $$ (x_t - \sqrt{\alpha_t} x_{t-1})^2 = \alpha_t (x_{t-1} - x_t / \sqrt{\alpha_t})^2 $$
 
-The exponent is minus one half of this, divided by $\beta_t$. Read from the right side, it belongs
-to a Gaussian in $x_{t-1}$. Its mean is $x_t / \sqrt{\alpha_t}$, because the forward step had
-multiplied by $\sqrt{\alpha_t}$ and we undo this. Its variance is $\beta_t / \alpha_t$, because
-undoing the factor magnifies the noise too:
+The exponent of $q(x_t | x_{t-1})$ is minus one half of this square, divided by $\beta_t$. The right
+side shows that it is the exponent of a Gaussian in $x_{t-1}$, with mean $x_t / \sqrt{\alpha_t}$ and
+variance $\beta_t / \alpha_t$. The forward step multiplied the earlier state by $\sqrt{\alpha_t}$.
+Dividing by this factor undoes it, and magnifies the noise too:
 
 $$ q(x_t | x_{t-1}) \propto N(x_{t-1}; x_t / \sqrt{\alpha_t}, (\beta_t / \alpha_t) I) $$ (4.3)
 
-The left side is a density of $x_t$. Only as a function of $x_{t-1}$ does it have this shape, and it
-is not a posterior: nothing about $x_0$ has been used. It is called a likelihood. Here
-$N(x; m, v I)$ is the density at $x$ of a Gaussian with mean $m$ and variance $v$ in every
-coordinate. Every covariance in this lesson is a multiple of the identity $I$. So the formulas for
-one number hold for each coordinate separately.
+The left side is a density of $x_t$. Taken as a function of $x_{t-1}$, it is called a likelihood. It
+is not yet the posterior, because it does not use $x_0$. Here $N(x; m, v I)$ is the density at $x$
+of a Gaussian with mean $m$ and variance $v$ in every coordinate. Every covariance in this lesson is
+a multiple of the identity $I$. So the formulas for one number hold for each coordinate separately.
 
 **The variance.** Let $\tilde\beta_t$ be the variance of the posterior. (This is the symbol of the
 papers. In the code it is `posterior_var`.) By (4.1) the two precisions add:
@@ -134,18 +134,19 @@ the posterior is smaller by the factor
 
 $$ \tilde\beta_t / \beta_t = (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t) $$
 
-which is below 1, because $\bar\alpha_t$ decreases with $t$. Where does $\beta_t$ itself appear as
-the variance of a step back? Suppose that the data are $N(0, I)$ and that only the later state is
-known. Then the two neighbouring states both have variance 1, and their correlation is
-$\sqrt{\alpha_t}$ (step 2). If two jointly Gaussian variables have variance 1, the variance of one
-given the other is 1 minus the squared correlation. Here this is $1 - \alpha_t = \beta_t$. Knowing
-the data point in addition leaves less uncertainty. For other data the variance given the later
-state alone is different (step 6). The variance of the posterior depends neither on the distribution
-of the data nor on the two points that are given.
+which is below 1, because $\bar\alpha_t$ decreases with $t$. There is also a case in which the
+variance of a step back is $\beta_t$ itself. Suppose that the data are $N(0, I)$ and that only the
+later state is known. Then the two neighbouring states both have variance 1, and their correlation
+is $\sqrt{\alpha_t}$ (step 2). If two jointly Gaussian variables have variance 1, the variance of
+one given the other is 1 minus the squared correlation. Here this is $1 - \alpha_t = \beta_t$.
+Knowing the data point in addition leaves less uncertainty. For other data the variance given the
+later state alone is different (step 6). The variance of the posterior depends neither on the
+distribution of the data nor on the two points that are given.
 
 On the linear schedule with 100 steps the factor is 0.25 at $t = 2$, 0.92 at $t = 20$ and 0.9998 at
 $t = 80$. So the two variances differ clearly only in the last steps of the way back, which are
-close to the data. There both are small. The right panel of the figure shows the factor.
+close to the data. In these steps both variances are small. The right panel of the figure shows the
+factor.
 
 **At the boundary.** At $t = 1$ the earlier state is the data point itself, and it is given. So the
 posterior has to be a single point. The derivation needs $t \ge 2$, because it divides by
@@ -156,11 +157,11 @@ $$ t = 1: \quad c_0 = 1, \quad c_t = 0, \quad \tilde\beta_1 = 0 $$ (4.8)
 
 **What goes wrong.** Three mistakes are common. The first is to use $\beta_t$ where (4.4) has
 $\tilde\beta_t$. On the schedule above it is four times too large at $t = 2$, and at $t = 1$ it is
-not 0. (Step 6 asks a different question, with $x_0$ unknown, and there $\beta_t$ can be a good
-choice for $t \ge 2$.) The second mistake concerns a table without an entry for $t = 0$. Then
-$\bar\alpha_t$ is `abar[t - 1]` and $\bar\alpha_{t-1}$ is `abar[t - 2]`. At $t = 1$ this index is
-$-1$, and Python reads the last entry, $\bar\alpha_T$, without an error. The third mistake is to
-weight each mean by its own variance. Then the less precise clue counts more.
+not 0. (In step 6 the data point is unknown. There $\beta_t$ can be a good choice for $t \ge 2$.)
+The second mistake concerns a table without an entry for $t = 0$. Then $\bar\alpha_t$ is
+`abar[t - 1]` and $\bar\alpha_{t-1}$ is `abar[t - 2]`. At $t = 1$ this index is $-1$, and Python
+reads the last entry, $\bar\alpha_T$, without an error. The third mistake is to weight each mean by
+its own variance. Then the less precise clue counts more.
 
 **Where it goes on.** The mean of the posterior contains the data point. When we make new data we
 have only $x_t$. What is the best guess of the data point that can be made from it? This is the

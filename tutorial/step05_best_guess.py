@@ -9,9 +9,11 @@ noise, a velocity, or a score.
 
 **An example.** The data are two numbers, 1 and -1, each with probability one half. At some $t$ with
 $\bar\alpha_t = 0.5$ we see $x_t = 0.5$. Which number lies behind it? By step 3 the noisy value has
-mean 0.707 or -0.707 and variance 0.5. Bayes' rule compares the two densities at 0.5. Their ratio is
-$\exp(2 \cdot 0.707 \cdot 0.5 / 0.5) = 4.11$. So the data point is 1 with probability 0.804 and -1
-with probability 0.196.
+mean 0.707 or -0.707 and variance 0.5. Bayes' rule compares the two densities at 0.5. The squared
+distances from the two means differ by
+$(0.5 + 0.707)^2 - (0.5 - 0.707)^2 = 4 \cdot 0.5 \cdot 0.707$. Divided by twice the variance, this
+is the logarithm of the ratio of the densities, so the ratio is $\exp(1.414) = 4.11$. So the data
+point is 1 with probability 0.804 and -1 with probability 0.196.
 
 Suppose we guess 1. In 19.6 % of the cases the guess is wrong by 2, and the mean squared error is
 $0.196 \cdot 4 = 0.782$. Now suppose we guess the mean, $0.804 - 0.196 = 0.609$. The mean squared
@@ -44,9 +46,9 @@ In this way the best guess can be learned without ever being seen. We draw a dat
 to it, and let the network guess the data point from the result. We know the data point, so we can
 compute the squared error of this one guess. Many data points lead to similar values of $x_t$. The
 network cannot tell them apart, so one output has to serve them all. Averaged over many pairs, its
-squared error is smallest if it is their mean. The statement assumes enough data, a network that can
-represent the conditional mean, and training that finds the minimum. The same argument holds if the
-guess may also use a label $y$: the minimum is then $E[u | x_t, y]$.
+squared error is smallest if it is their mean. This conclusion assumes enough data, a network that
+can represent the conditional mean, and training that finds the minimum. The same argument holds if
+the guess may also use a label $y$: the best guess is then $E[u | x_t, y]$.
 
 **First and second form: data and noise.** By step 3,
 $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$, where $\epsilon$ is standard
@@ -63,13 +65,13 @@ $0.8044 \cdot (-0.2929) + 0.1956 \cdot 1.7071 = 0.0983$. Formula (5.2) turns thi
 $(0.5 - 0.7071 \cdot 0.0983) / 0.7071 = 0.609$, the guess from above.
 
 A network can therefore be trained to output either of them. Ho et al. (2020) chose the noise. With
-a perfect network the choice makes no difference. With a real one it does, because the two squared
-errors weight the times differently. By (5.2) an error in the noise becomes an error in the data
-point when it is multiplied by $\sqrt{1 - \bar\alpha_t} / \sqrt{\bar\alpha_t}$. This factor is small
-near the data and large near the noise. A network that makes equal errors in the noise at all times
-therefore guesses the data precisely where $t$ is small. Whether this is the better use of a network
-is a matter of experiment. Ho et al. report that training for the data gave worse images in their
-early experiments. Step 8 derives the weights that belong to the likelihood.
+a perfect network the choice makes no difference. A real network makes errors, and the two losses
+give different weights to its errors at different times. By (5.2) an error in the noise becomes an
+error in the data point when it is multiplied by $\sqrt{1 - \bar\alpha_t} / \sqrt{\bar\alpha_t}$.
+This factor is small near the data and large near the noise. A network that makes equal errors in
+the noise at all times therefore guesses the data precisely where $t$ is small. Whether this is the
+better use of a network is a matter of experiment. Ho et al. report that training for the data gave
+worse images in their early experiments. Step 8 derives the weights that belong to the likelihood.
 
 **Third form: the velocity.** The noise is a poor output where $x_t$ consists of noise almost alone,
 because the factor above is then huge. The data point is a poor output where there is almost no
@@ -151,16 +153,17 @@ is a conditional mean:
 
 $$ \nabla \log p(x_t) = E[\nabla \log q(x_t | x_0) | x_t] $$
 
-The score of the noisy data is the mean of the scores of all data points that may lie behind $x_t$.
-Inserting (5.8) on the right gives the best guess of the noise. Inserting that into (5.2) gives the
-best guess of the data:
+So the score of the noisy data is the mean of (5.8) over the data points that may lie behind $x_t$.
+Inserting (5.8) on the right and solving for the mean of the noise gives (5.9), the best guess of
+the noise. Inserting this guess into (5.2) gives (5.10), the best guess of the data:
 
 $$ E[\epsilon | x_t] = -\sqrt{1 - \bar\alpha_t} \nabla \log p(x_t) $$ (5.9)
 $$ E[x_0 | x_t] = (x_t + (1 - \bar\alpha_t) \nabla \log p(x_t)) / \sqrt{\bar\alpha_t} $$ (5.10)
 
-The second line is known as Tweedie's formula. No step assumed a form of the data's distribution. So
-the score of the noisy data is learned together with the noise, although no density was ever
-computed. If a label is given, the same lines hold with every density conditional on it.
+The second line is known as Tweedie's formula. Both lines hold for data of any distribution. So a
+network that has learned to guess the noise also gives the score of the noisy data, although no
+density was ever computed. If a label is given, the same lines hold with every density conditional
+on it.
 
 **The exact guess for the toy data.** For a Gaussian mixture we can write the score down, and with
 it the best guess. Let class $y$ have the probability $\pi_y$, the mean $\mu_y$ and the covariance
@@ -186,19 +189,20 @@ Dividing by $p(x_t)$ turns the factors into the probabilities of (5.13):
 
 $$ s(x_t) = \sum_y p(y | x_t) s(x_t | y) $$ (5.15)
 
-Each class pulls towards its own noisy mean, $\sqrt{\bar\alpha_t} \mu_y$, and the pulls are weighted
-by how probable the classes are given $x_t$. The first two panels of the figure show the score of a
-mixture and of one of its classes. In the example each class is a single number, so its covariance
-is 0 and $C_y = 0.5$. The scores are $-(0.5 - 0.7071) / 0.5 = 0.4142$ and
-$-(0.5 + 0.7071) / 0.5 = -2.4142$. Their weighted sum is
-$0.8044 \cdot 0.4142 - 0.1956 \cdot 2.4142 = -0.139$. Tweedie's formula gives
+The score of each class points in the direction in which the density of this class rises fastest. If
+$C_y$ is a multiple of $I$, this is the direction of the mean of its noisy data,
+$\sqrt{\bar\alpha_t} \mu_y$. The scores of the classes are weighted by how probable the classes are
+given $x_t$. The first two panels of the figure show the score of a mixture and of one of its
+classes. In the example each class is a single number, so its covariance is 0 and $C_y = 0.5$. The
+scores are $-(0.5 - 0.7071) / 0.5 = 0.4142$ and $-(0.5 + 0.7071) / 0.5 = -2.4142$. Their weighted
+sum is $0.8044 \cdot 0.4142 - 0.1956 \cdot 2.4142 = -0.139$. Tweedie's formula gives
 $(0.5 - 0.5 \cdot 0.139) / 0.7071 = 0.609$ once more.
 
 In the code, `oracle_eps` returns this exact guess of the noise as a function with the interface of
 a network. We call it the oracle. Later lessons use it in the place of a trained network, so that an
-error of a method cannot be mistaken for an error of training. It takes the label $y$ of each row.
-With $K$ classes the labels are 0 to $K - 1$, and $y = K$ means "no label": then it uses the score
-of the mixture.
+error of a method cannot be mistaken for an error of training. It takes one label $y$ for each row
+of $x_t$. With $K$ classes the labels are 0 to $K - 1$, and $y = K$ means "no label": then it uses
+the score of the mixture.
 
 **The lowest possible loss.** Even the best guess of the noise is not exact. Its loss follows from
 (5.1) with the guess $f = 0$. If $x_t$ has $D$ coordinates, the left side is then
@@ -218,10 +222,10 @@ By (5.11) the inner bracket is $\bar\alpha_t S_y$, so the lowest loss of a class
 $$ E|\epsilon - \hat\epsilon|^2 = \bar\alpha_t tr(S_y C_y^{-1}) $$ (5.16)
 
 No network has a smaller expected loss on new data of this class at this $t$. (On the data that it
-was trained with, a network can be better, by memorising them.) Now take the mean over the classes,
-weighted by $\pi_y$. Then the lowest loss with a label is never above the lowest loss without one,
-because a guess that gets the label may ignore it. The right panel of the figure compares the two
-means.
+was trained with, a network can have a smaller loss, if it has memorised them.) Now take the mean
+over the classes, weighted by $\pi_y$. For this mean, the lowest loss with a label is never above
+the lowest loss without one, because a guess that uses the label may also ignore it. The right panel
+of the figure compares the two means.
 
 **At the boundary.** At $t = 0$ there is nothing to predict, and (5.3) would divide by zero. The
 code raises an error for $t = 0$. At the other end $\bar\alpha_t$ tends to 0. Then $x_t$ tends to
@@ -242,8 +246,8 @@ compare each formula with an integral over the data, so that the second and the 
 them fail. The first mistake can only be made in a program that trains.
 
 **Where it goes on.** We have a guess of the data point. Step 4 showed where the chain was one step
-earlier, if the guess were true. But it is only a mean. Is it right to use it as if it were the data
-point? This is the question of step 6.
+earlier, if the guess were true. But the guess is only a mean over possible data points. May we use
+it as if it were the data point? This is the question of step 6.
 
 **Source.** Ho et al. 2020, arXiv:2006.11239, sec. 3.2 (the noise as output); Salimans and Ho 2022,
 arXiv:2202.00512, app. D (the velocity); Vincent 2011, Neural Comp. 23:1661 (the score of the noisy
@@ -341,14 +345,14 @@ def score(
     law = noised(mixture, t, schedule)
     if len(y) and not (y.min() >= 0 and y.max() <= K):
         raise ValueError(f"y in {y.min()}..{y.max()} is outside 0..{K} ({K}: the null label)")
-    share = (y[:, None] == np.arange(K)).astype(np.float64)  # (n, K)
+    probability = (y[:, None] == np.arange(K)).astype(np.float64)  # (n, K)
     # In logarithms: far from all classes every p(x_t | y) is 0 in float64.
-    share[y == K] = np.exp(law.log_class_probability(xt[y == K]))  # (5.13)
+    probability[y == K] = np.exp(law.log_class_probability(xt[y == K]))  # (5.13)
     inverse = np.linalg.inv(law.covs)
     s = np.zeros(xt.shape)
     for k in range(K):
         s_k = -(xt - law.means[k]) @ inverse[k]  # (5.14), one row per sample
-        s += share[:, [k]] * s_k  # (5.15)
+        s += probability[:, [k]] * s_k  # (5.15)
     return s
 
 

@@ -1,9 +1,9 @@
 r"""Step 06. The reverse step: a guess in the place of the data
 
 **The question.** Step 4 found the distribution of $x_{t-1}$ if both $x_t$ and the data point are
-known. Step 5 found the best guess of the data point if only $x_t$ is known. The obvious next move
-is to put the guess into the formulas of step 4. Is this right? The guess is only a mean over many
-possible data points, and a mean need not behave like any of them. This lesson writes down the true
+known. Step 5 found the best guess of the data point if only $x_t$ is known. We would like to put
+this guess into the formulas of step 4. Is this right? The guess is only a mean over many possible
+data points, and a mean need not behave like any of them. This lesson writes down the true
 distribution of $x_{t-1}$ given $x_t$. It compares the true mean, the true shape and the true
 variance with those of the model.
 
@@ -12,10 +12,10 @@ so we average the posterior over all data points that may lie behind $x_t$:
 
 $$ q(x_{t-1} | x_t) = \int q(x_{t-1} | x_t, x_0) q(x_0 | x_t) dx_0 $$ (6.1)
 
-We write $q$ for the conditional distributions of the forward process, which are the truth here.
-Computing this one requires the distribution of the data, which is what we do not have. The model
-replaces the average by a single posterior, with the guess $\hat x_0$ in the place of the data
-point. We write $p$ for the distribution of the model:
+We write $q$ for the distributions of the forward process, which are the truth here. To compute
+(6.1) we would need the distribution of the data, which we do not have. The model replaces the
+average by a single posterior, with the guess $\hat x_0$ in the place of the data point. We write
+$p$ for the distribution of the model:
 
 $$ p(x_{t-1} | x_t) = N(x_{t-1}; c_0 \hat x_0 + c_t x_t, \tilde\beta_t I) $$ (6.2)
 
@@ -24,8 +24,8 @@ probability one half. Take a cosine schedule of only 4 steps, with $\bar\alpha_1
 $\bar\alpha_2 = 0.494$. Look at $t = 2$ and $x_t = 0$, which lies half way between the two. Both
 data points are equally probable, so the guess is 0. The schedule gives $c_0 = 0.758$ and
 $\tilde\beta_2 = 0.126$. So the true distribution of $x_1$ consists of two Gaussians with means
-0.758 and -0.758 and standard deviation 0.355. The model has a single Gaussian with mean 0. Its most
-probable value lies where the true density has a valley.
+0.758 and -0.758 and standard deviation 0.355. The model has a single Gaussian with mean 0. It is
+highest where the true density has a valley.
 
 Now take the cosine schedule with 1000 steps, and look at $t = 500$, where $\bar\alpha_t$ is 0.494
 as well. Here $c_0 = 0.00437$, and the standard deviation is 0.0560. The two Gaussians still exist,
@@ -38,33 +38,38 @@ $c_0 x_0 + c_t x_t$. We average it over the data point while $x_t$ is fixed:
 
 $$ E[x_{t-1} | x_t] = c_0 E[x_0 | x_t] + c_t x_t $$
 
-This is the mean of the model if $\hat x_0 = E[x_0 | x_t]$. It holds at every $x_t$, for data of any
-distribution and for steps of any size. (But the states of a sampler are not distributed exactly
-like the forward process, so their overall mean need not be right; see step 7.) It is the reason why
-the guess of step 5 has to be a conditional mean, and not for example the most probable data point.
+This is the mean of the model if $\hat x_0 = E[x_0 | x_t]$. The two means agree at every $x_t$, for
+data of any distribution and for steps of any size. For this reason the guess of step 5 has to be a
+conditional mean, and not for example the most probable data point. (But the states of a sampler are
+not distributed exactly like those of the forward process, so their overall mean need not be right;
+see step 7.)
 
 **The shape is nearly Gaussian if the steps are small.** Bayes' rule shows why, for data of any
 distribution. As a function of $x_{t-1}$,
 
-$$ q(x_{t-1} | x_t) \propto q(x_t | x_{t-1}) p(x_{t-1}) $$
+$$ q(x_{t-1} | x_t) \propto q(x_t | x_{t-1}) q(x_{t-1}) $$
 
-The first factor is the likelihood of step 4, a Gaussian with the small variance $\beta_t /
-\alpha_t$. The second is the true density of the noisy data. It is smooth, because noise of variance
+The first factor is the likelihood of step 4, a Gaussian with the small variance
+$\beta_t / \alpha_t$. The second is the true density of the noisy data at time $t - 1$. (Step 5
+wrote $p$ for it. Here $p$ is the model.) It is smooth, because noise of variance
 $1 - \bar\alpha_{t-1}$ has been added to them. If $\beta_t$ is small enough, the logarithm of the
 second factor is nearly linear over the width of the first. A Gaussian times the exponential of a
 linear function is a Gaussian again, with a shifted mean. So the product is nearly Gaussian.
 
-In the example the means of the two parts are $2 c_0$ apart. At a given noise level this distance is
-proportional to $\beta_t$. Their standard deviation is $\sqrt{\tilde\beta_t}$, which is about
-$\sqrt{\beta_t}$ if the steps are small. If the steps become a hundred times smaller, the distance
-falls to about a hundredth, but the width only to about a tenth. So in small steps the two parts
-merge.
+In the example the means of the two parts are $2 c_0$ apart, with
+$c_0 = \sqrt{\bar\alpha_{t-1}} \beta_t / (1 - \bar\alpha_t)$. Compare steps of different size at the
+same noise level. If they are small, $c_0$ is nearly proportional to $\beta_t$. The standard
+deviation of each part is $\sqrt{\tilde\beta_t}$, which is about $\sqrt{\beta_t}$. So if the steps
+become a hundred times smaller, the distance falls to about a hundredth, but the width only to about
+a tenth. In small steps the two parts merge.
 
 A number that measures the shape is the excess kurtosis, $E(X - m)^4 / Var(X)^2 - 3$ for a random
 variable $X$ with mean $m$. It is 0 for a Gaussian and $-2$ for two points with equal probabilities.
-In the example, $X$ is $c_0$ or $-c_0$, plus an independent Gaussian of variance $\tilde\beta_t$.
-Such a Gaussian has the fourth moment $3 \tilde\beta_t^2$. In the powers of the sum, terms with an
-odd power of either part have mean 0. The moments are
+In the example $x_t = 0$, and the state at $t - 1$ is $X = c_0 x_0 + \sqrt{\tilde\beta_t} z$. Here
+$x_0$ is 1 or -1 with equal probabilities, and $z$ is standard normal and independent of $x_0$. So
+$E x_0^2 = E x_0^4 = E z^2 = 1$ and $E z^4 = 3$. We multiply out $X^2$ and $X^4$. The products
+$x_0 z$, $x_0^3 z$ and $x_0 z^3$ have mean 0, because $x_0$ and $z$ are independent and
+$E z = E z^3 = 0$. The other terms give
 
 $$ E X^2 = c_0^2 + \tilde\beta_t, \quad E X^4 = c_0^4 + 6 c_0^2 \tilde\beta_t + 3 \tilde\beta_t^2 $$
 
@@ -73,16 +78,18 @@ and the excess kurtosis follows by inserting them:
 $$ E X^4 / (E X^2)^2 - 3 = -2 c_0^4 / (c_0^2 + \tilde\beta_t)^2 $$
 
 It is -1.35 with 4 steps, -0.20 with 16 and -0.00007 with 1000, always half way along a cosine
-schedule and at $x_t = 0$. Because $c_0^2 / \tilde\beta_t$ falls like $\beta_t$, the excess kurtosis
-falls like $\beta_t^2$ at a given noise level.
+schedule and at $x_t = 0$. If the steps are small, $c_0^2 / \tilde\beta_t$ is nearly proportional to
+$\beta_t$ at a given noise level, so the excess kurtosis is nearly proportional to $\beta_t^2$.
 
-Close to the data, steps of the usual size are not small enough. With 1000 steps the ratio $c_0^2 /
-\tilde\beta_t$ is 0.006 at $t = 500$, 0.67 at $t = 100$ and 47 at $t = 20$. So at $x_t = 0$ the
-excess kurtosis is -0.32 at $t = 100$ and -1.92 at $t = 20$. But there the two data points are so
-clearly separated that a state half way between them hardly occurs. Call a state ambiguous if each
-data point has a probability of at least 1 % given $x_t$. At $t = 500$ this holds for 91 % of the
-states, at $t = 200$ for 1.4 %, and at $t = 100$ for 2 in a hundred million. For all other states
-one Gaussian has almost the whole weight.
+Close to the data, steps of the usual size are not small enough. With 1000 steps the ratio
+$c_0^2 / \tilde\beta_t$ is 0.006 at $t = 500$, 0.67 at $t = 100$ and 47 at $t = 20$. So at $x_t = 0$
+the excess kurtosis is -0.32 at $t = 100$ and -1.92 at $t = 20$. But there the two data points are
+so clearly separated that a state half way between them hardly occurs. Call a state ambiguous if
+each data point has a probability of at least 1 % given $x_t$. As in the example of step 5, the log
+odds of the two data points are $2 \sqrt{\bar\alpha_t} x_t / (1 - \bar\alpha_t)$. So the ambiguous
+states are those in which this number lies between $-\log 99$ and $\log 99$. By the Gaussians of
+step 3 they are 91 % of all states at $t = 500$, 1.4 % at $t = 200$, and 2 in a hundred million at
+$t = 100$. In all other states one Gaussian has almost the whole weight.
 
 **The variance is too small.** The variance of a random quantity is the mean of its conditional
 variance plus the variance of its conditional mean (the law of total variance). Here we condition on
@@ -106,36 +113,41 @@ the missing term is then
 
 $$ c_0^2 (1 - \bar\alpha_t) = \bar\alpha_{t-1} \beta_t^2 / (1 - \bar\alpha_t) $$
 
-We add $\tilde\beta_t = \beta_t (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t)$. The numerators add up
-to $\beta_t$ times
+We add $\tilde\beta_t = \beta_t (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t)$. Both terms have the
+denominator $1 - \bar\alpha_t$, and their numerators add up to $\beta_t$ times
 
 $$ 1 - \bar\alpha_{t-1} + \bar\alpha_{t-1} \beta_t = 1 - \bar\alpha_t $$
 
 because $\bar\alpha_{t-1} (1 - \beta_t) = \bar\alpha_t$. So the sum is $\beta_t$, the variance of
 the forward step.
 
-For other data the true variance lies between these two cases on average over $x_t$, if the mean
-square $S$ of every coordinate is at most 1. Images with values in $[-1, 1]$ are such data. To see
-this, compare the best guess with the simpler guess $\sqrt{\bar\alpha_t} x_t$. Inserting $x_t$ from
-step 3, its error $x_0 - \sqrt{\bar\alpha_t} x_t$ in one coordinate is
+Now consider data for which the mean square $E x_0^2$ of every coordinate is at most 1. Images with
+values in $[-1, 1]$ are such data. We show that the true variance, averaged over $x_t$, then lies
+between $\tilde\beta_t$ and $\beta_t$. To do so, we compare the best guess with the simpler guess
+$\sqrt{\bar\alpha_t} x_t$. We insert $x_t$ from step 3. In one coordinate the error of the simpler
+guess, $x_0 - \sqrt{\bar\alpha_t} x_t$, is
 
 $$ (1 - \bar\alpha_t) x_0 - \sqrt{\bar\alpha_t (1 - \bar\alpha_t)} \epsilon $$
 
-The data point and the noise are independent and the noise has mean 0, so the mean of the square is
+The data point and the noise are independent and the noise has mean 0. So the mean squared error of
+the simpler guess is
 
-$$ E(x_0 - \sqrt{\bar\alpha_t} x_t)^2 = (1 - \bar\alpha_t)^2 S + \bar\alpha_t (1 - \bar\alpha_t) $$
+$$ (1 - \bar\alpha_t)^2 E x_0^2 + \bar\alpha_t (1 - \bar\alpha_t) $$
 
-For $S \le 1$ the right side is at most $1 - \bar\alpha_t$. The mean squared error of the best guess
-is the average of $Var(x_0 | x_t)$ over $x_t$. By the first result of step 5 it cannot be larger
-than that of another guess, so it is at most $1 - \bar\alpha_t$ too. Averaging (6.3) over $x_t$
-therefore gives at least $\tilde\beta_t$, and at most the $\beta_t$ of the case $N(0, I)$. At a
-single $x_t$ the true variance may be larger. In the example with 4 steps it is
+For $E x_0^2 \le 1$ this is at most $1 - \bar\alpha_t$. The mean squared error of the best guess is
+the average of $Var(x_0 | x_t)$ over $x_t$. By (5.1) it cannot be larger than that of another guess,
+so it is at most $1 - \bar\alpha_t$ too. So the average of (6.3) over $x_t$ is at least
+$\tilde\beta_t$ and at most $\tilde\beta_t + c_0^2 (1 - \bar\alpha_t)$. We found above that this
+upper bound is $\beta_t$.
+
+At a single $x_t$ the true variance may be larger. In the example with 4 steps it is
 $0.126 + 0.758^2 = 0.701$ at $x_t = 0$, while $\beta_2 = 0.417$. So the choice between
 $\tilde\beta_t$ and $\beta_t$ is open. Ho et al. found similar results with both, for images and
-1000 steps. With few steps the two differ. For data $N(0, 1/4)$ and 50 steps of the linear schedule,
-samples with $\tilde\beta_t$ have the variance 0.197 in place of 0.25. With $\beta_t$, and no noise
-at $t = 1$, they have 0.266. This course uses $\tilde\beta_t$, so that the model is the posterior of
-step 4 with no exception for any $t$. Step 7 computes what the missing term costs.
+1000 steps. With few steps the two differ. Step 7 computes the variance of samples for Gaussian
+data. For data $N(0, 1/4)$ and 50 steps of the linear schedule it is 0.197 with $\tilde\beta_t$, in
+place of 0.25. With $\beta_t$, and no noise at $t = 1$, it is 0.266. This course uses
+$\tilde\beta_t$ at every $t$. So the model is always the posterior of step 4, with the guess in the
+place of the data.
 
 **The mean, written with the noise.** Many papers write the mean of the model with the predicted
 noise $\hat\epsilon$ instead of the guess. Insert
@@ -148,8 +160,8 @@ $$ c_0 / \sqrt{\bar\alpha_t} = \beta_t / (\sqrt{\alpha_t} (1 - \bar\alpha_t)) $$
 $$ c_t = \alpha_t (1 - \bar\alpha_{t-1}) / (\sqrt{\alpha_t} (1 - \bar\alpha_t)) $$
 
 The sum of the two numerators is $1 - \bar\alpha_t$, as in step 4. So the factor of $x_t$ is
-$1 / \sqrt{\alpha_t}$. The factor of the noise is negative. Its size is the first of the two lines,
-multiplied by $\sqrt{1 - \bar\alpha_t}$:
+$1 / \sqrt{\alpha_t}$. The factor of $\hat\epsilon$ is
+$-c_0 \sqrt{1 - \bar\alpha_t} / \sqrt{\bar\alpha_t}$. By the first of the two lines, its size is
 
 $$ c_0 \sqrt{1 / \bar\alpha_t - 1} = \beta_t / \sqrt{\alpha_t (1 - \bar\alpha_t)} $$
 
@@ -185,10 +197,12 @@ $$ p(x_0 | x_1) = \text{the point } \hat x_0 $$ (6.6)
 (6.4) with the old noise. The old noise does not belong to the clipped guess. And (6.4) does not
 contain the guess, so the clipping has no effect at all. Use (6.2), or compute the noise that
 belongs to the clipped guess first, as `eps_from_x0` of step 5 does. Another mistake is to add noise
-in the last step. It is true that the data point given $x_1$ is still uncertain, so (6.6) is an
-approximation. But the error of the guess is not white noise. White noise in all pixels is grain,
-which no image of the data has. For values in $[-1, 1]$ and 1000 linear steps its standard deviation
-is 0.01, about one grey level of 255. With 50 steps it is 0.045, about six levels.
+of variance $\beta_1$ in the last step. It is true that the data point given $x_1$ is still
+uncertain, so (6.6) is an approximation. But independent noise in every pixel is no remedy: it is
+visible as grain, which no image of the data has. Its standard deviation is $\sqrt{\beta_1}$. This
+is 0.01 for 1000 linear steps and 0.045 for 50. If the values of the pixels lie in $[-1, 1]$, two
+neighbouring grey levels are 1 / 127.5 apart (step 2). So the noise is 1.3 levels with 1000 steps,
+and about six with 50.
 
 **Where it goes on.** We can now go one step back from any $x_t$. How do we get from noise to a new
 data point, and how far is the result from the data? Step 7 runs the loop.

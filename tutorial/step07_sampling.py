@@ -17,8 +17,8 @@ new standard normal $z$:
 
 $$ x_{t-1} = c_0 \hat x_0 + c_t x_t + \sqrt{\tilde\beta_t} z, \quad z \sim N(0, I) $$ (7.2)
 
-The last state, $x_0$, is the sample. From here on $x_t$ is a state of this loop, which resembles a
-state of the forward process but was not made from data. Without the details, the program is:
+The last state, $x_0$, is the sample. From here on $x_t$ is a state of this loop. It resembles a
+state of the forward process, but it was not made from data. Without the details, the program is:
 
     x = standard normal numbers
     for t = T, T - 1, ..., 1:
@@ -31,8 +31,9 @@ This is called ancestral sampling. The label $y$ selects the class, and it is th
 The left panel of the figure shows samples of three classes and one chain for each.
 
 **Why not in one step?** The guess at pure noise is the mean of the data (step 5), for every start.
-A loop of one step would return it. With more steps, chance and the guess work together. Here is one
-chain for the data 1 and -1 of step 6, with ten steps of the cosine schedule and the exact guess:
+A loop of one step would return it. With more steps, the noise of each step has an influence on the
+result. Here is one chain for the data 1 and -1 of step 6, with ten steps of the cosine schedule,
+the exact guess, and noise from NumPy's generator with seed 4:
 
 | $t$ | 10 | 9 | 8 | 7 | 6 | 5 | 4 | 3 | 2 | 1 |
 |---|---|---|---|---|---|---|---|---|---|---|
@@ -43,8 +44,8 @@ The first guess is the mean of the data. The noise of the first steps happens to
 1.28, and the guess follows it to 0.64: at this point the chain would more probably end at 1. Then
 noise brings it back to the middle, and to the other side. From $t = 4$ on the guess pulls the state
 towards -1. New noise could still bring it back, but in this chain it does not, and the chain ends
-there. Other chains end at 1. So the noise chooses between the data points, and the guess makes the
-choice definite.
+there. Other chains end at 1. So the noise determines which data point a chain reaches. At small $t$
+the guess is close to one of the two, and the last steps lead to it.
 
 **An example.** Let the data be single numbers with distribution $N(0, 1/4)$, so that their standard
 deviation is 0.5. For a Gaussian class with mean 0 and variance $S$, step 5 gives the exact guess
@@ -67,9 +68,9 @@ dimension. (Appendix B does the same for Gaussian data with any mean in any dime
 guess is a multiple of $x_t$, so each step of the loop multiplies $x_t$ by a number $A_t$ and adds
 noise. To find $A_t$, let $C_t = \bar\alpha_t S + 1 - \bar\alpha_t$ be the variance of the noised
 data. By step 6, the mean of the model's step is the true $E[x_{t-1} | x_t]$ of the forward process.
-For two jointly Gaussian variables with mean 0, the mean of one given the other is the other times
-their covariance divided by its variance (linear regression). The forward step is $x_t =
-\sqrt{\alpha_t} x_{t-1}$ plus independent noise, so the covariance is
+There $x_{t-1}$ and $x_t$ are jointly Gaussian with mean 0. So by the regression line of step 0 this
+mean is $x_t$ times $Cov(x_{t-1}, x_t) / Var(x_t)$. The forward step is $\sqrt{\alpha_t} x_{t-1}$
+plus independent noise, so the covariance is
 
 $$ Cov(x_{t-1}, x_t) = \sqrt{\alpha_t} C_{t-1} $$
 
@@ -88,8 +89,9 @@ two terms:
 
 $$ C_{t-1} = A_t^2 C_t + \tilde\beta_t + c_0^2 Var(x_0 | x_t) $$
 
-The loop leaves out the last term. For Gaussian data the variance of one variable given the other is
-its own variance minus the squared covariance divided by the variance of the other:
+The loop leaves out the last term. For jointly Gaussian variables, the variance of $x_0$ given $x_t$
+is $Var(x_0)$ minus $Cov(x_0, x_t)^2 / Var(x_t)$. Here $Var(x_0) = S$, and the covariance is
+$\sqrt{\bar\alpha_t} S$:
 
 $$ Var(x_0 | x_t) = S - \bar\alpha_t S^2 / C_t = (1 - \bar\alpha_t) S / C_t $$
 
@@ -98,20 +100,23 @@ gives
 
 $$ G_{t-1} = A_t^2 G_t + c_0^2 (1 - \bar\alpha_t) S / C_t $$ (7.5)
 
-Every added term is positive. The start, $G_T = C_T - 1 = \bar\alpha_T (S - 1)$, is almost 0. (For
-$S < 1$ it is negative. At $t = 0$ it has been multiplied by all $A_t^2$, whose product is
-$\bar\alpha_T S^2 / C_T^2$, so it is smaller than $\bar\alpha_T^2$ in size.) So the samples have
-less variance than the data, unless $\bar\alpha_T$ is large, as for $T = 1$. The middle panel of the
-figure shows $V_t$ and $C_t$ along the loop.
+Every added term is positive. The start, $G_T = C_T - 1 = \bar\alpha_T (S - 1)$, is almost 0. For
+$S < 1$ it is negative. It contributes $G_T$ times the product of all $A_t^2$ to $G_0$. By (7.3)
+this product is $\bar\alpha_T S^2 / C_T^2$. For $S < 1$ we have $S \le C_T$, so the contribution is
+smaller than $\bar\alpha_T^2$ in size. So the samples have less variance than the data, unless
+$\bar\alpha_T$ is large. For example, $\bar\alpha_T = 0.9$ on the linear schedule with $T = 1$, and
+for $S = 1/4$ the samples then have the variance 0.53. The middle panel of the figure shows $V_t$
+and $C_t$ along the loop.
 
 **How the error falls with the number of steps.** With more steps $\beta_t$ at a given noise level
 becomes smaller in proportion to $1 / T$. The loss of one step contains $c_0^2$, which is
-proportional to $\beta_t^2$ there. So the steps in the middle of the chain lose $T$ terms of the
-order $1 / T^2$, together of the order $1 / T$. The last steps are different: at $t = 1$ there is
-always $c_0 = 1$, and the loss is about $\beta_1$. On the linear schedule it is about $\beta_1 / t$
-for the next few $t$, as long as $\beta_t$ is close to $\beta_1$. For very large $T$ the sum of
-these losses is $\beta_1$ times a logarithm of $T$, and $\beta_1$ is of the order $1 / T$. So the
-whole loss is $1 / T$ times a number that grows slowly with $T$. For $S = 1/4$, (7.4) gives:
+proportional to $\beta_t^2$ there. So each step in the middle of the chain loses an amount of the
+order $1 / T^2$. The number of these steps is proportional to $T$, so together they lose an amount
+of the order $1 / T$. The last steps are different: at $t = 1$ there is always $c_0 = 1$, and the
+loss is about $\beta_1$. On the linear schedule it is about $\beta_1 / t$ for the next few $t$, as
+long as $\beta_t$ is close to $\beta_1$. For very large $T$ the sum of these losses grows like
+$\beta_1 \log T$, and $\beta_1$ is of the order $1 / T$. So the whole loss is $1 / T$ times a number
+that grows slowly with $T$. For $S = 1/4$, (7.4) gives:
 
 | $T$ | 10 | 20 | 50 | 100 | 200 | 1000 |
 |---|---|---|---|---|---|---|
@@ -125,13 +130,14 @@ the data: for $S = 4$ and $T = 1000$ they are 25 and 17. For $S = 1/4$ the sampl
 is 1.5 % and 0.8 %. The right panel of the figure shows $G_0$ for both schedules.
 
 **The mean, and mixtures.** For Gaussian data the guess is an affine function of $x_t$, so the error
-of the variance does not reach the mean. The mean of the samples is wrong only by what (7.1) leaves
-out at the start. For a mixture the guess is not affine, and a wrong variance leads to wrong means
-and wrong fractions of the classes. An example in one dimension has 90 % of the data near -0.5 and
-10 % near 1.5, both with variance 0.01. The mean of the data is -0.30. Samples without a label, from
-the exact guess and the linear schedule, have the mean -0.346 with $T = 20$ and -0.310 with
-$T = 100$. The rare class gets 7.6 % and 9.5 % of the samples. The error falls about like $1 / T$
-here too.
+of the variance does not reach the mean. The mean of the samples is wrong only because the loop
+starts with mean 0, and not with the mean of $x_T$. For a mixture the guess is not affine. Then an
+error of the variance leads to wrong means and wrong fractions of the classes in general. (For the
+data 1 and -1 both are right, by symmetry.) An example in one dimension has 90 % of the data near
+-0.5 and 10 % near 1.5, both with variance 0.01. The mean of the data is -0.30. We computed the
+density of the loop on a grid of states, without a label, with the exact guess and the linear
+schedule. The mean is -0.346 with $T = 20$ and -0.310 with $T = 100$. The rare class has 7.6 % and
+9.5 % of the probability. The error falls about like $1 / T$ here too.
 
 All this holds for the exact guess. A trained network makes errors as well. When a later lesson
 measures how far samples are from a distribution, a part of the distance may be this effect of
@@ -143,13 +149,13 @@ returns the guess itself:
 $$ x_0 = \hat x_0(x_1) $$ (7.6)
 
 **What goes wrong.** A typical mistake is to add noise in the last step as well. In images it is
-grain (step 6). In the toy data it is hard to see, because it hides in the error that the loop makes
-anyway. For $S = 1/4$ and 50 linear steps it changes the variance of the samples from 0.197 to
-0.199, even towards the 0.25 of the data. The relative change is 1 %. The standard error of a
-measured variance is $\sqrt{2 / n}$ of it, so $n = 20000$ samples leave this change at one standard
-error. A test of the last step alone finds the mistake with one sample: set the last $z$ to a
-million and see whether the sample moves. Other mistakes are to skip the step at $t = 1$, to use the
-same $z$ in all steps, and to use $x_t$ in the place of $z$.
+grain (step 6). In the toy data it is hard to see, because it is smaller than the error of the loop.
+For $S = 1/4$ and 50 linear steps it changes the variance of the samples from 0.197 to 0.199, even
+towards the 0.25 of the data. The relative change is 1 %. If $n$ samples are Gaussian, the standard
+error of their variance is $\sqrt{2 / n}$ times the variance. So with $n = 20000$ samples this
+change is only one standard error. A test of the last step alone finds the mistake with one sample:
+set the last $z$ to a million and see whether the sample moves. Other mistakes are to skip the step
+at $t = 1$, to use the same $z$ in all steps, and to use $x_t$ in the place of $z$.
 
 **Where it goes on.** The loop needs a model of the best guess. For toy data the oracle of step 5 is
 one. For images the guess has to be learned. What exactly is trained, and with which weights for the

@@ -205,6 +205,25 @@ def test_0_6_by_variance_of_samples(T: int, var: float) -> None:
     assert factor[0, 0] ** 2 == pytest.approx(var, abs=0.005)  # printed to two places
 
 
+def test_0_7_by_each_step() -> None:
+    """The difference of the two guesses: its formula, its size, and where it is smallest."""
+    b = np.sqrt(ABAR) * VAR / (ABAR * VAR + 1 - ABAR)
+    towards = np.random.default_rng(6).normal(0, 2, (2000, 2))  # points of all probabilities
+    p = class_probability(towards, ABAR)
+    for y in range(3):
+        expected = (1 - b * np.sqrt(ABAR)) * p @ (MEANS[y] - MEANS)
+        of_y = guess_of_each_class(towards, ABAR)[:, y]
+        difference = of_y - guess_without_label(towards, ABAR)
+        np.testing.assert_allclose(difference, expected, atol=ROUNDING)
+        with_guidance = guess_with_guidance(towards, ABAR, y, 2.0)
+        np.testing.assert_allclose(with_guidance - of_y, 2 * expected, atol=ROUNDING)
+        # The means are sqrt(3) * 1.5 apart, and 2.25 is the height of their triangle.
+        size = np.linalg.norm(difference, axis=1) / (1 - b * np.sqrt(ABAR))
+        improbable = 1 - p[:, y]
+        assert (size <= np.sqrt(3) * 1.5 * improbable + ROUNDING).all()
+        assert (size >= 2.25 * improbable - ROUNDING).all()
+
+
 def test_0_7_by_the_example() -> None:
     """At the origin and half the noise: 1.2 for class 0, 0 for all, 2.4 with w = 1."""
     origin = np.zeros((1, 2))

@@ -186,6 +186,18 @@ def test_5_14_by_stein_on_chains(chains: tuple[np.ndarray, ...]) -> None:
         assert_mean_is_zero(np.tanh(x[:, ::-1]) * s)  # g of the other axis: dg = 0
 
 
+def test_5_14_by_direction_of_the_mean() -> None:
+    """A round class has a score in the direction of its noisy mean, and a long one has not."""
+    mean = np.array([0.8, -0.4])
+    for cov, is_round in ((0.3 * np.eye(2), True), (np.diag([0.06, 0.5]), False)):
+        mixture = GaussianMixture(mean[None], cov[None], np.ones(1))
+        found = score(POINTS, 1, labels(0), mixture, SCHEDULE)
+        offset = np.sqrt(SCHEDULE.alpha_bar[1]) * mean - POINTS
+        products = (found * offset).sum(1)
+        cosine = products / np.linalg.norm(found, axis=1) / np.linalg.norm(offset, axis=1)
+        assert (np.allclose(cosine, 1, rtol=0, atol=ALGEBRA)) == is_round
+
+
 @pytest.mark.parametrize("t", [0, 1, 8, 20])
 def test_5_15_by_finite_difference(t: int) -> None:
     """Truncation is h^2 / 6 times a third derivative of some hundreds, rounding 1e-14 / h."""

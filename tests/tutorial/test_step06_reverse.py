@@ -77,7 +77,7 @@ def test_6_1_by_chains_that_passed_by() -> None:
         assert abs((kept**k).mean() - moment(law, k)) < 4.5 * error
 
 
-@pytest.mark.parametrize(("T", "said"), [(4, -1.35), (1000, -0.00007)])
+@pytest.mark.parametrize(("T", "said"), [(4, -1.35), (16, -0.20), (1000, -0.00007)])
 def test_6_1_by_kurtosis_in_the_text(T: int, said: float) -> None:
     schedule = Schedule.cosine(T)
     x = np.linspace(-8, 8, 40_001)
@@ -282,9 +282,11 @@ def test_6_4_by_each_step(t: int) -> None:
     np.testing.assert_allclose(
         error, (1 - abar) * x0 - np.sqrt(abar * (1 - abar)) * eps, atol=ALGEBRA
     )
-    for S in (0.0, 0.4, 1.0):  # the moments of x_0, x_t and their product
-        square = S - 2 * np.sqrt(abar) * np.sqrt(abar) * S + abar * (abar * S + 1 - abar)
-        assert square == pytest.approx((1 - abar) ** 2 * S + abar * (1 - abar), abs=ALGEBRA)
+    for mean_square in (0.0, 0.4, 1.0):  # of x_0; the moments of x_t and of the product follow
+        of_xt = abar * mean_square + 1 - abar
+        square = mean_square - 2 * np.sqrt(abar) * np.sqrt(abar) * mean_square + abar * of_xt
+        claimed = (1 - abar) ** 2 * mean_square + abar * (1 - abar)
+        assert square == pytest.approx(claimed, abs=ALGEBRA)
         assert square <= 1 - abar + ALGEBRA
 
     first = beta / (np.sqrt(alpha) * (1 - abar))

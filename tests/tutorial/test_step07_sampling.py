@@ -354,6 +354,39 @@ def test_7_5_by_each_step(S: float) -> None:
         assert total == pytest.approx(C[t - 1], abs=ALGEBRA)
 
 
+def test_7_5_by_one_step_from_two_schedules() -> None:
+    """One linear step starts from too much of the data, and its samples have too much variance.
+
+    One cosine step starts from almost none of it, and returns the mean of the data.
+    """
+    for kind, abar, var in ((Schedule.linear, 0.9, 0.53), (Schedule.cosine, 0.001, 0.0)):
+        assert kind(1).alpha_bar[1] == pytest.approx(abar, rel=1e-9)
+        V, G = loop_variance(0.25, kind(1))
+        assert V[0] == pytest.approx(var, abs=5e-3)
+        assert (G[0] < 0) == (var > 0.25)
+
+
+@pytest.mark.parametrize("S", [0.01, 0.25, 0.9])
+def test_7_5_by_what_the_start_contributes(S: float) -> None:
+    """The start contributes its G times the product of the squared factors, less than abar_T^2."""
+    # Longer schedules have an abar_T whose square is lost in rounding.
+    some = Schedule(np.array([0.0, 0.3, 0.2, 0.6]))
+    for schedule in (Schedule.linear(1), Schedule.linear(2), some):
+        T = schedule.T
+        abar = schedule.alpha_bar
+        C = abar * S + 1 - abar
+        squares = schedule.alpha[1:] * (C[:-1] / C[1:]) ** 2  # of A, for t = 1..T
+        losses = [
+            posterior_coefficients(t, schedule)[0] ** 2 * (1 - abar[t]) * S / C[t]
+            for t in range(1, T + 1)
+        ]
+        later = sum(loss * np.prod(squares[: t - 1]) for t, loss in enumerate(losses, 1))
+        start = loop_variance(S, schedule)[1][0] - later
+        claimed = (C[T] - 1) * abar[T] * S**2 / C[T] ** 2
+        assert start == pytest.approx(claimed, abs=ALGEBRA)
+        assert -(abar[T] ** 2) < start < 0
+
+
 def test_7_5_by_numbers_in_the_text() -> None:
     """What T G_0 is for two schedules and two variances, and per cent of the variance."""
     for kind, S, T, said in (
@@ -406,6 +439,21 @@ def test_7_2_by_chain_in_the_text() -> None:
     printed = [0.00, -0.03, 0.41, 0.64, 0.08, 0.11, -0.35, -0.68, -1.00, -1.00]
     assert guesses == pytest.approx(printed, abs=5.1e-3)
     assert x[0] == pytest.approx(-1, abs=1e-3)
+
+
+def test_7_2_by_symmetry() -> None:
+    """Classes at 1 and -1: with all noise reversed the sample is reversed, so the mean is right."""
+    means = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    pair = GaussianMixture(means, 0.01 * np.tile(np.eye(2), (2, 1, 1)), np.full(2, 0.5))
+    rng = np.random.default_rng(10)
+    draws = {k: rng.standard_normal((50, 2)) for k in range(SHORT.T + 1)}
+    reversed_draws = {k: -draw for k, draw in draws.items()}
+    x, reversed_x = (
+        ancestral_sample(oracle_eps(pair, SHORT), np.full(50, 2), SHORT, 0.0, Given(given))
+        for given in (draws, reversed_draws)
+    )
+    np.testing.assert_allclose(reversed_x, -x, atol=ALGEBRA)
+    assert 0 < (x[:, 0] > 0).sum() < 50
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def draw_schedules(fig: Figure | SubFigure) -> None:
         signal.plot(t, schedule.alpha_bar[1:], color=color)
         ratio.plot(t, schedule.log_snr[1:], color=color)
     noise.set(xlabel="t", ylabel=r"$\beta_t$", title="Noise variance of step t, T = 1000")
-    signal.set(xlabel="t", ylabel=r"$\bar\alpha_t$", title="Fraction of data, if of variance 1")
+    signal.set(xlabel="t", ylabel=r"$\bar\alpha_t$", title="Fraction of the data, $Var(x_0) = 1$")
     ratio.set(xlabel="t", ylabel=r"$\lambda_t$", title="Log signal-to-noise ratio")
     signal.axhline(0.01, color=GREY, lw=0.8, ls=":", label="0.01")
     signal.legend(fontsize=8)

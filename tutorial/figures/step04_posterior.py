@@ -78,7 +78,7 @@ def figure() -> Figure:
     weights.set(xlabel="t", ylabel="coefficient", title="Coefficients of the mean (T = 100)")
     variances.plot(times, posterior_var / schedule.beta[1:], ".-", color=RED)
     variances.axhline(1, color=GREY, lw=0.8)
-    variances.set(xlabel="t", ylim=(0, 1.05), title="Variance of the posterior over $\\beta_t$")
+    variances.set(xlabel="t", ylim=(0, 1.05), title="Posterior variance divided by $\\beta_t$")
     variances.set_ylabel(r"$\tilde\beta_t / \beta_t$")
     for ax in (bayes, weights):
         ax.legend(fontsize=8)

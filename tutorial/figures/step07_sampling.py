@@ -1,4 +1,4 @@
-"""The figure shows chains of three classes, the variance of the loop, and what samples lack."""
+"""The figure shows chains of three classes, the variance of the loop, and the missing variance."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def checks() -> list[Check]:
 
 
 def figure() -> Figure:
-    """Chains of three classes; the variance of the loop; what samples lack of it, over T."""
+    """Chains of three classes; the variance of the loop; the missing variance over T."""
     fig = Figure(figsize=(13, 3.9), layout="constrained")
     chains, spread, lost = fig.subplots(1, 3)
     schedule = Schedule.cosine(100)
@@ -69,7 +69,7 @@ def figure() -> Figure:
         missing = [loop_variance(S, kind(int(T)))[1][0] for T in Ts]
         lost.loglog(Ts, missing, "o-", ms=4, color=color, label=kind.__name__)
         lost.loglog(Ts, constant / Ts, "--", color=color, lw=0.8, label=f"{constant} / T")
-    lost.set(xlabel="T", ylabel="$G_0$", title="Variance that samples lack, of 1/4")
+    lost.set(xlabel="T", ylabel="$G_0$", title="Missing variance, data of variance 1/4")
     for ax in (chains, spread, lost):
         ax.legend(fontsize=8)
     return fig
