@@ -2,10 +2,11 @@ r"""Step 20. Weights that change with t: intervals, ramps and CFG++
 
 **The question.** So far one guidance weight $w$ was used in all steps. Step 13 found that guidance
 pushes every sample outwards near the noise end, and step 14 that these pushes decide which mode a
-chain enters. Step 9 found that the label matters most in the middle of the chain. Should $w$ be the
-same at all $t$? This lesson treats three proposals. The first guides only for part of the time. The
-second lets the weight grow towards the data. The third, CFG++, uses two different mixtures in one
-step. All three need no new loop. They are other numbers in the table of step 17.
+chain enters. Step 9 found that information about the class appears fastest in the middle of the
+chain. Should $w$ be the same at all $t$? This lesson treats three proposals. The first guides only
+for part of the time. The second lets the weight grow towards the data. The third, CFG++, uses two
+different mixtures in one step. All three need no new loop. They are other numbers in the table of
+step 17.
 
 **Guidance for part of the time.** In (17.1) the weight of a row is $m w$. So a column $m$ of zeros
 and ones switches guidance on and off. Kynkäänniemi et al. guide only while the noise level lies in
@@ -41,31 +42,35 @@ back (step 17). Chung et al. use it for the guess only. The noise comes from the
 a label. Why? They argue that guidance with a large weight is an extrapolation, and that it leads
 the states to places where noisy data do not occur. So they let the model of all data determine the
 path, and use the label only to correct the guess. The corrected guess should agree with the label.
-Let $x$ be a candidate for the data. The noise that leads from $x$ to the state is
+How do they measure this? Let $x$ be a candidate for the data. The noise that leads from $x$ to the
+state is
 
 $$ \epsilon = (x_t - \sqrt{\bar\alpha_t} x) / \sqrt{1 - \bar\alpha_t} $$
 
 With a label, the network predicts the noise $\epsilon_y$ from the same state. This belongs to the
 guess $\hat x_y$. The loss of the candidate is the squared error of the prediction. In the
-difference of the two noises the state cancels, so the loss is a squared distance:
+difference of the two noises the state cancels, so the loss is a squared distance. The second line
+is its gradient:
 
 $$ |\epsilon - \epsilon_y|^2 = (\bar\alpha_t / (1 - \bar\alpha_t)) |x - \hat x_y|^2 $$
+$$ \nabla_x |\epsilon - \epsilon_y|^2 = 2 (\bar\alpha_t / (1 - \bar\alpha_t)) (x - \hat x_y) $$
 
-One step down the gradient of this loss, from the guess $\hat x_\phi$ without a label, moves it
-towards $\hat x_y$. Call the fraction of the way $1 + w$. It contains the length of the step and the
-factor of the loss:
+Start at the guess $\hat x_\phi$ without a label, and subtract a multiple of the gradient. The
+result lies on the line from $\hat x_\phi$ to $\hat x_y$. Let $1 + w$ be the fraction of the way to
+$\hat x_y$. It is the multiple times $2 \bar\alpha_t / (1 - \bar\alpha_t)$:
 
 $$ \hat x_0 = \hat x_\phi + (1 + w) (\hat x_y - \hat x_\phi) $$
 
 By (11.4) this is the guess that belongs to the mixture $(1 + w) \epsilon_y - w \epsilon_\phi$. The
 authors use fractions between 0 and 1, so $w$ lies between -1 and 0. The mixture is then a weighted
-mean of the two predictions and not an extrapolation. The noise that the model of all data sees in
-the state is $\epsilon_\phi$. It is put back on the corrected guess:
+mean of the two predictions and not an extrapolation. Without a label the network predicts the noise
+$\epsilon_\phi$ in the state. This noise is added to the corrected guess:
 
 $$ x_s = \sqrt{\bar\alpha_s} \hat x_0 + \sqrt{1 - \bar\alpha_s} \epsilon_\phi $$ (20.3)
 
-This is a motive and not a derivation. It does not show that $x_s$ has the distribution of any noisy
-data, and (20.6) below shows that the step can be a large extrapolation after all.
+The argument motivates the step but does not justify it. It does not show that $x_s$ has the
+distribution of any noisy data, and (20.6) below shows that the step can be a large extrapolation
+after all.
 
 For the table we need $\epsilon_\phi$ from the output $g_\phi$ of a network in any unit. Let $p$ and
 $q$ be the numbers of step 5 for this unit, and $p_\epsilon$ and $q_\epsilon$ those for eps. Both
@@ -84,7 +89,8 @@ $a = \sqrt{\bar\alpha_s}$ and $c = e = 0$.
 
 **CFG++ is DDIM with a weight that depends on the step.** Why does a scale below 1 have an effect?
 To compare the two steps, divide the state by the factor of the data, as in (17.15): let
-$\bar x_t = x_t / \sqrt{\bar\alpha_t}$. Then the guess and the step of DDIM are
+$\bar x_t = x_t / \sqrt{\bar\alpha_t}$. With $\epsilon$ for any prediction of the noise, the guess
+and the step of DDIM are
 
 $$ \hat x_0 = \bar x_t - \sigma_t \epsilon, \quad \bar x_s = \hat x_0 + \sigma_s \epsilon $$
 
@@ -99,7 +105,8 @@ CFG++ uses the mixture with $\sigma_t$, and $\epsilon_\phi$ alone with $\sigma_s
 $$ \bar x_s - \bar x_t = -\sigma_t (\epsilon_\phi + (1 + w) d_\epsilon) + \sigma_s \epsilon_\phi $$
 $$ \bar x_s - \bar x_t = -(\sigma_t - \sigma_s) \epsilon_\phi - \sigma_t (1 + w) d_\epsilon $$
 
-Compare the factors of $d_\epsilon$. The steps are equal if
+The terms with $\epsilon_\phi$ agree. So the steps are equal if the factors of $d_\epsilon$ agree,
+too:
 
 $$ (\sigma_t - \sigma_s) \gamma = \sigma_t (1 + w) $$
 
@@ -115,8 +122,9 @@ the factor is 4, and CFG++ with the scale 0.6 equals DDIM with the scale 2.4, or
 and (20.6) grows without limit. At $t = 500$ of the linear schedule with $T = 1000$ and the scale
 0.6, the scale of DDIM is 5.8 with 50 steps and 110 with 1000 steps. The left panel of the figure
 shows the scale for the cosine schedule. A value of $w$ that was chosen for one number of steps is
-therefore wrong for another. To have a limit, the scale of CFG++ must shrink with the steps. Solve
-(20.6) for $1 + w$, with a constant $\gamma$ in the place of $1 + w_t$:
+therefore wrong for another. For the same effect with every number of steps, the scale of CFG++ must
+become smaller when the steps become shorter. Solve (20.6) for $1 + w$, with a constant $\gamma$ in
+the place of $1 + w_t$:
 
 $$ 1 + w = \gamma (1 - \sigma_s / \sigma_t) $$
 $$ \sigma_s / \sigma_t = e^{-(\lambda_s - \lambda_t) / 2} $$
@@ -132,8 +140,9 @@ makes CFG++ equal to DDIM with the constant scale $\gamma$.
 predictions are exact, and $w = 3$, or $w = -0.4$ for CFG++. The first seven rows of the table use
 50 steps and 4000 samples. The last four use 1000 samples. The standard errors of the heights are
 below 0.012. Those of the variances are about 2.2 % of them with 4000 samples, and about 4.5 % in
-the last four rows. (So the first two variances differ by chance. Without guidance both are 0.235,
-by step 17.) The tilted distribution for $w = 3$ has the mean height 1.53 (step 13).
+the last four rows. (The two variances without guidance are an example. By step 17 both should be
+0.235. That 0.239 and 0.233 differ is due to chance.) The tilted distribution for $w = 3$ has the
+mean height 1.53 (step 13).
 
 | rule | mean height | variance across | variance along |
 |---|---|---|---|
@@ -151,13 +160,25 @@ by step 17.) The tilted distribution for $w = 3$ has the mean height 1.53 (step 
 
 With the three intervals the network is evaluated 62, 78 and 60 times, and with the constant weight
 100 times. What does the table show? Guidance near the noise end alone gives four fifths of the
-overshoot of the constant weight, with about six tenths of its loss of variance. Guidance in the
-middle alone gives about half of the overshoot and all of the loss of variance. Near the data
-guidance hardly moves the mean, and its loss of variance is only a tenth to a sixth of that of the
-constant weight. The ramp that rises towards the data has about half of the overshoot of the
-constant weight, with the same loss of variance. The opposite ramp overshoots more. CFG++ moves
-further out and becomes narrower with every increase of the number of steps, as (20.6) predicts
-(middle panel). None of these rules samples the tilted distribution.
+overshoot of the constant weight, and it removes about six tenths as much variance. Guidance in the
+middle alone gives about half of the overshoot, and it removes at least as much variance as the
+constant weight. Near the data guidance hardly moves the mean, and it removes only a tenth to a
+sixth of the variance that the constant weight removes. The right panel shows the height for an
+interval of length 2 that moves from noise to data. The ramp that rises towards the data has about
+half of the overshoot of the constant weight, with the same loss of variance. The opposite ramp
+overshoots more. With every increase of the number of steps, CFG++ moves further out and becomes
+narrower (middle panel). This agrees with (20.6), by which its weights grow.
+
+**Does one of them sample the tilted distribution?** All guided rows but one clearly do not. In the
+row with guidance near the data, the difference from the tilted distribution is within the errors:
+the tilted variances are 0.241 and 0.226 (step 13), of which 50 steps lose about 6 %. We therefore
+compute this row for short steps and without random numbers. The chain begins at $\lambda = 2$ with
+the distribution of the noised class, to which short steps without guidance lead (step 17). Its
+moments are computed by quadrature over the state at the beginning, and extrapolated from 200 and
+400 steps. The mean height is 1.518, and the variances are 0.239 and 0.221. So this rule does not
+sample the tilted distribution either, but it comes close: the mean moves by 0.018 where the tilted
+distribution moves by 0.026. With a constant weight it moves by 0.87. The reason was given in step
+13: at low noise $p(y | x_t)$ is close to 1 for almost all of the class, as $p(y | x_0)$ is.
 
 **The modes of step 14.** There a class had a frequent mode at 2 and a rare one at -2 with the
 fraction 0.3. With a constant weight guidance lost the mode that lies towards the other class. Does
@@ -180,8 +201,8 @@ So should $w$ be the same at all $t$? For these mixtures and exact predictions t
 the overshoot is to be reduced or the modes are to be kept. Guidance in the middle of the chain, or
 a ramp that rises towards the data, overshoots less and keeps more of a mode. But in the table of
 the top class it loses as much variance as a constant weight. Guidance near the data alone moves no
-sample to another mode, and hardly moves the mean. Which rule is best for images is a question for
-measurements on images.
+sample to another mode, and for the top class it comes close to the tilted distribution. Which rule
+is best for images, with a trained network, is a question for measurements on images.
 
 **At the boundary.** An interval from $-\infty$ to $\infty$, or a ramp with $m_T = m_0 = 1$, is
 constant guidance. An empty interval, $low = high$, is the conditional model. In the last row of a
@@ -190,9 +211,10 @@ chain. At $w = -1$ CFG++ is unconditional DDIM. At $w = 0$ it is not conditional
 noise still comes from the prediction without a label.
 
 **What goes wrong.** The scale of CFG++ is read as $w$, so that $0.6$ becomes $w = 0.6$. A program
-puts the noise back with the guided prediction. With the values of CFG++ this is DDIM with a weight
-between -1 and 0, which is weaker than the conditional model. The interval is applied to $-\lambda$,
-or its two ends are exchanged. A ramp overwrites a column $m$ instead of multiplying it.
+adds the noise of the guided prediction and not $\epsilon_\phi$. Its step is then one of DDIM, and
+with a $w$ between -1 and 0 the label has less effect than in the conditional model. The interval is
+applied to $-\lambda$, or its two ends are exchanged. A ramp overwrites a column $m$ instead of
+multiplying it.
 
 **Where it goes on.** Every method so far used the noise schedules of step 2. Many recent models are
 trained by flow matching, with a straight line between data and noise. Is that a different process?

@@ -1,14 +1,13 @@
 r"""Step 21. Flow matching: the same chain on another clock
 
 **The question.** Many recent models are trained by flow matching. Their papers contain no betas and
-no chain. They draw a straight line from a data point to a noise, train a network on the velocity
-along this line, and solve a differential equation. Is this a different process from that of steps 2
-to 20? And does guidance act differently there?
+no chain. They draw a straight line from a data point to a sample of noise, train a network on the
+velocity along this line, and solve a differential equation. Is this a different process from that
+of steps 2 to 20? And does guidance act differently there?
 
 **The straight path.** Let $u$ be the time of the flow, from 0 at the data to 1 at the noise. The
-papers call it $t$. (Step 16 used the same letter for the number that selects a log SNR in (16.6).
-This is also a clock from data to noise, but another one. The state and the threshold that were
-called so in steps 18 and 19 do not occur here.) The state of the flow is written $X_u$. It lies on
+papers call it $t$. (The letter $u$ had other meanings in steps 16, 18 and 19. In (16.6) it was also
+a time from data to noise, but on another clock.) The state of the flow is written $X_u$. It lies on
 the line from $x_0$ to $\epsilon \sim N(0, I)$:
 
 $$ X_u = (1 - u) x_0 + u \epsilon $$ (21.1)
@@ -27,12 +26,21 @@ $$ u_t = \sigma_t / (1 + \sigma_t) ,\ \sigma_t = \sqrt{(1 - \bar\alpha_t) / \bar
 
 For example, $\bar\alpha_t = 0.5$ has $\sigma_t = 1$ and $u_t = 0.5$. At $\bar\alpha_s = 0.8$,
 $\sigma_s = 0.5$ and $u_s = 1/3$. So every noise level of the chain occurs in the flow, and only the
-clock differs. It does not even differ much from a clock that we know. If $\sqrt{\bar\alpha}$ is the
-cosine of $\pi u / 2$, as almost in the cosine schedule, the ratio of noise to signal is the tangent
-of this angle. The log SNR of the flow is then larger by twice the logarithm of
-$(1 - u) \tan(\pi u / 2) / u$. This number falls from its limit $\pi / 2$ at the data to 1 in the
-middle and $2 / \pi$ at the noise. So the two log SNRs differ by less than $2 \log(\pi / 2) = 0.90$
-everywhere (left panel of the figure).
+clock differs.
+
+The clock of the flow is close to that of the cosine schedule. Up to its small offset, this schedule
+has $\sqrt{\bar\alpha} = \cos(\pi u / 2)$, so its ratio of noise to signal is $\tan(\pi u / 2)$. The
+log SNR of the flow is then larger by twice the logarithm of $k(u) = (1 - u) \tan(\pi u / 2) / u$.
+Near the data $\tan(\pi u / 2)$ is close to $\pi u / 2$, so $k$ begins at $\pi / 2$. Exchanging $u$
+and $1 - u$ turns the tangent into its reciprocal, so $k(1 - u) = 1 / k(u)$. Therefore $k$ is 1 in
+the middle and $2 / \pi$ at the noise. In between it falls (left panel of the figure). So the two
+log SNRs differ by less than $2 \log(\pi / 2) = 0.90$ everywhere.
+
+**Is it the same process?** At each single time the two states have the same distribution, given
+$x_0$. Two times of the flow share one noise $\epsilon$, whereas the forward chain of step 2 adds
+new noise in every step. So the flow is not the chain of step 2 but the process (17.7) with $c = 0$.
+Step 17 gives the reason why this makes no difference here: the loss and the best guess contain one
+time only, and a sampler without noise does not use how two times depend on each other.
 
 **The velocity is one more view of the guess.** For one pair of data and noise, the derivative of
 (21.1) in $u$ is the same along the whole line:
@@ -52,9 +60,11 @@ So the guess of the data is the state minus $u F$. In the unit of the chain, wit
 $$ \hat x_0 = p x_t + q F, \quad p = R_u, \quad q = -u $$ (21.5)
 
 These are the numbers $p$ and $q$ of step 5 for a fourth output. Neither depends on the label. An
-error of $F$ is multiplied by $-u$ in the guess. So a loss in $F$ is a loss in $x_0$ with the weight
-$1 / u^2$. This weight, and the times at which a model is trained, are what differs between flow
-matching and step 8. The best guess at each noise level is the same.
+error of $F$ is multiplied by $-u$ in the guess. So the squared error of $F$ is that of the guess
+with the weight $1 / u^2$. For the simple loss of step 8 the weight is
+$\bar\alpha / (1 - \bar\alpha) = (1 - u)^2 / u^2$. Flow matching and step 8 therefore differ in this
+weight, and in the times at which a model is trained. The best guess at each noise level is the
+same.
 
 **Guidance commutes with the conversion.** Let $F_y$ and $F_\phi$ be the outputs with the label and
 without. The weights $1 + w$ and $-w$ add up to 1. So the term $p x_t$ remains as it is:
@@ -65,9 +75,10 @@ The left side is guidance of the guesses, and the right side is the guess of the
 
 $$ \hat x_0 = p x_t + q (F_y + w (F_y - F_\phi)) $$ (21.6)
 
-So at each noise level guidance of the velocity is guidance of eps. What steps 11 to 14 found with
-exact predictions holds for flow matching too: the guided samples overshoot and become narrow. Only
-the errors of finite steps depend on the levels that a sampler visits.
+So at each noise level guidance of the velocity is guidance of eps. What steps 13 and 14 found for
+chains without fresh noise therefore holds for flow matching too: the guided samples of the three
+classes overshoot and become narrow. Only the errors of finite steps depend on the levels that a
+sampler visits.
 
 **Euler's step is a row of DDIM.** A sampler of the flow goes from $u_t$ to an earlier $u_s$ along
 the velocity. Insert $F = (X_{u_t} - \hat x_0) / u_t$, which is (21.5) solved for $F$:
@@ -89,8 +100,8 @@ The numerator is $1 - u_s / u_t$. So this is also the factor of the guess in Eul
 
 $$ a = (1 - u_s / u_t) / R_{u_s} $$ (21.8)
 
-Euler's method for the flow is therefore exactly DDIM between the same noise levels. What is new is
-only which levels are visited: those with uniform $u$.
+Euler's method for the flow is therefore exactly DDIM between the same noise levels. Only the choice
+of the levels is new: they are uniform in $u$.
 
 We continue with the two images 1 and -1 of step 17. At $\bar\alpha_t = 0.5$ and $x_t = 0.4$ the
 state of the flow is $X = 0.4 \cdot 0.707 = 0.283$. The only image with label 0 is 1. So the guess
@@ -107,24 +118,26 @@ $$ \nu = \langle F_y, F_\phi \rangle / |F_\phi|^2 $$ (21.9)
 $$ F = F_y + w (F_y - \nu F_\phi) $$ (21.10)
 
 So the difference that guidance extrapolates is orthogonal to $F_\phi$. For example, $F_y = (2, 1)$
-and $F_\phi = (1, 0)$ give $\nu = 2$. At $w = 1$ the result is (2, 2), and plain guidance gives
-(3, 2). The weights of $F_y$ and $F_\phi$ no longer add up to 1, so this rule does not commute with
-the conversion. In eps or in $x_0$ it is another rule. It also depends on the origin of the data,
-like APG in step 19.
+and $F_\phi = (1, 0)$ give $\nu = 2$. At $w = 1$ the result is (2, 2), and plain guidance gives (3,
+2). The weights are now $1 + w$ and $-w \nu$, which do not add up to 1 unless $\nu = 1$. So this
+rule does not commute with the conversion: in eps or in $x_0$ it is another rule. It also depends on
+the origin of the data, like APG in step 19, because a move of the data by a vector changes $F_y$
+and $F_\phi$ themselves.
 
-**Zero-init.** The second change concerns the first steps of the solver. It is sometimes described
-as a first step without guidance. The paper does something else: it sets the whole velocity to zero.
-The state $X$ remains where it is while the clock goes on. In the unit of the chain such a row is
+**Zero-init.** The second change concerns the first steps of the solver. The paper sets the whole
+velocity to zero there. (This is not the same as a first step without guidance, as which it is
+sometimes described.) The state $X$ remains where it is while the clock goes on. In the unit of the
+chain such a row is
 
 $$ x_s = (R_{u_t} / R_{u_s}) x_t $$ (21.11)
 
-When is zero a good velocity? At $u = 1$ the state $X$ is the noise itself. It contains no
-information about the data, so the best guesses are the mean $\mu_y$ of the class and the mean $m$
-of all data. The exact outputs are $F_y = X - \mu_y$ and $F_\phi = X - m$. Guidance moves the
-velocity by $w (m - \mu_y)$ from $F_y$, so its squared distance from $F_y$ is $w^2 |\mu_y - m|^2$.
-The squared distance of zero from $F_y$ is $|F_y|^2$. With $D$ coordinates its mean is
-$D + |\mu_y|^2$, because $X$ is standard normal. So in the mean square zero is closer than the
-guided velocity if $|w|$ is greater than
+When is zero a good velocity? At $u = 1$ the state $X$ is pure noise. It contains no information
+about the data, so the best guesses are the mean $\mu_y$ of the class and the mean $m$ of all data.
+The exact outputs are $F_y = X - \mu_y$ and $F_\phi = X - m$. The guided velocity is
+$F_y + w (m - \mu_y)$, so its squared distance from $F_y$ is $w^2 |\mu_y - m|^2$. The squared
+distance of zero from $F_y$ is $|F_y|^2$. With $D$ coordinates its mean is $D + |\mu_y|^2$, because
+$X$ is standard normal. So in the mean square zero is closer than the guided velocity if $|w|$ is
+greater than
 
 $$ w_0 = \sqrt{(D + |\mu_y|^2) / |\mu_y - m|^2} $$ (21.12)
 
@@ -149,9 +162,11 @@ $w = 3$ has the mean height 1.53 and the variances 0.24 and 0.23 (by numerical i
 The factor removes about half of the overshoot. Both variances remain about half of those of the
 tilted distribution. Compared with plain guidance, the variance along the height is larger and the
 variance across is smaller. In the plane a projection removes one of two directions, so its effect
-on images may be smaller. A single zero row of 50 changes little. If the data are moved by (0, 3)
-and the samples are moved back, plain guidance gives the same 2.37, but the rule with $\nu$ gives
-1.55. So this number is a matter of the origin.
+on images may be smaller. A single zero row of 50 changes the heights by at most 0.03. It makes some
+of the variances larger, because the state retains the variance 1 of the start, while the noised
+data have less. If the data are moved by (0, 3) and the samples are moved back, plain guidance gives
+the same 2.37, but the rule with $\nu$ gives 1.55 and not 1.97. So its effect depends on where the
+origin lies.
 
 **At the boundary.** At $u = 1$, $\bar\alpha = 0$. A prediction of eps determines no guess there,
 but (21.5) has $p = 1$ and $q = -1$. The schedule of this lesson stops just before, because its last
@@ -169,8 +184,8 @@ off and not the velocity.
 `prediction="velocity"` is (21.5), and `solvers.ddim` on both is Euler's method. The command is
 `minicfg train --schedule flow --prediction velocity`.
 
-**Where it goes on.** The exact denoisers have shown what to expect, and step 22 replaces them by a
-trained network, NumPy by torch, and the loop by one kernel.
+**Where it goes on.** So far predictions were exact, and programs were written in NumPy. Step 22
+replaces the exact predictions by a trained network, NumPy by torch, and the loop by one kernel.
 
 **Source.** Liu et al. 2022, arXiv:2209.03003 (rectified flow). Lipman et al. 2022, arXiv:2210.02747
 (flow matching). Fan et al. 2025, arXiv:2503.18886 (CFG-Zero*). (21.12) is derived here.

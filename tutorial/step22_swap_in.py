@@ -5,10 +5,10 @@ predictions. A program for images uses torch, single precision, a kernel on a GP
 network. How can we know that the second program runs the same sampler as the first? We could
 compare means and variances of many samples. But the mean of $n$ samples is known only to its
 standard error, which falls like $1 / \sqrt n$. A mistake that moves the mean by a ten-thousandth of
-a standard deviation would take about $10^8$ samples to see. It is much sharper to compare single
-samples. Two correct programs must return the same sample, up to rounding, if they use the same
-noise. This lesson makes the noise comparable, derives how rounding errors grow, and exchanges the
-parts of the program one by one.
+a standard deviation would take about $10^8$ samples to see. A comparison of single samples is much
+more sensitive. Two correct programs must return the same sample, up to rounding, if they use the
+same noise. This lesson makes the noise comparable, derives how rounding errors grow, and exchanges
+the parts of the program one by one.
 
 **A generator depends on the order.** A generator of random numbers has a state, and each draw
 changes it. With `numpy.random.default_rng(7)` a batch of three points starts with $(0.001, 0.299)$,
@@ -23,15 +23,17 @@ The counter consists of four numbers: which four elements of the sample, which s
 which sample, and for which purpose. Any element of the noise can be computed alone, on any device.
 
 A word $W$ is an integer from 0 to $2^{32} - 1$. From two words $W_1$ and $W_2$ we make two uniform
-numbers, $u = (W_1 + 1/2) / 2^{32}$ and $v = W_2 / 2^{32}$. The half keeps $u$ away from 0, because
-a logarithm follows. (All programs round $u$ to single precision, so that they take the logarithm of
-the same number.) The method of Box and Muller turns them into two normal numbers:
+numbers, $u = (W_1 + 1/2) / 2^{32}$ and $v = W_2 / 2^{32}$. (Here $u$ is not the time of step 21,
+and $v$ is not the velocity of step 5.) The half keeps $u$ away from 0, because a logarithm follows.
+(All programs round $u$ to single precision, so that they take the logarithm of the same number.)
+The method of Box and Muller turns them into two normal numbers:
 
 $$ (z_1, z_2) = \sqrt{-2 \log u} (\cos 2 \pi v, \sin 2 \pi v) $$ (22.1)
 
-Why are they normal and independent? This is a map from the square to the plane, so the density of
-$(z_1, z_2)$ is the density of $(u, v)$, which is 1, divided by the factor by which the map enlarges
-areas. In polar coordinates the radius is $r = \sqrt{-2 \log u}$ and the angle is
+Why are they normal and independent? The formula maps the square of all $(u, v)$ to the plane. It is
+one-to-one, because $u$ determines the radius and $v$ the angle. So the density of $(z_1, z_2)$ is
+the density of $(u, v)$ divided by the factor by which the map enlarges areas. The density of
+$(u, v)$ is 1. In polar coordinates the radius is $r = \sqrt{-2 \log u}$ and the angle is
 $\theta = 2 \pi v$. A small area in the plane is $r \, dr \, d\theta$, and
 
 $$ |dr / du| = 1 / (u r), \quad d\theta / dv = 2 \pi $$
@@ -50,9 +52,9 @@ $(0.2049, -0.2786)$. Sample 2 receives them in every batch. Since $u$ is at leas
 number is larger than $\sqrt{66 \log 2} = 6.76$ in absolute value. A normal number exceeds this with
 the probability $1.4 \cdot 10^{-11}$.
 
-**A sample is a function.** The chain of sample $i$ starts from the noise $z_{i, 0}$ of step 0, and
-row $k = 0, 1, \dots, n - 1$ uses the noise of step $k + 1$. All other arguments of step 17's loop
-are the model, the rows, the weight and the label. So
+**A sample is a function.** Let $z_{i, k}$ be the noise of sample $i$ and step $k$. The chain starts
+from $z_{i, 0}$, and row $k = 0, 1, \dots, n - 1$ uses $z_{i, k + 1}$. All other arguments of step
+17's loop are the model, the rows, the weight and the label. With a function $F$ for the whole loop,
 
 $$ x_i = F(model, rows, w, y_i, z_{i,0}, \dots, z_{i,n}) $$ (22.3)
 
@@ -87,9 +89,13 @@ the quotients everything cancels except $C_0 = S$ and $C_t$:
 
 $$ e_0 = \sqrt{\bar\alpha_t} (S / C_t) e_t = J_t e_t $$ (22.5)
 
-The slope $J_t$ grows from nearly 0 at the noise end to 1 at $t = 0$. *So no error is enlarged, and
-almost nothing remains of early errors.* For a class of the data below ($S = 1/64$ and the linear
-schedule with $T = 40$) it is:
+At $t = 0$ the slope $J_t$ is 1, and at the noise end it is nearly 0. Can it exceed 1? Insert $C_t$
+and collect terms: $1 - J_t = (1 - \sqrt{\bar\alpha_t}) (1 + \sqrt{\bar\alpha_t} -
+\sqrt{\bar\alpha_t} S) / C_t$. For $S \le 2$ the second bracket is at least
+$1 - \sqrt{\bar\alpha_t}$, so it is not negative. *So for $S \le 2$ no error of a state is larger in
+the sample, and almost nothing remains of early errors.* For wider data some errors grow: for
+$S = 4$ the largest $J_t$ is $2 / \sqrt 3 = 1.15$, at $\bar\alpha_t = 1/3$. For a class of the data
+below ($S = 1/64$ and the linear schedule with $T = 40$) the slope is:
 
 | t | 40 | 20 | 10 | 5 | 2 | 1 |
 |---|---|---|---|---|---|---|
@@ -97,8 +103,9 @@ schedule with $T = 40$) it is:
 
 Only the last few rows matter. Single precision rounds a number between 1/4 and 1/2 by at most
 $2^{-26}$, which is $1.5 \cdot 10^{-8}$. A few such errors in the last rows give a difference of the
-order $10^{-7}$. With $w > 0$ a row is not linear. There we measure. The lower middle panel of the
-figure shows that errors fall even faster at $w = 2$.
+order $10^{-7}$. With $w > 0$ the prediction without a label enters. For several classes it is not
+linear in the state, and neither is the row. There we measure. The lower middle panel of the figure
+shows that errors fall even faster at $w = 2$.
 
 **Four swaps.** The data are the three Gaussians of step 1, divided by 4, so that nearly all points
 lie in the range $[-1, 1]$ of images. Seed, labels and $w = 2$ stay the same. Four programs draw the
@@ -112,17 +119,17 @@ same 150 samples, with 40 rows of `ddpm` and guesses clipped to $[-1, 1]$:
 | torch, `minicfg.sample`, single precision | UNet, trained with 600 updates | 0.2 |
 
 The first three differ by rounding. (Their last digits depend on the processor. Here they come from
-a CPU, where the kernel runs in Triton's interpreter. The tests allow $2 \cdot 10^{-6}$.) From which
-step does the rounding come? We can run the loop in NumPy with the noise of single precision. Then
-the samples change by $0.9 \cdot 10^{-8}$ (root mean square over 3,000 samples, $w = 0$). The whole
-difference between NumPy and torch is $2.9 \cdot 10^{-8}$. So most of it does not come from the
-noise but from the arithmetic of the rows.
+a CPU, where the kernel runs in Triton's interpreter. The tests allow $2 \cdot 10^{-6}$.) Does the
+difference come from the noise or from the arithmetic? We run the loop of NumPy with noise that was
+rounded to single precision. Then the samples change by $0.9 \cdot 10^{-8}$ (root mean square over
+3,000 samples, $w = 0$). The whole difference between NumPy and torch is $2.9 \cdot 10^{-8}$. So
+most of it comes from the arithmetic of the rows.
 
 **The fourth program contains another model**, a UNet for which a point is a picture with one pixel
-and two channels. Its samples differ from the exact ones by the effect of its prediction errors. At
-$w = 0$ the mean distance is 0.014, where a class has the standard deviation 0.125, and the widths
-of the classes are right within 10 % on average. At $w = 2$ the mean distance is 0.11, and the
-classes are less than half as wide as they should be. The sampler is not the cause, because the
+and two channels. Its samples differ from those of the oracle because its predictions have errors.
+At $w = 0$ the mean distance is 0.014, where a class has the standard deviation 0.125, and the
+widths of the classes are right within 10 % on average. At $w = 2$ the mean distance is 0.11, and
+the classes are less than half as wide as they should be. The sampler is not the cause, because the
 second program used the same one. By (15.6) guidance adds $w$ times the error of the difference
 between the two predictions. At $t = 2$ the guess with the label has an error of 0.011 (root mean
 square), and the guess without it one of 0.058. The exact difference of the two guesses is itself
@@ -137,8 +144,8 @@ moves its samples by 0.0003 on average.
 **At the boundary.** The batch does not occur in (22.3), but a network can make samples depend on
 it. A convolution may sum in another order for another batch size, so `model` itself depends on the
 batch in the last bits. The oracle works on each sample alone, and its samples agree to the last bit
-in every batch and order. An error can be enlarged where (22.5) does not apply. Between two modes a
-small change of the state can decide for one of them.
+in every batch and order. For other data than in (22.5) an error can grow. For example, a small
+change of a state that lies between two modes can decide which of them the chain enters.
 
 **What goes wrong.** The noise is drawn from one generator in the order of the batch. Then another
 program with another batch size seems to be wrong, but it is not. The noise of a sample depends on

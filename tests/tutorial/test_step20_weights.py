@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 import tutorial.step20_weights as lesson
+from tests.tutorial.noise import Given
 from tutorial.contract import Denoiser
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import oracle_eps
+from tutorial.step13_tilted import moments_on_grid, tilted_on_grid
 from tutorial.step14_modes import CLASS_OF, ModesOracle, fraction_below, two_modes
+from tutorial.step16_log_snr import schedule_from
 from tutorial.step17_solvers import (
     Table,
     chain_var,
@@ -131,6 +134,40 @@ def test_20_1_by_modes_of_step_14() -> None:
     found = fraction_in_rare_mode(ddim(schedule), schedule, 0.0, 3.0)
     wanted = fraction_below(ModesOracle(two_modes(), CLASS_OF, schedule), 0, schedule, 3.0)
     assert found == pytest.approx(wanted, abs=1e-3)
+
+
+def top_class_guided_near_the_data(steps: int) -> np.ndarray:
+    """Mean height and both variances of DDIM from log SNR 2 on, by quadrature over the start.
+
+    The start has the distribution of the noised class. The end is a smooth function of it, so
+    24 Gauss-Hermite nodes per axis give all digits that are compared.
+    """
+    schedule = schedule_from(np.linspace(2.0, 14.0, steps))
+    z, weight = np.polynomial.hermite_e.hermegauss(24)
+    nodes = np.stack(np.meshgrid(z, z), -1).reshape(-1, 2)
+    weights = np.outer(weight, weight).ravel() / weight.sum() ** 2
+    abar = schedule.alpha_bar[-1]
+    start = np.sqrt(abar) * np.array([0.0, 1.5]) + np.sqrt(abar / 4 + 1 - abar) * nodes
+    model = oracle_eps(three_gaussians(), schedule)
+    table = with_interval(ddim(schedule), schedule, 2.0 - 1e-9, np.inf)
+    x = run(model, np.zeros(len(nodes), int), table, 3.0, Given({0: start}))
+    mean, cov = moments_on_grid(x, weights)
+    return np.array([mean[1], cov[0, 0], cov[1, 1]])
+
+
+def test_20_1_by_the_tilted_distribution() -> None:
+    """With short steps the guided end of the chain is near the tilted distribution, but not it.
+
+    DDIM is of first order, so twice the values of 400 steps minus those of 200 have an error of
+    the order 1e-5.
+    """
+    found = 2 * top_class_guided_near_the_data(400) - top_class_guided_near_the_data(200)
+    np.testing.assert_allclose(found, [1.518, 0.239, 0.221], atol=6e-4)
+    mean, cov = moments_on_grid(*tilted_on_grid(three_gaussians(), 0, 3.0))
+    tilted = np.array([mean[1], cov[0, 0], cov[1, 1]])
+    np.testing.assert_allclose(tilted, [1.526, 0.241, 0.226], atol=6e-4)
+    assert (np.abs(found - tilted) > 1e-3).all()
+    assert (np.abs(found - tilted) < 0.01).all()
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 0.0), (float("nan"), 1.0), (0.0, float("nan"))])
@@ -253,9 +290,10 @@ def test_20_3_by_each_step() -> None:
     h = 1e-5
     changes = [loss(x_null + h * axis) - loss(x_null - h * axis) for axis in np.eye(2)]
     gradient = np.array([changes]) / (2 * h)
-    length = 0.6 / (2 * factor)
-    moved = x_null - length * gradient
     # A difference of a quadratic function has no error but rounding, 1e-16 / h.
+    np.testing.assert_allclose(gradient, 2 * factor * (x_null - x_y), atol=1e-9)
+    multiple = 0.6 / (2 * factor)
+    moved = x_null - multiple * gradient
     np.testing.assert_allclose(moved, x_null + 0.6 * (x_y - x_null), atol=1e-9)
     mix = 0.6 * eps_y + 0.4 * eps_null
     np.testing.assert_allclose(moved, (xt - np.sqrt(1 - abar) * mix) / np.sqrt(abar), atol=1e-9)

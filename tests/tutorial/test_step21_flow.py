@@ -12,7 +12,7 @@ import tutorial.step21_flow as lesson
 from tests.tutorial.checks import assert_mean_is_zero
 from tutorial.step01_toy_data import three_gaussians
 from tutorial.step02_forward import Schedule
-from tutorial.step05_best_guess import eps_from_x0, mean_x0, oracle_eps
+from tutorial.step05_best_guess import eps_from_x0, mean_x0, oracle_eps, x0_coefficients
 from tutorial.step17_solvers import Table, ddim, run
 from tutorial.step19_rules import Rule, plain
 from tutorial.step21_flow import (
@@ -57,6 +57,23 @@ def test_21_1_by_the_chain() -> None:
         np.testing.assert_allclose(state, wanted, atol=ALGEBRA)
 
 
+def test_21_1_by_two_times() -> None:
+    """Two times share one noise, as in (17.7) with c = 0; in the forward chain they do not."""
+    t, s = 24, 12
+    u = flow_times(SCHEDULE)
+    R = np.sqrt((1 - u) ** 2 + u**2)
+    x_t, x_s = (flow_state(X0, EPS, float(u[k])) / R[k] for k in (t, s))
+    abar = SCHEDULE.alpha_bar
+    eps = (x_t - np.sqrt(abar[t]) * X0) / np.sqrt(1 - abar[t])
+    np.testing.assert_allclose(x_s, np.sqrt(abar[s]) * X0 + np.sqrt(1 - abar[s]) * eps, atol=1e-11)
+    # The covariance of the two states, given x_0, from the states with x_0 = 0 and eps = 1.
+    zero, one = np.zeros((1, 1)), np.ones((1, 1))
+    of_flow = np.prod([flow_state(zero, one, float(u[k])) / R[k] for k in (t, s)])
+    of_chain = np.sqrt(abar[t] / abar[s]) * (1 - abar[s])
+    assert of_flow == pytest.approx(np.sqrt((1 - abar[t]) * (1 - abar[s])), abs=ALGEBRA)
+    assert of_flow > of_chain + 0.1
+
+
 def test_21_2_by_simulation() -> None:
     """The squared correlation of data of variance 1 with the state is abar."""
     x0, eps = np.random.default_rng(1).standard_normal((2, 20_000, 1))
@@ -94,6 +111,7 @@ def test_21_3_by_the_cosine() -> None:
     assert 2 * np.log(np.pi / 2) - 0.001 < most < 2 * np.log(np.pi / 2)  # a grid to 1e-4
     assert f"{2 * np.log(np.pi / 2):.2f}" == "0.90"
     ratio = (1 - u) * np.tan(np.pi * u / 2) / u
+    np.testing.assert_allclose(ratio * ratio[::-1], 1, atol=1e-9)  # k(1 - u) = 1 / k(u)
     np.testing.assert_allclose(flow - cosine, 2 * np.log(ratio), atol=ALGEBRA)
     assert (np.diff(ratio) < 0).all()  # so it is largest and smallest at the two ends
     assert ratio[[0, 4999, -1]] == pytest.approx([np.pi / 2, 1, 2 / np.pi], abs=1e-3)
@@ -135,6 +153,20 @@ def test_21_5_by_each_step() -> None:
     p = density / density.sum()
     F = p @ ((state - (1 - u) * points) / u - points)
     assert p @ points + u * F == pytest.approx(state, abs=ALGEBRA)
+
+
+def test_21_5_by_weights_of_the_losses() -> None:
+    """The squared error of F and of eps, for a wrong guess of any data at any state."""
+    for t in (1, 13, 40):
+        p, q = rows(t)
+        p_eps, q_eps = x0_coefficients(t, SCHEDULE)
+        guess = X0 + 0.1 * EPS
+        error = ((guess - X0) ** 2).sum()
+        in_F = (((guess - p * F_Y) / q - (X0 - p * F_Y) / q) ** 2).sum()
+        in_eps = (((guess - p_eps * F_Y) / q_eps - (X0 - p_eps * F_Y) / q_eps) ** 2).sum()
+        u = flow_times(SCHEDULE)[t]
+        assert in_F / error == pytest.approx(1 / u**2, rel=1e-9)
+        assert in_eps / error == pytest.approx((1 - u) ** 2 / u**2, rel=1e-9)
 
 
 def test_21_5_by_data_and_noise() -> None:

@@ -365,6 +365,22 @@ def test_22_5_by_the_table_in_the_text() -> None:
     assert all(a > b for a, b in pairwise(growing))
 
 
+def test_22_5_by_the_largest_slope() -> None:
+    """No slope exceeds 1 for S <= 2. For S = 4 one is 2 / sqrt(3), at abar = 1/3."""
+    schedule = Schedule.linear(1000)
+    abar = schedule.alpha_bar[1:]
+    root = np.sqrt(abar)
+    for var in (0.1, 1.0, 2.0, 4.0):
+        J = np.array([error_at_the_end(1.0, t, schedule, var) for t in range(1, 1001)])
+        C = abar * var + 1 - abar
+        np.testing.assert_allclose(1 - J, (1 - root) * (1 + root - root * var) / C, atol=1e-12)
+        if var <= 2:
+            assert (J < 1).all()
+        else:  # the largest of 1000 values of a smooth function is near its maximum
+            assert J.max() == pytest.approx(2 / np.sqrt(3), abs=1e-5)
+            assert abar[J.argmax()] == pytest.approx(1 / 3, abs=0.01)
+
+
 @pytest.mark.slow  # it imports the figure, and with it matplotlib
 def test_22_5_by_guided_chains() -> None:
     """With three classes and w = 2 errors fall even faster, on average over 60 samples."""

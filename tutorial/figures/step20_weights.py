@@ -1,4 +1,4 @@
-"""The scale of DDIM that equals CFG++, the height over the steps, an interval that moves."""
+"""The figure shows scales of DDIM equal to CFG++, heights over steps, and a moving interval."""
 
 from __future__ import annotations
 
@@ -59,11 +59,17 @@ def figure() -> Figure:
         table = with_interval(ddim(schedule, 50), schedule, middle - 1, middle + 1)
         y.append(top_class(table=table, n=500)[:, 1].mean())
     window.plot(middles, y, "o-", ms=4, color=BLUE)
-    scales.set(title="CFG++, w = -0.4, as DDIM", xlabel="t", ylabel=r"scale $1 + w_t$")
+    scales.set(
+        title="CFG++ with w = -0.4:\nthe equal scale of DDIM", xlabel="t", ylabel=r"scale $1 + w_t$"
+    )
     heights.axhline(1.5, color=GREY, lw=1, ls=":", label="the class")
-    heights.set(title="Top class", xlabel="steps", ylabel="mean height")
+    heights.set(
+        title="With more steps CFG++\nmoves the top class further out",
+        xlabel="steps",
+        ylabel="mean height",
+    )
     window.axhline(1.5, color=GREY, lw=1, ls=":")
-    window.set(title="Guided in an interval, w = 3", ylabel="mean height")
+    window.set(title="DDIM guided in one interval only,\nw = 3", ylabel="mean height")
     window.set(xlabel="log SNR, middle of an interval of length 2")
     scales.legend(fontsize=8)
     heights.legend(fontsize=8)
