@@ -10,10 +10,11 @@ always predict the noise 0. The reverse step is then $p(x_0 | x_1) = N(x_1 / \sq
 the variance (8.7). The chain starts from a standard normal $x_1$, so its samples have the mean 0
 and the variance 1 / 0.5 + 0.5 = 2.5. At $x_0 = 1$ the negative log likelihood is then 1.577, in
 nats. The bound has two terms here. The first is the mean of $-\log p(x_0 | x_1)$ over the forward
-step. Under the forward step the mean of the reverse step, $x_1 / \sqrt{0.5}$, is 1 plus a standard
-normal noise, so its squared distance from $x_0 = 1$ has the mean 1. The logarithm of the density
-contains this distance divided by twice the variance, which is $2 \cdot 0.5 = 1$. So the first term
-is $\log(2 \pi \cdot 0.5) / 2 + 1 = 1.572$. The second is the KL divergence from
+step. The forward step draws $x_1 = \sqrt{0.5} (1 + \epsilon)$ with a standard normal $\epsilon$. So
+the mean of the reverse step is $x_1 / \sqrt{0.5} = 1 + \epsilon$, and its squared distance from
+$x_0 = 1$ has the mean 1. The logarithm of the density contains this squared distance divided by
+twice the variance, which is $2 \cdot 0.5 = 1$. So the first term is
+$\log(2 \pi \cdot 0.5) / 2 + 1 = 1.572$. The second is the KL divergence from
 $q(x_1 | x_0) = N(0.707, 0.5)$ to $N(0, 1)$, which is 0.347. The sum is $L = 1.919$. It exceeds the
 negative log likelihood by 0.342.
 
@@ -74,10 +75,10 @@ $$ C_T = \log(q(x_T | x_0) / p(x_T)) $$
 $$ C_{t-1} = \log(q(x_{t-1} | x_t, x_0) / p(x_{t-1} | x_t)), \quad t \ge 2 $$
 $$ C_0 = -\log p(x_0 | x_1) $$
 
-Take the mean in two stages. First keep $x_t$ fixed, and average over the previous state. Under the
-forward process it has the density in the numerator of $C_{t-1}$, so the mean is a KL divergence. We
-call it $L_{t-1}$; it is a function of $x_t$. In the same way $L_T$ is the mean of $C_T$, and
-$L_0 = C_0$ because nothing is left to average:
+Take the mean in two stages. First keep $x_0$ and $x_t$ fixed, and average over the previous state
+$x_{t-1}$. Under the forward process its density is the numerator of $C_{t-1}$, so the mean is a KL
+divergence. We call it $L_{t-1}$; it is a function of $x_t$. In the same way $L_T$ is the mean of
+$C_T$, and $L_0 = C_0$ because nothing is left to average:
 
 $$ L_{t-1} = KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t)) $$
 
@@ -110,23 +111,34 @@ therefore a squared distance of means, and step 8 turns it into an error of the 
 
 **When the gap is zero.** Let the data be standard normal, and let the network be exact. Then all
 states of the forward chain are standard normal (step 2), and neighbours have the correlation
-$\sqrt{\alpha_t}$ in each coordinate (2.9). Two such variables can change places without a change of
-their joint distribution. So given $x_t$, the previous state has the distribution
+$\sqrt{\alpha_t}$ in each coordinate (2.9). This joint distribution remains the same if the two are
+exchanged. So given $x_t$, the previous state has the distribution
 
 $$ q(x_{t-1} | x_t) = N(\sqrt{\alpha_t} x_t, \beta_t I) $$
 
-The exact prediction of the noise is $\sqrt{1 - \bar\alpha_t} x_t$. Inserted into (6.4), it gives
-the mean of this distribution. If the model also has the variance $\sigma_t^2 = \beta_t$, its joint
-density of the path is that of the forward process started from the data, the product of
-$N(x_0; 0, I)$ and $q(x_{1:T} | x_0)$. In the cost of a path everything cancels except the density
-of the data point:
+and the joint density of the two is a product in either direction:
+
+$$ N(x_{t-1}; 0, I) q(x_t | x_{t-1}) = N(x_t; 0, I) q(x_{t-1} | x_t) $$
+
+The density of a whole forward path is $N(x_0; 0, I)$ times all forward steps. Use the line above
+for $t = 1$, then for $t = 2$, and so on. Each use turns one step round, and the normal density
+moves to the next state. In the end
+
+$$ N(x_0; 0, I) \prod_t q(x_t | x_{t-1}) = N(x_T; 0, I) \prod_t q(x_{t-1} | x_t) $$
+
+Now compare this with the model. The exact prediction of the noise is $\sqrt{1 - \bar\alpha_t} x_t$.
+Inserted into (6.4), it gives the mean $\sqrt{\alpha_t} x_t$. If the model also has the variance
+$\sigma_t^2 = \beta_t$, its density of the path is the right side. So $p(x_{0:T})$ is $N(x_0; 0, I)$
+times $q(x_{1:T} | x_0)$. In the cost of a path everything cancels except the density of the data
+point:
 
 $$ \log q(x_{1:T} | x_0) - \log p(x_{0:T}) = -\log N(x_0; 0, I) $$ (A.5)
 
 This is stronger than equality in the mean. *Every* path has the same cost.
 
 **The same data with a gap.** Let $\sigma_t^2 = \tilde\beta_t$ instead, on the cosine schedule with
-$T = 10$. The table is for $x_0 = 0.7$ on a line, in nats. Each number is rounded by itself.
+$T = 10$. The table is for $x_0 = 0.7$ on a line, in nats. (The gap was rounded after the
+subtraction.)
 
 | variance | $-\log p(x_0)$ | $L$ | gap |
 |---|---|---|---|
@@ -134,9 +146,11 @@ $T = 10$. The table is for $x_0 = 0.7$ on a line, in nats. Each number is rounde
 | $\tilde\beta_t$ | 1.092 | 2.016 | 0.923 |
 
 The samples of the second chain have the variance 0.708 and not 1, so this $x_0$ is a little more
-likely. The bound is much worse. In its terms each reverse step is too narrow, and (A.4) penalises
-that. The left panel of the figure shows the costs of 20,000 paths, and the right panel shows the
-terms. The largest is $L_1$, next to the data.
+likely. The bound is much worse. Why? For these data a reverse step has the variance $\beta_t$, as
+we saw, so $\tilde\beta_t$ is too small. In (A.4) both variances are then $\tilde\beta_t$, so
+$r - 1 - \log r$ is 0, but the squared distance of the means is divided by a smaller number. The
+largest term is $L_1$, next to the data: it is 1.247, where the model with $\beta_t$ has 0.626. The
+left panel of the figure shows the costs of 20,000 paths, and the right panel shows the terms.
 
 **At the boundary.** At $t = 1$ the posterior is a point, because $\tilde\beta_1 = 0$. A model with
 variance 0 has no finite $L_0$: it is $-\infty$ if its guess is exact, and $\infty$ otherwise. So
@@ -145,12 +159,12 @@ step over the interval of one grey level instead. At the other end, no network c
 (3.8) it is small if $\bar\alpha_T$ is near 0.
 
 **What goes wrong.** The arguments of the divergence are exchanged. With $v_1 < v_2$ the result is
-then too large, and it is a mean over the wrong distribution. Or the logarithm is taken last: the
-mean of $e^{-cost}$ over forward paths is exactly $p(x_0)$, without a gap. But the logarithm of this
-mean does not split into terms, and in high dimension a few rare paths determine the mean. Or two
-bounds are compared although the data are scaled differently. If the data are divided by a number
-$s$, the negative log likelihood falls by $D \log s$. Terms for densities may also be negative, as
-$L_0$ is in the figure.
+then too large, and it is a mean over the wrong distribution. The logarithm is taken after the mean
+and not before: the mean of $e^{-cost}$ over forward paths is exactly $p(x_0)$, without a gap. But
+the logarithm of this mean does not split into terms, and in high dimension a few rare paths
+determine the mean. Two bounds are compared although the data are scaled differently. If the data
+are divided by a number $s$, the negative log likelihood falls by $D \log s$. Terms for densities
+may also be negative, as $L_0$ is in the figure.
 
 **Where it goes on.** Step 8 simplifies the terms to a regression on the noise. Appendix B computes
 the distribution of the samples exactly, for Gaussian data.

@@ -9,7 +9,8 @@ program draws from it?
 $\beta_1 = \beta_2 = 0.5$. The loop starts at $x_2$ with mean 0 and variance 1. The noised data have
 the mean 0.5 and the variance 0.8125 there. The results below show that the samples have the mean
 0.923 and the variance 0.050. Both are wrong. The reasons differ. The mean is wrong only because the
-start is wrong. The variance would be 0.046 after the right start, so it would be wrong, too.
+start has the wrong mean. The variance would be 0.046 after the right start, so the start is not its
+only error.
 
 **The claim.** Let the data be $N(\mu, S)$ with any covariance matrix $S$, let the denoiser be the
 exact one, and let $w = 0$. Nothing is clipped. Then every state $x_t$ of the loop (7.2) is
@@ -33,14 +34,14 @@ $\sqrt{\bar\alpha_t} \mu$, so
 $$ E[x_{t-1} | x_t] = \sqrt{\bar\alpha_{t-1}} \mu + A_t (x_t - \sqrt{\bar\alpha_t} \mu) $$ (B.1)
 $$ A_t = \sqrt{\alpha_t} C_{t-1} C_t^{-1} $$ (B.2)
 
-All $C_t$ have the eigenvectors of $S$. So these matrices commute, and $A_t$ is symmetric. In the
-direction of one eigenvector, everything reduces to step 7 with its eigenvalue as the variance of
-the data.
+Every eigenvector of $S$ is an eigenvector of every $C_t$. So these matrices commute, and $A_t$ is
+symmetric. In the direction of one eigenvector, everything reduces to step 7 with its eigenvalue as
+the variance of the data.
 
 **The recursions.** The loop replaces $x_t$ by the right side of (B.1) and adds independent noise of
-variance $\tilde\beta_t$ in each coordinate. An affine function of a Gaussian vector is Gaussian.
-Its mean is the function of the mean, and its covariance matrix is multiplied by the matrix from the
-left and by the transposed matrix from the right. From $m_T = 0$ and $V_T = I$ on, this gives
+variance $\tilde\beta_t$ in each coordinate. An affine function of a Gaussian vector is Gaussian. To
+get the new mean, apply the function to the old one. The covariance matrix $V_t$ becomes
+$A_t V_t A_t^T$, and $A_t^T = A_t$ here. The start has $m_T = 0$ and $V_T = I$, so
 
 $$ m_{t-1} = \sqrt{\bar\alpha_{t-1}} \mu + A_t (m_t - \sqrt{\bar\alpha_t} \mu) $$ (B.3)
 $$ V_{t-1} = A_t V_t A_t + \tilde\beta_t I $$ (B.4)
@@ -49,7 +50,7 @@ In the example $A_2 = \sqrt{0.5} \cdot 0.625 / 0.8125 = 0.544$ and $\tilde\beta_
 $V_1 = 0.544^2 + 1/3 = 0.629$. The last step has $A_1 = \sqrt{0.5} \cdot 0.25 / 0.625 = 0.283$ and
 adds no noise. The result is $V_0 = 0.283^2 \cdot 0.629 = 0.050$.
 
-**The mean is wrong only by the start.** Let $\delta_t = m_t - \sqrt{\bar\alpha_t} \mu$ be the error
+**Only the start makes the mean wrong.** Let $\delta_t = m_t - \sqrt{\bar\alpha_t} \mu$ be the error
 of the mean at time $t$. By (B.3) a step only multiplies it by $A_t$. So the whole loop multiplies
 it by the product of all these matrices. In the product, each $C_t$ cancels the next inverse. One
 factor at each end remains:
@@ -66,8 +67,8 @@ In the example the error is $0.25 \cdot 0.25 / 0.8125 = 0.077$, so the mean is 0
 schedule with $T = 1000$ we have $\bar\alpha_T = 0.00004$, and the error is of this size. The mean
 is right for every practical purpose.
 
-**The covariance is wrong by every step.** By the law of total variance, the covariance matrix of
-$x_{t-1}$ in the forward process is the covariance matrix of the conditional mean plus the mean
+**Every step makes the covariance too small.** By the law of total variance, the covariance matrix
+of $x_{t-1}$ in the forward process is the covariance matrix of the conditional mean plus the mean
 conditional covariance matrix. The first is $A_t C_t A_t$. The second is (6.3), with a covariance
 matrix in the place of the variance, and $c_0$ is the factor (4.5) of $x_0$ in the posterior:
 
@@ -86,9 +87,9 @@ $$ G_{t-1} = A_t G_t A_t + c_0^2 (1 - \bar\alpha_t) S C_t^{-1} $$ (B.6)
 
 At the start, $G_T = \bar\alpha_T (S - I)$ is almost 0. The added term is positive in every
 direction in which the data vary. In the figure the missing fraction $G_t / C_t$ grows in every step
-towards the data (right panel). Step 7 discusses how the last of these fractions falls with $T$. A
-new question is how it differs between directions. The table has the eigenvalues of $S$ in its
-columns. It shows which fraction of the variance the samples lack on the linear schedule.
+towards the data (right panel). Step 7 discusses how the fraction at $t = 0$ falls with $T$. A new
+question is how it differs between directions. The table has the eigenvalues of $S$ in its columns.
+It shows which fraction of the variance the samples lack on the linear schedule.
 
 | variance of the data | 1/4 | 1 | 4 |
 |---|---|---|---|
@@ -116,24 +117,30 @@ $$ d = \sqrt{\log(2 / r) / (2 n)} $$ (B.7)
 A test refuses the samples if the distance is larger than $d$. For $n = 20000$ and a rate of one in
 a million, $d = 0.0190$.
 
-How often does a wrong program pass? Let the true distribution function of its samples be $F'$, and
-let $D = \sup |F' - F|$, a distance here, be larger than $d$. By the triangle inequality
+How often does a wrong program pass? Let $F'$ be the true distribution function of its samples, and
+let its distance $D = \sup |F' - F|$ from $F$ be larger than $d$. By the triangle inequality
 
 $$ D \le \sup |F' - F_n| + \sup |F_n - F| $$
 
-If the program passes, the last term is at most $d$. Then the samples lie at least $D - d$ from
-*their own* distribution, and the same bound limits how often this happens:
+If the program passes, the last term is at most $d$. Then the first term is at least $D - d$: the
+samples are that far from the distribution from which they were drawn. The bound of Massart limits
+how often this happens:
 
 $$ P(\text{pass}) \le 2 e^{-2 n (D - d)^2} $$ (B.8)
 
 With $T = 20$ linear steps and data of variance 1/4, the exact distribution of the samples is at
 $D = 0.063$ from that of the data. A program that drew from the data themselves would pass with a
 probability below $10^{-33}$. So the test sees the difference between the loop and its data. For
-$T = 1000$ the distance is 0.0019. If $D = 2 d$, the right side of (B.8) is the one of the bound
-before (B.7), so the program passes with a probability of at most $r$ as well. For this it takes 8
-million samples. This is the price of a test that assumes nothing about the mistake. A test of the
-variance alone would need 0.8 million for the same two rates, because the variance of $n$ Gaussian
-samples has the relative standard error $\sqrt{2 / n}$.
+$T = 1000$ the distance is 0.0019.
+
+How many samples does a test need to see this distance? If $D = 2 d$, then $D - d = d$, and the
+right side of (B.8) is $r$. So a program that draws from the data passes with a probability of at
+most $r$. By (B.7), with $d = 0.0019 / 2$, it takes 8 million samples. This is the price of a test
+that assumes nothing about the mistake. A test of the variance alone would need 0.8 million for the
+same two rates. The two variances differ by 1.55 %. The variance of $n$ Gaussian samples has the
+relative standard error $\sqrt{2 / n}$. A normal variable is farther than 4.89 standard deviations
+from its mean with the probability $r$, one in a million. So the difference has to be twice 4.89
+standard errors, which gives $n = 2 (2 \cdot 4.89 / 0.0155)^2$.
 
 **At the boundary.** If the data are one point, $S = 0$ and $A_1 = 0$. The samples are exactly this
 point, because the error in (B.5) has the factor $S$. For $T = 1$ the variance is $A_1^2$ in each
@@ -141,11 +148,12 @@ direction, and nothing else. If $\bar\alpha_T$ were 0, the mean would be exact.
 
 **What goes wrong.** The samples are compared with the data and not with the distribution of the
 loop. Then a correct program fails when $n$ is large, and its author looks for a mistake that does
-not exist. Or $F$ gets its mean and variance from the samples that it is compared with. Then the
-distance is too small, and (B.7) does not hold for it. Or the same samples are tested in several
-directions with one rate: the rates of false alarms then add up to as much as their sum. Or
-$\tilde\beta_t$ is replaced with $\beta_t$ in every step. For $S = I$ this gives exactly the right
-covariance, so a test with such data cannot decide whether the program uses $\tilde\beta_t$.
+not exist. The mean and the variance of $F$ are estimated from the samples that are tested. Then the
+distance is too small, and (B.7) does not hold for it. The same samples are tested in several
+directions, each at the rate $r$: the probability of any false alarm can then be as large as the sum
+of the rates. $\tilde\beta_t$ is replaced with $\beta_t$ in every step. For $S = I$ this gives
+exactly the right covariance, so a test with such data cannot decide whether the program uses
+$\tilde\beta_t$.
 
 **Where it goes on.** Appendix D uses the recursions for a guided chain.
 

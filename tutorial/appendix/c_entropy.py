@@ -8,8 +8,9 @@ estimate the mean of a log density that is not known, and how accurate is the re
 1.5 from the origin. Their density is known, and a sum over a grid gives the entropy 2.53. From 4000
 samples, the estimate of this lesson is 2.50 with a standard error of 0.02. The covariance matrix of
 the same samples gives a third number, 3.15. It is the entropy of a Gaussian with this covariance
-matrix, and it is an upper bound. So the covariance matrix alone would overstate the diversity by
-about 0.62. In area this is the factor $e^{0.62} = 1.86$.
+matrix, and it is an upper bound. So the covariance matrix alone would overstate the entropy by
+about 0.62. The exponential of an entropy can be read as an area (see below). This area would be
+overstated by the factor $e^{0.62} = 1.86$.
 
 **What entropy measures.** For a density $p$ in the plane the differential entropy is, in nats,
 
@@ -61,19 +62,20 @@ the variance 1/4. Both rows are exact, by sums over a grid and by (C.3).
 | entropy | 1.45 | 1.85 | 2.35 | 2.53 | 2.55 |
 | bound | 1.45 | 1.86 | 2.55 | 3.16 | 4.40 |
 
-While the clusters separate, the entropy rises by $\log 3 = 1.10$, because the samples then fill
-three regions in the place of one. Once they are apart, moving them further adds nothing to the
-entropy. The bound keeps rising, because the covariance matrix counts the empty space between them.
+While the clusters separate, the entropy rises by $\log 3 = 1.10$, because the area that the samples
+fill becomes three times as large. Once the clusters are apart, moving them further adds nothing to
+the entropy. The bound keeps rising, because the covariance matrix counts the empty space between
+them.
 
 **From distances to probabilities.** There are $n$ samples. Let $r_i$ be the distance from the
 sample $x_i$ to the $k$-th nearest of the others. Let $P_i$ be the probability of the disc with this
 radius around the sample. This probability is random, because the radius is. But its distribution is
-the same for every density. To see this, fix one sample. For another sample take the disc that just
-reaches to it. The probability of this disc is the distribution function of the distance, evaluated
-at the distance itself. Such a number is uniform between 0 and 1, if the distance has a density. So
-$P_i$ is the $k$-th smallest of $n - 1$ independent uniform numbers. Of the others, $k - 1$ are
-smaller and $n - k - 1$ are larger, so its density at $P$ is proportional to
-$P^{k-1} (1 - P)^{n-k-1}$. The integral of such a product is the beta function. Its derivative in
+the same for every density. To see this, keep $x_i$ fixed, and take the disc around $x_i$ with
+another sample on its edge. The probability of this disc is the distribution function of the
+distance to a sample, evaluated at the distance itself. Such a number is uniform between 0 and 1, if
+the distance has a density. So $P_i$ is the $k$-th smallest of $n - 1$ independent uniform numbers.
+Of the others, $k - 1$ are smaller and $n - k - 1$ are larger, so its density at $P$ is proportional
+to $P^{k-1} (1 - P)^{n-k-1}$. The integral of such a product is the beta function. Its derivative in
 the first argument contains a logarithm:
 
 $$ B(a, b) = \int_0^1 P^{a-1} (1 - P)^{b-1} dP $$
@@ -109,16 +111,17 @@ and the radius. With $k = 5$ the bias is -0.020 for $n = 1000$ and -0.008 for $n
 smaller than the standard deviation of $\hat h$, which is 0.037 and 0.019 in 2,000 repeated draws.
 
 **The standard error.** The terms of (C.6) are not independent, because neighbours share discs. The
-jackknife treats this without a formula for the dependence: compute the estimate again without the
-sample $x_j$, and call the result $\hat h_{-j}$. The part that $x_j$ contributes is
+jackknife is a method that needs no formula for the dependence. Compute the estimate again without
+the sample $x_j$, and call the result $\hat h_{-j}$. The part that $x_j$ contributes is
 
 $$ h_j = n \hat h - (n - 1) \hat h_{-j} $$
 
 If the estimate were a mean of independent terms, this would be the $j$-th term. Two things change
-without $x_j$. Its own term is missing, and $n$ becomes $n - 1$. And every sample that has $x_j$
-among its $k$ nearest must reach to its next neighbour. We write $r_{i,k}$ for $r_i$ now, and
-$r_{i,k+1}$ for the distance to the next. The recursion of the digamma function says that
-$(n - 1) \psi(n - 1)$ is $(n - 1) \psi(n) - 1$. So the change of $n$ gives
+without $x_j$. Its own term is missing, and $n$ becomes $n - 1$. Every sample $x_i$ that has $x_j$
+among its $k$ nearest loses this neighbour, so its $(k + 1)$-th neighbour becomes the $k$-th. From
+here on we write $r_{i,k}$ for $r_i$, and $r_{i,k+1}$ for the distance to the next neighbour. The
+recursion of the digamma function says that $(n - 1) \psi(n - 1)$ is $(n - 1) \psi(n) - 1$. So the
+change of $n$ gives
 
 $$ n \psi(n) - (n - 1) \psi(n - 1) = \psi(n) + 1 $$
 
@@ -130,22 +133,29 @@ The standard error is that of a mean of these parts:
 
 $$ \text{standard error} = std(h_j) / \sqrt n $$ (C.8)
 
-Efron and Stein showed that the jackknife does not understate the variance on average. For this
-estimate it overstates the standard error by a fifth to a quarter, as repeated draws from the
-Gaussian and from the data sets of step 1 show. For the Gaussian it is 0.044 in the place of 0.037
-with $n = 1000$.
+Efron and Stein showed that the squared distances of the $\hat h_{-j}$ from their mean have a sum
+that is, on average, at least the variance of an estimate from $n - 1$ samples. So on average the
+jackknife does not understate the variance, apart from the difference between $n - 1$ and $n$
+samples. For this estimate it overstates the standard error by a fifth to a quarter, as repeated
+draws from the Gaussian and from the data sets of step 1 show. For the Gaussian it is 0.044 in the
+place of 0.037 with $n = 1000$.
 
-**The parts of the bound.** For (C.3) we use the first order. Give the sample $x_j$ a little more
-weight, $1 / n + \varepsilon$, and multiply all weights by the number that makes their sum 1 again.
-Now let $m$ and $V$ be the mean and the covariance matrix of the samples. Per unit of $\varepsilon$,
-the covariance matrix changes by
+**The parts of the bound.** For the bound (C.3) we do not leave a sample out, but change its weight
+a little. Now let $m$ and $V$ be the mean and the covariance matrix of the samples, with the weight
+$1 / n$ each. Add $\varepsilon$ to the weight of $x_j$, and divide all weights by $1 + \varepsilon$,
+so that their sum is 1 again. The covariance matrix becomes
+
+$$ V_\varepsilon = (V + \varepsilon (x_j - m) (x_j - m)^T) / (1 + \varepsilon) + O(\varepsilon^2) $$
+
+The mean moves by a multiple of $\varepsilon$. This changes the covariance matrix only by its
+square, which is in the last term. So per unit of $\varepsilon$ the covariance matrix changes by
 
 $$ dV = (x_j - m) (x_j - m)^T - V $$
 
-The derivative of $\log \det V$ is the trace of $V^{-1} dV$. Let $|z_j|^2$ be the squared distance
-from the mean in units of $V$, which is $(x_j - m)^T V^{-1} (x_j - m)$. The part of $x_j$ is the
-entropy plus the change of the entropy, as the terms of a mean are the mean plus their distances
-from it:
+The derivative of $\log \det V$ is the trace of $V^{-1} dV$ (Jacobi's formula). Let $|z_j|^2$ be the
+squared distance from the mean in units of $V$, which is $(x_j - m)^T V^{-1} (x_j - m)$. In a mean
+of independent terms, the same change of the weight moves the mean by the distance of the $j$-th
+term from it. So the part of $x_j$ is the value of the bound plus its change:
 
 $$ d \log \det V = tr(V^{-1} dV) = |z_j|^2 - 2 $$
 $$ h_j = \log(2 \pi e) + (\log \det V) / 2 + (|z_j|^2 - 2) / 2 $$ (C.9)
@@ -159,9 +169,10 @@ each entropy has the standard error 0.02.
 $-\infty$. If all samples lie on a line, the bound is $-\infty$. The functions refuse both.
 
 **What goes wrong.** A sample is counted as its own nearest neighbour, so that $k$ is one too small.
-The circumference is used in the place of the area. The spread of the samples is reported as the
-standard error of the mean. Estimates with different $n$ or $k$ are compared as if the bias were 0.
-And the bound is reported as diversity: for separate clusters it measures their distance.
+The circumference is used in the place of the area. The standard deviation of the parts is reported
+as the standard error, without the division by $\sqrt n$. Estimates with different $n$ or $k$ are
+compared as if the bias were 0. The bound is reported as diversity, although for separate clusters
+it measures their distance.
 
 **Where it goes on.** Step 12 measures guidance with both numbers, and appendix D computes the
 entropy of a guided Gaussian exactly.

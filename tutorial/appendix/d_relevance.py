@@ -7,7 +7,7 @@ trade-off for all $w$ and not only measure it?
 
 **An example.** The data on a line are $N(0, 1)$. A quarter of them belongs to the class
 $N(1, 1/4)$, as in step 11. With exact predictions and in the limit of many steps, the formulas that
-are derived below give these values for the samples of guidance:
+are derived below give these values for guided samples:
 
 | $w$ | -1 | -0.5 | 0 | 1 | 4 |
 |---|---|---|---|---|---|
@@ -21,7 +21,7 @@ every column of the table, and the entropy falls.
 class given the noisy state. Consider the true reverse step of all data, without a label. We split
 this probability according to the previous state, by the law of total probability. The forward noise
 does not depend on the label. So if the previous state is known, the noisier one contains no further
-information about the label, and need not be given:
+information about the label:
 
 $$ p(y | x_t) = \int p(y | x_{t-1}) p(x_{t-1} | x_t) dx_{t-1} $$
 
@@ -31,12 +31,13 @@ $$ w = -1: \quad E[p_{t-1} | x_t] = p_t $$ (D.1)
 
 A process whose expected next value is its present value is called a martingale. A single chain may
 move towards the class or away from it, but on average nothing changes. The loop of step 7 draws a
-Gaussian in the place of the true reverse step. So for the loop (D.1) is not exact, and holds to
-first order in $\beta_t$.
+Gaussian in the place of the true reverse step. So for the loop (D.1) holds only to first order in
+$\beta_t$.
 
 **With guidance it rises.** Guidance with the weight $w$ moves the mean of the unconditional step by
-$1 + w$ times (10.5), which is $\beta_t \nabla \log p_t$ to first order in $\beta_t$. To first order
-in the shift, the mean probability changes by the scalar product of the gradient and the shift:
+$1 + w$ times (10.5), which is $\beta_t \nabla \log p_t$ to first order in $\beta_t$. The
+unconditional step itself does not change the mean probability, by (D.1). So only the shift changes
+it. To first order the change is the scalar product of the gradient and the shift:
 
 $$ E[p_{t-1} | x_t] - p_t \approx \nabla p_t \cdot (1 + w) \beta_t \nabla \log p_t $$
 
@@ -64,9 +65,10 @@ $$ E[\log p_{t-1} | x_t] - \log p_t \approx (1/2 + w) \beta_t |\nabla \log p_t|^
 
 So the mean logarithm rises only for $w > -1/2$.
 
-**Two weights at which a mean stays.** The chain starts where the probability of the class is nearly
-its frequency $\pi_y$, for every state. In the limit of many small steps, for a mixture of Gaussians
-of positive variance,
+**Two weights at which a mean stays.** At the noise end $p(y | x_T)$ is close to the frequency
+$\pi_y$ of the class for all states that the chain draws there. At $w = -1$ the right side of (D.2)
+is 0, and at $w = -1/2$ that of (D.3). So in the limit of many small steps, for a mixture of
+Gaussians of positive variance,
 
 $$ w = -1: E p(y | x_0) = \pi_y, \quad w = -1/2: E \log p(y | x_0) = \log \pi_y $$ (D.4)
 
@@ -75,12 +77,13 @@ the three classes of step 1, 200 steps and 1000 chains, the fraction with $p(y |
 at $w = -0.95$, 49 % at $w = -0.8$ and 70 % at $w = -0.6$. The mean logarithms are -7.9, -4.9 and
 -2.0, because the other samples are far inside wrong classes.
 
-The first half of (D.4) holds for any data. The second half needs classes that overlap everywhere.
-Let the data be the two points 1 and -1, one per class. At the data the logarithm is then 0 or minus
-infinity, so its mean cannot be $\log(1/2)$. At every earlier time the mean is still $\log(1/2)$ in
-the limit of small steps. But towards the data a few chains with very negative values contribute
-more and more of it. At $w = -1/2$ the fraction of chains that are nearer to the wrong point at
-$t = 1$ is 0.8 % with 200 steps and 0.2 % with 2000 (20,000 chains, cosine schedule).
+The first half of (D.4) holds for any data. The second half needs classes whose densities are
+positive everywhere. As a counterexample, let the data be the two points 1 and -1, one per class. At
+the data the logarithm is then 0 or minus infinity, so its mean cannot be $\log(1/2)$. At every
+earlier time the mean is still $\log(1/2)$ in the limit of small steps. But the nearer the data, the
+more of this mean comes from a few chains with very negative values. At $w = -1/2$ the fraction of
+chains that are nearer to the wrong point at $t = 1$ is 0.8 % with 200 steps and 0.2 % with 2000
+(20,000 chains, cosine schedule).
 
 **An exact case.** Take the line again: the class is $N(m, S_y)$, and all data are $N(0, S)$ with
 $S_y < S$. The exact predictions are affine functions of the state, and so is the mean of each step.
@@ -100,14 +103,20 @@ $$ V_{t-1} = A_w^2 V_t + \tilde\beta_t $$ (D.7)
 
 **Small steps.** Divide the state by $\sqrt{\bar\alpha_t}$, and use the variance of the noise in
 this unit, $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$, as the time. A step goes from $\tau$ to
-$\tau - d\tau$. In this unit the variance of the noised class is $S_y + \tau$. The slope of the
-class is the quotient of two neighbouring variances, which is $1 - d\tau / (S_y + \tau)$. For all
-data $S$ takes the place of $S_y$. By (D.5) the guided step has the slope
+$\tau - d\tau$. In this unit the variance of the noised class is
+$C_{y,t} / \bar\alpha_t = S_y + \tau$. The slope $A_y$ is multiplied by
+$\sqrt{\bar\alpha_t / \bar\alpha_{t-1}} = \sqrt{\alpha_t}$, so it becomes the quotient of two
+neighbouring variances:
+
+$$ \sqrt{\alpha_t} A_y = \alpha_t C_{y,t-1} / C_{y,t} = (S_y + \tau - d\tau) / (S_y + \tau) $$
+
+This is $1 - d\tau / (S_y + \tau)$. For all data $S$ takes the place of $S_y$. By (D.5) the guided
+step has the slope
 
 $$ 1 - ((1 + w) / (S_y + \tau) - w / (S + \tau)) d\tau $$
 
-If the state is changed at the time $\tau$, the change at the data is multiplied by the product
-$\Phi$ of all later slopes. In the limit of small steps the logarithm of the product is an integral:
+A change of the state at the time $\tau$ is multiplied by all later slopes until it reaches the
+data. Let $\Phi(\tau)$ be their product. In the limit of small steps its logarithm is an integral:
 
 $$ \log \Phi(\tau) = -\int_0^\tau ((1 + w) / (S_y + r) - w / (S + r)) dr $$
 
@@ -118,8 +127,12 @@ $$ \Phi(\tau) = (S_y / (S_y + \tau))^{1 + w} ((S + \tau) / S)^w = (\rho q)^w S_y
 
 In this unit the bracket in (D.6) is 1 minus the slope of the class, so the last term of (D.6) is
 $(1 + w) m d\tau / (S_y + \tau)$. Each of these contributions is multiplied by the later slopes, and
-the final mean is the integral of all of them. Since $dq = -(S - S_y) d\tau / (S_y + \tau)^2$, it is
-the integral of a power of $q$, from 1 to $1 / \rho$:
+the final mean is the integral of all of them:
+
+$$ M_0 = \int_0^\infty \Phi(\tau) (1 + w) m / (S_y + \tau) d\tau $$
+
+Since $dq = -(S - S_y) d\tau / (S_y + \tau)^2$, this is the integral of a power of $q$, from 1 to
+$1 / \rho$:
 
 $$ M_0 = (1 + w) m \rho^w S_y / (S - S_y) \int_1^{1 / \rho} q^w dq $$
 
@@ -129,7 +142,12 @@ $$ M_0 \to x^* (1 - \rho^{1 + w}) $$ (D.8)
 
 The variance of the added noise tends to $d\tau$ in this unit. A variance is multiplied by $\Phi^2$.
 The variance of the start is $1 + \tau$ with the largest $\tau$. There $\Phi^2$ falls like
-$1 / \tau^2$, so nothing is left of it if the chain starts far enough in the noise. The rest is
+$1 / \tau^2$, so nothing is left of it if the chain starts far enough in the noise. The rest comes
+from the added noise:
+
+$$ V_0 = \int_0^\infty \Phi(\tau)^2 d\tau $$
+
+The same substitution gives
 
 $$ V_0 = \rho^{2 w} S_y^2 / (S - S_y) \int_1^{1 / \rho} q^{2 w} dq $$
 
@@ -164,14 +182,15 @@ entropy falls at *every* $w$.
 
 **At the boundary.** At $w = -1/2$, (D.9) is $U \log(1 / \rho)$. With few steps the theorem fails.
 Of 20 steps on the cosine schedule one has $A_w < 0$ from $w = 8.1$ on, and $V_0$ rises from
-$w = 17.8$ on. A fraction of the class above $\sqrt{\rho} e^{-m^2 / (2 (S - S_y))}$, which is 0.257
-in the example, is impossible: then $p(y | x^*)$ would exceed 1.
+$w = 17.8$ on. The class cannot have a larger fraction of the data than
+$\sqrt{\rho} e^{-m^2 / (2 (S - S_y))}$, which is 0.257 in the example, because $p(y | x^*)$ would
+exceed 1.
 
-**What goes wrong.** The scale $1 + w$ is used as $w$, so that the unconditional chain seems to
-raise relevance. The mean of the logarithm is reported as if it had to rise with the mean. The
-guided variances are mixed in the place of the slopes. And a rise of relevance is taken as proof
-that the tilted distribution is sampled. (D.10) rises for any chain whose mean moves towards $x^*$
-while its variance does not change.
+**What goes wrong.** The scale $1 + w$ is used as $w$. Then $w = 0$ is taken for the chain without a
+label, and this chain seems to raise relevance. The mean logarithm of the probability is expected to
+rise whenever the mean probability does. The guided variances are mixed in the place of the slopes.
+And a rise of relevance is taken as proof that the tilted distribution is sampled. (D.10) rises for
+any chain whose mean moves towards $x^*$ while its variance does not change.
 
 **Where it goes on.** Step 13 compares guided samples with the tilted distribution.
 

@@ -8,21 +8,23 @@ for the cost of about two more evaluations. How does it work, and how do we chec
 it is right?
 
 **An example.** The network has one number in each layer, and there is one sample. The input is
-$x = 0.5$, and the noise to predict is $\epsilon = 2$. (We round each number only after it has been
-computed from the unrounded ones.) The first weight is 2, so the first sum is $a = 2 \cdot 0.5 = 1$.
-The hidden unit is $h = a \sigma(a)$, where $\sigma(a) = 1 / (1 + e^{-a})$ is the logistic function.
-Since $\sigma(1) = 0.7311$, it is $h = 0.7311$. The second weight is 1.5. So the output is
-$f = 1.0966$, and the loss is $(2 - 1.0966)^2 = 0.8162$.
+$x = 0.5$, and the noise to predict is $\epsilon = 2$. (All numbers are computed without rounding,
+and rounded only when they are written down.) The first weight is 2, so the first sum is
+$a = 2 \cdot 0.5 = 1$. The hidden unit is $h = a \sigma(a)$, where $\sigma(a) = 1 / (1 + e^{-a})$ is
+the logistic function. Since $\sigma(1) = 0.7311$, it is $h = 0.7311$. The second weight is 1.5. So
+the output is $f = 1.0966$, and the loss is $(2 - 1.0966)^2 = 0.8162$.
 
 Now go backwards, and compute at each number how fast the loss changes with it.
 
-- With the output: $2 (f - \epsilon) = -1.8068$.
-- With the second weight: the output changes $h$ times as fast as the weight, so
+- The derivative with respect to the output is $2 (f - \epsilon) = -1.8068$.
+- The second weight: the output changes $h$ times as fast as this weight. So the derivative is
   $0.7311 \cdot (-1.8068) = -1.3209$.
-- With the hidden unit: the output changes 1.5 times as fast, so $1.5 \cdot (-1.8068) = -2.7102$.
-- With the first sum: the hidden unit changes with the slope of $a \sigma(a)$, which is 0.9277 at
+- The hidden unit: the output changes 1.5 times as fast. So the derivative is
+  $1.5 \cdot (-1.8068) = -2.7102$.
+- The first sum: the hidden unit changes with the slope of $a \sigma(a)$, which is 0.9277 at
   $a = 1$. So the derivative is $0.9277 \cdot (-2.7102) = -2.5142$.
-- With the first weight: the sum changes $x$ times as fast, so $0.5 \cdot (-2.5142) = -1.2571$.
+- The first weight: the sum changes $x$ times as fast. So the derivative is
+  $0.5 \cdot (-2.5142) = -1.2571$.
 
 Each line needs only lines above it and numbers that are known from the way forward. This is the
 whole method. What follows does the same with arrays.
@@ -35,8 +37,8 @@ with it:
 $$ \tau_t = (\cos \omega_t, \sin \omega_t, \cos 2 \omega_t, \sin 2 \omega_t) $$ (E.1)
 
 The label enters through a table of $K + 1$ learned rows. The row of label $y$ is called $e_y$, and
-the last row belongs to the null label. The first layer adds three contributions and applies a
-function called silu to each entry:
+the last row belongs to the null label. The first layer adds three contributions. To each entry of
+the sum it applies the function $a \sigma(a)$ of the example, which is called silu:
 
 $$ a_1 = x_t W_x + \tau_t W_t + e_y, \quad h_1 = silu(a_1) $$ (E.2)
 
@@ -50,8 +52,8 @@ The weights $W_x$, $W_t$, $W_2$ and $W_3$ have $2 H + 4 H + H^2 + 2 H$ entries, 
 $(K + 1) H$, and the biases have $H + 2$. For $K = 3$ these are $H^2 + 13 H + 2$ parameters, and
 2,930 for the 48 hidden units of step 15.
 
-**The slope of silu.** The function is $a \sigma(a)$, as in the example. By the quotient rule, and
-because $1 - \sigma(a) = e^{-a} / (1 + e^{-a})$, the slope of the logistic function is
+**The slope of silu.** By the quotient rule, and because $1 - \sigma(a) = e^{-a} / (1 + e^{-a})$,
+the slope of the logistic function is
 
 $$ \sigma'(a) = e^{-a} / (1 + e^{-a})^2 = \sigma(a) (1 - \sigma(a)) $$
 
@@ -67,8 +69,8 @@ products of corresponding entries:
 $$ dL = \sum_{i,j} (G_z)_{ij} dz_{ij} $$
 
 This is the definition that we use below: write $dL$ as such a sum, and read the gradient off. The
-loss is the mean squared error over the $n$ samples. Its derivative with respect to an output
-$f_{ij}$ contains only one term of the sum, so
+loss is the mean squared error over the $n$ samples. Only one term of the sum contains the output
+$f_{ij}$, so
 
 $$ L = (1 / n) \sum_i |\epsilon_i - f_i|^2, \quad G_f = (2 / n) (f - \epsilon) $$ (E.5)
 
@@ -107,14 +109,16 @@ behaves like a bias that only these samples have, and its gradient is the sum ov
 
 $$ G_{e_y} = \sum_{i : y_i = y} (G_{a_1})_i $$ (E.8)
 
-In the code this is a matrix product. A table is a linear layer, and its input has a 1 in the column
-of the label and zeros elsewhere. If a label does not occur in the batch, the gradient of its row is
-0, and the plain update of step 15 leaves the row as it is.
+The code writes this as a matrix product. For this purpose a label becomes a row with a 1 in the
+column of the label and zeros elsewhere. The product of this row with the table is $e_y$, so the
+table is a linear layer, and (E.6) gives (E.8). If a label does not occur in the batch, the gradient
+of its row is 0, and the plain update of step 15 leaves the row as it is.
 
 **All together.** The rules are applied from the loss to the input: (E.5), then (E.6) for the last
 layer, (E.7), (E.6), (E.7), and (E.6) with (E.8) for the first layer. Each matrix product of the way
 forward returns as two products of the same size, one for the weights and one for the layer before.
-This is why the way back costs about as much as two evaluations.
+(In the first layer only the one for the weights is needed.) This is why the way back costs about as
+much as two evaluations.
 
 **How to check it.** A wrong gradient is hard to see in the loss. We trained this network twice,
 with the same batches and 500 plain updates. In the second run the transposition of $W_2$ in (E.6)
@@ -131,10 +135,10 @@ In the difference of the two, the even terms cancel. Divide it by $2 r$:
 $$ (L(p + r) - L(p - r)) / (2 r) = L'(p) + r^2 L'''(p) / 6 + \dots $$ (E.9)
 
 A small $r$ makes the next term small. But the computer rounds each loss, by about $10^{-16}$ for a
-loss of order one, and this error is divided by $2 r$. For this network and its loss the two errors
-are about equal near $r = 10^{-5}$, and both are then below $10^{-10}$ (middle panel). A difference
-of one side, $(L(p + r) - L(p)) / r$, has an error of order $r$ instead. At its best $r$, near
-$10^{-8}$, it is wrong by about $10^{-8}$.
+loss of order one, and this error is divided by $2 r$. For this network and its loss, the next term
+and the error of rounding are about equal near $r = 10^{-5}$, and both are below $10^{-10}$ there
+(middle panel). The one-sided difference $(L(p + r) - L(p)) / r$ has an error of order $r$ instead.
+At its best $r$, near $10^{-8}$, it is wrong by about $10^{-8}$.
 
 **At the boundary.** At $t = 0$ the four numbers are $(1, 0, 1, 0)$. Towards pure noise they go to
 $(0, 1, -1, 0)$. For a very negative $a$ both silu and its slope go to 0. For a very positive one
@@ -142,12 +146,12 @@ silu goes to $a$ and its slope to 1. The exponential in $\sigma$ overflows at $a
 is computed through the hyperbolic tangent.
 
 **What goes wrong.** The transposition of a square array is left out. The slope of one layer is
-multiplied with the gradient of another of the same width. The value of silu is used for its slope.
-The gradient of a bias is averaged over the samples instead of summed, although the division by $n$
-has been made in (E.5). In a library an embedding can have a padding index, and the row of this
-index is never trained. If it is 0, class 0 is frozen. All of these run without an error message,
-and with each of them the loss falls by more than a third in the first 100 updates of the training
-above.
+multiplied with the gradient of another of the same width. The value of silu is used in the place of
+its slope. The gradient of a bias is averaged over the samples instead of summed, although the
+division by $n$ has been made in (E.5). In a library an embedding can have a padding index, and the
+row of this index is never trained. If it is 0, class 0 is frozen. All of these run without an error
+message, and with each of them the loss falls by more than a third in the first 100 updates of the
+training above.
 
 **Where it goes on.** Step 15 puts this gradient into Adam and compares the trained network with the
 exact predictions.

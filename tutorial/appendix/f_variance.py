@@ -1,10 +1,10 @@
 r"""Appendix F. The variance of Algorithm 2: what v changes with few steps, and why not with many
 
 **The question.** Algorithm 2 of step 16 adds noise in every step. Its variance lies between two
-values, and a number $v$ from 0 to 1 decides where (16.11). The paper used 0.3 for one data set and
-0.2 for another. Step 16 found that this choice strongly changes the variance of the samples with 16
-levels, and hardly with 1,024. Why is this so? Is there one distribution that the samples approach
-for every choice, and how fast? And is there a right value?
+values, and a number $v$ from 0 to 1 decides where (16.11). The paper used 0.3 for images of 64 x 64
+pixels and 0.2 for images of 128 x 128. Step 16 found that this choice strongly changes the variance
+of the samples with 16 levels, and hardly with 1,024. Why is this so? Is there one distribution that
+the samples approach for every choice, and how fast? And is there a right value?
 
 **The setting.** We use one coordinate and a case in which everything can be computed. The class is
 the Gaussian $N(\mu, S_y)$, all data together are $N(0, S)$, and the predictions are exact. The
@@ -15,9 +15,9 @@ of the state $z$ is $C_y = a^2 S_y + \sigma^2$ in the class and $C = a^2 S + \si
 are only the two levels $\lambda = 0$ and $\log 4$ of the example in step 16, where the smaller
 variance of the step is 0.15 and the larger one 0.375. The chain starts with variance 1. We will see
 that the step multiplies the state by 0.2214 before it adds the noise, and that the last guess
-multiplies the result by 0.2236. With the smaller variance that of the samples is
-$0.2236^2 (0.2214^2 + 0.15) = 0.00995$. With the larger one it is 0.0212, more than twice as much.
-Neither is near the limit that we will find, 0.1094.
+multiplies the result by 0.2236. If the noise has the smaller variance, the samples have the
+variance $0.2236^2 (0.2214^2 + 0.15) = 0.00995$. If it has the larger one, they have 0.0212, more
+than twice as much. Neither is near the limit that we will find, 0.1094.
 
 **One step, exactly.** The exact prediction of the noise for a Gaussian is $-\sigma$ times its score
 (5.9). For the class it is $\sigma (z - a \mu) / C_y$, and for all data $\sigma z / C$. In the
@@ -30,8 +30,8 @@ Insert this into the guess of the data (16.10):
 $$ \tilde x = (1 - \sigma^2 g) z / a + (1 + w) \sigma^2 \mu / C_y $$ (F.1)
 
 This is a factor times the state plus a constant, and so is the mean of the next state (16.12). Call
-the factor $A$ and the constant $b$. The two terms of $A$ have the quotient $a' / a$ in common, and
-the two products with $\delta$ alone cancel:
+the factor $A$ and the constant $b$. In $A$ the quotient $a' / a$ is a common factor. The other
+factor is $1 - \delta + \delta (1 - \sigma^2 g)$, which is $1 - \delta \sigma^2 g$:
 
 $$ A = (1 - \delta) (a' / a) + \delta a' (1 - \sigma^2 g) / a = (a' / a) (1 - \delta \sigma^2 g) $$
 $$ b = \delta a' (1 + w) \sigma^2 \mu / C_y $$
@@ -43,10 +43,10 @@ variance squared, and the variance of independent noise is added:
 $$ m' = A m + b, \quad V' = A^2 V + \sigma_v^2 $$ (F.2)
 
 The recursion begins with mean 0 and variance 1, and it ends with the last guess, which adds no
-noise. Two facts can be seen already. The mean of the samples does not depend on $v$ at all. And
-their variance grows with $v$, because the noise of every step does and is multiplied by squares
-afterwards. (If a later factor $A$ is 0, all noise before it is lost, and the variance is the same
-for every $v$. The boundary below has an example.)
+noise. Two facts follow at once. The mean of the samples does not depend on $v$ at all. Their
+variance grows with $v$, because the variance of the noise of every step grows with $v$ and is
+multiplied by squares afterwards. (If a later factor $A$ is 0, all noise before it is lost, and the
+variance is the same for every $v$. The boundary below has an example.)
 
 **Small steps: v drops out.** To compare levels we divide the state by the factor of the data. The
 noised data then become the data plus noise of the variance $\tau = \sigma^2 / a^2 = e^{-\lambda}$.
@@ -67,7 +67,8 @@ terms of second order. So is every value between them. This is the reason why $v
 the limit. Between two fixed levels the number of steps grows only like one over their length, so
 the sum of all terms of second order goes to 0. (At the noise end the steps are not short until
 there are very many: with 1,024 levels of the grid (16.6), the first step leads from $e^{20}$ to
-$e^{12.9}$. The bound (F.7) shows that this does little harm.) Insert the first order into (F.2):
+$e^{12.9}$. The bound (F.7) shows that even so $v$ has little effect, and the table below shows that
+the variance comes close to its limit.) Insert the first order into (F.2):
 
 $$ \bar V' = (1 - (\tau - \tau') G)^2 \bar V + (\tau - \tau') + \dots $$
 
@@ -76,13 +77,13 @@ the step go to 0:
 
 $$ d\bar V / d\tau = 2 G \bar V - 1 $$ (F.3)
 
-**Solving it.** Without the -1, the logarithm of a solution has the derivative $2 G$. Both terms of
-$G$ have a logarithm as their integral. Taking the exponential gives the solution
+**Solving it.** First leave out the -1. The logarithm of a solution then has the derivative $2 G$.
+Both terms of $G$ have a logarithm as their integral. Taking the exponential gives the solution
 
 $$ H = (S_y + \tau)^{2 + 2 w} (S + \tau)^{-2 w} $$
 
-To include the -1 we look at the quotient of the true variance and this solution. By the quotient
-rule its derivative is
+To include the -1 we look at the quotient of $\bar V$ and this solution. By the quotient rule its
+derivative is
 
 $$ (\bar V / H)' = (2 G \bar V - 1) / H - \bar V (2 G H) / H^2 = -1 / H $$
 
@@ -92,8 +93,9 @@ Integrate from there down to the data, where $\tau = 0$:
 
 $$ \bar V = H(0) \int_0^\infty d\tau / H $$
 
-The substitution $\rho = (S + \tau) / (S_y + \tau)$ makes the integrand a power. The new variable
-runs from $R = S / S_y$ to 1, and $d\rho = -(S - S_y) d\tau / (S_y + \tau)^2$. So
+The substitution $\rho = (S + \tau) / (S_y + \tau)$ makes the integrand a power. (This $\rho$ was
+called $q$ in appendix D, where $\rho$ was $S_y / S$.) The new variable runs from $R = S / S_y$ to
+1, and $d\rho = -(S - S_y) d\tau / (S_y + \tau)^2$. So
 
 $$ \int_0^\infty d\tau / H = \int_1^R \rho^{2 w} d\rho / (S - S_y) $$
 
@@ -101,6 +103,9 @@ The integral of the power is $(R^{1 + 2 w} - 1) / (1 + 2 w)$. Multiply by $H(0) 
 At the data the factor $a$ is 1, so this is the variance of the samples:
 
 $$ V = S_y (R - R^{-2 w}) / ((1 + 2 w) (R - 1)) $$ (F.4)
+
+In the letters of appendix D this is (D.9), the limit of the loop of step 7. So Algorithm 2 has the
+same limit, for every $v$.
 
 **Guidance itself narrows the class.** By the last integral, (F.4) is $S_y$ times the mean of
 $(\rho / R)^{2 w}$ over $\rho$ from 1 to $R$. For a class narrower than the data and $w > 0$ this
@@ -151,9 +156,9 @@ should be $v$ times the second. So the right value is
 
 $$ v = S_y / C_y $$ (F.5)
 
-It is not one number. It goes from $S_y$ at the noise end to 1 near the data (right panel of the
-figure). For $S_y < 1$ all its values are between 0 and 1, so no constant is right at every level.
-The paper chose its two values by experiment.
+It goes from $S_y$ at the noise end to 1 near the data (right panel of the figure). So for $S_y < 1$
+it is a permitted $v$ at every level, but another one at each. No constant is right at more than one
+level. The paper chose its two values by experiment.
 
 **Exactly.** The quotient $S_y / C_y$ also has a meaning for long steps. With
 $\sigma^2 = \tau / (1 + \tau)$, and $a^2 = 1 / (1 + \tau)$, the variance of the noise changes by
@@ -161,8 +166,8 @@ $\sigma^2 = \tau / (1 + \tau)$, and $a^2 = 1 / (1 + \tau)$, the variance of the 
 $$ \sigma^2 - \sigma'^2 = (\tau - \tau') / ((1 + \tau) (1 + \tau')) = \delta \sigma^2 a'^2 $$
 
 Times $\delta$, this is the larger variance minus the smaller one. The last term of (6.3) above is
-$(\delta a')^2 S_y \sigma^2 / C_y$, which is the same difference times $S_y / C_y$. So on a linear
-scale the true variance divides the interval between the two ends at $S_y / C_y$:
+$(\delta a')^2 S_y \sigma^2 / C_y$, which is the same difference times $S_y / C_y$. So the true
+variance lies at the fraction $S_y / C_y$ of the way from the smaller variance to the larger one:
 
 $$ Var(z' | z) = \delta \sigma'^2 + (S_y / C_y) (\delta \sigma^2 - \delta \sigma'^2) $$
 
@@ -200,10 +205,11 @@ to $V_1 - V_0$ at most
 $$ \delta^2 \sigma^2 c^2 a'^4 = c^2 (\sigma^2 - \sigma'^2)^2 / \sigma^2 $$
 $$ c^2 (\sigma^2 - \sigma'^2)^2 / \sigma^2 \le 4 c^2 (\sigma - \sigma')^2 $$
 
-The last step holds because $\sigma^2 - \sigma'^2$ is $\sigma - \sigma'$ times $\sigma + \sigma'$,
-which is at most $2 \sigma$. Now only the change of $\sigma$ in the step is left. It is small in a
-fine grid also at the noise end, where the change of $\tau$ is large. Let $s$ be the largest change
-of $\sigma$ in one step. All changes together are at most 1, so their squares add up to at most $s$:
+The inequality holds because $\sigma^2 - \sigma'^2$ is $\sigma - \sigma'$ times $\sigma + \sigma'$,
+and this sum is at most $2 \sigma$. Now only the change of $\sigma$ in the step is left. It is small
+in a fine grid also at the noise end, where the change of $\tau$ is large. Let $s$ be the largest
+change of $\sigma$ in one step. All changes together are at most 1, so their squares add up to at
+most $s$:
 
 $$ 0 \le V_1 - V_0 \le 4 c^2 s $$ (F.7)
 

@@ -184,7 +184,9 @@ def test_a_1_by_table_in_the_text() -> None:
         L = means.sum()
         expected = [minus_log_p, L, L - minus_log_p]
         np.testing.assert_allclose([float(x) for x in row], expected, atol=6e-4)  # 3 decimals
-        assert means.argmax() == 1  # "the largest is L_1"
+        assert means.argmax() == 1  # "the largest term is L_1"
+        largest = "it is {:.3f}" if choice == "posterior" else "with $\\beta_t$ has {:.3f}."
+        assert largest.format(means[1]) in " ".join((lesson.__doc__ or "").split())
         assert means[0] < 0  # "terms may be negative"
     assert f"have the variance {var:.3f}" in " ".join((lesson.__doc__ or "").split())
 
@@ -412,6 +414,15 @@ def test_a_5_by_each_step() -> None:
         np.testing.assert_allclose(
             p_xprev_given_xt(xt, eps, t, SCHEDULE).mean, slope * xt, atol=ALGEBRA
         )
+    # The joint density of two neighbours, and of a whole path, in either direction.
+    path = any_path()
+    steps = norm.logpdf(path[1:], np.sqrt(1 - BETA[1:]) * path[:-1], np.sqrt(BETA[1:]))
+    back = norm.logpdf(path[:-1], np.sqrt(1 - BETA[1:]) * path[1:], np.sqrt(BETA[1:]))
+    marginal = norm.logpdf(path)
+    np.testing.assert_allclose(marginal[:-1] + steps, marginal[1:] + back, atol=ALGEBRA)
+    whole = marginal[0] + steps.sum()
+    assert whole == pytest.approx(marginal[-1] + back.sum(), abs=ALGEBRA)
+    assert tight_cost(path[:1, None]) == pytest.approx(-marginal[0], abs=ALGEBRA)
 
 
 def test_a_5_by_every_path() -> None:

@@ -427,6 +427,10 @@ def test_b_8_by_numbers_in_the_text() -> None:
     lost = 1 - V_1000 / 0.25
     n = 2 * (norm.isf(ALARM / 2) * (2 - lost) / lost) ** 2
     assert f"would need {n / 1e6:.1f} million for the same two rates" in text()
+    quantile = norm.isf(ALARM / 2)
+    assert f"farther than {quantile:.2f} standard deviations" in text()
+    assert f"The two variances differ by {100 * lost:.2f} %" in text()
+    assert 2 * (2 * quantile / lost) ** 2 == pytest.approx(n, rel=2 * lost)  # of either variance
 
 
 def test_b_7_by_false_alarms() -> None:

@@ -420,6 +420,12 @@ def test_c_9_by_each_step() -> None:
         away = x[j] - x.mean(0)
         dV = np.outer(away, away) - V
         np.testing.assert_allclose((more - less) / (2 * h), dV, atol=1e-7)  # rounding over h
+        for eps in (0.1, 0.01):  # the term of second order comes from the move of the mean
+            raised = (even + eps * np.eye(50)[j]) / (1 + eps)
+            first = (V + eps * np.outer(away, away)) / (1 + eps)
+            second = np.outer(away, away) * (eps / (1 + eps)) ** 2
+            exact = np.cov(x.T, aweights=raised, ddof=0)
+            np.testing.assert_allclose(exact, first - second, atol=ALGEBRA)
         slope = (np.linalg.slogdet(more)[1] - np.linalg.slogdet(less)[1]) / (2 * h)
         trace = np.trace(np.linalg.inv(V) @ dV)
         squared = away @ np.linalg.inv(V) @ away

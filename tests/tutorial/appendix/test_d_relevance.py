@@ -489,6 +489,11 @@ def test_d_8_by_each_step(pair: tuple[float, float, float], w: float) -> None:
     scaled = slopes_of_law(pair, w, schedule)[t - 1] * np.sqrt(abar[t] / abar[t - 1])
     slope = 1 - ((1 + w) / (S_y + u[t]) - w / (S + u[t])) * du
     np.testing.assert_allclose(scaled, slope, atol=1e-9)  # exact, up to rounding and a root
+    C_y = abar * S_y + 1 - abar
+    of_class = slopes_of_law(pair, 0.0, schedule)[t - 1] * np.sqrt(abar[t] / abar[t - 1])
+    by_C = abar[t] / abar[t - 1] * C_y[t - 1] / C_y[t]
+    np.testing.assert_allclose(of_class, by_C, atol=1e-9)
+    np.testing.assert_allclose(by_C, (S_y + u[t] - du) / (S_y + u[t]), atol=1e-9)
     for at in (0.3, 2.0):
         log = quad(lambda v: (1 + w) / (S_y + v) - w / (S + v), 0, at)[0]
         q = (S + at) / (S_y + at)
@@ -500,6 +505,8 @@ def test_d_8_by_each_step(pair: tuple[float, float, float], w: float) -> None:
     np.testing.assert_allclose(bracket / np.sqrt(abar[t - 1]), du / (S_y + u[t]), atol=1e-9)
     power = quad(lambda q: q**w, 1, S / S_y)[0]
     M = (1 + w) * m * (S_y / S) ** w * S_y / (S - S_y) * power
+    added = quad(lambda v: phi(v, S_y, S, w) * (1 + w) * m / (S_y + v), 0, np.inf)[0]
+    assert pytest.approx(added, abs=1e-7) == M
     assert pair_limit(m, S_y, S, w)[0] == pytest.approx(M, abs=1e-9)
 
 
@@ -510,6 +517,8 @@ def test_d_9_by_each_step(pair: tuple[float, float, float], w: float) -> None:
     m, S_y, S = pair
     power = quad(lambda q: q ** (2 * w), 1, S / S_y)[0]
     V = (S_y / S) ** (2 * w) * S_y**2 / (S - S_y) * power
+    added = quad(lambda v: phi(v, S_y, S, w) ** 2, 0, np.inf)[0]
+    assert pytest.approx(added, abs=1e-7) == V
     assert pair_limit(m, S_y, S, w)[1] == pytest.approx(V, rel=1e-9)
     for far in (1e4, 1e5):  # of the start's variance a fraction of the order 1 / far is left
         left = phi(far, S_y, S, w) ** 2 * (1 + far)

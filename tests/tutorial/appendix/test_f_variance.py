@@ -14,6 +14,7 @@ from scipy.stats import kstest
 import tutorial.appendix.f_variance as lesson
 from tests.tutorial.noise import ImpulsesOnAxis0
 from tutorial.appendix.b_chain_distribution import dkw_bound
+from tutorial.appendix.d_relevance import pair_limit
 from tutorial.appendix.f_variance import (
     bound_on_effect_of_v,
     limit_var,
@@ -361,6 +362,14 @@ def test_f_4_by_twice_the_steps(w: float, v: float) -> None:
 def test_f_4_by_known_numbers(gamma: float, variance: float) -> None:
     """Bradley and Nakkiran's example, N(0, 1) in N(0, 2), weight gamma = 1 + w."""
     assert limit_var(1.0, 2.0, gamma - 1) == pytest.approx(variance, rel=1e-12)
+
+
+@pytest.mark.parametrize("w", [-1.0, -0.5, 0.7, 4.0])
+def test_f_4_by_appendix_d(w: float) -> None:
+    """(D.9) is the same limit, of the loop of step 7."""
+    for var, var_all in ((0.25, 1.0), (0.1, 3.0)):
+        _, V = pair_limit(0.3, var, var_all, w)
+        assert limit_var(var, var_all, w) == pytest.approx(V, rel=1e-12)
 
 
 def test_f_4_by_its_limit_at_half() -> None:
