@@ -334,7 +334,7 @@ m_gibbs.figure()
 #
 # </details>
 #
-# `tutorial/appendix/n_costs.py` compares the three: distance to the tilted distribution against evaluations of the network. All need more evaluations than a plain chain, mostly several times as many, and exact scores.
+# `tutorial/appendix/n_costs.py` compares the three: distance to the tilted distribution against evaluations of the network. Most of them take several times the evaluations of a plain chain. A few rounds of one step can take fewer, if the class is near its tilted distribution. All were measured with exact scores.
 #
 # ## Rules
 #
@@ -416,7 +416,7 @@ plt.show()
 #
 # - the tilted distribution is $p(x | y)^{1 + w} p(x)^{-w}$, normalised: the class without its ambiguous members (`tutorial/step13_tilted.py`, equations 13.1 to 13.3);
 # - guided chains overshoot it and shrink, DDIM more than DDPM and Algorithm 2, however many the steps (`tutorial/step13_tilted.py`; `tutorial/appendix/h_gaussian_pairs.py`, H.1 to H.4);
-# - Langevin steps at each level reach it, as do weights and rounds of noise, each at its cost (`tutorial/appendix/k_correctors.py`, K.1 to K.4; `tutorial/appendix/n_costs.py`);
+# - Langevin steps at each level come near it, as do rounds of a little noise and, with enough chains, weights, each at its cost (`tutorial/appendix/k_correctors.py`, K.1 to K.4; `tutorial/appendix/n_costs.py`);
 # - rules bound a sample, in one unit and relative to one origin, or act for part of the time; none samples the tilted distribution (`tutorial/step19_rules.py`, `tutorial/step20_weights.py`).
 #
 # **Try:** `pytest -m appendix_k`, then leave the noise out of the lesson's corrector. The torch twins of the rules are in `minicfg/guidance.py`, the tables in `minicfg/solvers.py`. Next: `08_a_unet_on_glyphs`.

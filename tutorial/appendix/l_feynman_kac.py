@@ -1,14 +1,16 @@
-r"""Appendix L. Feynman-Kac weights: an exact correction, and why it fails for separate classes
+r"""Appendix L. Feynman-Kac weights: an exact correction that can take very many chains
 
-**The question.** Guided chains do not sample the tilted distribution, because the tilted
-distributions of the noise levels differ by more than noise (appendix J). Correctors repair each
-level by more steps (appendix K). Can we instead keep the guided chain as it is, and give each
-sample a weight that corrects its distribution? And how many of the samples still count afterwards?
+**The question.** Guided chains do not sample the tilted distribution. The reason is that noise does
+not turn the tilted distribution of one level into that of the next (appendix J). Correctors repair
+each level by more steps (appendix K). Can we instead keep the guided chain as it is, and give each
+sample a weight that corrects its distribution? And how much accuracy is lost if these weights
+differ?
 
 **An example.** In appendix H, with the mean 0, the tilted distribution at $w = 2$ has the variance
-0.5 in each direction. Guided DDPM with 400 steps ends with 0.379. The weighted samples of the same
-chains have 0.484, and with 3200 steps 0.499. For the three classes of step 1 the same method fails
-at $w = 3$, although it is as exact in theory.
+0.5 in each direction. Guided DDPM with 400 steps from $\tau = 10^4$ to 0.001 ends with the variance
+0.379. The weighted samples of the same chains have the variance 0.484, and those of 3200 steps have
+0.499. The proof below holds for any data. For the three classes of step 1 at $w = 3$, however, the
+weighted samples of 8000 chains are still far from the tilted distribution.
 
 **The weight.** As in appendix H, $\tau$ is the noise variance of $x$, and $s_y$, $s$ and $s_w$ are
 the scores of the class, of all data and of guidance. Run DDPM, (H.6), with the guided score. Each
@@ -16,38 +18,57 @@ chain carries a weight $W$, which is 1 at the start and grows according to
 
 $$ d \log W = \tfrac{1}{2} w (1 + w) |s_y - s|^2 |d\tau| $$ (L.1)
 
-So a chain gains weight where the label changes the score. In a program $|d\tau|$ is the difference
-$\tau - \tau'$ of two levels. No further evaluation of the network is required, because guidance
-computes both scores anyway.
+For $w > 0$ a chain gains weight where the label changes the score. In a program $|d\tau|$ is the
+difference $\tau - \tau'$ of two levels. No further evaluation of the network is required, because
+guidance computes both scores anyway.
 
-**Why this is the right weight.** Let $\rho(x)$ be, at each level, the density of the chains at $x$,
-multiplied by the mean weight of the chains there. Three effects change it as $\tau$ falls. The
-drift $s_w$ moves the chains, their noise spreads them, and (L.1) multiplies their weights. Let
-$g = w (1 + w) |s_y - s|^2 / 2$ be the rate of growth. Then
+**Why this is the right weight.** Let $g = w (1 + w) |s_y - s|^2 / 2$ be the rate of growth, and let
+$f$ be a smooth function that is 0 far away. In a small step of length $h = \tau - \tau'$ the state
+has the drift $s_w$ and noise of variance $h$. By appendix J the mean of $f(x')$ over the noise is
+$f + h s_w \cdot \nabla f + h \nabla^2 f / 2$, up to higher orders. The weight is multiplied by
+$1 + h g$. So the mean of $W f(x)$ over all chains changes at the rate
+
+$$ -\partial_\tau E[W f(x)] = E[W (s_w \cdot \nabla f + \nabla^2 f / 2 + g f)] $$
+
+Let $\rho(x)$ be, at each level, the density of the chains at $x$, multiplied by the mean weight of
+the chains there. The mean of $W$ times any function is then the integral of $\rho$ times this
+function. As in appendix J, integrate by parts and compare the factors of $f$:
 
 $$ -\partial_\tau \rho = -\nabla \cdot (s_w \rho) + \nabla^2 \rho / 2 + g \rho $$
 
-This is the Fokker-Planck equation with the additional term of the weights. An equation with such a
-term is solved by a mean over weighted paths, the formula of Feynman and Kac. We claim that the
-tilted density $q_\tau$ of each level, not normalised, is a solution. By (J.1) its drift term is
+This is the Fokker-Planck equation with an additional term, which comes from the weights. (That a
+mean over weighted paths solves such an equation is the formula of Feynman and Kac.) We claim that
+the tilted density $q_\tau$ of each level, not normalised, is a solution. By (J.1) its drift term is
 $-\nabla^2 q_\tau$, so the right side becomes
 
 $$ -\nabla^2 q_\tau + \nabla^2 q_\tau / 2 + g q_\tau = -\nabla^2 q_\tau / 2 + g q_\tau $$
 
-By (J.2) this is $-\partial_\tau q_\tau$, the left side. Suppose that the chains start in $q_T$, the
-tilted density of the first level $\tau_T$, divided by its mass so that it is a density. Then, for
-infinitely small steps, $\rho$ is $q_\tau$ divided by this mass at every level. At the end this
-means, for every function $f$ with finite means,
+By (J.2) this is $-\partial_\tau q_\tau$, the left side. The integral of $q_\tau$ is called its
+mass. Let $q_T$ be the tilted density of the first level $\tau_T$, and suppose that the chains start
+with the density $q_T$ divided by its mass. Then, for infinitely small steps, $\rho$ is $q_\tau$
+divided by the mass of $q_T$ at every level. So at the end, for every function $f$ for which both
+sides are finite,
 
 $$ E[W f(x)] = \int f q_0 dx / \int q_T dx $$ (L.2)
 
-For large $\tau_T$ the starting density is almost $N(0, \tau_T I)$, and its mass is almost 1. So a
-program starts from this Gaussian. With $f = 1$ the mean weight is the mass $Z$ of (13.2). By (J.1)
-correctors between two levels change nothing in this argument.
+A program starts from $N(0, \tau_T I)$, because it cannot sample $q_T$. For a large $\tau_T$ the two
+are close. Let $Z_\tau$ be the mass. By appendix J $\partial_\tau \log Z_\tau = -\bar g$, and (J.4)
+approximates $\bar g$. So the logarithm of the mass at $\tau_T$ is about
+$w (1 + w) |\Delta m|^2 / (2 \tau_T)$. For the three classes of step 1, with $w = 3$ and
+$\tau_T = 400$, this makes a mass of 1.034, and the mean of $q_T$ is 0.3 standard deviations
+above 0. With $f = 1$, (L.2) states that the mean weight is the mass $Z$ of (13.2), divided by that
+of $q_T$, which is close to 1. Correctors may be added between two levels: they do not change the
+weights, and by (J.1) they do not change $\rho$.
 
 **The effective sample size.** If the weights differ, the weighted mean is less accurate than a
-plain mean of the same number of samples. For weights that are independent of the values, its
-variance is that of a plain mean of $n_{eff}$ samples, where
+plain mean of the same number of samples. By how much? Suppose that the weights are given numbers,
+and that the values $f_i$ are independent and have the variance $v$. The variance of the weighted
+mean is then
+
+$$ Var[\sum_i W_i f_i / \sum_i W_i] = v \sum_i W_i^2 / (\sum_i W_i)^2 $$
+
+A plain mean of $n$ values has the variance $v / n$. So the weighted mean is as accurate as a plain
+mean of $n_{eff}$ values, where
 
 $$ n_{eff} = (\sum_i W_i)^2 / \sum_i W_i^2 $$ (L.3)
 
@@ -60,9 +81,10 @@ and copies sample $i$ once for each point in its interval:
 
 $$ \text{copies of } i = \#\{j: W_1 + .. + W_{i-1} \le (j + u) \bar W < W_1 + .. + W_i\} $$ (L.4)
 
-Here $j$ runs over 0 to $n - 1$, and $\#$ denotes the number of them. Sample $i$ has $W_i / \bar W$
-copies in the mean, and never more than one away from that. All weights are then set to $\bar W$, so
-that the mean weight, which estimates the mass, is kept.
+Here $j$ runs over 0 to $n - 1$, and $\#$ denotes the number of elements. In the mean over $u$
+sample $i$ has $W_i / \bar W$ copies. In every single draw the number of its copies differs from
+this by less than 1. All weights are then set to $\bar W$. This keeps the mean weight, which
+estimates the mass.
 
 **Two Gaussians, exactly.** In the example the class is $N(0, 1)$ and all data are $N(0, 2)$ on each
 axis. The two scores differ by a multiple of $x$:
@@ -83,57 +105,71 @@ constants:
 
 $$ V' = V / (1 - 2 a V), \quad Z' = Z / \sqrt{1 - 2 a V} $$ (L.5)
 
-If $2 a V \ge 1$, the integral is infinite. With $2 a$ in place of $a$ at all levels, the mass is
-the mean of $W^2$. For many chains $n_{eff} / n$ is $Z^2$ divided by this mean. The table shows one
-axis, computed with 3200 steps, and in comparison one run of 20,000 chains in the plane with 400
-steps, without resampling. (The weight of a chain is the product of those of its two axes. So for
-the run we give the root of $n_{eff} / n$, which is 0.951, 0.696 and 0.117.)
+If $2 a V \ge 1$, the integral is infinite. The step of DDPM follows. As in appendix I, it changes
+the variance to $(1 - (\tau - \tau') k_w)^2 V' + (\tau - \tau') \tau' / \tau$, where
+$k_w = (1 + w) / (1 + \tau) - w / (2 + \tau)$. It does not change the mass. With these two rules we
+compute the variance and the mass level by level, starting with $V = \tau_T$ and $Z = 1$.
 
-| w | tilted variance | weighted: exact, run | fraction n_eff / n: exact, run |
+With $2 a$ in place of $a$ at all levels, the mass at the end is the mean of $W^2$. For many chains
+$n_{eff} / n$ tends to $Z^2$ divided by this mean. The table shows one axis, computed with 3200
+steps from $\tau_T = 10^4$ to 0.001. In comparison it shows one run of 20,000 chains in the plane
+with 400 steps between the same levels, without resampling. (The weight of a chain in the plane is
+the product of the weights of its two axes. The run has $n_{eff} / n$ = 0.951, 0.696 and 0.117. The
+table gives the roots of these numbers, which belong to one axis.)
+
+| w | tilted variance | weighted variance: exact, run | fraction n_eff / n: exact, run |
 |---|---|---|---|
 | 1 | 0.6667 | 0.665, 0.646 | 0.974, 0.975 |
 | 2 | 0.5 | 0.499, 0.481 | 0.821, 0.835 |
 | 4 | 0.3333 | 0.332, 0.303 | 0, 0.342 |
 
-From about $w = 3.1$ on the mean of $W^2$ is infinite. (L.2) still holds, but the $n_{eff}$ of a run
-then depends on chance and on the number of chains, and a standard error has no meaning. With 400
-steps the exact variances are 0.650, 0.484 and 0.318, which is 2 to 5 % below the tilted ones. This
-is the error of the finite steps. The exact fractions are then 0.976, 0.835 and 0.
+From a certain weight on the mean of $W^2$ is infinite: from $w = 3.11$ with 400 steps, from 3.00
+with 3200 steps, and from 2.99 in the limit of small steps. (L.2) still holds there. But the
+$n_{eff}$ of a run then depends on chance and on the number of chains, and a standard error has no
+meaning. With 400 steps the exact variances are 0.650, 0.484 and 0.318, which is 2 to 5 % below the
+tilted ones. This is the error of the finite steps. The exact fractions are then 0.976, 0.835 and 0.
 
-**Three classes, measured.** For step 1's classes (L.2) is just as true, but it is of no use at
-large $w$. The table shows one run of 8000 chains with 300 steps from $\tau = 400$ to 0.001. The
-exact values are sums over a grid (step 13). The last column is the mean height without weights.
+**Three classes, measured.** (L.2) holds for the classes of step 1, too. How many chains does it
+need there? The table shows a run of 8000 chains with 300 steps from $\tau = 400$ to 0.001, once
+without and once with resampling. The exact values are sums over a grid (step 13). The last column
+is the mean height of the chains without weights.
 
-| w | mass: exact, run, resampled | height: exact, run, resampled | n_eff / n: both | DDPM |
+| w | mass: exact, run, resampled | height: exact, run, resampled | n_eff / n of both runs | DDPM |
 |---|---|---|---|---|
 | 0.5 | 1.72, 1.70, 1.70 | 1.510, 1.512, 1.511 | 0.42, 1.00 | 1.609 |
 | 1 | 2.96, 2.75, 3.02 | 1.515, 1.559, 1.488 | 0.17, 0.95 | 1.671 |
 | 3 | 26.3, 15.0, 15.6 | 1.526, 1.681, 1.656 | 0.03, 0.55 | 1.791 |
 
-At $w = 3$ the mass is 40 % too small in this run, and the weighted heights are far from 1.526. What
+At $w = 3$ the mass is 43 % too small in this run, and the weighted heights are far from 1.526. What
 do other runs give? Six seeds, of which the table has the first, have the masses 15.0, 15.6, 14.1,
 16.3, 41.4 and 17.3 without resampling. In the fifth run a single chain has 60 % of the whole
-weight. The mean weight is right in the mean over all runs, apart from the error of the finite
-steps, but most runs are too small and a few are far too large. The fractions $n_{eff} / n$ depend
-on the seed as well: from 0.20 to 0.45 at $w = 0.5$ and from 0.0003 to 0.03 at $w = 3$.
+weight. By (L.2) the mean weight is right in the mean over many runs, apart from the errors of the
+finite steps and of the start. Here five of the six runs are far below it, and one is far above it.
+The fractions $n_{eff} / n$ depend on the seed as well: they range from 0.20 to 0.45 at $w = 0.5$
+and from 0.0003 to 0.03 at $w = 3$.
 
-The weight is large for chains that pass between the classes and end in the top class nevertheless.
-Such chains are so rare that most runs of 8000 contain too few of them. Resampling does not create
+Which chains have a large weight? In the run of the table without resampling the heaviest 1 % of the
+chains have 34 % of the weight. They gain 4.0 of their mean $\log W$ of 5.9 between $\tau = 10$ and
+1, where all chains gain 0.9 in the mean. At $\tau = 10$ their mean height is 1.06 and their median
+$p(y | x)$ is 0.35. The mean height of all chains is 4.97 there. So the weight is large for chains
+that are still ambiguous at $\tau = 10$ and end in the top class nevertheless. The largest weights
+belong to chains that are so rare that most of the six runs lack them. Resampling does not create
 them. With the first five seeds the resampled masses are 15.3 to 18.7 and the heights 1.63 to 1.67.
-After resampling $n_{eff}$ is large again, from 0.55 to 0.99 of $n$, while the result is as wrong as
-before. So a large $n_{eff}$ does not show that the weights have worked: it measures the chains that
-exist, and not those that are missing.
+After resampling $n_{eff}$ is large again, from 0.55 to 0.99 of $n$, but the result is as wrong as
+before. So a large $n_{eff}$ does not show that the result is right: it measures how much the
+weights of the existing chains differ, and not which chains are missing.
 
-**At the boundary.** At $w = 0$ and $w = -1$ the rate is 0 and all weights are 1. This is the
-ordinary chain of the class or of all data. Between them the rate is negative. Where the class
-probability is constant the two scores agree, and no weight is gained.
+**At the boundary.** At $w = 0$ and $w = -1$ the rate $g$ is 0, and all weights are 1. This is the
+chain of the class or of all data without guidance. Between these two weights the rate is negative.
+Where the class probability does not change with the place, the two scores agree, and no weight is
+gained.
 
-**What goes wrong.** After resampling the weights are kept, which counts them twice, or set to 1,
-which loses the mass. A chain starts from another density than $q_T$. The $n_{eff}$ of a run is read
-as a proof of its accuracy.
+**What goes wrong.** After resampling the old weights are kept, which counts them twice. Or they are
+set to 1, which loses the mass. The chains start from $N(0, \tau_T I)$ at a small $\tau_T$, where
+this is far from $q_T$. A large $n_{eff}$ of a run is taken for a proof of its accuracy.
 
-**Where it goes on.** Correctors cost evaluations, and weights cost samples. Appendix M stays at low
-noise, where guidance itself is almost right.
+**Where it goes on.** Correctors cost evaluations, and weights cost samples. Appendix M uses
+guidance only at low noise, where its error is small for most samples.
 
 **Source.** Skreta et al. 2025, arXiv:2503.02819 (the weights). Kitagawa 1996, JCGS 5:1 (L.4). The
 failure for three classes was measured here.
@@ -162,7 +198,7 @@ CENTRED = Gaussian(np.zeros(2), 1.0), 2.0
 
 
 def effective_share(log_weights: Float[np.ndarray, " n"]) -> float:
-    """The fraction n_eff / n, in 1 / n..1."""
+    """The fraction n_eff / n, which lies between 1 / n and 1."""
     weights = np.exp(log_weights - log_weights.max())
     return float(weights.mean() ** 2 / (weights**2).mean())  # (L.3)
 

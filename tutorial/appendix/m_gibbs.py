@@ -1,16 +1,17 @@
 r"""Appendix M. Rounds of noise and denoising: guidance where the noise is low
 
-**The question.** A guided chain follows the mixed score at every noise level, and this mixed score
-is not the score of the noisy tilted distribution (step 13). What exactly is missing, and how large
+**The question.** A guided chain follows the guided score at every noise level, and this is not the
+score of the tilted distribution with noise added (step 13). What exactly is missing, and how large
 is it at each level? If it is small at low noise, a sampler could use guidance there alone. This
 appendix derives the missing term, and then studies such a sampler: add a little noise, remove it
 with guidance, and repeat.
 
 **An example.** Take the top class of step 1, with $w = 3$. The table gives the vertical component
 of the score at two points, and the noise variance $\tau$ of appendix H. "Right" is the score of the
-tilted distribution with noise added, and "guided" is the mixed score. All numbers are sums over a
-grid. The mean of the class is 1.5 above the centre. The first point lies inside the class, 1 above
-the centre. The second is the centre itself, equally far from the means of all three classes.
+tilted distribution with noise added, and "guided" is the guided score. The first is computed by
+sums over a grid, the second by a formula. The mean of the class is 1.5 above the centre. The first
+point lies inside the class, 1 above the centre. The second is the centre itself, equally far from
+the means of all three classes.
 
 | tau | 1 | 0.3 | 0.1 | 0.06 | 0.03 | 0.01 | 0.001 |
 |---|---|---|---|---|---|---|---|
@@ -20,15 +21,16 @@ the centre. The second is the centre itself, equally far from the means of all t
 | at (0, 0): guided | 4.8 | 10.9 | 17.1 | 19.4 | 21.4 | 23.1 | 23.9 |
 
 Inside the class the error of guidance is small from $\tau = 0.1$ on. At the centre it grows at
-first as the noise falls, from 3.6 at $\tau = 1$ to 12.2 at $\tau = 0.06$. Only then it falls, and
-at $\tau = 0.001$ it is still 1.2. So it depends on the point which noise is low enough. Why?
+first as the noise falls, from 3.6 at $\tau = 1$ to 12.2 at $\tau = 0.06$. Only then does it fall,
+and at $\tau = 0.001$ it is still 1.2. So how low the noise has to be depends on the point. Why?
 
 **The missing term.** Let $p_\tau(x | y)$ and $p_\tau(x)$ be the densities of the class and of all
-data with noise of variance $\tau$. Let $q_\tau = p_\tau(x | y)^{1 + w} p_\tau(x)^{-w}$ be their
-mixture. Its score is the guided score $s_w$ (11.7). At $\tau = 0$ it is $q_0$, the tilted density
-without its constant. With noise added, $q_0$ becomes
+data with noise of variance $\tau$. As in appendix J, let
+$q_\tau = p_\tau(x | y)^{1 + w} p_\tau(x)^{-w}$ be the tilted density of the level, not normalised.
+Its score is the guided score $s_w$ (11.7). At $\tau = 0$ it is $q_0$, the tilted density of the
+data. With noise of variance $\tau$ added, $q_0$ becomes
 
-$$ \bar q_\tau(x) = \int q_0(x_0) N(x; x_0, \tau I) dx_0 $$
+$$ q_{0,\tau}(x) = \int q_0(x_0) N(x; x_0, \tau I) dx_0 $$
 
 The two densities have different scores, and we look for the difference. Let $P$ and $Q$ be the
 densities of the clean $x_0$ when the noisy $x$ is known, with the label and without it. By Bayes'
@@ -43,10 +45,11 @@ has the exponent $1 + w - w = 1$, so it appears once:
 $$ P(x_0)^{1 + w} Q(x_0)^{-w} = q_0(x_0) N(x; x_0, \tau I) / q_\tau(x) $$
 
 The denominator does not depend on $x_0$. So the integral over $x_0$ is the ratio of the two
-densities, and the gradient of its logarithm is what guidance lacks:
+densities. The gradient of its logarithm is the difference of their scores, which the guided score
+lacks:
 
-$$ \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 = \bar q_\tau(x) / q_\tau(x) $$
-$$ \nabla \log \bar q_\tau = s_w + \nabla \log \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 $$ (M.1)
+$$ \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 = q_{0,\tau}(x) / q_\tau(x) $$
+$$ \nabla \log q_{0,\tau} = s_w + \nabla \log \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 $$ (M.1)
 
 For $w \neq 0$ the logarithm of the integral, divided by $w$, is called the Renyi divergence of
 order $1 + w$ of $P$ from $Q$. For $w > -1$ it is never negative, by Jensen's inequality, and it is
@@ -75,7 +78,7 @@ the variance 0.25, by (1.8). There $\sqrt\tau$ has to be small against 0.1, so $
 below 0.01. This explains why the two points of the table differ.
 
 **How often it matters.** Few samples lie between the classes. The next table gives the length of
-the missing gradient for samples of $\bar q_\tau$: its mean, and the probability that it exceeds 1.
+the missing gradient for samples of $q_{0,\tau}$: its mean, and the probability that it exceeds 1.
 
 | tau | 1 | 0.3 | 0.1 | 0.03 | 0.01 |
 |---|---|---|---|---|---|
@@ -86,12 +89,13 @@ So the error of guidance does not become small at every point where the noise is
 small is the probability of a sample being at a point with a large error.
 
 **A round.** Start with samples of the class, which need no guidance. A round adds noise of a small
-variance $\tau$ to them and follows guided DDIM from $\tau$ down to 0. Then the next round begins.
-The method resembles Gibbs sampling, which draws two variables in turn, each from its distribution
-given the other. Here these are the noisy point and the clean point. DDIM does not draw the clean
-point at random: it is a function of the noisy point. But suppose that the score is right and the
-steps are small. Then noisy points with the density $\bar q_\tau$ become clean points with the
-tilted density, as they would with a draw. So a round leaves the tilted distribution unchanged.
+variance $\tau$ to them and removes it by guided DDIM in small steps, (H.5), from $\tau$ down to 0.
+Then the next round begins. The method resembles Gibbs sampling, which draws two variables in turn,
+each from its distribution given the other. Here these are the noisy point and the clean point. DDIM
+does not draw the clean point at random: it is a function of the noisy point. But suppose that the
+scores of all levels from $\tau$ to 0 are right, and that the steps are small. Then DDIM turns noisy
+points with the density $q_{0,\tau}$ into clean points with the tilted density (step 17), as a draw
+would do. So a round leaves the tilted distribution unchanged.
 
 **For two Gaussians** we can compute where the rounds end. Let the class be $N(m, S_y I)$ in data
 with the distribution $N(0, S I)$. The guided score of each level is $-k (x - M)$. Here $M$ is the
@@ -99,15 +103,16 @@ tilted mean of this level, and $k$ is its precision, by (11.9):
 
 $$ k(\tau) = (1 + w) / (S_y + \tau) - w / (S + \tau) $$
 
-DDIM for small steps is $dx / d\tau = -s_w / 2$ (H.5). Let $\Delta$ be the difference of two chains
-in one coordinate. It therefore satisfies
+By (H.5) a chain follows $dx / d\tau = -s_w / 2$. So the difference $\Delta$ of two chains in one
+coordinate satisfies
 
 $$ d \Delta / d\tau = k(\tau) \Delta / 2 $$
 $$ \log \Delta_0 - \log \Delta_\tau = -\tfrac{1}{2} \int_0^\tau k(\tau') d\tau' $$
 
-The integral is the logarithm of the number $G$ in (M.3), because $1 / (S + \tau')$ is the
-derivative of $\log(S + \tau')$. So a round divides differences by $\sqrt G$ and variances by $G$.
-Before this, the noise adds $\tau$ to the variance $V$:
+The integral of $1 / (S + \tau')$ is $\log(1 + \tau / S)$, and that of $1 / (S_y + \tau')$ is
+$\log(1 + \tau / S_y)$. So the integral of $k$ is the logarithm of the number $G$ of appendix H. The
+steps of a round divide differences by $\sqrt G$ and variances by $G$. Before them the noise adds
+$\tau$ to the variance $V$. The variance after the round is
 
 $$ V' = (V + \tau) / G, \quad G = (1 + \tau / S_y)^{1 + w} (1 + \tau / S)^{-w} $$ (M.3)
 
@@ -115,10 +120,10 @@ The rounds leave one variance unchanged. Set $V' = V$ and solve:
 
 $$ V_\infty = \tau / (G - 1) $$ (M.4)
 
-**Where the mean ends.** By appendix H the mean receives $c d\tau' / 2$ at the level $\tau'$. Here
-$c$ is $k M$, which is $(1 + w) m / (S_y + \tau')$. This arrives divided by $\sqrt{G(\tau')}$, where
-$G(\tau')$ is the number of (M.3) for the level $\tau'$. So the mean $M_\infty$ that a round leaves
-unchanged satisfies
+**Where the mean ends.** In a step of length $d\tau'$ at the level $\tau'$ the mean receives
+$c d\tau' / 2$, by appendix H. Here $c = k M = (1 + w) m / (S_y + \tau')$. The steps that follow
+divide this amount by $\sqrt{G(\tau')}$, where $G(\tau')$ is $G$ for the level $\tau'$. So the mean
+$M_\infty$ that a round leaves unchanged satisfies
 
 $$ M_\infty = M_\infty / \sqrt{G(\tau)} + \int_0^\tau c / (2 \sqrt{G(\tau')}) d\tau' $$
 
@@ -156,16 +161,22 @@ and 0.018 in the first two columns. The number of rounds is proportional to $1 /
 costs evaluations, as it did with the correctors of appendix K. At $\tau = 10$ the finite steps of
 the last two rows are too large: the variance is far from the 0.278 of small steps.
 
-**Few steps per round.** The last two rows of the table have finite steps. Euler's method for (H.5)
-with the step size $\delta$ multiplies differences by $1 - \delta k / 2$. The levels of a round are
-$\tau_1 = \tau$ down to $\tau_L$, a constant $\delta = \tau / L$ apart. With $A$ for the product of
-their factors, a round makes the variance $A^2 (V + \tau)$, so
+**Few steps per round.** The last two rows of the table have finite steps of Euler's method for
+(H.5): a step of size $\delta$ adds $\delta s_w / 2$. (The row of DDIM in step 17 keeps the
+prediction of the noise instead. It agrees with this step only if $\delta$ is small against $\tau$.
+A row from the level $\delta$ to 0 adds $\delta s_w$, twice as much.) A step multiplies differences
+by $1 - \delta k / 2$. The levels of a round are $\tau_1 = \tau$ down to $\tau_L$, a constant
+$\delta = \tau / L$ apart. With $A$ for the product of their factors, a round makes the variance
+$A^2 (V + \tau)$, so
 
 $$ V_L = \tau A^2 / (1 - A^2), \quad A = \prod_{i=1}^L (1 - \delta k(\tau_i) / 2) $$ (M.7)
 
-If the noise is low, one step is enough: up to $\tau = 0.1$ it changes the variance at the end by
-less than 0.01. A round with one step adds $\sqrt\tau z$ and then $\tau s_w / 2$. A Langevin step of
-the size $\tau$ adds the same two terms, but its score belongs to the point before the noise.
+If the noise is low, one step is enough. In the example, with $\tau$ up to 0.1, it changes the
+variance at the end by less than 0.01. The mean that one step leaves unchanged is the tilted mean of
+the level $\tau$, because the guided score is 0 there. For $\tau = 0.1$ this is 1.537, where small
+steps end with 1.518. A round with one step adds $\sqrt\tau z$ and then $\tau s_w / 2$. A Langevin
+step of the size $\tau$ adds the same two terms, but its score belongs to the point before the
+noise.
 
 **Distant modes.** Do the samples reach another mode of their class? Take $w = 0$, so that every
 score is right, and a class of two equal narrow modes at $\pm d / 2$ on a line. DDIM moves points of
@@ -183,18 +194,19 @@ from samples drawn without guidance, so these fractions are those of the class.
 
 **At the boundary.** At $w = 0$ and $w = -1$ the integral in (M.1) is 1, because $P$ and $Q$ are
 densities. Nothing is missing, and rounds of small steps keep the class or the distribution of all
-data. For classes of the same distribution $P = Q$, and nothing is missing for any $w$.
+data. If all classes have the same distribution, $P$ and $Q$ are equal, and nothing is missing for
+any $w$.
 
 **What goes wrong.** The noise gets the standard deviation $\tau$ in place of $\sqrt\tau$. Then a
 round at $\tau = 0.01$ adds a hundredth of the variance, and the samples shrink from round to round.
-The step from the last level to 0 is made with the guess of $x_0$, which is $x + \tau s_w$ and moves
-by twice the step of (H.5). With one step per round and a small $\tau$ the factor of the variance is
-then $1 - 2 k \tau$, and the rounds end with $1 / (2 k)$, half of the right variance. One large
-$\tau$ is chosen to save rounds, which is guided DDIM again. The low noise is taken for a proof that
-guidance is right, also for samples between the classes.
+The last step of a round is made with the row of DDIM, which ends at the guess $x + \tau s_w$ of
+$x_0$. With one step per round and a small $\tau$ the factor of the variance is then $1 - 2 k \tau$,
+and the rounds end with $1 / (2 k)$, half of the right variance. A large $\tau$ is chosen to save
+rounds. The samples then have almost the distribution of guided DDIM alone. The guided score is
+taken to be right at every point, because the noise is low. Between the classes it is not.
 
-**Where it goes on.** Correctors, weights and rounds all lead near the tilted distribution. Which of
-them costs least is measured in appendix N.
+**Where it goes on.** Correctors, weights and rounds all aim at the tilted distribution. Appendix N
+measures how near they come to it, and what they cost.
 
 **Source.** Moufad et al. 2025, arXiv:2505.21101 (the missing term, and the rounds). (M.2) to (M.8)
 and the tables are this course's.
@@ -263,7 +275,7 @@ def noised_tilt_score(
 def errors_of_guidance(
     tau: float, y: int, w: float, mixture: GaussianMixture
 ) -> tuple[Float[np.ndarray, " nn"], Float[np.ndarray, " nn"]]:
-    """The length of the missing gradient on a grid, and the noisy tilted probability there."""
+    """The length of the missing gradient on a grid, and the probability `q_{0,tau}` there."""
     half = 6.0
     n = 401
     points, p = tilted_on_grid(mixture, y, w, half, n)

@@ -1,23 +1,23 @@
-r"""Appendix O. In the null's place: a worse model, a rescaled output, a random label
+r"""Appendix O. Replacing the null output: a worse model, a rescaled output, a random label
 
 **The question.** Guidance subtracts $w$ times the output for the null label (step 11). In the toy
 data of this course the guided samples of a class then overshoot its mean and have too little
 variance, even if all predictions are exact (step 13). The overshoot comes from the null output,
-which belongs to all classes and so to another mean. Can something else stand in its place? This
-appendix examines three proposals: the output of a worse model for the same label, the null output
-multiplied by a factor, and the output for a random label. The first can be exactly right. The other
-two fail on exact predictions, each for a reason that is worth knowing.
+which belongs to all classes and so to another mean. Can another output replace it? This appendix
+examines three proposals: the output of a worse model for the same label, the null output multiplied
+by a factor, and the output for a random label. The first can be exactly right. The other two fail
+on exact predictions, each for a different reason.
 
 **An example.** Suppose that a class is $N(0, 0.25)$, and that our network has learned the variance
 0.3 in its place. A smaller network, trained on the same data, has learned 0.4. Neither samples the
 class. Guide the better network away from the worse one with $w = 0.634$. The samples of DDIM with
-many steps then have the variance 0.25, which neither network contains. Where does the number 0.634
-come from?
+many steps then have the variance 0.25, which neither network has learned. Where does the number
+0.634 come from?
 
 **Autoguidance.** Karras et al. guide a good model away from a bad one. Both are evaluated for the
-same label $y$. Let $\epsilon_g$ and $\epsilon_b$ be their predictions of the noise:
+same label $y$. Let $\epsilon_g$ and $\epsilon_b$ be their predictions of the noise. The mixture is
 
-$$ g = \epsilon_g + w (\epsilon_g - \epsilon_b) $$ (O.1)
+$$ \tilde\epsilon = \epsilon_g + w (\epsilon_g - \epsilon_b) $$ (O.1)
 
 If the bad model is the good one without a label, this is plain guidance. For the calculation let
 the class be $N(m, S I)$. The good model is exact for $N(m, S_g I)$, and the bad one for
@@ -25,13 +25,14 @@ $N(m, S_b I)$. A network with too little capacity or training often spreads its 
 so let $S \le S_g < S_b$. The means are right in both.
 
 Step 20 wrote the step of DDIM for the state divided by its signal,
-$\bar x = x_t / \sqrt{\bar\alpha_t}$. The step changes $\bar x$ by $g$ times the change of
-$\sigma = \sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$, the ratio of noise to signal. So with ever
-finer steps DDIM solves $d\bar x / d\sigma = g$. What is the exact prediction for $N(m, S I)$? The
-divided state is $\bar x = x_0 + \sigma \epsilon$. Along each axis its covariance with $\epsilon$ is
-$\sigma$, and its variance is $S + \sigma^2$. For two Gaussian numbers the conditional mean of one
-is its mean plus the covariance over the variance of the other, times the distance of the other from
-its mean. The mean of $\epsilon$ is 0, so (as in (5.9) and (5.14))
+$\bar x = x_t / \sqrt{\bar\alpha_t}$. Let $\sigma = \sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$ be the
+ratio of noise to signal. A step changes $\bar x$ by $\tilde\epsilon$ times the change of $\sigma$.
+So in the limit of small steps DDIM solves $d\bar x / d\sigma = \tilde\epsilon$. What is the exact
+prediction for $N(m, S I)$? The divided state is $\bar x = x_0 + \sigma \epsilon$. Along each axis
+its covariance with $\epsilon$ is $\sigma$, and its variance is $S + \sigma^2$. For two Gaussian
+numbers the conditional mean of one is its mean plus the distance of the other from its mean, times
+the covariance divided by the variance of the other. The mean of $\epsilon$ is 0, so (as in (5.9)
+and (5.14))
 
 $$ \epsilon(x_t, y) = \sigma (\bar x - m) / (S + \sigma^2) $$
 
@@ -41,52 +42,56 @@ the derivative of a logarithm, for each coordinate separately:
 $$ d \log|\bar x - m| / d\sigma = (1 + w) \sigma / (S_g + \sigma^2) - w \sigma / (S_b + \sigma^2) $$
 
 The integral of $\sigma / (S + \sigma^2)$ is $\log(S + \sigma^2) / 2$. The chain starts at $t = T$.
-Let $\tau$ be $\sigma^2$ there. It ends at $\sigma = 0$, where $\bar x$ is the sample $x_0$. From
-$\sigma^2 = \tau$ to 0 the integral of the first fraction is $A = \log(S_g / (S_g + \tau)) / 2$, and
-that of the second is $B = \log(S_b / (S_b + \tau)) / 2$:
+Let $\tau_T$ be $\sigma^2$ there. It ends at $\sigma = 0$, where $\bar x$ is the sample $x_0$. From
+$\sigma^2 = \tau_T$ to 0 the integral of $\sigma / (S_g + \sigma^2)$ is
+$A = \log(S_g / (S_g + \tau_T)) / 2$, and that of $\sigma / (S_b + \sigma^2)$ is
+$B = \log(S_b / (S_b + \tau_T)) / 2$:
 
 $$ \log|x_0 - m| - \log|\bar x_T - m| = (1 + w) A - w B $$
 
-The minus sign turns the quotient in $B$ upside down, because $-\log a = \log(1 / a)$. The
-exponential of both sides is
+The term $-w B$ is $w$ times the logarithm of the reciprocal, because $-\log a = \log(1 / a)$. The
+sign of $\bar x - m$ does not change on the way, because the derivative of its logarithm is finite.
+So the exponential of both sides gives
 
-$$ x_0 - m = (S_g / (S_g + \tau))^{(1 + w) / 2} ((S_b + \tau) / S_b)^{w / 2} (\bar x_T - m) $$
+$$ x_0 - m = (S_g / (S_g + \tau_T))^{(1 + w) / 2} ((S_b + \tau_T) / S_b)^{w / 2} (\bar x_T - m) $$
 
 The chain starts from $x_T \sim N(0, I)$, so $\bar x_T$ has the variance
-$1 / \bar\alpha_T = 1 + \tau$. The variance $V$ of the samples along each axis is therefore
+$1 / \bar\alpha_T = 1 + \tau_T$. The variance $V$ of the samples along each axis is therefore
 
-$$ V = (1 + \tau) (S_g / (S_g + \tau))^{1 + w} ((S_b + \tau) / S_b)^w $$
+$$ V = (1 + \tau_T) (S_g / (S_g + \tau_T))^{1 + w} ((S_b + \tau_T) / S_b)^w $$
 
-A schedule that ends in almost pure noise has a large $\tau$. In the limit the powers of $\tau$
-cancel:
+A schedule that ends in almost pure noise has a large $\tau_T$. In the limit $\tau_T \to \infty$ its
+powers cancel:
 
 $$ V = S_g (S_g / S_b)^w $$ (O.2)
 
 The mean of $\bar x_T - m$ is $-m$. In the formula for $x_0 - m$ its factor is close to
-$\sqrt{V / \tau}$, which tends to 0 with growing $\tau$. So the samples have the mean $m$ for every
-$w$. *The overshoot is gone.* The variance shrinks with $w$ (left panel of the figure). Is this good
-or bad? It depends on the good model. If it is exact, $S_g = S$, every $w > 0$ makes the samples too
-narrow. If it is too wide, some $w$ makes them right. Set $V = S$ in (O.2), take logarithms and
-solve:
+$\sqrt{V / \tau_T}$, which tends to 0 as $\tau_T$ grows. So the samples have the mean $m$ for every
+$w$. *There is no overshoot.* The variance falls with $w$ (left panel of the figure). Is this an
+improvement? That depends on the good model. If it is exact, $S_g = S$, every $w > 0$ makes the
+samples too narrow. If it is too wide, one $w$ makes the variance right. Set $V = S$ in (O.2), take
+logarithms and solve:
 
 $$ w^* = \log(S_g / S) / \log(S_b / S_g) $$ (O.3)
 
 In the example $w^* = \log(0.3 / 0.25) / \log(0.4 / 0.3) = 0.1823 / 0.2877 = 0.634$. The bad model
-shows in which direction the good one errs. The weight is the ratio of two lengths: how far the good
-model is from the class, and how far the bad model is from the good one, both in $\log S$.
+has the error of the good one to a larger degree. On the scale of $\log S$, the weight is the
+distance from the class to the good model, divided by the distance from the good model to the bad
+one.
 
 **ReCFG.** Xia et al. use the null output $\epsilon_\phi$ of the network and multiply it by a factor
 $\rho$. The output with the label is $\epsilon_y$:
 
-$$ g = (1 + w) \epsilon_y - w \rho \epsilon_\phi $$ (O.4)
+$$ \tilde\epsilon = (1 + w) \epsilon_y - w \rho \epsilon_\phi $$ (O.4)
 
 Plain guidance has $\rho = 1$. Over noised data of the class, $x_t \sim q(x_t | y)$, the mean of the
 mixture is
 
-$$ E[g] = (1 + w) E[\epsilon_y] - w \rho E[\epsilon_\phi] $$
+$$ E[\tilde\epsilon] = (1 + w) E[\epsilon_y] - w \rho E[\epsilon_\phi] $$
 
 The authors choose $\rho$, separately for every coordinate and every $t$, so that this is
-$E[\epsilon_y]$. The mixture then has the mean of the conditional model. Solving for $\rho$ gives
+$E[\epsilon_y]$. The mixture then has the mean of the conditional model. For this the two terms with
+$w$ must cancel, so
 
 $$ \rho = E[\epsilon_y] / E[\epsilon_\phi], \quad x_t \sim q(x_t | y) $$ (O.5)
 
@@ -95,18 +100,20 @@ noise was drawn independently of the class:
 
 $$ E[\epsilon_y] = E[E[\epsilon | x_t, y] | y] = E[\epsilon | y] = 0 $$
 
-So the exact ratio is 0 in every coordinate in which $E[\epsilon_\phi]$ is not 0. (This remark is
-our own.) Where both means are 0, (O.5) is 0 / 0, and every $\rho$ keeps the mean. An example is the
-horizontal coordinate of the top class of step 1, by symmetry. A ratio that is measured there from
-samples is a quotient of two random errors. We use the ratio 0 in all coordinates. The null output
-disappears, and $(1 + w)$ times the prediction of the class is left. The integral above, with $S$
-for $S_g$ and without $S_b$, gives the variance
+So the exact ratio is 0 in every coordinate in which $E[\epsilon_\phi]$ is not 0. (This observation
+is not in the paper.) Where both means are 0, (O.5) is 0 / 0, and every $\rho$ keeps the mean. An
+example is the horizontal coordinate of the top class of step 1, by symmetry. A ratio that is
+measured there from samples is a quotient of two random errors. We use the ratio 0 in all
+coordinates. Then no term with the null output is left, and the mixture is $1 + w$ times the
+prediction of the class. The integral above, with $S$ for $S_g$ and without $S_b$, gives the
+variance
 
-$$ V = (1 + \tau) (S / (S + \tau))^{1 + w} $$ (O.6)
+$$ V = (1 + \tau_T) (S / (S + \tau_T))^{1 + w} $$ (O.6)
 
-For $w > 0$ it tends to 0 as $\tau$ grows: all samples are the mean of the class. A trained network
-has another ratio if the mean of its predictions is not 0. If ReCFG helps such a network, the cause
-is in its errors.
+For $w > 0$ it tends to 0 as $\tau_T$ grows: all samples are the mean of the class. For a trained
+network the measured ratio need not be 0. It then measures the errors of the network and the random
+error of the mean over samples. So exact predictions cannot explain the effect of ReCFG on a trained
+network.
 
 **A random label.** A network that was trained without label dropping has no null output. Sadat et
 al. propose independent condition guidance (ICG): replace the null label by a label $y'$ that is
@@ -125,7 +132,7 @@ the two means agree. Near the data $p(y | x_t)$ is close to 1 for one class, and
 table measures by how much a label changes the prediction, against both means. The first row is
 $E|\epsilon_y - \epsilon_\phi|^2$, and the second is $E|\epsilon_y - \bar\epsilon|^2$. The means are
 over noised data $x_t$ of the three Gaussians of step 1 with their labels, on the cosine schedule
-with $T = 100$ (middle panel):
+with $T = 100$ (the middle panel shows the roots):
 
 | t | 1 | 20 | 40 | 50 | 80 | 100 |
 |---|---|---|---|---|---|---|
@@ -170,21 +177,22 @@ With $w^*$ the two wrong models have the variances of the exact one (right panel
 drawn anew in each row adds some variance, which becomes smaller with more rows: for $w = 3$ the
 variance is 0.46 with 50 rows and 0.30 with 200 rows (mean of both axes, standard errors of 1.6 %).
 
-**At the boundary.** For $w = 0$ all rules are the conditional model, and with $\rho = 1$ ReCFG is
-plain guidance. With $S_g = S_b$ autoguidance has no effect at any $w$. The weight $w^*$ depends on
-$S$. If each model multiplies all variances by a constant, one weight is right for all axes. If each
-adds a constant to all variances, as blurring does, the weight differs between axes. For example,
-adding 0.05 and 0.15 gives $w^* = 0.634$ at $S = 0.25$ and 0.536 at $S = 1$.
+**At the boundary.** For $w = 0$ autoguidance is the good model and the other rules are the
+conditional model. With $\rho = 1$ ReCFG is plain guidance. With $S_g = S_b$ autoguidance has no
+effect at any $w$. The weight $w^*$ depends on $S$. If each model multiplies all variances by a
+constant, one weight is right for all axes. If each adds a constant to all variances, as blurring
+does, the weight differs between axes. For example, adding 0.05 and 0.15 gives $w^* = 0.634$ at
+$S = 0.25$ and 0.536 at $S = 1$.
 
 **What goes wrong.** Autoguidance is tested with exact predictions and rejected, although there was
 nothing to repair. The bad model is evaluated for the null label, which brings the overshoot back,
 because this output belongs to the mean of all classes. A ratio of ReCFG that was measured with one
-network is used with another. In ICG the word independent misleads. The program draws $y'$
-independently of $x_t$. But the output for $y'$ is a conditional mean over training data, in which
-$x_t$ depends on the label.
+network is used with another. The word independent in ICG is taken to mean that the output for $y'$
+is the null output. The program draws $y'$ independently of $x_t$. But the output for $y'$ is a
+conditional mean over training data, in which $x_t$ depends on the label.
 
-**Where it goes on.** Every rule so far evaluates two outputs per step, and appendix P trains a
-network that needs only one.
+**Where it goes on.** All guidance so far takes two evaluations of a network per step. Appendix P
+trains a network that takes only one.
 
 **Source.** Karras et al. 2024, arXiv:2406.02507 (autoguidance). Xia et al. 2024, arXiv:2410.18737
 (ReCFG). Sadat et al. 2024, arXiv:2407.02687 (ICG; the authors report results on images that equal
@@ -277,7 +285,7 @@ def ratio(
 def recfg_var(S: float, tau: float, w: float) -> float:
     """The variance of ReCFG with the exact ratio 0, for DDIM with fine steps.
 
-    `tau` is the variance of the noise over that of the signal at t = T.
+    `tau` is tau_T, the variance of the noise divided by that of the signal at t = T.
     """
     return (1 + tau) * (S / (S + tau)) ** (1 + w)  # (O.6)
 

@@ -32,20 +32,30 @@ student is the target, for all inputs that occur in training,
 $$ g(x_t, y, w) = (1 + w) f(x_t, y) - w f(x_t, \phi) $$ (P.2)
 
 and its loss is 0. It draws the guided samples of its teacher with half of the evaluations. If the
-teacher is the oracle of step 5, the best student is the guided oracle. A teacher with errors passes
-them on. The student also learns the null output, if some labels are dropped as in step 9. For
-$y = \phi$ both outputs of the teacher are equal, so the target does not depend on $w$.
+teacher is the oracle of step 5, the best student is the guided oracle. If the teacher has errors,
+the student learns them, too. The student also learns the null output, if some labels are dropped as
+in step 9. For $y = \phi$ both outputs of the teacher are equal, so the target does not depend on
+$w$.
 
 **The guided oracle, learned exactly.** For the three Gaussians of step 1 a small student can reach
-the loss 0. All classes have the covariance $S I$. By (5.9) and (5.14) the oracle's prediction for a
-class is linear in $x_t$ and a constant. By (9.3) its prediction for the null label needs the
-probabilities $p(y | x_t)$ in addition. All classes share the factor of $x_t$, because they share
-the covariance, so the mean over the classes has this factor too, plus a linear combination of the
-probabilities. So we give the student five features, the two coordinates of $x_t$ and the three
-probabilities. (A constant is their sum.) It also gets each feature multiplied by $w$. Its output is
-linear in these ten numbers, with a matrix for each label and each $t$. The matrix is fitted by
-least squares to about 200 draws per class, with $w$ from 0 to 4. The target contains no noise, so
-this is enough, and the fit is exact up to rounding.
+the loss 0. All classes have the covariance $S I$. With noise they have the covariance $c I$, where
+$c = \bar\alpha_t S + 1 - \bar\alpha_t$. By (5.9) and (5.14) the oracle's prediction for the class
+$y$ with the mean $\mu_y$ is
+
+$$ \epsilon(x_t, y) = \sqrt{1 - \bar\alpha_t} (x_t - \sqrt{\bar\alpha_t} \mu_y) / c $$
+
+Let $\hat\mu = \sum_y p(y | x_t) \mu_y$ be the mean of the class means given $x_t$. By (9.3) the
+prediction for the null label is the mean of the predictions over the classes, with the weights
+$p(y | x_t)$. The factor of $x_t$ is the same for all classes, so only the means are averaged:
+
+$$ \epsilon(x_t, \phi) = \sqrt{1 - \bar\alpha_t} (x_t - \sqrt{\bar\alpha_t} \hat\mu) / c $$
+
+Both are linear combinations of the two coordinates of $x_t$, the three probabilities and a
+constant. The constant is a multiple of the sum of the probabilities, which is 1. So we give the
+student five features, the coordinates and the probabilities. It also gets each feature multiplied
+by $w$. Its output is linear in these ten numbers, with a matrix for each label and each $t$. The
+matrix is fitted by least squares to about 200 draws per class, with $w$ from 0 to 4. The target
+contains no noise, so this is enough, and the fit is exact up to rounding.
 
 The table shows the mean height of 2000 samples of the top class, with 50 rows of DDIM and the
 cosine schedule with $T = 1000$. All columns start from the same noise. The last one is a student
@@ -96,9 +106,9 @@ $$ w_{total} = (1 + w) (1 + w_2) - 1 $$ (P.5)
 The scales multiply. Two weights of 3 are two scales of 4, so the total scale is 16, and the total
 weight is 15.
 
-**Model guidance.** Can one do without a teacher? Tang et al. change the target of ordinary
-training. Let $f$ now be the network that is being trained. For a sample with noise $\epsilon$ and
-label $y$ the new target is
+**Model guidance.** Is a teacher necessary? Tang et al. change the target of ordinary training. Let
+$f$ now be the network that is being trained. For a sample with noise $\epsilon$ and label $y$ the
+new target is
 
 $$ \epsilon' = \epsilon + \omega (f(x_t, y) - f(x_t, \phi)) $$ (P.6)
 
@@ -107,11 +117,11 @@ target are treated as constants, so no gradient passes through them. For the nul
 remains $\epsilon$. We assume that the null output has already reached its best value,
 $\epsilon_\phi = \epsilon(x_t, \phi)$, and we write $\epsilon_y$ for $\epsilon(x_t, y)$.
 
-The target depends on the network that learns from it. Where does this end? Suppose first that the
-training goes in rounds. In each round the target is frozen, the network is trained until its output
-is the best one for it, and only then the target is computed anew. Let $f_k$ be the output for the
-label after $k$ rounds. By (5.1) the best output is the mean of the target given $x_t$ and $y$. The
-second term of (P.6) is a function of these, so
+The target depends on the network that learns from it. To which output does such training lead?
+Suppose first that the training goes in rounds. In each round the target is frozen, the network is
+trained until its output is the best one for it, and only then the target is computed anew. Let
+$f_k$ be the output for the label after $k$ rounds. By (5.1) the best output is the mean of the
+target given $x_t$ and $y$. The second term of (P.6) is a function of these, so
 
 $$ f_{k+1} = \epsilon_y + \omega (f_k - \epsilon_\phi) $$ (P.7)
 
@@ -128,8 +138,8 @@ In the example with $\omega = 0.5$ let $f_0$ be the prediction for class 0. The 
 -0.678, -0.800 and so on. They approach -0.922, the guided output for $w = 1$. The scale is
 $1 + w = 1 / (1 - \omega)$, so a scale of 5 needs $\omega = 0.8$ (middle panel).
 
-**How fast?** Subtract (P.8) from (P.7). The distance from $f_\infty$ is multiplied by $\omega$ in
-every round:
+**How fast does the training converge?** Subtract (P.8) from (P.7). The distance from $f_\infty$ is
+multiplied by $\omega$ in every round:
 
 $$ f_k - f_\infty = \omega^k (f_0 - f_\infty) $$ (P.9)
 
@@ -152,22 +162,22 @@ one. A network that shares its parameters between all $x_t$ does not follow this
 
 **At the boundary.** A student at $w = 0$ is the conditional teacher, which needs one evaluation
 anyway. At $w = -1$ it is the null output. For $\omega = 0$ model guidance is ordinary training. At
-$\omega = 1$ the output moves by $\epsilon_y - \epsilon_\phi$ in every round and has no limit.
-Negative $\omega$ gives scales between 0 and 1.
+$\omega = 1$ the output moves by $\epsilon_y - \epsilon_\phi$ in every round. So it has no limit
+where the two differ. Negative $\omega$ gives scales between 0 and 1.
 
 **What goes wrong.** The student is evaluated at a weight outside the range of its training. The
 student of this appendix is exact there too, because it is linear in $w$. Other networks need not
-be. A method that needs both outputs, such as CFG++ (step 20), gets a student with one. The gradient
-passes through the target of (P.6) as well. At one $x_t$ and $y$ the mean of target minus output is
-$\epsilon_y - \omega \epsilon_\phi - (1 - \omega) f$, which is $(1 - \omega) (f_\infty - f)$. Its
-derivative with respect to $f$ is $-(1 - \omega)$, and it would be $-1$ with a constant target. So
-each gradient step is multiplied by $1 - \omega$ once more. The limit is the same for $\omega < 1$,
-but (P.10) has $(1 - \omega)^2$ in the place of $1 - \omega$, and $\omega = 0.8$ takes five times as
-long again. The factor $\omega$ is read as the guidance weight: 0.8 then counts as a scale of 1.8,
-and not of 5.
+be. A student is used with a method that needs both outputs of the teacher, such as CFG++ (step 20).
+The gradient passes through $f(x_t, y)$ in the target of (P.6) as well. At one $x_t$ and $y$ the
+mean of target minus output is $\epsilon_y - \omega \epsilon_\phi - (1 - \omega) f$, which is
+$(1 - \omega) (f_\infty - f)$. Its derivative with respect to $f$ is $-(1 - \omega)$, and it would
+be $-1$ with a constant target. So each gradient step is multiplied by $1 - \omega$ once more. The
+limit is the same for $\omega < 1$, but (P.10) has $(1 - \omega)^2$ in the place of $1 - \omega$,
+and $\omega = 0.8$ takes five times as long again. The factor $\omega$ is read as the guidance
+weight: 0.8 then counts as a scale of 1.8, and not of 5.
 
 **Where it goes on.** `minicfg/distillation.py` trains such a student with a UNet on images, and its
-text shows what it costs and saves there.
+text shows what the training costs and how many evaluations it saves.
 
 **Source.** Meng et al. 2022, arXiv:2210.03142, sec. 3.1 (stage one: the student takes $w$; its loss
 has a further weight that depends on $t$). Tang et al. 2025, arXiv:2502.12154 (model guidance).

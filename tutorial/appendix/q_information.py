@@ -4,15 +4,15 @@ r"""Appendix Q. Information: at which noise level is the class of a sample decid
 eps the effect is largest in the middle of the chain, and in units of $x_0$ it is largest at the
 noise end. Step 9 also stated, without a derivation, that half of the mean square in units of eps is
 a rate of information. This appendix derives that statement for any data. Two consequences follow.
-The area under the hump is the whole information that an image has about its class. And the
-information can be computed from two losses of a network, without any density.
+The area under the curve of this rate is the whole information that an image contains about its
+class. And the information can be computed from two losses of a network, without any density.
 
 **Notation.** The letters are those of step 9. The label $y$ has the probability $\pi_y$. The best
 predictions of the noise are $\epsilon(x_t, y)$ for a class and $\epsilon(x_t, \phi)$ without a
 label, and their difference is $d = \epsilon(x_t, y) - \epsilon(x_t, \phi)$. The log SNR of step 2
-is $\lambda = \log(\bar\alpha_t / (1 - \bar\alpha_t))$. It replaces $t$ as the time. Every mean $E$
-is taken over the data, their labels and the noise at one $\lambda$. All logarithms are natural, so
-the unit of information is the nat.
+is $\lambda = \log(\bar\alpha_t / (1 - \bar\alpha_t))$. We use it in the place of $t$. Every mean
+$E$ is taken over the data, their labels and the noise at one $\lambda$. All logarithms are natural,
+so the unit of information is the nat.
 
 **What is measured.** Before we see $x_t$, the label has the probability $\pi_y$. Afterwards it has
 the probability $p(y | x_t)$. The mutual information of $y$ and $x_t$ is the mean change of the
@@ -20,10 +20,11 @@ logarithm:
 
 $$ I(y; x_t) = E[\log p(y | x_t) - \log \pi_y] $$ (Q.1)
 
-It is the entropy of the label minus its conditional entropy given $x_t$. A conditional entropy is a
-mean of $-\log p(y | x_t)$, which is never negative for a label. So the information cannot exceed
-the entropy of the label, which is $\log K$ for $K$ equally frequent classes. It cannot be negative
-either. At each $x_t$ the mean over the labels is the KL divergence from $p(y | x_t)$ to $\pi_y$.
+It is the entropy of the label minus its conditional entropy given $x_t$. The conditional entropy is
+the mean of $-\log p(y | x_t)$, which is never negative. So the information cannot exceed the
+entropy of the label, which is $\log K$ for $K$ equally frequent classes. The information is not
+negative either, because at each $x_t$ the mean over the labels is the KL divergence of $p(y | x_t)$
+from $\pi_y$.
 
 **An example.** The two images of step 9 are the numbers 1 and -1, and each is a class. At
 $\lambda = 0$ we saw $x_t = 0.4$ and found the probabilities 0.756 and 0.244. Numerical integration
@@ -43,8 +44,9 @@ logarithm:
 
 $$ \log p(y | \bar x) - \log \pi_y = \log p(\bar x | y) - \log p(\bar x) $$
 
-Take the mean of both sides. The information is the entropy of all noisy data minus the mean entropy
-within the classes:
+Take the mean of both sides. Let $h(\bar x)$ be the entropy of all noisy data, and $h(\bar x | y)$
+the entropy of the one class $y$. The information is the first minus the mean of the second over the
+classes:
 
 $$ I(y; x_t) = h(\bar x) - \sum_y \pi_y h(\bar x | y) $$ (Q.2)
 
@@ -110,8 +112,8 @@ Only (9.3) and the Gaussian noise were used. The data may have any distribution 
 square, and the labels any proportions.
 
 **The area.** Far in the noise $x_t$ shows nothing about the label, so the information begins at 0.
-Towards the data it reaches the information in the clean image. The integral of (Q.4) between these
-ends is
+As the noise vanishes, it tends to the information in the clean image (see the sources). The
+integral of (Q.4) between these ends is
 
 $$ I(y; x_0) = \tfrac{1}{2} \int_{-\infty}^\infty E|d|^2 d\lambda $$ (Q.5)
 
@@ -131,12 +133,11 @@ class is decided later (left and middle panels of the figure).
 
 **In steps of a chain.** Neither (Q.1) nor (Q.4) contains the schedule. They are functions of
 $\lambda$. A schedule only decides which $\lambda$ each step has. The gains of all steps add up to
-$I(y; x_0) - I(y; x_T)$. The second term is the only one that depends on the schedule, and it is
-almost 0 if the chain ends in almost pure noise: it is 0.00002 for 100 steps of the linear schedule
-and the three Gaussians. With 100 steps and the three Gaussians, half of it has been gained at about
-$t = 53$ on the cosine schedule and at $t = 28$ on the linear one (right panel). So a statement like
-"the class is decided in the middle of the chain" depends on the schedule. A statement about
-$\lambda$ does not.
+$I(y; x_0) - I(y; x_T)$. Only the second term depends on the schedule, and it is almost 0 if $x_T$
+is almost pure noise. For the three Gaussians and 100 steps of the linear schedule it is 0.00002.
+Half of the information has been gained at about $t = 53$ on the cosine schedule with 100 steps, and
+at $t = 28$ on the linear one (right panel). So a statement like "the class is decided in the middle
+of the chain" depends on the schedule. A statement about $\lambda$ does not.
 
 **Information from two losses.** Let $L_y(f) = E|\epsilon - f(x_t, y)|^2$ be the loss of a network
 with labels at one $\lambda$, and $L_\phi(f) = E|\epsilon - f(x_t, \phi)|^2$ its loss without. Step
@@ -151,29 +152,30 @@ $$ \hat I = \tfrac{1}{2} \int (L_\phi(f) - L_y(f)) d\lambda $$ (Q.6)
 
 It needs only samples, labels and a network. Between two levels it exceeds the information gained
 there by half of the integral of $\Delta_\phi - \Delta_y$. This error can have either sign, so the
-estimate is not a bound. A network that has learned the prediction without a label less well than
-the other makes it too large. Suppose that both outputs are 10 % too large. Each distance is then
-0.01 times the mean square of the best prediction. By the step before (Q.4) their difference is
-$-0.01 E|d|^2$, so the estimate is 1 % too small.
+estimate is not a bound. If the network has learned the prediction without a label less well than
+the one with a label, the estimate is too large. Suppose that both outputs are 10 % too large. Each
+distance is then 0.01 times the mean square of the best prediction. By the step before (Q.4) their
+difference is $-0.01 E|d|^2$, so the estimate is 1 % too small.
 
 **At the boundary.** With one class, or with classes of the same distribution, $d = 0$, and there is
 no information. If the classes do not overlap, the area is the whole entropy of the label, which is
 $\log 2 = 0.6931$ in the example. At the noise end the guesses of $x_0$ become the mean $\mu_y$ of
-the class and the mean $m$ of all data. A prediction of eps differs from $\epsilon$ by
-$\sqrt{\bar\alpha_t / (1 - \bar\alpha_t)}$ times the error of the guess (step 5), and the square of
-this factor is $e^\lambda$. So with $B = \sum_y \pi_y |\mu_y - m|^2 > 0$, for $\lambda \to -\infty$,
+the class and the mean $m$ of all data. Two predictions of eps at one $x_t$ differ by
+$-\sqrt{\bar\alpha_t / (1 - \bar\alpha_t)}$ times the difference of their guesses (step 5), and the
+square of this factor is $e^\lambda$. So with $B = \sum_y \pi_y |\mu_y - m|^2 > 0$, for
+$\lambda \to -\infty$,
 
 $$ dI / d\lambda \approx e^\lambda B / 2 $$ (Q.7)
 
 For the three Gaussians $B = 2.25$. At $\lambda = -6$ this gives 0.00279, where the exact rate is
 0.00278. At $\lambda = -2$ it gives 0.1523 for 0.1231.
 
-**What goes wrong.** The height of the hump is taken for the information at $t$. It is a rate, and
-the information is the area on its left. The mean over all $t$ is taken for the area. It gives every
-step the same weight, regardless of its length in $\lambda$. The half is forgotten, which doubles
-the information. The difference of guesses of $x_0$ is integrated without its factor $e^\lambda$. If
-the means of the classes differ, its mean square does not go to 0 at the noise end, so the area
-grows without limit.
+**What goes wrong.** The height of the curve at one $\lambda$ is taken for the information there. It
+is a rate, and the information is the area on its left. The mean of the rate over all $t$ is taken
+for the area. It gives every step the same weight, regardless of its length in $\lambda$. The factor
+1/2 is forgotten, which doubles the information. The difference of guesses of $x_0$ is integrated
+without its factor $e^\lambda$. If the means of the classes differ, its mean square does not go to 0
+at the noise end, so the area grows without limit.
 
 **Where it goes on.** Kong et al. use relations like (Q.6) to estimate densities and information
 with large trained networks.

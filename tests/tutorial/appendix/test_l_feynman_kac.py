@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
@@ -9,7 +12,7 @@ from scipy.stats import norm
 
 from tutorial.appendix.h_gaussian_pairs import EXAMPLE, ddpm_law
 from tutorial.appendix.i_predictor_corrector import levels
-from tutorial.appendix.j_levels import added, log_level, mix, of_gaussians, of_mixture
+from tutorial.appendix.j_levels import added, log_level, mix, noised, of_gaussians, of_mixture
 from tutorial.appendix.l_feynman_kac import (
     CENTRED,
     copies,
@@ -122,6 +125,17 @@ def test_l_3_by_k_of_n() -> None:
         assert effective_share(log_weights) == pytest.approx(k / 10, rel=1e-12)
 
 
+def test_l_3_by_each_step() -> None:
+    """The variance of a weighted mean over all 64 signs of 6 values, which are then independent."""
+    values = np.array(list(product((-3.0, 3.0), repeat=6)))
+    log_weights = np.random.default_rng(11).standard_normal(6)
+    weights = np.exp(log_weights)
+    means = values @ weights / weights.sum()
+    expected = 9 * (weights**2).sum() / weights.sum() ** 2
+    assert means.var() == pytest.approx(expected, rel=1e-12)
+    assert effective_share(log_weights) * 6 == pytest.approx(9 / expected, rel=1e-12)
+
+
 def test_l_3_by_lognormal() -> None:
     """For log W of variance v the share is e^-v: at 100,001 evenly spread quantiles."""
     z = norm.ppf((np.arange(100_001) + 0.5) / 100_001)
@@ -214,8 +228,22 @@ def test_l_5_by_numbers_in_the_text(w: float, var: float, share: float) -> None:
 
 
 def test_l_5_by_where_the_square_has_no_mean() -> None:
-    assert exact(levels(3200, 1e4, 1e-3), 3.0, 2)[0] < np.inf
-    assert exact(levels(3200, 1e4, 1e-3), 3.1, 2)[0] == np.inf
+    """The weights in the text. Their errors are of first order in the length of a step."""
+
+    def first_infinite(steps: int) -> float:
+        taus = levels(steps, 1e4, 1e-3)
+        low, high = 2.5, 4.0
+        for _ in range(12):  # to 0.0004
+            middle = (low + high) / 2
+            if exact(taus, middle, 2)[0] < np.inf:
+                low = middle
+            else:
+                high = middle
+        return high
+
+    found = {steps: first_infinite(steps) for steps in (400, 1600, 3200)}
+    assert [found[400], found[3200]] == pytest.approx([3.11, 3.00], abs=0.0055)
+    assert 2 * found[3200] - found[1600] == pytest.approx(2.99, abs=0.0055)
 
 
 @pytest.mark.parametrize(
@@ -237,13 +265,46 @@ def test_l_3_by_the_run_in_the_text(w: float, var: float, share: float, both_axe
     assert exact_share == pytest.approx({1.0: 0.976, 2.0: 0.835, 4.0: 0.0}[w], abs=5.1e-4)
 
 
+class Nodes(np.random.Generator):
+    """A generator with the same normal numbers at each call."""
+
+    def __init__(self, z: np.ndarray) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.z = z
+
+    def standard_normal(self, *_: Any) -> Any:
+        return self.z
+
+
 def test_l_2_by_each_step() -> None:
-    """q_tau of three classes solves the displayed equation: both sides by differences."""
+    """q_tau of three classes solves the displayed equation: both sides by differences.
+
+    Before it the rate of E[W f], by one step of the lesson with the nodes of a Gauss rule as noise.
+    """
     three = three_gaussians()
     x = np.array([0.4, 0.3])
     tau = 0.7
     w = 2.0
     h = 1e-3
+    nodes, node_weights = np.polynomial.hermite_e.hermegauss(9)
+    z = np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2)
+    of_node = np.outer(node_weights, node_weights).ravel() / (2 * np.pi)
+
+    def f(points: np.ndarray) -> np.ndarray:
+        return np.exp(-((points - 1) ** 2).sum(1) / 2)
+
+    def rate(length: float) -> float:
+        taus = np.array([tau, tau - length])
+        start = np.tile(x, (len(z), 1))
+        scores = of_mixture(three, 0)
+        ((end, log_weights),) = weighted_steps(start, taus, w, scores, Nodes(z), 0.0)
+        return float((of_node @ (np.exp(log_weights) * f(end)) - f(x[None])[0]) / length)
+
+    pair = of_mixture(three, 0)(x[None], tau)
+    gradient = -(x - 1) * f(x[None])[0]
+    laplacian_of_f = (((x - 1) ** 2).sum() - 2) * f(x[None])[0]
+    expected = mix(pair, w)[0] @ gradient + laplacian_of_f / 2 + added(pair, w)[0] * f(x[None])[0]
+    assert 2 * rate(1e-4) - rate(2e-4) == pytest.approx(expected, rel=1e-4)  # second order is left
 
     def q(point: np.ndarray, level: float) -> float:
         return float(np.exp(log_level(point[None], level, 0, w, three)[0]))
@@ -318,6 +379,38 @@ def test_l_3_by_the_threshold_of_resampling() -> None:
         assert effective_share(plain) > 0.3  # a threshold far below one half would not act
         _, log_weights = next(weighted_steps(x, taus, 2.0, scores, np.random.default_rng(0)))
         assert (np.ptp(log_weights) == 0) == resampled
+
+
+def test_l_2_by_the_start_of_a_program() -> None:
+    """Mass and mean of q_T in the text, by a sum over a lattice, and the text's approximation."""
+    line = np.linspace(-140, 140, 401)
+    x = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    q = np.exp(log_level(x, 400.0, 0, 3.0, three_gaussians())) * (line[1] - line[0]) ** 2
+    assert q.sum() == pytest.approx(1.034, abs=5e-4)
+    assert np.exp(3 * 4 * 1.5**2 / (2 * 400)) == pytest.approx(q.sum(), abs=1e-3)
+    assert (q @ x / q.sum())[1] / 20 == pytest.approx(0.3, abs=0.005)
+
+
+def test_l_1_by_where_the_weight_is_gained() -> None:
+    """The heaviest 1 % of the run without resampling, as in the text; 3 % for other processors."""
+    three = three_gaussians()
+    taus = levels(300, 400.0, 1e-3)
+    rng = np.random.default_rng(0)
+    start = 20 * rng.standard_normal((8000, 2))
+    chain = weighted_steps(start, taus, 3.0, of_mixture(three, 0), rng, 0.0, 0, 0.25)
+    steps = list(chain)
+    at_10, at_1 = (int(np.argmax(taus[1:] <= tau)) for tau in (10.0, 1.0))
+    log_weights = steps[-1][1]
+    top = np.argsort(-log_weights)[:80]
+    weights = np.exp(log_weights)
+    assert weights[top].sum() / weights.sum() == pytest.approx(0.34, abs=0.01)
+    assert log_weights[top].mean() == pytest.approx(5.9, abs=0.05)
+    gained = steps[at_1][1] - steps[at_10][1]
+    assert [gained[top].mean(), gained.mean()] == pytest.approx([4.0, 0.9], abs=0.05)
+    x, _ = steps[at_10]
+    assert [x[top, 1].mean(), x[:, 1].mean()] == pytest.approx([1.06, 4.97], rel=0.03)
+    p = np.exp(noised(three, 10.0).log_class_probability(x[top])[:, 0])
+    assert np.median(p) == pytest.approx(0.35, abs=0.01)
 
 
 @pytest.mark.slow

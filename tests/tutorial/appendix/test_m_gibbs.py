@@ -448,6 +448,15 @@ def test_m_7_by_many_steps() -> None:
     assert abs(errors[0]) < 0.01 * exact
 
 
+def test_m_7_by_the_mean_of_one_step() -> None:
+    """One step per round leaves the tilted mean of its level unchanged, not that of the data."""
+    given_y, S = EXAMPLE
+    found = run_of(300, 0.1, 2.0, 1, given_y).mean[0]
+    level = tilt(Gaussian(given_y.mean, given_y.var + 0.1), S + 0.1, 2.0)
+    assert found == pytest.approx(level.mean[0], abs=1e-6)
+    assert [found, mean_left_unchanged(0.1, 2.0)] == pytest.approx([1.537, 1.518], abs=5.1e-4)
+
+
 def test_m_7_by_the_step_to_the_guess() -> None:
     """One step that moves by tau s_w ends with half of the right variance, up to the order tau."""
     tau = 1e-3

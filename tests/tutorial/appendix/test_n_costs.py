@@ -317,6 +317,36 @@ def test_n_5_by_the_middle_term() -> None:
             assert middle < 0.2 * max((D**2).mean(), (e**2).mean())
 
 
+def after_rounds(start: Gaussian, tau: float, steps: int, number: int) -> Gaussian:
+    """Mean and variance along the first axis of `EXAMPLE` after some rounds, by hand."""
+    mean, var = start.mean[0], start.var
+    delta = tau / steps
+    for _ in range(number):
+        var += tau
+        for level in tau - delta * np.arange(steps):
+            level_tilted = tilt(Gaussian(EXAMPLE[0].mean, 1 + level), 2 + level, 2.0)
+            factor = 1 - delta / level_tilted.var / 2
+            mean = level_tilted.mean[0] + factor * (mean - level_tilted.mean[0])
+            var *= factor**2
+    return Gaussian(np.array([mean, 0.0]), var)
+
+
+def test_n_5_by_rounds_of_one_step() -> None:
+    """They are as near as 3 correctors for fewer evaluations, and nearer than 11: exactly."""
+    taus = levels(30, 1e4, 1e-3)
+    tilted = tilt(*EXAMPLE, 2.0)
+    start = chain_law(taus, 0.0, 0, 0.3, *EXAMPLE)
+    end = after_rounds(start, 0.1, 1, 40)
+    assert [end.mean[0], end.var] == pytest.approx([1.523, 0.490], abs=5e-4)
+    away = distance_of_gaussians(end, tilted)
+    assert away == pytest.approx(0.018, abs=5e-4)
+    of_3 = distance_of_gaussians(chain_law(taus, 2.0, 3, 0.3, *EXAMPLE), tilted)
+    assert away < of_3 and rounds_cost(40, 30, 1) < chain_cost(30, 3) / 2
+    many = distance_of_gaussians(after_rounds(start, 0.03, 1, 120), tilted)
+    of_11 = distance_of_gaussians(chain_law(taus, 2.0, 11, 0.3, *EXAMPLE), tilted)
+    assert many < of_11 / 2 and rounds_cost(120, 30, 1) < chain_cost(30, 11) / 2
+
+
 def test_n_5_by_exact_chains() -> None:
     """What the text predicts of 3 correctors, from appendix K."""
     taus = levels(30, 1e4, 1e-3)
@@ -333,16 +363,10 @@ def test_n_5_by_exact_chains() -> None:
     assert [many.mean[0], many.var] == pytest.approx([1.501, 0.527], abs=5e-4)
     away = distance_of_gaussians(many, tilt(*EXAMPLE, 2.0))
     assert away == pytest.approx(0.019, abs=5e-4)
-    mean, var = of_class.mean[0], of_class.var  # 40 rounds of 4 steps at tau = 0.1, by hand
-    for _ in range(40):
-        var += 0.1
-        for level in (0.1, 0.075, 0.05, 0.025):
-            level_tilted = tilt(Gaussian(EXAMPLE[0].mean, 1 + level), 2 + level, 2.0)
-            factor = 1 - 0.025 / level_tilted.var / 2
-            mean = level_tilted.mean[0] + factor * (mean - level_tilted.mean[0])
-            var *= factor**2
-    end = Gaussian(np.array([mean, 0.0]), var)
-    away = distance_of_gaussians(end, tilt(*EXAMPLE, 2.0))
+    assert of_class.mean[0] == pytest.approx(0.991, abs=5e-4)
+    four = after_rounds(of_class, 0.1, 4, 40)
+    assert [four.mean[0], four.var] == pytest.approx([1.510, 0.484], abs=5e-4)
+    away = distance_of_gaussians(four, tilt(*EXAMPLE, 2.0))
     assert away == pytest.approx(0.013, abs=5e-4)
     of_mean = growth(0.03, 2.0, *EXAMPLE) ** -0.5
     assert of_mean == pytest.approx(0.97, abs=0.005)  # (M.5)
@@ -372,6 +396,7 @@ def test_n_6_by_counting() -> None:
         (lambda c: weighted(c, 5, 0, rng), chain_cost(5)),
         (lambda c: weighted(c, 5, 1, rng), chain_cost(5, 1)),
         (lambda c: rounds(c, of_class, 0.1, 7, rng), rounds_cost(7, 30) - 30),
+        (lambda c: rounds(c, of_class, 0.1, 7, rng, steps=1), rounds_cost(7, 30, 1) - 30),
     ]
     for run, expected in runs:
         counting = Counting(case)
@@ -386,7 +411,8 @@ def test_n_6_by_numbers_in_the_text() -> None:
     assert [chain_cost(30, k) for k in (1, 3, 11)] == [120, 240, 720]
     assert [chain_cost(180), chain_cost(90, 1)] == [360, 360]
     assert [rounds_cost(number, 30) for number in (5, 10, 40)] == [70, 110, 350]
-    assert rounds_cost(1, 0) == 8
+    assert [rounds_cost(number, 30, 1) for number in (10, 40, 120)] == [50, 110, 270]
+    assert [rounds_cost(1, 0), rounds_cost(1, 0, 1)] == [8, 2]
 
 
 @pytest.mark.parametrize("name", ["two Gaussians", "three classes"])
@@ -457,10 +483,15 @@ def test_n_6_by_the_table_in_the_text(name: str, column: int) -> None:
         assert mean[tau_1] > 0.1
     assert mean["40 rounds of tau = 1"] > mean["5 rounds of tau = 1"]
     assert mean["11 correctors, 30 levels"] < 0.03
-    cheap = mean["10 rounds of tau = 0.03"]
+    assert mean["120 rounds of tau = 0.03, one step"] < 0.027
+    of_class = mean["class without guidance, 30 steps"]
+    cheap = mean["10 rounds of tau = 0.03, one step"]
+    few_rounds = mean["40 rounds of tau = 0.1, one step"]
     if name == "two Gaussians":  # the rounds that are cheapest for three classes are of little use
         assert cheap > 9 * mean["3 correctors, 30 levels"]
+        assert few_rounds < mean["3 correctors, 30 levels"] + 0.002
     else:
         assert cheap < min(mean["3 correctors, 30 levels"], mean["weights, 1 corrector, 90 levels"])
+        assert cheap < 0.7 * of_class < of_class < few_rounds
         plain = [mean[row[0]] for row in rows if row[0].startswith("guided")]
-        assert mean["class without guidance, 30 steps"] < min(plain)
+        assert of_class < min(plain)

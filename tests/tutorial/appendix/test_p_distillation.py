@@ -33,7 +33,7 @@ from tutorial.appendix.p_distillation import (
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
 from tutorial.step03_marginal import xt_from_x0
-from tutorial.step05_best_guess import oracle_eps
+from tutorial.step05_best_guess import noised, oracle_eps
 from tutorial.step11_guidance import guide
 from tutorial.step17_solvers import ddim, ddpm, run
 from tutorial.step19_rules import top_class
@@ -208,6 +208,21 @@ def test_p_3_by_finite_differences_of_the_loss() -> None:
         up = distillation_loss(best + h * direction, cond, null, w)
         down = distillation_loss(best - h * direction, cond, null, w)
         assert (up - down) / (2 * h) == pytest.approx(0, abs=1e-8)
+
+
+def test_p_3_by_each_step() -> None:
+    """Both predictions of the oracle from x_t, the probabilities and the means of the classes."""
+    t = 40
+    abar = SCHEDULE.alpha_bar[t]
+    xt = np.array([[0.3, -0.4], [1.1, 0.2]])
+    c = abar * 0.25 + 1 - abar
+    for y in range(3):
+        expected = np.sqrt(1 - abar) * (xt - np.sqrt(abar) * DATA.means[y]) / c
+        np.testing.assert_allclose(TEACHER(xt, t, np.full(2, y)), expected, rtol=1e-12)
+    p = np.exp(noised(DATA, t, SCHEDULE).log_class_probability(xt))
+    mu_hat = p @ DATA.means
+    expected = np.sqrt(1 - abar) * (xt - np.sqrt(abar) * mu_hat) / c
+    np.testing.assert_allclose(TEACHER(xt, t, np.full(2, 3)), expected, rtol=1e-12)
 
 
 def test_p_3_by_least_squares() -> None:

@@ -21,7 +21,7 @@ from tutorial.step13_tilted import tilted_mass
 
 
 def checks() -> list[Check]:
-    """Weighted samples against the exact result of their chain, and that against the tilted law."""
+    """Weighted samples against the exact result of their chain; this against the tilted one."""
     found: list[Check] = []
     for w in (1.0, 2.0):  # with more w, no standard error is finite
         x, log_weights = one_run(w)
@@ -68,7 +68,7 @@ def figure() -> Figure:
     share.plot(ws[::4], runs, "x", color=ORANGE, label="run of 2000 chains")
     share.set(xlabel="guidance weight w", ylabel="n_eff / n for one axis")
     share.set(
-        title="The effective sample size falls with w,\nto 0 from about 3.1 on (two Gaussians)"
+        title="The effective sample size falls with w,\nto 0 above about w = 3 (two Gaussians)"
     )
     few = (0.25, 0.5, 1.0, 2.0, 3.0)
     for below, color, label in ((0.0, BLUE, "not resampled"), (0.5, ORANGE, "resampled")):

@@ -1,4 +1,4 @@
-"""The error of guidance, how many samples meet it, and the variance in which rounds end."""
+"""The error of the guided score, its size for samples, and the variance at the end of rounds."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def checks() -> list[Check]:
 
 
 def figure() -> Figure:
-    """The error along the height of the class, how often it occurs, and the end of rounds."""
+    """The error over the height, its mean over samples, and the variance at the end of rounds."""
     fig = Figure(figsize=(13, 3.8), layout="constrained")
     error, often, ends = fig.subplots(1, 3)
     heights = np.linspace(-1, 2.5, 71)
@@ -72,7 +72,9 @@ def figure() -> Figure:
         error.plot(heights, length, color=color, label=rf"$\tau$ = {tau:g}")
     error.axvline(1.5, color=GREY, ls=":", label="mean of the class")
     error.set(xlabel="height on the axis of the class", ylabel="error of the guided score")
-    error.set(title="Three classes: less noise, a narrower error")
+    error.set(
+        title="Three classes, w = 3: with less noise the\nerror is confined to a narrower interval"
+    )
     taus = np.geomspace(1e-2, 1, 9)
     means: list[float] = []
     large: list[float] = []
@@ -82,7 +84,10 @@ def figure() -> Figure:
         large.append(float(probability[size > 1].sum()))
     often.loglog(taus, means, "o-", color=BLUE, label="mean error")
     often.loglog(taus, large, "s-", color=ORANGE, label="probability of an error above 1")
-    often.set(xlabel=r"noise variance $\tau$", title="Few samples meet it at low noise")
+    often.set(
+        xlabel=r"noise variance $\tau$",
+        title="Error at samples of the noisy tilted\ndistribution: rarely large at low noise",
+    )
     taus = np.geomspace(1e-2, 1e2, 60)
     small_steps = [stationary_var(float(tau), 2.0, *EXAMPLE) for tau in taus]
     ends.semilogx(taus, small_steps, color=BLUE, label="small steps")
@@ -92,7 +97,8 @@ def figure() -> Figure:
     ends.axhline(0.5, color=GREY, ls=":", label="tilted")
     ends.axhline(0.25, color=ORANGE, ls=":", label="guided DDIM alone")
     ends.set(xlabel=r"noise variance $\tau$ of a round", ylabel="variance at the end")
-    ends.set(title="Two Gaussians: low noise ends right", ylim=(0.2, 0.56))
+    ends.set(title="Two Gaussians, w = 2: with low noise the\nrounds end near the tilted variance")
+    ends.set(ylim=(0.2, 0.56))
     for ax in (error, often, ends):
         ax.legend(fontsize=8)
     return fig

@@ -31,6 +31,8 @@ STYLES = {
     "rounds, tau = 1": (PURPLE, "o:"),
     "rounds, tau = 0.1": (PURPLE, "s--"),
     "rounds, tau = 0.03": (PURPLE, "^-"),
+    "rounds, tau = 0.1, one step": ("black", "s--"),
+    "rounds, tau = 0.03, one step": ("black", "^-"),
 }
 
 
@@ -88,8 +90,10 @@ def figure() -> Figure:
     """The table of the text for one seed, as two panels."""
     fig = Figure(figsize=(12, 4.2), layout="constrained")
     far, near = fig.subplots(1, 2, sharey=True)
-    draw(far, "two Gaussians", "Two Gaussians, w = 2: correctors are cheapest")
-    draw(near, "three classes", "Three classes, w = 3: rounds of small $\\tau$ are cheapest")
+    draw(
+        far, "two Gaussians", "Two Gaussians, w = 2: the class is far\nfrom the tilted distribution"
+    )
+    draw(near, "three classes", "Three classes, w = 3: the class is near\nthe tilted distribution")
     far.set(ylabel="sliced Wasserstein distance\nto the tilted distribution")
     near.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
