@@ -57,6 +57,10 @@ class Sizes:
     train_steps: int = 2000
     long_chain: int = 1000  # sampling steps of DDPM, with which few steps are compared
     few: tuple[int, ...] = (4, 6, 8, 10, 12, 16, 20, 25)
+    # Time at equal distance.
+    pictures: int = 1000
+    equal_seconds: float = 60.0  # of training
+    equal_steps: tuple[int, ...] = (3, 4, 5, 6, 8, 10, 15, 20)
     # Growth of time and memory.
     grow_steps: tuple[int, ...] = (5, 10, 20, 40)
     grow_batch: tuple[int, ...] = (8, 16, 32, 64)

@@ -18,7 +18,7 @@ import torch
 from matplotlib.figure import Figure
 
 from kernels.bench.report import machine
-from minicfg.bench import costs, quality, speed, steps
+from minicfg.bench import costs, equal_distance, quality, speed, steps
 from minicfg.bench.measure import PACKAGES, Comparison, Result, Sizes, installed_version
 from minicfg.errors import MachineError, UsageError
 from minicfg.io.atomic import check_writable, write_atomic
@@ -38,6 +38,7 @@ TASKS: dict[str, Callable[[Sizes], Iterator[Comparison]]] = {
     "start": costs.start,
     "quality": quality.quality,
     "few steps": quality.few_steps,
+    "equal distance": equal_distance.equal_distance,
 }
 HEAD = ("task", "ours", "theirs", "times better", "at best", "aim")
 COLORS = {"ours": plots.BLUE, "theirs": plots.ORANGE, "bound": plots.GREY}

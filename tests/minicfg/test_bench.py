@@ -21,7 +21,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from minicfg.bench import costs, peers, quality, speed, steps
+from minicfg.bench import costs, equal_distance, peers, quality, speed, steps
 from minicfg.bench.measure import (
     Comparison,
     Result,
@@ -50,6 +50,7 @@ from minicfg.bench.networks import (
 from minicfg.cli.main import Bench
 from minicfg.data import Dataset
 from minicfg.errors import MachineError, UsageError
+from minicfg.metrics.evaluate import Scores
 from minicfg.unet import UNet
 
 TINY = Sizes(
@@ -57,7 +58,7 @@ TINY = Sizes(
     step_shape=(3, 8, 8), step_batch=2, points=500, drawn=20, product=64, seconds=0.1, seeds=1,
     samples=80, chain=50, classifier_steps=5, ws=(0.0, 1.0), train_steps=6, long_chain=4,
     few=(2, 3), grow_steps=(2, 3, 4), grow_batch=(1, 2, 3), grow_side=(8, 12, 16),
-    grow_chain=(10, 20, 40),
+    grow_chain=(10, 20, 40), pictures=80, equal_seconds=0.2, equal_steps=(2, 4),
 )  # fmt: skip
 OURS, THEIRS = Result("ours", "ours", (2.0, 9.0, 6.0)), Result("theirs", "theirs", (1.0, 3.0, 4.0))
 theirs_warn = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -397,6 +398,31 @@ def test_steps_that_differ_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> Non
         list(steps.one_step(TINY))
     module = sys.modules["diffusers.schedulers.scheduling_ddpm"]
     assert module.randn_tensor.__name__ == "randn_tensor"  # theirs is put back
+
+
+def test_the_fastest_setting_of_a_project_reaches_the_distance() -> None:
+    """Evaluations decide, then the distance; a project that does not reach it is left out."""
+
+    def scored(project: str, evaluations: int, distance: float) -> Any:
+        setting = equal_distance.Setting(project, "", torch.nn.Identity(), list, evaluations)
+        scores = dict.fromkeys((field.name for field in fields(Scores)), 0.0)
+        return setting, Scores(**scores | {"frechet": distance, "n": 1})
+
+    settings = [
+        scored("ours", 20, 0.1),
+        scored("ours", 8, 0.31),
+        scored("ours", 8, 0.29),
+        scored("ours", 6, 0.51),
+        scored("a", 40, 0.5),
+        scored("b", 2, 0.501),
+    ]
+    chosen = equal_distance.fastest(settings, 0.5)
+    assert {
+        project: (each.evaluations, score.frechet) for project, (each, score) in chosen.items()
+    } == {
+        "ours": (8, 0.29),
+        "a": (40, 0.5),
+    }
 
 
 def test_every_size_of_the_tests_is_smaller() -> None:
