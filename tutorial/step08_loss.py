@@ -1,16 +1,17 @@
 r"""Step 08. The loss: what is trained, and why its weights may be dropped
 
 **The question.** The loop of step 7 samples well if its guess of the data is good, and step 5
-showed that a squared error finds the best guess. So far we used formulas in the place of a network.
-A network has to serve all $t$ at once. Its loss is a sum over $t$, and such a sum needs weights.
-What are we really trying to maximise, which weights follow from it, and why do people train with
-none?
+showed that a squared error finds the best guess. So far the guess came from a formula. A network
+has to serve all $t$ at once. Its loss is a sum over $t$, and such a sum needs weights. Which
+quantity do we want to maximise? Which weights follow from it? And why are these weights usually
+omitted?
 
-**What we would like.** A model should give the data a high probability. The reverse chain starts
-from $p(x_T) = N(0, I)$ and takes the Gaussian steps $p(x_{t-1} | x_t)$ of step 6. It defines a
-density $p(x_{0:T})$ of whole paths $x_0, ..., x_T$. The density of the data point $x_0$ alone is an
+**The aim.** A model should give the data a high probability. The reverse chain starts from
+$p(x_T) = N(0, I)$ and takes the Gaussian steps $p(x_{t-1} | x_t)$ of step 6. It defines a density
+$p(x_{0:T})$ of whole paths $x_0, ..., x_T$. The density of the data point $x_0$ alone is an
 integral over all the rest of the path. Maximum likelihood chooses the parameters that make
-$E \log p(x_0)$ largest. The integral cannot be computed, so we look for a lower bound.
+$E \log p(x_0)$ largest, where $E$ is the mean over the data. The integral cannot be computed, so we
+look for a lower bound.
 
 **The bound.** The forward chain proposes paths for a given $x_0$, with the density
 $q(x_{1:T} | x_0)$. Divide and multiply by it. The integral becomes a mean $E_q$ over these paths.
@@ -30,24 +31,34 @@ Kullback-Leibler divergence, the mean under the first density of the logarithm o
 
 $$ L_{t-1} = E_q KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t)) $$
 
-The term for $t = 1$ is $-\log p(x_0 | x_1)$. A last term compares $q(x_T | x_0)$ with $N(0, I)$,
-and no network can change it.
+The term for $t = 1$ is $L_0 = E_q[-\log p(x_0 | x_1)]$. A last term compares $q(x_T | x_0)$ with
+$N(0, I)$, and no network can change it.
 
-**The weights.** Both densities in a term are Gaussians, and a network changes only the mean of one
-of them. Let $\sigma_t^2$ be the variance of $p(x_{t-1} | x_t)$. By (A.4) the divergence is half the
-squared distance of the means, divided by $\sigma_t^2$, and a number that does not depend on the
-network is added. Both means have the form (6.4), one with the true noise $\epsilon$ and one with
-the prediction $\epsilon_\theta$, where $\theta$ are the parameters. In the difference $x_t$
+**The weights.** For $t \ge 2$ both densities in a term are Gaussians with $D$ independent
+coordinates of equal variance. A network changes only the mean of one of them. Let the means be
+$m_1$ and $m_2$ and the variances $v_1$ and $v_2$. The divergence is computed as in step 3 (appendix
+A has each line):
+
+$$ KL = |m_1 - m_2|^2 / (2 v_2) + D (v_1 / v_2 - 1 - \log(v_1 / v_2)) / 2 $$
+
+Only the first part depends on the network. In it $v_2$ is the variance of $p(x_{t-1} | x_t)$, which
+we call $\sigma_t^2$. Both means have the form (6.4), one with the true noise $\epsilon$ and one
+with the prediction $\epsilon_\theta$, where $\theta$ are the parameters. In the difference $x_t$
 cancels. With $e = \epsilon - \epsilon_\theta$ the distance is
 
 $$ |\mu(\epsilon) - \mu(\epsilon_\theta)| = \beta_t |e| / \sqrt{\alpha_t (1 - \bar\alpha_t)} $$
 
-Square it and divide by $2 \sigma_t^2$. The factor of the squared error in the noise is the weight
+The term for $t = 1$ contains the same distance. Minus the logarithm of a Gaussian density is the
+squared distance of the point from the mean, divided by twice the variance, plus a number. Here the
+point is $x_0$, and by (4.8) $x_0$ is the mean (6.4) with the true noise. So for every $t$ we square
+the distance and divide by $2 \sigma_t^2$. The factor of the squared error in the noise is the
+weight
 
 $$ \kappa_t = \beta_t^2 / (2 \sigma_t^2 \alpha_t (1 - \bar\alpha_t)) $$ (8.1)
 
-Adding all terms, with $C$ for the parts that do not depend on the network, gives the loss below. If
-there is a label $y$ (step 9), the network takes it as a further input.
+Now add all terms and average over the data. Let $C$ be the sum of the parts that do not depend on
+the network. From here on $L$ is this average, and $E$ is the mean over data points, their labels
+and the noise. If there is a label $y$ (step 9), the network takes it as a further input.
 
 $$ L = C + \sum_t \kappa_t E|\epsilon - \epsilon_\theta(x_t, t, y)|^2 $$ (8.2)
 
@@ -61,10 +72,11 @@ $\kappa_2 = 0.04 / (2 \cdot 0.0714 \cdot 0.8 \cdot 0.28) = 1.25$. For $t$ = 3, 4
 0.765, 0.672 and 0.717. With a thousand small steps they differ far more. For the linear schedule
 with $T = 1000$ they are 0.600, 0.086, 0.005 and 0.010 at $t$ = 2, 10, 350 and 1000.
 
-**What the weights mean.** With $\sigma_t^2 = \tilde\beta_t$ they have a simple form. Measure the
-error in the data first. Both means are weighted sums (4.7) with the same $x_t$, so they differ by
-$c_0 (x_0 - \hat x_0)$, where $\hat x_0$ is the guess that the prediction implies. Insert $c_0$ and
-$\tilde\beta_t$ from step 4, and write $N$ for $(1 - \bar\alpha_t) (1 - \bar\alpha_{t-1})$:
+**What the weights mean.** With $\sigma_t^2 = \tilde\beta_t$ and $t \ge 2$ they have a simple form.
+Let $\hat x_0$ be the guess that the prediction implies. We first express the term by the error
+$x_0 - \hat x_0$ of this guess. Both means are weighted sums (4.7) with the same $x_t$, so they
+differ by $c_0 (x_0 - \hat x_0)$. Insert $c_0$ and $\tilde\beta_t$ from step 4, and write $N$ for
+$(1 - \bar\alpha_t) (1 - \bar\alpha_{t-1})$:
 
 $$ c_0^2 / \tilde\beta_t = \bar\alpha_{t-1} \beta_t / N $$
 
@@ -74,7 +86,8 @@ signal-to-noise ratio. Bringing two of them to a common denominator gives the sa
 
 $$ SNR_{t-1} - SNR_t = (\bar\alpha_{t-1} - \bar\alpha_t) / N $$
 
-The term of the bound is therefore, up to a number without the network and for $t \ge 2$,
+The two variances of the divergence are now equal, so its second part is 0. The term of the bound is
+therefore
 
 $$ L_{t-1} = (SNR_{t-1} - SNR_t) E|x_0 - \hat x_0|^2 / 2 $$ (8.3)
 
@@ -99,14 +112,15 @@ $T$. With $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$ (3.
 
 $$ L_{simple} = E|\epsilon - \epsilon_\theta(x_t, t, y)|^2 $$ (8.5)
 
-This is all that training computes: draw a data point, a $t$ and a noise, and compare the noise with
-its prediction. What changes? Scale the weights of the bound so that their mean is 1, and compare
-them with 1. On the linear schedule with
-$T = 1000$ and $\sigma_t^2 = \tilde\beta_t$, the weight of $t = 2$ falls by a factor of 56, and that
-of $t = 350$ rises by a factor of 2.1. The last small corrections near the data count less, and what
-is decided under much noise counts more. On the cosine schedule the picture is different. There the
-step $t = T$ alone has 97 % of the total weight of the bound, because $\beta_T = 0.999$ is capped
-and $\lambda$ falls by nearly 7 in it. The simple loss removes this, too.
+One step of training draws data points, a $t$ and a noise for each of them, and compares the noise
+with its prediction. How does this differ from the bound? Scale the weights of the bound so that
+their mean is 1, and compare them with 1. On the linear schedule with $T = 1000$ and
+$\sigma_t^2 = \tilde\beta_t$, the weight of $t = 2$ falls by a factor of 56, and that of $t = 350$
+rises by a factor of 2.1. So the simple loss gives less weight to errors near the data and more
+weight to errors at high noise. On the cosine schedule with $T = 1000$ the change is of another
+kind. The step $t = T$ alone has 97 % of the total weight of the bound, because $\beta_T$ is capped
+at 0.999 and $\lambda$ falls by nearly 7 in this step. In the simple loss it has a thousandth, like
+every other step.
 
 **When may the weights be dropped?** A model that is free to choose a separate function for every
 $t$ is not affected. At each $t$ its best prediction is $E[\epsilon | x_t, y]$, for any positive
@@ -123,8 +137,8 @@ Let the data be $N(0, 1)$. A separate slope for each $t$ would be $\sqrt{1 - \ba
 on the linear schedule runs from 0.01 to 1. A shared slope is 0.54 with the weights of the bound and
 0.81 with equal weights ($T = 1000$, $\sigma_t^2 = \tilde\beta_t$). On the cosine schedule the order
 is reversed, with 0.99 and 0.64, because of its last step. So the weights matter for a small model.
-For a large network one hopes that it is nearly free at each $t$. That the simple loss gives better
-images is an observation of Ho et al., and does not follow from the bound.
+A large network may be nearly free at each $t$, but this is not shown here. That the simple loss
+gives better images is an observation of Ho et al., and does not follow from the bound.
 
 **At the boundary.** At $t = 1$ the posterior has the variance $\tilde\beta_1 = 0$. A model with the
 same variance would output a single point. It would give the data no density, and the weight (8.1)

@@ -3,9 +3,9 @@ r"""Step 09. The condition: one network, with a label and without
 **The question.** The loss of step 8 trains a network that predicts the noise, and the loop of step
 7 turns its predictions into samples. These samples come from all classes, in the proportions of the
 data. Often we would like to choose the class, for example to draw a three and not just any digit.
-Where does the label enter? A second question follows from it. Steps 10 and 11 will compare the
-prediction for a label with the prediction without one. Two networks could make them, at twice the
-cost of training and of storage. Can a single network make both?
+How does the label enter the network? There is a second question. Steps 10 and 11 will compare the
+prediction for a label with the prediction without one. Two networks could compute these
+predictions, at twice the cost of training and of storage. Can a single network compute both?
 
 **The idea.** The noise is drawn in the same way for every class, so
 $q(x_t | x_0, y) = q(x_t | x_0)$. The images of class $y$ alone are therefore a data set like any
@@ -19,7 +19,9 @@ value that means "none": the page "Bring your own" of the book shows a text and 
 
 Throughout this lesson $\epsilon(x_t, y)$ is the best prediction for class $y$, which is the
 conditional mean $E[\epsilon | x_t, y]$ of step 5. A network that approximates it is written
-$f(x_t, y)$. All statements hold at each $t$ separately. The loss of step 8 averages them over $t$.
+$f(x_t, y)$. All statements hold at each $t$ separately, and the loss of step 8 averages them over
+$t$. In a mean $E$ without a condition, the image, its label and the noise are drawn at random,
+while $t$ is fixed.
 
 **An example.** Suppose that there are only two images, and that each is a single number: 1, which
 is class 0, and -1, which is class 1. They are equally frequent. Take the $t$ at which
@@ -48,13 +50,14 @@ Gaussian shape and its variance are the approximations of step 6. A label does n
 network puts its output $f(x_t, y)$ in the place of $\epsilon(x_t, y)$.
 
 **Without a label.** The data set of the null label is all images, so its best prediction is
-$E[\epsilon | x_t]$. To compute it, take the mean of the noise for each class first, and then the
-mean over the classes that $x_t$ may belong to:
+$\epsilon(x_t, \phi) = E[\epsilon | x_t]$. By the law of total expectation it is the mean over the
+classes of the best prediction for each class. The weights are the probabilities of the classes
+given $x_t$:
 
 $$ E[\epsilon | x_t] = \sum_y p(y | x_t) E[\epsilon | x_t, y] $$
 
-This is the law of total expectation, and it is what the third line of the example did. In our
-letters it reads
+The last item of the example is this sum in numbers. With $\epsilon(x_t, \phi)$ and
+$\epsilon(x_t, y)$ for the two means it reads
 
 $$ \epsilon(x_t, \phi) = \sum_y p(y | x_t) \epsilon(x_t, y) $$ (9.3)
 
@@ -70,11 +73,11 @@ the same weighted mean of the scores of the classes, as in step 5. A network doe
 sum. It learns the left side directly, from images without labels, and (9.3) is the value that it
 should reach.
 
-**How much does a label help?** There are several measures, and they do not agree. Call
-$d = \epsilon(x_t, y) - \epsilon(x_t, \phi)$. This is the vector by which the label changes the
-prediction. The first measure is the loss. Let $f$ be any prediction that is computed from $x_t$ and
-$y$, by a network or otherwise. By step 5 its loss exceeds the lowest possible loss by its mean
-squared distance from the best prediction:
+**How much does a label help?** We compare three measures, which give different answers. Let
+$d = \epsilon(x_t, y) - \epsilon(x_t, \phi)$ be the change of the prediction that the label causes.
+The first measure is the loss. Let $f$ be any prediction that is computed from $x_t$ and $y$, by a
+network or otherwise. By step 5 its loss exceeds the lowest possible loss by its mean squared
+distance from the best prediction:
 
 $$ E|\epsilon - f|^2 = E|\epsilon - \epsilon(x_t, y)|^2 + E|f - \epsilon(x_t, y)|^2 $$
 
@@ -104,20 +107,20 @@ difference is largest in the middle of the chain. This is a property of the unit
 the factor $\sqrt{\bar\alpha_t / (1 - \bar\alpha_t)}$ from guesses to predictions of eps is close to
 0, so even a large change of the guess becomes small.
 
-The row of eps has a meaning too. Let $I(y; x_t)$ be the entropy of the label minus its conditional
-entropy given $x_t$, so it is the information in $x_t$ about the label. Let $\lambda_t$ be the log
-SNR of step 2. Then $dI / d\lambda_t = E|d|^2 / 2$ for any data. (Appendix Q derives this.) Half of
-the row is therefore the rate, per unit of the log SNR, at which information about the class appears
-on the way back. We can check this with the table. From $t = 50$ to $t = 40$, $\lambda_t$ rises by
-0.633. Half the mean of 0.617 and 0.526 is 0.286, and the product is 0.181. The entropy falls by
-$0.505 - 0.320 = 0.185$.
+The row of eps is also related to information. Let $I(y; x_t)$ be the entropy of the label minus its
+conditional entropy given $x_t$, so it is the information in $x_t$ about the label. Let $\lambda_t$
+be the log SNR of step 2. Then $dI / d\lambda_t = E|d|^2 / 2$ for any data. (Appendix Q derives
+this.) Half of the row is therefore the rate, per unit of the log SNR, at which information about
+the class appears on the way back. We can check this with the table. From $t = 50$ to $t = 40$,
+$\lambda_t$ rises by 0.633. Half the mean of 0.617 and 0.526 is 0.286, and the product is 0.181. The
+entropy falls by $0.505 - 0.320 = 0.185$.
 
 **One network for both.** To train both predictions, hide some of the labels. Before a sample enters
 the network, replace its label by $\phi$ with a probability $p_u$, called `p_uncond` in the code:
 
 $$ y' = \phi \text{ with probability } p_u \text{, else } y $$ (9.5)
 
-The draw does not depend on the sample. Otherwise the images that are shown without a label would
+The draw must not depend on the sample. If it did, the images that are shown without a label would
 not have the proportions of the data. Averaged over this draw, the loss of a network $f$ is a sum of
 two losses:
 
@@ -141,21 +144,20 @@ With unlimited data and a network that can represent both predictions, the best 
 the same for every such $p_u$. One network, trained with one loss, contains the conditional and the
 unconditional model.
 
-What does $p_u$ change, then?
+What does $p_u$ change, then? It has three effects.
 
-- The value of the minimum. In the example a label determines the image and with it the noise, so
-  the first loss can reach 0. The second cannot go below the variance of the noise given $x_t$. The
-  noise has two possible values, which differ by 2. So its variance is $0.756 \cdot 0.244 \cdot 2^2
-  = 0.738$ at $x_t = 0.4$, and numerical integration gives the mean 0.450 over all $x_t$. The lowest
-  $L$ at this $t$ is therefore $0.450 p_u$. Total losses of runs with different $p_u$ cannot be
-  compared.
-- The compromise of a network that cannot represent both. A larger $p_u$ gives more weight to the
-  error without a label.
-- The number of samples from which each prediction is learned, if the data are limited.
+- It changes the value of the minimum. In the example a label determines the image and with it the
+  noise, so the first loss can reach 0. The second cannot go below the variance of the noise given
+  $x_t$. The noise has two possible values, which differ by 2. So its variance is
+  $0.756 \cdot 0.244 \cdot 2^2 = 0.738$ at $x_t = 0.4$, and numerical integration gives the mean
+  0.450 over all $x_t$. The lowest $L$ at this $t$ is therefore $0.450 p_u$. Total losses of runs
+  with different $p_u$ cannot be compared.
+- It sets the compromise of a network that cannot represent both predictions. A larger $p_u$ gives
+  more weight to the error without a label.
+- It sets the number of samples from which each prediction is learned, if the data are limited.
 
-In practice small values work alike. Ho and Salimans measured the quality of
-samples on ImageNet at 64 x 64. They found that 0.1 and 0.2 worked about equally well, and that 0.5
-was worse.
+Ho and Salimans measured the quality of samples on ImageNet at 64 x 64. They found that 0.1 and 0.2
+worked about equally well, and that 0.5 was worse.
 
 **One draw per sample.** In a batch of $n$ samples let $n'$ be the number of hidden labels. It is a
 sum of $n$ independent variables, each 1 with probability $p_u$ and 0 otherwise. Each has variance
@@ -169,8 +171,8 @@ of hidden labels is either 0 or 64, with a standard deviation of 25.6. No update
 trains both predictions, and successive updates differ more.
 
 **At the boundary.** At $t = 1$ the variance $\tilde\beta_1$ is 0, and the chain ends in the point
-$E[x_0 | x_1, y]$. Where $\bar\alpha_t$ goes to 0, $x_t$ becomes pure noise. Both predictions go to
-$x_t$, and $d$ goes to 0. With a single class $d = 0$, because that class is all images. At
+$E[x_0 | x_1, y]$. As $\bar\alpha_t$ goes to 0, $x_t$ becomes pure noise. Both predictions then
+approach $x_t$, so $d$ goes to 0. With a single class $d = 0$, because that class is all images. At
 $p_u = 0$ the loss does not contain $f(x_t, \phi)$. The network still outputs something for the null
 label, but nothing has trained it. At $p_u = 1$ the same is true for all classes.
 

@@ -1,9 +1,9 @@
 r"""Step 10. A classifier as a guide, and why we do not need one
 
 **The question.** Step 9 draws samples of a class as the data contain them, and some are ambiguous.
-In the pinwheel of step 1, 10 % of the points of a class lie where another class is more probable.
-If we ask for a three, we would rather have a clear three. How can the sampler be pushed towards
-images for which $p(y | x)$ is larger?
+In the pinwheel of step 1, 10 % of the points of a class lie where another class is more probable. A
+user who asks for a three usually wants a clear three. How can the sampler be pushed towards images
+for which $p(y | x)$ is larger?
 
 **The idea.** Read as a function of the noisy image, $p(y | x_t)$ is a classifier: its input is
 $x_t$ and its output is the probability of class $y$. The gradient of its logarithm with respect to
@@ -43,21 +43,25 @@ $$ \nabla \log p(y | x_t) = \sum_k p(k | x_t) (s(x_t | y) - s(x_t | k)) $$
 
 The term $k = y$ is 0. The other terms contain the probabilities of the other classes. Where the
 classifier is nearly certain of $y$, all these probabilities are small, and so is the gradient,
-unless the scores differ very much. Where another class is more probable, the gradient is about the
-difference between the two scores.
+unless the scores differ very much. Where another class $k$ is nearly certain, the gradient is
+nearly $s(x_t | y) - s(x_t | k)$. Between these cases each difference of two scores counts with its
+probability. In the example the difference is 2.83 at every $x_t$, and class 1 has the probability
+0.244 at $x_t = 0.4$. The product is 0.690 again.
 
-The gradients of all classes balance. The gradient of a logarithm times the probability itself is
-the gradient of the probability. The probabilities of all classes add up to 1, and the constant 1
-has no gradient:
+Weighted with the probabilities of the classes, the gradients of all classes cancel. To see this,
+multiply the gradient of $\log p(y | x_t)$ by the probability. The product is the gradient of the
+probability. The probabilities add up to 1, and the gradient of the constant 1 is 0:
 
 $$ \sum_y p(y | x_t) \nabla \log p(y | x_t) = \sum_y \nabla p(y | x_t) = \nabla 1 $$
 $$ \sum_y p(y | x_t) \nabla \log p(y | x_t) = 0 $$ (10.2)
 
-What pulls towards one class pushes away from the others. In the example the gradient for class 1 is
--2.139, and $0.756 \cdot 0.690 + 0.244 \cdot (-2.139)$ is 0 up to rounding.
+So the weighted gradient of one class is opposite to the sum of those of all other classes. In the
+example the gradient for class 1 is -2.139, and $0.756 \cdot 0.690 + 0.244 \cdot (-2.139)$ is 0 up
+to rounding.
 
-**Classifier guidance.** Now add the gradient more than once. Let $\gamma \ge 0$ be the number of
-gradients that we add to the score of all data. The sum is again a score:
+**Classifier guidance.** Now multiply the gradient by a factor before adding it. Let $\gamma \ge 0$
+be the number of gradients that we add to the score of all data. It need not be an integer. The sum
+is again a score:
 
 $$ s(x_t) + \gamma \nabla \log p(y | x_t) = \nabla \log(p(x_t) p(y | x_t)^\gamma) $$
 
@@ -84,12 +88,12 @@ $-\sqrt{1 - \bar\alpha_t}$ gives the prediction that belongs to the sum:
 $$ \tilde\epsilon = \epsilon_\phi - \gamma \sqrt{1 - \bar\alpha_t} \nabla \log p(y | x_t) $$ (10.3)
 
 The sign is negative because the prediction and the score have opposite signs (step 5). This is the
-classifier guidance of Dhariwal and Nichol (2021). Its price is a second network. The classifier
-must be trained on noisy images at every $t$, because noisy images are unlike any input of a
-classifier of clean images. Its gradient must be computed in every step of the sampler. And the
-gradient of a trained classifier need not point to more typical images. Changes of an image that are
-too small to be seen may change the output of a classifier completely. They are found by following
-its gradient, and they are called adversarial examples.
+classifier guidance of Dhariwal and Nichol (2021). It requires a second network. The classifier must
+be trained on noisy images at every $t$, because noisy images are unlike any input of a classifier
+of clean images. Its gradient must be computed in every step of the sampler. Moreover, the gradient
+of a trained classifier need not point to more typical images. Following it, one can find images
+that look unchanged and are nevertheless assigned to another class. They are called adversarial
+examples.
 
 **The gradient without a classifier.** We used (10.1) to turn an unconditional model into a
 conditional one. Now read it in the other direction. Its right side contains only scores, and the
@@ -99,8 +103,9 @@ $$ \nabla \log p(y | x_t) = (\epsilon_\phi - \epsilon_y) / \sqrt{1 - \bar\alpha_
 
 In the example this is $(0.054 + 0.434) / 0.707 = 0.690$ once more. So the vector $d$ of step 9, by
 which the label changes the prediction, is $-\sqrt{1 - \bar\alpha_t}$ times the gradient of a
-classifier of noisy images. This classifier was never trained. We obtain its gradient, and nothing
-else of it, from two evaluations of one network, without differentiation. Guidance needs no more.
+classifier of noisy images. This classifier was never trained. Two evaluations of one network give
+its gradient at $x_t$ without differentiation. They do not give its probabilities, but guidance uses
+only the gradient.
 
 For exact predictions (10.4) is exact. The two predictions of a trained network are approximations.
 The difference of their errors is an error of the gradient, and (10.3) multiplies it by $\gamma$.
@@ -122,27 +127,28 @@ times the variance of the step times the gradient to the mean. With the variance
 step 4 the factor of one gradient is $\tilde\beta_t$, in the place of $\beta_t / \sqrt{\alpha_t}$ in
 (10.5). The quotient of these factors is $\sqrt{\alpha_t} (1 - \bar\alpha_{t-1}) / (1 -
 \bar\alpha_t)$. For the linear schedule with $T = 1000$ it lies between 0.98 and 1 for $t \ge 100$.
-It is 0.85 at $t = 10$, 0.45 at $t = 2$ and 0 at $t = 1$. For this schedule the two algorithms
-differ noticeably only in the last steps of sampling.
+It is 0.85 at $t = 10$, 0.45 at $t = 2$ and 0 at $t = 1$. So for this schedule the two factors
+differ by more than 2 % only in the last tenth of the sampling steps. The difference of the two
+means is $\gamma$ times as large as for one gradient.
 
 **At the noise end.** How large is the gradient in almost pure noise? Step 5 expressed the score by
 the best guess of the data. With $\hat x_y = E[x_0 | x_t, y]$,
 
 $$ s(x_t | y) = (\sqrt{\bar\alpha_t} \hat x_y - x_t) / (1 - \bar\alpha_t) $$
 
-The same holds without a label, with $\hat x_\phi = E[x_0 | x_t]$. In the difference, which is the
-gradient by (10.1), $x_t$ cancels:
+The same holds without a label, with $\hat x_\phi = E[x_0 | x_t]$. By (10.1) the gradient is the
+difference of the two scores, in which $x_t$ cancels:
 
 $$ s(x_t | y) - s(x_t) = \sqrt{\bar\alpha_t} (\hat x_y - \hat x_\phi) / (1 - \bar\alpha_t) $$
 
 As $\bar\alpha_t$ goes to 0, $x_t$ contains less and less information about the image. Bayes' rule
 weighs each image $x_0$ of the class with $\exp(-|x_t - \sqrt{\bar\alpha_t} x_0|^2 / (2 (1 -
-\bar\alpha_t)))$. For a fixed $x_t$, the largest term in which $x_0$ occurs is $\sqrt{\bar\alpha_t}
-x_t \cdot x_0$. So the weights of bounded images differ from a common constant by a relative amount
-of the order of $\sqrt{\bar\alpha_t}$. Therefore the first guess is the mean $\mu_y$ of the class,
-up to such an amount, and the second is the mean $m$ of all data. The factor in front has the order
-of $\sqrt{\bar\alpha_t}$ as well. So for a fixed $x_t$, and up to an error of the order of
-$\bar\alpha_t$,
+\bar\alpha_t)))$. For a fixed $x_t$, the largest term in which $x_0$ occurs is
+$\sqrt{\bar\alpha_t} x_t \cdot x_0$. So the weights of bounded images differ from a common constant
+by a relative amount of the order of $\sqrt{\bar\alpha_t}$. Therefore $\hat x_y$ is the mean $\mu_y$
+of the class, and $\hat x_\phi$ is the mean $m$ of all data, both up to an error of this order. The
+factor in front of their difference has the order of $\sqrt{\bar\alpha_t}$ as well. So for a fixed
+$x_t$, and up to an error of the order of $\bar\alpha_t$,
 
 $$ \nabla \log p(y | x_t) \approx \sqrt{\bar\alpha_t} (\mu_y - m) $$ (10.6)
 

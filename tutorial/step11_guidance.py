@@ -3,9 +3,10 @@ r"""Step 11. Guidance: where (1 + w) eps_y - w eps_null comes from
 **The question.** Classifier guidance moves samples towards their class with the gradient of a
 classifier (step 10). The same step found this gradient in the difference between two predictions of
 one network. So we can insert one result into the other. What remains of classifier guidance? Four
-more questions follow from the result. How do we count its strength? Does it matter whether the
-network predicts the noise or the data? Do we clip before or after? And which distribution do we
-hope to sample? (Which strength is good is a question for measurements, in step 12.)
+more questions follow from the result. In which convention is its strength given? Does it matter
+whether the network predicts the noise or the data? Do we clip before or after? And which
+distribution do we hope to sample? (Which strength is good is a question for measurements, in step
+12.)
 
 Throughout this lesson $\epsilon_y$ is short for $\epsilon(x_t, y)$, the prediction with the label,
 and $\epsilon_\phi$ for $\epsilon(x_t, \phi)$, the prediction without it.
@@ -20,9 +21,9 @@ cancel:
 
 $$ \tilde\epsilon = \epsilon_\phi + \gamma (\epsilon_y - \epsilon_\phi) $$
 
-At $\gamma = 1$ this is $\epsilon_y$, the conditional model. From now on we call guidance only what
-exceeds the conditional model. Let $\gamma = 1 + w$, where $w$ is called the guidance weight.
-Collecting terms gives the formula of this course:
+At $\gamma = 1$ this is $\epsilon_y$, the conditional model. From now on the word guidance means
+only the gradients beyond this first one. Let $\gamma = 1 + w$, where $w$ is called the guidance
+weight. Collecting terms gives the formula of this course:
 
 $$ \tilde\epsilon = (1 + w) \epsilon_y - w \epsilon_\phi $$ (11.1)
 
@@ -75,9 +76,9 @@ $$ \tilde\epsilon = \epsilon_\phi + \gamma (\epsilon_y - \epsilon_\phi) $$ (11.3
 | 4 | 5 | 5 | -4 | the largest weight in the paper |
 
 The weight $w$ is the convention of Ho and Salimans and of this course. If a value of one convention
-is used in the other, the strength is wrong by exactly one gradient, and no error is raised. A scale
-of 1 means no guidance, but read as $w = 1$ it guides. A weight of 0 means the conditional model,
-but read as a scale of 0 it ignores the label.
+is used in the other, the strength is wrong by exactly one gradient, and no error is raised. For
+example, a scale of 1 means no guidance, but $w = 1$ means guidance. A weight $w = 0$ gives the
+conditional model, but a scale of 0 gives the unconditional one.
 
 **Which form to program.** On paper the three forms are equal. In floating point they are not. Let
 both predictions be 0.1 and $w = 3$. Then (11.1) gives 0.09999999999999998, and (11.2) gives 0.1.
@@ -103,8 +104,8 @@ into one.
 
 **Clipping comes last.** Step 6 clipped the guess of the data to an interval $[-c, c]$ that contains
 the data. With guidance there are two guesses, $\hat x_y$ with the label and $\hat x_\phi$ without.
-Do we clip these, or their mixture? It makes a difference. For which functions $f$ does it not
-matter whether we apply them before mixing or afterwards? For these functions
+Do we clip these guesses, or their mixture? The order matters. To see why, we ask which functions
+$f$ give the same result before mixing and after it. For such a function
 
 $$ f((1 + w) a - w b) = (1 + w) f(a) - w f(b) $$
 
@@ -161,9 +162,9 @@ sums over a grid. The fraction that lies where another class is more probable fa
 $w = 0$ to 2.6 % at $w = 1$ and 0.4 % at $w = 3$. The points also come closer together: the sum of
 the two variances falls from 0.56 to 0.47 and 0.44.
 
-In the example of two images the label is certain at $t = 0$. So for class 0 and every $w > -1$ the
-tilted distribution is the image 1 itself. So guidance has nothing to add, and yet the guesses in
-the table lie far from the image. This is a first sign of a difficulty.
+In the example of two images the label is certain at $t = 0$. For class 0 and every $w > -1$ the
+tilted distribution is therefore the image 1 itself, which is also the result without guidance. And
+yet the guided guesses in the table lie far from this image. This is a first sign of a difficulty.
 
 **The guided scores belong to another distribution.** The scores that the reverse chain of step 7
 follows belong to one distribution of data with more and more noise added. Therefore each of its
@@ -171,8 +172,8 @@ steps leads from the density of $x_t$ to the density of $x_{t-1}$, up to the err
 The tilted distribution would be sampled if the chain followed the scores of the tilted distribution
 with noise added. Guidance follows other scores. In (11.7) noise is added to the class and to all
 data first. Then the two noisy densities are combined by powers. The two orders, tilting before
-adding noise and tilting afterwards, do not agree. One example that can be computed by hand is
-enough to see this.
+adding noise and tilting afterwards, do not agree. The following example can be computed by hand and
+shows this.
 
 Let the data be numbers. Let the class be $N(\mu_y, S_y)$, and let all data together be $N(0, S)$.
 First we tilt without noise. The exponent of the product of powers is
@@ -193,7 +194,7 @@ the class and of all data with noise are
 
 $$ C_y = \bar\alpha_t S_y + 1 - \bar\alpha_t, \quad C = \bar\alpha_t S + 1 - \bar\alpha_t $$
 
-Now (11.9) applies to these two. In the place of $R$ stands
+We apply (11.9) to these two Gaussians. In the place of $R$ we obtain
 
 $$ R_t = (1 + w) C - w C_y = \bar\alpha_t R + 1 - \bar\alpha_t $$
 
@@ -202,9 +203,13 @@ distribution with noise:
 
 $$ \Delta V = C_y C / R_t - (\bar\alpha_t S_y S / R + 1 - \bar\alpha_t) $$
 
-Multiply by $R_t$ and expand. The terms with the square of $\bar\alpha_t$ cancel, and so do those
-with the square of $1 - \bar\alpha_t$. Only products of $\bar\alpha_t$ and $1 - \bar\alpha_t$
-remain. The second line writes their factor as a product:
+Multiply by $R_t$ and expand both products. The first is
+
+$$ C_y C = \bar\alpha_t^2 S_y S + (1 - \bar\alpha_t)^2 + \bar\alpha_t (1 - \bar\alpha_t)(S_y + S) $$
+
+The second product is the bracket times $R_t = \bar\alpha_t R + 1 - \bar\alpha_t$. It has the same
+two squares, and $S_y S / R + R$ in the place of $S_y + S$. So the squares cancel in the difference.
+The second line below writes the remaining factor as a product:
 
 $$ R_t \Delta V = \bar\alpha_t (1 - \bar\alpha_t) (S_y + S - S_y S / R - R) $$
 $$ S_y + S - S_y S / R - R = -(R - S_y) (R - S) / R $$
@@ -214,7 +219,8 @@ The definition of $R$ gives $R - S_y = (1 + w) (S - S_y)$ and $R - S = w (S - S_
 $$ \Delta V = -w (1 + w) \bar\alpha_t (1 - \bar\alpha_t) (S - S_y)^2 / (R R_t) $$ (11.10)
 
 The means are $(1 + w) \sqrt{\bar\alpha_t} \mu_y$ times $C / R_t$ in the first case and times
-$S / R$ in the second. Their difference $\Delta M$ needs one line of algebra:
+$S / R$ in the second. For the difference $\Delta M$ of the means we first bring the two fractions
+to a common denominator:
 
 $$ C / R_t - S / R = (1 - \bar\alpha_t) (R - S) / (R R_t) $$
 $$ \Delta M = w (1 + w) \sqrt{\bar\alpha_t} (1 - \bar\alpha_t) \mu_y (S - S_y) / (R R_t) $$ (11.11)
@@ -227,26 +233,34 @@ S_y)$ is positive. At every $t$ between the ends, the guided scores belong to a 
 narrower than the tilted distribution with noise. Unless $\mu_y = 0$, its mean is also further from
 the mean of all data.
 
-For example, let $\mu_y = 1$, $S_y = 1/4$ and $S = 1$. The ratio of the densities is at most $2
-e^{2/3} = 3.895$, so the class may be a quarter of the data. With $w = 3$ and $\bar\alpha_t = 1/2$,
-guided scores belong to $N(1.331, 0.294)$. The tilted distribution with noise is $N(0.870, 0.538)$.
-The consequence can be computed too, because each step of the guided chain is linear: a Gaussian
-stays a Gaussian, and its mean and variance follow from those of the step before. Started from $N(0,
-1)$, with the cosine schedule and 1000 steps, the chain of step 7 ends in $N(1.328, 0.047)$. The
-tilted distribution is $N(1.231, 0.077)$. So guided samples are further out and closer together than
-was hoped.
+For example, let $\mu_y = 1$, $S_y = 1/4$ and $S = 1$. The ratio of the densities is at most
+$2 e^{2/3} = 3.895$, so the class may be a quarter of the data. With $w = 3$ and
+$\bar\alpha_t = 1/2$, guided scores belong to $N(1.331, 0.294)$. The tilted distribution with noise
+is $N(0.870, 0.538)$.
+
+The consequence for samples can be computed, too. Let $M_t$ and $V_t$ be the mean and the variance
+of the distribution to which the guided score belongs. Its score is $-(x_t - M_t) / V_t$, so by
+(5.10) the guided guess is $(x_t - (1 - \bar\alpha_t) (x_t - M_t) / V_t) / \sqrt{\bar\alpha_t}$.
+This is linear in $x_t$, with the slope
+$k_t = (1 - (1 - \bar\alpha_t) / V_t) / \sqrt{\bar\alpha_t}$. So by (7.2) a step of the guided chain
+maps a Gaussian to a Gaussian. It multiplies the variance by $(c_0 k_t + c_t)^2$ and adds
+$\tilde\beta_t$. It maps the mean like a point, but without noise. Started from $N(0, 1)$, with the
+cosine schedule and 1000 steps, the chain of step 7 ends in $N(1.328, 0.047)$. The tilted
+distribution is $N(1.231, 0.077)$. So the guided samples lie further out than the tilted
+distribution, and closer together.
 
 **At the boundary.** At $w = 0$ and at $w = -1$ one of the two predictions has the factor 0, and
 both differences are 0. They are also 0 at $t = 0$ and in the limit $\bar\alpha_t \to 0$. For $-1 <
 w < 0$ they have the opposite sign. For $w < -1$ guidance moves away from the class. If $w$ is at or
 below $-S / (S - S_y)$, then $R$ is not positive, and the product of powers cannot be normalised.
 
-**What goes wrong.** All of these mistakes run without an error. The sign of the second term is
-wrong, so that guidance adds the unconditional prediction. The two predictions are exchanged, so
-that samples avoid the class. The weight is read in the other convention. Only some of the channels
-of an image are guided. The guesses are clipped before they are mixed and not afterwards. The label
-is passed to both evaluations, so that every weight gives the conditional model. The directory
-`tests/mistakes` contains them, with the programs in which they were found.
+**What goes wrong.** The following mistakes all run without an error message. The sign of the second
+term is wrong, so that guidance adds the unconditional prediction. The two predictions are
+exchanged, so that samples avoid the class. The weight is read in the other convention. Only some of
+the channels of an image are guided. The guesses are clipped before they are mixed and not
+afterwards. The label is passed to both evaluations, so that every weight gives the conditional
+model. The directory `tests/mistakes` contains all of them, with the programs in which they were
+found.
 
 **Where it goes on.** Step 12 measures what $w$ gains and costs on samples. Step 13 compares the
 tilted distribution with the one in which guided chains end.

@@ -1,10 +1,10 @@
 r"""Step 14. Modes: which samples guidance loses, and when the overshoot fades
 
 **The question.** In step 13 every class was a single Gaussian. Guided samples of it lay too far out
-and too close together, but no kind of sample was missing. Classes of images have several modes. A
-class of dogs contains common breeds and rare ones. Which of them does guidance lose? Step 13 leaves
-a second question. Its classes were near each other, on a plane. Images have many dimensions, where
-classes are far apart. Does the overshoot remain?
+and too close together. Classes of images have several modes. For example, a class of dogs contains
+common breeds and rare ones. Which modes does guidance lose? Step 13 leaves a second question. Its
+classes were close to each other, in a plane. Images have many dimensions, in which classes can be
+far apart. Does the overshoot remain?
 
 **A class with two modes.** Let each component $j$ of a Gaussian mixture belong to one class. Class
 0 has two components of variance 0.1, at 2 and at -2 on a line. The first is frequent, with 70 % of
@@ -29,20 +29,27 @@ Where the components do not overlap with the other class, all these means are cl
 fractions do not change. With class 1 at 0 the rare mode has the fraction 0.3000 at $w = 0$ and
 0.2996 at $w = 7$. If guidance sampled the tilted distribution, it would lose no mode.
 
-**What a guided chain retains.** We use the chain without fresh noise of step 13, since its result
-is a function of the start $x_T$. By (13.5) a step multiplies $x_t$ by a positive number and adds a
-small multiple of a smooth function of $x_t$. So on a line a small step is an increasing function of
-$x_t$. Two chains that begin at different places therefore never cross, if the steps are small
-enough. There is one boundary $b$: chains that start below $b$ end in the rare mode, and chains that
-start above it end in the frequent one. The start has the distribution $N(0, 1)$. With $\Phi$ for
-its distribution function, the fraction of samples in the rare mode is
+**What a guided chain retains.** We use the chain without fresh noise of step 13, because its start
+$x_T$ determines its result. Insert $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t} \tilde\epsilon) /
+\sqrt{\bar\alpha_t}$ into (13.5), and write $k_t$ for the factor of $\tilde\epsilon$:
+
+$$ x_{t-1} = \sqrt{\bar\alpha_{t-1} / \bar\alpha_t} x_t + k_t \tilde\epsilon $$
+$$ k_t = \sqrt{1 - \bar\alpha_{t-1}} - \sqrt{\bar\alpha_{t-1} (1 - \bar\alpha_t) / \bar\alpha_t} $$
+
+If the step is small, $\bar\alpha_{t-1}$ is close to $\bar\alpha_t$, and $k_t$ is close to 0. The
+prediction $\tilde\epsilon$ is a smooth function of $x_t$. So on a line a small step is an
+increasing function of $x_t$. Two chains that begin at different places therefore never cross, if
+the steps are small enough. There is one boundary $b$: chains that start below $b$ end in the rare
+mode, and chains that start above it end in the frequent one. The start has the distribution
+$N(0, 1)$. With $\Phi$ for its distribution function, the fraction of samples in the rare mode is
 
 $$ r(w) = \Phi(b) $$ (14.3)
 
-To find $b$, follow 17 chains, and divide the interval between the last one that ends below 0 and
-the first one that ends above it. Five such rounds give five digits, without random numbers. Here
-are the fractions of the rare mode for the cosine schedule with $T = 250$. With $T = 100$ no entry
-differs by more than 0.004.
+To find $b$, start 17 chains at equal distances between -6 and 6. The boundary lies between the last
+one that ends below 0 and the first one that ends above it. Start the next 17 chains in this
+interval, which is a sixteenth of the one before. After five rounds its length is $12 / 16^5$, which
+is 0.00001. No random numbers are needed. Here are the fractions of the rare mode for the cosine
+schedule with $T = 250$. With $T = 100$ no entry differs by more than 0.004.
 
 | class 1 at | w = 0 | 1 | 3 | 7 | tilted, w = 7 |
 |---|---|---|---|---|---|
@@ -53,11 +60,11 @@ differs by more than 0.004.
 In the first row the modes are equally far from the other class, and they differ in their frequency
 alone. The rare mode falls from 30 % to less than half of that at $w = 7$. In the second row it
 disappears. In the third row, however, the *frequent* mode disappears. *In these examples guidance
-loses the mode that lies towards the other class; if neither does, it loses the rare one.* The
-tilted distribution does neither.
+loses samples of the mode that lies towards the other class; if neither does, it loses samples of
+the rare one.* The tilted distribution retains both modes.
 
-The ancestral chain of step 7 shows the same pattern. For 5,000 samples the fractions at $w = 3$ are
-0.181, 0.021 and 0.772 in the three rows, with standard errors below 0.007.
+The ancestral chain of step 7 shows the same pattern. For 5,000 samples and 250 steps the fractions
+at $w = 3$ are 0.181, 0.021 and 0.772 in the three rows, with standard errors below 0.007.
 
 **Why.** The decision is made early. Let $\mu_y$ be the mean of the class and $m$ the mean of all
 data. Where $\bar\alpha_t$ goes to 0, the noisy point contains no information. The best guess of the
@@ -77,26 +84,27 @@ is the mean of 0.8 and the position of class 1:
 | 4 | 2.4 | -4.0 | the rare one, at -2 |
 
 Compared with $w = 0$, the first guess has moved by $w (\mu_y - m)$, which is 1.2, 7.2 and -4.8. In
-these rows its sign is that of the mode that gains. In the first row it is positive because the
-class mean lies nearer to the frequent mode. This is how frequency enters. In the other rows the
-position of class 1 decides. But this is the first push only, and later ones follow. With class 1 at
-0.8 the first push is 0, and yet the fraction of the rare mode rises to 0.37 at $w = 3$. The
-difference between chain and tilted distribution has the same cause as in step 13: the tilted
+each row the mode on this side gains. In the first row it is positive because the class mean lies
+nearer to the frequent mode. This is how frequency enters. In the other rows the position of class 1
+decides. However, this is only the first push, and the later pushes can have another direction. With
+class 1 at 0.8 the first push is 0, and yet the fraction of the rare mode rises to 0.37 at $w = 3$.
+The difference between chain and tilted distribution has the same cause as in step 13: the tilted
 distribution uses $p(y | x_0)$, which is close to 1 in both modes, and the chain uses $p(y | x_t)$
 where it is not.
 
-**Many dimensions mean large distances.** Let all classes have the covariance $S_y I$ in $D$
-dimensions. By (1.8) the log odds of two classes change only along the difference of their means. So
-$p(y | x_t)$ depends only on the projection of $x_t$ onto the space that the differences of the $K$
-means span. This space has at most $K - 1$ dimensions, and guidance acts in it alone. For three
-classes it is a plane for every $D$, and step 13 has computed what happens in a plane. What changes
-with $D$ is the distance of the means. If their coordinates are independent and of variance 1, the
-squared distance of two means is $2 D$ on average, and for large $D$ all distances are close to
-$\sqrt{2 D}$. So three means are nearly equally far from each other. The standard deviation of a
-class along each axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the
-plane. We move them apart by a factor $c$ and leave their variance at $1/4$. (Classes of images may
-be closer to each other than this.) The overshoot is the mean height minus $1.5 c$, at $w = 3$. The
-table is for the cosine schedule with $T = 1000$ and 20,000 samples.
+**Distances in many dimensions.** Let all classes have the covariance $S_y I$ in $D$ dimensions. By
+(1.8) the log odds of two classes change only along the difference of their means. So $p(y | x_t)$
+depends only on the projection of $x_t$ onto the space that the differences of the $K$ means span.
+This space has at most $K - 1$ dimensions, and guidance acts in it alone. For three classes it is a
+plane for every $D$, and step 13 has computed what happens in a plane. What changes with $D$ is the
+distance of the means. If their coordinates are independent and of variance 1, the squared distance
+of two means is $2 D$ on average, and for large $D$ all distances are close to $\sqrt{2 D}$. So
+three means are nearly equally far from each other. The standard deviation of a class along each
+axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the plane. We move
+them apart by a factor $c$ and leave their variance at $1/4$. Their squared distances are then
+$6.75 c^2$. This is $2 D$ for $D = 3.4 c^2$, so $c = 16$ stands for 864 dimensions. (Classes of
+images may be closer to each other than this.) The overshoot is the mean height minus $1.5 c$, at
+$w = 3$. The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
 
 | c | 1 | 2 | 4 | 8 | 16 |
 |---|---|---|---|---|---|
@@ -107,8 +115,8 @@ table is for the cosine schedule with $T = 1000$ and 20,000 samples.
 
 The standard errors of the overshoot are below 0.004. The ancestral chain's overshoot is about
 halved each time the distance doubles, and its variance returns to that of the class. Without fresh
-noise the overshoot and the variance remain. Only relative to the distance does the overshoot become
-small.
+noise the overshoot and the variance remain almost the same. The overshoot then becomes small only
+in comparison with the distance.
 
 **Why the two chains differ.** Once $p(y | x_t)$ is close to 1, guidance has almost no effect, and
 the chain follows the conditional model. What becomes of a displacement that guidance has caused
@@ -135,16 +143,18 @@ the ratio of the standard deviations:
 $$ \text{without fresh noise: } \sqrt{S_y / (S_y + \tau)} $$ (14.6)
 
 With $S_y = 1/4$ and $\tau = 1$ the ancestral chain retains 20 % of a displacement and the other
-chain 45 %. Now let the classes be $c$ times as far apart. Their labels are decided where the
-standard deviation $\sqrt\tau$ of the noise is comparable to their distance, so $\tau$ is of the
-order of $c^2$. The pushes there are of the order of $c$. If $c$ is large, what remains is of the
-order
+chain 45 %. Now let the classes be $c$ times as far apart. Coming from the noise, $p(y | x_t)$
+approaches 0 or 1 where the standard deviation $\sqrt\tau$ of the noise becomes comparable to their
+distance, so $\tau$ is of the order of $c^2$. The pushes up to this level are of the order of $c$.
+If $c$ is large, what remains is of the order
 
 $$ c S_y / (S_y + c^2) \approx S_y / c, \quad c \sqrt{S_y / (S_y + c^2)} \approx \sqrt S_y $$ (14.7)
 
-This explains the two rows of the overshoot: one falls like $1 / c$, the other is constant.
-Deviations within the class shrink by the same factors. So with fresh noise an early change of the
-variance is lost too. It is an estimate of orders of magnitude, and not a proof.
+This explains the two rows of the overshoot: one falls like $1 / c$, the other is constant. A change
+of the variance is multiplied by the squares of the two factors. If it is of the order of $c^2$ at
+the level $\tau = c^2$, then $S_y^2 / c^2$ remains with fresh noise, and $S_y$ without. This agrees
+with the two rows of the variance: one approaches $1/4$, and the other is below $1/4$ by the same
+amount for every $c$. All of this is an estimate of orders of magnitude, and not a proof.
 
 The loss of modes does not fade in this way. If the modes are at $\pm 4$ in place of $\pm 2$ and
 class 1 is at 0, the rare mode has the fraction 0.197 at $w = 3$, where it had 0.198 before. The
@@ -155,13 +165,13 @@ x_t)$ unchanged and doubles every guess, so the boundary $b$ stays where it is.
 **At the boundary.** At $w = 0$ the chain retains the fractions of the class, up to the error of
 finite steps. With a single component per class (14.1) is the prediction of step 5. If $\mu_y = m$,
 the first guess does not depend on $w$. If too few steps are used, chains can cross, and (14.3) does
-not hold; the function below raises an error.
+not hold. The function `boundary_of_modes` then raises an error.
 
-**What goes wrong.** A tilted density is drawn, both modes are seen in it, and it is concluded that
-guidance keeps them. Or the accuracy of a classifier is reported, which is perfect for samples from
-one mode only. Count the samples of each mode, or compare the diversity within the class. It is also
-wrong that guidance always loses rare modes: in these examples a class that lies near one mode
-matters more than the frequencies.
+**What goes wrong.** A drawing of the tilted density shows both modes, but it does not show that
+guided chains reach them. The accuracy of a classifier does not show a lost mode either, because it
+is perfect for samples from one mode only. Count the samples of each mode, or compare the diversity
+within the class. Another mistake is to conclude that guidance always loses rare modes. In these
+examples a class that lies near one mode matters more than the frequencies.
 
 **Where it goes on.** So far every prediction was exact. Step 15 trains a network and looks at what
 its errors do. Step 20 guides only in a part of the chain, which avoids the early pushes.

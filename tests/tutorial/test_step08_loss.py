@@ -119,6 +119,14 @@ def test_8_1_by_each_step() -> None:
     terms = elbo_terms(eps_of, np.full((3, 1), X0), Y3, eps, schedule) @ SHARES
     assert terms.sum() == pytest.approx(L, abs=ALGEBRA)
 
+    # The divergence with another variance, and the mean with the true noise at t = 1.
+    gap = 0.3 - 1.1
+    in_full = gap**2 / (2 * 0.5) + (0.2 / 0.5 - 1 - np.log(0.2 / 0.5)) / 2
+    assert in_full == pytest.approx(kl_by_quadrature(0.3, 0.2, 1.1, 0.5), abs=1e-8)  # quad's own
+    state = np.array([[0.8**0.5 * X0 + 0.2**0.5 * 0.9]])
+    p = reverse_step(lambda xt, t, y: 0 * xt + 0.9, state, np.zeros(1, int), 1, schedule)
+    assert p.mean.item() == pytest.approx(X0, abs=ALGEBRA)
+
     xt = np.array([[0.4]])
     posterior = q_posterior(np.array([[X0]]), xt, 2, schedule)
     p = reverse_step(eps_of, xt, np.zeros(1, int), 2, schedule, "posterior")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logit
 from scipy.stats import multivariate_normal
 
 from tests.tutorial.checks import assert_mean_is_zero
@@ -335,6 +335,24 @@ def test_10_1_by_numbers_in_the_text() -> None:
     assert slope * (1 - p) == pytest.approx(0.690, abs=5e-4)
     assert -slope * p == pytest.approx(-eps_1 / root - scores[1], abs=1e-14)
     assert -slope * p == pytest.approx(-2.139, abs=5e-4)
+
+
+@pytest.mark.parametrize("p_other", [0.6, 0.99])
+def test_10_1_by_weight_of_the_other_class(p_other: float) -> None:
+    """The gradient is p(k | x_t) times the difference of two scores, which is 2.83 in the example.
+
+    So it is near this difference only where class k is nearly certain: at 0.6 it is 60 % of it.
+    """
+    images = GaussianMixture(
+        np.array([[1.0, 0.0], [-1.0, 0.0]]), np.tile(1e-12 * np.eye(2), (2, 1, 1)), np.full(2, 0.5)
+    )
+    half = Schedule(np.array([0, 0.5]))
+    difference = 2 * np.sqrt(0.5) / 0.5
+    assert difference == pytest.approx(2.83, abs=5e-3)
+    x = np.array([[-logit(p_other) / difference, 0.0]])
+    gradient = classifier_gradient(x, 1, np.zeros(1, int), images, half)[0, 0]
+    assert gradient == pytest.approx(p_other * difference, abs=1e-9)
+    assert (abs(gradient / difference - 1) < 0.02) == (p_other > 0.98)
 
 
 @pytest.mark.parametrize("t", [1, 8, 14])

@@ -18,6 +18,7 @@ from scipy.stats import multivariate_normal, norm
 import tutorial.step11_guidance as lesson
 from tutorial.step01_toy_data import GaussianMixture, pinwheel
 from tutorial.step02_forward import Gaussian, Schedule
+from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_best_guess import noised, oracle_eps, x0_from
 from tutorial.step06_reverse import p_xprev_given_xt
 from tutorial.step10_classifier import classifier_gradient, classifier_guided_eps
@@ -649,6 +650,10 @@ def test_11_10_by_each_step(t: int, S_y: float, S: float, w: float) -> None:
     R = (1 + w) * S - w * S_y
     R_t = (1 + w) * C - w * C_y
     assert R_t == pytest.approx(a * R + 1 - a, abs=1e-14)
+    squares = a**2 * S_y * S + (1 - a) ** 2
+    assert C_y * C == pytest.approx(squares + a * (1 - a) * (S_y + S), abs=1e-14)
+    second = (a * S_y * S / R + 1 - a) * R_t
+    assert second == pytest.approx(squares + a * (1 - a) * (S_y * S / R + R), abs=1e-13)
     delta_V = C_y * C / R_t - (a * S_y * S / R + 1 - a)
     bracket = S_y + S - S_y * S / R - R
     assert R_t * delta_V == pytest.approx(a * (1 - a) * bracket, abs=1e-14)
@@ -693,6 +698,14 @@ def test_11_11_by_numbers_in_the_text() -> None:
         eps_null = noise * x
         step = p_xprev_given_xt(x[:, None], guide(eps_cond, eps_null, 3.0)[:, None], t, schedule)
         offset, at_one = step.mean[:, 0]
+        # As in the text: the guess is linear in x_t, by the distribution of the guided score.
+        aimed, _ = both_orders(Gaussian(np.ones(1), 0.25), 1.0, 3.0, t, schedule)
+        k_t = (1 - (1 - abar) / aimed.var) / np.sqrt(abar)
+        c_0, c_t, _ = posterior_coefficients(t, schedule)
+        assert at_one - offset == pytest.approx(c_0 * k_t + c_t, rel=1e-9)
+        assert offset == pytest.approx(
+            c_0 * (1 - abar) * aimed.mean[0] / aimed.var / np.sqrt(abar), rel=1e-9
+        )
         mean = offset + (at_one - offset) * mean
         var = (at_one - offset) ** 2 * var + step.var
     assert (mean, var) == pytest.approx((1.328, 0.047), abs=5e-4)

@@ -33,7 +33,7 @@ from tutorial.step13_tilted import (
     tilted_mass,
     tilted_on_grid,
 )
-from tutorial.step16_log_snr import log_snr_grid, schedule_from
+from tutorial.step16_log_snr import algorithm_2, log_snr_grid, schedule_from
 from tutorial.step17_solvers import ddim, run
 
 THREE = three_gaussians()
@@ -416,6 +416,12 @@ def test_13_6_by_ambiguity_in_the_text() -> None:
     joint = np.exp(-((x[:, None] - abar**0.5 * THREE.means) ** 2).sum(2) / (2 * var))
     p = joint[:, 0] / joint.sum(1)
     assert np.quantile(p, [0.05, 0.95]) == pytest.approx([0.23, 0.49], abs=6e-3)
+    # The guess of a class is its mean and a part of x_t; these parts cancel in the difference.
+    signal = abar**0.5 / 4 / var
+    guesses = THREE.means + signal * (x[:, None] - abar**0.5 * THREE.means)
+    push = guesses[:, 0] - (joint[:, :, None] * guesses).sum(1) / joint.sum(1)[:, None]
+    assert push[:, 1].mean() == pytest.approx(1.45, abs=6e-3)
+    assert np.quantile(push[:, 1], [0.05, 0.95]) == pytest.approx([1.15, 1.72], abs=6e-3)
 
 
 DIGITS = 6e-4  # half of the table's last digit, and 1e-4 of the grids
@@ -578,6 +584,42 @@ def test_13_7_by_an_independent_run(w: float) -> None:
     for said, row in zip(RUN[w], (of_algorithm_2(w), of_ddim(w)), strict=True):
         for i in (1, 2):
             assert abs(said[i] - row[i]) < 4 * row[i] * (2 / 40_000) ** 0.5 + 1e-3
+
+
+def test_13_6_by_median_in_the_text() -> None:
+    """Half of DDIM's samples at w = 3 lie above 2.34, where the class has 5 %; 2.37 is the mean.
+
+    The map is smooth, so a cubic spline of it is exact enough on a fine grid of starts.
+    """
+    start, p = square(5.0, 61)
+    schedule = schedule_from(log_snr_grid(256))
+    model = oracle_eps(THREE, schedule)
+    x = run(model, np.zeros(len(p), dtype=int), ddim(schedule), 3.0, Start(start))
+    fine, weights = square(5.0, 401)
+    at = (fine.T + 5) * 6  # the coarse grid has six points per unit
+    height = map_coordinates(x[:, 1].reshape(61, 61), at, order=3, mode="mirror")
+    assert weights @ height == pytest.approx(2.365, abs=1e-3)
+    assert weights[height > 2.34].sum() == pytest.approx(0.5, abs=0.005)
+    assert weights[height > 2.37].sum() < 0.47
+    assert norm.sf((2.34 - 1.5) / 0.5) == pytest.approx(0.05, abs=0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_13_7_by_a_very_large_weight() -> None:
+    """At w = 128 the tilted distribution is the narrower one along the height (seed 0)."""
+    log_snr = log_snr_grid(256)
+    model = oracle_eps(THREE, schedule_from(log_snr))
+    rng = np.random.default_rng(0)
+    parts = [
+        algorithm_2(model, np.zeros(4000, dtype=int), log_snr, 128.0, 0.3, rng) for _ in range(6)
+    ]
+    value, error = summary(np.concatenate(parts))[2]
+    tilted = of_tilt(128.0)[2]
+    assert tilted == pytest.approx(0.186, abs=DIGITS)
+    assert value == pytest.approx(0.200, abs=4 * error)
+    assert error == pytest.approx(0.002, abs=5e-4)
+    assert value > tilted + 4 * error
 
 
 @pytest.mark.parametrize("w", [-0.5, -0.2])

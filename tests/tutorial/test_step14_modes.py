@@ -167,6 +167,19 @@ def test_14_3_by_bisection(other: float, w: float) -> None:
     assert found == pytest.approx(norm.cdf(expected), abs=1e-5)
 
 
+@pytest.mark.parametrize("t", [1, 2, 40, 100])
+def test_14_3_by_each_step(t: int) -> None:
+    """A step as a multiple of x_t and one of eps; the second is small if the steps are."""
+    x, eps = np.random.default_rng(t).standard_normal((2, 6, 2))
+    abar, before = SCHEDULE.alpha_bar[[t, t - 1]]
+    k_t = (1 - before) ** 0.5 - (before * (1 - abar) / abar) ** 0.5
+    found = step_without_noise(x, eps, t, SCHEDULE)
+    np.testing.assert_allclose(found, (before / abar) ** 0.5 * x + k_t * eps, rtol=1e-9)
+    fine = Schedule.cosine(1000).alpha_bar
+    parts = (1 - fine[:-1]) ** 0.5 - (fine[:-1] * (1 - fine[1:]) / fine[1:]) ** 0.5
+    assert np.abs(parts[:900]).max() < 0.02
+
+
 def test_14_3_by_simulation() -> None:
     """2,000 starts of two coordinates from N(0, I) (seed 5): the fraction of those below 0."""
     model = ModesOracle(two_modes(0.0), CLASS_OF, SCHEDULE)
@@ -352,6 +365,18 @@ def test_14_7_by_ratios_of_the_table() -> None:
     assert without_noise.max() / without_noise.min() < 1.03
 
 
+def test_14_7_by_variances_of_the_table() -> None:
+    """What the variance lacks falls like 1 / c^2 with fresh noise, and is the same without."""
+    _, with_noise, _, without_noise = np.array(list(OVERSHOOT.values())).T
+    lack = 0.25 - with_noise
+    assert lack[:2] / lack[1:3] == pytest.approx([3.3, 3.0], abs=0.1)
+    assert lack[-1] < 0.05 * lack[0]
+    assert np.ptp(without_noise) < 0.002
+    for c in (10.0, 100.0):
+        of_mean = np.array(remaining_push(c, VAR)) / c
+        assert c**2 * of_mean**2 == pytest.approx([VAR**2 / c**2, VAR], rel=2.1 * VAR / c**2)
+
+
 @pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("c", [1.0, 4.0, 16.0])
@@ -376,6 +401,10 @@ def test_14_7_by_classes_moved_apart() -> None:
     far = move_apart(three, 4.0)
     np.testing.assert_allclose(far.means, 4 * three.means)
     np.testing.assert_array_equal(far.covs, three.covs)
+    squared = ((far.means[0] - far.means[1]) ** 2).sum()
+    assert squared == pytest.approx(6.75 * 4.0**2)
+    # Equal to 2 D for D = 3.4 c^2 dimensions.
+    assert squared / 2 / 4.0**2 == pytest.approx(3.4, abs=0.05)
 
 
 @pytest.mark.parametrize("c", [0.0, -1.0, np.nan])

@@ -75,7 +75,7 @@ def figure() -> Figure:
             t, posterior, constant, where=where, color=color, alpha=0.2, lw=0, label=label
         )
     weights.set(xlabel="t", ylabel=r"$\kappa_t$", title="Weight of the error in eps (linear)")
-    slopes.plot(t, np.sqrt(1 - schedule.alpha_bar[1:]), color=GREY, label="free at every t")
+    slopes.plot(t, np.sqrt(1 - schedule.alpha_bar[1:]), color=GREY, label="a slope for each t")
     for label, weight, color in (("bound", posterior, BLUE), ("simple loss", constant, ORANGE)):
         slopes.axhline(shared_slope(weight, 1.0, schedule), color=color, label=f"shared, {label}")
     slopes.set(xlabel="t", ylabel=r"$\rho$", title=r"Best $\rho$ in $\rho x_t$, data $N(0, 1)$")

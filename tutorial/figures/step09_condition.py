@@ -222,15 +222,15 @@ def draw_fits(fits: Any, shared: Any) -> None:
                 mfc="none",
                 ms=7,
                 color=color,
-                label=f"{name}: fit with p = {p}",
+                label=f"{name}: fit with $p_u$ = {p}",
             )
         distance = [seen.mean(0) @ (row - small_p[label]) ** 2 for row in rows]
         shared.plot(probabilities, distance, "o-", ms=4, color=color, label=name)
-    fits.set(title="One fit of both outputs: p does not matter", xlabel="height of $x_t$")
+    fits.set(title="One fit of both outputs: $p_u$ does not matter", xlabel="height of $x_t$")
     fits.set_ylabel("vertical component of eps")
     fits.legend(fontsize=7)
-    shared.set(title="The null label has the number of class 0: p decides")
-    shared.set(xlabel="p", ylabel="distance to the separate fit (mean square)")
+    shared.set(title="The null label has the number of class 0: $p_u$ decides")
+    shared.set(xlabel="$p_u$", ylabel="distance to the separate fit (mean square)")
     shared.legend(fontsize=8)
 
 

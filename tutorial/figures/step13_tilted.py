@@ -163,8 +163,15 @@ def draw_overshoot(fig: Figure | SubFigure, n: int = SIZE) -> None:
         rows = np.array([row[k] for row in TABLE.values()])
         height.plot(list(TABLE), rows[:, 0], "o--", color=color, label=name)
         spread.plot(list(TABLE), rows[:, 2], "o--", color=color)
-    height.set(title="Chains overshoot", xlabel="w", ylabel="mean height", ylim=(1.3, 2.5))
-    spread.set(title="and shrink", xlabel="w", ylabel="variance along the height", ylim=(0, 0.27))
+    height.set(
+        title="Mean height: chains overshoot", xlabel="w", ylabel="mean height", ylim=(1.3, 2.5)
+    )
+    spread.set(
+        title="Variance: chains shrink",
+        xlabel="w",
+        ylabel="variance along the height",
+        ylim=(0, 0.27),
+    )
     panels[0].legend(fontsize=7, loc="lower center")
     height.legend(fontsize=8)
 

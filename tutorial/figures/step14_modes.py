@@ -99,7 +99,7 @@ def figure() -> Figure:
         ax.plot([], [], color=BLUE, label="end in the frequent mode")
         ax.plot([], [], color=ORANGE, label="end in the rare mode")
         ax.axhline(0, color=GREY, ls="dotted", label="class 1")
-        ax.set(title=f"Chains without noise, w = {w:g}", xlabel="t", ylabel="$x_t$")
+        ax.set(title=f"Chains without fresh noise, w = {w:g}", xlabel="t", ylabel="$x_t$")
         ax.set(xlim=(SCHEDULE.T, 0), ylim=(-5.2, 4.2))
     no_guidance.legend(fontsize=7, loc="lower left")
     weights = [0.0, 0.5, 1.0, 3.0, 7.0]
