@@ -22,12 +22,12 @@ $$ \log p(x_0) = \log E_q[p(x_{0:T}) / q(x_{1:T} | x_0)] $$
 $$ \log p(x_0) \ge E_q[\log(p(x_{0:T}) / q(x_{1:T} | x_0))] = -L $$
 
 Both densities are products over the steps. By Bayes' rule each factor of $q$ can be written
-backwards: $q(x_t | x_{t-1})$ is $q(x_{t-1} | x_t, x_0) q(x_t | x_0) / q(x_{t-1} | x_0)$ for $t \ge
-2$. In the product the quotients cancel, except for $q(x_T | x_0)$. So $L$ becomes a sum with one
-term for each step (Appendix A has the details). A term for $t \ge 2$ compares the posterior of step
-4, which knows $x_0$, with the model's reverse step, which does not. The comparison is a
-Kullback-Leibler divergence, the mean under the first density of the logarithm of the ratio of both
-(step 3), averaged over $x_t$:
+backwards: $q(x_t | x_{t-1})$ is $q(x_{t-1} | x_t, x_0) q(x_t | x_0) / q(x_{t-1} | x_0)$ for
+$t \ge 2$. In the product the quotients cancel, except for $q(x_T | x_0)$. So $L$ becomes a sum with
+one term for each step (Appendix A has the details). A term for $t \ge 2$ compares the posterior of
+step 4, which is conditioned on $x_0$, with the model's reverse step, which is not. The comparison
+is a Kullback-Leibler divergence, the mean under the first density of the logarithm of the ratio of
+both (step 3), averaged over $x_t$:
 
 $$ L_{t-1} = E_q KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t)) $$
 

@@ -101,7 +101,8 @@ steps, as the ancestral chain does; step 17 derives it and compares the two.
 
 **What they sample.** Consider the samples of one class. Let $M$ be their mean, measured from the
 mean of all data in the direction of the class. Let $V$ be their variance along one of the two axes.
-For the three Gaussians here, and for $w = 1$ and $w = 3$, we find for both axes
+For the three Gaussians here, and for $w = 1$ and $w = 3$, we find two orders. The second holds
+along both axes:
 
 $$ M_{tilted} < M_{alg. 2} < M_{DDIM} $$ (13.6)
 $$ V_{tilted} > V_{alg. 2} > V_{DDIM} $$ (13.7)
@@ -179,7 +180,8 @@ probability.
 
 **What goes wrong.** Figure 2 of the paper is easily taken for a picture of samples. It shows the
 tilted distribution, which the chains of the same paper do not sample. A second mistake is to judge
-guidance by a classifier alone. The classifier prefers the samples that overshoot.
+guidance by a classifier alone. The classifier assigns a higher probability to the samples that
+overshoot.
 
 **Where it goes on.** Here every class has a single mode, and the classes are near each other. Step
 14 asks what guidance does to a class with several modes, and what happens when classes are far
