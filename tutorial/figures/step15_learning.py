@@ -95,9 +95,9 @@ def draw_learning_guided(fig: Figure | SubFigure, steps: int = CHOSEN) -> None:
     for t, color in ((10, RED), (28, ORANGE), (55, BLUE)):
         c = parabola(model, ORACLE, *at(t))
         error.semilogy(ws, c[0] + c[1] * ws + c[2] * ws**2, color=color, label=f"t = {t}")
-    error.set(xlabel="w", title="Mean square error of the guided eps")
+    error.set(xlabel="w", title="Mean square error, guided eps")
     distance.plot(range(5), [apart(model, float(w)) for w in range(5)], "o-", color=BLUE)
-    distance.set(xlabel="w", ylim=0, title="Distance to the oracle's samples, same noise")
+    distance.set(xlabel="w", ylim=0, title="Distance of samples, same noise")
     for m, w, color in ((model, 3.0, RED), (model, 0.0, BLUE), (ORACLE, 3.0, GREY)):
         means = [np.abs(guided_curl(m, *at(t), w)).mean() for t in times]
         name = "oracle" if m is ORACLE else "network"

@@ -67,7 +67,7 @@ def draw_process(fig: Figure | SubFigure) -> None:
     ):
         angle.plot(u, np.arccos(signal_noise(log_snr)[0]), style, color=color, label=name)
         ratio.plot(u, log_snr, style, color=color)
-    angle.set(title="Angle: its cosine is the signal", xlabel="u, or t / T")
+    angle.set(title=r"Angle $\omega$ of (16.7)", xlabel="u, or t / T")
     ratio.set(title=r"Log SNR $\lambda$", xlabel="u, or t / T", ylim=(-21, 21))
     draws = log_snr_of(np.random.default_rng(0).random(100_000))
     x = np.linspace(-12, 12, 241)
@@ -120,7 +120,7 @@ def draw_log_snr(fig: Figure | SubFigure) -> None:
         for k, color in enumerate(CLASS_COLORS[:3]):
             ax.scatter(*path[-1, y == k].T, s=4, color=color, alpha=0.5, label=f"y = {k}")
             ax.plot(*path[:, 200 * k].T, color=color, lw=0.8)
-        ax.set(title=f"Samples, and one chain per class: w = {w:g}", xlabel="v = 0.3, T = 64")
+        ax.set(title=f"Samples, w = {w:g}", xlabel="one chain per class, v = 0.3, T = 64")
         ax.set(aspect="equal", xlim=(-4, 4), ylim=(-3.5, 3.5))
     for ax in (steps, chains[0]):
         ax.legend(fontsize=8)

@@ -109,13 +109,13 @@ def draw_example(fig: Figure | SubFigure) -> None:
     reach = longest_move(3.0, 0.3)
     circle = WITH_LABEL.T + reach * np.array([np.cos(angle), np.sin(angle)])
     turned.plot(*circle, ":", color=GREEN)
-    turned.set(title="APG: a right angle, or at most w r away")
+    turned.set(title="APG: orthogonal part; bound w r")
     k = np.arange(1, 11)
     for beta, color in ((-0.25, ORANGE), (-0.5, BLUE), (-0.75, PURPLE)):
         factor = [after_equal_rows(np.ones(1), beta, int(j))[0] for j in k]
         momentum.plot(k, factor, "o-", ms=4, color=color, label=f"beta = {beta}")
         momentum.axhline(1 / (1 - beta), color=color, ls=":", lw=1)
-    momentum.set(title="Momentum and an equal difference", xlabel="row k of the chain")
+    momentum.set(title="Momentum, equal differences", xlabel="row k of the chain")
     momentum.set(ylabel="factor of the difference", ylim=(0, 1.05))
     momentum.legend(fontsize=8)
 
