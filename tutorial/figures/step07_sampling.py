@@ -56,7 +56,7 @@ def figure() -> Figure:
         chains.plot(*path[0, 200 * k], "o", color=color, ms=6, mec="black")
         chains.plot(*path[-1, 200 * k], "s", color=color, ms=6, mec="black")
     chains.set(title="Samples, and one chain per class (T = 100)", aspect="equal")
-    chains.set(xlabel="chains run from the circle to the square", ylabel="second coordinate")
+    chains.set(xlabel="first coordinate (a chain starts at the circle)", ylabel="second coordinate")
     S = 0.25
     for T, color in ((10, ORANGE), (30, BLUE)):
         time = np.arange(T + 1) / T
