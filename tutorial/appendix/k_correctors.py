@@ -116,8 +116,9 @@ class $j$ minus the score of all data. In this difference $x$ cancels:
 
 $$ \nabla p(j | x) = p(j | x) (m_j - E[m_j | x]) / (S_y + \tau) $$
 
-Multiply this by $m_j$ and sum over the classes, to obtain the derivative of $E[m_j | x]$. The sum
-of $p(j | x) m_j (m_j - E[m_j | x])^T$ is the covariance matrix of $m_j$ given $x$. So
+Multiply this by $m_j$ and sum over the classes, to obtain the derivative of $E[m_j | x]$. In the
+sum of $p(j | x) m_j (m_j - E[m_j | x])^T$ the first $m_j$ may be replaced with $m_j - E[m_j | x]$,
+because the mean of the last factor is 0. So this is the covariance matrix of $m_j$ given $x$, and
 
 $$ -\nabla s = I / (S_y + \tau) - Cov[m_j | x] / (S_y + \tau)^2 $$
 

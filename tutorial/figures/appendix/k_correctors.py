@@ -72,7 +72,7 @@ def figure() -> Figure:
         ax.scatter(*top_class(3.0, n)[:1000].T, s=2, color=ORANGE, label="samples")
         ax.contour(density, 5, extent=(-4, 4, -4, 4), colors="black", linewidths=0.8)
         ax.plot([], [], color="black", lw=0.8, label="tilted density")
-        title = "DDIM alone overshoots" if n == 0 else f"{n} correctors fill the tilted density"
+        title = "DDIM alone overshoots" if n == 0 else f"{n} correctors reach the tilted density"
         ax.set(title=f"{title}\n(top class, w = 3)", xlim=(-1.8, 1.8), ylim=(-0.3, 3.6))
         ax.set(aspect="equal", xlabel="first coordinate", ylabel="second coordinate")
         ax.legend(fontsize=8, loc="lower left")
