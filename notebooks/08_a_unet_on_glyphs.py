@@ -816,4 +816,4 @@ plt.show()
 #
 # </details>
 #
-# **Try:** `minicfg.train` runs the same loop with a schedule of learning rates, several processes and exact resuming: train the UNet of the package on `glyphs:1x16:ABCR` for 500 steps, and compare. Your own data and network: `notebooks/book/bring_your_own.md`. Next: `09_the_fused_kernel`.
+# **Try:** `minicfg.train` runs the same loop with a schedule of learning rates, several processes and exact resuming: train the UNet of the package on `glyphs:1x16:ABCR` for 500 steps, and compare. Your own data and network: `10_your_own_data`. Next: `09_the_fused_kernel`.

@@ -144,13 +144,18 @@ def proof(
     """An exercise in which a test is written, `test(function)`, which asserts.
 
     It is right if it passes for `reference` and fails for every mistake. Otherwise the hint is that
-    of the first mistake for which it passes.
+    of the first mistake for which it passes. A test also fails with any other exception, such as a
+    comparison of tensors of different sizes; for `reference` the exception itself is reported.
     """
 
     def passes(test: Callable[..., None], function: Callable[..., Any]) -> bool:
         try:
             test(function)
         except AssertionError:
+            return False
+        except Exception:
+            if function is reference:
+                raise
             return False
         return True
 

@@ -49,7 +49,7 @@ def answers(path: Path, unsolved: bool) -> dict[str, Any]:
             linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
             exec(compile(source, name, "exec"), names)
         elif grading.get("grade"):
-            (number, name) = re.findall(r"^check\.ex_(\d_\d)\((\w+)\)$", source, re.M)[0]
+            (number, name) = re.findall(r"^check\.ex_(\d+_\d)\((\w+)\)$", source, re.M)[0]
             found[number.replace("_", ".")] = names[name]
     return found
 

@@ -156,6 +156,19 @@ def test_a_test_that_returns_its_verdict_never_fails() -> None:
     assert exercise.hint(test) == ""
 
 
+def test_a_test_fails_with_any_exception_but_not_for_the_right_function() -> None:
+    exercise = proof("0.5", "", lambda n: [0] * n, (lambda n: [], "nothing."))
+
+    def test(f: Callable[[int], list[int]]) -> None:
+        assert f(2)[1] == 0  # an IndexError for the empty list
+
+    def broken(f: Callable[[int], list[int]]) -> None:
+        assert f(2)[2] == 0
+
+    assert exercise.hint(test) == ""
+    assert "IndexError" in exercise.hint(broken)
+
+
 def test_what_is_not_attempted_says_so() -> None:
     def stub(x0: Any, eps: Any, t: Any, schedule: Any) -> None:
         raise NotImplementedError

@@ -1,29 +1,11 @@
 """Wrong answers, by sitting: each gets the hint meant for it and no other."""
 
-from tests.notebooks.wrong import (
-    wrong_01,
-    wrong_02,
-    wrong_03,
-    wrong_04,
-    wrong_05,
-    wrong_06,
-    wrong_07,
-    wrong_08,
-    wrong_09,
-)
+from importlib import import_module
+
+from notebooks import check
 
 WRONG = [
     case
-    for sitting in (
-        wrong_01,
-        wrong_02,
-        wrong_03,
-        wrong_04,
-        wrong_05,
-        wrong_06,
-        wrong_07,
-        wrong_08,
-        wrong_09,
-    )
-    for case in sitting.WRONG
+    for sitting in check.SITTINGS
+    for case in import_module(f"tests.notebooks.wrong.wrong_{sitting:02}").WRONG
 ]
