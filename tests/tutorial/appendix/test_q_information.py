@@ -303,7 +303,7 @@ def test_q_5_by_steps_of_a_chain(schedule: Schedule, half: int) -> None:
     left = information(mixture, float(schedule.log_snr[-1]))
     assert left < 2.5e-5
     if half == 28:
-        assert f"it is {left:.5f} for 100 steps of the linear" in " ".join(TEXT.split())
+        assert f"100 steps of the linear schedule it is {left:.5f}" in " ".join(TEXT.split())
 
 
 def losses_of_linear_outputs(
