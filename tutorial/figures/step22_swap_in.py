@@ -108,7 +108,7 @@ def draw_errors(ax) -> None:
         found = [measured(k, w) for k in some]
         ax.semilogy(some, found, "o", ms=4, color=color, label=f"measured, w = {w:g}")
     ax.set(
-        title="What remains at 0 of an error in the state at t",
+        title="Error of the sample per error of the state at t",
         xlabel="t",
         ylabel="error at 0 / error at t",
     )

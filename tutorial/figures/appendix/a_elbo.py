@@ -65,7 +65,7 @@ def figure() -> Figure:
     mean = cost.mean()
     bins = np.linspace(-1, 12, 131)
     costs.hist(cost, bins, density=True, color=BLUE, alpha=0.4, label=r"$\tilde\beta_t$: paths")
-    costs.axvline(mean, color=BLUE, label=rf"$\tilde\beta_t$: mean, L = {mean:.2f}")
+    costs.axvline(mean, color=BLUE, label=rf"$\tilde\beta_t$: their mean, near L, {mean:.2f}")
     label = rf"$\tilde\beta_t$: $-\log p(x_0)$ = {minus_log_p:.2f}"
     costs.axvline(minus_log_p, color=ORANGE, ls="--", label=label)
     tight = float(tight_cost(x0[:1])[0])

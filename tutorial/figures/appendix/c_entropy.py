@@ -70,7 +70,9 @@ def figure() -> Figure:
     over_n.plot(counts, naive, "x-", color=GREY, label="log k in the place of digamma")
     over_n.axhline(STANDARD, ls=":", color=RED, label="exact")
     over_n.set(xscale="log", xlabel="number n of samples", ylabel="entropy, in nats")
-    over_n.set(title="N(0, I): means of 100 estimates; band: ±1 std")
+    over_n.set(
+        title="N(0, I): means of 100 estimates\n(band: one standard deviation on either side)"
+    )
 
     apart = np.linspace(0, 3, 13)
     sets = list[np.ndarray]()
