@@ -73,7 +73,7 @@ the same weighted mean of the scores of the classes, as in step 5. A network doe
 sum. It learns the left side directly, from images without labels, and (9.3) is the value that it
 should reach.
 
-**How much does a label help?** We compare three measures, which give different answers. Let
+**How much does a label help?** We compare three measures, which lead to different conclusions. Let
 $d = \epsilon(x_t, y) - \epsilon(x_t, \phi)$ be the change of the prediction that the label causes.
 The first measure is the loss. Let $f$ be any prediction that is computed from $x_t$ and $y$, by a
 network or otherwise. By step 5 its loss exceeds the lowest possible loss by its mean squared
@@ -102,7 +102,7 @@ the cosine schedule with $T = 100$, by numerical integration over $x_t$:
 In this data set a label helps the guess of the image most at the noise end. There $x_t$ contains no
 information about the class. The label moves the guess from the mean of all images to the mean of
 its class, which is 1.5 away, so the mean square is 2.25. The entropy is $\log 3 = 1.099$. Near the
-data a label helps little, because $x_t$ nearly equals $x_0$ whatever the class. In units of eps the
+data a label helps little, because $x_t$ nearly equals $x_0$ for every class. In units of eps the
 difference is largest in the middle of the chain. This is a property of the unit. At the noise end
 the factor $\sqrt{\bar\alpha_t / (1 - \bar\alpha_t)}$ from guesses to predictions of eps is close to
 0, so even a large change of the guess becomes small.

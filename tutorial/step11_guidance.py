@@ -259,8 +259,8 @@ term is wrong, so that guidance adds the unconditional prediction. The two predi
 exchanged, so that samples avoid the class. The weight is read in the other convention. Only some of
 the channels of an image are guided. The guesses are clipped before they are mixed and not
 afterwards. The label is passed to both evaluations, so that every weight gives the conditional
-model. The directory `tests/mistakes` contains all of them, with the programs in which they were
-found.
+model. The directory `tests/mistakes` contains all of them, and names programs in which some of them
+were found.
 
 **Where it goes on.** Step 12 measures what $w$ gains and costs on samples. Step 13 compares the
 tilted distribution with the one in which guided chains end.

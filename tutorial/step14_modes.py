@@ -102,7 +102,7 @@ of two means is $2 D$ on average, and for large $D$ all distances are close to $
 three means are nearly equally far from each other. The standard deviation of a class along each
 axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the plane. We move
 them apart by a factor $c$ and leave their variance at $1/4$. Their squared distances are then
-$6.75 c^2$. This is $2 D$ for $D = 3.4 c^2$, so $c = 16$ stands for 864 dimensions. (Classes of
+$6.75 c^2$. This is $2 D$ for $D = 3.4 c^2$, so $c = 16$ corresponds to 864 dimensions. (Classes of
 images may be closer to each other than this.) The overshoot is the mean height minus $1.5 c$, at
 $w = 3$. The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
 
