@@ -1,10 +1,10 @@
 r"""Appendix F. The variance of Algorithm 2: what v changes with few steps, and why not with many
 
 **The question.** Algorithm 2 of step 16 adds noise in every step. Its variance lies between two
-values, and a number $v$ from 0 to 1 decides where (16.11). The paper used 0.3 for images of 64 x 64
-pixels and 0.2 for images of 128 x 128. Step 16 found that this choice strongly changes the variance
-of the samples with 16 levels, and hardly with 1,024. Why is this so? Is there one distribution that
-the samples approach for every choice, and how fast? And is there a right value?
+values, and a number $v$ from 0 to 1 decides where (16.11). The paper used 0.3 and 0.2, for images
+of two sizes. Step 16 found that this choice strongly changes the variance of the samples with 16
+levels, and hardly with 1,024. Why is this so? Is there one distribution that the samples approach
+for every choice, and how fast? And is there a right value?
 
 **The setting.** We use one coordinate and a case in which everything can be computed. The class is
 the Gaussian $N(\mu, S_y)$, all data together are $N(0, S)$, and the predictions are exact. The
