@@ -218,14 +218,14 @@ plt.show()
 #
 # Guidance needs a prediction without a condition too. For one label the null is the number K. For any other condition the network itself supplies it, by the method `null(y)`: a pair with the shapes and types of `y`. In our case both null values are the integer 3, so each table of vectors has four rows.
 #
-# **Exercise 10.2** (write a network). Write the class `MyNet`, about 20 lines. Its output is the guess of the data, so `prediction = "x0"`. In `__init__` make the layers, after the line that is there; below it write the methods `null(self, y)` and `forward(self, xt, t, y)`. You may design it as you like. This plan works, with vectors of 256 numbers:
+# **Exercise 10.2** (write a network). Write the class `MyNet`, about 20 lines. Its output is the guess of the data, so `prediction = "x0"`. In `__init__` make the layers, after the line that is there; below it write the methods `null(self, y)` and `forward(self, xt, t, y)`. You may design it as you like. This plan works, with vectors of 256 numbers; the numbers in the answers below are those of this plan:
 #
 # 1. `emb` is the sum of three vectors: a row of a table of letters (`nn.Embedding(4, 256)`), a row of a table of colours, and a linear layer applied to `t[:, None] / 1000`;
 # 2. `h` is a linear layer applied to the picture as a row of 192 numbers, `xt.flatten(1)`;
 # 3. three times, each time with another layer: `h = h + layer(F.silu(h + emb))`. Keep the three layers in an `nn.ModuleList`;
 # 4. a last linear layer from `F.silu(h)` to 192 numbers, and `.view_as(xt)`.
 #
-# The check runs your network on small batches and looks at what its output depends on. It knows more than 20 mistakes by name.
+# The check runs your network on small batches and looks at what its output depends on. It knows 29 mistakes by name.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_10_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -715,7 +715,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Another hue is: at $w = 2$ three of four samples have a hue between 150 and 210 degrees, which is cyan. This is the hue that is furthest from red, where $p(n | x_t)$ is smallest, as in the toy. In the data one T in ten has such a hue. With $w = 0.5$ most of the red is gone already. So a negative label removes what it names, and it does not leave the rest as it was.
+# Another hue is: at $w = 2$ three of four samples have a hue between 150 and 210 degrees, which is cyan. This is the hue that is furthest from red, where $p(n | x_t)$ is smallest, as in the toy. At $w = 0$ it is 9 %. With $w = 0.5$ most of the red is gone already. So a negative label removes what it names, and it does not leave the rest as it was.
 #
 # </details>
 #

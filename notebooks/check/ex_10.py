@@ -131,6 +131,7 @@ ex_10_3 = prediction(
     (0.8, "this is the fraction that keeps the letter. Of these, one in five loses the colour."),
     (0.36, "this is the fraction that loses something, 1 - 0.64."),
     (0.0, "it is 0 if both are dropped together. Here each is dropped by itself."),
+    (0.4, "the two probabilities are added. That both happen, kept and dropped, is a product."),
     (0.1, "half of p is not the probability that one is kept and the other is dropped: multiply."),
 )
 

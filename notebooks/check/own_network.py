@@ -19,14 +19,28 @@ SHAPE = (3, 8, 8)
 
 Make = Callable[[], Any]
 
+# What the message of an exception contains, and the mistake that leads to it.
+SIGNS = {
+    "must be Tensor, not tuple": "pair as a tensor",
+    "must have the same dtype": "integers",
+    f"(1x{B} and": "shape of t",
+    f"(1x{B * 3 * 8 * 8} and": "flatten",
+}
+
 
 @lru_cache(maxsize=8)
 def diagnosis(make: Make) -> str:
     """The name of the first mistake of the network `make()`, a key of `HINTS`, or ""."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        for mistake in mistakes(make()):
-            return mistake
+        try:
+            for mistake in mistakes(make()):
+                return mistake
+        except (RuntimeError, TypeError) as error:
+            for sign, mistake in SIGNS.items():
+                if sign in str(error):
+                    return mistake
+            raise
     return ""
 
 
@@ -180,6 +194,13 @@ HINTS = {
     "not given, so it is the same for all samples.",
     "null is a value": "the null is one of 0, 1 and 2, which are letters and colours. With three "
     "values the null is 3.",
+    "pair as a tensor": "y is used as one tensor, and it is a pair: the letters are y[0], and the "
+    "colours y[1].",
+    "integers": "a layer gets integers, and its weights are floats: t[:, None] / 1000 is a float.",
+    "shape of t": "t has the shape (B,), and a linear layer takes rows: t[:, None] has the shape "
+    "(B, 1).",
+    "flatten": "xt.flatten() makes one row of the whole batch. xt.flatten(1) makes one row per "
+    "picture.",
     "size of t": "t is used as it is, up to 1000, so it drowns the other inputs. Divide it by "
     "1000, or use the vector e(t).",
     "no row for the null": "an index of the null is outside the table: for three values and the "
