@@ -317,7 +317,8 @@ for config, offset, color in ((together, -0.2, GREY), (separately, 0.2, BLUE)):
     print(", ".join(f"{kind} {part:.3f}" for kind, part in zip(kinds, counts, strict=True)))
 left.axhline(fraction, color=ORANGE, ls=":", label="your prediction for the letter alone")
 left.set_xticks(range(4), kinds)
-left.set(ylabel="fraction of the samples", title="what is given: grey together, blue separately")
+left.set(xlabel="what the network is given", ylabel="fraction of the samples")
+left.set(title="what is given: grey together, blue separately")
 left.legend(fontsize=8)
 
 training, held_out = split(data)
