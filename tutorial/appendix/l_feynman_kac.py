@@ -154,10 +154,11 @@ chains have 34 % of the weight. They gain 4.0 of their mean $\log W$ of 5.9 betw
 $p(y | x)$ is 0.35. The mean height of all chains is 4.97 there. So the weight is large for chains
 that are still ambiguous at $\tau = 10$ and end in the top class nevertheless. The largest weights
 belong to chains that are so rare that most of the six runs lack them. Resampling does not create
-them. With the first five seeds the resampled masses are 15.3 to 18.7 and the heights 1.63 to 1.67.
-After resampling $n_{eff}$ is large again, from 0.55 to 0.99 of $n$, but the result is as wrong as
-before. So a large $n_{eff}$ does not show that the result is right: it measures how much the
-weights of the existing chains differ, and not which chains are missing.
+them. In five of the six runs the resampled masses are 15.3 to 18.7, and the heights 1.63 to 1.67.
+In the sixth run the mass is 38.9, and the height is 1.48, below the exact value. After resampling
+$n_{eff}$ is large again, from 0.55 to 0.99 of $n$, but the results are as wrong as before. So a
+large $n_{eff}$ does not show that the result is right: it measures how much the weights of the
+existing chains differ, and not which chains are missing.
 
 **At the boundary.** At $w = 0$ and $w = -1$ the rate $g$ is 0, and all weights are 1. This is the
 chain of the class or of all data without guidance. Between these two weights the rate is negative.

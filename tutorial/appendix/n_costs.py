@@ -203,10 +203,10 @@ seed, because few chains carry most of the weight (appendix L). With half the le
 corrector at each, which costs the same, they come nearer in both.
 
 **Which remedy is the cheapest?** Among the rows of the table it is rounds of one step. In the first
-example no other row comes as near with 110 evaluations, and in the second with 50. But the cheapest
-setting of each example is poor in the other. The 120 rounds with $\tau = 0.03$ and the eleven
-correctors per level come near the floor in both. The levels and step sizes were not optimised for
-any method, so the table does not contain the least cost of each.
+example no other row comes as near with 110 evaluations or fewer, and in the second with 50. But the
+cheapest setting of each example is poor in the other. The 120 rounds with $\tau = 0.03$ and the
+eleven correctors per level come near the floor in both. The levels and step sizes were not
+optimised for any method, so the table does not contain the least cost of each.
 
 **At the boundary.** The distance of a set from itself is 0, and at $w = 0$ the tilted distribution
 is the class. (N.4) and (N.5) assume independent samples. After resampling some samples are copies

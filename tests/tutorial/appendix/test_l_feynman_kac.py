@@ -429,6 +429,28 @@ def test_l_2_by_other_seeds() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
+def test_l_2_by_other_seeds_resampled() -> None:
+    """Five of six masses are far too small and one is far too large, with large n_eff in all.
+
+    Resampling chooses by comparisons, so the digits may differ on other processors.
+    """
+    exact_mass = tilted_mass(three_gaussians(), 0, 3.0)
+    exact_height = moments_on_grid(*tilted_on_grid(three_gaussians(), 0, 3.0))[0][1]
+    runs = [three_classes(3.0, 0.5, seed=seed) for seed in range(6)]
+    masses = [np.exp(log_weights).mean() for _, log_weights in runs]
+    heights = [mean_of(x, log_weights)[1] for x, log_weights in runs]
+    shares = [effective_share(log_weights) for _, log_weights in runs]
+    few = [min(masses[:5]), max(masses[:5]), masses[5]]
+    assert few == pytest.approx([15.3, 18.7, 38.9], rel=0.03)
+    of_heights = [min(heights[:5]), max(heights[:5]), heights[5]]
+    assert of_heights == pytest.approx([1.63, 1.67, 1.48], abs=0.01)
+    assert [min(shares), max(shares)] == pytest.approx([0.55, 0.99], abs=0.02)
+    assert max(masses[:5]) < 0.8 * exact_mass < 1.2 * exact_mass < masses[5]
+    assert heights[5] < exact_height < min(heights[:5])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("w", "masses", "heights", "shares"),
     [
