@@ -16,18 +16,22 @@
 #
 # **The question.** We have samples of an unknown distribution, such as photographs of cats, and want to draw new ones. Nobody can write down the density of cats. How can a program learn to draw from it?
 #
-# **The idea.** Destroy the data a little at a time by adding noise, until nothing of them is left. Then learn to undo each small step. The first direction is easy and needs no learning: it turns the unknown distribution into a normal distribution, from which anybody can draw. The second direction starts from such a draw and leads back, step by step, to a new sample.
+# **The idea.** Destroy the data a little at a time by adding noise, until nothing of them is left. Then learn to undo each small step. The first direction is easy and needs no learning: it turns the unknown distribution into a normal distribution, from which it is easy to draw. The second direction starts from such a draw and leads back, step by step, to a new sample.
 #
 #     data   --- add a little noise, T times: known exactly --->   pure noise
 #     data   <-- remove a little noise, T times: learned -------   pure noise
 #
-# Why in small steps? One large step back would have to guess a whole picture from pure noise, and the best guess is then a blurred average. A small step back only has to guess a little noise. If the network is also given a label, it draws cats or dogs on demand; *guidance*, in sitting 4, makes them clearer with one line in the loop on the way back.
+# Why in small steps? One large step back would have to guess a whole picture from pure noise. Pure noise fits every picture, and the guess with the smallest mean squared error is then the average of all of them, which is blurred. In a small step back the two states differ only by a little noise, so few pictures are left to average over.
+#
+# If the network is also given a label, it draws cats or dogs on demand. Some of its cats may look like dogs. *Guidance*, in sitting 4, makes the samples clearer members of their class, with one line in the loop on the way back.
 #
 # This sitting is about the first direction. Sittings 2 and 3 lead back.
 #
-# **After this sitting you can** say what one step of noise does and why its two coefficients belong together, jump from the data to any time in one draw, and compute everything from one table of numbers.
+# **After this sitting you can** say what one step of noise does and why its two coefficients belong together, jump from the data to any time in one draw, and compute the coefficients of each step and each jump from one table of numbers.
 #
-# It needs NumPy and matplotlib, no GPU, and under a minute of computing; plan 45 minutes. `make lab` opens the edition without solutions. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel. You need the normal distribution and NumPy arrays. The lectures `tutorial/step00_the_idea.py` to `step03_marginal.py` go deeper. Every exercise ends in a check, which says that your answer is right or what is probably wrong.
+# **You need** the normal distribution and NumPy arrays, and 45 minutes. The notebook runs on NumPy and matplotlib in under a minute, without a GPU. Every exercise ends in a check, which says that your answer is right or what is probably wrong. The lectures `tutorial/step00_the_idea.py` to `step03_marginal.py` go deeper.
+#
+# `make lab` opens the edition without solutions. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -49,7 +53,7 @@ print(f"alpha_bar[T] = {schedule.alpha_bar[-1]:.2e}")
 step01_toy_data.figure()
 
 # %% [markdown]
-# These are the data of the course: points in the plane, with a label that is shown as a colour. Their density is a formula, so for everything that a network would have to learn, the exact answer is known here.
+# These are the two data sets of the course: points in the plane, with a label that is shown as a colour. The first and the third panel show samples and contours of the density. The other two show $p(y | x)$, the probability of each label $y$ at the point $x$, as a mixture of the colours. For example, at the cross it is 0.75 for blue, 0.24 for green and 0.01 for yellow. Both the density and $p(y | x)$ are formulas here, so for everything that a network would have to learn, the exact answer is known.
 #
 # ## One table of numbers
 #
@@ -59,7 +63,7 @@ step01_toy_data.figure()
 #
 # So $\alpha_t$ is the fraction that one step keeps, and $\bar\alpha_t$ is the fraction of the data's variance that is left after $t$ steps. For example, $\beta_1 = 0.2$ and $\beta_2 = 0.3$ give $\bar\alpha_2 = 0.8 \cdot 0.7 = 0.56$. In code all arrays have $T + 1$ entries, and `alpha_bar[0]` is 1.
 #
-# **Before you run the next cell:** in the *linear* schedule with $T = 1000$, $\beta_t$ grows in equal steps from 0.0001 to 0.02. (For another $T$ these numbers are multiplied by $1000 / T$.) At which $t$ of 1000 is half of the variance noise? At a quarter of the way, or at half?
+# **Before you run the next cell:** in the *linear* schedule with $T = 1000$, $\beta_t$ grows in equal steps from 0.0001 to 0.02. (For another $T$ both ends are multiplied by $1000 / T$, so that the sum of all $\beta_t$ stays nearly the same.) The *cosine* schedule fixes $\bar\alpha_t$ instead: up to a small offset it is $\cos^2(\pi t / 2 T)$. For data of variance 1, at which $t$ of 1000 does the linear schedule reach $\bar\alpha_t = 1/2$, so that half of the variance is noise? At a quarter of the way, or at half?
 
 # %%
 linear = Schedule.linear(1000)
@@ -71,13 +75,23 @@ fig
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At $t = 260$, about a quarter of the way. Roughly $\bar\alpha_t = \exp(-\beta_1 - \ldots - \beta_t)$, and the sum reaches $\log 2 = 0.69$ at $t = 260$. The *cosine* schedule reaches one half at $t = 497$.
+# At $t = 260$, about a quarter of the way. For small $\beta$, $\log(1 - \beta)$ is nearly $-\beta$, so
+#
+# $$ \log \bar\alpha_t = \log(1 - \beta_1) + \ldots + \log(1 - \beta_t) \approx -(\beta_1 + \ldots + \beta_t) $$
+#
+# At $t = 260$ the sum is about 260 times the mean of $\beta_1 = 0.0001$ and $\beta_{260} = 0.0053$, which is $0.70$. That is $\log 2 = 0.69$ up to rounding. The cosine schedule reaches one half at $t = 497$.
+#
+# The third panel shows $\lambda_t = \log(\bar\alpha_t / (1 - \bar\alpha_t))$, the logarithm of the ratio of the two variances, that of the data over that of the noise. It is 0 where both are equal. Sitting 6 uses it.
 #
 # </details>
 #
 # ## One step
 #
-# A step scales the state and adds noise: $x_t = \sqrt{1 - \beta_t} \, x_{t-1} + \sqrt{\beta_t} \, z$, where $z$ is standard normal. As a distribution of $x_t$, given $x_{t-1}$, where $N(x; m, V)$ is the normal density at $x$ with mean $m$ and covariance $V$, $I$ is the identity, and $q$ stands for everything in the forward chain:
+# A step scales the state and adds noise. With a standard normal $z$,
+#
+# $$ x_t = \sqrt{1 - \beta_t} \, x_{t-1} + \sqrt{\beta_t} \, z $$
+#
+# The same can be written as a density. Let $N(x; m, V)$ be the normal density at $x$ with mean $m$ and covariance $V$, and let $I$ be the identity matrix. The letter $q$ is used for all densities of the forward chain. The density of $x_t$, given $x_{t-1}$, is
 #
 # $$ q(x_t | x_{t-1}) = N(x_t; \sqrt{1 - \beta_t} x_{t-1}, \beta_t I) $$
 #
@@ -85,7 +99,9 @@ fig
 #
 # $$ \mathrm{Var}(x_t) = (1 - \beta_t) V + \beta_t $$
 #
-# For $V = 1$ this is 1 again. So the scale of the numbers does not change along the chain, which is what a network likes.
+# For $V = 1$ this is 1 again. This has two uses. The numbers have the same scale at every $t$, so one network can work on all of them. And the chain approaches a distribution that is known in advance: the data fade out, and noise of variance 1 remains, whatever the data were. A sampler can start there. With other pairs of coefficients the variance would grow without bound or approach another value.
+#
+# Why the square roots? The fractions $1 - \beta_t$ and $\beta_t$ refer to variances. A factor $a$ multiplies a variance by $a^2$, so the factors of $x_{t-1}$ and $z$ are the roots of the fractions.
 #
 # **Exercise 1.1** (fill in a formula). Take this step: from `x`, and a standard normal `z` of the same shape, to the next state.
 
@@ -101,7 +117,7 @@ def one_step(x, beta, z):
 check.ex_1_1(one_step)
 
 # %% [markdown]
-# **Predict:** the data below have variance 1 in each coordinate. What is their variance at `t = 30`? What would it be without the factor $\sqrt{1 - \beta_t}$? Look for the answers in the last panel, which shows three initial variances and two common mistakes.
+# **Predict:** the data below have variance 1 in each coordinate. What is their variance at `t = 30` of a chain with the linear schedule and $T = 100$? What would it be without the factor $\sqrt{1 - \beta_t}$? Look for the answers in the last panel, which shows three initial variances and two common mistakes.
 
 # %%
 fig = Figure(figsize=(11, 3.2), layout="constrained")
@@ -111,7 +127,7 @@ fig
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The variance stays 1. Without the factor each step adds $\beta_t$, so it would be $1 + \beta_1 + \ldots + \beta_{30} = 1.24$, and grow much further towards $T$.
+# The variance stays 1. Without the factor each step adds $\beta_t$, so it would be $1 + \beta_1 + \ldots + \beta_{30} = 1.90$ (the grey dashed line), and 11 at $t = T$.
 #
 # </details>
 #
@@ -140,7 +156,11 @@ plt.ylabel("variance")
 plt.show()
 
 # %% [markdown]
-# The variance approaches 1 from any start: its distance from 1 is multiplied by $1 - \beta$ in each step. What changes if the variance is 1 from the start? The *shape* of the distribution. The data in the next cell lie on four points, at $\pm 1$ in each coordinate. **Ask yourself:** which fraction of the coordinates will lie beyond $\pm 2$ at $t = T$?
+# The variance approaches 1 from any start. Subtract 1 from both sides of the formula above to see how fast:
+#
+# $$ \mathrm{Var}(x_t) - 1 = (1 - \beta_t) V + \beta_t - 1 = (1 - \beta_t) (V - 1) $$
+#
+# So each step multiplies the distance from 1 by $1 - \beta_t$. If the variance is 1 from the start, it does not change, but the *shape* of the distribution does. The data in the next cell lie on four points, at $\pm 1$ in each coordinate. **Ask yourself:** which fraction of the coordinates will lie beyond $\pm 2$ at $t = T$?
 
 # %%
 x0 = np.sign(rng.standard_normal((50_000, 2)))  # variance 1, and nothing like a Gaussian
@@ -157,6 +177,12 @@ for ax, t in zip(panels, (1, 30, 60, 100), strict=True):
 plt.show()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The fraction that a standard normal distribution has there, 4.55 %. At $t = 100$ the cell measures 4.5 %. The two peaks at $\pm 1$ become wider, move towards 0, and merge into one normal density.
+#
+# </details>
+#
 # ## One jump
 #
 # Training needs noisy data at random times. Does it have to run the chain up to $t$? No. Take two steps with $\beta_1 = 0.2$ and $\beta_2 = 0.3$ and insert the first into the second:
@@ -169,7 +195,11 @@ plt.show()
 #
 # $$ x_2 = \sqrt{0.56} \, x_0 + \sqrt{0.44} \, \epsilon $$
 #
-# Every further step merges in the same way, because $\alpha (1 - \bar\alpha) + (1 - \alpha) = 1 - \alpha \bar\alpha$. So for any $t$
+# Every further step merges in the same way. Suppose that $x_{t-1}$ is $\sqrt{\bar\alpha_{t-1}} \, x_0$ plus noise of variance $1 - \bar\alpha_{t-1}$. Step $t$ multiplies the factor of $x_0$ by $\sqrt{\alpha_t}$, which gives $\sqrt{\bar\alpha_t}$. It multiplies the variance of the noise by $\alpha_t$ and adds $\beta_t = 1 - \alpha_t$:
+#
+# $$ \alpha_t (1 - \bar\alpha_{t-1}) + 1 - \alpha_t = 1 - \alpha_t \bar\alpha_{t-1} = 1 - \bar\alpha_t $$
+#
+# So for any $t$
 #
 # $$ x_t = \sqrt{\bar\alpha_t} \, x_0 + \sqrt{1 - \bar\alpha_t} \, \epsilon $$
 #
@@ -193,7 +223,7 @@ check.ex_1_3(jump)
 # %%
 t = 60
 chain = forward_chain(x0, schedule, rng)
-*_, stepped = (x for _, x in zip(range(t), chain, strict=False))
+*_, stepped = (x for _, x in zip(range(t), chain, strict=False))  # the last of t states
 jumped = jump(x0, rng.standard_normal(x0.shape), t, schedule)
 bins = np.linspace(-4, 4, 80)
 plt.figure(figsize=(7, 3), layout="constrained")
@@ -205,7 +235,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Move the slider to see the labelled data at any `t`, by your jump. If the slider does not move (no running kernel), look at the row below it. **Ask yourself:** up to which `t` could you still tell the classes apart? Is that halfway?
+# Move the slider to see the labelled data at any `t`, by your jump. If the slider does not move (no running kernel), look at the row below it. **Ask yourself:** up to which `t` could you still tell the classes apart? Is that before or after the middle, $t = 50$?
 
 
 # %%
@@ -236,7 +266,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# There is no sharp limit. The best possible classifier finds the right label for 88 % of the points at $t = 40$, for 71 % at $t = 60$ and for 50 % at $t = 80$; one third would be chance.
+# There is no sharp limit. The best possible classifier chooses the label with the largest $p(y | x_t)$. Measured on 200,000 points, it finds the right one for 99 % of them at $t = 0$, for 88 % at $t = 40$, 79 % at $t = 50$, 70 % at $t = 60$ and 51 % at $t = 80$. Chance would be one third. So in the middle of the chain most labels can still be told.
 #
 # </details>
 #
@@ -266,7 +296,7 @@ def stride(s, t, schedule):
 check.ex_1_4(stride)
 
 # %% [markdown]
-# **Before you look:** the first panel below shows chains that all start at $x_0 = 2$. Which value does their mean approach, and how wide is the band at the end? The last panel shows how far the distribution of $x_T$ is from pure noise. This matters, because a sampler starts from pure noise.
+# **Before you look:** the first panel below shows chains that all start at $x_0 = 2$. Which value does their mean approach, and how wide is the band of two standard deviations at the end? The last panel shows how far the distribution of $x_t$ is from pure noise $N(0, 1)$, as a Kullback-Leibler divergence (KL). It is the mean of the logarithm of the ratio of both densities, and it is 0 if they are equal. This matters at $t = T$, because a sampler starts from pure noise.
 
 # %%
 step03_marginal.figure()
@@ -274,7 +304,7 @@ step03_marginal.figure()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The mean $\sqrt{\bar\alpha_t} \cdot 2$ approaches 0, and the standard deviation $\sqrt{1 - \bar\alpha_t}$ approaches 1: at the end $x_T$ is almost standard normal, whatever $x_0$ was.
+# The mean $\sqrt{\bar\alpha_t} \cdot 2$ approaches 0, and the standard deviation $\sqrt{1 - \bar\alpha_t}$ approaches 1: so the band is from $-2$ to 2. At the end $x_T$ is almost standard normal, whatever $x_0$ was. The divergence that is left for $x_0 = 1$ and $T = 1000$ is 0.00002 for the linear schedule and $10^{-9}$ for the cosine schedule.
 #
 # </details>
 

@@ -43,6 +43,16 @@ ex_1_1 = formula(
         lambda x, beta, z: (1 - beta) * x + beta * z,
         "the coefficients add up to 1, as for an average. It is their squares that have to.",
     ),
+    (
+        lambda x, beta, z: np.sqrt(1 - beta) * (x + np.sqrt(beta) * z),
+        "the noise is added before the state is scaled, so it shrinks as well: its variance is "
+        "(1 - beta) beta. Scale x first.",
+    ),
+    (
+        lambda x, beta, z: (1 - np.sqrt(beta)) * x + np.sqrt(beta) * z,
+        "the factor of x is 1 minus the root of beta, where the root of 1 - beta is right.",
+    ),
+    look="The result is a factor times x, plus a factor times z. Set z to 0 and find the first.",
 )
 
 ex_1_2 = prediction(
@@ -59,7 +69,27 @@ ex_1_2 = prediction(
     (4.36, "you have added the noise and forgotten that the data shrink."),
     (0.64 * 4, "you have shrunk the data and forgotten the noise that is mixed in."),
     (1.0, "1 is where the variance goes in the end; one step only goes part of the way."),
+    (
+        0.8 * 4 + 0.6,
+        "these are the two coefficients of the step; a variance is multiplied by their squares.",
+    ),
+    (0.64 * 2 + 0.36, "you have started from 2, the standard deviation; the variance is 4."),
+    (0.8 * 2 + 0.6, "standard deviations do not add up. Variances do: work with them throughout."),
+    (
+        0.64**2 * 4 + 0.36**2,
+        "both fractions are squared: 0.64 and 0.36 are the squares of 0.8 and 0.6 already.",
+    ),
+    (0.36 * 4 + 0.64, "the two fractions are swapped: the step keeps 1 - beta of the variance."),
+    look="It is a sum: what is left of the variance 4, and the variance of the noise.",
 )
+
+
+def _same_noise_in_each_step(x0: Any, e: Any, t: int, schedule: Schedule) -> Any:
+    x = x0
+    for k in range(1, t + 1):
+        x = np.sqrt(schedule.alpha[k]) * x + np.sqrt(schedule.beta[k]) * e
+    return x
+
 
 ex_1_3 = formula(
     "1.3",
@@ -90,12 +120,36 @@ ex_1_3 = formula(
         lambda x0, e, t, s: s.alpha_bar[t] * x0 + (1 - s.alpha_bar[t]) * e,
         "both square roots are missing: alpha_bar and 1 - alpha_bar are fractions of the variance.",
     ),
+    (
+        lambda x0, e, t, s: np.sqrt(s.alpha_bar[t]) * x0 + (1 - np.sqrt(s.alpha_bar[t])) * e,
+        "the factor of eps is 1 minus the root of alpha_bar, where the root of 1 - alpha_bar is "
+        "right.",
+    ),
+    (
+        lambda x0, e, t, s: np.sqrt(s.alpha_bar[t]) * x0 + np.sqrt(s.beta[t]) * e,
+        "this is the noise of step t alone; that of the earlier steps is in x_t as well.",
+    ),
+    (
+        lambda x0, e, t, s: np.sqrt(1 - s.alpha_bar[t]) * x0 + np.sqrt(s.alpha_bar[t]) * e,
+        "the two factors are exchanged: at small t the state is nearly x0.",
+    ),
+    (
+        _same_noise_in_each_step,
+        "these are the steps one by one, with the same eps in each. The noises of the steps are "
+        "independent, so their variances add up, not their values.",
+    ),
+    look="The factors of x0 and eps have squares that add up to 1.",
 )
 
 
 def _stride(s: int, t: int, schedule: Schedule) -> Any:
     law = q_xt_given_xs(np.ones(1), s, t, schedule)
     return law.mean[0], law.var
+
+
+def _from_kept(kept: float) -> Any:
+    """The factor and the variance, if `kept` is the fraction of the variance that is kept."""
+    return np.sqrt(kept), 1 - kept
 
 
 ex_1_4 = formula(
@@ -127,4 +181,32 @@ ex_1_4 = formula(
         ),
         "the ratio is upside down: less is left at t than at s, so it has to be below 1.",
     ),
+    (
+        lambda s, t, h: _from_kept(np.prod(h.alpha[s:t])),
+        "the product runs over the steps s to t - 1; those between x_s and x_t are s + 1 to t.",
+    ),
+    (
+        lambda s, t, h: _from_kept(np.prod(h.alpha[max(s, 1) : t + 1])),
+        "the product begins with step s, which x_s has behind it: begin with s + 1.",
+    ),
+    (
+        lambda s, t, h: _from_kept(h.alpha[t] * h.alpha[s]),
+        "this multiplies two alphas only; each of the steps s + 1 to t has one.",
+    ),
+    (
+        lambda s, t, h: (
+            np.sqrt(h.alpha_bar[t] / h.alpha_bar[s]),
+            np.sqrt(1 - h.alpha_bar[t] / h.alpha_bar[s]),
+        ),
+        "the second number is the standard deviation; return its square, the variance.",
+    ),
+    (
+        lambda s, t, h: _from_kept(1 - h.alpha_bar[s] + h.alpha_bar[t]),
+        "this subtracts two alpha_bars. They are products, so a quotient leaves the steps between.",
+    ),
+    (
+        lambda s, t, h: _from_kept(h.alpha_bar[t - s]),
+        "this is the jump over the first t - s steps; the steps s + 1 to t have other betas.",
+    ),
+    look="For s = 2 and t = 5 the steps between are 3, 4 and 5: multiply their three alphas.",
 )

@@ -98,8 +98,12 @@ def formula(
     reference: Callable[..., Any],
     cases: Sequence[tuple[Any, ...]],
     *mistakes: tuple[Callable[..., Any], str],
+    look: str = "",
 ) -> Exercise:
-    """An exercise in which a function is written, such as the lesson's `reference`."""
+    """An exercise in which a function is written, such as the lesson's `reference`.
+
+    If no mistake fits and the results show little, `look` says where to begin.
+    """
     wrong = tuple((like(function, cases), hint) for function, hint in mistakes)
 
     def objection(answer: Callable[..., Any]) -> str:
@@ -116,22 +120,27 @@ def formula(
         lesson,
         like(reference, cases),
         wrong,
-        lambda answer: general.observation(answer, reference, cases),
+        lambda answer: general.with_look(general.observation(answer, reference, cases), look),
         objection,
     )
 
 
 def prediction(
-    number: str, lesson: str, value: float, within: float, *mistakes: tuple[float, str]
+    number: str,
+    lesson: str,
+    value: float,
+    within: float,
+    *mistakes: tuple[float, str],
+    look: str = "",
 ) -> Exercise:
-    """An exercise in which a number is predicted."""
+    """An exercise in which a number is predicted; `look` is as in `formula`."""
     wrong = tuple((near(other, within), hint) for other, hint in mistakes)
     return Exercise(
         number,
         lesson,
         near(value, within),
         wrong,
-        lambda answer: general.about_number(float(answer), value, within),
+        lambda answer: general.with_look(general.about_number(float(answer), value, within), look),
     )
 
 

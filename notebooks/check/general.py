@@ -37,6 +37,18 @@ def equal(found: Any, expected: Any, rtol: float = 1e-8, atol: float = 1e-10) ->
     return a.shape == b.shape and np.allclose(a, b, rtol, atol, equal_nan=True)
 
 
+def with_look(sentence: str, look: str) -> str:
+    """The sentence, followed by where to look if it shows little by itself."""
+    is_short_of_help = sentence.startswith((UNKNOWN, "right for "))
+    return f"{sentence} {look}" if look and is_short_of_help else sentence
+
+
+def is_random(answer: Function, case: Case) -> bool:
+    """Whether two calls with the same input have different results."""
+    first, second = answer(*copy.deepcopy(case)), answer(*copy.deepcopy(case))
+    return not equal(first, second, 0, 0)
+
+
 def returns_nothing(answer: Function, case: Case) -> bool:
     """Whether the function returns None, as one does in which a `return` was forgotten."""
     return answer(*copy.deepcopy(case)) is None
@@ -81,6 +93,11 @@ def observation(answer: Function, reference: Function, cases: Sequence[Case]) ->
     expected = [reference(*copy.deepcopy(case)) for case in cases]
     if sentence := wrong_kind(found, expected):
         return sentence
+    if is_random(answer, cases[0]):
+        return (
+            "two calls with the same input have different results: your function draws random "
+            "numbers. Use those that are given as arguments."
+        )
     values = [np.asarray(value, np.float64) for value in found]
     wanted = [np.asarray(value, np.float64) for value in expected]
     for case, value, right in zip(cases, values, wanted, strict=True):

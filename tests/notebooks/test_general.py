@@ -181,3 +181,19 @@ def test_what_is_not_attempted_says_so() -> None:
 def test_a_function_of_the_wrong_numbers_of_arguments_gets_the_error() -> None:
     assert "TypeError" in EXERCISE.hint(lambda x0: x0)
     assert A.shape == B.shape
+
+
+def test_a_function_that_draws_its_own_noise_is_recognised():
+    def own_noise(x0: Any, eps: Any, t: int, schedule: Schedule) -> np.ndarray:
+        return jump(x0, np.random.default_rng().standard_normal(x0.shape), t, schedule)
+
+    assert EXERCISE.hint(own_noise).startswith("two calls with the same input have different")
+
+
+def test_where_to_look_is_said_only_if_the_results_show_little():
+    formula_ = formula("0.2", "x", jump, PAIRS, look="Set x0 to 0.")
+    assert formula_.hint(returns(lambda x: np.sin(x))).endswith("is right. Set x0 to 0.")
+    assert formula_.hint(returns(lambda x: -x)) == EXERCISE.hint(returns(lambda x: -x))
+    number = prediction("0.3", "x", 3.0, 0.1, look="It is odd.")
+    assert number.hint(1.3).endswith("Your number is too small. It is odd.")
+    assert number.hint(300.0) == "that is the right number in per cent."
