@@ -527,7 +527,7 @@ print(f"yours and DDIM at w = 3: two samples of one noise are {apart:.2f} apart 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Yes, by the same amount. At $w = 3$ the samples lie at a mean height of 2.36 and are too narrow. Flow and chain agree sample by sample, up to the errors of 50 steps. So what sitting 7 found about guided chains holds for flow matching too. The mistake is hard to recognise. At $w = 0$ its samples have nearly the right variance, and their mean height is 1.10 where 1.5 is right. At $w = 3$ their variance is a third of that of the right code. A comparison with known data shows it, and a look at the samples alone does not.
+# Yes, by the same amount. At $w = 3$ the samples lie at a mean height of 2.36 and are too narrow. Flow and chain agree sample by sample, up to the errors of 50 steps. So what sitting 7 found about guided chains holds for flow matching too. The mistake is hard to recognise. At $w = 0$ its samples have nearly the right variance, and their mean height is 1.10 where 1.5 is right. At $w = 3$ their variance is a third of that of the right code. Without known data to compare with, it is easily overlooked.
 #
 # </details>
 #
@@ -553,7 +553,7 @@ print(f"yours and DDIM at w = 3: two samples of one noise are {apart:.2f} apart 
 #
 # For example, let the guess be 1, and $x_t = 0.4$ at $u_t = 1/2$. Then $X = 0.707 \cdot 0.4 = 0.283$ and $F = (0.283 - 1) / 0.5 = -1.434$. The step to $u_s = 1/3$ gives $0.283 + (1/3 - 1/2) (-1.434) = 0.522$, and $x_s = 0.522 / 0.745 = 0.700$. In DDIM the levels are $\bar\alpha_t = 0.5$ and $\bar\alpha_s = 0.8$, so $b = 0.632$ and $a = 0.447$, and $0.447 \cdot 1 + 0.632 \cdot 0.4 = 0.700$.
 #
-# **Exercise 11.6** (prove by a test). You are given a function `row(u_t, u_s)` that returns the two numbers `(a, b)` of Euler's step, for $1 \ge u_t > u_s \ge 0$. Write a test that uses `assert`, and fails unless they are those of DDIM at the noise levels $\bar\alpha = (1 - u)^2 / R_u^2$ of `u_t` and `u_s`. The check tries your test on the right function, and on six that contain a mistake.
+# **Exercise 11.6** (prove by a test). You are given a function `row(u_t, u_s)` that returns the two numbers `(a, b)` of Euler's step, for $1 \ge u_t > u_s \ge 0$. Write a test that uses `assert`, and fails unless they are those of DDIM at the noise levels $\bar\alpha = (1 - u)^2 / R_u^2$ of `u_t` and `u_s`. The check tries your test on the right function, and on seven that contain a mistake.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_11_6", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -101,6 +101,16 @@ ex_11_1 = formula(
         "chain. The network of the flow is given X itself.",
     ),
     (
+        _loss(state=lambda x0, eps, u: x0 + u * eps),
+        "the data keep the factor 1 at every u: x0 has the factor 1 - u, so that only noise is "
+        "left at u = 1.",
+    ),
+    (
+        _loss(state=lambda x0, eps, u: eps),
+        "the network is evaluated at the noise. Evaluate it at the state X, between data and "
+        "noise.",
+    ),
+    (
         _loss(state=lambda x0, eps, u: x0),
         "the network is evaluated at the data. Evaluate it at the state X, between data and noise.",
     ),
@@ -120,6 +130,10 @@ ex_11_1 = formula(
     (
         _loss(mean=lambda error: np.sqrt((error**2).sum(1)).mean()),
         "this is the length of the error and not its square. Its minimum is a median, not a mean.",
+    ),
+    (
+        _loss(mean=lambda error: np.sqrt((error**2).sum(1).mean())),
+        "this is the root of the right number; the loss is the mean square itself.",
     ),
     (
         _loss(mean=lambda error: np.abs(error).sum(1).mean()),
@@ -375,6 +389,11 @@ ex_11_4 = formula(
         "this is the guess of x0. The velocity is eps minus this guess.",
     ),
     (
+        lambda eps, xt, u: (xt - _R(u) * (xt - u / _R(u) * eps) / (1 - u)) / u,
+        "the guess of x0 is right, and x_t has been taken for X in (X - x0) / u. The state of the "
+        "flow is R_u x_t.",
+    ),
+    (
         lambda eps, xt, u: eps - (_R(u) * xt - u * eps),
         "the guess of x0 in it is not divided: from X = (1 - u) x0 + u eps it is (X - u eps) / "
         "(1 - u).",
@@ -481,6 +500,10 @@ ex_11_5 = formula(
         _guided(mix=lambda F_y, F_null, w: w * (F_y - F_null)),
         "time and sign are right. This is only what guidance adds; add it to F_y.",
     ),
+    (
+        _guided(mix=lambda F_y, F_null, w: F_y - w * F_null),
+        "time and sign are right. The factors have to add up to 1: they are 1 + w and -w.",
+    ),
 )
 
 
@@ -508,7 +531,7 @@ ex_11_6 = proof(
     (
         lambda ut, us: (1 - us / ut, _row(ut, us)[1]),
         "your test passes for a function with a = 1 - u_s / u_t, which is not divided by R at u_s: "
-        "compare a too, at a u_s above 0.",
+        "compare a too, at a u_s above 0, by the size of the difference (abs).",
     ),
     (
         lambda ut, us: (_row(ut, us)[0], us / (ut * _R(us))),
@@ -523,6 +546,10 @@ ex_11_6 = proof(
         _ancestral,
         "your test passes for ancestral sampling. Its factors of the data add up to the right one, "
         "and its b is smaller, because it adds new noise: compare b itself.",
+    ),
+    (
+        lambda ut, us: _row(ut, us)[::-1],
+        "your test passes for a function that returns (b, a): compare each of the two numbers.",
     ),
     (
         lambda ut, us: tuple(round(number, 2) for number in _row(ut, us)),

@@ -78,6 +78,7 @@ def tested(
     b_too: bool = True,
     exactly: bool = False,
     only_data: bool = False,
+    only_sum: bool = False,
 ) -> Any:
     """A student's test of a row, which may leave something out."""
 
@@ -87,6 +88,9 @@ def tested(
             a, b = row(ut, us)
             if only_data:
                 assert abs(a + b * a_t - a_s) < within
+                continue
+            if only_sum:
+                assert abs(a + b - a_s + s_s / s_t * a_t - s_s / s_t) < within
                 continue
             if exactly:
                 assert a == a_s - s_s / s_t * a_t
@@ -108,6 +112,10 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.1", loss(("V = eps - x0", "V = X - x0")), "travelled so far"),
     ("11.1", loss(("(1 - u) * x0 + u * eps", "(1 - u) ** 0.5 * x0 + u**0.5 * eps")), "has roots"),
     ("11.1", loss(("out = net(X, u)", "out = net(X / np.hypot(1 - u, u), u)")), "X itself"),
+    ("11.1", loss(("(1 - u) * x0 + u * eps", "x0 + u * eps")), "keep the factor 1"),
+    ("11.1", loss(("net(X, u)", "net(eps, u)")), "evaluated at the noise"),
+    ("11.1", loss(("return np.mean(np.sum(error * error, axis=1))",
+                   "return np.sqrt(np.mean(np.sum(error * error, axis=1)))")), "this is the root"),
     ("11.1", loss(("net(X, u)", "net(x0, u)")), "evaluated at the data"),
     ("11.1", loss(("net(X, u)", "net(X, 1 - u)")), "given the time 1 - u"),
     ("11.1", loss(("np.mean(np.sum(error * error, axis=1))", "np.mean(error * error)")),
@@ -155,7 +163,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.3", 0.16**2, "1.2 is used in both"),
     ("11.3", 0.25**2, "1 is used in both"),
     ("11.3", 1.5**2 * 1.6**2, "backwards in u"),
-    ("11.4", lambda eps, xt, u: (eps - xt) / (1 - u), "has been taken for X"),
+    ("11.4", lambda eps, xt, u: (eps - xt) / (1 - u), "x_t has been taken for X. The"),
     ("11.4", lambda eps, xt, u: (eps - xt / R(u)) / (1 - u), "x_t is divided by R_u"),
     ("11.4", lambda eps, xt, u: (eps - ((1 - u) ** 2 + u**2) * xt) / (1 - u), "without its root"),
     ("11.4", lambda eps, xt, u: (R(u) * xt - eps) / (1 - u), "the sign: the velocity"),
@@ -166,6 +174,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.4", lambda eps, xt, u: eps - (R(u) * xt - u * eps), "in it is not divided"),
     ("11.4", lambda eps, xt, u: eps - (xt - u**0.5 * eps) / (1 - u) ** 0.5, "for 1 - alpha_bar"),
     ("11.4", lambda eps, xt, u: (R(u) * xt - eps) / u, "taken for the data"),
+    ("11.4", lambda eps, xt, u: (xt - (xt - signals(u)[1] * eps) / signals(u)[0]) / u,
+     "x0 is right, and x_t"),
     ("11.4", v_of_the_chain, "the v of sitting 2"),
     ("11.5", guided(("s = 1 - u", "s = u")), "the code as it was"),
     ("11.5", guided(("-theirs(X, s, y)", "theirs(X, s, y)"),
@@ -183,11 +193,14 @@ WRONG: list[tuple[str, Any, str]] = [
      "the other convention"),
     ("11.5", guided(("(1 + w) * with_label - w * without", "w * (with_label - without)")),
      "only what guidance adds"),
+    ("11.5", guided(("(1 + w) * with_label - w * without", "with_label - w * without")),
+     "have to add up to 1"),
     ("11.6", tested(exactly=True), "the lesson's own function"),
     ("11.6", tested(b_too=False), "the factor of X and not of x_t"),
     ("11.6", tested(a_too=False), "is not divided by R at u_s"),
     ("11.6", tested(pairs=((1.0, 0.7), (1.0, 0.2), (1.0, 0.0))), "without R at u_t"),
     ("11.6", tested(pairs=((1.0, 0.5), (0.6, 0.3))), "zeros in the last row"),
     ("11.6", tested(only_data=True), "ancestral sampling"),
+    ("11.6", tested(only_sum=True), "returns (b, a)"),
     ("11.6", tested(within=0.01), "rounds to two digits"),
 ]  # fmt: skip
