@@ -116,10 +116,11 @@ draws, with the samples of the batch fixed, gives
 
 $$ E[G] = (1 - p_u) G_{cond} + p_u G_{null} $$ (15.4)
 
-So every update follows, on average, a weighted sum of both gradients. By step 9 the best pair of
-predictions is the same for every $p_u$ strictly between 0 and 1. Our network has 2,930 parameters
-and 3,000 updates, so it does not reach this pair. The weights in (15.4) then influence which of the
-two predictions is learned better.
+So the gradient of a batch is, on average, a weighted sum of both gradients. (A change by (15.2) is
+not, because it divides by a root.) By step 9 the best pair of predictions is the same for every
+$p_u$ strictly between 0 and 1. Our network has 2,930 parameters and 3,000 updates, so it does not
+reach this pair. The weights in (15.4) then influence which of the two predictions is learned
+better.
 
 **How close is it?** From here on the data are the three Gaussians of step 1, and the schedule is
 the linear one with $T = 100$. The loss alone is not informative. At $t = 20$ the lowest possible
@@ -153,10 +154,10 @@ with a label. Each excess is a mean over 400 samples.
 So a network can come close to both predictions. For comparison, a prediction that is always 0 has
 an excess of 1.66 with the label, on average over all 100 values of $t$. The prediction without a
 label is the harder one. Within one Gaussian class the exact prediction is a linear function of
-$x_t$ (step 5). Without a label it changes between the classes from the prediction of one class to
-that of another. Near the data it does so over a short distance. At $t = 20$ we call a sample
-ambiguous if no class has $p(y | x_t) > 0.9$. These are 35 % of 50,000 samples, and they contribute
-56 % of the excess without a label.
+$x_t$ plus a constant (step 5). Without a label it changes between the classes from the prediction
+of one class to that of another. Near the data it does so over a short distance. At $t = 20$ we call
+a sample ambiguous if no class has $p(y | x_t) > 0.9$. These are 35 % of 50,000 samples, and they
+contribute 56 % of the excess without a label.
 
 Now we vary $p_u$. The entries are the excess, as a mean over the 34 values $t = 1, 4, \dots, 100$.
 Brackets contain the lowest and the highest value of five training runs with different random
@@ -203,8 +204,8 @@ network have similar errors, which would cancel in $e_d$. A measure of this is t
 
 $$ E[e_y \cdot e_\phi] / \sqrt{E|e_y|^2 E|e_\phi|^2} $$
 
-It is 1 if one error is a positive multiple of the other. In the five runs it was between -0.43 and
-0.14 at $t = 20$, so there was little cancellation or none.
+It is 1 if one error is the other times a positive number that is the same for all samples. In the
+five runs it was between -0.43 and 0.14 at $t = 20$, so there was little cancellation or none.
 
 This explains the last row of the table above. At $w = 3$ the excess of the mixture is lowest for
 $p_u = 0.5$, in each of the five runs. Yet these networks have the largest excess with the label. So

@@ -373,8 +373,9 @@ argument does not give the density of the samples.
 
 **At the boundary.** In the last row $s = 0$ and $\bar\alpha_s = 1$. Then $\rho = 0$, so $b = c = 0$
 and $a = 1$ for every $\eta$: the last row returns its guess. A table with a single row returns the
-guess at $x_T$, which is nearly the mean of the data. The loop draws noise in every row, even if
-$c = 0$. So two solvers with the same number of rows receive the same noise.
+guess at $x_T$. For $w = 0$ this is nearly the mean of the class, or of all data for the null label.
+The loop draws noise in every row, even if $c = 0$. So two solvers with the same number of rows
+receive the same noise.
 
 **What goes wrong.** The first time of the table is below $T$, but the loop still starts from pure
 noise, which has the distribution of $x_T$ only. The rows of fewer steps contain $\alpha_t$ of a

@@ -148,8 +148,8 @@ table gives $\delta$ for $S = 1/4$ and steps of equal length from $\lambda = -8$
 | DDIM | -0.221 | -0.117 | -0.0605 | -0.0307 | -0.0155 |
 | 2M | 0.028 | 0.014 | 0.0038 | 0.0010 | 0.0002 |
 
-From 16 steps on, each column has about half the error of the column before for DDIM, and about a
-quarter of it for 2M. With 32 steps 2M is four times as accurate as DDIM with 128.
+Each column has about half the error of the column before for DDIM, and about a quarter of it for 2M
+from 32 steps on. With 32 steps 2M is four times as accurate as DDIM with 128.
 
 **The constant of DDIM.** These errors can be computed for small $h$. Let $\zeta_t$ be the fraction
 of the variance of $x_t$ that comes from the data:

@@ -247,6 +247,18 @@ def test_15_4_by_batches_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (np.abs((drawn - with_y).mean(0)) > 10 * error).any()  # it could have failed
 
 
+def test_15_4_by_changes_that_do_not_average() -> None:
+    """The text: the gradient is a weighted sum on average, and a change by (15.2) is not.
+
+    The derivatives 1 and -3, each in half of all draws, have the mean -1. The first change has the
+    size of the rate for both, so its mean is 0, and not the change that -1 makes.
+    """
+    zero = {"a": np.zeros(3)}
+    moved = adam_step(zero, {"a": np.array([1.0, -3.0, -1.0])}, zero, zero, 1, 0.01)[0]["a"]
+    assert moved[:2].mean() == pytest.approx(0, abs=1e-9)
+    assert moved[2] == pytest.approx(0.01, abs=1e-9)
+
+
 @pytest.mark.parametrize(("p_uncond", "rows"), [(0.0, [3]), (1.0, [0, 1, 2])])
 def test_15_4_by_rows_that_never_learn(p_uncond: float, rows: list[int]) -> None:
     """At p = 0 the null label's row of E stays what chance made it; at p = 1 all the others do."""

@@ -187,6 +187,23 @@ def test_17_2_by_one_guess_of_step_11() -> None:
     assert (np.abs(found) > 1).any()
 
 
+def test_17_2_by_a_table_with_a_single_row() -> None:
+    """The text: at w = 0 its sample is nearly the mean of the class, or of all data.
+
+    An earlier text had it near the mean of the data always; at w = 3 it is beyond the class.
+    """
+    data = three_gaussians()
+    schedule = Schedule.cosine(1000)
+    model = oracle_eps(data, schedule)
+    y = np.arange(4)
+    of_all = data.weights @ data.means
+    means = np.vstack([data.means, of_all])
+    for w in (0.0, 3.0):
+        x = run(model, y, ddim(schedule, 1), w, np.random.default_rng(0))
+        # The factor of the data is 5e-5 at T, and the states are below 4.
+        np.testing.assert_allclose(x, means + w * (means - of_all), atol=2e-3)
+
+
 @pytest.mark.parametrize("clip", [0.0, -1.0, float("nan")])
 def test_17_2_by_refusal_of_clip(clip: float) -> None:
     with pytest.raises(ValueError, match=f"clip = {clip} is not above 0"):

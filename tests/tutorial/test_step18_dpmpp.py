@@ -518,6 +518,11 @@ def test_18_6_by_numbers_in_the_text() -> None:
             schedule = even_in_log_snr(n, -8.0, 8.0)
             found.append(flow_error(before_last(solver(schedule)), schedule, 0.25))
         np.testing.assert_allclose(found, numbers_in_row(name), atol=5.01e-4)
+        fall = np.array(found[1:]) / found[:-1]
+        if order == 1:
+            np.testing.assert_allclose(fall, 1 / 2, atol=0.04)
+        else:  # with 16 steps half of the error with 8 is left, and from then on a quarter
+            np.testing.assert_allclose(fall, [1 / 2, 1 / 4, 1 / 4, 1 / 4], atol=0.03)
         leading = leading_error(order, 0.125, 0.0, 1.0)
         assert leading == pytest.approx(-1 / 64 if order == 1 else 1 / 4096)
         assert leading == pytest.approx(found[-1], rel=0.02)

@@ -112,7 +112,7 @@ This holds in the limit of many levels, for ends far out. If no error is larger 
 value, no coordinate of the sample moves by more than $\pi \sqrt{S_y} e$, even if all errors have
 the same sign. The errors may also depend on the state. Along one chain they are still one number
 per level, and the effects of these numbers add up as before. Divided by the standard deviation of
-the class, the bound is $\pi e$ for every class. So small errors do little harm if the steps are
+the class, the bound is $\pi e$ for every $S_y$. So small errors do little harm if the steps are
 small everywhere. The first step of a short grid from -20 is not small.
 
 **Remedy 1: a later start.** At $\lambda_1 = -8$ the factor $\sigma / a$ is only 54.6. What does it

@@ -22,8 +22,9 @@ $$ (\sqrt{\tau'} - \sqrt\tau) (-\sqrt\tau s_w) = (\tau - \sqrt{\tau \tau'}) s_w 
 
 Then we make $n$ correctors at the new level. A corrector with the step size $\delta$ replaces $x$
 by $x + \delta s_w / 2 + \sqrt\delta z$, with $z \sim N(0, I)$. By (J.1) infinitely small correctors
-keep the tilted distribution of the level, and by (J.5) they bring other distributions closer to it.
-DDIM is only there to bring the samples close, so that few correctors are enough.
+keep the tilted distribution of the level, and by (J.5) they bring every distribution with a finite
+distance $\chi^2$ closer to it. DDIM is only there to bring the samples close, so that few
+correctors are enough.
 
 **The effect of a finite step.** Assume that $q_\tau$ is Gaussian with the mean $M$ and the
 precision $k$, which is the reciprocal of its variance. The guided score is then $-k (x - M)$. Let
@@ -133,14 +134,14 @@ the step size of (K.4):
 
 $$ \delta_\tau k = \rho (1 + w v / (S_y + \tau)) / (1 + w) $$ (K.5)
 
-Well inside the class $v$ is close to 0, and the product is only about $\rho / (1 + w)$. Between two
-classes it can be much larger than $\rho$. A number in an interval of length $D$ has at most the
-variance $D^2 / 4$. So if no two means are more than $D$ apart, $v$ is at most $D^2 / 4$. For step 1
-$D^2 = 6.75$. At $w = 3$ and $\tau = 0.001$ this gives the product $5.29 \rho$, which is 1.06 for
-$\rho = 0.2$ and 4.23 for 0.8. A corrector multiplies a small difference between two states by
-$1 - \delta_\tau k / 2$. Half way between two classes this is 0.47 for $\rho = 0.2$, and -1.12 for
-0.8. So with 0.8 two neighbouring states there move apart. The correctors do not diverge, however.
-Without its noise a corrector leads from $x$ to
+At low noise and well inside the class $v$ is close to 0, and the product is only about
+$\rho / (1 + w)$. Between two classes it can be much larger than $\rho$. A number in an interval of
+length $D$ has at most the variance $D^2 / 4$. So if no two means are more than $D$ apart, $v$ is at
+most $D^2 / 4$. For step 1 $D^2 = 6.75$. At $w = 3$ and $\tau = 0.001$ this gives the product
+$5.29 \rho$, which is 1.06 for $\rho = 0.2$ and 4.23 for 0.8. A corrector multiplies a small
+difference between two states by $1 - \delta_\tau k / 2$. Half way between two classes this is 0.47
+for $\rho = 0.2$, and -1.12 for 0.8. So with 0.8 two neighbouring states there move apart. The
+correctors do not diverge, however. Without its noise a corrector leads from $x$ to
 $(1 - \theta) x + \theta ((1 + w) m_y - w E[m_j | x])$ with $\theta = \rho / (2 (1 + w))$. The
 second term is bounded, so states far away come back if $\theta$ is below 2.
 
@@ -151,12 +152,12 @@ harm here: the same number of correctors ends at 1.536.
 
 **At the boundary.** $n = 0$ is DDIM, guided. At $w = 0$ the correctors keep the class, except for
 the width of (K.1). In (K.5) the curvature is positive everywhere and along every axis for
-$w \ge 0$, so the logarithm of the tilted density is concave. Therefore classes of one covariance
-have tilted distributions with a single mode, and the correctors need not cross a gap. This is not
-so for a class that consists of several modes. Langevin steps at low noise do not cross between
-distant modes in a practical time. Their fractions are decided at high noise, and the fractions
-there need not be those of the tilted distribution. Then each mode has the right shape but the wrong
-fraction of the samples.
+$w \ge 0$, so the logarithm of the tilted density is concave. Therefore classes that all have the
+covariance $S_y I$ have tilted distributions with a single mode, and the correctors need not cross a
+gap. This is not so for a class that consists of several modes. Langevin steps at low noise do not
+cross between distant modes in a practical time. Their fractions are decided at high noise, and the
+fractions there need not be those of the tilted distribution. Then each mode has the right shape but
+the wrong fraction of the samples.
 
 **What goes wrong.** One step size is used for all levels. A corrector of size 0.2 at $\tau = 10^4$
 moves the mean by about $10^{-5}$ of its distance, and the correctors have no effect. The bound of

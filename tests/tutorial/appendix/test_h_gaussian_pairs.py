@@ -582,6 +582,30 @@ def test_h_8_by_each_step(tau: float, w: float) -> None:
     assert lost == pytest.approx(tilted - ddpm_law(*PAIRS["other"], w).var, rel=1e-6)
 
 
+@pytest.mark.parametrize(("half", "level"), [(1.0, 98.0), (0.5, 23.0)])
+def test_h_7_by_the_level_at_which_a_chain_meets_h(half: float, level: float) -> None:
+    """The text: from the level 10^4 DDPM meets h at 98 and DDIM at 23, and ends beyond it.
+
+    An earlier text had a chain never reach h.
+    """
+    given_y, S = EXAMPLE
+    S_y, m, w = given_y.var, float(given_y.mean[0]), 2.0
+
+    def beyond(log_tau: float, M: np.ndarray) -> float:
+        tau = np.exp(log_tau)
+        return float(M[0]) - (1 + w) * m * (S + tau) / (S + tau + w * (S - S_y))
+
+    def slope_of_mean(log_tau: float, M: np.ndarray) -> np.ndarray:
+        tau = np.exp(log_tau)
+        score_y, score_all = (M - m) / (S_y + tau), M / (S + tau)
+        return half * tau * ((1 + w) * score_y - w * score_all)
+
+    chain = solve_ivp(slope_of_mean, (np.log(1e4), -12), [0.0], rtol=1e-9, atol=1e-9, events=beyond)
+    (met,) = np.exp(chain.t_events[0])  # once, and then it stays beyond
+    assert met == pytest.approx(level, abs=0.5)
+    assert beyond(chain.t[-1], chain.y[:, -1]) > 0.2
+
+
 CLOSED = 1e-9  # a quadrature with 60 nodes of functions that are smooth in s
 
 

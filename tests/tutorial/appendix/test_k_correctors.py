@@ -322,6 +322,14 @@ def test_k_5_by_the_point_between_two_classes() -> None:
     assert step_times_curvature(0.0, 1e-3, 3.0, 0.25, 0.2) == pytest.approx(0.2 / 4, rel=1e-12)
 
 
+def test_k_5_by_the_mean_of_the_class() -> None:
+    """The text: at low noise the product there is about rho / (1 + w); at the level 1 it is not."""
+    for tau, factor in ((0.001, 1.0), (0.1, 1.0), (1.0, 2.27)):
+        v = float(np.linalg.eigvalsh(cov_of_means(THREE.means[0], tau)).max())
+        found = step_times_curvature(v, tau, 3.0, 0.25, 0.2) / (0.2 / 4)
+        assert found == pytest.approx(factor, abs=0.05)
+
+
 def moved_by_one(x: np.ndarray, tau: float, w: float, rho: float) -> np.ndarray:
     """One corrector without its noise, towards the top class."""
     step = corrector_step(tau, w, 0.25, rho)
