@@ -345,6 +345,12 @@ plt.show()
 print("variance:", ", ".join(f"{v:.3f} for {n}" for n, v in zip(counts, found, strict=True)))
 
 # %% [markdown]
+# <details><summary>Why 0.04</summary>
+#
+# The first step multiplies the distance from the mean by $1 - 1/2 \cdot 1 = 0.5$, and the second by $1 - 1/2 \cdot 1.2 = 0.4$. The variance is multiplied by the squares, $1 \cdot 0.25 \cdot 0.16 = 0.04$. With the exact solution it goes from 1 to 0.3125 and then to 0.25. Most is lost in the second step. It uses the slope 1.2 on its whole way, and the slope falls to $-1$ at $u = 0$.
+#
+# </details>
+#
 # ## What is straight, and what is not
 #
 # It is often claimed that flow matching needs few steps because its paths are straight. If a solution were straight and had a constant velocity, one step of Euler's method would be exact. You have just measured that it is not exact, even for one Gaussian class.
