@@ -14,11 +14,11 @@ the result. The rest of this page carries this out in NumPy, on data so simple t
 possible guess is a formula. Later steps derive each formula slowly. Here it is enough to see how
 the pieces fit together.
 
-**The data.** In place of photographs we use points in the plane. There are three classes, 0, 1
-and 2, and each has probability 1/3. Class $y$ is a Gaussian cloud with mean $\mu_y$ and variance
-$v = 1/4$ in each coordinate. The three means lie at distance 1.5 from the origin, 120 degrees
-apart. That of class 0 is at the top, $\mu_0 = (0, 1.5)$; class 1 is at the lower left and class 2
-at the lower right. We call a data point $x_0$.
+**The data.** In place of photographs we use points in the plane. There are three classes, 0, 1 and
+2, and each has probability 1/3. Class $y$ is a Gaussian cloud with mean $\mu_y$. Within a class the
+two coordinates are independent, and each has variance $v = 1/4$. The three means lie at distance
+1.5 from the origin, 120 degrees apart. That of class 0 is at the top, $\mu_0 = (0, 1.5)$; class 1
+is at the lower left and class 2 at the lower right. We call a data point $x_0$.
 
 **Adding noise.** Time runs from $t = 0$, where we have data, to $t = T$, where we have noise;
 here $T = 100$. At time $t$ we mix the data point with standard normal noise $\epsilon$, one
@@ -38,8 +38,9 @@ mean of $x_0$ given $x_t$: the average over all data points, each weighted by it
 given $x_t$.
 
 Suppose first that we know the class $y$. Then $x_0$ and $x_t$ are jointly Gaussian, because $x_t$
-is a sum of $x_0$ and independent Gaussian noise. For two such numbers $X$ and $Z$, the
-conditional mean is the regression line of a first course in probability:
+is a sum of $x_0$ and independent Gaussian noise. The coordinates are independent, so each can be
+guessed by itself. For two jointly Gaussian numbers $X$ and $Z$, the conditional mean is the
+regression line of a first course in probability:
 
 $$ E[X | Z] = E[X] + Cov(X, Z) / Var(Z) \cdot (Z - E[Z]) $$
 
@@ -109,7 +110,7 @@ it, is
 $$ (1 - b_t \sqrt{\bar\alpha_t}) \sum_k p(k | x_t) (\mu_y - \mu_k) $$
 
 The term with $k = y$ is 0. So at a given $t$ the difference is near 0 where class $y$ is nearly
-certain. It is largest where class $y$ is improbable, and there it points from the means of the
+certain. It is large where class $y$ is improbable, and there it points from the means of the
 probable classes to that of class $y$. Guidance multiplies this difference by a weight $w$ and adds
 it to the guess with the label:
 

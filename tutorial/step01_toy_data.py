@@ -121,11 +121,13 @@ $S$ is $1.375 I$.
 For `pinwheel` the five means are the corners of a regular pentagon, so $m$ is 0 again. Take any
 direction, and let $\theta$ be the angle between it and the long axis of a class. The variance of
 the class in this direction is $0.5 \cos^2\theta + 0.06 \sin^2\theta$. The mean of
-$\cos^2\theta = (1 + \cos 2\theta) / 2$ over the classes is 1/2, because the five angles $2\theta$
-are 144 degrees apart. They are the directions of a regular pentagon again, whose cosines add up
-to 0. So the mean of $\sin^2\theta$ is 1/2 too, and the mean variance within the classes is (0.5 +
-0.06) / 2 = 0.28. The directions of the means are also 72 degrees apart, so the variance of the
-means is $1.2^2 / 2 = 0.72$. The two add up to 1: this set has variance 1 in every direction.
+$\cos^2\theta = (1 + \cos 2\theta) / 2$ over the classes is 1/2, for the following reason. The
+angles $2\theta$ of the five classes differ by multiples of 144 degrees. Up to full turns these are
+the multiples of 72 degrees, in another order. So the five directions are those of the corners of a
+regular pentagon, and their cosines add up to 0. The mean of $\sin^2\theta$ is 1/2 too, and the mean
+variance within the classes is (0.5 + 0.06) / 2 = 0.28. The directions of the means are also 72
+degrees apart, so the variance of the means is $1.2^2 / 2 = 0.72$. The two add up to 1: this set has
+variance 1 in every direction.
 
 **The border between two classes.** Where are two classes $a$ and $b$ equally probable? Let both
 have the covariance $v I$ and let their means differ. In the difference of their log densities (1.2)

@@ -1,11 +1,11 @@
 r"""Step 02. The forward step: a little less data, a little more noise
 
 **The question.** We need a chain that begins with a data point, $x_0$, and ends with pure noise,
-$x_T$. It should be made of $T$ small steps, because a small step is easier to undo than a large
-one (step 6). Each step should use only the current state and fresh noise, so that we know its
+$x_T$. It should be made of $T$ small steps, because a small step is easier to undo than a large one
+(step 6). Each step should use only the current state and fresh noise, so that we know its
 distribution exactly. The simplest step of this kind multiplies the state by a number and adds
-Gaussian noise. It has two coefficients: the number, and the variance of the noise. How should we
-choose them?
+Gaussian noise of mean 0. It has two coefficients: the number, and the variance of the noise. How
+should we choose them?
 
 **One condition fixes one of them.** The chain should end in a distribution from which we can draw
 without the data. We choose the standard normal distribution. Once the chain has reached it,
@@ -134,9 +134,9 @@ the same for every $T$: $T$ times the mean of the first and the last, which is 1
 / 2 = 10.05. The logarithm of $\bar\alpha_T$ is the sum of all $\log(1 - \beta_t)$, and each of
 these is at most $-\beta_t$. So the logarithm is at most -10.05, and $\bar\alpha_T$ is at most
 $e^{-10.05}$, which is 4.3e-5. It comes near to this bound when all $\beta_t$ are small: it is
-4.0e-5 for $T = 1000$, and half of that for $T = 100$. In a short chain the $\beta_t$ are large, and
-$\bar\alpha_T$ is much smaller: 8.0e-9 for $T = 21$. So linear chains of different lengths do not
-end equally near to pure noise.
+4.0e-5 for $T = 1000$. In a shorter chain the $\beta_t$ are larger, and $\bar\alpha_T$ is smaller:
+2.0e-5 for $T = 100$, and 8.0e-9 for $T = 21$. So linear chains of different lengths do not end
+equally near to pure noise.
 
 In both schedules $\beta_t$ is limited to at most 0.999. Without this cap $\bar\alpha_T$ would be
 0 in (2.12), and step 5 divides by its root. On the cosine schedule the cap applies to the last

@@ -153,7 +153,8 @@ probabilities of any event under the two distributions differ by at most $\sqrt{
 These numbers hold for one given picture. But a sampler does not know $x_0$. It draws from $N(0, I)$
 in the place of $q(x_T)$, the distribution of $x_T$ over all data. This is the average of (3.1) over
 $x_0$. The divergence of $q(x_T)$ from $N(0, I)$ is at most the average of (3.8) over $x_0$. To show
-this, write $p$ for the density of $N(0, I)$. Three means over $x_0$ and $x_T$ are needed:
+this, write $p$ for the density of $N(0, I)$. Draw a data point $x_0$, and $x_T$ from
+$q(x_T | x_0)$. Three means over such pairs are needed:
 
 - The mean of $\log(q(x_T | x_0) / p(x_T))$ is the average of (3.8).
 - The mean of $\log(q(x_T | x_0) / q(x_T))$ is the average of the divergences of $q(x_T | x_0)$ from

@@ -45,10 +45,10 @@ negative. So no guess has a smaller mean squared error than the conditional mean
 In this way the best guess can be learned without ever being seen. We draw a data point, add noise
 to it, and let the network guess the data point from the result. We know the data point, so we can
 compute the squared error of this one guess. Many data points lead to similar values of $x_t$. The
-network cannot tell them apart, so one output has to serve them all. Averaged over many pairs, its
-squared error is smallest if it is their mean. This conclusion assumes enough data, a network that
-can represent the conditional mean, and training that finds the minimum. The same argument holds if
-the guess may also use a label $y$: the best guess is then $E[u | x_t, y]$.
+network cannot tell them apart, so one output has to serve them all. The mean squared error of this
+output is smallest if the output is the mean of these data points. This conclusion assumes enough
+data, a network that can represent the conditional mean, and training that finds the minimum. The
+same argument holds if the guess may also use a label $y$: the best guess is then $E[u | x_t, y]$.
 
 **First and second form: data and noise.** By step 3,
 $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$, where $\epsilon$ is standard
@@ -69,9 +69,10 @@ a perfect network the choice makes no difference. A real network makes errors, a
 give different weights to its errors at different times. By (5.2) an error in the noise becomes an
 error in the data point when it is multiplied by $\sqrt{1 - \bar\alpha_t} / \sqrt{\bar\alpha_t}$.
 This factor is small near the data and large near the noise. A network that makes equal errors in
-the noise at all times therefore guesses the data precisely where $t$ is small. Whether this is the
-better use of a network is a matter of experiment. Ho et al. report that training for the data gave
-worse images in their early experiments. Step 8 derives the weights that belong to the likelihood.
+the noise at all times therefore makes small errors in the data where $t$ is small. Whether this is
+the better use of a network is a matter of experiment. Ho et al. report that training for the data
+gave worse images in their early experiments. Step 8 derives the weights that belong to the
+likelihood.
 
 **Third form: the velocity.** The noise is a poor output where $x_t$ consists of noise almost alone,
 because the factor above is then huge. The data point is a poor output where there is almost no

@@ -199,10 +199,10 @@ contain the guess, so the clipping has no effect at all. Use (6.2), or compute t
 belongs to the clipped guess first, as `eps_from_x0` of step 5 does. Another mistake is to add noise
 of variance $\beta_1$ in the last step. It is true that the data point given $x_1$ is still
 uncertain, so (6.6) is an approximation. But independent noise in every pixel is no remedy: it is
-visible as grain, which no image of the data has. Its standard deviation is $\sqrt{\beta_1}$. This
-is 0.01 for 1000 linear steps and 0.045 for 50. If the values of the pixels lie in $[-1, 1]$, two
-neighbouring grey levels are 1 / 127.5 apart (step 2). So the noise is 1.3 levels with 1000 steps,
-and about six with 50.
+visible as grain, whether or not the images of the data have any. Its standard deviation is
+$\sqrt{\beta_1}$. This is 0.01 for 1000 linear steps and 0.045 for 50. If the values of the pixels
+lie in $[-1, 1]$, two neighbouring grey levels are 1 / 127.5 apart (step 2). So the noise is 1.3
+levels with 1000 steps, and about six with 50.
 
 **Where it goes on.** We can now go one step back from any $x_t$. How do we get from noise to a new
 data point, and how far is the result from the data? Step 7 runs the loop.

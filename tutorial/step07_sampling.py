@@ -102,11 +102,16 @@ $$ G_{t-1} = A_t^2 G_t + c_0^2 (1 - \bar\alpha_t) S / C_t $$ (7.5)
 
 Every added term is positive. The start, $G_T = C_T - 1 = \bar\alpha_T (S - 1)$, is almost 0. For
 $S < 1$ it is negative. It contributes $G_T$ times the product of all $A_t^2$ to $G_0$. By (7.3)
-this product is $\bar\alpha_T S^2 / C_T^2$. For $S < 1$ we have $S \le C_T$, so the contribution is
-smaller than $\bar\alpha_T^2$ in size. So the samples have less variance than the data, unless
-$\bar\alpha_T$ is large. For example, $\bar\alpha_T = 0.9$ on the linear schedule with $T = 1$, and
-for $S = 1/4$ the samples then have the variance 0.53. The middle panel of the figure shows $V_t$
-and $C_t$ along the loop.
+this product is $\bar\alpha_T S^2 / C_T^2$. For $S < 1$ we have $S \le C_T$ and
+$1 - \bar\alpha_T \le C_T$, so the size of the contribution, $\bar\alpha_T^2 (1 - S) S^2 / C_T^2$,
+is at most $\bar\alpha_T^2 S / (1 - \bar\alpha_T)$. The last step alone adds $\beta_1 S / C_1$,
+which is at least $\beta_1 S$ because $C_1 \le 1$. So the samples have less variance than the data
+if $\bar\alpha_T^2 / (1 - \bar\alpha_T)$ is smaller than $\beta_1$. This holds on both schedules for
+$T$ from 2 to a million. It does not hold on the linear schedule with $T = 1$: there
+$\bar\alpha_T = 0.9$, and for $S = 1/4$ the samples have the variance 0.53. In a chain of very small
+steps a smaller $\bar\alpha_T$ is enough for too much variance. With $\bar\alpha_T = 0.1$ and 50,000
+equal $\beta_t$ the variance is 0.2502. The middle panel of the figure shows $V_t$ and $C_t$ along
+the loop.
 
 **How the error falls with the number of steps.** With more steps $\beta_t$ at a given noise level
 becomes smaller in proportion to $1 / T$. The loss of one step contains $c_0^2$, which is
@@ -114,9 +119,11 @@ proportional to $\beta_t^2$ there. So each step in the middle of the chain loses
 order $1 / T^2$. The number of these steps is proportional to $T$, so together they lose an amount
 of the order $1 / T$. The last steps are different: at $t = 1$ there is always $c_0 = 1$, and the
 loss is about $\beta_1$. On the linear schedule it is about $\beta_1 / t$ for the next few $t$, as
-long as $\beta_t$ is close to $\beta_1$. For very large $T$ the sum of these losses grows like
-$\beta_1 \log T$, and $\beta_1$ is of the order $1 / T$. So the whole loss is $1 / T$ times a number
-that grows slowly with $T$. For $S = 1/4$, (7.4) gives:
+long as $\beta_t$ is close to $\beta_1$. Then $1 - \bar\alpha_t$ is about $t \beta_1$, and
+$\bar\alpha_{t-1}$ and $S / C_t$ are close to 1. So $c_0$ is about $1 / t$, and the loss in (7.5) is
+about $t \beta_1 / t^2$. For very large $T$ the sum of these losses grows like $\beta_1 \log T$, and
+$\beta_1$ is of the order $1 / T$. So the whole loss is $1 / T$ times a number that grows slowly
+with $T$. For $S = 1/4$, (7.4) gives:
 
 | $T$ | 10 | 20 | 50 | 100 | 200 | 1000 |
 |---|---|---|---|---|---|---|

@@ -387,6 +387,63 @@ def test_7_5_by_what_the_start_contributes(S: float) -> None:
         assert -(abar[T] ** 2) < start < 0
 
 
+@pytest.mark.parametrize("S", [0.01, 0.25, 0.9])
+def test_7_5_by_when_the_variance_is_too_small(S: float) -> None:
+    """The bounds on what the start contributes and on what the last step adds."""
+    rng = np.random.default_rng(11)
+    for beta in rng.uniform(1e-4, 0.9, (50, 3)):
+        schedule = Schedule(np.array([0.0, *beta]))
+        abar = schedule.alpha_bar[-1]
+        C = schedule.alpha_bar * S + 1 - schedule.alpha_bar
+        V, G = loop_variance(S, schedule)
+        start = abar**2 * (1 - S) * S**2 / C[-1] ** 2
+        assert start <= abar**2 * S / (1 - abar)
+        # The last step alone: what (7.5) adds at t = 1, which c_0 = 1 does not shrink.
+        A = np.sqrt(schedule.alpha[1]) * C[0] / C[1]
+        added = G[0] - A**2 * G[1]
+        assert added == pytest.approx(beta[0] * S / C[1], abs=ALGEBRA)
+        assert added >= beta[0] * S
+        if abar**2 / (1 - abar) < beta[0]:
+            assert V[0] < S
+
+
+def test_7_5_by_both_schedules_of_any_length() -> None:
+    """The condition of the text holds on both schedules from T = 2 on, and not for linear T = 1."""
+    for T in (*range(2, 60), 100, 1000, 10_000, 100_000, 1_000_000):
+        for schedule in (Schedule.linear(T), Schedule.cosine(T)):
+            abar = schedule.alpha_bar[T]
+            assert abar**2 / (1 - abar) < schedule.beta[1]
+    one = Schedule.linear(1)
+    assert one.alpha_bar[1] ** 2 / (1 - one.alpha_bar[1]) > one.beta[1]
+
+
+def test_7_5_by_many_equal_steps() -> None:
+    """It is not so that only a large abar_T gives too much variance: 0.1 is enough here."""
+    beta = -np.expm1(np.log(0.1) / 50_000)
+    schedule = Schedule(np.array([0.0, *np.full(50_000, beta)]))
+    assert schedule.alpha_bar[-1] == pytest.approx(0.1, rel=1e-9)
+    V, _ = loop_variance(0.25, schedule)
+    assert V[0] > 0.25
+    assert V[0] == pytest.approx(0.2502, abs=5e-5)
+
+
+def test_7_5_by_losses_near_the_data() -> None:
+    """On a long linear schedule step t loses about beta_1 / t while beta_t is close to beta_1."""
+    schedule = Schedule.linear(100_000)
+    beta = schedule.beta[1]
+    abar = schedule.alpha_bar
+    S = 0.25
+    for t in range(1, 11):
+        C = abar[t] * S + 1 - abar[t]
+        c_0 = posterior_coefficients(t, schedule)[0]
+        # beta_t grows by 0.2 % in a step here, and the sum of ten of them by 1 %.
+        assert 1 - abar[t] == pytest.approx(t * beta, rel=0.02)
+        assert c_0 == pytest.approx(1 / t, rel=0.02)
+        ratio = S / C
+        assert ratio == pytest.approx(1, rel=1e-3)
+        assert c_0**2 * (1 - abar[t]) * ratio == pytest.approx(beta / t, rel=0.03)
+
+
 def test_7_5_by_numbers_in_the_text() -> None:
     """What T G_0 is for two schedules and two variances, and per cent of the variance."""
     for kind, S, T, said in (

@@ -160,20 +160,23 @@ The terms $n k_b V_b$ and $-n$ cancel, and $dV_b / d\tau$ goes to the right side
 $$ dU / d\tau = (k_a + n k_b) U + k_a V_b - dV_b / d\tau $$
 
 On the way down to the data the first term reduces $U$, at a rate that grows with $n$. The other
-terms do not depend on $n$. So after an interval of $\tau$ of the order of $1 / (n k_b)$ the first
-term is as large as the others, with the opposite sign. Then $U$ is of the order of $1 / n$, and so
-are $dU / d\tau$ and $k_a U$. We neglect these two, and what remains is
-$0 = n k_b U + k_a V_b - dV_b / d\tau$. Solve it for $U$, with $1 / k_b = V_b$. The two terms that
-were neglected change $U$ by something of the order of $1 / n^2$:
+terms do not depend on $n$. By itself the first term divides $U$ by $e$ on each interval of $\tau$
+of length about $1 / (n k_b)$. After about $\log n$ such intervals it is as large as the others,
+with the opposite sign. Then $U$ is of the order of $1 / n$, and so are $dU / d\tau$ and $k_a U$. We
+neglect these two, and what remains is $0 = n k_b U + k_a V_b - dV_b / d\tau$. Solve it for $U$,
+with $1 / k_b = V_b$. The two terms that were neglected change $U$ by something of the order of
+$1 / n^2$:
 
 $$ V \approx V_b + (dV_b / d\tau - k_a V_b) V_b / n $$ (I.6)
 
-The first term contains only $b$. Many correctors therefore lead to the tilted distribution of
-weight $b$, and the weight of the predictor does not matter. The bracket compares two slopes. The
-first is that of the variance to which the correctors lead. The second is that of the variance along
-the predictor alone, because (I.5) without correctors is $dV / d\tau = k_a V$. If a predictor
-followed the tilted distributions from level to level, the bracket would be 0, and no corrector
-would be necessary.
+The first term contains only $b$. The same holds for the mean $M$ of the samples. By the two lines
+before (I.3), one level changes it by $\delta k_a (M_a - M) / 2 + n \delta k_b (M_b - M) / 2$ to
+first order. So for large $n$ it is $M_b$ plus something of the order of $1 / n$. Many correctors
+therefore lead to the tilted distribution of weight $b$, and the weight of the predictor does not
+matter. In (I.6) the bracket compares two slopes. The first is that of the variance to which the
+correctors lead. The second is that of the variance along the predictor alone, because (I.5) without
+correctors is $dV / d\tau = k_a V$. If a predictor followed the tilted distributions from level to
+level, the bracket would be 0, and no corrector would be necessary.
 
 At $\tau = 0$ the bracket is 4/9 - 1/3 for $a = 0$ and $b = 4$. DDIM without guidance reduces the
 variance too slowly, so the end is too wide, by $1 / (27 n)$. For $a = b = 2$ it is 5/8 - 1. Guided

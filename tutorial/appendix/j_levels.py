@@ -142,19 +142,20 @@ $$ \partial_\tau \bar q_\tau = \nabla^2 \bar q_\tau / 2 - (g - \bar g) \bar q_\t
 
 How much $g$ differs from its mean is measured by its standard deviation over $\bar q_\tau$. The
 table contains both for the top class of step 1 with the weight 3, multiplied by $\tau$. A rate
-times $\tau$ is a rate per unit of $\log \tau$, and neighbouring columns are about equally far apart
-in $\log \tau$. The numbers are sums over a grid.
+times $\tau$ is a rate per unit of $\log \tau$. From 0.1 to 10 the columns are about equally far
+apart in $\log \tau$, and the two outer columns are twice as far. The numbers are sums over a grid.
 
 | tau | 0.01 | 0.1 | 0.3 | 1 | 3 | 10 | 100 |
 |---|---|---|---|---|---|---|---|
 | mean | 0.0040 | 0.058 | 0.213 | 0.565 | 0.796 | 0.657 | 0.124 |
 | standard deviation | 0.055 | 0.495 | 1.045 | 1.339 | 0.978 | 0.394 | 0.020 |
 
-The levels in the middle matter, from about 0.1 to 10 (right panel). Near the data almost all of the
-density lies well inside the class. There $p(y | x)$ is almost 1, and its gradient is almost 0.
-Between the classes the rate grows as $\tau$ falls: at the point 0, at the same distance from all
-three means, it is 8.6 at the level 1 and 110 at the level 0.1 (middle panel). At that point the
-tilted distributions of these levels have only the densities 0.0037 and 0.0007.
+Per unit of $\log \tau$ the standard deviation is largest at the levels in the middle, from about
+0.1 to 10 (right panel). Near the data almost all of the density lies well inside the class. There
+$p(y | x)$ is almost 1, and its gradient is almost 0. Between the classes the rate grows as $\tau$
+falls: at the point 0, at the same distance from all three means, it is 8.6 at the level 1 and 110
+at the level 0.1 (middle panel). At that point the tilted distributions of these levels have only
+the densities 0.0037 and 0.0007.
 
 **Far in the noise.** A score of noisy data is the best guess of the data minus the state, divided
 by $\tau$ (step 5). The state cancels in the difference of two scores:

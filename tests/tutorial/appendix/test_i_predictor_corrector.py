@@ -584,6 +584,65 @@ def test_i_6_by_insertion_into_the_equation(a: float, b: float) -> None:
         assert abs(without - slope_of_variance(tau, V_b, a, b, 1000, *OTHER)) > 0.02
 
 
+def test_i_6_by_the_interval_that_it_needs() -> None:
+    """From U = 1 at the level 1 it takes about log n intervals of 1 / (n k_b), not a fixed number.
+
+    Between n = 64 and 4,096 the logarithm grows by log 64 = 4.16.
+    """
+    assert in_text("After about $\\log n$ such intervals it is as large as the others")
+    k_b = k_of(1.0, 4.0)
+    counts = []
+    for n in (64, 4096):
+
+        def slope(tau: float, V: np.ndarray, n: int = n) -> list[float]:
+            return [plain_slope(tau, float(V[0]), 0.0, 4.0, n)]
+
+        def excess(tau: float, V: np.ndarray, n: int = n) -> float:
+            return float(V[0]) - 1 / k_of(tau, 4.0) - 1 / n
+
+        excess.terminal = True  # type: ignore[attr-defined]
+        start = [1 / k_b + 1]
+        solution = solve_ivp(
+            slope, (1.0, 0.0), start, method="LSODA", events=excess, rtol=1e-9, atol=1e-11
+        )
+        (reached,) = solution.t_events[0]
+        counts.append((1 - reached) * n * k_b)
+    # The other terms and the slope of k_b leave a few per cent.
+    assert counts == pytest.approx(np.log([64, 4096]), rel=0.03)
+    assert counts[1] - counts[0] == pytest.approx(np.log(64), rel=0.05)
+
+
+@pytest.mark.parametrize(("a", "b"), SPLITS)
+def test_i_6_by_the_mean(a: float, b: float) -> None:
+    """The change of the mean in one level, and its limit for many correctors.
+
+    Without noise a state is the mean.
+    """
+    given_y, var_all = OTHER
+    zero = np.zeros((1, 2))
+
+    def centre(tau: float, w: float) -> np.ndarray:
+        return score_at(zero, tau, w, given_y, var_all) / k_of(tau, w, OTHER)
+
+    M = np.array([[0.4, 0.1]])
+    tau, n = 0.9, 3
+    shown_a = k_of(tau, a, OTHER) * (centre(tau, a) - M)
+    shown_b = k_of(tau, b, OTHER) * (centre(tau, b) - M)
+    off = []
+    for delta in (1e-3, 1e-4):
+        taus = np.array([tau, tau - delta])
+        moved = last(predictor_corrector_steps(M, taus, a, b, n, *OTHER, Given())) - M
+        off.append(np.abs(moved - delta * (shown_a + n * shown_b) / 2).max())
+    assert off[0] / off[1] == pytest.approx(100, rel=0.05)  # the next power of delta
+    # What is left for n correctors is of the order of 1 / n. The levels are fine enough for n = 24.
+    apart = []
+    for n in (12, 24):
+        end = last(predictor_corrector_steps(M, levels(250, 1.0, 0.1), a, b, n, *OTHER, Given()))
+        apart.append(np.abs(end - centre(0.1, b)).max())
+    assert apart[0] / apart[1] == pytest.approx(2, rel=0.1)
+    assert apart[1] < 0.15
+
+
 def test_i_6_by_numbers_in_the_text() -> None:
     """Both slopes at tau = 0, and what they leave: too wide for a = 0, too narrow for a = 2."""
     h = 1e-5

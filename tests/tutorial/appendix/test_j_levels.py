@@ -394,6 +394,12 @@ def test_j_3_by_numbers_in_the_text() -> None:
     digits = [0.0001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001]
     assert (np.abs(found[:, 0] - row_of("mean")) <= 0.51 * np.array(digits)).all()
     assert (np.abs(found[:, 1] - row_of("standard deviation")) <= 0.51e-3).all()
+    # In the logarithm the inner columns are at equal distances, and the outer ones twice as far.
+    distances = np.diff(np.log(taus))
+    np.testing.assert_allclose(distances[1:-1], np.log(10) / 2, rtol=0.05)
+    np.testing.assert_allclose(distances[[0, -1]], np.log(10), rtol=1e-12)
+    inner = found[1:-1, 1]
+    assert inner.min() > max(found[0, 1], found[-1, 1])
     finer = np.array([mean_by_quadrature(tau) * tau for tau in (0.1, 1.0)])
     np.testing.assert_allclose(found[[1, 3]], finer, rtol=1e-6)  # two lattices
     at_0 = [added(of_mixture(THREE, 0)(np.zeros((1, 2)), tau), 3.0)[0] for tau in (1.0, 0.1)]
