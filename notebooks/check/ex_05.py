@@ -49,6 +49,41 @@ ex_5_1 = formula(
         lambda G, W, a: G @ W.T * silu(a)[1] / len(G),
         "the mean over the batch once more: the loss has taken it, and 1 / n is already in G.",
     ),
+    (
+        lambda G, W, a: G @ W.T * _gate(a) * (1 - _gate(a)),
+        "this is the slope of the sigmoid. silu(a) is a times the sigmoid of a, so its slope has "
+        "two terms; silu(a)[1] is that slope.",
+    ),
+    (
+        lambda G, W, a: G @ W.T * (a > 0),
+        "this is the slope of relu, 0 or 1. That of silu is silu(a)[1].",
+    ),
+    (
+        lambda G, W, a: G @ W.T * np.array(silu(a)),
+        "silu returns two arrays, and you have multiplied by both. Take the second: silu(a)[1].",
+    ),
+    (
+        lambda G, W, a: G @ W.T * silu(a @ W)[1],
+        "the slope is taken at a W. silu is applied to a, so its slope is the one at a.",
+    ),
+    (
+        lambda G, W, a: G * W * silu(a)[1],
+        "G and W are multiplied entry by entry. Each z depends on a whole row of h, so this is a "
+        "product of matrices: G @ W.T.",
+    ),
+    (
+        lambda G, W, a: W.T @ G * silu(a)[1],
+        "the factors of the matrix product are exchanged. Rows of G are samples, and W^T acts on "
+        "each of them from the right: G W^T.",
+    ),
+    (
+        lambda G, W, a: G @ W.T @ silu(a)[1],
+        "the slope is multiplied as a matrix. silu works entry by entry, so its slope does too: *.",
+    ),
+    (
+        lambda G, W, a: G @ np.linalg.inv(W) * silu(a)[1],
+        "the inverse of W undoes the layer. A gradient goes back by the transposed W.",
+    ),
 )
 
 _y, _coins = np.array([2, 0, 1, 1, 2, 0]), np.array([0.9, 0.1, 0.25, 0.7, 0.05, 0.4])
@@ -91,6 +126,14 @@ ex_5_2 = formula(
         lambda y, u, p_uncond, null: y[u >= p_uncond],
         "you have thrown the samples away; only their labels are to be hidden.",
     ),
+    (
+        _hidden_as(lambda null: null + 1),
+        "null + 1 is outside of the table: its rows are 0..K, and null is K, the last of them.",
+    ),
+    (
+        lambda y, u, p_uncond, null: y * (u >= p_uncond) + null,
+        "null is added to the labels that are kept, too.",
+    ),
 )
 
 _e_y, _e_null = np.array([0.1, 0.0]), np.array([0.0, 0.2])
@@ -106,6 +149,20 @@ ex_5_3 = prediction(
     (0.5, "4 and -3 are the weights at w = 3; you have taken 3 and -2, those of scale 3."),
     (0.52, "this is the square of the length."),
     (0.3 * 5**0.5, "this is w d alone, 3 (e_y - e_null); e_y itself is added to it."),
+    (0.4, "this is (1 + w) e_y alone; the null error has the factor -w."),
+    (
+        float(np.hypot(0.4, 0.8)),
+        "both errors have the factor 4. That of the null error is -w = -3.",
+    ),
+    (float(np.hypot(0.3, 0.8)), "1 + w and w are exchanged: e_y has the factor 4."),
+    (float(np.hypot(0.1, 0.6)), "e_y has the factor 1 here. Its factor is 1 + w = 4."),
+    (
+        0.1 + 0.3 * 5**0.5,
+        "the lengths of e_y and of w (e_y - e_null) added up; the two point in different "
+        "directions, so add the vectors first.",
+    ),
+    (0.26, "this is the mean of the two squares; a length is the root of their sum."),
+    (0.26**0.5, "this is the root of the mean of the two squares; a length takes their sum."),
 )
 
 
@@ -129,6 +186,12 @@ def _bias_by_a_mean(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
 def _frozen(p: Any, xt: Any, tau: Any, y: Any, eps: Any, row: int = 0) -> Any:
     G = _gradient(p, xt, tau, y, eps)
     return G | {"E": G["E"] * (np.arange(len(G["E"])) != row)[:, None]}
+
+
+def _next_row(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
+    """The gradient of E in the wrong rows: its sum is right."""
+    G = _gradient(p, xt, tau, y, eps)
+    return G | {"E": np.roll(G["E"], 1, axis=0)}
 
 
 def _not_transposed(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
@@ -175,5 +238,10 @@ ex_5_4 = proof(
         _times(lambda n: n / (n - 1)),
         "your test lets one through that divides by n - 1, not by n: allow less than a seventh. "
         "Differences of float64 losses are good to nine digits or so.",
+    ),
+    (
+        _next_row,
+        "your test lets one through in which each row of E has the gradient of the row before it: "
+        "move one number at a time, and compare entry by entry; a sum does not show it.",
     ),
 )

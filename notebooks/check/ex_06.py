@@ -54,6 +54,43 @@ ex_6_1 = formula(
         lambda u, low, high: -2 * np.log(np.tan(np.pi / 2 * u)),
         "the whole quarter turn: it has to start at the angle of `high` and end at that of `low`.",
     ),
+    (
+        lambda u, low, high: low + (high - low) * u,
+        "linear in the log SNR itself, and from low to high. The angle grows linearly, "
+        "from that of `high` to that of `low`.",
+    ),
+    (
+        lambda u, low, high: (
+            -2 * np.log(np.tan((1 - u) * np.arctan(np.exp(-high)) + u * np.arctan(np.exp(-low))))
+        ),
+        "the angle of lambda is arctan(e^(-lambda / 2)); you have left out the half.",
+    ),
+    (
+        lambda u, low, high: -2 * np.log((1 - u) * np.exp(-high / 2) + u * np.exp(-low / 2)),
+        "the tangent of the angle grows linearly here. Take arctan at both ends, and let the angle "
+        "grow linearly between them.",
+    ),
+    (_angle, "this is the angle. The log SNR is -2 log tan of it."),
+    (
+        lambda u, low, high: np.tan(_angle(u, low, high)),
+        "this is the tangent, sigma / a. The log SNR is -2 times its logarithm.",
+    ),
+    (
+        lambda u, low, high: np.tan(_angle(u, low, high)) ** -2,
+        "this is the ratio of signal to noise itself; take its logarithm.",
+    ),
+    (
+        lambda u, low, high: -2 * np.log(np.sin(_angle(u, low, high))),
+        "the sine is sigma alone; the ratio sigma / a is the tangent.",
+    ),
+    (
+        lambda u, low, high: -2 * np.log(np.arctan(_angle(u, low, high))),
+        "arctan twice: it gave the angles of the two ends. From the angle to sigma / a leads tan.",
+    ),
+    (
+        lambda u, low, high: -2 * np.log(np.tan(u * (_angle(1, low, high) - _angle(0, low, high)))),
+        "the angle starts at 0; add that of `high`, where u = 0 is.",
+    ),
 )
 
 
@@ -86,6 +123,26 @@ def _by_n(var: float, z: Any, n: Any) -> Any:
 
 def _by_z(var: float, z: Any, n: Any) -> Any:
     return np.sqrt(var) * z
+
+
+def _step_from(x_of: Callable[..., Any]) -> Callable[..., Any]:
+    """A step of Algorithm 2 with another guess of x."""
+
+    def step(z: Any, eps: Any, n: Any, here: float, there: float, v: float) -> Any:
+        x = x_of(z, eps, n, *signal_noise(here))
+        mean = q_posterior_log_snr(x, z, here, there).mean
+        return mean + np.sqrt(reverse_var(here, there, v)) * n
+
+    return step
+
+
+def _algorithm_2_with(
+    z: Any, eps: Any, n: Any, here: float, there: float, v: float, of_guess: float
+) -> Any:
+    """A step whose guess takes a and sigma from the level `of_guess`."""
+    a, sigma = signal_noise(of_guess)
+    mean = q_posterior_log_snr((z - sigma * eps) / a, z, here, there).mean
+    return mean + np.sqrt(reverse_var(here, there, v)) * n
 
 
 def _algorithm_2(z: Any, eps: Any, n: Any, here: float, there: float, v: float) -> Any:
@@ -126,6 +183,54 @@ ex_6_2 = formula(
         "v is ignored: this is the posterior's variance, right for v = 0 only.",
     ),
     (_step(_in_logs, _by_n, 0.0), "the mean without its x: then only noise is left in the end."),
+    (
+        _step(lambda narrow, wide, v: ((1 - v) * narrow**0.5 + v * wide**0.5) ** 2, _by_n),
+        "v goes between the standard deviations. It has to go between the logarithms.",
+    ),
+    (
+        _step(lambda narrow, wide, v: narrow ** (1 - v) + wide**v, _by_n),
+        "the two powers are added. A sum of logarithms is a product of powers: multiply them.",
+    ),
+    (
+        _step(lambda narrow, wide, v: (1 - v) * narrow * v * wide, _by_n),
+        "1 - v and v are factors here. As factors of the logarithms they become exponents.",
+    ),
+    (
+        _step(_in_logs, lambda var, z, n: 0 * n),
+        "no noise: this is the mean alone. Add n times the standard deviation.",
+    ),
+    (
+        _step(_in_logs, lambda var, z, n: var**0.25 * n),
+        "the root is taken twice. One of a variance is its standard deviation.",
+    ),
+    (
+        _step_from(lambda z, eps, n, a, sigma: (z - sigma * n) / a),
+        "the guess x is computed with the fresh noise n; it needs the prediction eps.",
+    ),
+    (
+        _step_from(lambda z, eps, n, a, sigma: (z - sigma * eps) * a),
+        "the guess is multiplied by a. z = a x + sigma eps, so divide by a.",
+    ),
+    (
+        lambda z, eps, n, here, there, v: _algorithm_2_with(z, eps, n, here, there, v, there),
+        "a and sigma are those of `there`. z has the noise level `here`.",
+    ),
+    (
+        lambda z, eps, n, here, there, v: (
+            q_posterior_log_snr(
+                z, (z - signal_noise(here)[1] * eps) / signal_noise(here)[0], here, there
+            ).mean
+            + np.sqrt(reverse_var(here, there, v)) * n
+        ),
+        "x and z are exchanged in q_posterior_log_snr: its first argument is the guess.",
+    ),
+    (
+        lambda z, eps, n, here, there, v: (
+            (z - signal_noise(here)[1] * eps) / signal_noise(here)[0]
+            + np.sqrt(reverse_var(here, there, v)) * n
+        ),
+        "the noise is added to the guess x. It belongs around law.mean.",
+    ),
 )
 
 _64_ROWS = 9.6e-4
@@ -140,6 +245,17 @@ ex_6_3 = prediction(
     (_64_ROWS / 256, "divided by the number of rows: they are 4 times as many as before."),
     (_64_ROWS / 2, "four times as many rows are h / 4, and the error goes with a power of h."),
     (_64_ROWS * 16, "the wrong way round: more rows are shorter ones, and err less."),
+    (
+        _64_ROWS * 4,
+        "larger, and by h only: more rows are shorter ones, so the error falls; for second order "
+        "it falls with the square of h.",
+    ),
+    (_64_ROWS, "this is the error with 64 rows. With 256 each row is a quarter as long."),
+    (
+        _64_ROWS / 9,
+        "the factor is 256 / 64 = 4, not 192 / 64 = 3: compare the numbers of rows.",
+    ),
+    (16.0, "this is the factor by which the error falls. Divide the given error by it."),
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +15,7 @@ from tutorial.step02_forward import Gaussian
 from tutorial.step11_guidance import guide
 from tutorial.step19_rules import rescale
 
-from .exercise import A, B, C, formula, prediction, proof
+from .exercise import A, B, C, formula, like, prediction, proof
 
 
 def _normalised(p: Any, area: float) -> Any:
@@ -54,6 +56,49 @@ ex_7_1 = formula(
         lambda p, q, w, area: (1 + w) * p - w * q,
         "densities mixed as guidance mixes scores: it is their logarithms that mix so. This one "
         "adds up to 1 and is negative in places.",
+    ),
+    (
+        lambda p, q, w, area: _normalised((1 + w) * p - w * q, area),
+        "the densities are mixed, and then normalised. It is their logarithms that mix, so 1 + w "
+        "and -w are exponents.",
+    ),
+    (
+        lambda p, q, w, area: _normalised(p * q**-w, area),
+        "p(y | x) is p(x | y) / p(x), up to a constant. You have the power w of 1 / p(x), and not "
+        "that of p(x | y).",
+    ),
+    (
+        lambda p, q, w, area: _normalised(p * q**w, area),
+        "p(y | x) is not p(x). By Bayes' rule it is p(x | y) / p(x), up to a constant.",
+    ),
+    (
+        lambda p, q, w, area: _normalised((p / q) ** w, area),
+        "this is p(y | x)^w alone, up to a constant; the class p(x | y) is a factor of its own.",
+    ),
+    (
+        lambda p, q, w, area: _normalised((p / q) ** (1 + w), area),
+        "1 / p(x) has the power 1 + w, too: p(x | y) stands outside of the power w, so that p(x) "
+        "has the power -w.",
+    ),
+    (
+        lambda p, q, w, area: _normalised(p * (p / q) * w, area),
+        "w is a factor here, which the normalisation cancels. It is the exponent of p(y | x).",
+    ),
+    (
+        lambda p, q, w, area: (1 + w) * np.log(p) - w * np.log(q),
+        "this is the logarithm of the density, up to a constant: take exp, and normalise.",
+    ),
+    (
+        lambda p, q, w, area: _normalised((1 + w) * np.log(p) - w * np.log(q), area),
+        "this is the logarithm of the density, normalised: take exp first.",
+    ),
+    (
+        lambda p, q, w, area: p ** (1 + w) * q**-w * (p ** (1 + w) * q**-w).sum() * area,
+        "multiplied by Z, the sum times the area. Divide by it.",
+    ),
+    (
+        lambda p, q, w, area: p ** (1 + w) * q**-w / (p ** (1 + w) * q**-w).max(),
+        "divided by the maximum, so that the peak is 1. A density has the integral 1.",
     ),
 )
 
@@ -108,6 +153,21 @@ ex_7_3 = prediction(
         "this is the variance with DDPM, the chain with noise. DDIM adds no noise and ends "
         "narrower.",
     ),
+    (
+        0.0,
+        "tau is divided by G(tau), and both are large: G grows as 8 tau at w = 3, so the ratio has "
+        "a limit that is not 0.",
+    ),
+    (
+        1.5**3 / 2**4,
+        "this is 1 / G(1). The chain starts at a large tau, with the variance tau: take the limit "
+        "of tau / G(tau).",
+    ),
+    (
+        16.0,
+        "the factors 2: (1 + tau / 2)^(-3) is (tau / 2)^(-3) = 8 tau^(-3) for large tau, and the "
+        "variance is divided by G.",
+    ),
 )
 
 
@@ -153,6 +213,35 @@ ex_7_4 = formula(
         lambda x, s, step, z: x - step / 2 * s + np.sqrt(step) * z,
         "the sign: a score points to higher density, and so does the step.",
     ),
+    (
+        lambda x, s, step, z: x + step / 2 * s + np.sqrt(step) / 2 * z,
+        "both terms are halved. Only the score is: the noise has the variance step.",
+    ),
+    (
+        lambda x, s, step, z: x + step / 2 * s + np.sqrt(step / 2) * z,
+        "the variance of the noise is halved, too. It is step; only the score has the half.",
+    ),
+    (
+        lambda x, s, step, z: x + np.sqrt(step) / 2 * s + np.sqrt(step) * z,
+        "the root of step belongs to the noise alone; the score has the factor step / 2.",
+    ),
+    (
+        lambda x, s, step, z: x + 2 * step * s + np.sqrt(step) * z,
+        "the factor of the score is four times too large: it was too large already as shown.",
+    ),
+    (
+        lambda x, s, step, z: x + step / 4 * s + np.sqrt(step) * z,
+        "now the factor of the score is too small, so the samples are too wide. Test it for N(0, "
+        "1): the variance after a step is (1 - k)^2 + step, which has to be about 1.",
+    ),
+    (
+        lambda x, s, step, z: x + step**2 / 2 * s + step * z,
+        "step is used as the standard deviation of the noise. Here it is the variance.",
+    ),
+    (
+        lambda x, s, step, z: x + step * s + np.sqrt(1 + step) * z,
+        "the noise is increased, by 1. The factor of the score is what is wrong.",
+    ),
 )
 
 _pictures = np.random.default_rng(3).standard_normal((3, 4, 2, 3, 3))
@@ -169,15 +258,34 @@ def _brought(c: Any, n: Any, w: float, phi: float, numbers: Any, of: str = "cond
 
 _all = partial(_brought, numbers=(1, 2, 3))
 
-ex_7_5 = formula(
+_cases_of_7_5 = [
+    (_scale * _pictures[0], _pictures[1], 3.0, 0.7),
+    (_pictures[1], _pictures[2], 1.0, 0.2),
+    (_with_flat, _other, 2.0, 0.5),
+]
+
+
+def _ratio(change: Callable[..., Any]) -> Callable[..., Any]:
+    """A rescaling with another formula of cond, g, their standard deviations and phi."""
+
+    def rescaled(c: Any, n: Any, w: float, phi: float) -> Any:
+        g = guide(c, n, w)
+        return change(c, g, c.std((1, 2, 3), keepdims=True), g.std((1, 2, 3), keepdims=True), phi)
+
+    return rescaled
+
+
+def _plain_for_all(c: Any, n: Any, w: float, phi: float) -> Any:
+    """Plain guidance for the whole batch, as soon as one of its mixes is constant."""
+    constant = (guide(c, n, w).std((1, 2, 3)) == 0).any()
+    return _all(c, n, w, 0.0 if constant else phi)
+
+
+_ex_7_5 = formula(
     "7.5",
     "tutorial/step19_rules.py, (19.1) and (19.2)",
     lambda c, n, w, phi: rescale(c, n, w, phi=phi),
-    [
-        (_scale * _pictures[0], _pictures[1], 3.0, 0.7),
-        (_pictures[1], _pictures[2], 1.0, 0.2),
-        (_with_flat, _other, 2.0, 0.5),
-    ],
+    _cases_of_7_5,
     (
         lambda c, n, w, phi: _brought(c, n, w, phi, None),
         "this is the mistake itself: one standard deviation for the whole batch, so a sample "
@@ -228,3 +336,71 @@ ex_7_5 = formula(
         "denominator the ratio is 0, and it has to be 1.",
     ),
 )
+
+# What a constant mix becomes does not matter for these: they are wrong for the other images.
+_OTHER_RATIOS: tuple[tuple[Callable[..., Any], str], ...] = (
+    (
+        _ratio(lambda c, g, of_c, of_g, phi: phi * c + (1 - phi) * g),
+        "the conditional prediction itself is blended in. Rescale the mix g to its standard "
+        "deviation: g times the ratio of the two.",
+    ),
+    (
+        _ratio(lambda c, g, of_c, of_g, phi: phi * of_g / of_c * g + (1 - phi) * g),
+        "the ratio is inverted: this makes the standard deviation larger still. g times std(cond) "
+        "/ std(g) has that of cond.",
+    ),
+    (
+        _ratio(lambda c, g, of_c, of_g, phi: phi * of_c / of_g + (1 - phi) * g),
+        "the ratio of the standard deviations is added as it is; it is the factor of g.",
+    ),
+    (
+        _ratio(lambda c, g, of_c, of_g, phi: (phi * of_c**2 / of_g**2 + 1 - phi) * g),
+        "this is the ratio of the variances; a factor of g multiplies its standard deviation.",
+    ),
+    (
+        _ratio(
+            lambda c, g, of_c, of_g, phi: (
+                (
+                    phi
+                    * np.sqrt(
+                        (c**2).mean((1, 2, 3), keepdims=True)
+                        / (g**2).mean((1, 2, 3), keepdims=True)
+                    )
+                    + 1
+                    - phi
+                )
+                * g
+            )
+        ),
+        "this compares the roots of the mean squares. A standard deviation subtracts the mean "
+        "first: use std.",
+    ),
+    (
+        _ratio(lambda c, g, of_c, of_g, phi: (phi * of_c / g.std() + 1 - phi) * g),
+        "std(g) is taken over the whole batch; take it per image, as that of cond.",
+    ),
+    (
+        lambda c, n, w, phi: _brought(c, n, w, phi, 0),
+        "the standard deviation is taken over the batch, axis 0: one per number, and none per "
+        "image. Take it over the axes (1, 2, 3).",
+    ),
+    (
+        lambda c, n, w, phi: _brought(c, n, w, phi, 1),
+        "the standard deviation is taken over the channels alone. Take it over all numbers of an "
+        "image, the axes (1, 2, 3).",
+    ),
+)
+
+ex_7_5 = replace(
+    _ex_7_5,
+    mistakes=(
+        *_ex_7_5.mistakes,
+        *((like(function, _cases_of_7_5[:2]), hint) for function, hint in _OTHER_RATIOS),
+        (
+            like(_plain_for_all, _cases_of_7_5),
+            "one image with a constant mix switches the rule off for all images. Decide for "
+            "each image, for example by np.where.",
+        ),
+    ),
+)
+del _ex_7_5

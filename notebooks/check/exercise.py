@@ -39,6 +39,7 @@ class Exercise:
         mistakes: for each typical mistake, whether a solution makes it, and the hint.
         observation: a sentence about a solution that is wrong and makes none of these mistakes.
         objection: a sentence about a solution with the right results that must not pass, or "".
+        place: where a wrong solution goes wrong, a sentence that follows the hint, or "".
     """
 
     number: str
@@ -47,6 +48,7 @@ class Exercise:
     mistakes: tuple[tuple[Callable[[Any], bool], str], ...]
     observation: Callable[[Any], str] = lambda answer: general.UNKNOWN
     objection: Callable[[Any], str] = lambda answer: ""
+    place: Callable[[Any], str] = lambda answer: ""
 
     def hint(self, answer: Any) -> str:
         """Return "" for a right solution, and otherwise the hint."""
@@ -67,6 +69,7 @@ class Exercise:
         """Print that the solution is right, or raise `NotRightError` with a hint."""
         hint = self.hint(answer)
         if hint:
+            hint += self.place(answer)
             raise NotRightError(f"Exercise {self.number}: {hint}\nRead {self.lesson}.")
         print(f"Exercise {self.number}: right.")
 
@@ -89,7 +92,7 @@ def like(reference: Callable[..., Any], cases: Sequence[tuple[Any, ...]]) -> Cal
 
 def near(value: float, within: float) -> Callable[[Any], bool]:
     """Whether a number equals `value` within a tolerance."""
-    return lambda answer: bool(abs(float(answer) - value) <= within)
+    return lambda answer: np.ndim(answer) == 0 and bool(abs(float(answer) - value) <= within)
 
 
 def formula(
@@ -135,12 +138,18 @@ def prediction(
 ) -> Exercise:
     """An exercise in which a number is predicted; `look` is as in `formula`."""
     wrong = tuple((near(other, within), hint) for other, hint in mistakes)
+
+    def observation(answer: Any) -> str:
+        if np.ndim(answer):
+            return f"your answer consists of {np.size(answer)} numbers; one number is asked for."
+        return general.with_look(general.about_number(float(answer), value, within), look)
+
     return Exercise(
         number,
         lesson,
         near(value, within),
         wrong,
-        lambda answer: general.with_look(general.about_number(float(answer), value, within), look),
+        observation,
     )
 
 
@@ -167,6 +176,18 @@ def proof(
                 raise
             return False
         return True
+
+    def place(test: Any) -> str:
+        """Of a test that fails for the reference: the line that fails."""
+        if not callable(test):
+            return ""
+        try:
+            test(reference)
+        except AssertionError as error:
+            return general.about_assertion(error)
+        except Exception:  # the hint is about this error already
+            return ""
+        return ""
 
     def only_returns(test: Callable[..., Any]) -> bool:
         functions = [reference, *(function for function, _ in mistakes)]
@@ -198,6 +219,7 @@ def proof(
             if only_returns(test)
             else general.UNKNOWN
         ),
+        place=place,
     )
 
 

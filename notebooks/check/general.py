@@ -23,6 +23,19 @@ Case = tuple[Any, ...]
 HERE = str(Path(__file__).parent)
 HALF_PRECISION = 2e-3  # of the largest number; a float16 has 11 bits, of which two steps lose some
 SINGLE_PRECISION = 1e-5
+# What Python's messages mean here, by a phrase of the message.
+MEANINGS = {
+    "does not require grad": "The loss does not depend on trained weights: the output was "
+    "detached, or computed under torch.no_grad().",
+    "more than one": "A comparison of arrays has one result per entry: use np.where or torch.where "
+    "in the place of `if`, and torch.equal or np.array_equal in the place of ==.",
+    "converted to Python scalars": "A function of `math` takes one number: use that of NumPy.",
+    "must match the size of tensor": "Shapes are aligned from the right: to multiply pictures "
+    "(B, C, H, W), the shape (B,) needs three more dimensions, v[:, None, None, None].",
+    "could not be broadcast": "Shapes are aligned from the right: keepdims=True keeps the "
+    "dimensions of a mean or a standard deviation.",
+    "'function' object is not subscriptable": "A kernel needs the line @triton.jit above it.",
+}
 UNKNOWN = "wrong, and by none of the mistakes that are known here."
 
 
@@ -60,7 +73,8 @@ def changed_argument(answer: Function, cases: Sequence[Case]) -> str | None:
         given = copy.deepcopy(case)
         answer(*given)
         for name, before, after in zip(names_of(answer, case), case, given, strict=True):
-            if isinstance(before, np.ndarray) and not equal(before, after, 0, 0):
+            is_array = isinstance(before, np.ndarray) or type(before).__name__ == "Tensor"
+            if is_array and not equal(before, after, 0, 0):
                 return name
     return None
 
@@ -150,6 +164,10 @@ def wrong_kind(found: Sequence[Any], expected: Sequence[Any]) -> str:
         if isinstance(result, (tuple, list)) and not isinstance(right, (tuple, list)):
             name = type(result).__name__
             return f"your function returns a {name} of {len(result)}; return one array."
+        if type(right).__name__ == "Tensor" and isinstance(result, np.ndarray):
+            return "your function returns a NumPy array; return a tensor: use torch's functions."
+        if np.asarray(result).dtype == object:
+            return "your result contains entries that are no numbers, such as None."
         try:
             value = np.asarray(result, np.float64)
         except (TypeError, ValueError):
@@ -248,6 +266,7 @@ def where_right(
     """Whether one argument decides between right and wrong."""
     if not any(is_right) or all(is_right):
         return
+    decisive = []
     for i, name in enumerate(names):
         keys = [case[i] if is_scalar(case[i]) else getattr(case[i], "name", None) for case in cases]
         if None in keys:
@@ -255,7 +274,11 @@ def where_right(
         right = {key for key, r in zip(keys, is_right, strict=True) if r}
         wrong = {key for key, r in zip(keys, is_right, strict=True) if not r}
         if right and wrong and not right & wrong:
-            yield f"right at {name} = {listed(right)} and wrong at {name} = {listed(wrong)}."
+            decisive.append(
+                f"right at {name} = {listed(right)} and wrong at {name} = {listed(wrong)}."
+            )
+    if len(decisive) == 1:  # of two arguments that change together, either may be the reason
+        yield decisive[0]
     yield (
         f"right for {sum(is_right)} of {len(is_right)} inputs; wrong, for example, at "
         f"{described(names, cases[list(is_right).index(False)]) or 'one of them'}."
@@ -291,12 +314,21 @@ def about_number(answer: float, value: float, within: float) -> str:
         return "your number is not finite."
 
     def near(other: float) -> bool:
-        return abs(answer - other) <= max(within, 1e-3 * abs(other))
+        return abs(answer - other) <= max(min(within, 0.1 * abs(other)), 1e-3 * abs(other))
 
     if abs(answer - value) <= 5 * within:
         return f"close, but the number is asked for to within {within:g}: compute one digit more."
+    for decimals in range(1, 8):
+        unit = 10.0**-decimals
+        is_round = answer and abs(answer - round(answer, decimals)) <= 1e-12
+        if is_round and abs(answer - value) <= 0.5001 * unit:
+            return (
+                f"the right number, rounded to {decimals} decimal{'s' * (decimals > 1)}; it is "
+                f"asked for to within {within:g}."
+            )
+    if abs(answer - 100 * value) <= 100 * within:
+        return "that is the right number in per cent."
     relations: list[tuple[float, str]] = [(-value, "right but for the sign.")]
-    relations += [(100 * value, "that is the right number in per cent.")]
     if value > 0:
         relations += [
             (value**2, "that is the square of the right number."),
@@ -311,18 +343,43 @@ def about_number(answer: float, value: float, within: float) -> str:
     for other, sentence in relations:
         if abs(other - value) > 5 * within and near(other):
             return sentence
+    if answer < 0 < value:
+        return "your number is negative, and the right one is not."
+    if answer * value > 0:
+        power = math.log10(answer / value)
+        if abs(power - round(power)) * math.log(10) <= within / abs(value):
+            return "right but for a power of ten: look at the exponent."
     size = "too large" if answer > value else "too small"
     return f"{UNKNOWN} Your number is {size}."
 
 
-def about_error(error: BaseException) -> str:
-    """The student's own line that failed, and Python's message."""
-    frames = [
+def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The lines of the student's code on the way to an error, the outermost first."""
+    return [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith(HERE) and "site-packages" not in frame.filename
     ]
+
+
+def about_assertion(error: AssertionError) -> str:
+    """The student's line that asserts what is not so."""
+    frames = own_frames(error)
+    if not frames:
+        return ""
+    frame = frames[-1]
+    line = f": `{frame.line}`" if frame.line else ""
+    return f" It fails in line {frame.lineno} of {frame.name}{line}"
+
+
+def about_error(error: BaseException) -> str:
+    """The student's own line that failed, and Python's message."""
+    frames = own_frames(error)
     said = f"{type(error).__name__}: {error}"
+    for phrase, meaning in MEANINGS.items():
+        if phrase in said:
+            said = f"{said.rstrip('. ')}. {meaning}"
+            break
     if not frames:
         return f"your answer stops with {said}"
     frame = frames[0]

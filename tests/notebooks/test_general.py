@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -125,6 +126,37 @@ def test_floats_are_no_labels() -> None:
     assert "floats where integers are asked for" in exercise.hint(lambda y: y + 0.0)
 
 
+def test_of_two_arguments_that_change_together_neither_is_blamed() -> None:
+    cases = [(A, 1.0, 3), (A, 2.0, 4)]
+    exercise = formula("0.5", "", lambda x, w, n: w * x + n, cases)
+    hint = exercise.hint(lambda x, w, n: w * x + 3)
+    assert "does not depend on n" in hint
+    hint = exercise.hint(lambda x, w, n: w * x + n + (n == 4) * x)
+    assert hint == "right for 1 of 2 inputs; wrong, for example, at w = 2, n = 4."
+
+
+def test_entries_that_are_no_numbers_and_arrays_for_tensors_are_refused() -> None:
+    labels = np.array([0, 2, 1])
+    exercise = formula("0.6", "", lambda y: y + 0, [(labels,)])
+    assert "such as None" in exercise.hint(lambda y: np.where(y == 0, None, y))
+    torch = pytest.importorskip("torch")
+    exercise = formula("0.7", "", lambda y: y + 0, [(torch.tensor(labels),)])
+    assert "return a tensor" in exercise.hint(lambda y: y.numpy() + 0)
+    assert "writes into y" in exercise.hint(lambda y: y.add_(1) - 1)
+
+
+MESSAGES = [
+    (lambda x0, eps, t, s: x0 if x0 > 0 else eps, "one result per entry"),
+    (lambda x0, eps, t, s: math.sqrt(x0), "use that of NumPy"),
+    (lambda x0, eps, t, s: x0 + np.ones(7), "aligned from the right"),
+]
+
+
+@pytest.mark.parametrize(("answer", "phrase"), MESSAGES, ids=[phrase for _, phrase in MESSAGES])
+def test_a_message_of_python_is_explained(answer: Callable[..., Any], phrase: str) -> None:
+    assert phrase in EXERCISE.hint(answer)
+
+
 NUMBERS = [
     (-0.3, "right but for the sign"),
     (30.0, "in per cent"),
@@ -137,12 +169,34 @@ NUMBERS = [
     (0.302, "close, but the number is asked for to within 0.001"),
     (5.0, "Your number is too large"),
     (0.01, "Your number is too small"),
+    (3000.0, "a power of ten"),
+    (-2.0, "is negative, and the right one is not"),
 ]
 
 
 @pytest.mark.parametrize(("answer", "phrase"), NUMBERS, ids=[phrase for _, phrase in NUMBERS])
 def test_a_wrong_number_gets_a_sentence_about_its_relation(answer: float, phrase: str) -> None:
     assert phrase in prediction("0.3", "", 0.3, 0.001).hint(answer)
+
+
+def test_a_rounded_number_and_a_list_get_a_sentence() -> None:
+    exercise = prediction("0.3", "", 0.125, 0.0005)
+    assert "the right number, rounded to 2 decimals" in exercise.hint(0.13)
+    assert "consists of 2 numbers" in exercise.hint([0.1, 0.2])
+    assert exercise.hint("0.125") == ""
+
+
+def test_a_test_that_fails_for_the_right_function_is_told_its_line() -> None:
+    exercise = proof("0.8", "README.md", lambda x: 2 * x, (lambda x: 3 * x, "three times."))
+
+    def test(f: Callable[[int], int]) -> None:
+        assert f(1) == 2
+        assert f(2) == 5
+
+    with pytest.raises(check.NotRightError, match=r"of test: `assert f\(2\) == 5`"):
+        exercise(test)
+    with pytest.raises(check.NotRightError, match=r"0.8: three times\.\nRead"):
+        exercise(lambda f: None)
 
 
 def test_a_test_that_returns_its_verdict_never_fails() -> None:

@@ -26,6 +26,26 @@ def a_step(noise: Any) -> Any:
     return step
 
 
+def step(
+    var: Any = lambda narrow, wide, v: narrow * (wide / narrow) ** v,
+    guess: Any = lambda z, eps, n, a, s: (z - s * eps) / a,
+    mean: Any = lambda x, z, law: law(x, z),
+    level: int = 0,
+) -> Any:
+    """A student's step with one line changed."""
+
+    def stepped(z: Any, eps: Any, n: Any, here: float, there: float, v: float) -> Any:
+        x = guess(z, eps, n, *signal_noise((here, there)[level]))
+        narrow = q_posterior_log_snr(x, z, here, there).var
+
+        def law(x: Any, z: Any) -> Any:
+            return q_posterior_log_snr(x, z, here, there).mean
+
+        return mean(x, z, law) + np.sqrt(var(narrow, forward_var(here, there), v)) * n
+
+    return stepped
+
+
 def without_x(z: Any, eps: Any, n: Any, here: float, there: float, v: float) -> Any:
     law = q_posterior_log_snr(0 * z, z, here, there)
     return law.mean + np.sqrt(law.var ** (1 - v) * forward_var(here, there) ** v) * n
@@ -85,4 +105,32 @@ WRONG: list[tuple[str, Any, str]] = [
     ("6.4", tested(steps=(20,)), "fewer rows than T"),
     ("6.4", tested(start=False), "does not start at T"),
     ("6.4", tested(end=False), "does not reach 0"),
+    ("6.1", lambda u, low, high: u * high + (1 - u) * low, "and from low to high"),
+    ("6.1", lambda u, low, high: (
+     lambda a, b: -2 * np.log(np.tan(a + u * (b - a))))(*np.arctan(np.exp([-high, -low]))),
+     "left out the half"),
+    ("6.1", lambda u, low, high: (
+     lambda a, b: -2 * np.log(a + u * (b - a)))(*np.exp([-high / 2, -low / 2])),
+     "the tangent of the angle grows"),
+    ("6.1", lambda u, low, high: angle(u, low, high), "this is the angle"),
+    ("6.1", lambda u, low, high: np.tan(angle(u, low, high)), "this is the tangent, sigma"),
+    ("6.1", lambda u, low, high: 1 / np.tan(angle(u, low, high)) ** 2, "take its logarithm"),
+    ("6.1", lambda u, low, high: -2 * np.log(np.sin(angle(u, low, high))), "is sigma alone"),
+    ("6.1", lambda u, low, high: -2 * np.log(np.arctan(angle(u, low, high))), "arctan twice"),
+    ("6.1", lambda u, low, high: -2 * np.log(np.tan(angle(u, low, high) - angle(0, low, high))),
+     "the angle starts at 0"),
+    ("6.2", step(lambda n, w, v: (n**0.5 + v * (w**0.5 - n**0.5)) ** 2), "the standard deviations"),
+    ("6.2", step(lambda n, w, v: n ** (1 - v) + w**v), "the two powers are added"),
+    ("6.2", step(lambda n, w, v: v * (1 - v) * n * w), "are factors here"),
+    ("6.2", step(lambda n, w, v: 0.0), "no noise: this is the mean"),
+    ("6.2", step(lambda n, w, v: (n ** (1 - v) * w**v) ** 0.5), "the root is taken twice"),
+    ("6.2", step(guess=lambda z, eps, n, a, s: (z - s * n) / a), "with the fresh noise n"),
+    ("6.2", step(guess=lambda z, eps, n, a, s: a * (z - s * eps)), "so divide by a"),
+    ("6.2", step(level=1), "are those of `there`"),
+    ("6.2", step(mean=lambda x, z, law: law(z, x)), "exchanged in q_posterior"),
+    ("6.2", step(mean=lambda x, z, law: x), "added to the guess x"),
+    ("6.3", 9.6e-4 * 4, "larger, and by h only"),
+    ("6.3", 9.6e-4, "the error with 64 rows"),
+    ("6.3", 9.6e-4 / 9, "not 192 / 64"),
+    ("6.3", 16, "the factor by which"),
 ]  # fmt: skip

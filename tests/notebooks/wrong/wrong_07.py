@@ -45,6 +45,27 @@ def test_that_stops_everything(kept: Callable[..., Any]) -> None:
     assert kept(np.full(1000, 0.5), 1.0, np.random.default_rng(0)).all()
 
 
+def rescaled(change: Callable[..., Any]) -> Any:
+    """Image by image, and an image with a constant mix as it is."""
+
+    def rule(cond: Any, null: Any, w: float, phi: float) -> Any:
+        mixes = cond + w * (cond - null)
+        pairs = zip(cond, mixes, strict=True)
+        return np.stack([g if g.std() == 0 else change(a, g, phi) for a, g in pairs])
+
+    return rule
+
+
+def plain_as_soon_as_one_is_constant(cond: Any, null: Any, w: float, phi: float) -> Any:
+    """An `if` for the whole batch."""
+    g = cond + w * (cond - null)
+    of_g = np.array([one.std() for one in g])
+    if np.any(of_g == 0):
+        return g
+    of_cond = np.array([one.std() for one in cond])
+    return g * (phi * of_cond / of_g + 1 - phi)[:, None, None, None]
+
+
 WRONG: list[tuple[str, Any, str]] = [
     ("7.1", lambda p, q, w, area: p * (p / q) ** w, "not normalised"),
     ("7.1", lambda p, q, w, area: p * (p / q) ** w / (p * (p / q) ** w).sum(),
@@ -92,4 +113,41 @@ WRONG: list[tuple[str, Any, str]] = [
     ("7.5", lambda c, n, w, phi: np.stack([
      phi * g * a.std() / (g.std() + 1e-15) + (1 - phi) * g
      for a, g in zip(c, (1 + w) * c - w * n, strict=True)]), "is shrunk by phi"),
+    ("7.1", lambda p, q, w, area: _density(p + w * (p - q), area), "and then normalised"),
+    ("7.1", lambda p, q, w, area: _density(p / q**w, area), "the power w of 1 / p(x)"),
+    ("7.1", lambda p, q, w, area: _density(p * q**w, area), "p(y | x) is not p(x)"),
+    ("7.1", lambda p, q, w, area: _density((p / q) ** w, area), "this is p(y | x)^w alone"),
+    ("7.1", lambda p, q, w, area: _density((p / q) ** (w + 1), area), "the power 1 + w, too"),
+    ("7.1", lambda p, q, w, area: _density(w * p * p / q, area), "w is a factor here"),
+    ("7.1", lambda p, q, w, area: np.log(p) + w * np.log(p / q), "up to a constant: take exp, and"),
+    ("7.1", lambda p, q, w, area: _density(np.log(p) + w * np.log(p / q), area), "take exp first"),
+    ("7.1", lambda p, q, w, area: p * (p / q) ** w * (p * (p / q) ** w * area).sum(),
+     "multiplied by Z"),
+    ("7.1", lambda p, q, w, area: p * (p / q) ** w / np.max(p * (p / q) ** w), "by the maximum"),
+    ("7.3", 0, "both are large"),
+    ("7.3", 1 / (2**4 / 1.5**3), "this is 1 / G(1)"),
+    ("7.3", 2**4, "the factors 2"),
+    ("7.4", lambda x, s, h, z: x + (h * s + h**0.5 * z) / 2, "both terms are halved"),
+    ("7.4", lambda x, s, h, z: x + 0.5 * h * s + (0.5 * h) ** 0.5 * z, "is halved, too"),
+    ("7.4", lambda x, s, h, z: x + h**0.5 * (s / 2 + z), "belongs to the noise alone"),
+    ("7.4", lambda x, s, h, z: x + 2 * h * s + h**0.5 * z, "four times too large"),
+    ("7.4", lambda x, s, h, z: x + h * s / 4 + h**0.5 * z, "is too small, so"),
+    ("7.4", lambda x, s, h, z: x + h * h * s / 2 + h * z, "as the standard deviation"),
+    ("7.4", lambda x, s, h, z: x + h * s + (1 + h) ** 0.5 * z, "the noise is increased"),
+    ("7.5", rescaled(lambda a, g, phi: phi * a + (1 - phi) * g), "prediction itself is blended"),
+    ("7.5", rescaled(lambda a, g, phi: g * (phi * g.std() / a.std() + 1 - phi)), "is inverted"),
+    ("7.5", rescaled(lambda a, g, phi: phi * a.std() / g.std() + (1 - phi) * g), "is added as it"),
+    ("7.5", rescaled(lambda a, g, phi: g * (phi * a.var() / g.var() + 1 - phi)),
+     "of the variances"),
+    ("7.5", rescaled(lambda a, g, phi: g * (
+     phi * np.sqrt((a**2).mean() / (g**2).mean()) + 1 - phi)), "the roots of the mean squares"),
+    ("7.5", lambda c, n, w, phi: (lambda g: np.stack([
+     b * (phi * a.std() / g.std() + 1 - phi) for a, b in zip(c, g, strict=True)]))(
+     c + w * (c - n)), "taken over the whole batch; take it"),
+    ("7.5", lambda c, n, w, phi: (lambda g: g * (phi * c.std(0) / g.std(0) + 1 - phi))(
+     c + w * (c - n)), "over the batch, axis 0"),
+    ("7.5", lambda c, n, w, phi: (lambda g: g * (
+     phi * c.std(1, keepdims=True) / g.std(1, keepdims=True) + 1 - phi))(c + w * (c - n)),
+     "over the channels alone"),
+    ("7.5", plain_as_soon_as_one_is_constant, "switches the rule off"),
 ]  # fmt: skip
