@@ -102,7 +102,7 @@ def draw_rate(ax: Any) -> None:
         rate = added(scores(x, tau), W)
         ax.semilogy(height, rate, color=color, label=rf"$\tau$ = {tau:g}")
     ax.axvline(1.5, color=BLUE, ls=":", label="mean of the class")
-    ax.set(title="The missing density: much between the\nclasses, little inside the class")
+    ax.set(title="The rate g: large between the\nclasses, small inside the class")
     ax.set(xlabel="height (three classes, w = 3)", ylabel=r"rate g, as $\tau$ falls by 1")
     ax.set(ylim=(1e-3, 300))
     ax.legend(fontsize=8)
