@@ -161,17 +161,18 @@ $$ dU / d\tau = (k_a + n k_b) U + k_a V_b - dV_b / d\tau $$
 
 On the way down to the data the first term reduces $U$, at a rate that grows with $n$. The other
 terms do not depend on $n$. By itself the first term divides $U$ by $e$ on each interval of $\tau$
-of length about $1 / (n k_b)$. After about $\log n$ such intervals it is as large as the others,
-with the opposite sign. Then $U$ is of the order of $1 / n$, and so are $dU / d\tau$ and $k_a U$. We
-neglect these two, and what remains is $0 = n k_b U + k_a V_b - dV_b / d\tau$. Solve it for $U$,
-with $1 / k_b = V_b$. The two terms that were neglected change $U$ by something of the order of
-$1 / n^2$:
+of length about $1 / (n k_b)$. About $\log n$ such intervals divide it by $n$. A few times $\log n$
+intervals make what is left of the initial $U$ negligible. From there on the first term is as large
+as the others, with the opposite sign. So $U$ is of the order of $1 / n$, and so are $dU / d\tau$
+and $k_a U$. We neglect these two, and what remains is $0 = n k_b U + k_a V_b - dV_b / d\tau$. Solve
+it for $U$, with $1 / k_b = V_b$. The two terms that were neglected change $U$ by something of the
+order of $1 / n^2$:
 
 $$ V \approx V_b + (dV_b / d\tau - k_a V_b) V_b / n $$ (I.6)
 
-The first term contains only $b$. The same holds for the mean $M$ of the samples. By the two lines
-before (I.3), one level changes it by $\delta k_a (M_a - M) / 2 + n \delta k_b (M_b - M) / 2$ to
-first order. So for large $n$ it is $M_b$ plus something of the order of $1 / n$. Many correctors
+The first term contains only $b$. The mean $M$ of the samples behaves in the same way. By the two
+lines before (I.3), one level changes it by $\delta k_a (M_a - M) / 2 + n \delta k_b (M_b - M) / 2$
+to first order. So for large $n$ it is $M_b$ plus something of the order of $1 / n$. Many correctors
 therefore lead to the tilted distribution of weight $b$, and the weight of the predictor does not
 matter. In (I.6) the bracket compares two slopes. The first is that of the variance to which the
 correctors lead. The second is that of the variance along the predictor alone, because (I.5) without

@@ -589,7 +589,7 @@ def test_i_6_by_the_interval_that_it_needs() -> None:
 
     Between n = 64 and 4,096 the logarithm grows by log 64 = 4.16.
     """
-    assert in_text("After about $\\log n$ such intervals it is as large as the others")
+    assert in_text("About $\\log n$ such intervals divide it by $n$.")
     k_b = k_of(1.0, 4.0)
     counts = []
     for n in (64, 4096):
