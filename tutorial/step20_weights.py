@@ -1,8 +1,9 @@
 r"""Step 20. Weights that change with t: intervals, ramps and CFG++
 
 **The question.** So far one guidance weight $w$ was used in all steps. Step 13 found that guidance
-pushes every sample outwards near the noise end, and step 14 that these pushes decide which mode a
-chain enters. Step 9 found that information about the class appears fastest in the middle of the
+pushes every sample outwards near the noise end, and step 14 that guidance moves samples from one
+mode of a class to another, which is decided early. For the three classes of step 1, step 9 found
+that information about the class appears fastest, per unit of the log SNR, in the middle of the
 chain. Should $w$ be the same at all $t$? This lesson treats three proposals. The first guides only
 for part of the time. The second lets the weight grow towards the data. The third, CFG++, uses two
 different mixtures in one step. All three need no new loop. They are other numbers in the table of
@@ -55,9 +56,10 @@ is its gradient:
 $$ |\epsilon - \epsilon_y|^2 = (\bar\alpha_t / (1 - \bar\alpha_t)) |x - \hat x_y|^2 $$
 $$ \nabla_x |\epsilon - \epsilon_y|^2 = 2 (\bar\alpha_t / (1 - \bar\alpha_t)) (x - \hat x_y) $$
 
-Start at the guess $\hat x_\phi$ without a label, and subtract a multiple of the gradient. The
-result lies on the line from $\hat x_\phi$ to $\hat x_y$. Let $1 + w$ be the fraction of the way to
-$\hat x_y$. It is the multiple times $2 \bar\alpha_t / (1 - \bar\alpha_t)$:
+Start at the guess $x = \hat x_\phi$ without a label, and subtract the gradient there times a
+number. The gradient is a multiple of $\hat x_\phi - \hat x_y$, so the result lies on the line from
+$\hat x_\phi$ to $\hat x_y$. Let $1 + w$ be the fraction of the way that it has moved. (It is the
+number times $2 \bar\alpha_t / (1 - \bar\alpha_t)$.) The moved guess is called $\hat x_0$:
 
 $$ \hat x_0 = \hat x_\phi + (1 + w) (\hat x_y - \hat x_\phi) $$
 

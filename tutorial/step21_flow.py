@@ -33,7 +33,12 @@ has $\sqrt{\bar\alpha} = \cos(\pi u / 2)$, so its ratio of noise to signal is $\
 log SNR of the flow is then larger by twice the logarithm of $k(u) = (1 - u) \tan(\pi u / 2) / u$.
 Near the data $\tan(\pi u / 2)$ is close to $\pi u / 2$, so $k$ begins at $\pi / 2$. Exchanging $u$
 and $1 - u$ turns the tangent into its reciprocal, so $k(1 - u) = 1 / k(u)$. Therefore $k$ is 1 in
-the middle and $2 / \pi$ at the noise. In between it falls (left panel of the figure). So the two
+the middle and $2 / \pi$ at the noise. In between it falls (left panel of the figure). To see this,
+differentiate its logarithm, which gives $\pi / \sin(\pi u) - 1 / (u (1 - u))$. This is negative if
+$f(u) = \sin(\pi u) - \pi u (1 - u)$ is positive. Since $f(1 - u) = f(u)$, the half from 0 to 1/2 is
+enough. At 0, both $f$ and its slope are 0, and at 1/2 the slope is 0 again. The second derivative
+$2 \pi - \pi^2 \sin(\pi u)$ is first positive and then negative on this half. So the slope first
+rises from 0 and then falls back to 0. It is positive in between, and so is $f$. Therefore the two
 log SNRs differ by less than $2 \log(\pi / 2) = 0.90$ everywhere.
 
 **Is it the same process?** At each single time the two states have the same distribution, given
@@ -125,9 +130,9 @@ the origin of the data, like APG in step 19, because a move of the data by a vec
 and $F_\phi$ themselves.
 
 **Zero-init.** The second change concerns the first steps of the solver. The paper sets the whole
-velocity to zero there. (This is not the same as a first step without guidance, as which it is
-sometimes described.) The state $X$ remains where it is while the clock goes on. In the unit of the
-chain such a row is
+velocity to zero there. (Some descriptions say that the first step is made without guidance. This is
+another rule.) The state $X$ remains where it is while the clock goes on. In the unit of the chain
+such a row is
 
 $$ x_s = (R_{u_t} / R_{u_s}) x_t $$ (21.11)
 

@@ -3,9 +3,10 @@ r"""Step 22. Swap in: one sample from NumPy, torch and a fused kernel, then a tr
 **The question.** So far every chain ran in NumPy, in double precision, and mostly with exact
 predictions. A program for images uses torch, single precision, a kernel on a GPU and a trained
 network. How can we know that the second program runs the same sampler as the first? We could
-compare means and variances of many samples. But the mean of $n$ samples is known only to its
-standard error, which falls like $1 / \sqrt n$. A mistake that moves the mean by a ten-thousandth of
-a standard deviation would take about $10^8$ samples to see. A comparison of single samples is much
+compare means and variances of many samples. But a mean is known only to its standard error, which
+is the standard deviation divided by the root of the number of samples. A mistake that moves the
+mean by a ten-thousandth of a standard deviation is only one standard error with $10^8$ samples. To
+see it at three standard errors takes nine times as many. A comparison of single samples is much
 more sensitive. Two correct programs must return the same sample, up to rounding, if they use the
 same noise. This lesson makes the noise comparable, derives how rounding errors grow, and exchanges
 the parts of the program one by one.
@@ -50,7 +51,7 @@ An example: for the seed 7, sample 2 and step 0 the first two words are 4,045,65
 3,654,806,341. They give $u = 0.9420$, $v = 0.8510$ and $r = 0.3458$, and the normal numbers are
 $(0.2049, -0.2786)$. Sample 2 receives them in every batch. Since $u$ is at least $2^{-33}$, no
 number is larger than $\sqrt{66 \log 2} = 6.76$ in absolute value. A normal number exceeds this with
-the probability $1.4 \cdot 10^{-11}$.
+the probability $1.3 \cdot 10^{-11}$.
 
 **A sample is a function.** Let $z_{i, k}$ be the noise of sample $i$ and step $k$. The chain starts
 from $z_{i, 0}$, and row $k = 0, 1, \dots, n - 1$ uses $z_{i, k + 1}$. All other arguments of step

@@ -117,6 +117,31 @@ def test_21_3_by_the_cosine() -> None:
     assert ratio[[0, 4999, -1]] == pytest.approx([np.pi / 2, 1, 2 / np.pi], abs=1e-3)
 
 
+def test_21_3_by_the_slope_of_the_ratio() -> None:
+    """Why k falls: the slope of its logarithm, by differences, and the signs of f."""
+    u = np.linspace(0.001, 0.999, 999)
+
+    def log_k(u: np.ndarray) -> np.ndarray:
+        return np.log((1 - u) * np.tan(np.pi * u / 2) / u)
+
+    h = 1e-5  # the slope is finite at both ends too, so the next term is of the order h^2
+    slope = np.pi / np.sin(np.pi * u) - 1 / (u * (1 - u))
+    np.testing.assert_allclose((log_k(u + h) - log_k(u - h)) / (2 * h), slope, atol=1e-5)
+    f = np.sin(np.pi * u) - np.pi * u * (1 - u)
+    np.testing.assert_allclose(slope, -f / (u * (1 - u) * np.sin(np.pi * u)), atol=1e-9)
+    assert (f > 0).all()
+    half = u[:500]  # to 1/2
+    first = np.pi * np.cos(np.pi * half) - np.pi + 2 * np.pi * half
+    second = 2 * np.pi - np.pi**2 * np.sin(np.pi * half)
+    # The next terms: the spacing 0.001 squared, times pi^3 / 6 and pi^4 / 6.
+    np.testing.assert_allclose(np.gradient(f, u)[1:499], first[1:499], atol=1e-5)
+    np.testing.assert_allclose(np.gradient(first, half)[1:-1], second[1:-1], atol=2e-5)
+    assert (first[:-1] > 0).all()
+    assert first[-1] == pytest.approx(0, abs=ALGEBRA)
+    assert (np.diff(np.sign(second)) != 0).sum() == 1
+    assert second[0] > 0 > second[-1]
+
+
 def test_21_3_by_the_last_level() -> None:
     """10^-9 at T = 1000, as the text says: the square of 1 / 999 times what beta leaves."""
     assert FLOW.alpha_bar[-1] == pytest.approx(1e-9, rel=0.01)

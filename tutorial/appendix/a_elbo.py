@@ -76,9 +76,9 @@ $$ C_{t-1} = \log(q(x_{t-1} | x_t, x_0) / p(x_{t-1} | x_t)), \quad t \ge 2 $$
 $$ C_0 = -\log p(x_0 | x_1) $$
 
 Take the mean in two stages. First keep $x_0$ and $x_t$ fixed, and average over the previous state
-$x_{t-1}$. Under the forward process its density is the numerator of $C_{t-1}$, so the mean is a KL
-divergence. We call it $L_{t-1}$; it is a function of $x_t$. In the same way $L_T$ is the mean of
-$C_T$, and $L_0 = C_0$ because nothing is left to average:
+$x_{t-1}$. Under the forward process its density is the numerator of the quotient in $C_{t-1}$, so
+the mean is a KL divergence. We call it $L_{t-1}$; it is a function of $x_t$. In the same way $L_T$
+is the mean of $C_T$, and $L_0 = C_0$ because nothing is left to average:
 
 $$ L_{t-1} = KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t)) $$
 

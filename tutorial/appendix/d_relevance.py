@@ -77,9 +77,11 @@ the three classes of step 1, 200 steps and 1000 chains, the fraction with $p(y |
 at $w = -0.95$, 49 % at $w = -0.8$ and 70 % at $w = -0.6$. The mean logarithms are -7.9, -4.9 and
 -2.0, because the other samples are far inside wrong classes.
 
-The first half of (D.4) holds for any data. The second half needs classes whose densities are
-positive everywhere. As a counterexample, let the data be the two points 1 and -1, one per class. At
-the data the logarithm is then 0 or minus infinity, so its mean cannot be $\log(1/2)$. At every
+The first half of (D.4) holds for any data. The second half holds as well if $p(y | x_0)$ is above
+some positive number $c$ for all data. As in (D.1), $p(y | x_t)$ is the mean of $p(y | x_0)$ given
+$x_t$. So it is above $c$ at all times, and its logarithm is bounded. The second half can fail if
+$p(y | x_0)$ can be 0. As a counterexample, let the data be the two points 1 and -1, one per class.
+At the data the logarithm is then 0 or minus infinity, so its mean cannot be $\log(1/2)$. At every
 earlier time the mean is still $\log(1/2)$ in the limit of small steps. But the nearer the data, the
 more of this mean comes from a few chains with very negative values. At $w = -1/2$ the fraction of
 chains that are nearer to the wrong point at $t = 1$ is 0.8 % with 200 steps and 0.2 % with 2000

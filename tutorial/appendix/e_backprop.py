@@ -2,10 +2,10 @@ r"""Appendix E. Backpropagation: the gradient of a small denoiser by the chain r
 
 **The question.** Step 15 trains a network with 2,930 parameters (counted after (E.3)). For each
 update it needs the derivative of the loss with respect to every parameter. One could change each
-parameter a little and compute the loss again. This takes two losses per parameter, or 5,860
-evaluations of the network for one update. Backpropagation computes all derivatives, up to rounding,
-for the cost of about two more evaluations. How does it work, and how do we check that a program for
-it is right?
+parameter a little in both directions and compute the loss each time. This takes two losses per
+parameter, or 5,860 evaluations of the network for one update. Backpropagation computes all
+derivatives, up to rounding, for the cost of about two more evaluations. How does it work, and how
+do we check that a program for it is right?
 
 **An example.** The network has one number in each layer, and there is one sample. The input is
 $x = 0.5$, and the noise to predict is $\epsilon = 2$. (All numbers are computed without rounding,
@@ -94,8 +94,9 @@ of $h$, so $h$ is transposed. The row vector $1^T$ of $n$ ones adds up the sampl
 $$ G_h = G_z W^T, \quad G_W = h^T G_z, \quad G_b = 1^T G_z $$ (E.6)
 
 The first of them carries the gradient to the layer before. The other two are results. The shapes
-are a check: $G_W$ must have the shape of $W$, and $h^T G_z$ is the only product of the two arrays
-that has it.
+are a check: $G_W$ must have the shape of $W$. If $W$ is not square, $h^T G_z$ has it, and the
+transposed product $G_z^T h$ does not. For the square $W_2$ both products have it, so there the
+check finds nothing.
 
 **A function of each entry.** An entry of $h = silu(a)$ depends only on the same entry of $a$, so
 $dh_{ij} = silu'(a_{ij}) da_{ij}$. Insert this into the sum for $dL$, and read off:

@@ -175,11 +175,11 @@ Subtract both sides from the larger variance:
 
 $$ \delta \sigma^2 - Var(z' | z) = \delta^2 \sigma^2 a'^2 (1 - S_y / C_y) $$ (F.6)
 
-The smaller variance is too small in every step, for every class, because the term that is added to
-it is positive. For $S_y < 1$ the difference (F.6) is positive, because $C_y$ lies between 1 and
-$S_y$. So the larger variance is too large in every step. For $S_y > 1$ the difference is negative.
-Then even the larger variance is too small in every step, and the samples are too narrow with every
-permitted $v$.
+The smaller variance is too small in every step, for every class of positive variance, because the
+term that is added to it is positive. For $S_y < 1$ the difference (F.6) is positive, because $C_y$
+lies between 1 and $S_y$. So the larger variance is too large in every step. For $S_y > 1$ the
+difference is negative. Then even the larger variance is too small in every step, and the samples
+are too narrow with every permitted $v$.
 
 **How much v can change.** Let $V_0$ and $V_1$ be the variance of the samples for $v = 0$ and
 $v = 1$. Every other $v$ gives a value between them. How far apart can they be? We assume $w \ge 0$,

@@ -304,6 +304,11 @@ def test_b_6_by_table_in_the_text() -> None:
         lost = 1 - np.diag(collapsed_sum(cov, Schedule.linear(int(T)))) / np.diag(cov)
         np.testing.assert_allclose([float(x) for x in row], 100 * lost, atol=0.051)  # 1 decimal
         assert (np.diff(lost) < 0).all()  # "narrow directions lose a larger fraction"
+    wide = np.diag([4.0, 25.0])  # where the narrower direction loses less
+    lost = 1 - np.diag(collapsed_sum(wide, Schedule.linear(20))) / np.diag(wide)
+    said = re.search(r"is ([\d.]+) % for the variance 25, more than the ([\d.]+) %", text())
+    assert said
+    assert 100 * lost == pytest.approx([float(said[2]), float(said[1])], abs=0.051)
     V = collapsed_sum(np.array([[1, 0.5], [0.5, 1]]), SCHEDULE)
     assert f"the samples have the correlation {V[0, 1] / V[0, 0]:.2f}" in text()
 

@@ -316,6 +316,20 @@ def test_e_6_by_each_step() -> None:
     np.testing.assert_allclose(G["b2"], (A * passed["slope2"]).sum(0), atol=1e-11)
 
 
+def test_e_6_by_the_shapes_of_products() -> None:
+    """The shape finds a transposed gradient, unless W is square: there only its numbers do."""
+    p, xt, tau, eps = problem()
+    f, passed = forward(p, xt, tau, Y)
+    _, Gf = squared_error(eps, f)
+    G = backward(p, Gf, passed)
+    assert (passed["h2"].T @ Gf).shape == p["W3"].shape != (Gf.T @ passed["h2"]).shape
+    Ga2 = (Gf @ p["W3"].T) * passed["slope2"]
+    transposed = Ga2.T @ passed["h1"]
+    assert transposed.shape == p["W2"].shape
+    np.testing.assert_allclose(G["W2"], passed["h1"].T @ Ga2, atol=ALGEBRA)
+    assert np.abs(G["W2"] - transposed).max() > 0.01
+
+
 def test_e_9_by_each_step() -> None:
     """The series of exp around 0.3, and the difference with its next term."""
     h = 0.01

@@ -469,11 +469,15 @@ def test_f_6_by_conditioning(here: float, there: float, var: float) -> None:
 
 @pytest.mark.parametrize(("here", "there"), LONG_STEPS)
 def test_f_6_by_both_ends(here: float, there: float) -> None:
-    """The larger variance is too large below variance 1 and too small above; the smaller never."""
+    """The larger variance is too large below variance 1 and too small above.
+
+    The smaller is too small, except for a class that is a single point.
+    """
     narrow, wide = (reverse_var(here, there, v) for v in (0.0, 1.0))
     assert narrow < true_step_var(0.25, here, there) < wide
     assert true_step_var(1.0, here, there) == pytest.approx(wide, rel=1e-12)
     assert wide < true_step_var(3.0, here, there)
+    assert true_step_var(0.0, here, there) == pytest.approx(narrow, rel=1e-12)  # a single point
 
 
 @pytest.mark.parametrize(("here", "there"), LONG_STEPS)
