@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** derive the distribution of one step back from two Gaussians, say why its variance is smaller than $\beta_t$ and 0 at the last step, convert a network's output between three units, and clip in the right place.
 #
-# No GPU, a minute of computing, about 50 minutes with the exercises. You need sitting 1. The lectures `tutorial/step04_posterior.py`, `tutorial/step05_best_guess.py` and `tutorial/step06_reverse.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# **You need** sitting 1 and 50 minutes. The notebook runs in a minute, without a GPU. The lectures `tutorial/step04_posterior.py`, `tutorial/step05_best_guess.py` and `tutorial/step06_reverse.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -45,13 +45,17 @@ plt.title("Forty chains from the same point: which way is back?")
 plt.show()
 
 # %% [markdown]
-# Without more information the answer depends on the unknown data. So first suppose that $x_0$ is known as well. Then everything is Gaussian, and Bayes' rule gives the answer. A step looks only at $x_{t-1}$, so $q(x_t | x_{t-1}, x_0) = q(x_t | x_{t-1})$. For $x_{t-1}$, given $x_0$ and $x_t$:
+# Without more information the answer depends on the unknown data. So first suppose that $x_0$ is known as well. Then everything is Gaussian, and Bayes' rule gives the answer. Bayes' rule for the two events $A$ and $B$ is $p(A | B) = p(B | A) \, p(A) / p(B)$. Here $A$ is the state $x_{t-1}$, $B$ is the state $x_t$, and every density is conditioned on $x_0$ as well:
+#
+# $$ q(x_{t-1} | x_t, x_0) = \frac{q(x_t | x_{t-1}, x_0) \, q(x_{t-1} | x_0)}{q(x_t | x_0)} $$
+#
+# The distribution of a step depends on $x_{t-1}$ only: if $x_{t-1}$ is given, $x_0$ has no further influence on $x_t$. So the first factor is $q(x_t | x_{t-1})$:
 #
 # $$ q(x_{t-1} | x_t, x_0) = \frac{q(x_t | x_{t-1}) \, q(x_{t-1} | x_0)}{q(x_t | x_0)} $$
 #
-# The denominator does not depend on $x_{t-1}$. So the posterior is proportional to a product of two Gaussians that you know from sitting 1: one step from $x_{t-1}$ to $x_t$, and one jump from $x_0$ to $x_{t-1}$.
+# This density of $x_{t-1}$ is called the *posterior*. The denominator does not depend on $x_{t-1}$. So the posterior is proportional to a product of two Gaussians that you know from sitting 1: one step from $x_{t-1}$ to $x_t$, and one jump from $x_0$ to $x_{t-1}$.
 #
-# **Before you run the next cell:** as a function of $x_{t-1}$, one factor is centred near $x_t$ and the other near $x_0$. Where is the product, and is it wider or narrower than each factor?
+# **Before you run the next cell:** as a function of $x_{t-1}$, one factor is centred near $x_t$ and the other near $x_0$. Where is the product, and is it wider or narrower than each factor? The first panel shows them, for $t = 3$ of ten steps; a factor is called a clue there. The other two panels belong to the exercises below.
 
 # %%
 step04_posterior.figure()
@@ -59,29 +63,33 @@ step04_posterior.figure()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# It lies between the two, nearer to the narrower one, and it is narrower than each: two pieces of evidence are better than one.
+# It lies between the two, nearer to the narrower one. It is narrower than each, because it is large only where both factors are large.
 #
 # </details>
 #
 # ## The product of two Gaussians
 #
-# For a Gaussian the exponent is $-\frac{1}{2} (x - m)^2 / V$. In a product the exponents add up. With means $m_1, m_2$ and variances $V_1, V_2$:
+# For a Gaussian the exponent is $-\frac{1}{2} (x - m)^2 / V$. In a product the exponents add up. Let the means be $m_1, m_2$ and the variances $V_1, V_2$. Leave out the common factor $-\frac{1}{2}$, multiply out the squares, and write dots for what does not depend on $x$:
 #
 # $$ \frac{(x - m_1)^2}{V_1} + \frac{(x - m_2)^2}{V_2} = \left( \frac{1}{V_1} + \frac{1}{V_2} \right) x^2 - 2 \left( \frac{m_1}{V_1} + \frac{m_2}{V_2} \right) x + \ldots $$
 #
-# A Gaussian with mean $m$ and variance $V$ has the exponent $x^2 / V - 2 (m / V) x + \ldots$, of the same form. Compare the factors of $x^2$ and of $x$:
+# A Gaussian with mean $m$ and variance $V$ has $x^2 / V - 2 (m / V) x + \ldots$ in the same place. Compare the factors of $x^2$ and of $x$:
 #
 # $$ \frac{1}{V} = \frac{1}{V_1} + \frac{1}{V_2} \qquad \frac{m}{V} = \frac{m_1}{V_1} + \frac{m_2}{V_2} $$
 #
-# The number $1 / V$ is called the precision. So precisions add up, and the mean is the average of the two means, weighted by their precisions. For example, means 0 and 3 with variances 1 and 0.5 have precisions 1 and 2, so the product has precision 3, variance $1/3$ and mean $(1 \cdot 0 + 2 \cdot 3) / 3 = 2$.
+# The number $1 / V$ is called the precision. So precisions add up, and the mean is the average of the two means, weighted by their precisions. For example, means 0 and 3 with variances 1 and 0.5 have precisions 1 and 2, so the product has precision 3, variance $1/3$ and mean $(1 \cdot 0 + 2 \cdot 3) / 3 = 2$. Multiply numerator and denominator by $V_1 V_2$ to write both without reciprocals:
 #
-# Now the two factors. The jump has mean $\sqrt{\bar\alpha_{t-1}} x_0$ and variance $1 - \bar\alpha_{t-1}$. The step $q(x_t | x_{t-1})$ contains $(x_t - \sqrt{\alpha_t} x_{t-1})^2 / \beta_t$. Pull $\sqrt{\alpha_t}$ out of the square to see it as a function of $x_{t-1}$:
+# $$ V = \frac{V_1 V_2}{V_1 + V_2} \qquad m = \frac{V_2 m_1 + V_1 m_2}{V_1 + V_2} $$
 #
-# $$ \frac{(x_t - \sqrt{\alpha_t} \, x_{t-1})^2}{\beta_t} = \frac{(x_{t-1} - x_t / \sqrt{\alpha_t})^2}{\beta_t / \alpha_t} $$
+# Each mean is multiplied by the variance of the *other* factor. This form also holds if one variance is 0.
 #
-# So its mean is $x_t / \sqrt{\alpha_t}$, and its variance is $\beta_t / \alpha_t$.
+# Now the two factors. The jump has mean $\sqrt{\bar\alpha_{t-1}} x_0$ and variance $1 - \bar\alpha_{t-1}$. The step $q(x_t | x_{t-1})$ is a density of $x_t$. Its exponent contains $(x_t - \sqrt{\alpha_t} x_{t-1})^2 / \beta_t$. To read it as a function of $x_{t-1}$, pull $\sqrt{\alpha_t}$ out of the square, which becomes a factor $\alpha_t$, and exchange the two terms:
 #
-# **Exercise 2.1** (fill in a formula). Write the mean of the posterior. Begin with the precisions. At $t = 1$ the variance of the jump is 0, so clear the fractions: multiply by both variances and by $\alpha_t$, and use $\alpha_t (1 - \bar\alpha_{t-1}) + \beta_t = 1 - \bar\alpha_t$.
+# $$ \frac{(x_t - \sqrt{\alpha_t} \, x_{t-1})^2}{\beta_t} = \frac{\alpha_t (x_t / \sqrt{\alpha_t} - x_{t-1})^2}{\beta_t} = \frac{(x_{t-1} - x_t / \sqrt{\alpha_t})^2}{\beta_t / \alpha_t} $$
+#
+# As a function of $x_{t-1}$ it is a Gaussian with mean $x_t / \sqrt{\alpha_t}$ and variance $\beta_t / \alpha_t$, up to a constant factor.
+#
+# **Exercise 2.1** (fill in a formula). Write the mean of the posterior. Insert $m_1, V_1$ of the jump and $m_2, V_2$ of the step into the formula for $m$. Then multiply numerator and denominator by $\alpha_t$. The denominator becomes $\alpha_t (1 - \bar\alpha_{t-1}) + \beta_t$, and you know from sitting 1 that this is $1 - \bar\alpha_t$. The result has the form $c_0 x_0 + c_t x_t$ with two numbers $c_0$ and $c_t$. At $t = 1$ it has to be $x_0$.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_2_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -120,7 +128,7 @@ plt.show()
 # %% [markdown]
 # ## Its variance
 #
-# The variance is the reciprocal of the sum of the precisions $\alpha_t / \beta_t$ and $1 / (1 - \bar\alpha_{t-1})$. Clear the fractions here as well. The result is called $\tilde\beta_t$.
+# The variance is the reciprocal of the sum of the precisions $\alpha_t / \beta_t$ and $1 / (1 - \bar\alpha_{t-1})$. Use the form without reciprocals here as well. The result is called $\tilde\beta_t$.
 #
 # **Exercise 2.2** (fill in a formula). Write this variance for `t` in 1..T, without a special case for `t = 1`. Which value must it have there, and which entry of the table gives this value?
 
@@ -143,7 +151,7 @@ check.ex_2_2(posterior_var)
 #
 # </details>
 #
-# **Predict:** how much smaller than $\beta_t$ is it at $t = 2$ of this schedule: hardly at all, half as large, or a quarter? And at $t = 100$?
+# **Predict:** how much smaller than $\beta_t$ is it at $t = 2$ of this schedule: hardly at all, half as large, or a quarter? And at $t = 100$? In this schedule $\beta_1 = 0.0010$ and $\beta_2 = 0.0030$.
 
 # %%
 times = np.arange(1, 101)
@@ -156,6 +164,12 @@ plt.ylabel(r"$\tilde\beta_t / \beta_t$")
 plt.show()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# A quarter at $t = 2$. The ratio is $(1 - \bar\alpha_1) / (1 - \bar\alpha_2)$, nearly $\beta_1 / (\beta_1 + \beta_2) = 0.0010 / 0.0040$. At $t = 100$ both numerator and denominator are nearly 1, so the ratio is nearly 1: $x_0$ then contains almost no information about $x_{99}$ beyond that of $x_{100}$.
+#
+# </details>
+#
 # Move the slider to see both of your formulas at any `t`, for $x_0 = 1$ and $x_t = -0.5$ in a chain of 50 steps. If the slider does not move (no running kernel), look at the row below it. **Ask yourself:** which of the two factors has the larger precision near `t = 1`, and which near `t = 50`?
 
 
@@ -194,15 +208,27 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At $t = 2$ the factor from $x_0$ has precision 500, and that from $x_t$ has 98. From $t = 4$ on (33 and 37) the factor from $x_t$ is the narrower one. At $t = 50$ both are wide (1.0 and 1.5), so the posterior is wide as well. So $x_0$ fixes the state only at the very end of the way back. With more steps every $\beta_t$ is smaller, and so is each move.
+# At $t = 2$ the factor from $x_0$ has precision 500, and that from $x_t$ has 98. From $t = 4$ on (33 and 37) the factor from $x_t$ is the narrower one. At $t = 50$ both are wide (1.0 and 1.5), so the posterior is wide as well. So $x_0$ fixes the state only at the very end of the way back.
 #
 # </details>
 #
 # ## What a network has to supply
 #
-# A sampler does not know $x_0$. It puts a guess in its place, and a network supplies the guess. It may predict the noise $\epsilon$, the data $x_0$, or $v = \sqrt{\bar\alpha_t} \epsilon - \sqrt{1 - \bar\alpha_t} x_0$. Since $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$ is known, each of the three gives the other two.
+# A sampler does not know $x_0$. It puts a guess $\hat x_0$ in its place, and a network supplies the guess. The network may predict the data $x_0$, the noise $\epsilon$, or a combination of both, the *velocity* $v$. Since $x_t$ is known, each of the three gives the other two:
 #
-# With a guess in the place of $x_0$, the step back is one Gaussian. The true distribution of $x_{t-1}$, given $x_t$ alone, is an average of such Gaussians over all $x_0$, weighted by how probable each $x_0$ is, given $x_t$. **Ask yourself:** for data at $\pm 1$, does it look like one Gaussian if the chain has 4 steps? And with 1000?
+# $$ x_t = \sqrt{\bar\alpha_t} \, x_0 + \sqrt{1 - \bar\alpha_t} \, \epsilon \qquad v = \sqrt{\bar\alpha_t} \, \epsilon - \sqrt{1 - \bar\alpha_t} \, x_0 $$
+#
+# For example, a predicted noise implies the guess
+#
+# $$ \hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t} \, \epsilon) / \sqrt{\bar\alpha_t} $$
+#
+# This course mostly predicts the noise, as Ho, Jain and Abbeel (2020) did. Below you see what an error costs in each of the three units, and sitting 3 shows what else the choice changes.
+#
+# With a guess in the place of $x_0$, the step back is one Gaussian. The true distribution of $x_{t-1}$, given $x_t$ alone, is an average of such Gaussians over all $x_0$, weighted by how probable each $x_0$ is, given $x_t$:
+#
+# $$ q(x_{t-1} | x_t) = \int q(x_{t-1} | x_t, x_0) \, q(x_0 | x_t) \, dx_0 $$
+#
+# **Ask yourself:** for data at $\pm 1$, does it look like one Gaussian if the chain has 4 steps? And with 1000? In the picture $t$ is half of $T$ and $x_t = 0$. The dotted *model* is the step with the guess $\hat x_0 = 0$, the mean of the two data points. The dashed curve is a Gaussian with the mean and the variance of the true density.
 
 # %%
 step06_reverse.figure()
@@ -210,11 +236,15 @@ step06_reverse.figure()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# With 4 steps it has two separate peaks, because the state may come from either data point. With 1000 steps it is a Gaussian to the eye. This is why the way back is taken in many small steps.
+# With 4 steps it has two separate peaks, because the state may come from either data point. The model has its peak between them, where the true density is low. With 1000 steps all three curves agree to the eye. This is why the way back is taken in many small steps.
 #
 # </details>
 #
-# **Exercise 2.3** (fill in a formula). The two equations for $x_t$ and $v$ rotate the pair $(x_0, \epsilon)$ by an angle: the squares of the factors $\sqrt{\bar\alpha_t}$ and $\sqrt{1 - \bar\alpha_t}$ add up to 1. Rotate back, and return $x_0$ from `v` and `xt`.
+# **Exercise 2.3** (fill in a formula). Write $c = \sqrt{\bar\alpha_t}$ and $s = \sqrt{1 - \bar\alpha_t}$. Since $c^2 + s^2 = 1$, they are the cosine and the sine of an angle, and the two equations for $x_t$ and $v$ are a rotation of the pair $(x_0, \epsilon)$:
+#
+# $$ x_t = c \, x_0 + s \, \epsilon \qquad v = -s \, x_0 + c \, \epsilon $$
+#
+# The inverse of a rotation matrix is its transpose. Rotate back, and return $x_0$ from `v` and `xt`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_2_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -246,13 +276,13 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# For v it is at most 0.01. For eps it is multiplied by $\sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$: it is 0.0003 at $t = 1$, 0.035 at $t = 50$ and 2.2 at $t = 100$, larger than the data.
+# For v it is at most 0.01. For eps it is multiplied by $\sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$, the factor of $\epsilon$ in $\hat x_0$: the error is 0.0003 at $t = 1$, 0.035 at $t = 50$ and 2.2 at $t = 100$, where $\bar\alpha_t = 0.00002$. That is larger than the data. So a network that predicts the noise guesses the data precisely at small $t$ and poorly at large $t$.
 #
 # </details>
 #
-# If the data lie in $[-1, 1]$, so should the guess of $x_0$, and samplers clip it to this range. It removes the large errors at large $t$.
+# If the data lie in $[-1, 1]$, so should the guess of $x_0$, and samplers clip it to this range. Clipping removes the large errors at large $t$.
 #
-# **Exercise 2.4** (find the mistake). This code clips, but its result does not change. Why? Correct the mean of the reverse step; `x0_from` and your own functions may help.
+# **Exercise 2.4** (find the mistake). This code clips, but its result does not change. Why? Its last line is the mean of Exercise 2.1 after the guess has been written in eps; the fold below the check has the steps. Correct the mean of the reverse step; `x0_from` and your own functions may help.
 #
 # ```python
 # x0hat = np.clip(x0_from(eps, xt, t, schedule), -clip, clip)
@@ -277,9 +307,17 @@ check.ex_2_4(mean_after_clip)
 #
 # The code computes a clipped guess and then does not use it: the last line is a formula in eps. The clipped guess must be inserted into the mean of Exercise 2.1.
 #
+# The formula in eps is right without a clip. Insert $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t} \, \epsilon) / \sqrt{\bar\alpha_t}$ into $c_0 \hat x_0 + c_t x_t$. Because $\bar\alpha_t = \alpha_t \bar\alpha_{t-1}$, the first coefficient becomes
+#
+# $$ \frac{c_0}{\sqrt{\bar\alpha_t}} = \frac{\sqrt{\bar\alpha_{t-1}} \, \beta_t}{(1 - \bar\alpha_t) \sqrt{\bar\alpha_t}} = \frac{\beta_t}{(1 - \bar\alpha_t) \sqrt{\alpha_t}} $$
+#
+# Times $-\sqrt{1 - \bar\alpha_t}$ this is the factor of $\epsilon$ in the code. The factor of $x_t$ is
+#
+# $$ \frac{c_0}{\sqrt{\bar\alpha_t}} + c_t = \frac{\beta_t + \alpha_t (1 - \bar\alpha_{t-1})}{(1 - \bar\alpha_t) \sqrt{\alpha_t}} = \frac{1}{\sqrt{\alpha_t}} $$
+#
 # </details>
 #
-# What is clipping good for? The next cell shows the error of the mean of a step from $t = 80$, for data at $\pm 1$ and a prediction of eps with normal errors of standard deviation 0.3.
+# What is clipping good for? The next cell shows the error of the mean of a step from $t = 80$, for data at $\pm 1$ and a prediction of eps with normal errors of standard deviation 0.3. By the factor from above, the guess of $x_0$ then has an error of standard deviation 9. **Ask yourself:** which values can the clipped guess have, and why has the blue histogram three peaks?
 
 # %%
 x0 = np.sign(rng.standard_normal((20_000, 1)))
@@ -295,6 +333,13 @@ for clip, color in ((np.inf, GREY), (1.0, BLUE)):
 ax.set(xlabel="error of the mean of $x_{79}$", ylabel="chains")
 ax.legend()
 plt.show()
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Most guesses with an error of this size are outside of the range, so the clip moves them to $-1$ or 1. If this is the right data point, the error is 0, the middle peak. If it is the wrong one, the guess is off by 2 and the mean by $2 c_0 = 0.012$, the two outer peaks. The root mean square error falls from 0.052 to 0.008.
+#
+# </details>
 
 # %% [markdown]
 # ## You now know

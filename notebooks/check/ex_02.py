@@ -68,6 +68,53 @@ ex_2_1 = formula(
         _posterior_with(lambda b, a, abar, prev: np.sqrt(prev), lambda b, a, abar, prev: 0.0),
         "this is the mean of q(x_{t-1} | x_0): only one of the two factors of Bayes, without x_t.",
     ),
+    (
+        _posterior_with(
+            lambda b, a, abar, prev: np.sqrt(abar) * b / (1 - abar),
+            lambda b, a, abar, prev: np.sqrt(a) * (1 - abar) / (1 - abar),
+        ),
+        "alpha_bar of t stands twice where that of t - 1 belongs: the jump ends at t - 1.",
+    ),
+    (
+        _posterior_with(
+            lambda b, a, abar, prev: np.sqrt(prev) * (1 - prev) / (1 - abar),
+            lambda b, a, abar, prev: np.sqrt(a) * b / (1 - abar),
+        ),
+        "the weights beta and 1 - alpha_bar_{t-1} are exchanged: each mean is multiplied by the "
+        "variance of the other factor, since the narrower factor counts more.",
+    ),
+    (
+        _posterior_with(
+            lambda b, a, abar, prev: np.sqrt(prev) * (1 - prev) / (b / a + 1 - prev),
+            lambda b, a, abar, prev: b / a / np.sqrt(a) / (b / a + 1 - prev),
+        ),
+        "each mean is weighted by its own variance; the weights are the precisions, 1 / variance.",
+    ),
+    (
+        _posterior_with(
+            lambda b, a, abar, prev: np.sqrt(prev) * b,
+            lambda b, a, abar, prev: np.sqrt(a) * (1 - prev),
+        ),
+        "this is the numerator; divide it by the sum of both weights, 1 - alpha_bar_t.",
+    ),
+    (
+        _posterior_with(
+            lambda b, a, abar, prev: np.sqrt(prev) * b / (1 - prev + b),
+            lambda b, a, abar, prev: (1 - prev) / np.sqrt(a) / (1 - prev + b),
+        ),
+        "the variance of the factor q(x_t | x_{t-1}) is taken as beta; as a function of x_{t-1} it "
+        "is beta / alpha.",
+    ),
+    (
+        _posterior_with(_c_0, lambda b, a, abar, prev: a * np.sqrt(a) * (1 - prev) / (1 - abar)),
+        "the mean of the factor q(x_t | x_{t-1}) is taken as sqrt(alpha) x_t; as a function of "
+        "x_{t-1} it is x_t / sqrt(alpha).",
+    ),
+    (
+        _posterior_with(lambda b, a, abar, prev: b / (1 - abar), _c_t),
+        "the jump to t - 1 has the mean sqrt(alpha_bar_{t-1}) x_0; you have taken x_0 itself.",
+    ),
+    look="Write down both means and both variances, and check by hand that t = 1 gives x_0.",
 )
 
 ex_2_2 = formula(
@@ -104,6 +151,27 @@ ex_2_2 = formula(
         lambda t, h: 1 - h.alpha_bar[t - 1],
         "this is the variance of q(x_{t-1} | x_0) alone: x_t contains information too.",
     ),
+    (
+        lambda t, h: h.beta[t] / h.alpha[t] + 1 - h.alpha_bar[t - 1],
+        "the two variances are added. In a product the precisions add up, so it becomes narrower.",
+    ),
+    (
+        lambda t, h: h.beta[t] * (1 - h.alpha_bar[t - 1]) / (h.beta[t] + 1 - h.alpha_bar[t - 1]),
+        "the precision of the factor from x_t is taken as 1 / beta; it is alpha / beta.",
+    ),
+    (
+        lambda t, h: h.beta[t] * (1 - h.alpha_bar[t - 1]),
+        "this is the product of both variances, times alpha; divide it by 1 - alpha_bar_t.",
+    ),
+    (
+        lambda t, h: (1 - h.alpha_bar[t - 1]) / (1 - h.alpha_bar[t]),
+        "this is the ratio to beta; multiply it by beta.",
+    ),
+    (
+        lambda t, h: h.beta[t] * h.alpha_bar[t - 1] / h.alpha_bar[t],
+        "beta is multiplied by a ratio of two alpha_bars; it is the ratio of 1 minus each.",
+    ),
+    look="Multiply both sides of the fraction 1 / (sum of precisions) by both denominators.",
 )
 
 
@@ -132,11 +200,28 @@ ex_2_3 = formula(
         lambda v, xt, t, h: v,
         "this takes v for x_0. A network with prediction v does not return x_0 itself.",
     ),
+    (
+        lambda v, xt, t, h: np.sqrt(1 - h.alpha_bar[t]) * xt - np.sqrt(h.alpha_bar[t]) * v,
+        "the two factors are exchanged: at small t, x_t is nearly x_0, so it has the larger one.",
+    ),
+    (
+        lambda v, xt, t, h: (np.sqrt(h.alpha_bar[t]) * xt - v) / np.sqrt(1 - h.alpha_bar[t]),
+        "this puts x_t in the place of eps in the definition of v. Eliminate eps instead.",
+    ),
+    (
+        lambda v, xt, t, h: np.sqrt(h.alpha[t]) * xt - np.sqrt(1 - h.alpha[t]) * v,
+        "alpha where alpha_bar belongs: both equations are about the jump from x_0 to x_t.",
+    ),
+    look="Insert the two equations for x_t and v into your result: eps has to cancel.",
 )
 
 
 def _mean_from_eps(xt: Any, eps: Any, t: int, h: Schedule) -> Any:
     return (xt - (1 - h.alpha[t]) / np.sqrt(1 - h.alpha_bar[t]) * eps) / np.sqrt(h.alpha[t])
+
+
+def _clipped_guess(xt: Any, eps: Any, t: int, h: Schedule, clip: float) -> Any:
+    return np.clip(x0_from(eps, xt, t, h), -clip, clip)
 
 
 ex_2_4 = formula(
@@ -167,4 +252,42 @@ ex_2_4 = formula(
         ),
         "you have clipped x_t. It carries noise and may leave the range; the guess of x_0 may not.",
     ),
+    (
+        lambda xt, eps, t, h, clip: _mean_from_eps(np.clip(xt, -clip, clip), eps, t, h),
+        "x_t is clipped before anything is computed from it. It is noisy and may leave the "
+        "range; clip the guess of x_0, which is computed from the full x_t.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: q_posterior(xt, _clipped_guess(xt, eps, t, h, clip), t, h).mean,
+        "x_t and the guess are exchanged: posterior_mean takes the guess of x_0 first.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: q_posterior(np.clip(eps, -clip, clip), xt, t, h).mean,
+        "eps stands in the place of x_0. Compute the guess of x_0 from eps and x_t first.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: _mean_from_eps(xt, _clipped_guess(xt, eps, t, h, clip), t, h),
+        "the guess of x_0 stands in the place of eps in the old formula.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: (
+            q_posterior(np.minimum(x0_from(eps, xt, t, h), clip), xt, t, h).mean
+        ),
+        "clipped from above only: the range is -clip to clip.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: (
+            q_posterior(np.clip(x0_from(eps, xt, t, h), 0, clip), xt, t, h).mean
+        ),
+        "clipped to 0..clip: the range is -clip to clip.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: (
+            np.sqrt(h.alpha_bar[t - 1]) * _clipped_guess(xt, eps, t, h, clip)
+            + np.sqrt(1 - h.alpha_bar[t - 1]) * eps
+        ),
+        "this is the guess, jumped to t - 1 with the same eps, which is a step of DDIM. The mean "
+        "of the step back is that of Exercise 2.1.",
+    ),
+    look="Three lines: the guess of x_0, the clip, and the mean of Exercise 2.1.",
 )
