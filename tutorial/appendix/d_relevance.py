@@ -45,8 +45,8 @@ The gradient of the probability itself is $p_t \nabla \log p_t$. Hence, for smal
 
 $$ E[p_{t-1} | x_t] - p_t \approx (1 + w) \beta_t p_t |\nabla \log p_t|^2 $$ (D.2)
 
-The right side is positive for every $w > -1$. So relevance rises in each step, and it rises most
-where another class is still probable and the gradient is large (step 10).
+The right side is positive for every $w > -1$. So relevance rises in each short step, and it rises
+most where another class is still probable and the gradient is large (step 10).
 
 **The logarithm.** Classifiers are often scored by the logarithm of the probability. Its mean
 behaves differently, because the logarithm is concave. Let $\delta = p_{t-1} - p_t$, and expand the
