@@ -106,7 +106,7 @@ Only the last few rows matter. Single precision rounds a number between 1/4 and 
 $2^{-26}$, which is $1.5 \cdot 10^{-8}$. A few such errors in the last rows give a difference of the
 order $10^{-7}$. With $w > 0$ the prediction without a label enters. For several classes it is not
 linear in the state, and neither is the row. There we measure. The lower middle panel of the figure
-shows that errors fall even faster at $w = 2$.
+shows that, on average over samples, errors fall even faster at $w = 2$.
 
 **Four swaps.** The data are the three Gaussians of step 1, divided by 4, so that nearly all points
 lie in the range $[-1, 1]$ of images. Seed, labels and $w = 2$ stay the same. Four programs draw the
