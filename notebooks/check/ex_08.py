@@ -43,12 +43,17 @@ def _unet(
     halvings: str = "between",
     doublings: str = "between",
     turned: bool = False,
+    keep: bool = False,
+    middle_kept: bool = False,
+    doubled_skips: bool = False,
+    start_again: bool = False,
 ) -> Any:
     """The wiring of a UNet, or one with a mistake."""
 
     def wired(x: Any, down: Any, middle: Any, up: Any, halve: Any, double: Any) -> Any:
-        kept = []
+        kept, first = [], x
         for i, block in enumerate(down):
+            x = first if start_again else x
             if halvings == "before" or (i and halvings == "between"):
                 x = halve(x)
             if before:
@@ -59,10 +64,13 @@ def _unet(
             if halvings == "after":
                 x = halve(x)
         x = middle(x) if middle_too else x
+        if middle_kept:
+            kept.append(x)
         for i, block in enumerate(reversed(up) if turned else up):
             if doublings == "before" or (i and doublings == "between"):
                 x = double(x)
-            x = block(use(x, kept.pop(skip)))
+            skipped = kept[skip] if keep else kept.pop(skip)
+            x = block(use(x, double(skipped) if doubled_skips and i else skipped))
             if doublings == "after":
                 x = double(x)
         return x
@@ -122,6 +130,49 @@ ex_8_0 = formula(
     ),
     (_unet(doublings="never"), "the picture is never doubled."),
     (_unet(halvings="never"), "the picture is never halved."),
+    (_unet(doublings="never", halvings="never"), "the picture is neither halved nor doubled."),
+    (
+        _unet(halvings="before"),
+        "the picture is halved before the first block, too. That block works at full size: halve "
+        "where i > 0.",
+    ),
+    (
+        _unet(halvings="after"),
+        "the picture is halved after every block of the way down. After the last one it stays as "
+        "it is: `middle` has the same size.",
+    ),
+    (
+        _unet(doublings="before"),
+        "the picture is doubled before the first block of the way up, too. That block has the size "
+        "of `middle`: double where i > 0.",
+    ),
+    (
+        _unet(doublings="after"),
+        "the picture is doubled after every block of the way up. After the last one it stays as it "
+        "is.",
+    ),
+    (
+        _unet(keep=True),
+        "every block of the way up gets the last output that was kept. Each gets another one: "
+        "kept.pop() removes what it returns.",
+    ),
+    (
+        _unet(keep=True, skip=0),
+        "every block of the way up gets the first output that was kept. Each gets another one.",
+    ),
+    (
+        _unet(middle_kept=True),
+        "the output of `middle` is kept as well. It is x already; keep those of the way down only.",
+    ),
+    (
+        _unet(doubled_skips=True),
+        "what was kept is doubled, too. It has the right size as it is; double x.",
+    ),
+    (
+        _unet(start_again=True),
+        "every block of the way down starts from the first picture again. Its input is the output "
+        "of the block before, halved.",
+    ),
 )
 
 _y = torch.tensor([3, 0, 1, 2, 0, 3, 1, 2])
@@ -167,6 +218,14 @@ ex_8_1 = formula(
         lambda y, u, p, null: y * (u >= p) + null,
         "null is added to the labels that are kept, too.",
     ),
+    (
+        lambda y, u, p, null: torch.where(u < p, null + 1, y),
+        "null + 1 is outside of the table: its rows are 0..K, and null is K, the last of them.",
+    ),
+    (
+        lambda y, u, p, null: torch.where(u < p, -1, y),
+        "a dropped label becomes -1. nn.Embedding refuses it, and NumPy would take the last row.",
+    ),
 )
 
 ex_8_2 = Exercise(
@@ -190,6 +249,14 @@ ex_8_3 = prediction(
     (0.995, "this is what one step keeps. There are 500 steps, and each keeps 0.995 of the rest."),
     (1 / 500, "this is the factor in a plain mean of 500 weights."),
     (0.5, "half is left after about 140 steps."),
+    (2.5, "this is 500 x 0.005, the sum of what the steps take away. Each step multiplies by d."),
+    (-1.5, "0.005 is not taken away 500 times. Each step multiplies what is left by 0.995."),
+    (497.5, "this is 500 x 0.995. Each step multiplies by 0.995, so it is a power."),
+    (0.995**50, "this is the factor after 50 steps."),
+    (
+        (1 - 0.995**500) / 0.005,
+        "this is the sum of the powers of 0.995. One of them is asked for, that of 500 steps.",
+    ),
 )
 
 _c, _n = torch.from_numpy(np.random.default_rng(4).standard_normal((2, 4, 4, 3, 4)))
@@ -224,6 +291,27 @@ ex_8_4 = formula(
     (
         lambda c, n, w: c + w[:, None, None, None] * (c + n),
         "the axis is right; the null output is added. It has the factor -w.",
+    ),
+    (
+        lambda c, n, w: c + w[:, None, None, None] * (n - c),
+        "the axis is right; the difference has the wrong sign, so that this guides away from the "
+        "label.",
+    ),
+    (
+        lambda c, n, w: w[:, None, None, None] * (c - n),
+        "the axis is right; this is what guidance adds. Add it to the conditional output.",
+    ),
+    (
+        lambda c, n, w: c + torch.einsum("b,bchw->chw", w, c - n),
+        "the weights times the differences are added up over the batch. Keep the axis b.",
+    ),
+    (
+        lambda c, n, w: c + w.long()[:, None, None, None] * (c - n),
+        "the axis is right; the weights are rounded to integers.",
+    ),
+    (
+        lambda c, n, w: c.flatten(1) + w[:, None] * (c - n).flatten(1),
+        "the weights are right, and the result is flattened. Give it the shape of the outputs.",
     ),
 )
 

@@ -48,6 +48,27 @@ ex_9_1 = prediction(
         "that is what the nine operations move. What does one pass move, and what is the ratio?",
     ),
     (4.0, "that is what one pass moves. What do the nine move, and what is the ratio?"),
+    (18.0, "this is the difference, 22 - 4. How many times fewer is a ratio."),
+    (
+        4.5,
+        "this is the ratio without the last two operations, for a step that draws no noise. Here "
+        "they count.",
+    ),
+    (
+        27 / 4,
+        "every operation counts as 2 reads and 1 write here. Three of them read one tensor only, "
+        "and randn reads none.",
+    ),
+    (
+        23 / 4,
+        "one pass too many: randn() reads nothing, and a product with a plain number reads one "
+        "tensor.",
+    ),
+    (6.0, "two passes too many: a product with a plain number, and clip, read one tensor each."),
+    (21 / 4, "one pass is missing. Count again, line by line: reads, then writes."),
+    (5.0, "two passes are missing. Is the noise counted, when it is written and when it is read?"),
+    (9 / 4, "these are the writes of the nine, divided by 4. Count their 13 reads, too."),
+    (13 / 4, "these are the reads of the nine, divided by 4. Count their 9 writes, too."),
 )
 
 
@@ -227,6 +248,38 @@ ex_9_2 = _kernel_exercise(
         _mix_where(kept=lambda at, lane, n: at < 0),
         "nothing is written into g: tl.store(g + at, ...).",
     ),
+    (
+        _mix_where(places=lambda program, lane, n: lane),
+        "only the first BLOCK elements are written. Program i starts at tl.program_id(0) * BLOCK, "
+        "and the mask compares with n, not with BLOCK.",
+    ),
+    (
+        _mix_where(rule=lambda c, n, w: c + w * (n - c)),
+        "places and mask are right; the difference has the wrong sign: it is cond - null.",
+    ),
+    (
+        _mix_where(null=lambda n: n // 2),
+        "the null half is read from n / 2 on. n is the size of one half, so it starts at n.",
+    ),
+    (
+        _mix_where(null=lambda n: n - 1),
+        "the null half is read from n - 1 on, which is the last place of the conditional half.",
+    ),
+    (
+        lambda out, w, n: _buffer(n, guide(out[: 2 * n : 2], out[1 : 2 * n : 2], w)),
+        "the two halves are read as pairs, at 2 at and 2 at + 1. They lie behind each other: at, "
+        "and n + at.",
+    ),
+    (
+        lambda out, w, n: _buffer(n, guide(out[:n], 0 * out[:n], w)),
+        "the null half is read as 0: the mask of its load compares n + at with n. The mask is the "
+        "same for both halves, at < n.",
+    ),
+    (
+        lambda out, w, n: _buffer(n, out[:n]),
+        "both halves are read from the same places, or w is not used: the result is cond. The null "
+        "half starts at out + n.",
+    ),
 )
 
 
@@ -292,6 +345,10 @@ def _each_weighted(xt: Any, out: Any, row: Any, w: float, clip: float, n: int) -
     x, cond, null = (v.astype(np.float64) for v in (xt[:n], out[:n], out[n : 2 * n]))
     moved = a * np.clip(p * x + q * m * guide(cond, null, w), -clip, clip) + b * x
     return _buffer(n, moved.astype(xt.dtype).astype(np.float64))
+
+
+def _next_numbers(xt: Any, out: Any, row: Any, w: float, clip: float, n: int) -> np.ndarray:
+    return _step()(xt, out, (*row[1:5], 0, 0, 0, row[7]), w, clip, n)
 
 
 def _rounded_difference(cond: Any, null: Any, w: float) -> Any:
@@ -407,6 +464,35 @@ ex_9_3 = _kernel_exercise(
         _step(places=lambda at: at[: BLOCK + (len(at) - 1) // BLOCK]),
         "program i starts at i, not at i * BLOCK: most of the tensor is not written.",
     ),
+    (
+        _step(null=_full),
+        "the null half is read from where it would start if n were a multiple of BLOCK. It starts "
+        "at n.",
+    ),
+    (
+        _step(mix=lambda c, n, w: c + w * (n - c)),
+        "the difference has the wrong sign: g = cond + m w (cond - null).",
+    ),
+    (
+        _step(move=lambda x0hat, x, a, b: a * x0hat),
+        "b x is missing, or b is read as 0: b is the number 3 of the row, tl.load(row + 3).",
+    ),
+    (
+        _step(move=lambda x0hat, x, a, b: a * x0hat + b * x0hat),
+        "b multiplies x0hat, too. It belongs to x_t.",
+    ),
+    (
+        _step(guess=lambda x, g, p, q, clip: np.minimum(p * x + q * g, clip)),
+        "only the upper end is clipped; the range is -clip..clip.",
+    ),
+    (
+        _step(guess=lambda x, g, p, q, clip: np.clip(p * x + q * g, -1, 1)),
+        "clipped to -1..1. Use the argument clip, which may be infinite.",
+    ),
+    (
+        _next_numbers,
+        "every number is read one place too late: the first of the row, p, is tl.load(row).",
+    ),
 )
 
 
@@ -470,6 +556,7 @@ _NOISE_CASES = [
     (*_rows(11, 16, np.float32), (1.25, -0.75, 0.5, 0.25, 0.5, 0, 0, 1), 2.0, 1.0, 7, 16),
     (*_rows(13, 13, np.float32), (2.0, -1.5, 0.75, 0.125, 0.25, 0, 0, 0.5), 3.0, 1.5, 8, 13),
     (*_rows(15, 3, np.float32), (1.5, -0.5, 0.25, 0.5, 1.5, 0, 0, 0), 4.0, math.inf, 9, 3),
+    (*_rows(17, 45, np.float32), (1.25, -0.75, 0.5, 0.25, 0.75, 0, 0, 1), 1.0, 1.0, 10, 45),
 ]
 # A float32 normal from tl.randn differs from the one in float64 by a few 1e-6.
 NOISE_TOLERANCE = 1e-4
@@ -494,10 +581,85 @@ def _close_to(function: Callable[..., Any], everywhere: bool = True) -> Callable
     return holds
 
 
+def _noise_in_the_guess(
+    xt: Any, out: Any, row: Any, w: float, clip: float, seed: int, n: int
+) -> np.ndarray:
+    p, q, a, b, c, _, _, m = row
+    x, cond, null = (v.astype(np.float64) for v in (xt[:n], out[:n], out[n : 2 * n]))
+    z = tl_random(seed, np.arange(n))[0]
+    guess = p * x + q * guide(cond, null, m * w) + c * z
+    return _buffer(n, a * np.clip(guess, -clip, clip) + b * x)
+
+
+COUNTERS = 4096  # so many are tried, for each place
+
+
+def _counters(kernel: Any) -> list[np.ndarray] | None:
+    """Which counters a kernel has used, in each case: its noise is looked up among those of all.
+
+    None if some noise is that of no counter below COUNTERS, or if a store leaves its n places.
+    """
+    found = []
+    for case in _NOISE_CASES:
+        *_, row, _, _, seed, n = case
+        buffer = _noise_stepper(kernel)(*case)
+        if (buffer[n:] != UNTOUCHED).any():
+            return None
+        z = (buffer[:n] - _noisy(add=lambda y, c, z, x, b, clip: y)(*case)[:n]) / row[4]
+        table = tl_random(seed, np.arange(COUNTERS))[0]
+        order = np.argsort(table)
+        near = np.clip(np.searchsorted(table[order], z), 1, COUNTERS - 1)
+        left, right = order[near - 1], order[near]
+        nearest = np.where(abs(table[left] - z) < abs(table[right] - z), left, right)
+        if (abs(table[nearest] - z) > NOISE_TOLERANCE).any():
+            return None
+        found.append(nearest)
+    return found
+
+
+def _has_own_counters(kernel: Any) -> bool:
+    """Whether each place has a counter of its own. The place itself is one choice of several."""
+    if _close_to(_noisy())(kernel):
+        return True
+    counters = _counters(kernel)
+    return counters is not None and all(len(np.unique(used)) == len(used) for used in counters)
+
+
+def _shares_counters(kernel: Any) -> bool:
+    """Whether two places have the same noise, in a way that has no hint of its own."""
+    counters = _counters(kernel)
+    if counters is None or all(len(np.unique(used)) == len(used) for used in counters):
+        return False
+    named = (lambda at: at % BLOCK, lambda at: at // BLOCK, lambda at: 0 * at)
+    return not any(_close_to(_noisy(counters=counter))(kernel) for counter in named)
+
+
+def _keyed(
+    seeds: Callable[[int, np.ndarray, int], np.ndarray],
+    counters: Callable[[int, np.ndarray, int], np.ndarray],
+) -> Callable[..., Any]:
+    """The step with another seed or counter at each place, functions of (seed, at, n)."""
+
+    def step(*case: Any) -> np.ndarray:
+        *_, row, _, _, seed, n = case
+        at = np.arange(n)
+        keys, places = seeds(seed, at, n), counters(seed, at, n)
+        z = np.array(
+            [
+                tl_random(int(key), np.array([place]))[0][0]
+                for key, place in zip(keys, places, strict=True)
+            ]
+        )
+        y = _noisy(add=lambda y, c, z, x, b, clip: y)(*case)[:n]
+        return _buffer(n, y + row[4] * z)
+
+    return step
+
+
 ex_9_4 = Exercise(
     "9.4",
     "kernels/ladder/rung3_noise.py, tl.randn",
-    _close_to(_noisy()),
+    _has_own_counters,
     (
         (
             _close_to(_noisy(), everywhere=False),
@@ -541,6 +703,50 @@ ex_9_4 = Exercise(
         (
             _close_to(_noisy(add=lambda y, c, z, x, b, clip: np.clip(y + c * z, -clip, clip))),
             "the new state is clipped, its noise included; clip the guess only.",
+        ),
+        (
+            _shares_counters,
+            "some places have the same noise, because they have the same counter. Use one that is "
+            "different for all places of all programs: at.",
+        ),
+        (
+            _close_to(_keyed(lambda seed, at, n: at, lambda seed, at, n: 0 * at + seed)),
+            "seed and counter are exchanged: tl.randn(seed, counter).",
+        ),
+        (
+            _close_to(
+                _keyed(lambda seed, at, n: seed + at // BLOCK, lambda seed, at, n: at % BLOCK)
+            ),
+            "the seed is that of the launch plus the number of the program. Then program 1 of seed "
+            "7 has the noise of program 0 of seed 8. Leave the seed as it is; the counter is at.",
+        ),
+        (
+            _close_to(_keyed(lambda seed, at, n: seed + at, lambda seed, at, n: at)),
+            "the place is added to the seed as well. Neighbouring seeds then have noise in common; "
+            "leave the seed as it is.",
+        ),
+        (
+            _close_to(_noisy(add=lambda y, c, z, x, b, clip: y - c * z)),
+            "c z is subtracted. The distribution is the same, but the samples are others than "
+            "those of the lesson: add it.",
+        ),
+        (
+            _close_to(_noisy(add=lambda y, c, z, x, b, clip: y + np.sqrt(c) * z)),
+            "the noise is multiplied by the root of c: c is a standard deviation already.",
+        ),
+        (
+            _close_to(_noisy(add=lambda y, c, z, x, b, clip: y + b * z)),
+            "the noise is multiplied by b. Its factor c is the number 4 of the row, tl.load(row + "
+            "4).",
+        ),
+        (
+            _close_to(_noisy(add=lambda y, c, z, x, b, clip: y + c * z * x)),
+            "the noise is multiplied by x. It is added to the step: + c z.",
+        ),
+        (
+            _close_to(_noise_in_the_guess),
+            "the noise is added to the guess, so that it is clipped and multiplied by a. Add it "
+            "to a x0hat + b x.",
         ),
     ),
     lambda kernel: general.observation(

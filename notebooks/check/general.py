@@ -30,6 +30,8 @@ MEANINGS = {
     "more than one": "A comparison of arrays has one result per entry: use np.where or torch.where "
     "in the place of `if`, and torch.equal or np.array_equal in the place of ==.",
     "converted to Python scalars": "A function of `math` takes one number: use that of NumPy.",
+    "at non-singleton dimension 0": "The first dimension is the batch: is a number written where "
+    "the size of the batch is meant?",
     "must match the size of tensor": "Shapes are aligned from the right: to multiply pictures "
     "(B, C, H, W), the shape (B,) needs three more dimensions, v[:, None, None, None].",
     "could not be broadcast": "Shapes are aligned from the right: keepdims=True keeps the "

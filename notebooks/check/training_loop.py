@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from minicfg.data import Dataset
 
 T = 10
-CLASSES = 4
+LABELS = 4  # of the pictures
+CLASSES = 5  # the last class has no picture, so that the largest label is not K - 1
 PICTURES = 64  # as many as a picture has pixels, so that their signs can be orthogonal
 SIDE = 8
-STEPS, BATCH, P, DECAY = 60, 32, 0.2, 0.9
+STEPS, BATCH, P, DECAY = 80, 24, 0.2, 0.9  # no default of the notebook's loop
 # The loop is checked with pictures of this size. It is so large that each picture, and with it the
 # noise, can be found exactly in x_t; the network of the check accepts any numbers.
 AMPLITUDE = 30.0
@@ -91,6 +92,11 @@ class Network(nn.Module):
 
     def forward(self, xt: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """The weights, once per sample."""
+        if not self.weight.requires_grad:
+            raise RuntimeError(
+                "this is `average`, which is not trained. Evaluate `model`, whose weights the "
+                "optimiser has"
+            )
         out = self.weight.view(1, 1, SIDE, SIDE).expand(len(xt), 1, SIDE, SIDE).clone()
         call = Call(xt.detach().clone(), t, y, self.training, out.detach())
         if out.requires_grad:
@@ -130,8 +136,8 @@ def data() -> Dataset:
         )
     pictures = Dataset(
         hadamard.view(PICTURES, 1, SIDE, SIDE) * 0.5,
-        torch.arange(PICTURES) % CLASSES,
-        classes=tuple("ABCD"),
+        torch.arange(PICTURES) % LABELS,
+        classes=tuple("ABCDE"),
     )
     pictures.x.mul_(2 * AMPLITUDE)  # a Dataset is checked when it is made: it holds -1..1
     return pictures
@@ -191,6 +197,9 @@ def shown(record: Record) -> Iterator[str]:
         return
     if not all(call.training for call in calls):
         yield "mode"
+    if any(call.y.shape == (BATCH,) and call.y.max() > CLASSES for call in calls):
+        yield "exchanged arguments"
+        return
     if any(call.t.is_floating_point() or call.t.shape != (BATCH,) for call in calls):
         yield "kind of t"
         return
@@ -226,14 +235,25 @@ NOISES: dict[str, Callable[[Tensor], Tensor]] = {
     "no root": lambda abar: 1 - abar,
     "exchanged": torch.sqrt,
     "no factors": torch.ones_like,
+    "one minus root": lambda abar: 1 - abar.sqrt(),
 }
 
 
 def forward_sample(record: Record) -> Iterator[str]:
     """Whether x_t is sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, with fresh noise for each element."""
     number, factor, noise, t = found_pictures(record)
+    if float(torch.cat([call.xt for call in record.calls]).abs().max()) <= 1:
+        yield "clipped x_t"
+        return
+    if float(factor.abs().max()) < 0.1:
+        yield "only noise"
+        return
     if len(number.view(STEPS, BATCH).unique(dim=0)) == 1:
         yield "one batch"
+    if len(number.unique()) < PICTURES:  # 1,920 draws: each picture occurs 30 times on average
+        yield "only some pictures"
+    if float(noise.std(dim=1).max()) < 1e-2 < float(noise.abs().max()):
+        yield "one number of noise"
     power = torch.stack([noise[t == s].square().mean() for s in range(1, T + 1)])
     power = power * SIDE**2 / (SIDE**2 - 1)  # one dimension of the noise is that of the picture
     if float(power.max()) < 1e-3:
@@ -280,7 +300,7 @@ def found_noise(record: Record) -> Tensor:
 
 def labels(record: Record) -> Iterator[str]:
     """Which labels the network is given, and which are dropped."""
-    if any(call.y.shape != (BATCH,) for call in record.calls):
+    if any(call.y.shape != (BATCH,) or call.y.is_floating_point() for call in record.calls):
         yield "kind of y"
         return
     number, *_ = found_pictures(record)
@@ -291,6 +311,8 @@ def labels(record: Record) -> Iterator[str]:
     if other.any():
         wrong = given[other]
         fraction = float(other.float().mean())
+        if fraction < P + 0.045 and bool((wrong == CLASSES - 1).all()):
+            yield "last class for null"
         yield "class 0 for null" if fraction < P and not wrong.any() else "labels of others"
     of_batch = null.float().mean(1)
     fraction = float(of_batch.mean())
@@ -329,8 +351,13 @@ def loss_function(record: Record) -> Iterator[str]:
     if alike(eps) > 0.999:
         scale = float((gradient * (out - eps)).sum() / (out - eps).square().sum())
         if abs(scale / mean_of_squares - 1) > 0.01:
-            yield "sum"
+            yield "half" if abs(scale / mean_of_squares - 0.5) < 0.01 else "sum"
         return
+    per_step = torch.stack([gradient.ravel(), (out - eps).ravel()]).unflatten(1, (STEPS, -1))
+    if bool((torch.cosine_similarity(per_step[0], per_step[1], dim=1) > 0.999).all()):
+        yield "root"
+    if spread(gradient) < 1e-3 * float(gradient.abs().max()):
+        yield "not squared"
     if alike(eps) < -0.999:
         yield "uphill"
     for name, target in (("x0 as target", x0), ("xt as target", xt), ("minus eps", -eps)):
@@ -360,6 +387,14 @@ def optimisation(record: Record) -> Iterator[str]:
     if all(u.gradient is None or not u.gradient.any() for u in updates):
         yield "zero_grad after backward"
         return
+    given = [(u.gradient, u.newest) for u in updates if u.gradient is not None]
+    if len(given) == len(updates) and all(
+        newest is not None and torch.cosine_similarity(gradient, newest, dim=0) > 0.99999
+        for gradient, newest in given
+    ):
+        sizes = torch.tensor([float(g.norm() / n.norm()) for g, n in given])  # pyright: ignore
+        if float((sizes - 1).abs().max()) > 1e-3:
+            yield "gradient of another size"
     for update in updates:
         if update.gradient is None or update.newest is None:
             yield "zero_grad after backward"
@@ -421,6 +456,8 @@ HINTS = {
     "0..len(data.x) - 1 in each step, and index data.x by them.",
     "mode": "the network is in evaluation mode, in which layers such as dropout do nothing. Call "
     "model.train() before the loop.",
+    "exchanged arguments": "the network is given labels larger than K. Is the order of the "
+    "arguments model(xt, t, y)?",
     "kind of t": "t has to be a tensor of `batch` integers, one per picture.",
     "one t for all": "all pictures of a batch have the same t. Draw one per picture: "
     "torch.randint(1, T + 1, (batch,)).",
@@ -430,6 +467,15 @@ HINTS = {
     "t without T": "t = T never occurs, the time at which sampling starts. torch.randint excludes "
     "its upper end; T is len(alpha_bar) - 1.",
     "one batch": "every step is taken on the same pictures. Draw the rows anew in each step.",
+    "only some pictures": "some pictures of the data are never drawn. Row numbers are drawn from "
+    "all of 0..len(data.x) - 1: torch.randint(len(data.x), (batch,)).",
+    "clipped x_t": "x_t never leaves -1..1, so it is clipped. The noise takes it outside; only the "
+    "guess of x_0 is clipped, when a sample is drawn.",
+    "only noise": "x_t contains no picture: the network is given the noise alone.",
+    "one number of noise": "the noise is the same in all pixels of a picture. Draw it in the shape "
+    "of the pictures: torch.randn_like(x0).",
+    "one minus root": "the factor of the noise is sqrt(1 - abar), and not 1 - sqrt(abar): the "
+    "squares of the two factors add up to 1.",
     "no noise": "x_t contains no noise: the network is given x_0, or a multiple of it.",
     "no root": "alpha_bar is used without its root: x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps.",
     "exchanged": "the factors of data and noise are exchanged: sqrt(abar) belongs to the data.",
@@ -440,12 +486,15 @@ HINTS = {
     "uniform noise": "the noise is uniform in 0..1 (torch.rand), not normal (torch.randn).",
     "size of the noise": "the noise in x_t does not have the variance 1: use torch.randn_like(x0), "
     "without another factor.",
-    "forward sample": "x_t is not sqrt(abar) x_0 + sqrt(1 - abar) eps. Look at the shape of "
-    "alpha_bar[t]: (batch,) needs three more dimensions, alpha_bar[t][:, None, None, None].",
+    "forward sample": "x_t is not sqrt(abar) x_0 + sqrt(1 - abar) eps with abar = alpha_bar[t]. "
+    "The table contains the products already, and its entries at t have the shape (batch,), which "
+    "needs three more dimensions: alpha_bar[t][:, None, None, None].",
     "one noise for all": "all pictures of a batch get the same noise. Draw it in the shape of the "
     "batch: torch.randn_like(x0).",
     "noise drawn once": "every step has the same noise. Draw it inside the loop.",
-    "kind of y": "y has to be a tensor of `batch` labels, one per picture.",
+    "kind of y": "y has to be a tensor of `batch` integer labels, one per picture.",
+    "last class for null": "dropped labels become data.num_classes - 1, the last class. (The data "
+    "of this check have no picture of that class.) The null label is data.num_classes.",
     "class 0 for null": "dropped labels become 0, which is class A. The null label is "
     "data.num_classes, the row of the table after the last class.",
     "labels of others": "pictures and labels do not belong together: index data.x and data.y by "
@@ -464,6 +513,12 @@ HINTS = {
     "detached before it.",
     "sum": "the loss is a sum over pixels or pictures. Take the mean, which does not depend on the "
     "size of a batch or picture.",
+    "half": "the loss is half of the mean square. The list of losses then does not start at 1: "
+    "take the mean of (out - eps)^2.",
+    "root": "this is the root of the mean squared error. It weights batches differently; leave the "
+    "root out.",
+    "not squared": "the difference is not squared, so the loss falls without end as all outputs "
+    "become smaller.",
     "uphill": "the gradient has the wrong sign: the loss grows.",
     "x0 as target": "the output is compared with x_0. This network predicts the noise.",
     "xt as target": "the output is compared with x_t. This network predicts the noise.",
@@ -480,6 +535,8 @@ HINTS = {
     "number of steps": "the optimiser does not step once per evaluation of the network.",
     "zero_grad after backward": "the gradient is 0 when the optimiser steps: zero_grad() comes "
     "between backward() and step(). The order is zero_grad, backward, step.",
+    "gradient of another size": "the optimiser gets a multiple of the gradient of the loss: it is "
+    "scaled or clipped after loss.backward(). Leave that out here.",
     "no zero_grad": "the gradients of all steps add up, because backward() adds to what is there: "
     "optimizer.zero_grad() is missing.",
     "graph of the average": "the average records how it was computed, so memory grows with each "

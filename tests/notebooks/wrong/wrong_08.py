@@ -83,6 +83,10 @@ def loop(*changes: tuple[str, str]) -> Any:
     return made(LOOP, *changes)
 
 
+HALVE = "        if i > 0:\n            x = halve(x)\n"
+DOUBLE = "        if i > 0:\n            x = double(x)\n"
+
+
 def before(*lines: str) -> Any:
     """These lines of the loop stand before it."""
     out = [(line, "        pass\n") for line in lines]
@@ -207,7 +211,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("8.2", loop(("    # before the loop\n", "    eps = torch.randn_like(data.x[:batch])\n"),
                  ("        eps = torch.randn_like(x0)\n", "")), "every step has the same noise"),
     ("8.2", loop(("data.num_classes, y)", "data.num_classes, y)[:, None]")),
-     "a tensor of `batch` labels"),
+     "`batch` integer labels"),
     ("8.2", loop(("torch.where(u < p, data.num_classes, y)", "y * (u >= p)")), "which is class A"),
     ("8.2", loop(("data.y[rows]", "data.y[:batch]")), "do not belong together"),
     ("8.2", loop(("model(xt, t, shown)", "model(xt, t, y)")), "no label is ever dropped"),
@@ -274,4 +278,59 @@ WRONG: list[tuple[str, Any, str]] = [
     ("8.5", test_that_compares_two, "ignores the seed"),
     ("8.5", test_of_two_seeds, "samples in common"),
     ("8.5", test_that_wants_one_noise_for_all, "which is right"),
+    ("8.0", unet((HALVE, ""), (DOUBLE, "")), "neither halved nor doubled"),
+    ("8.0", unet((HALVE, "        x = halve(x)\n")), "halved before the first block, too"),
+    ("8.0", unet((HALVE, ""), ("        kept.append(x)\n",
+                              "        kept.append(x)\n        x = halve(x)\n")),
+     "halved after every block"),
+    ("8.0", unet((DOUBLE, "        x = double(x)\n")), "doubled before the first block"),
+    ("8.0", unet((DOUBLE, ""), ("kept.pop()], dim=1))\n",
+                               "kept.pop()], dim=1))\n        x = double(x)\n")),
+     "doubled after every block"),
+    ("8.0", unet(("kept.pop()", "kept[-1]")), "gets the last output"),
+    ("8.0", unet(("kept.pop()", "kept[0]")), "gets the first output"),
+    ("8.0", unet(("    x = middle(x)\n", "    x = middle(x)\n    kept.append(x)\n")),
+     "is kept as well"),
+    ("8.0", unet(("        x = block(torch.cat([x, kept.pop()], dim=1))\n",
+                  "        skip = kept.pop()\n"
+                  "        skip = double(skip) if i else skip\n"
+                  "        x = block(torch.cat([x, skip], dim=1))\n")), "is doubled, too"),
+    ("8.0", unet(("    kept = []\n", "    kept, picture = [], x\n"),
+                 (HALVE, "        x = halve(picture) if i else picture\n")),
+     "starts from the first"),
+    ("8.1", lambda y, u, p, null: y.masked_fill(u < p, null + 1), "null + 1 is outside"),
+    ("8.1", lambda y, u, p, null: y.masked_fill(u < p, -1), "becomes -1"),
+    ("8.2", loop(("model(xt, t, shown)", "model(xt, shown, t)")), "labels larger than K"),
+    ("8.2", loop(("torch.randint(len(data.x), (batch,))", "torch.randint(batch, (batch,))")),
+     "are never drawn"),
+    ("8.2", loop(("randint(len(data.x), (batch,))", "randint(len(data.x) - 1, (batch,))")),
+     "are never drawn"),
+    ("8.2", loop(("        u = torch", "        xt = xt.clamp(-1, 1)\n        u = torch")),
+     "never leaves -1..1"),
+    ("8.2", loop(("model(xt, t, shown)", "model(eps, t, shown)")), "contains no picture"),
+    ("8.2", loop(("randn_like(x0)", "randn(batch, 1, 1, 1).expand_as(x0)")),
+     "in all pixels of a picture"),
+    ("8.2", loop(("(1 - abar).sqrt() * eps", "(1 - abar.sqrt()) * eps")), "not 1 - sqrt(abar)"),
+    ("8.2", loop(("data.num_classes, y)", "data.num_classes - 1, y)")), "the last class. (The"),
+    ("8.2", loop(("data.num_classes, y)", "data.y.max() + 1, y)")), "the last class. (The"),
+    ("8.2", loop(("data.num_classes, y)", "data.num_classes, y).float()")),
+     "`batch` integer labels"),
+    ("8.2", loop(("F.mse_loss(out, eps)", "0.5 * F.mse_loss(out, eps)")), "half of the mean"),
+    ("8.2", loop(("F.mse_loss(out, eps)", "F.mse_loss(out, eps).sqrt()")), "the root of the mean"),
+    ("8.2", loop(("F.mse_loss(out, eps)", "(out - eps).mean()")), "is not squared"),
+    ("8.2", loop((STEP, "        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)\n"
+                  + STEP)),
+     "scaled or clipped"),
+    ("8.3", 500 * 0.005, "the sum of what the steps"),
+    ("8.3", 1 - 500 * 0.005, "is not taken away"),
+    ("8.3", 500 * 0.995, "this is 500 x 0.995"),
+    ("8.3", 0.995**50, "after 50 steps"),
+    ("8.3", sum(0.995**k for k in range(500)), "the sum of the powers"),
+    ("8.4", lambda c, n, w: c - w.reshape(-1, 1, 1, 1) * (c - n), "guides away from"),
+    ("8.4", lambda c, n, w: (c - n) * w.reshape(-1, 1, 1, 1), "Add it to the conditional"),
+    ("8.4", lambda c, n, w: c + ((c - n).permute(1, 2, 3, 0) * w).sum(-1), "over the batch"),
+    ("8.4", lambda c, n, w: torch.stack([
+     a + int(k) * (a - b) for a, b, k in zip(c, n, w, strict=True)]), "rounded to integers"),
+    ("8.4", lambda c, n, w: torch.stack([
+     (a + k * (a - b)).ravel() for a, b, k in zip(c, n, w, strict=True)]), "is flattened"),
 ]  # fmt: skip
