@@ -403,7 +403,7 @@ plt.show()
 # 7. under `with torch.no_grad():`, move the average towards the weights, $a \leftarrow d \, a + (1 - d) \, b$ with $d$ = `decay`, for all pairs `a, b` in `zip(average.parameters(), model.parameters())`. `a.lerp_(b, f)` writes $(1 - f) a + f b$ into `a`;
 # 8. append the loss to a list, as a number: `loss.item()`.
 #
-# Return the list. The check runs your loop on a small network that records what it is given, and compares that with what should happen; it knows about 50 mistakes by name.
+# Return the list. The check runs your loop on a small network that records what it is given, and compares that with what should happen; it knows more than 60 mistakes by name.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_8_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
