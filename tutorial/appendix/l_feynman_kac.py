@@ -45,20 +45,26 @@ $$ -\nabla^2 q_\tau + \nabla^2 q_\tau / 2 + g q_\tau = -\nabla^2 q_\tau / 2 + g 
 
 By (J.2) this is $-\partial_\tau q_\tau$, the left side. The integral of $q_\tau$ is called its
 mass. Let $q_T$ be the tilted density of the first level $\tau_T$, and suppose that the chains start
-with the density $q_T$ divided by its mass. Then, for infinitely small steps, $\rho$ is $q_\tau$
-divided by the mass of $q_T$ at every level. So at the end, for every function $f$ for which both
-sides are finite,
+with the density $q_T$ divided by its mass. Take infinitely small steps. Then $\rho$ and $q_\tau$
+divided by the mass of $q_T$ satisfy the same equation, and they are equal at the first level. We
+assume that the equation has only one solution with this start. So they are equal at every level,
+and at the end, for every function $f$ for which both sides are finite,
 
 $$ E[W f(x)] = \int f q_0 dx / \int q_T dx $$ (L.2)
 
 A program starts from $N(0, \tau_T I)$, because it cannot sample $q_T$. For a large $\tau_T$ the two
-are close. Let $Z_\tau$ be the mass. By appendix J $\partial_\tau \log Z_\tau = -\bar g$, and (J.4)
-approximates $\bar g$. So the logarithm of the mass at $\tau_T$ is about
-$w (1 + w) |\Delta m|^2 / (2 \tau_T)$. For the three classes of step 1, with $w = 3$ and
-$\tau_T = 400$, this makes a mass of 1.034, and the mean of $q_T$ is 0.3 standard deviations
+are close. Let $Z_\tau$ be the mass. Far in the noise both densities of (J.2) approach
+$N(0, \tau I)$, so $Z_\tau$ tends to 1. By appendix J $\partial_\tau \log Z_\tau = -\bar g$, and
+(J.4) approximates $\bar g$. Its integral from $\tau_T$ to infinity is the logarithm of the mass at
+$\tau_T$, about $w (1 + w) |\Delta m|^2 / (2 \tau_T)$. For the three classes of step 1, with $w = 3$
+and $\tau_T = 400$, this makes a mass of 1.034, and the mean of $q_T$ is 0.3 standard deviations
 above 0. With $f = 1$, (L.2) states that the mean weight is the mass $Z$ of (13.2), divided by that
-of $q_T$, which is close to 1. Correctors may be added between two levels: they do not change the
-weights, and by (J.1) they do not change $\rho$.
+of $q_T$, which is close to 1.
+
+Correctors may be added between two levels. They do not change the weights, and by (J.1) infinitely
+small ones do not change $\rho$. Finite ones make the samples too wide, by (K.1). In the example one
+corrector per level, of the size (K.4) with the factor 0.5, changes the variance of the weighted
+samples from 0.484 to 0.546.
 
 **The effective sample size.** If the weights differ, the weighted mean is less accurate than a
 plain mean of the same number of samples. By how much? Suppose that the weights are given numbers,
@@ -123,11 +129,12 @@ table gives the roots of these numbers, which belong to one axis.)
 | 2 | 0.5 | 0.499, 0.481 | 0.821, 0.835 |
 | 4 | 0.3333 | 0.332, 0.303 | 0, 0.342 |
 
-From a certain weight on the mean of $W^2$ is infinite: from $w = 3.11$ with 400 steps, from 3.00
-with 3200 steps, and from 2.99 in the limit of small steps. (L.2) still holds there. But the
-$n_{eff}$ of a run then depends on chance and on the number of chains, and a standard error has no
-meaning. With 400 steps the exact variances are 0.650, 0.484 and 0.318, which is 2 to 5 % below the
-tilted ones. This is the error of the finite steps. The exact fractions are then 0.976, 0.835 and 0.
+From a certain weight on the mean of $W^2$ is infinite: from $w = 3.11$ with 400 steps, and from
+3.00 with 3200 steps. Extrapolated to infinitely small steps it is 2.99. (L.2) still holds there.
+But the $n_{eff}$ of a run then depends on chance and on the number of chains, and a standard error
+has no meaning. With 400 steps the exact variances are 0.650, 0.484 and 0.318, which is 2 to 5 %
+below the tilted ones. This is the error of the finite steps. The exact fractions are then 0.976,
+0.835 and 0.
 
 **Three classes, measured.** (L.2) holds for the classes of step 1, too. How many chains does it
 need there? The table shows a run of 8000 chains with 300 steps from $\tau = 400$ to 0.001, once
@@ -144,9 +151,9 @@ At $w = 3$ the mass is 43 % too small in this run, and the weighted heights are 
 do other runs give? Six seeds, of which the table has the first, have the masses 15.0, 15.6, 14.1,
 16.3, 41.4 and 17.3 without resampling. In the fifth run a single chain has 60 % of the whole
 weight. By (L.2) the mean weight is right in the mean over many runs, apart from the errors of the
-finite steps and of the start. Here five of the six runs are far below it, and one is far above it.
-The fractions $n_{eff} / n$ depend on the seed as well: they range from 0.20 to 0.45 at $w = 0.5$
-and from 0.0003 to 0.03 at $w = 3$.
+finite steps and of the start. Here five of the six runs are far below the exact mass, and one is
+far above it. The fractions $n_{eff} / n$ depend on the seed as well: they range from 0.20 to 0.45
+at $w = 0.5$ and from 0.0003 to 0.03 at $w = 3$.
 
 Which chains have a large weight? In the run of the table without resampling the heaviest 1 % of the
 chains have 34 % of the weight. They gain 4.0 of their mean $\log W$ of 5.9 between $\tau = 10$ and

@@ -157,7 +157,8 @@ For $w = 3$ the top class moves from the height 1.5 to 6.0, where there are no d
 limits the shift: as soon as $x_t$ shows its class, $\epsilon_y - \epsilon_\phi$ vanishes.
 
 **Measured.** The samples are those of the table in step 20: the top class with variance 0.25 on
-each axis, 50 rows of DDIM, $T = 1000$, and 4000 samples. The standard errors of the heights are
+each axis, 50 rows of DDIM, $T = 1000$, and 4000 samples. Across is the horizontal direction, and
+along is the vertical one, in which the height is measured. The standard errors of the heights are
 below 0.011. The conditional model alone has the variances 0.239 and 0.233, because 50 rows lose a
 part of 0.25 (step 17).
 

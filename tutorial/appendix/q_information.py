@@ -5,7 +5,7 @@ eps the effect is largest in the middle of the chain, and in units of $x_0$ it i
 noise end. Step 9 also stated, without a derivation, that half of the mean square in units of eps is
 a rate of information. This appendix derives that statement for any data. Two consequences follow.
 The area under the curve of this rate is the whole information that an image contains about its
-class. And the information can be computed from two losses of a network, without any density.
+class. And the information can be estimated from two losses of a network, without any density.
 
 **Notation.** The letters are those of step 9. The label $y$ has the probability $\pi_y$. The best
 predictions of the noise are $\epsilon(x_t, y)$ for a class and $\epsilon(x_t, \phi)$ without a

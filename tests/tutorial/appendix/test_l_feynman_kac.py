@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
+from scipy.optimize import root_scalar
 from scipy.stats import norm
 
 from tutorial.appendix.h_gaussian_pairs import EXAMPLE, ddpm_law
@@ -263,6 +264,69 @@ def test_l_3_by_the_run_in_the_text(w: float, var: float, share: float, both_axe
     mass, _ = exact(levels(400, 1e4, 1e-3), w, 1)
     exact_share = mass**2 / exact(levels(400, 1e4, 1e-3), w, 2)[0]
     assert exact_share == pytest.approx({1.0: 0.976, 2.0: 0.835, 4.0: 0.0}[w], abs=5.1e-4)
+
+
+def test_l_5_by_the_square_in_closed_form() -> None:
+    """Infinitely small steps: the square has no mean from (w + 1/2) = -v cot(v log 2) on.
+
+    Let K be the reciprocal of the variance with the weights W^2, and u = K - k_w. Then du / d tau
+    = u^2 + w (1 + w) (k_y - k)^2, which u = -F' / F solves with
+    F = ((1 + tau) (2 + tau))^(1/2) sin(v l), where l is the logarithm of (2 + tau) / (1 + tau) and
+    v^2 = (w + 1/2)^2 - 1/2. At tau = 0 K is 0 for the weight in the text.
+    """
+
+    def of_F(tau: float, v: float) -> float:
+        ratio = (2 + tau) / (1 + tau)
+        return float(((1 + tau) * (2 + tau)) ** 0.5 * np.sin(v * np.log(ratio)))
+
+    w, tau, h = 2.9, 0.7, 1e-3
+    v = ((w + 0.5) ** 2 - 0.5) ** 0.5
+    second = (of_F(tau + h, v) - 2 * of_F(tau, v) + of_F(tau - h, v)) / h**2
+    gap = 1 / (1 + tau) - 1 / (2 + tau)
+    assert second == pytest.approx(-w * (1 + w) * gap**2 * of_F(tau, v), rel=1e-5)
+
+    def K_at_0(w: float) -> float:
+        v = ((w + 0.5) ** 2 - 0.5) ** 0.5
+        return w + 0.5 + v / np.tan(v * np.log(2))
+
+    found = root_scalar(K_at_0, bracket=(2.5, 3.5)).root
+    assert found == pytest.approx(2.99, abs=0.005)
+
+
+def test_l_2_by_correctors_of_finite_size() -> None:
+    """One corrector per level changes the variance from 0.484 to 0.546; small ones, to the tilted.
+
+    Exactly, by (L.5), the step of DDPM and the step of appendix K; and by 8000 samples.
+    """
+    w = 2.0
+
+    def weighted_var(steps: int, factor: float) -> float:
+        taus = levels(steps, 1e4, 1e-3)
+        V = float(taus[0])
+        for tau, later in pairwise(map(float, taus)):
+            step = tau - later
+            a = w * (1 + w) * step / (2 * (1 + tau) ** 2 * (2 + tau) ** 2)
+            V = V / (1 - 2 * a * V)
+            V = (1 - step * (3 / (1 + tau) - 2 / (2 + tau))) ** 2 * V + step * later / tau
+            delta = factor * (1 + later) / (1 + w)
+            V = (1 - delta * (3 / (1 + later) - 2 / (2 + later)) / 2) ** 2 * V + delta
+        return V
+
+    assert [weighted_var(400, f) for f in (0.0, 0.5)] == pytest.approx([0.484, 0.546], abs=5.1e-4)
+    assert weighted_var(400, 0.0) == pytest.approx(exact(levels(400, 1e4, 1e-3), w, 1)[1])
+    errors = [weighted_var(3200, f) - 0.5 for f in (0.5, 0.1)]
+    assert errors[0] > 4 * errors[1] > 0
+    rng = np.random.default_rng(12)
+    start = 100 * rng.standard_normal((8000, 2))
+    scores = of_gaussians(*CENTRED)
+    chain = weighted_steps(start, levels(400, 1e4, 1e-3), w, scores, rng, 0.0, 1)
+    x, log_weights = last(chain)
+    square = (x**2).mean(1)
+    weights = np.exp(log_weights)
+    found = mean_of(square[:, None], log_weights)[0]
+    error = (weights * (square - found)).std() / weights.mean() / 8000**0.5
+    assert found == pytest.approx(0.546, abs=5 * error)
+    assert 5 * error < 0.546 - 0.5
 
 
 class Nodes(np.random.Generator):

@@ -26,7 +26,7 @@ from tutorial.appendix.m_gibbs import (
     stationary_var,
     stationary_var_of_steps,
 )
-from tutorial.step01_toy_data import GaussianMixture, three_gaussians
+from tutorial.step01_toy_data import GaussianMixture, pinwheel, three_gaussians
 from tutorial.step02_forward import Gaussian
 from tutorial.step11_guidance import tilt
 from tutorial.step13_tilted import tilted_on_grid
@@ -309,6 +309,20 @@ def test_m_1_by_how_often_it_matters() -> None:
     assert (length > 1).mean() == pytest.approx(large[1], abs=4 * (0.24 * 0.76) ** 0.5 / 20)
 
 
+@pytest.mark.slow
+def test_m_1_by_how_often_it_matters_on_the_pinwheel() -> None:
+    """Closer classes need lower noise: the probabilities in the text, above those of its table."""
+    wheel = pinwheel()
+    apart = np.linalg.norm(wheel.means[0] - wheel.means[1])
+    assert apart == pytest.approx(1.4, abs=0.05)
+    of_three = row_of("probability of an error above 1")
+    for tau, expected, other in ((0.1, 0.46, of_three[2]), (0.01, 0.12, of_three[4])):
+        error, probability = errors_of_guidance(tau, 0, 3.0, wheel)
+        found = probability[error > 1].sum()
+        assert found == pytest.approx(expected, abs=5.1e-3)
+        assert found > 4 * other
+
+
 def test_m_3_by_each_step() -> None:
     """Differences of two solutions of (H.5); the integral of k; the logarithm of G."""
     tau = 0.8
@@ -446,6 +460,21 @@ def test_m_7_by_many_steps() -> None:
     errors = [stationary_var_of_steps(0.5, 2.0, L, *EXAMPLE) - exact for L in (100, 200)]
     assert errors[0] == pytest.approx(2 * errors[1], rel=0.02)
     assert abs(errors[0]) < 0.01 * exact
+
+
+def test_m_7_by_a_narrow_class() -> None:
+    """One step is not enough for tau = 0.1 and a class of variance 0.25, without guidance."""
+    narrow = Gaussian(np.zeros(2), 0.25)
+    assert stationary_var(0.1, 0.0, narrow, 1.0) == pytest.approx(0.25, rel=1e-12)
+    one = stationary_var_of_steps(0.1, 0.0, 1, narrow, 1.0)
+    assert one == pytest.approx(0.277, abs=5e-4)
+    rng = np.random.default_rng(4)
+    x = 0.5 * rng.standard_normal((10_000, 2))
+    rounds = gibbs_rounds(x, 0.1, 0.0, 1, of_gaussians(narrow, 1.0), rng)
+    x = next(islice(rounds, 19, None))
+    assert x.var() == pytest.approx(one, rel=5 * (2 / x.size) ** 0.5)  # 5 standard errors
+    # It is enough for tau = 0.001, which is small against the variance.
+    assert stationary_var_of_steps(1e-3, 0.0, 1, narrow, 1.0) == pytest.approx(0.25, rel=2e-3)
 
 
 def test_m_7_by_the_mean_of_one_step() -> None:
