@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** write the training loss and the sampler of flow matching, explain why a mean velocity is enough, convert between velocity, noise and data, guide a velocity, read a network that counts its time backwards, prove that Euler's step is DDIM, and explain what is straight and what is not.
 #
-# No GPU, half a minute of computing, about 60 minutes with the exercises. You need sittings 1 to 4 and the section on DDIM in sitting 6. All but the last section uses NumPy alone; the last one needs torch. The lecture `tutorial/step21_flow.py` goes deeper, and `tutorial/step17_solvers.py` introduces the rows of a solver. (Flow matching: Liu et al. 2022, arXiv:2209.03003; Lipman et al. 2022, arXiv:2210.02747.) On a hosted machine that has torch already, do first what `01_forward_process` describes.
+# No GPU, half a minute of computing, about 85 minutes with the exercises. You need sittings 1 to 4 and the section on DDIM in sitting 6. All but the last section uses NumPy alone; the last one needs torch. The lecture `tutorial/step21_flow.py` goes deeper, and `tutorial/step17_solvers.py` introduces the rows of a solver. (Flow matching: Liu et al. 2022, arXiv:2209.03003; Lipman et al. 2022, arXiv:2210.02747.) On a hosted machine that has torch already, do first what `01_forward_process` describes.
 
 # %%
 # %matplotlib inline
@@ -174,7 +174,7 @@ plt.show()
 #
 # $$ \frac{d}{du} E[f(X_u)] = E[f'(X_u) V] $$
 #
-# Take this mean in two stages: first over all pairs whose line is at the same place $X_u$, then over the places. In the first stage $f'(X_u)$ is constant and $V$ becomes its mean, which is $F$:
+# where $V$ does not change with $u$ on a line. Take this mean in two stages: first over all pairs whose line is at the same place $X_u$, then over the places. In the first stage $f'(X_u)$ is constant and $V$ becomes its mean, which is $F$:
 #
 # $$ E[f'(X_u) V] = E[f'(X_u) \, E[V | X_u]] = E[f'(X_u) F(X_u, u)] $$
 #
@@ -182,9 +182,9 @@ plt.show()
 #
 # $$ \frac{d}{du} E[f(Y_u)] = E[f'(Y_u) F(Y_u, u)] $$
 #
-# The two right sides are the same function of the density at time $u$ and of $F$. So the density of $X_u$ and the density of $Y_u$ obey the same equation. At $u = 1$ both are standard normal. If $F$ is smooth, the equation has only one solution, so the two densities are equal at every $u$.
+# Both right sides are the integral $\int f'(X) \, F(X, u) \, p(X) \, dX$, where $p$ is the density of $X_u$ in one case and of $Y_u$ in the other. Both left sides are the derivative of $\int f(X) \, p(X) \, dX$. So the two densities obey the same equation. At $u = 1$ both are standard normal. If $F$ is smooth, the equation has only one solution, so the two densities are equal at every $u$.
 #
-# This equation can be written for the density $p_u$ itself. Write both means as integrals over $X$, and integrate the right one by parts:
+# This equation can be written for the density $p_u$ itself. Write both means as integrals over $X$, and integrate the right one by parts. The terms at the two ends are zero, because $p_u F$ goes to 0 far away from the data:
 #
 # $$ \int f \, \frac{\partial p_u}{\partial u} \, dX = \int f' p_u F \, dX = -\int f \, \frac{\partial (p_u F)}{\partial X} \, dX $$
 #
@@ -196,7 +196,11 @@ plt.show()
 #
 # **A check by hand.** Take a Gaussian class. With $f(Y) = Y$ the derivative of the mean is $E[F_y] = -\mu$, which is the derivative of $m_u = (1 - u) \mu$. The derivative of the variance is twice the covariance of $Y$ and $F_y$, which is twice the slope times $C_u$, or $2 u - 2 (1 - u) S$. This is the derivative of $C_u$. At $u = 1/2$ with $S = 1/4$ it is 0.75, so from $u = 0.50$ to 0.51 the variance should grow by 0.0075. By the formula for $C_u$ it grows from 0.3125 to 0.3201, by 0.0076.
 #
-# The figure below has two data points, $-1$ and 1, in one coordinate. Given $X_u$, their probabilities have the ratio $e^{-g}$ to $e^g$ with $g = (1 - u) X_u / u^2$, so $E[x_0 | X_u] = \tanh g$. Because $X_u = x_0 + u V$, the mean velocity $F$ is $X_u$ minus this mean, divided by $u$. A solver of SciPy moves the points. **Predict:** do the solutions cross, as the lines do? Which starts end at 1?
+# The figure below has two data points, $-1$ and 1, in one coordinate. Given the data point, $X_u$ is Gaussian with the mean $\pm (1 - u)$ and the variance $u^2$. By Bayes' rule the probabilities of the two points have the ratio of these densities. The squares of $X_u$ and of $1 - u$ cancel in it:
+#
+# $$ \frac{p(x_0 = 1 \,|\, X_u)}{p(x_0 = -1 \,|\, X_u)} = \exp \frac{(X_u + 1 - u)^2 - (X_u - 1 + u)^2}{2 u^2} = \exp \frac{2 (1 - u) X_u}{u^2} = \frac{e^g}{e^{-g}} \quad \text{with} \quad g = \frac{(1 - u) X_u}{u^2} $$
+#
+# So the mean of the data is $E[x_0 | X_u] = (e^g - e^{-g}) / (e^g + e^{-g}) = \tanh g$. The state is $X_u = (1 - u) x_0 + u \epsilon = x_0 + u (\epsilon - x_0) = x_0 + u V$. So the mean velocity $F$ is $X_u$ minus this mean, divided by $u$. A solver of SciPy moves the points. **Predict:** do the solutions cross, as the lines do? Which starts end at 1?
 
 
 # %%
@@ -276,7 +280,7 @@ plt.show()
 #
 # For example, from $X = 1$ at $u_t = 1/2$ with $F = -3$ to $u_s = 1/4$: $1 + (1/4 - 1/2) (-3) = 1.75$.
 #
-# **Exercise 11.2** (write a loop). Go from `u = 1` to `u = 0` in `steps` steps of equal length. `F(X, u)` returns the velocity, and `X` contains the noises, of shape `(n, 2)`. Return the samples.
+# **Exercise 11.2** (write a loop). Go from `u = 1` to `u = 0` in `steps` steps of equal length. `F(X, u)` returns the velocity at the time `u`, which is one number here, and `X` contains the noises, of shape `(n, 2)`. Return the samples.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_11_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -318,7 +322,7 @@ plt.show()
 #
 # </details>
 #
-# **Exercise 11.3** (predict, then measure). A class is $N(\mu, I / 4)$. Its samples are drawn with *two* steps, from $u = 1$ to $1/2$ to 0. What is their variance in one coordinate? Use the formula of $F_y$: by which factor does each of the two steps multiply the distance from the mean $m_u$? (The term $-\mu$ moves the mean exactly.) The slope in $F_y$ is 1 at $u = 1$, and 1.2 at $u = 1/2$. The noise has the variance 1.
+# **Exercise 11.3** (predict, then measure). A class is $N(\mu, I / 4)$. Its samples are drawn with *two* steps, from $u = 1$ to $1/2$ to 0. What is their variance in one coordinate? Use the formula of $F_y$: by which factor does each of the two steps multiply the distance from the mean $m_u$? (The mean itself is always right, because the term $-\mu$ of $F_y$ is the derivative of $m_u$, which is constant.) The slope in $F_y$ is 1 at $u = 1$, and 1.2 at $u = 1/2$. The noise has the variance 1.
 
 # %% nbgrader={"grade": false, "grade_id": "ex_11_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
 variance = ...
@@ -411,7 +415,7 @@ plt.show()
 #
 # For example, $\bar\alpha_t = 0.5$ has $\sigma_t = 1$ and $u_t = 1/2$; $\bar\alpha_t = 0.8$ has $\sigma_t = 1/2$ and $u_t = 1/3$. Each noise level of the chain occurs in the flow exactly once. Only the clock differs.
 #
-# The outputs correspond to each other as well. Write the state with the velocity and the data, and take the mean of both sides given the state:
+# The outputs correspond to each other as well. The state was written above with the velocity and the data. Take the mean of both sides given the state:
 #
 # $$ X_u = x_0 + u V \qquad \Rightarrow \qquad X_u = \hat x_0 + u F $$
 #
@@ -493,7 +497,7 @@ def my_guided(theirs, X, u, y, null, w):
 check.ex_11_5(my_guided)
 
 # %% [markdown]
-# The figure shows samples of class 0 (blue) on the data (grey), at $w = 0$ and $w = 3$. They were drawn with the code as it was, with your function, and with the chain of sitting 6: DDIM on the cosine schedule with predictions of $\epsilon$. All start from the same noises. The class has the mean height 1.5 and the variance 0.25. **Predict:** does the flow overshoot at $w = 3$, as the chain does? Can you recognise the mistake from the pictures?
+# The figure shows samples of class 0 (blue) on the data (grey), at $w = 0$ and $w = 3$. They were drawn with the code as it was, with your function, and with the chain of sitting 6: DDIM on the cosine schedule with predictions of $\epsilon$. All start from the same noises. The height of a sample is its second coordinate. In the class its mean is 1.5 and its variance 0.25. **Predict:** does the flow overshoot at $w = 3$, as the chain does? Can you recognise the mistake from the pictures?
 
 
 # %%
@@ -579,7 +583,7 @@ def test_of_row(row):
 check.ex_11_6(test_of_row)
 
 # %% [markdown]
-# So a sampler of the flow differs from DDIM only in the noise levels that it visits: those with uniform $u$. The left panel shows the levels of ten rows on both clocks. The right panel shows the fraction of the variance that the samples of a Gaussian class have after few rows, computed exactly. **Predict:** does the flow need fewer rows than the cosine schedule?
+# So a sampler of the flow differs from DDIM only in the noise levels that it visits: those with uniform $u$. The left panel shows the levels of ten rows on both clocks. The right panel is about a Gaussian class with the variance $S$. It shows the variance of samples that were drawn with few rows, divided by $S$. Both are computed exactly. **Predict:** does the flow need fewer rows than the cosine schedule?
 
 # %%
 _, (left, right) = plt.subplots(1, 2, figsize=(11, 3), layout="constrained")
@@ -614,9 +618,9 @@ print(f"Euler's rows and DDIM's, 50 of them: largest difference {np.abs(rows).ma
 #
 # $$ \nu = \langle F_y, F_\phi \rangle / |F_\phi|^2 \qquad F = F_y + w (F_y - \nu F_\phi) $$
 #
-# For example, $F_y = (2, 1)$ and $F_\phi = (1, 0)$ give $\nu = 2$. At $w = 1$ the result is $(2, 1) + (0, 1) = (2, 2)$, and plain guidance gives $(3, 2)$. The second change sets the whole velocity to zero in the first step (*zero-init*), so that $X$ remains where it is while the clock goes on.
+# Here $\langle F_y, F_\phi \rangle$ is the inner product. For example, $F_y = (2, 1)$ and $F_\phi = (1, 0)$ give $\nu = 2$. At $w = 1$ the result is $(2, 1) + (0, 1) = (2, 2)$, and plain guidance gives $(3, 2)$. The second change sets the whole velocity to zero in the first step (*zero-init*), so that $X$ remains where it is while the clock goes on.
 #
-# The figure shows class 0 at $w = 3$ with exact velocities. For the last two panels all data were moved by $(0, 3)$, and the samples moved back. The dotted line is the mean height of the class. **Predict:** the factors of $F_y$ and $F_\phi$ are now $1 + w$ and $-w \nu$. Does this rule still give the same samples in every unit? Does it give the same samples if the data are moved?
+# The figure shows class 0 at $w = 3$ with exact velocities. For the last two panels all data were moved by $(0, 3)$, and the samples moved back. The dotted line is the mean height of the class. **Predict:** the factors of $F_y$ and $F_\phi$ are now $1 + w$ and $-w \nu$. Does this rule give the same samples if it is applied to $\epsilon$ or $\hat x_0$ in the place of the velocity? Does it give the same samples if the data are moved?
 
 # %%
 once, fifty = with_zero_init(euler(clock, 50), clock), euler(clock, 50)
@@ -642,15 +646,15 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Neither. The factors no longer add up to 1, so the term $X_u$ of the conversion is multiplied by their sum. The same rule, applied to $\epsilon$ or $\hat x_0$, is therefore a different rule. It also depends on the origin. Here the factor reduces the overshoot from 2.37 to 1.97, and with moved data the height is 1.54. Plain guidance gives 2.37 in both cases. One step of 50 with the velocity zero changes little.
+# The answer is no to both. The factors no longer add up to 1, so the term $X_u$ of the conversion is multiplied by their sum. The same rule, applied to $\epsilon$ or $\hat x_0$, is therefore a different rule. It also depends on the origin. Here the factor reduces the overshoot from 2.37 to 1.97, and with moved data the height is 1.54. Plain guidance gives 2.37 in both cases. One step of 50 with the velocity zero changes little.
 #
 # </details>
 #
-# When can zero be a good velocity? At $u = 1$ the exact outputs are $F_y = X - \mu_y$ and $F_\phi = X - m$, where $\mu_y$ is the mean of the class and $m$ the mean of all data. The guided velocity is $F_y + w (m - \mu_y)$, so its squared distance from $F_y$ is $w^2 |\mu_y - m|^2$. The squared distance of zero from $F_y$ is $|X - \mu_y|^2$. With $D$ coordinates its mean is $D + |\mu_y|^2$, because $X$ is standard normal. So in the mean square zero is closer to $F_y$ than the guided velocity if
+# When can zero be a good velocity? At $u = 1$ the exact outputs are $F_y = X - \mu_y$ and $F_\phi = X - m$, where $\mu_y$ is the mean of the class and $m$, without an index, the mean of all data. The guided velocity is $F_y + w (m - \mu_y)$, so its squared distance from $F_y$ is $w^2 |\mu_y - m|^2$. The squared distance of zero from $F_y$ is $|X - \mu_y|^2$. With $D$ coordinates its mean is $D + |\mu_y|^2$, because $X$ is standard normal. So in the mean square zero is closer to $F_y$ than the guided velocity if
 #
 # $$ |w| > \sqrt{(D + |\mu_y|^2) / |\mu_y - m|^2} $$
 #
-# For the three classes the right side is $\sqrt{4.25 / 2.25} = 1.37$. This compares the velocities of one step. It does not show that the samples are better.
+# For the three classes $D = 2$, $|\mu_y| = 1.5$ and $m = 0$, so the right side is $\sqrt{4.25 / 2.25} = 1.37$. This compares the velocities of one step. It does not show that the samples are better.
 #
 # ## The same in torch
 #
@@ -726,7 +730,11 @@ print(f"a and b, NumPy and torch: {np.abs(in_numpy - in_torch).max():.0e} apart"
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Given the label, the lowest loss is the average of $2 S / C_u$ over $u$. The integral from 0 to 1 is $\pi \sqrt S = 1.57$ (substitute $u / (1 - u)$). Without the label the average is 3.35 (measured above). Three labels in ten are hidden, so the lowest loss is $0.7 \cdot 1.57 + 0.3 \cdot 3.35 = 2.10$. The training ends close to it.
+# Given the label, the lowest loss is the average of $2 S / C_u$ over $u$. Substitute $r = u / (1 - u)$, so that $dr = du / (1 - u)^2$ and $C_u = (1 - u)^2 (S + r^2)$:
+#
+# $$ \int_0^1 \frac{2 S}{C_u} \, du = \int_0^\infty \frac{2 S}{S + r^2} \, dr = 2 S \cdot \frac{\pi}{2 \sqrt S} = \pi \sqrt S = 1.57 $$
+#
+# Without the label the average is 3.35 (measured above). Three labels in ten are hidden, so the lowest loss is $0.7 \cdot 1.57 + 0.3 \cdot 3.35 = 2.10$. The training ends close to it.
 #
 # </details>
 #
@@ -749,7 +757,7 @@ print(f"a and b, NumPy and torch: {np.abs(in_numpy - in_torch).max():.0e} apart"
 # 1. Two lines cross at the same $u$ with the velocities $-3$ and 3. Which output has the lowest loss there, if both pairs are equally likely?
 # 2. Why do the solutions not cross, although the lines do?
 # 3. A network predicts $\epsilon$ at $\bar\alpha_t = 0.8$. At which time of the flow is that, and by what is its state multiplied?
-# 4. Which part of guidance would go wrong with factors that do not add up to 1?
+# 4. Guidance of the velocity is guidance of $\epsilon$ in another unit, because its factors add up to 1. Which term of the conversion would be wrong if they did not?
 # 5. Euler's method for a flow and DDIM for a chain visit the same noise levels, with the same guesses and from the same noise. How do their samples differ?
 #
 # <details><summary>Answers</summary>
@@ -757,7 +765,7 @@ print(f"a and b, NumPy and torch: {np.abs(in_numpy - in_torch).max():.0e} apart"
 # 1. The mean, 0. It is the velocity of neither pair.
 # 2. At one place and time $F$ has one value, so two solutions that met would be the same one.
 # 3. At $u = 1/3$, because $\sigma_t = 1/2$ and $u_t = \sigma_t / (1 + \sigma_t)$. It is multiplied by $R_u = \sqrt{4/9 + 1/9} = 0.745$.
-# 4. The term $X_u$ (or $p x_t$) of the conversion would be multiplied by their sum. Guidance in another unit would then be another rule.
+# 4. The term $X_u$ in $\hat x_0 = X_u - u F$ would be multiplied by their sum. Guidance in another unit would then be another rule.
 # 5. They do not differ, up to rounding, because Euler's step is the row of DDIM.
 #
 # </details>

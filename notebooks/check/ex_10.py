@@ -39,6 +39,15 @@ def _gives(expected: Any) -> Callable[[Any], bool]:
     return holds
 
 
+def _is_standardised(answer: Any) -> bool:
+    """Whether the values have mean 0 and standard deviation 1, as a whole or in each channel."""
+    found = answer(_images.copy())
+    if tuple(np.shape(found)) != tuple(_right.shape):
+        return False
+    values = np.asarray(found, np.float64)
+    return abs(values.mean()) < 1e-3 and abs(values.std() - 1) < 2e-3
+
+
 _right = _pictures(_images)
 _first = np.moveaxis(_images, 3, 1).astype(np.float64)  # (N, 3, 8, 8)
 _mixed = _images.reshape(-1, 3, 8, 8).astype(np.float64)
@@ -96,6 +105,12 @@ ex_10_1 = Exercise(
             "bytes end at 255: twice 200 is 144 in uint8. Convert to float before you multiply.",
         ),
         (
+            _is_standardised,
+            "the values have mean 0 and standard deviation 1, by numbers of these pictures: other "
+            "pictures would be scaled differently, and the values leave -1..1. Take byte / 127.5 - "
+            "1 for all.",
+        ),
+        (
             lambda answer: _has_values(answer) and isinstance(answer(_images.copy()), np.ndarray),
             "the values are right, in a NumPy array. Return a tensor: torch.from_numpy(...).",
         ),
@@ -132,6 +147,12 @@ ex_10_3 = prediction(
     (0.36, "this is the fraction that loses something, 1 - 0.64."),
     (0.0, "it is 0 if both are dropped together. Here each is dropped by itself."),
     (0.4, "the two probabilities are added. That both happen, kept and dropped, is a product."),
+    (0.25, "the four kinds are equally frequent only if each is dropped with probability 1/2."),
+    (
+        0.128,
+        "one factor too many. Two things have to happen: the letter is kept (0.8), the colour "
+        "is dropped (0.2).",
+    ),
     (0.1, "half of p is not the probability that one is kept and the other is dropped: multiply."),
 )
 
@@ -202,6 +223,24 @@ ex_10_4 = formula(
         lambda ab, a, b, null, w_a, w_b: ab + w_a * (a - ab) + w_b * (b - ab),
         "a - ab removes the colour. The difference that measures the letter is a - null.",
     ),
+    (
+        lambda ab, a, b, null, w_a, w_b: ab + w_a * (a - null) - w_b * (b - null),
+        "the sign of the colour's difference: this moves away from the colour.",
+    ),
+    (
+        lambda ab, a, b, null, w_a, w_b: ab - w_a * (a - null) + w_b * (b - null),
+        "the sign of the letter's difference: this moves away from the letter.",
+    ),
+    (
+        lambda ab, a, b, null, w_a, w_b: ab + w_a * (a - null) * w_b * (b - null),
+        "the two differences are multiplied. The densities are multiplied, so their logarithms, "
+        "and the gradients of these, are added.",
+    ),
+    (
+        lambda ab, a, b, null, w_a, w_b: (1 + w_a) * (1 + w_b) * ab - (w_a + w_b) * null,
+        "(1 + w_a) (1 + w_b) is not 1 + w_a + w_b, and a and b do not occur. Each weight "
+        "multiplies the difference of its own attribute.",
+    ),
 )
 
 
@@ -241,6 +280,16 @@ def _with_a_gap(x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return training[: len(training) // 2], held_out
 
 
+def _repeated(x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    training, held_out = _split(x, seed)
+    return torch.cat([training[:2], training[:-2]]), held_out
+
+
+def _half_held_out(x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    training, held_out = _split(x, seed)
+    return training, held_out[::2]
+
+
 def _nothing(x: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return torch.arange(len(x)), torch.arange(0)
 
@@ -257,6 +306,16 @@ ex_10_5 = proof(
         _with_a_gap,
         "your test passes for a split that loses half of the training rows: each row has to be in "
         "one of the parts.",
+    ),
+    (
+        _repeated,
+        "your test passes for a split whose training part has the right length, and contains two "
+        "rows twice and two others not at all: compare the row numbers themselves.",
+    ),
+    (
+        _half_held_out,
+        "your test passes for a split that loses every second held-out row: look at the size of "
+        "both parts.",
     ),
     (
         _nothing,

@@ -38,6 +38,12 @@ def _loss(
     return loss
 
 
+def _difference_of_squares(net: Any, x0: Any, eps: Any, u: Any) -> Any:
+    """The squared length of the output minus that of the velocity."""
+    out, V = net(_state(x0, eps, u), u), velocity(x0, eps)
+    return ((out**2).sum(1) - (V**2).sum(1)).mean()
+
+
 def _net(X: Any, u: Any) -> Any:
     """A network that depends on every coordinate of its state, and on its time."""
     return np.tanh(X + X[:, ::-1] ** 2) + u * X
@@ -144,6 +150,15 @@ ex_11_1 = formula(
         _loss(mean=lambda error: (error**2).sum(1)),
         "this is one number per sample; take their mean.",
     ),
+    (
+        _loss(mean=lambda error: (error.sum(1) ** 2).mean()),
+        "the two coordinates are added before the square, so errors of opposite sign cancel. "
+        "Square first, then add.",
+    ),
+    (
+        _difference_of_squares,
+        "this is |out|^2 - |V|^2, which is lowest for the output 0. Subtract first, then square.",
+    ),
 )
 
 
@@ -185,6 +200,22 @@ def _without_state(F: Any, X: Any, steps: int) -> Any:
     """Each step in the place of the state that it should change."""
     for k in range(steps, 0, -1):
         X = -F(X, k / steps) / steps
+    return X
+
+
+def _midpoint(F: Any, X: Any, steps: int) -> Any:
+    """The midpoint rule: half a step of Euler's method, then a step with the velocity there."""
+    for k in range(steps, 0, -1):
+        half = X - F(X, k / steps) / (2 * steps)
+        X = X - F(half, (k - 0.5) / steps) / steps
+    return X
+
+
+def _heun(F: Any, X: Any, steps: int) -> Any:
+    """The mean of the velocities at both ends of a step."""
+    for k in range(steps, 0, -1):
+        first = F(X, k / steps)
+        X = X - (first + F(X - first / steps, (k - 1) / steps)) / (2 * steps)
     return X
 
 
@@ -288,6 +319,20 @@ ex_11_2 = formula(
         _euler(time=lambda u: 1.0),
         "F is evaluated at u = 1 in every step: the time has to fall with the steps.",
     ),
+    (
+        lambda F, X, steps: _euler()(lambda state, u: F(state, round((1 - u) * steps)), X, steps),
+        "F is evaluated at 0, 1, 2, ... in place of a time. Step k starts at u = 1 - k / steps.",
+    ),
+    (
+        _midpoint,
+        "this is the midpoint rule, which evaluates F twice per step. Euler's method takes the "
+        "whole step with the velocity at its start.",
+    ),
+    (
+        _heun,
+        "this is Heun's method, which evaluates F at both ends of a step. Euler's method uses the "
+        "velocity at the start alone.",
+    ),
 )
 
 _SLOPE = 0.4  # of the guess in the state, at u = 1/2: (1/2) (1/4) / (5/16)
@@ -332,6 +377,25 @@ ex_11_3 = prediction(
         (1 + 0.5) ** 2 * (1 + 0.6) ** 2,
         "the steps go backwards in u, from 1 to 0: a slope of 1 makes the distance from the mean "
         "smaller.",
+    ),
+    (
+        1.2**2,
+        "these are the slopes themselves, multiplied and squared. The factor of a step is 1 minus "
+        "its length times the slope.",
+    ),
+    (
+        0.5 + _SLOPE,
+        "the factors of the two steps are added. They act one after the other, so they multiply; "
+        "then square.",
+    ),
+    (
+        0.25 + _SLOPE**2,
+        "the squares of the two factors are added. They act one after the other: multiply them.",
+    ),
+    (
+        (_SLOPE * 1.5) ** 2,
+        "these are the slopes at the ends of the steps, 1.2 and -1. Euler's method uses those at "
+        "the starts, 1 and 1.2.",
     ),
 )
 
@@ -409,6 +473,14 @@ ex_11_4 = formula(
         "x0 is not.",
     ),
     (
+        lambda eps, xt, u: (eps - _R(u) * xt) * (1 - u),
+        "multiplied by 1 - u. The way from X to the noise is (1 - u) V, so divide by 1 - u.",
+    ),
+    (
+        lambda eps, xt, u: (eps - _R(u) * xt) / (1 - u) ** 2,
+        "1 - u is squared. Only the weight of the loss has the square.",
+    ),
+    (
         _v_of_step_5,
         "this is the v of sitting 2, whose factors are the roots of alpha_bar and 1 - alpha_bar. "
         "The velocity of the flow has the factors 1 and -1.",
@@ -423,12 +495,14 @@ def _guided(
     sign_y: float = -1.0,
     sign_null: float = -1.0,
     mix: Callable[..., Any] = guide,
+    state: Callable[[Any, float], Any] = lambda X, u: X,
+    plus: float = 0.0,
 ) -> Callable[..., Any]:
     """The guided velocity on our clock, with one part of it replaced."""
 
     def guided(theirs: Any, X: Any, u: float, y: Any, null: Any, w: float) -> Any:
-        F_y = sign_y * theirs(X, time_y(u), y)
-        F_null = sign_null * theirs(X, time_null(u), null)
+        F_y = plus + sign_y * theirs(state(X, u), time_y(u), y)
+        F_null = plus + sign_null * theirs(state(X, u), time_null(u), null)
         return mix(F_y, F_null, w)
 
     return guided
@@ -504,6 +578,40 @@ ex_11_5 = formula(
         _guided(mix=lambda F_y, F_null, w: F_y - w * F_null),
         "time and sign are right. The factors have to add up to 1: they are 1 + w and -w.",
     ),
+    (
+        _guided(mix=lambda F_y, F_null, w: w * F_y - (1 - w) * F_null),
+        "time and sign are right. The factors w and -(1 - w) add up to 2 w - 1. Take 1 + w and -w.",
+    ),
+    (
+        _guided(mix=lambda F_y, F_null, w: w * F_y - (1 + w) * F_null),
+        "time and sign are right. The factors are exchanged: F_y has the larger one, 1 + w.",
+    ),
+    (
+        _guided(plus=1.0),
+        "1 minus the output is the conversion of a time. A velocity only changes its sign.",
+    ),
+    (
+        _guided(time_y=lambda u: 1 / u, time_null=lambda u: 1 / u),
+        "the time is 1 / u, which is larger than 1. The two clocks add up to 1.",
+    ),
+    (
+        _guided(
+            sign_y=1.0,
+            sign_null=1.0,
+            mix=lambda F_y, F_null, w: F_y - w * (F_y - F_null),
+        ),
+        "the time is right. The sign was changed at w, where it has to stay, and not at the "
+        "outputs.",
+    ),
+    (
+        _guided(state=lambda X, u: X / _R(u)),
+        "X is divided by R_u. Their network is one of a flow too, so it is given X itself.",
+    ),
+    (
+        _guided(state=lambda X, u: -X),
+        "the state has changed its sign. It is the same on both clocks; only time and velocity "
+        "are converted.",
+    ),
 )
 
 
@@ -511,6 +619,17 @@ ex_11_5 = formula(
 def _row(ut: float, us: float) -> tuple[float, float]:
     """Euler's step between two times of the flow, in the unit of the chain."""
     return (1 - us / ut) / _R(us), us * _R(ut) / (ut * _R(us))
+
+
+def _ddim_a(ut: float, us: float, b: float) -> float:
+    """The a of a row with this b, from the levels of the data."""
+    return _signal_noise(us)[0] - b * _signal_noise(ut)[0]
+
+
+def _ddim(abar_t: float, abar_s: float) -> tuple[float, float]:
+    """The row of DDIM between two levels."""
+    b = np.sqrt((1 - abar_s) / (1 - abar_t))
+    return np.sqrt(abar_s) - b * np.sqrt(abar_t), b
 
 
 def _ancestral(ut: float, us: float) -> tuple[float, float]:
@@ -526,7 +645,7 @@ ex_11_6 = proof(
     (
         lambda ut, us: (_row(ut, us)[0], us / ut),
         "your test passes for a function with b = u_s / u_t, the factor of X and not of x_t: "
-        "compare b too.",
+        "compare b too, at u_s above 0 and to 1e-6 or so.",
     ),
     (
         lambda ut, us: (1 - us / ut, _row(ut, us)[1]),
@@ -554,5 +673,37 @@ ex_11_6 = proof(
     (
         lambda ut, us: tuple(round(number, 2) for number in _row(ut, us)),
         "your test passes for a function that rounds to two digits: compare to 1e-9 or so.",
+    ),
+    misread=(
+        (
+            lambda ut, us: _row(ut, us)[::-1],
+            "your test takes the two numbers in the order (b, a), and the function returns (a, b).",
+        ),
+        (
+            lambda ut, us: _row(us, ut),
+            "your test hands in (u_s, u_t), and the function takes u_t first, the noisier one.",
+        ),
+        (
+            lambda ut, us: (1 - us / ut, us / ut),
+            "your test expects the factors of X, which add up to 1. The row is for x_t, so both "
+            "are divided by R at u_s, and b is multiplied by R at u_t.",
+        ),
+        (
+            lambda ut, us: _ddim((1 - ut) ** 2, (1 - us) ** 2),
+            "your test expects alpha_bar = (1 - u)^2. It is (1 - u)^2 / R_u^2.",
+        ),
+        (
+            lambda ut, us: _ddim(_signal_noise(ut)[0], _signal_noise(us)[0]),
+            "your test takes the root of alpha_bar, (1 - u) / R_u, for alpha_bar itself.",
+        ),
+        (
+            lambda ut, us: (_ddim_a(ut, us, 1 / _row(ut, us)[1]), 1 / _row(ut, us)[1]),
+            "your test expects the reciprocal of b. The root has 1 - alpha_bar at u_s above, and "
+            "at u_t below.",
+        ),
+        (
+            lambda ut, us: (_ddim_a(ut, us, _row(ut, us)[1] ** 2), _row(ut, us)[1] ** 2),
+            "your test expects b without its root.",
+        ),
     ),
 )

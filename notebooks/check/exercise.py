@@ -158,12 +158,15 @@ def proof(
     lesson: str,
     reference: Callable[..., Any],
     *mistakes: tuple[Callable[..., Any], str],
+    misread: Sequence[tuple[Callable[..., Any], str]] = (),
 ) -> Exercise:
     """An exercise in which a test is written, `test(function)`, which asserts.
 
     It is right if it passes for `reference` and fails for every mistake. Otherwise the hint is that
     of the first mistake for which it passes. A test also fails with any other exception, such as a
     comparison of tensors of different sizes; for `reference` the exception itself is reported.
+    A test that fails for `reference` may pass for a function of `misread`, which returns what a
+    wrong formula in the test expects; the hint is then about this formula.
     """
 
     def passes(test: Callable[..., None], function: Callable[..., Any]) -> bool:
@@ -201,10 +204,20 @@ def proof(
 
         return holds
 
+    def first_misread(test: Callable[..., None]) -> int | None:
+        if passes(test, reference):
+            return None
+        through = [passes(test, function) for function, _ in misread]
+        return through.index(True) if any(through) else len(misread)
+
     wrong = [
         (
-            lambda test: not passes(test, reference),
+            lambda test: first_misread(test) == len(misread),
             "your test fails for the lesson's own function, which is right.",
+        ),
+        *(
+            (lambda test, i=i: first_misread(test) == i, hint)
+            for i, (_, hint) in enumerate(misread)
         ),
         *((first_through(place), hint) for place, (_, hint) in enumerate(mistakes)),
     ]

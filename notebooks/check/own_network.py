@@ -33,6 +33,8 @@ def diagnosis(make: Make) -> str:
     """The name of the first mistake of the network `make()`, a key of `HINTS`, or ""."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
+        if isinstance(make, nn.Module):
+            return "no class"
         try:
             for mistake in mistakes(make()):
                 return mistake
@@ -75,6 +77,8 @@ def of_null(net: Any) -> Iterator[str]:
         return
     y = conditions()
     null = net.null(y)
+    if any(bool((part != before).any()) for part, before in zip(y, conditions(), strict=True)):
+        yield "null writes"
     if isinstance(null, (list, Tensor)):
         yield "null is one tensor" if isinstance(null, Tensor) else "null is a list"
         return
@@ -140,6 +144,9 @@ def of_output(net: Any) -> Iterator[str]:
     if bool((out >= 0).all()):
         yield "never negative"
 
+    if not torch.equal(evaluated(net, xt, t, y), out):
+        yield "random output"
+
     def changes(xt: Tensor = xt, t: Tensor = t, y: Any = y) -> bool:
         return not torch.allclose(evaluated(net, xt, t, y), out, rtol=1e-4, atol=1e-6)
 
@@ -153,6 +160,9 @@ def of_output(net: Any) -> Iterator[str]:
         yield "without xt"
     if not changes(t=t.flip(0)):
         yield "without t"
+    below = t.clamp(max=999)  # with t // 1000 only t = 1000 differs
+    if torch.equal(evaluated(net, xt, below, y), evaluated(net, xt, below.flip(0), y)):
+        yield "t rounded down"
     if not changes(y=((letter + 1) % K, colour)):
         yield "without the letter"
     if not changes(y=(letter, (colour + 1) % K)):
@@ -171,6 +181,7 @@ def of_output(net: Any) -> Iterator[str]:
 
 
 HINTS = {
+    "no class": "this is a network already: hand in the class itself, MyNet, without parentheses.",
     "no module": "the class is not a torch.nn.Module, so it has no weights to train: write "
     "class MyNet(nn.Module).",
     "prediction": "the class needs the attribute prediction, with the value 'x0': `train` and "
@@ -190,6 +201,8 @@ HINTS = {
     "the shape of y[0].",
     "kind of null": "null(y) returns floats, and a table of vectors is indexed by integers: "
     "torch.full_like(y[0], 3) keeps the dtype of y[0].",
+    "null writes": "null(y) changes the numbers in y itself, so the labels of the batch are lost. "
+    "Make new tensors: torch.full_like(y[0], 3).",
     "null varies": "null(y) depends on the values in y. The null stands for an attribute that is "
     "not given, so it is the same for all samples.",
     "null is a value": "the null is one of 0, 1 and 2, which are letters and colours. With three "
@@ -212,11 +225,16 @@ HINTS = {
     "torch.no_grad from forward.",
     "never negative": "the output is never negative, and pictures lie in -1..1: let forward end "
     "with a linear layer, without relu or sigmoid after it.",
+    "random output": "two evaluations with the same input have different outputs. Is there a "
+    "dropout that is also active when the network samples? nn.Dropout is inactive in net.eval(), "
+    "and F.dropout only with training=self.training.",
     "depends on other samples": "the output for a sample depends on the other samples of the "
     "batch: look for a mean over dimension 0, or for t[0], or for reshapes that mix rows.",
     "without xt": "the output does not depend on xt.",
     "without t": "the output does not depend on t, so the network cannot know how much noise there "
     "is.",
+    "t rounded down": "the output is the same for all t below 1000. Is it t // 1000? That is "
+    "rounded down to 0. Write t / 1000.",
     "without the letter": "the output does not depend on the letter, y[0].",
     "without the colour": "the output does not depend on the colour, y[1].",
     "one table": "letter 0 with colour 1 has the same output as letter 1 with colour 0: both "

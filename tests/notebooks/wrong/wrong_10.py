@@ -121,6 +121,23 @@ def test_of_one_seed_twice(split: Split) -> None:
     assert parts(split, 1) == parts(split, 1)
 
 
+def test_of_the_lengths(split: Split) -> None:
+    """Everything, but the rows are counted and not compared."""
+    training, held_out = split(X, 1)
+    assert len(training) + len(held_out) == 120
+    assert len(held_out) == 24
+    assert not {*X[training].flatten().tolist()} & {*X[held_out].flatten().tolist()}
+    assert parts(split, 1) == parts(split, 1) != parts(split, 2)
+
+
+def test_of_the_training_part(split: Split) -> None:
+    """Everything, but the held-out part is not measured."""
+    training, held_out = parts(split, 1)
+    assert len({*training}) == len(training) == 96
+    assert not {*X[training].flatten().tolist()} & {*X[held_out].flatten().tolist()}
+    assert parts(split, 1) == parts(split, 1) != parts(split, 2)
+
+
 def test_that_is_too_strict(split: Split) -> None:
     """Wrong about what is right."""
     training, _ = parts(split)
@@ -144,6 +161,13 @@ WRONG: list[tuple[str, Any, str]] = [
     ("10.1", lambda x: (x.transpose(0, 3, 1, 2) / 127.5 - 1).astype(np.float32),
      "in a NumPy array"),
     ("10.1", lambda x: torch.from_numpy(x.transpose(0, 3, 1, 2) / 127.5 - 1), "in float64"),
+    ("10.1", lambda x: (d := torch.tensor(x).permute(0, 3, 1, 2).double()).sub(d.mean()) / d.std(),
+     "standard deviation 1"),
+    ("10.2", network()(), "without parentheses"),
+    ("10.2", network((f"return {NULL}", f"y[0][:], y[1][:] = 3, 3\n        return {NULL}")),
+     "the labels of the batch are lost"),
+    ("10.2", network(("self.last(h)", "F.dropout(self.last(h))")), "two evaluations"),
+    ("10.2", network(("t[:, None] / 1000", "(t[:, None] // 1000).float()")), "below 1000"),
     ("10.2", network(("class MyNet(nn.Module)", "class MyNet"), ("super().__init__()", "pass")),
      "not a torch.nn.Module"),
     ("10.2", network(('    prediction = "x0"\n', "")), "the attribute prediction"),
@@ -191,6 +215,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("10.3", 0, "dropped together"),
     ("10.3", 0.2 + 0.2, "are added"),
     ("10.3", 0.1, "multiply"),
+    ("10.3", 1 / 4, "equally frequent only"),
+    ("10.3", 0.8 * 0.8 * 0.2, "one factor too many"),
     ("10.4", lambda ab, a, b, n, u, v: n + (1 + u) * (a - n) + (1 + v) * (b - n), "this is `Comp"),
     ("10.4", lambda ab, a, b, n, u, v: (1 + u + v) * ab - u * b - v * a, "of this colour only"),
     ("10.4", lambda ab, a, b, n, u, v: (1 + u + v) * ab - u * a - v * b, "strengthens the colour"),
@@ -206,6 +232,12 @@ WRONG: list[tuple[str, Any, str]] = [
     ("10.4", lambda ab, a, b, n, u, v: np.mean([a + u * (a - n), b + v * (b - n)], 0),
      "knows the letter only"),
     ("10.4", lambda ab, a, b, n, u, v: (1 - u - v) * ab + u * a + v * b, "removes the colour"),
+    ("10.4", lambda ab, a, b, n, u, v: ab + u * a - v * b - (u - v) * n, "the colour's difference"),
+    ("10.4", lambda ab, a, b, n, u, v: ab - u * a + v * b + (u - v) * n, "the letter's difference"),
+    ("10.4", lambda ab, a, b, n, u, v: ab + u * v * (a - n) * (b - n), "differences are multi"),
+    ("10.4", lambda ab, a, b, n, u, v: (1 + u) * (1 + v) * ab - (u + v) * n, "is not 1 + w_a"),
+    ("10.5", test_of_the_lengths, "rows twice and two others"),
+    ("10.5", test_of_the_training_part, "every second held-out row"),
     ("10.5", test_of_the_union, "are in both parts"),
     ("10.5", test_of_the_overlap, "loses half"),
     ("10.5", test_of_both, "holds out nothing"),

@@ -79,13 +79,16 @@ def tested(
     exactly: bool = False,
     only_data: bool = False,
     only_sum: bool = False,
+    levels: Any = signals,
+    b_of: Any = lambda ratio: ratio,
+    called: Any = lambda row, ut, us: row(ut, us),
 ) -> Any:
     """A student's test of a row, which may leave something out."""
 
     def test(row: Any) -> None:
         for ut, us in pairs:
-            (a_t, s_t), (a_s, s_s) = signals(ut), signals(us)
-            a, b = row(ut, us)
+            (a_t, s_t), (a_s, s_s) = levels(ut), levels(us)
+            a, b = called(row, ut, us)
             if only_data:
                 assert abs(a + b * a_t - a_s) < within
                 continue
@@ -94,11 +97,43 @@ def tested(
                 continue
             if exactly:
                 assert a == a_s - s_s / s_t * a_t
-            assert not b_too or abs(b - s_s / s_t) < within
-            assert not a_too or abs(a - (a_s - s_s / s_t * a_t)) < within
+            expected = b_of(s_s / s_t)
+            assert not b_too or abs(b - expected) < within
+            assert not a_too or abs(a - (a_s - expected * a_t)) < within
 
     return test
 
+
+def test_of_the_factors_of_X(row: Any) -> None:
+    """In the unit of the flow."""
+    for ut, us in ((1.0, 0.5), (0.5, 0.4)):
+        assert np.allclose(row(ut, us), (1 - us / ut, us / ut))
+
+
+def midpoint(F: Any, X: Any, steps: int) -> Any:
+    for i in range(steps):
+        u = 1 - i / steps
+        halfway = X - F(X, u) * 0.5 / steps
+        X = X - F(halfway, u - 0.5 / steps) / steps
+    return X
+
+
+def heun(F: Any, X: Any, steps: int) -> Any:
+    for i in range(steps):
+        u = 1 - i / steps
+        k1 = F(X, u)
+        k2 = F(X - k1 / steps, u - 1 / steps)
+        X = X - (k1 + k2) / 2 / steps
+    return X
+
+
+def loss_of_lengths(net: Any, x0: Any, eps: Any, u: Any) -> Any:
+    out = net((1 - u) * x0 + u * eps, u)
+    lengths = np.linalg.norm(out, axis=1), np.linalg.norm(eps - x0, axis=1)
+    return np.mean(lengths[0] ** 2 - lengths[1] ** 2)
+
+
+MIX = "(1 + w) * with_label - w * without"
 
 WRONG: list[tuple[str, Any, str]] = [
     ("11.1", loss(("V = eps - x0", "V = x0 - eps")), "has the other sign"),
@@ -128,6 +163,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.1", loss(("V = eps - x0", "V = X - eps")), "the rest of the way"),
     ("11.1", loss(("np.mean(np.sum(error * error, axis=1))", "np.sum(error * error, axis=1)")),
      "one number per sample"),
+    ("11.1", loss(("np.sum(error * error, axis=1)", "np.sum(error, axis=1) ** 2")), "cancel"),
+    ("11.1", loss_of_lengths, "lowest for the output 0"),
+    ("11.2", euler(("F(X, u)", "F(X, step)")), "in place of a time"),
+    ("11.2", midpoint, "the midpoint rule"),
+    ("11.2", heun, "Heun's method"),
     ("11.2", euler(("X - h * F", "X + h * F")), "the sign of the step"),
     ("11.2", euler(("u = 1.0", "u = h"), ("u = u - h", "u = u + h")), "the times run upwards"),
     ("11.2", euler(("u = 1.0", "u = 0.0"), ("X - h * F", "X + h * F"), ("u = u - h", "u = u + h")),
@@ -163,6 +203,10 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.3", 0.16**2, "1.2 is used in both"),
     ("11.3", 0.25**2, "1 is used in both"),
     ("11.3", 1.5**2 * 1.6**2, "backwards in u"),
+    ("11.3", 1.2**2, "the slopes themselves"),
+    ("11.3", 0.5 + 0.4, "then square"),
+    ("11.3", 0.5**2 + 0.4**2, "the squares of the two factors"),
+    ("11.3", (1 - 0.6) ** 2 * (1 + 0.5) ** 2, "at the ends of the steps"),
     ("11.4", lambda eps, xt, u: (eps - xt) / (1 - u), "x_t has been taken for X. The"),
     ("11.4", lambda eps, xt, u: (eps - xt / R(u)) / (1 - u), "x_t is divided by R_u"),
     ("11.4", lambda eps, xt, u: (eps - ((1 - u) ** 2 + u**2) * xt) / (1 - u), "without its root"),
@@ -176,6 +220,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.4", lambda eps, xt, u: (R(u) * xt - eps) / u, "taken for the data"),
     ("11.4", lambda eps, xt, u: (xt - (xt - signals(u)[1] * eps) / signals(u)[0]) / u,
      "x0 is right, and x_t"),
+    ("11.4", lambda eps, xt, u: (1 - u) * (eps - R(u) * xt), "multiplied by 1 - u"),
+    ("11.4", lambda eps, xt, u: (eps - R(u) * xt) / (1 - u) ** 2, "1 - u is squared"),
     ("11.4", v_of_the_chain, "the v of sitting 2"),
     ("11.5", guided(("s = 1 - u", "s = u")), "the code as it was"),
     ("11.5", guided(("-theirs(X, s, y)", "theirs(X, s, y)"),
@@ -195,6 +241,26 @@ WRONG: list[tuple[str, Any, str]] = [
      "only what guidance adds"),
     ("11.5", guided(("(1 + w) * with_label - w * without", "with_label - w * without")),
      "have to add up to 1"),
+    ("11.5", guided((MIX, "w * with_label - (1 - w) * without")), "2 w - 1"),
+    ("11.5", guided((MIX, "w * with_label - (1 + w) * without")), "has the larger one"),
+    ("11.5", guided(("-theirs(X, s, y)", "1 - theirs(X, s, y)"),
+                    ("-theirs(X, s, null)", "1 - theirs(X, s, null)")), "1 minus the output"),
+    ("11.5", guided(("s = 1 - u", "s = 1 / u")), "the time is 1 / u"),
+    ("11.5", guided(("-theirs(X, s, y)", "theirs(X, s, y)"),
+                    ("-theirs(X, s, null)", "theirs(X, s, null)"),
+                    (MIX, "(1 - w) * with_label + w * without")), "not at the outputs"),
+    ("11.5", guided(("s = 1 - u", "s = 1 - u\n    X = X / np.hypot(u, s)")), "X is divided by R_u"),
+    ("11.5", guided(("s = 1 - u", "s = 1 - u\n    X = -X")), "the state has changed its sign"),
+    ("11.6", tested(called=lambda row, ut, us: row(ut, us)[::-1]), "the order (b, a)"),
+    ("11.6", tested(called=lambda row, ut, us: row(us, ut), pairs=((1.0, 0.5), (0.5, 0.4))),
+     "hands in (u_s, u_t)"),
+    ("11.6", test_of_the_factors_of_X, "expects the factors of X"),
+    ("11.6", tested(levels=lambda u: (1 - u, (1 - (1 - u) ** 2) ** 0.5)), "(1 - u)^2. It is"),
+    ("11.6", tested(levels=lambda u: (signals(u)[0] ** 0.5, (1 - signals(u)[0]) ** 0.5)),
+     "for alpha_bar itself"),
+    ("11.6", tested(b_of=lambda ratio: 1 / ratio, pairs=((1.0, 0.5), (0.5, 0.4))),
+     "the reciprocal of b"),
+    ("11.6", tested(b_of=lambda ratio: ratio**2), "b without its root"),
     ("11.6", tested(exactly=True), "the lesson's own function"),
     ("11.6", tested(b_too=False), "the factor of X and not of x_t"),
     ("11.6", tested(a_too=False), "is not divided by R at u_s"),
