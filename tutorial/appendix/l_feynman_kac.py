@@ -53,13 +53,13 @@ and at the end, for every function $f$ for which both sides are finite,
 $$ E[W f(x)] = \int f q_0 dx / \int q_T dx $$ (L.2)
 
 A program starts from $N(0, \tau_T I)$, because it cannot sample $q_T$. For a large $\tau_T$ the two
-are close. Let $Z_\tau$ be the mass. Far in the noise both densities of (J.2) approach
-$N(0, \tau I)$, so $Z_\tau$ tends to 1. By appendix J $\partial_\tau \log Z_\tau = -\bar g$, and
-(J.4) approximates $\bar g$. Its integral from $\tau_T$ to infinity is the logarithm of the mass at
-$\tau_T$, about $w (1 + w) |\Delta m|^2 / (2 \tau_T)$. For the three classes of step 1, with $w = 3$
-and $\tau_T = 400$, this makes a mass of 1.034, and the mean of $q_T$ is 0.3 standard deviations
-above 0. With $f = 1$, (L.2) states that the mean weight is the mass $Z$ of (13.2), divided by that
-of $q_T$, which is close to 1.
+are close. Let $Z_\tau$ be the mass. Far in the noise the densities of the class and of all data
+approach $N(0, \tau I)$, so $Z_\tau$ tends to 1. By appendix J
+$\partial_\tau \log Z_\tau = -\bar g$, and (J.4) approximates $\bar g$. Its integral from $\tau_T$
+to infinity is the logarithm of the mass at $\tau_T$, about $w (1 + w) |\Delta m|^2 / (2 \tau_T)$.
+For the three classes of step 1, with $w = 3$ and $\tau_T = 400$, this makes a mass of 1.034, and
+the mean of $q_T$ is 0.3 standard deviations above 0. With $f = 1$, (L.2) states that the mean
+weight is the mass $Z$ of (13.2), divided by that of $q_T$, which is close to 1.
 
 Correctors may be added between two levels. They do not change the weights, and by (J.1) infinitely
 small ones do not change $\rho$. Finite ones make the samples too wide, by (K.1). In the example one
