@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** say why a squared error finds a conditional mean, write down the best possible guess for Gaussian classes and its loss, relate it to the score, and write the whole sampler yourself.
 #
-# No GPU, a minute of computing, about 60 minutes with the exercises. You need sittings 1 and 2. The lectures `tutorial/step05_best_guess.py`, `tutorial/step07_sampling.py` and `tutorial/step08_loss.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# **You need** sittings 1 and 2, and 65 minutes. The notebook runs in a minute, without a GPU. The lectures `tutorial/step05_best_guess.py`, `tutorial/step07_sampling.py` and `tutorial/step08_loss.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -48,11 +48,15 @@ plt.show()
 # %% [markdown]
 # ## The loss
 #
-# The pictures show the data with noise. A network gets a noisy point $x_t$ and the time $t$, and has to predict the noise $\epsilon$ that was added. Training is a regression: draw a data point $x_0$, a time $t$ and a noise $\epsilon$, jump to $x_t$ (sitting 1), and lower the squared error
+# The pictures show the data with noise. A network gets a noisy point $x_t$ and the time $t$, and has to predict the noise $\epsilon$ that was added. Its output is $\epsilon_\theta(x_t, t)$, where $\theta$ are its parameters. Training is a regression: draw a data point $x_0$, a time $t$ and a noise $\epsilon$, jump to $x_t$ (sitting 1), and change $\theta$ a little against the gradient of the squared error. The loss is its mean $E$ over data, times and noises:
 #
 # $$ E \, | \epsilon - \epsilon_\theta(x_t, t) |^2 $$
 #
-# Where does this loss come from? One would like to make the data likely under the reverse chain. The logarithm of this likelihood has a lower bound. For Gaussian steps, minus the bound is a weighted sum of such squared errors, one for each $t$, plus terms without the network. (Step 8 derives the weights.) The *simple* loss replaces all weights by 1. The picture compares them.
+# Where does this loss come from? A model is good if it gives the data a high probability. The logarithm of the probability density that the reverse chain gives to a data point cannot be computed, but it has a lower bound that can. For Gaussian steps of variance $\sigma_t^2$, minus the bound is a sum of such squared errors, one for each $t$, plus terms without the network. Step 8 derives the weight of the error at $t$:
+#
+# $$ \kappa_t = \frac{\beta_t^2}{2 \sigma_t^2 \alpha_t (1 - \bar\alpha_t)} $$
+#
+# The *simple* loss replaces all weights by 1. The left panel compares both, scaled to the same sum. The right panel shows what the weights decide: if one number $\rho$ has to serve all $t$ in the prediction $\rho x_t$, the best compromise depends on them.
 #
 # **Ask yourself:** compared with the bound, does the simple loss emphasise the steps at small $t$, where there is little noise, or those at large $t$?
 
@@ -62,7 +66,23 @@ step08_loss.figure()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Those at large $t$. The weights of the bound are largest near $t = 1$, so weights of 1 are smaller there in comparison. At small $t$ the noise can hardly be seen in an image, so a network does better to learn the rest.
+# Those at large $t$. The weights of the bound are largest near $t = 1$, where the blue area shows by how much the simple loss lowers them. The orange area shows what it raises. Ho, Jain and Abbeel measured better images with the simple loss. Their explanation is that removing very small noise is an easy task, and that the network can use its capacity for the harder ones.
+#
+# </details>
+#
+# **Why predict the noise and not the picture?** A network could as well predict $x_0$. By sitting 2 each prediction implies the other, so a perfect network would give the same samples. A real network makes errors, and the choice decides how much an error costs. Let $\hat x_0$ be the guess that a predicted noise implies. Both satisfy $x_t = \sqrt{\bar\alpha_t} \hat x_0 + \sqrt{1 - \bar\alpha_t} \epsilon_\theta$. Subtract this from the same equation with the true values:
+#
+# $$ 0 = \sqrt{\bar\alpha_t} (x_0 - \hat x_0) + \sqrt{1 - \bar\alpha_t} (\epsilon - \epsilon_\theta) $$
+#
+# $$ | \epsilon - \epsilon_\theta |^2 = \frac{\bar\alpha_t}{1 - \bar\alpha_t} \, | x_0 - \hat x_0 |^2 $$
+#
+# So the simple loss in the noise is a weighted loss in the picture, and the weight is the ratio of data to noise. In the linear schedule with $T = 1000$ it is 9999 at $t = 1$, 1.1 at $t = 250$ and 0.00004 at $t = 1000$. The network is trained to guess the picture precisely where little noise is left. Where the noise hides the picture, a guess can only be an average over many pictures (below), and its error counts little.
+#
+# The noise has three practical advantages. It has mean 0 and variance 1 for all data and all $t$, so one loss suits them all. It is the score in another unit, which guidance needs (sitting 4). And Ho, Jain and Abbeel report that training for $x_0$ gave worse images in their early experiments. It has a price: at large $t$ an error in the noise is a huge error in the picture (sitting 2), so samplers clip the guess, or use $v$.
+#
+# <details><summary>Is it not better to predict $x_0$ at large $t$?</summary>
+#
+# It may be. At small $t$ the state $x_t$ is a good guess of $x_0$ already, and what the network has to add is small. Neither is best at every $t$, and which one gives better samples is a matter of experiment.
 #
 # </details>
 #
@@ -99,19 +119,24 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Near 0 at small $t$, because $x_t$ says little about the noise, and near 1 at large $t$, because $x_t$ is the noise.
+# Near 0 at small $t$, because $x_t$ contains little noise, and near 1 at large $t$, because $x_t$ is almost the noise itself.
 #
 # </details>
 #
 # ## A squared error finds the mean
 #
-# What would a perfect network predict? Fix $x_t$. Many pairs of data and noise lead to the same $x_t$, so $\epsilon$ is still random. For a prediction $g$, let $m = E[\epsilon | x_t]$ and write $\epsilon - g = (\epsilon - m) + (m - g)$. Then
+# What would a perfect network predict? Fix $x_t$. Many pairs of data and noise lead to the same $x_t$, so $\epsilon$ is still random. A prediction $g$ is one vector for this $x_t$. Let $m = E[\epsilon | x_t]$ be the conditional mean, write $\epsilon - g = (\epsilon - m) + (m - g)$, and multiply out the square:
 #
 # $$ E[ |\epsilon - g|^2 \, | x_t] = E[|\epsilon - m|^2 \, | x_t] + 2 (m - g) \cdot E[\epsilon - m \, | x_t] + |m - g|^2 $$
 #
-# The middle term is 0, because $m$ is the mean. The first term does not depend on $g$. So the best prediction is $g = m$, the conditional mean of the noise, and the first term is the loss that remains. No network gets below it.
+# The middle term is 0, because $E[\epsilon | x_t] - m = 0$. The first term does not depend on $g$. The last term is smallest, 0, if $g = m$. So the best prediction is the conditional mean of the noise, and the first term is the loss that remains. The whole loss is the average of this over $x_t$ and $t$. A network may choose another $g$ for every $x_t$ and every $t$, so the best choice at each of them is also the best on average. No network gets below the remaining loss.
 #
-# **Exercise 3.2** (predict, then measure). The data are one class in the plane, $N(\mu, I/4)$, and $\bar\alpha_t = 1/2$. What is the lowest possible loss, to two digits after the point? Work on one coordinate: $x_t - \sqrt{\bar\alpha_t} \mu$ has the variance $\bar\alpha_t / 4 + (1 - \bar\alpha_t)$, of which the second part is noise. If two independent normal numbers have the variances $A$ and $B$ and only their sum is known, each has the conditional variance $A B / (A + B)$, because the precisions $1 / A$ and $1 / B$ add up (sitting 2). Divide by $1 - \bar\alpha_t$ to get that of $\epsilon$, and count both coordinates.
+# **Exercise 3.2** (predict, then measure). The data are one class in the plane, $N(\mu, I/4)$, and $\bar\alpha_t = 1/2$. What is the lowest possible loss, to two digits after the point? Work in four steps, on one coordinate first:
+#
+# 1. $x_t - \sqrt{\bar\alpha_t} \mu$ is a sum $a + b$: $a$ comes from the data and has the variance $A = \bar\alpha_t / 4$, and $b = \sqrt{1 - \bar\alpha_t} \, \epsilon$ has the variance $B = 1 - \bar\alpha_t$.
+# 2. Only the sum is known. Given the sum, the density of $b$ is proportional to that of $b$ times that of $a = \text{sum} - b$. Both are Gaussians in $b$, with variances $B$ and $A$. By sitting 2 the product has the variance $A B / (A + B)$.
+# 3. Divide by $1 - \bar\alpha_t$ to get the conditional variance of $\epsilon$ from that of $b$.
+# 4. Add up both coordinates.
 
 # %% nbgrader={"grade": false, "grade_id": "ex_3_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
 floor = ...
@@ -140,23 +165,39 @@ plt.show()
 # %% [markdown]
 # ## The oracle, and the score
 #
-# For Gaussian classes the conditional mean is a formula. This course calls it the *oracle*. It can be compared with every network, and samplers can be tested with it before anything is trained.
+# For Gaussian classes the conditional mean of the noise can be written as a formula. This course calls the formula the *oracle*. Every network can be compared with the oracle, and samplers can be tested with it before anything is trained.
 #
-# The best guess has a second meaning. The *score* is the gradient of the logarithm of the density of $x_t$. It points where $x_t$ is more probable. For one data point, $x_t$ is normal with mean $\sqrt{\bar\alpha_t} x_0$ and variance $1 - \bar\alpha_t$, so
+# The best guess has a second meaning. The *score* is the gradient of the logarithm of the density of $x_t$. It points where $x_t$ is more probable. All gradients $\nabla$ are with respect to $x_t$.
+#
+# *One data point.* Given $x_0$, $x_t$ is normal with mean $\sqrt{\bar\alpha_t} x_0$ and variance $1 - \bar\alpha_t$:
+#
+# $$ \log q(x_t | x_0) = -\frac{| x_t - \sqrt{\bar\alpha_t} x_0 |^2}{2 (1 - \bar\alpha_t)} + \text{const} $$
+#
+# The derivative of the square is twice the bracket. And $x_t - \sqrt{\bar\alpha_t} x_0$ is the noise part of $x_t$, which is $\sqrt{1 - \bar\alpha_t} \, \epsilon$:
 #
 # $$ \nabla \log q(x_t | x_0) = -\frac{x_t - \sqrt{\bar\alpha_t} x_0}{1 - \bar\alpha_t} = -\frac{\epsilon}{\sqrt{1 - \bar\alpha_t}} $$
 #
-# Average both sides over the data that may have led to $x_t$, with the weights $q(x_0 | x_t) = p(x_0) q(x_t | x_0) / p(x_t)$. Since $\nabla q = q \nabla \log q$, the left side becomes $\int p(x_0) \nabla q(x_t | x_0) dx_0 / p(x_t) = \nabla p(x_t) / p(x_t)$, the score of the whole density. On the right $\epsilon$ becomes its conditional mean:
+# *All data.* The density of $x_t$ is $p(x_t) = \int p(x_0) q(x_t | x_0) \, dx_0$. Its score is $\nabla p(x_t) / p(x_t)$. Take the gradient under the integral and use $\nabla q = q \nabla \log q$:
+#
+# $$ \nabla \log p(x_t) = \int \frac{p(x_0) \, q(x_t | x_0)}{p(x_t)} \nabla \log q(x_t | x_0) \, dx_0 $$
+#
+# By Bayes' rule the fraction is $q(x_0 | x_t)$. So the score is the average of the gradient above over the data points that may have led to $x_t$. In this average $\epsilon$ becomes its conditional mean:
 #
 # $$ \nabla \log p(x_t) = -\frac{E[\epsilon | x_t]}{\sqrt{1 - \bar\alpha_t}} $$
 #
-# So a network that predicts the noise also knows where the data are: opposite to the noise. The first two panels show the density and its score, without and with a label. The third shows by which factor an error of the network becomes an error of the guess of $x_0$ (sitting 2), and the last shows the lowest possible loss, with and without the label. In the unit of eps, the label lowers the loss most in the middle of the chain. **Ask yourself:** is its effect on the guess of the data also largest there? (Sitting 4 shows both.)
+# So a network that predicts the noise also predicts the direction in which $p(x_t)$ grows fastest: opposite to the noise. The factor $1 / \sqrt{1 - \bar\alpha_t}$ is a change of unit, because $\epsilon$ has the standard deviation 1 and the noise in $x_t$ has $\sqrt{1 - \bar\alpha_t}$. The first two panels show the density and its score, without and with a label. The third shows by which factor an error of the network becomes an error of the guess of $x_0$ (sitting 2), and the last shows the lowest possible loss, with and without the label. In the unit of eps, the label lowers the loss most in the middle of the chain. **Ask yourself:** is its effect on the guess of the data also largest there?
 
 # %%
 step05_best_guess.figure()
 
 # %% [markdown]
-# **Exercise 3.3** (fill in a formula). $E[\epsilon | x_t]$ for one class $N(\mu, v I)$: `xt` is `(n, 2)`, `abar` a number, `mu` `(2,)`, `var` the number $v$.
+# <details><summary>Answer</summary>
+#
+# No. An error in the guess of $x_0$ is an error in eps times $\sqrt{(1 - \bar\alpha_t) / \bar\alpha_t}$ (the third panel), and this factor grows with $t$. The effect of the label on the guess is largest at $t = T$: there the guess is the mean of all data without the label, and the mean of the class with it. Sitting 4 shows both curves.
+#
+# </details>
+#
+# **Exercise 3.3** (fill in a formula). Write $E[\epsilon | x_t]$ for one class $N(\mu, v I)$: `xt` has the shape `(n, 2)`, `abar` is the number $\bar\alpha_t$, `mu` has the shape `(2,)`, and `var` is the number $v$. Begin with the density of $x_t$: it is normal, so find its mean and its variance. Write its score as for one data point above. Then the last formula turns the score into the noise.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_3_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -192,7 +233,7 @@ plt.show()
 #
 # Everything for a sampler is there: start from $x_T \sim N(0, I)$, and take the reverse step of sitting 2 with the guess in the place of the data, $T$ times. In the lessons `p_xprev_given_xt` returns such a step as a Gaussian `back`, with `back.mean` and `back.var`.
 #
-# **Exercise 3.4** (find the mistake). A sampler had the following step. Its samples look right but contain a little noise that the data do not have. Correct the step. `eps` is the prediction of the network and `z` a standard normal number; no special case for `t = 1` is needed.
+# **Exercise 3.4** (find the mistake). A sampler had the following step. Its samples look right but contain a little noise that the data do not have. Which variance has the last step, and which has it here? Correct the step. `eps` is the prediction of the network and `z` a standard normal number; no special case for `t = 1` is needed.
 #
 # ```python
 # back = p_xprev_given_xt(xt, eps, t, schedule)
@@ -212,6 +253,12 @@ def one_step_back(xt, eps, z, t, schedule):
 check.ex_3_4(one_step_back)
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The step back has the variance $\tilde\beta_t$ of sitting 2, which is 0 at $t = 1$. The code used $\beta_t$, so noise of variance $\beta_1$ was added in the last step, and no later step removed it.
+#
+# </details>
+#
 # One step back from $t = 50$, for twelve points of class 0 (blue dots). The crosses are the guesses of $x_0$. A step moves a point a little towards its guess and adds a little noise:
 
 # %%
@@ -310,11 +357,15 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Too narrow: the variance in a class is far below 0.25 with two steps and close to it with a hundred. A step with the guess in the place of the data leaves out how uncertain the guess is, and with few steps the guess is very uncertain.
+# Too narrow: the variance in a class is far below 0.25 with two steps and close to it with a hundred. The mean of the step is $c_0 x_0 + c_t x_t$ (sitting 2). Given $x_t$ alone, $x_0$ is uncertain, so the true variance has two parts:
+#
+# $$ \mathrm{Var}(x_{t-1} | x_t) = \tilde\beta_t + c_0^2 \, \mathrm{Var}(x_0 | x_t) $$
+#
+# The sampler puts one guess in the place of $x_0$ and leaves out the second part. With many steps $c_0$ is small in all but the last ones, where $\mathrm{Var}(x_0 | x_t)$ is small. With few steps the missing part is large.
 #
 # </details>
 #
-# For Gaussian data the distribution of the samples can be computed exactly. **Predict:** how does the missing variance depend on the number of steps: like $1/T$, or like $1/T^2$?
+# For Gaussian data the distribution of the samples can be computed exactly. The middle panel shows the variance along the chain beside that of the noised data. The right panel shows $G_0$, the variance that is missing at $t = 0$; the dashed lines are $4/T$ and $2/T$. **Predict:** how does the missing variance depend on the number of steps: like $1/T$, or like $1/T^2$?
 
 # %%
 step07_sampling.figure()
@@ -322,7 +373,7 @@ step07_sampling.figure()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Like $1/T$: in the picture the missing variance falls by a factor of ten where $T$ grows by ten.
+# Like $1/T$: for large $T$ the curves approach the dashed lines, where the missing variance falls by a factor of ten if $T$ grows by ten.
 #
 # </details>
 

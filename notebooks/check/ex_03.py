@@ -42,6 +42,24 @@ ex_3_1 = formula(
         "errors of both signs cancel: square them first.",
     ),
     (lambda eps, out: ((eps - out) ** 2).sum(-1), "a number for each sample; take their mean."),
+    (
+        lambda eps, out: np.sqrt(((eps - out) ** 2).sum()),
+        "this is one length for the whole batch: the root of the sum of all squares. Square the "
+        "length of each sample, and take the mean over the batch.",
+    ),
+    (
+        lambda eps, out: ((eps - out).mean(0) ** 2).sum(),
+        "the mean over the batch comes before the square, so errors of two samples cancel.",
+    ),
+    (
+        lambda eps, out: (eps**2 - out**2).sum(-1).mean(),
+        "this is a difference of squares; take the difference first, then its square.",
+    ),
+    (
+        lambda eps, out: np.abs(eps - out).sum(-1).mean(),
+        "these are absolute values: their best prediction is a median. The loss has squares.",
+    ),
+    look="Square each entry of the difference, add up each row, and take the mean of the rows.",
 )
 
 
@@ -58,20 +76,53 @@ ex_3_2 = prediction(
     0.005,
     (0.0, "eps is not known, only x_t, in which data and noise are mixed: some error stays."),
     (2.0, "2 is the loss of the prediction 0; x_t contains information about the noise."),
-    (0.2, "this is the error in one coordinate; the loss adds up both."),
+    (
+        0.2,
+        "half of it: either you have one coordinate only, and the loss adds up both, or you have "
+        "not divided by 1 - alpha_bar.",
+    ),
+    (
+        0.1,
+        "this is the variance of the noise part of x_t in one coordinate. Divide by 1 - alpha_bar "
+        "to get that of eps, and count both coordinates.",
+    ),
+    (
+        2 * 0.125 / 0.75 / 0.5,
+        "you have used 1/4 for A. In x_t the data are multiplied by sqrt(alpha_bar), so A is 1/8.",
+    ),
+    (0.125 / 0.75 / 0.5, "A is 1/8 and not 1/4, and the loss adds up both coordinates."),
+    (1.25, "this is the variance of x_t in both coordinates: A + B in place of A B / (A + B)."),
+    (0.625, "this is the variance of x_t in one coordinate: A + B in place of A B / (A + B)."),
+    (
+        2 * (0.5 / 32) / (0.5 + 1 / 32) / 0.5,
+        "I/4 is a covariance: the variance of a coordinate is 1/4, and not its square.",
+    ),
+    (
+        2 * 0.1 / np.sqrt(0.5),
+        "a variance is divided by the square of the factor: 1 - alpha_bar, not its root.",
+    ),
     (
         0.5,
         "this is the variance of the data, summed over both coordinates: the error in x_0 of a "
         "guess without x_t.",
     ),
-    (1.6, "this is what the oracle explains, E|eps*|^2. Its loss is the rest of 2."),
+    (
+        1.6,
+        "this is what x_t explains of the noise, whose squared length has the mean 2. The loss is "
+        "the rest.",
+    ),
     (1.0, "half of x_t's recipe is noise, but its variance is not 1: the data's is only 1/4."),
+    look="Write down A, then B, then A B / (A + B), and check each with the text.",
 )
 
 
 def _exact_eps(xt: Any, abar: float, mu: Any, var: float) -> Any:
     schedule = Schedule(np.array([0.0, 1 - abar]))
     return oracle_eps(_single(mu, var), schedule)(xt, 1, np.zeros(len(xt), int))
+
+
+def _scaled_error(xt: Any, abar: float, mu: Any, variance: float) -> Any:
+    return np.sqrt(1 - abar) * (xt - np.sqrt(abar) * mu) / variance
 
 
 ex_3_3 = formula(
@@ -97,12 +148,41 @@ ex_3_3 = formula(
     ),
     (
         lambda xt, abar, mu, var: (1 - abar) * (xt - np.sqrt(abar) * mu) / (abar * var + 1 - abar),
-        "1 - alpha_bar where its root belongs: that is what Tweedie's formula for x_0 has.",
+        "1 - alpha_bar where its root belongs: eps is the score times -sqrt(1 - alpha_bar).",
     ),
     (
         lambda xt, abar, mu, var: (xt - np.sqrt(abar) * mu) / np.sqrt(1 - abar),
         "this is the noise if x_0 were mu, the mean of its class; the data spread around it.",
     ),
+    (
+        lambda xt, abar, mu, var: _scaled_error(xt, abar, mu, var + 1 - abar),
+        "the data have shrunk in x_t: their part of its variance is abar var, not var.",
+    ),
+    (
+        lambda xt, abar, mu, var: _scaled_error(xt, abar, mu, abar * var**2 + 1 - abar),
+        "var is the variance already; you have squared it.",
+    ),
+    (
+        lambda xt, abar, mu, var: _scaled_error(xt, abar, mu, np.sqrt(abar * var + 1 - abar)),
+        "divided by the standard deviation of x_t; the score has its variance.",
+    ),
+    (
+        lambda xt, abar, mu, var: _scaled_error(xt, abar, mu, abar * var + 1 - abar) / (1 - abar),
+        "divided by sqrt(1 - abar); the noise is the score times -sqrt(1 - abar).",
+    ),
+    (
+        lambda xt, abar, mu, var: _scaled_error(
+            xt, abar, np.sqrt(abar) * mu, abar * var + 1 - abar
+        ),
+        "the mean of x_t is sqrt(abar) mu; you have abar mu.",
+    ),
+    (
+        lambda xt, abar, mu, var: (
+            (xt - np.sqrt(1 - abar) * _exact_eps(xt, abar, mu, var)) / np.sqrt(abar)
+        ),
+        "this is the best guess of x_0; the noise is asked for.",
+    ),
+    look="x_t is normal with mean sqrt(abar) mu. Write its variance and its score, then scale.",
 )
 
 
@@ -142,6 +222,30 @@ ex_3_4 = formula(
         lambda xt, eps, z, t, h: x0_from(eps, xt, t, h),
         "this jumps to the guess of x_0 in one go; the step only goes from t to t - 1.",
     ),
+    (
+        _step_with(lambda t, h: np.sqrt(h.beta[t - 1])),
+        "beta of the step before. It is 0 at t = 1, but the variance of the step back is back.var.",
+    ),
+    (
+        _step_with(lambda t, h: h.beta[t]),
+        "beta without a root: no variance of a step back, and not its standard deviation.",
+    ),
+    (
+        _step_with(lambda t, h: np.sqrt(1 - h.alpha_bar[t - 1])),
+        "this is the noise of a jump from x_0 to t - 1. Given x_t as well, there is less.",
+    ),
+    (
+        lambda xt, eps, z, t, h: _reverse_step(xt, eps, eps, t, h),
+        "the prediction eps stands in the place of z: the noise of the step is drawn anew.",
+    ),
+    (
+        lambda xt, eps, z, t, h: (
+            np.sqrt(h.alpha_bar[t - 1]) * x0_from(eps, xt, t, h)
+            + np.sqrt(1 - h.alpha_bar[t - 1]) * z
+        ),
+        "this jumps from the guess of x_0 to t - 1 and forgets x_t. Keep the mean of the step.",
+    ),
+    look="`back` is a Gaussian: a sample of it is its mean plus its standard deviation times z.",
 )
 
 
@@ -162,6 +266,28 @@ def _sampler(
         return x
 
     return sampler
+
+
+def _model_once(model: Any, labels: Any, z: Any, schedule: Schedule) -> Any:
+    x = z[schedule.T]
+    eps = model(x, schedule.T, labels)
+    for t in range(schedule.T, 0, -1):
+        x = _reverse_step(x, eps, z[t - 1], t, schedule)
+    return x
+
+
+def _model_of_noise(model: Any, labels: Any, z: Any, schedule: Schedule) -> Any:
+    x = z[schedule.T]
+    for t in range(schedule.T, 0, -1):
+        x = _reverse_step(x, model(z[t], t, labels), z[t - 1], t, schedule)
+    return x
+
+
+def _guess_upon_guess(model: Any, labels: Any, z: Any, schedule: Schedule) -> Any:
+    x = z[schedule.T]
+    for t in range(schedule.T, 0, -1):
+        x = x0_from(model(x, t, labels), x, t, schedule)
+    return x
 
 
 _chains = [
@@ -208,4 +334,37 @@ ex_3_5 = formula(
         "the network is evaluated at the start x_T in every step: evaluate it at the state that "
         "the chain has reached.",
     ),
+    (
+        _sampler(times=lambda T: range(0)),
+        "the loop runs zero times: a range downwards needs the step -1, range(T, 0, -1).",
+    ),
+    (
+        lambda model, labels, z, h: _sampler()(model, labels, np.concatenate([z[: h.T], z[:1]]), h),
+        "the chain starts from z[0]; the start x_T is z[T], the last entry.",
+    ),
+    (
+        _model_once,
+        "the network is evaluated once, before the loop. Its prediction holds for one x_t and one "
+        "t: evaluate it in each step.",
+    ),
+    (
+        lambda model, labels, z, h: _reverse_step(z[h.T], model(z[h.T], 1, labels), z[0], 1, h),
+        "the state is not updated: each step starts from x_T again. Write the result of a step "
+        "into the variable that the next step starts from.",
+    ),
+    (
+        lambda model, labels, z, h: _reverse_step(
+            z[h.T], model(z[h.T], h.T, labels), z[h.T - 1], h.T, h
+        ),
+        "this is x_{T-1}, the result of the first step: is the `return` inside the loop?",
+    ),
+    (
+        _model_of_noise,
+        "the network is evaluated at z[t]. That is fresh noise; evaluate it at the state x_t.",
+    ),
+    (
+        _guess_upon_guess,
+        "each step jumps to the guess of x_0 and takes it for x_{t-1}. Use the step of 3.4.",
+    ),
+    look="Print t and the shape of the state in each step: t has to run from T down to 1.",
 )
