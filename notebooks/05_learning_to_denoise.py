@@ -62,17 +62,28 @@ for ax, model, title in (
 plt.show()
 
 # %% [markdown]
+# The arrows show the negative prediction of the noise, which points towards the data. Those of the oracle lead to class 0; those of the untrained network are random.
+#
 # ## Back through a layer
 #
-# A network of three layers shall approximate the oracle. The time enters through four numbers (sines and cosines of an angle), and the label through a row of a table with $K + 1$ rows, of which the last belongs to the null label. The network learns from samples alone; it never sees the left picture.
+# A network of three layers is trained to approximate the oracle. The time enters through four numbers, $\tau = (\cos \omega, \sin \omega, \cos 2 \omega, \sin 2 \omega)$ with $\cos \omega = \sqrt{\bar\alpha_t}$. The label enters through the row $E_y$ of a table with $K + 1$ rows, of which the last belongs to the null label. With $\mathrm{silu}(a) = a / (1 + e^{-a})$, entry by entry, the network is
+#
+# $$ a_1 = x_t W_x + \tau W_t + E_y \qquad a_2 = \mathrm{silu}(a_1) W_2 + b_2 $$
+# $$ f = \mathrm{silu}(a_2) W_3 + b_3 $$
+#
+# and $f$ is its prediction of the noise. It learns from samples alone; the left picture is not used in training.
 #
 # Learning needs the gradient of the loss with respect to every number. Write $G_z$ for the gradient with respect to an array $z$; it has the same shape. By definition, a small change $dz$ changes the loss by
 #
 # $$ dL = \sum_{ij} (G_z)_{ij} \, dz_{ij} $$
 #
-# Take a layer $z = h W + b$, where each row of $h$ is one sample. A change $dh$ changes $z$ by $dh \, W$, so
+# Take a layer $z = h W + b$, where each row of $h$ is one sample. A change $dh$ changes $z$ by $dh \, W$, whose entries are $\sum_k dh_{ik} W_{kj}$. So
 #
-# $$ dL = \sum_{ij} (G_z)_{ij} \, (dh \, W)_{ij} = \sum_{ik} (G_z W^T)_{ik} \, dh_{ik} $$
+# $$ dL = \sum_{ij} (G_z)_{ij} \sum_k dh_{ik} W_{kj} = \sum_{ik} dh_{ik} \sum_j (G_z)_{ij} W_{kj} $$
+#
+# The inner sum at the right is an entry of a product of matrices, since $W_{kj} = (W^T)_{jk}$:
+#
+# $$ dL = \sum_{ik} (G_z W^T)_{ik} \, dh_{ik} $$
 #
 # Compare with the definition: $G_h = G_z W^T$. Then $h = \mathrm{silu}(a)$ works entry by entry, so $dh = \mathrm{silu}'(a) \, da$, and each entry of $G_a$ is that of $G_h$ times the slope. With one number per array: $W = 3$, slope 0.5 and $G_z = 2$ give $G_a = 2 \cdot 3 \cdot 0.5 = 3$.
 #
@@ -90,7 +101,7 @@ def back(G, W, a):
 check.ex_5_1(back)
 
 # %% [markdown]
-# Your rule is used twice here, from the loss down to the weights of the time. The picture compares the gradient with a measurement: how much the loss changes if one weight is moved a little.
+# Your rule is used twice here, from the loss down to the weights $W_t$ of the time. It starts from $G_f = 2 (f - \epsilon) / n$, because the loss is the mean over $n = 8$ samples of $|f - \epsilon|^2$. It ends with $\tau^T G_{a_1}$: each weight gets the sum over the samples of its input times the gradient at its output. The picture compares the gradient with a measurement: how much the loss changes if one weight is moved a little.
 
 # %%
 rng, h = np.random.default_rng(1), 1e-5
@@ -137,7 +148,7 @@ def hide(y, u, p_uncond, null):
 check.ex_5_2(hide)
 
 # %% [markdown]
-# The whole training is the loop `learn` below. Each step draws data, times and noise, drops labels by your function, computes the gradient, and moves every number a little against its gradient. **Predict:** a network that always predicts 0 has a loss of 2, because $\epsilon$ has two coordinates of variance 1. Does the loss fall to 0?
+# The whole training is the loop `learn` below. Each step draws data, times and noise, drops labels by your function, computes the gradient, and moves every number a little against its gradient. The length of this move is chosen by Adam, which divides the gradient by its recent size. **Predict:** a network that always predicts 0 has a loss of 2, because $\epsilon$ has two coordinates of variance 1. Does the loss fall to 0?
 
 
 # %%
@@ -229,9 +240,19 @@ with tempfile.TemporaryDirectory() as folder:
 Image(gif)
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# It first learns the size of the noise and roughly where the data are: after 15 steps the samples form one cloud. Then it learns the labels: the classes separate between steps 30 and 80, while the loss falls only from 0.5 to 0.4. After step 100 the loss is flat to the eye, but the classes still become compact and the last overlaps vanish.
+#
+# </details>
+#
 # ## Against the oracle
 #
-# The loss of a network minus the loss of the oracle is the mean squared distance between the two predictions, called the *excess*. **Predict:** which prediction is further from the oracle, the one with a label or the one for the null label? Only one sample in five has the null label.
+# Write $f$ for the network, $\epsilon^*$ for the oracle, and $\epsilon$ for the noise that was drawn. Since $\epsilon - f = (\epsilon - \epsilon^*) + (\epsilon^* - f)$,
+#
+# $$ E|\epsilon - f|^2 - E|\epsilon - \epsilon^*|^2 = E|\epsilon^* - f|^2 $$
+#
+# The mixed term is 0, because $\epsilon^*$ is the mean of $\epsilon$ given $x_t$ and $y$, so that $\epsilon - \epsilon^*$ has the mean 0 at each $x_t$ (sitting 3). So the loss of a network minus the loss of the oracle is the mean squared distance between the two predictions, called the *excess*. **Predict:** which prediction is further from the oracle, the one with a label or the one for the null label? Only one sample in five has the null label.
 
 # %%
 times = range(1, 101, 6)
@@ -245,9 +266,13 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# ## What guidance does with errors
+# <details><summary>Answer</summary>
 #
-# Between $t = 5$ and $t = 25$ the excess for the null label is five to ten times as large. There its task is the harder one: it has to represent all three classes at once.
+# The one for the null label. Between $t = 5$ and $t = 25$ its excess is five to ten times as large. There its task is the harder one: it has to represent all three classes at once.
+#
+# </details>
+#
+# ## What guidance does with errors
 #
 # Guidance is linear, so it mixes the two errors as it mixes the two predictions: the guided error is $(1 + w) e_y - w e_\phi$.
 #
@@ -263,7 +288,11 @@ length = np.hypot(4 * 0.1, 3 * 0.2)
 check.ex_5_3(length)
 
 # %% [markdown]
-# The squared length of $(1 + w) e_y - w e_\phi = e_y + w (e_y - e_\phi)$ is a parabola in $w$. Its three coefficients are the means of $|e_y|^2$, of $2 e_y \cdot (e_y - e_\phi)$ and of $|e_y - e_\phi|^2$ (15.7). So three means give the mean squared error at every weight. The picture shows it for the network, and for the two errors of your exercise:
+# The guided error is $(1 + w) e_y - w e_\phi = e_y + w (e_y - e_\phi)$. Its squared length is a parabola in $w$:
+#
+# $$ |e_y|^2 + 2 w \, e_y \cdot (e_y - e_\phi) + w^2 |e_y - e_\phi|^2 $$
+#
+# So the means of three numbers, those of its coefficients, give the mean squared error at every weight (15.7). The picture shows it for the network, and in grey for the two errors of your exercise, $0.01 (1 + w)^2 + 0.04 w^2$:
 
 # %%
 rng, weights, t = np.random.default_rng(3), np.linspace(-1, 4, 101), 20
@@ -323,7 +352,13 @@ for ax, w in zip(panels, (-1.0, 0.0, 1.0, 4.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# The guided prediction of the oracle is, up to a factor, the gradient of a logarithm of densities. The curl of a gradient is 0, at every weight (15.8). A network is not forced to predict a gradient. **Ask yourself:** what does the curl of a network say where the oracle is not known?
+# <details><summary>Answer</summary>
+#
+# The samples of the network end near those of the oracle at $w = 0$, 0.07 apart on average. With a larger weight they are further apart, 0.20 at $w = 1$ and 0.43 at $w = 4$: guidance multiplies the errors of each step. At $w = -1$ they are 0.40 apart, because only the prediction for the null label is used, which has the larger error.
+#
+# </details>
+#
+# The guided prediction of the oracle is, up to a factor, the gradient of a logarithm of densities. The *curl* of a field $g$ in the plane is $\partial g_2 / \partial x_1 - \partial g_1 / \partial x_2$. For a gradient the two terms are the same second derivative, so its curl is 0, and that of the oracle is 0 at every weight (15.8). A network is not forced to predict a gradient. **Ask yourself:** what does the curl of a network say where the oracle is not known?
 
 # %%
 line = np.linspace(-4, 4, 41)
@@ -408,10 +443,17 @@ def my_test(gradient):
 check.ex_5_4(my_test)
 
 # %% [markdown]
-# How small should a step be? The middle panel shows the error of a difference: it grows with the square of a large step, and a small step divides the rounding of the loss. The left panel shows the four inputs that represent the time. In the right panel two networks learn, one with the right gradient and one with a wrong one.
+# How small should the step $h$ of a difference be? The left panel shows the four inputs that represent the time. The middle panel shows the error of a central difference over $h$. In the right panel two networks learn, one with the right gradient and one with a wrong one.
 
 # %%
 e_backprop.figure()
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# About $10^{-5}$. A central difference has an error proportional to $h^2$, and it divides the rounding of the loss, about $10^{-16}$, by $h$. The two are equal where $h^3$ is about $10^{-16}$, which is $h = 5 \cdot 10^{-6}$.
+#
+# </details>
 
 # %% [markdown]
 # ## You now know
