@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 6. The paper's algorithms, and every solver a table of rows
 #
-# **The question.** So far time was an integer, and a sampler took all $T$ steps. The guidance paper uses another clock, and practice uses ten to fifty steps. What is time, really, and how does one write a faster solver?
+# **The question.** So far time was an integer, and a sampler took all $T$ steps. The guidance paper uses another clock, and practice uses ten to fifty steps. What does time mean to the network, and how does one write a faster solver?
 #
 # **After this sitting you can** use the log SNR as time, train and sample by the paper's two algorithms, say what `v` does and when it no longer matters, write any solver as a table of rows, and prove by a test that a table belongs to DDIM.
 #
@@ -67,7 +67,7 @@ fig
 #
 # $$ \lambda = \log (a_\lambda^2 / \sigma_\lambda^2) $$
 #
-# So $\lambda = 0$ means equal parts, a large $\lambda$ little noise. Since the squares add up to 1, $a_\lambda$ and $\sigma_\lambda$ are the cosine and the sine of an angle (left panel). The middle panel shows them over $\lambda$.
+# So $\lambda = 0$ means equal parts, a large $\lambda$ little noise. Since the squares add up to 1, $a_\lambda$ and $\sigma_\lambda$ are the cosine and the sine of an angle (left panel), and equal parts are the angle $\pi / 4$. The middle panel shows them over $\lambda$.
 #
 # **Exercise 6.1** (fill in a formula). The paper draws `u` uniformly in 0..1 and lets the *angle* grow linearly in `u`, from that of `high` (little noise) at `u = 0` to that of `low` at `u = 1`. Return $\lambda$ at `u`, which is an array. The tangent of the angle is $\sigma_\lambda / a_\lambda$, so $\lambda = -2 \log \tan(\text{angle})$, and the angle of $\lambda$ is $\arctan(e^{-\lambda / 2})$.
 
@@ -97,6 +97,12 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Half of the draws have `u` between 1/4 and 3/4. The angles of the ends are close to 0 and to $\pi / 2$, so these draws have angles between $\pi / 8$ and $3 \pi / 8$. There $\lambda = -2 \log \tan(\pi / 8) = 1.76$ and $-1.76$. The interval is 3.5 wide, out of 40: the ends are hardly ever drawn.
+#
+# </details>
+#
 # ## Algorithm 1
 #
 # Training draws a separate $\lambda$ for each sample; the rest is the loop of sitting 5. The network gets the angle as its time, never a $T$. **Predict:** at which noise levels does it come close to the oracle, and where not? The dashed line shows how often each level was drawn.
@@ -117,13 +123,17 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The frequency of a level is not all that counts. With a label each class is one Gaussian, which is easy. The prediction for the null label has to change between the classes, which is hardest at middle noise. At the right end hardly any noise is left, so nobody can predict it from $z_\lambda$.
+# The frequency of a level is not all that counts. With a label each class is one Gaussian, which is easy. The prediction for the null label has to change between the classes, which is hardest at middle noise. At the right end hardly any noise is left, so it can hardly be predicted from $z_\lambda$.
 #
 # </details>
 #
 # ## Algorithm 2
 #
-# Sampling uses a grid of increasing $\lambda$, from noise to data. A step mixes the two predictions, computes the guess of $x$, and draws from the posterior (sitting 2) with the guess in the place of the data. Only its variance is special. It lies between the variance of the posterior, $\tilde\sigma^2$ (`law.var` below), and that of a forward step, $\sigma^2_{\lambda | \lambda'}$ (`forward_var`), because the right variance of a step back lies between these two, for data of variance at most 1. The paper interpolates their logarithms:
+# Sampling uses a grid of increasing $\lambda$, from noise to data. A step goes from $\lambda$ to the next, less noisy $\lambda' > \lambda$. It mixes the two predictions, computes the guess of $x$, and draws from the posterior (sitting 2) with the guess in the place of the data. Only its variance is special. With $\delta = 1 - e^{\lambda - \lambda'}$, the variance of the noise that the forward step from $\lambda'$ to $\lambda$ adds, and that of the posterior, are
+#
+# $$ \sigma^2_{\lambda | \lambda'} = \delta \sigma_\lambda^2 \qquad \tilde\sigma^2 = \delta \sigma_{\lambda'}^2 $$
+#
+# They are `forward_var` and `law.var` below. For example, from $\lambda = -1$ to $\lambda' = 1$ they are 0.63 and 0.23. The right variance of a step back lies between these two, for data of variance at most 1. The paper interpolates their logarithms:
 #
 # $$ \sigma^2 = (\tilde\sigma^2)^{1 - v} (\sigma^2_{\lambda | \lambda'})^v $$
 #
@@ -153,7 +163,7 @@ def my_step(z, eps, n, here, there, v):
 check.ex_6_2(my_step)
 
 # %% [markdown]
-# Your step on 16 values of $\lambda$, with the oracle. **Predict:** which `v` gives the widest samples? The classes themselves have a variance of 0.25.
+# Your step on 16 values of $\lambda$, with the oracle. **Predict:** which `v` gives the widest samples? The titles give the variance of the first coordinate in class 0, across the direction from the origin to its mean. The class itself has a variance of 0.25.
 
 # %%
 grid, asked = log_snr_grid(16), np.repeat([0, 1, 2], 400)
@@ -174,7 +184,7 @@ for ax, v in zip(panels, (0.0, 0.3, 1.0), strict=True):
 plt.show()
 
 # %% [markdown]
-# With infinitely many samples the variances across would be 0.154, 0.175 and 0.257. **Ask yourself:** is `v` then a parameter for diversity? What is its effect with 1024 steps? For a Gaussian class the distribution of the samples is known exactly, and the next figure shows its variance over the number of steps (for another setting, so the numbers differ from these).
+# With infinitely many samples the variances across would be 0.154, 0.175 and 0.257, so `v = 1` gives the widest samples. **Ask yourself:** is `v` then a parameter for diversity? What is its effect with 1024 steps? If the class and all data are Gaussian, the distribution of the samples is known exactly. The next figure shows its variance over the number of steps, for a class of variance 0.25 in data of variance 1.
 
 # %%
 lengths = 2 ** np.arange(3, 11)
@@ -189,14 +199,20 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# With few steps it acts like one: with 8 steps the variances are 0.04, 0.05 and 0.16. But this is an error of the steps. With 1024 steps all three are close to the same limit, 0.11, because for small steps $\lambda'$ is close to $\lambda$, and the two variances between which `v` interpolates become equal. The limit is below 0.25: guidance with $w = 1$ makes the class narrower, for every `v`.
+#
+# </details>
+#
 # ## Every solver is a table of rows
 #
-# You know three samplers: the ancestral one of sitting 3, the paper's Algorithm 2, and, from this sitting on, *DDIM*, which adds no noise: it puts the predicted noise back, $x_s = \sqrt{\bar\alpha_s} \hat x_0 + \sqrt{1 - \bar\alpha_s} \hat\epsilon$. Each of them moves from $x_t$ to an earlier $x_s$ by the same three formulas:
+# You know three samplers: the ancestral one of sitting 3, the paper's Algorithm 2, and, from this sitting on, *DDIM*, which adds no noise: it puts the predicted noise back, $x_s = \sqrt{\bar\alpha_s} \hat x_0 + \sqrt{1 - \bar\alpha_s} \hat\epsilon$, where $\hat\epsilon = (x_t - \sqrt{\bar\alpha_t} \hat x_0) / \sqrt{1 - \bar\alpha_t}$ is the noise that belongs to the guess. So $x_s$ is a sum of multiples of $\hat x_0$ and $x_t$. Each of them moves from $x_t$ to an earlier $x_s$ by the same three formulas:
 #
 # $$ g = g_y + m w (g_y - g_\phi), \quad \hat x_0 = clip(p x_t + q g) $$
 # $$ x_s = a \hat x_0 + b x_t + d g_\phi + e \hat x_0' + c z $$
 #
-# The first is guidance. The second turns the output $g$ into a guess of $x_0$; $p$ and $q$ depend on the unit (sitting 2). The third combines the guess, the state, the null output, the guess $\hat x_0'$ of the row before, and fresh noise $z$. So a solver is a table with one row $(p, q, a, b, c, d, e, m)$ per step, and one loop runs any table. **Ask yourself** before you look: which of `c` and `e` is 0 in ancestral sampling, in DDIM, which adds no noise, and in DPM-Solver++(2M), which uses the guess of the row before? What does the last row have to be in all of them?
+# The first is guidance; a row with $m = 1$ uses the weight $w$, and one with $m = 0$ no guidance. The second turns the output $g$ into a guess of $x_0$; $p$ and $q$ depend on the unit (sitting 2). The third combines the guess, the state, the null output, the guess $\hat x_0'$ of the row before, and fresh noise $z$. (All solvers of this sitting have $d = 0$; sitting 7 uses it.) So a solver is a table with one row $(p, q, a, b, c, d, e, m)$ per step, and one loop runs any table. **Ask yourself** before you look: which of `c` and `e` is 0 in ancestral sampling, in DDIM, which adds no noise, and in DPM-Solver++(2M), which uses the guess of the row before? What does the last row have to be in all of them?
 
 # %%
 short = schedule_from(log_snr_grid(5, -6.0, 6.0))
@@ -219,6 +235,12 @@ panels[1].legend(fontsize=8, loc=(0.72, 0.42))
 plt.show()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Ancestral sampling has $e = 0$, DDIM has $c = e = 0$, and 2M has $c = 0$. The last row returns the guess: $a = 1$, and all others are 0.
+#
+# </details>
+#
 # What do few rows cost? Move the slider `rows`, and change the solver. The samples are those of the oracle of the three classes at `w = 1`, always from the same noise.
 
 # %%
@@ -242,12 +264,6 @@ named = ipywidgets.Dropdown(options=[(s.__name__, s) for s in (ddpm, ddim, dpmpp
 ipywidgets.interactive(show, rows=rows, solver=named)
 
 # %% [markdown]
-# <details><summary>Answer</summary>
-#
-# Ancestral sampling has $e = 0$, DDIM has $c = e = 0$, and 2M has $c = 0$. The last row returns the guess: $a = 1$, and all others are 0.
-#
-# </details>
-#
 # If the sliders do not move (no running kernel), here are twelve of their positions. **Look** at how many rows each solver needs until its picture no longer changes. The widths differ even with 50 rows: guided chains with noise and without do not sample the same distribution (sitting 7).
 
 # %%
@@ -314,13 +330,15 @@ with tempfile.TemporaryDirectory() as folder:
 Image(gif)
 
 # %% [markdown]
-# ## What makes a table one of DDIM's?
-#
 # <details><summary>Answer</summary>
 #
-# By $a_\lambda = 1 / \sqrt{1 + e^{-\lambda}}$, which is 0.082 at -5 and 0.000045 at -20. So from -20 the first guess multiplies an error of the network by 22,026.
+# The chain of Algorithm 2 moves at random, and the two without noise move smoothly. They end in nearly the same places, because both approximate the same map from the start to a sample; that of Algorithm 2 ends elsewhere.
+#
+# The guess divides by $a_\lambda = 1 / \sqrt{1 + e^{-\lambda}}$, which is 0.082 at -5 and 0.000045 at -20. So from -20 the first guess multiplies an error of the network by 22,026, and from -5 by 12.
 #
 # </details>
+#
+# ## What makes a table one of DDIM's?
 #
 # DDIM is a family of solvers, with a number `eta` in 0..1: at 1 it adds as much fresh noise as ancestral sampling, at 0 none. All of them have one property: if $x_t$ has the right distribution and the guess is right, then $x_s$ has the right distribution.
 #
