@@ -14,9 +14,11 @@
 # %% [markdown]
 # # 7. What guidance samples
 #
-# **After this sitting you can** write down the law that guidance is meant to sample and draw from it by hand, show that no guided chain samples it, compute how far off one ends, name three samplers that do reach it and what each pays, and say what the usual rules against overshooting do.
+# **The question.** Guidance was derived from a distribution: that of the class, reweighted by $p(y | x)^w$. Do guided chains sample this distribution? If not, where do they end, which samplers reach it, and what do the usual rules against overshooting do?
 #
-# No GPU, a minute of computing, about 60 minutes with the exercises. Read `tutorial/step13_tilted.py`, `step19_rules.py`, `step20_weights.py` and appendices H to P beside it. On a hosted machine that has torch already: as in sitting 1.
+# **After this sitting you can** write down the distribution that guidance is meant to sample and draw from it by hand, show that a guided chain does not sample it, compute how far off one ends, name three samplers that come near it and the cost of each, and say what the usual rules against overshooting do.
+#
+# No GPU, a minute of computing, about 60 minutes with the exercises. You need sittings 4 and 6. The lectures `tutorial/step13_tilted.py`, `step19_rules.py`, `step20_weights.py` and appendices H to P go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
 
 # %%
 # %matplotlib inline
@@ -65,7 +67,11 @@ plt.show()
 # %% [markdown]
 # ## The distribution that was meant
 #
-# Sitting 4 derived that guidance follows, at every $t$, the gradient of $\log [p(x_t | y) \, p(y | x_t)^w]$. By Bayes' rule this is, up to a constant, the logarithm of $p(x_t | y)^{1 + w} p(x_t)^{-w}$. At $t = 0$ it belongs to a distribution of data, the **tilted distribution**
+# Sitting 4 derived that guidance follows, at every $t$, the gradient of $\log [p(x_t | y) \, p(y | x_t)^w]$. Bayes' rule is $p(y | x_t) = p(y) \, p(x_t | y) / p(x_t)$, and $p(y)$ does not depend on $x_t$. So
+#
+# $$ p(x_t | y) \, p(y | x_t)^w \propto p(x_t | y)^{1 + w} \, p(x_t)^{-w} $$
+#
+# At $t = 0$ this belongs to a distribution of data, the **tilted distribution**
 #
 # $$ p_w(x | y) \propto p(x | y) \, p(y | x)^w $$
 #
@@ -105,13 +111,13 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# ## By hand
-#
 # <details><summary>Answer</summary>
 #
 # Near 1.5, as the legend shows. Almost all members of the class have $p(y | x)$ close to 1, so the factor $p(y | x)^w$ changes little.
 #
 # </details>
+#
+# ## By hand
 #
 # The tilted distribution can be sampled without any diffusion. Draw $x$ from the class, compute $p(y | x)$, and keep $x$ with probability $p(y | x)^w$. This is called rejection sampling.
 #
@@ -141,6 +147,12 @@ step13_tilted.draw_tilted(fig)
 fig
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# 62 of 3,000, about 2 %. They lie near the border to the other classes, where $p(y | x)$ is 1/2 or less, and $(1/2)^3 = 1/8$.
+#
+# </details>
+#
 # *The tilted distribution is the class without its few ambiguous members.* No sample is moved.
 #
 # ## What the chains sample
@@ -197,15 +209,29 @@ with tempfile.TemporaryDirectory() as folder:
 Image(gif)
 
 # %% [markdown]
-# Both chains overshoot the mean and shrink the spread, DDIM more. Why? Early in the chain $p(y | x_t)$ is close to $1/3$ for every sample, because $x_t$ is almost noise. So guidance pushes all of them outwards. The tilted distribution would have changed almost none of them, because $p(y | x_0)$ is close to 1 for most of the class. More steps do not help.
+# Both chains overshoot the mean and shrink the spread, DDIM more. Why? Early in the chain $p(y | x_t)$ is close to $1/3$ for every sample, because $x_t$ is almost noise. So guidance pushes all of them outwards. The tilted distribution would have changed almost none of them, because $p(y | x_0)$ is close to 1 for most of the class. More steps do not help, as the next section shows for Gaussians: even with infinitely many steps the chain ends elsewhere.
 #
 # ## Where a chain ends, exactly
 #
-# For Gaussians the end of a chain can be computed. Let the class be $N(0, 1)$ and all data $N(0, 2)$. Write $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$ for the variance of the noise in $x = x_t / \sqrt{\bar\alpha_t}$. The two scores are $-x / (1 + \tau)$ and $-x / (2 + \tau)$, so the guided score is $-k x$ with $k = (1 + w) / (1 + \tau) - w / (2 + \tau)$. With small steps DDIM moves $x$ by $dx / d\tau = k x / 2$. So the variance $V$ obeys $d \log V / d\tau = k$, and on the way from $\tau$ to 0 it is divided by the exponential of the integral of $k$:
+# For Gaussians the end of a chain can be computed. Let the class be $N(0, 1)$ and all data $N(0, 2)$. Write $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$ for the variance of the noise in $x = x_t / \sqrt{\bar\alpha_t}$. Then $x$ has the variance $1 + \tau$ in the class and $2 + \tau$ in all data. The two scores are $-x / (1 + \tau)$ and $-x / (2 + \tau)$, so the guided score is $-k x$ with
+#
+# $$ k = (1 + w) / (1 + \tau) - w / (2 + \tau) $$
+#
+# DDIM retains the guess and the predicted noise: $x = \hat x_0 + \sqrt\tau \hat\epsilon$. So a small step changes $x$ by $\hat\epsilon$ times the change of $\sqrt\tau$, which is $d\tau / (2 \sqrt\tau)$. The predicted noise is $-\sqrt\tau$ times the score (sitting 3), here $\sqrt\tau \, k x$. Together
+#
+# $$ dx / d\tau = \hat\epsilon / (2 \sqrt\tau) = k x / 2 $$
+#
+# Every $x$ is multiplied by the same number, so the variance $V$ is multiplied by its square: $d \log V / d\tau = 2 \cdot k / 2 = k$. On the way from $\tau$ to 0 it is divided by the exponential of
+#
+# $$ \int_0^\tau k \, ds = (1 + w) \log (1 + \tau) - w \log (1 + \tau / 2) $$
+#
+# which is
 #
 # $$ G(\tau) = (1 + \tau)^{1 + w} (1 + \tau / 2)^{-w} $$
 #
-# **Exercise 7.3** (predict, then measure). A chain starts at a very large $\tau$, with the variance $\tau$. Which variance do its samples have at `w = 3`, to three digits after the point? (The tilted distribution has $1 / (1 + w - w / 2) = 0.4$.)
+# A check: at $w = 0$ it is $1 + \tau$, and the variance $1 + \tau$ becomes 1, that of the class.
+#
+# **Exercise 7.3** (predict, then measure). A chain starts at a very large $\tau$, with the variance $\tau$. Which variance do its samples have at `w = 3`, to three digits after the point? (The tilted distribution has another one: the reciprocals of the variances mix as the scores do, so it is $1 / ((1 + w) / 1 - w / 2) = 1 / 2.5 = 0.4$.)
 
 # %% nbgrader={"grade": false, "grade_id": "ex_7_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
 variance = ...
@@ -264,15 +290,15 @@ panels[0].legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# ## Samplers of the tilted distribution
-#
 # <details><summary>Answer</summary>
 #
-# At $w = 0$, the class, and at $w = -1$, all data: there the mixture is the score of a distribution of noised data at every $t$.
+# At $w = 0$, the class, and at $w = -1$, all data: there the guided score is the score of a distribution of noised data at every $t$.
 #
 # </details>
 #
-# **Langevin steps.** With a score $s$ and a small $\delta$, the step $x + \delta s / 2 + \sqrt\delta z$ leaves the distribution with this score unchanged. Repeated at one $\tau$, it leads to this distribution from any start. So take a step of DDIM to the next $\tau$, and then $n$ Langevin steps towards the tilted distribution of this level. They are called correctors.
+# ## Samplers of the tilted distribution
+#
+# **Langevin steps.** With a score $s$ and a small $\delta$, the step $x + \delta s / 2 + \sqrt\delta z$ leaves the distribution with this score nearly unchanged. For $N(0, 1)$ the variance becomes $(1 - \delta / 2)^2 + \delta = 1 + \delta^2 / 4$, so the error is of second order in $\delta$. Repeated at one $\tau$, the step leads near this distribution from any start. So take a step of DDIM to the next $\tau$, and then $n$ Langevin steps towards the tilted distribution of this level. They are called correctors.
 #
 # **Exercise 7.4** (find the mistake). In the following corrector, `step` is the variance of the noise. Its samples end in a distribution that is too narrow. Correct it. To test a guess: for $N(0, 1)$ the score is $-x$, and a small step must leave a variance of 1 unchanged.
 #
@@ -316,6 +342,12 @@ plt.show()
 print(f"tilted distribution: height {high:.2f}, variance along {cov[1, 1]:.2f}")
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# About ten here. Without correctors the mean height is 2.38 and the variance along the height 0.07; with two they are 1.78 and 0.23; with ten 1.55 and 0.24. The tilted distribution has 1.53 and 0.23. Ten correctors per level are eleven evaluations for each one of DDIM.
+#
+# </details>
+#
 # **Weights** (Feynman and Kac). Leave the chain as it is, and give each sample a weight that corrects for the difference between what it samples and what it should sample (appendix L). **Ask yourself:** what is left of a few hundred samples if two of them have nearly all the weight?
 
 # %%
@@ -346,6 +378,12 @@ step19_rules.draw_rules(fig)
 fig
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# None restores both. The thresholds bring the height down, because no coordinate can exceed 2, but they press many samples against this bound, and the samples are narrow below it. Rescaling all samples together, as one picture, brings back part of both. Rescaling each point by itself gives another distribution altogether: two numbers are too few for a standard deviation.
+#
+# </details>
+#
 # **Exercise 7.5** (find the mistake). *Rescaling* brings the standard deviation of a mixture back to that of the conditional prediction, by the fraction `phi`; `phi = 0` is plain guidance. With this code the result for an image depends on the other images of its batch. Correct it for images of shape `(n, C, H, W)`, with one standard deviation per image, over all of its numbers. A mixture with standard deviation 0 stays as it is.
 #
 # ```python
@@ -375,7 +413,7 @@ for phi, color in ((0.0, GREY), (0.7, ORANGE), (1.0, BLUE)):
     of_mix = [bring_back(cond, null, w, phi).std() for w in weights]
     plt.plot(weights, of_mix, color=color, label=f"phi = {phi}")
 plt.xlabel("w")
-plt.ylabel("deviation of your mix")
+plt.ylabel("standard deviation of your mix")
 plt.legend()
 plt.show()
 
@@ -388,6 +426,12 @@ step19_rules.draw_apg(fig)
 fig
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# With the origin below the class, the parallel part is most of the difference, and dropping it removes most of the overshoot. Moved aside by 6, the guess points sideways from the origin, the difference is nearly orthogonal to it, and APG is almost plain guidance. A change of coordinates should not change the samples; for pictures the origin is a grey picture, so there it has a meaning, but it remains a choice.
+#
+# </details>
+#
 # Two more rules are only other numbers in the table of the solver: guidance in a **limited interval** of log SNR, and **CFG++**, which puts the noise back with the null prediction. **Predict:** the samples of a solver should converge as the number of rows grows. Do those of CFG++?
 
 # %%
@@ -412,11 +456,36 @@ settle.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Those of CFG++ do not converge here: the mean height grows from 1.5 with 5 rows to 2.9 with 100, while that of DDIM stays at 2.4. With $\sigma^2 = (1 - \bar\alpha) / \bar\alpha$, a step of CFG++ is a step of DDIM with the weight $(1 + w) \sigma_t / (\sigma_t - \sigma_s) - 1$ (20.6), which grows as the rows become shorter. So its `w` has a meaning only together with the number of rows. The left panel shows that nearly all of the overshoot comes from log SNR between -6 and 2.
+#
+# </details>
+
+# %% [markdown]
 # ## You now know
 #
 # - the tilted distribution is $p(x | y)^{1 + w} p(x)^{-w}$, normalised: the class without its ambiguous members (`tutorial/step13_tilted.py`, equations 13.1 to 13.3);
 # - guided chains overshoot it and shrink, DDIM more than DDPM and Algorithm 2, however many the steps (`tutorial/step13_tilted.py`; `tutorial/appendix/h_gaussian_pairs.py`, H.1 to H.4);
 # - Langevin steps at each level come near it, as do rounds of a little noise and, with enough chains, weights, each at its cost (`tutorial/appendix/k_correctors.py`, K.1 to K.4; `tutorial/appendix/n_costs.py`);
 # - rules bound a sample, in one unit and relative to one origin, or act for part of the time; none samples the tilted distribution (`tutorial/step19_rules.py`, `tutorial/step20_weights.py`).
+#
+# ## Five questions
+#
+# 1. What does the tilted distribution do with a sample for which $p(y | x) = 0.99$, and with one for which it is 0.5, at $w = 3$?
+# 2. Guidance follows the score of the tilted distribution of each level. Why does a chain of small steps still not sample the one at $t = 0$?
+# 3. In the example of 7.3, which variance do the samples of DDIM have at $w = 1$, and which one has the tilted distribution?
+# 4. Why does the score in a Langevin step have the factor $\delta / 2$ and not $\delta$?
+# 5. Why must rescaling use one standard deviation per image?
+#
+# <details><summary>Answers</summary>
+#
+# 1. It keeps them with the probabilities $0.99^3 = 0.97$ and $0.5^3 = 0.125$.
+# 2. A step of a chain moves samples from the distribution of one level to that of the next only if the score belongs to data with noise. The tilted distributions of the levels are not noised versions of the one at $t = 0$.
+# 3. $\tau / G(\tau)$ with $G = (1 + \tau)^2 / (1 + \tau / 2)$, which tends to $1/2$. The tilted distribution has $1 / (2 - 1/2) = 2/3$.
+# 4. The noise adds the variance $\delta$, and the score must remove as much. For $N(0, 1)$ the factor $\delta / 2$ does: $(1 - \delta / 2)^2$ is about $1 - \delta$.
+# 5. With one for the batch, a sample would depend on the other samples that are drawn with it.
+#
+# </details>
 #
 # **Try:** `pytest -m appendix_k`, then leave the noise out of the lesson's corrector. The torch twins of the rules are in `minicfg/guidance.py`, the tables in `minicfg/solvers.py`. Next: `08_a_unet_on_glyphs`.
