@@ -79,11 +79,11 @@ plt.show()
 #
 # It is a function `out = model(xt, t, y)`. `xt` is a batch of noisy pictures, of shape `(B, C, H, W)` for B pictures with C channels; `t` are B integers in 1..T; `y` are B labels in 0..K. The output has the shape of `xt`, because it contains one predicted number of noise for each number of the picture.
 #
-# Networks for pictures consist of *convolutions*. A convolution with a 3 x 3 window computes each pixel of its output from 9 pixels of its input (and from all channels there), with the same weights at each place. That suits pictures, because a stroke looks the same wherever it is. But a pixel has to know more than its neighbours: whether it lies on a stroke depends on the whole letter. After $n$ such convolutions it depends on a square of width
+# Networks for pictures consist of *convolutions*. A convolution with a 3 x 3 window computes each pixel of its output from 9 pixels of its input (and from all channels there), with the same weights at each place. That suits pictures, because a stroke looks the same wherever it is. But a pixel has to know more than its neighbours: whether it lies on a stroke depends on the whole letter. Each further convolution adds one pixel on each side. So after $n$ of them a pixel depends on a square of width
 #
 # $$ 1 + 2 n \qquad \text{which is } 13 \text{ for } n = 6 $$
 #
-# Halving the picture helps. Two convolutions on a quarter of the resolution see 5 x 5 of the large pixels there. One pixel of a quarter of the resolution is 2 x 2 pixels of half the resolution, where two more convolutions add 4, and once more:
+# Halving the picture helps. Take two convolutions at full resolution, two at half and two at a quarter, and count backwards from the output. The last two see $1 + 2 \cdot 2 = 5$ pixels of a quarter of the resolution in each direction. These are $5 \cdot 2 = 10$ pixels of half the resolution, and two convolutions there add $2 \cdot 2 = 4$. The same once more at full resolution gives
 #
 # $$ (5 \cdot 2 + 4) \cdot 2 + 4 = 32 $$
 #
@@ -179,7 +179,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Row 0 is a class. A fixed vector of zeros would work too: the other weights of the network would learn what it means. What matters is that the vector is different from those of all classes, and that the network sees it in training. A learnt row costs nothing and is one more number in `y`.
+# Row 0 is a class. A fixed vector of zeros would work too: the other weights of the network would learn what it means. What matters is that the vector is different from those of all classes, and that the network sees it in training. With a learnt row no special case is necessary: the null label is one more value of `y`.
 #
 # </details>
 #
@@ -244,7 +244,7 @@ plt.show()
 # 2. Apply `middle`.
 # 3. On the way up, apply the blocks in their order. Double the picture before each block but the first. The input of a block is `torch.cat([x, kept output], dim=1)`, where the kept output is the one of the same size.
 #
-# Return the last output. The check uses stand-ins for the parts. They do not change the size of a picture, so that a wrong order runs as well, and gets its hint.
+# Return the last output. The check calls your function with simple functions in the place of the blocks, and `halve` and `double` leave the size as it is there. So code with a wrong order runs without an error of shapes, and gets a hint.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_8_0", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -352,7 +352,7 @@ print(f"{weights:,} weights; output {tuple(out.shape)}, all zero: {not out.any()
 #
 # $$ x_t = \sqrt{\bar\alpha_t} \, x_0 + \sqrt{1 - \bar\alpha_t} \, \epsilon $$
 #
-# The loss is the mean over all pixels of $(\epsilon - \text{out})^2$. With probability $p$ the label is dropped: the network gets $\phi$ instead. So the expected loss has two parts,
+# The loss is the mean over all pixels of $(\epsilon - \text{out})^2$. With probability $p$ the label is dropped: the network gets $\phi$ instead. So the expected loss has two parts. With $| \cdot |^2$ for the mean over all numbers of a picture it is
 #
 # $$ L = (1 - p) \, E |\epsilon - \text{out}(x_t, t, y)|^2 + p \, E |\epsilon - \text{out}(x_t, t, \phi)|^2 $$
 #
@@ -513,7 +513,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The row $w = 0$ does not change, because it does not use the null label. The row $w = -1$ changes most: with this null label the network draws no letters, because it has never learnt what to draw. The rows with $w > 0$ are bolder and still legible. They move away from a bad prediction, and that points roughly towards the letters as well. So the mistake is easily overlooked: no error is raised, and the samples look right. But they are not guided by $p(y | x_t)$, and a picture at $w = -1$ shows it.
+# The row $w = 0$ does not change, because it does not use the null label. The row $w = -1$ changes most: with this null label the network draws no letters, because it has never learnt what to draw. The rows with $w > 0$ are bolder and still legible. Guidance moves away from the bad prediction, and this direction leads roughly towards the letters as well. So the mistake is easily overlooked: no error is raised, and the samples look right. But they are not guided by $p(y | x_t)$, and a picture at $w = -1$ shows it.
 #
 # </details>
 #
@@ -768,7 +768,7 @@ Image(gif)
 #
 # </details>
 #
-# **Predict:** three solvers, with 3 to 25 rows, `w = 1` and the same start. Which of them needs the fewest rows for letters that can be read? Which two agree with each other in the end, and why not with the third?
+# **Predict:** three solvers, with 3 to 25 rows, `w = 1` and the same start. How many rows does each of them need for letters that can be read? Which two agree with each other in the end, and why not with the third?
 
 # %%
 makers = {"ddpm": solvers.ddpm, "ddim": solvers.ddim, "dpmpp_2m": solvers.dpmpp_2m}
@@ -786,7 +786,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# All letters can be read with 3 rows, though they are dim and grey. DDIM and DPM-Solver++(2M) add no noise, so both approximate the same map from the start to a picture, and with 25 rows they agree. Their colours still change between 5 and 25 rows: few rows decide the letter, more rows the details. DDPM adds noise in each row. With another number of rows that is other noise, so each number of rows gives another picture.
+# Three rows are enough in all of them, though the letters are dim and grey. DDIM and DPM-Solver++(2M) add no noise, so both approximate the same map from the start to a picture, and with 25 rows they agree. Their colours still change between 5 and 25 rows: few rows decide the letter, more rows the details. DDPM adds noise in each row. With another number of rows that is other noise, so each number of rows gives another picture.
 #
 # </details>
 

@@ -79,7 +79,7 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# At the left there are many calls, each with a fixed overhead. At the right a tensor no longer fits into the processor's cache, the small and fast memory next to its arithmetic units. Each operation then fetches its operands from the main memory, executes one instruction for each element, and writes the result back, from where the next operation fetches it again. A GPU has the same two problems. A single kernel for the whole step solves both.
+# At the left there are many calls, each with a fixed overhead. At the right a tensor no longer fits into the processor's cache, the small and fast memory next to its arithmetic units. Each operation then reads its operands from the main memory, executes one or two instructions per element, and writes the result back. The next operation reads it again. A GPU has the same two problems. A single kernel for the whole step solves both.
 #
 # </details>
 #
@@ -129,11 +129,11 @@ plt.show()
 print(f"nine operations: {together[0]} reads, {together[1]} writes; one pass: 3 and 1")
 
 # %% [markdown]
-# If the time is the time of the memory, one pass is 5.5 times as fast, on any chip. **Ask yourself:** DDIM draws no noise, so the last two operations are left out. What is its ratio?
+# If the memory traffic alone decides about the time, the single kernel is 5.5 times as fast, on any chip. **Ask yourself:** DDIM draws no noise, so the last two operations are left out. What is its ratio?
 #
 # <details><summary>Answer</summary>
 #
-# They are 0 + 1 and 2 + 1 passes. $22 - 4 = 18$ passes remain, and the ratio is $18 / 4 = 4.5$.
+# `z = randn()` is one write, and `xs = v + c * z` is two reads and one write: 4 passes in all. $22 - 4 = 18$ passes remain. The single kernel still makes 4, because it never read the noise. The ratio is $18 / 4 = 4.5$.
 #
 # </details>
 #
@@ -192,7 +192,7 @@ plt.show()
 pictures.programs()
 
 # %% [markdown]
-# **Exercise 9.2** (find the mistake). This kernel passed the tests of its author, which had 1024 elements, and it writes out of bounds. It has two mistakes. Write `my_mix` without them.
+# **Exercise 9.2** (find the mistake). The following kernel passed its author's tests, which used tensors of 1024 elements. At other sizes it writes out of bounds and its results are wrong. It has two mistakes. Write `my_mix` without them.
 #
 # ```python
 # def shown(out, g, w, n, BLOCK: tl.constexpr):
@@ -370,7 +370,7 @@ print(f"largest there can be: {np.sqrt(-2 * np.log(2.0**-33)):.2f}")
 #
 # In Triton, `tl.randn(seed, counter)` returns one normal per entry of `counter`.
 #
-# **Exercise 9.4** (write a kernel). Extend your step by $c z$; `c` is the number 4 of the row, `tl.load(row + 4)`. All tensors are float32. Each element needs its own noise: which counter is different for all elements of all programs?
+# **Exercise 9.4** (write a kernel). Extend your step by $c z$; `c` is the number 4 of the row, `tl.load(row + 4)`. All tensors are float32. Each element needs its own noise: which counter is different for all elements of all programs? (The check accepts every such counter.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_9_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -628,7 +628,7 @@ else:
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Without noise both are memory-bound, so both can reach the speed of the copy, and neither loses. On an H100 the course's kernel reached 95 to 103 % of the bandwidth of a copy for tensors of 64 MiB and more, 5.5 to 6.2 times the speed of the nine operations (`kernels/results/README.md`).
+# Without noise both are memory-bound, so both can reach the speed of the copy, and neither loses. On an H100 the course's kernel reached 95 to 103 % of the bandwidth of a copy for tensors of 64 MiB and more, 5.5 to 6.2 times the speed of the nine operations (`kernels/results/README.md`). The count allows 5.5 if both move their bytes equally fast; where the ratio is larger, the nine operations reach a smaller fraction of the bandwidth than the kernel.
 #
 # </details>
 
@@ -654,7 +654,7 @@ else:
 # 2. The comparison has one result per place, and a program takes one path for all of its places.
 # 3. One element, fewer than `BLOCK`, multiples of it, and sizes between.
 # 4. Its numbers depend on the order of the calls, and programs run in any order. A function of (seed, sample, step, place) does not.
-# 5. $8 / 2 \cdot 20 = 80$.
+# 5. The memory takes $8 / (2 \cdot 10^{12})$ s $= 4$ ps per element, and in 4 ps the GPU executes $4 \cdot 10^{-12} \cdot 20 \cdot 10^{12} = 80$ instructions.
 #
 # </details>
 #
