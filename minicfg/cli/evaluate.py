@@ -89,9 +89,12 @@ def run_evaluate(
         print_table(SCORE_COLUMNS, score_rows(ws, scores, of_real))
         print("\n".join(real.sentences()))
         print(ratio_sentence(ws, ratios, real))
-        remark = floor_remark(ws, scores, is_held_out=real.is_held_out)
-        if remark:
-            print(remark)
+        for remark in (
+            floor_remark(ws, scores, is_held_out=real.is_held_out),
+            classifier_remark(of_real, real.compared.num_classes),
+        ):
+            if remark:
+                print(remark)
         metrics = {
             "real": asdict(of_real),
             "compared_with": real.describe(),
@@ -161,8 +164,7 @@ def train_and_save_classifier(
     seed: int,
 ) -> Classifier:
     """Train a classifier of the real images on the CPU, save it, and move it to `device`."""
-    total = classifiers.STEPS * classifiers.BATCH
-    with progress(total, "training the classifier", "images") as advance:
+    with progress(classifiers.STEPS, "training the classifier", "steps") as advance:
         classifier = train_classifier(data, seed=seed, advance=advance)
     write_atomic(out / "classifier.safetensors", to_bytes(classifier.state_dict()))
     return classifier.to(device)
@@ -185,16 +187,20 @@ def score_at_each_weight(
     classifier: Classifier,
     plan: ScoringPlan,
     steps: int,
+    variant: str = "",
 ) -> Iterator[tuple[Scores, Tensor]]:
     """Draw and score `plan.n` samples at each w, from the same noise; yield scores and samples.
 
-    The labels of the samples are those of `sample_labels`.
+    The labels of the samples are those of `sample_labels`. Beside the progress stands `variant`,
+    the name of the model where there are several.
     """
     table = plan.options.make_table(trained.schedule, steps, trained.config.prediction)
     rule = plan.options.make_rule()
     y = sample_labels(plan.n, real).to(trained.device)
     labels_of_model = real.labels.to(trained.device)[y]
-    label = f"p_uncond = {trained.config.p_uncond:g}, {steps} steps"
+    label = f"sampling, {len(plan.ws)} weights w, {steps} steps"
+    if variant:
+        label = f"{label}, {variant}"
     total = plan.n * len(plan.ws)
     with progress(total, label, "images") as advance:
         for w in plan.ws:
@@ -221,6 +227,21 @@ def score_rows(ws: Sequence[float], scores: Sequence[Scores], real: Scores) -> l
     """Rows of the table of scores: one per weight, then the real images."""
     rows = [score_row(f"{w:g}", s) for w, s in zip(ws, scores, strict=True)]
     return [*rows, score_row("real images", real)]
+
+
+def classifier_remark(of_real: Scores, num_classes: int) -> str:
+    """Say that the classifier is not better than chance on real images; "" if it clearly is.
+
+    All scores are computed from its outputs or its features.
+    """
+    chance = 1 / num_classes
+    if of_real.accuracy - chance > 2 * of_real.accuracy_se:
+        return ""
+    return (
+        f"The classifier names the class of {of_real.accuracy:.1%} +- {of_real.accuracy_se:.1%} of "
+        f"the real images that it was not trained on, and a random guess names {chance:.1%}: the "
+        "scores above are not reliable. Use more images, or judge the samples by eye."
+    )
 
 
 def floor_remark(ws: Sequence[float], scores: Sequence[Scores], *, is_held_out: bool) -> str:

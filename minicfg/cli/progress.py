@@ -57,7 +57,10 @@ def progress(
 
 
 def _progress_in_lines(total: int, label: str, unit: str, done: int) -> Iterator[Advance]:
-    """At most one line in `SECONDS_BETWEEN_LINES`; none for work that ends before the first."""
+    """At most one line in `SECONDS_BETWEEN_LINES`; none for work that ends before the first.
+
+    The time left, as mm:ss or h:mm:ss, is an estimate from the rate since the line before.
+    """
     count = done
     count_in_line = done
     last_line = time.perf_counter()
@@ -69,7 +72,11 @@ def _progress_in_lines(total: int, label: str, unit: str, done: int) -> Iterator
         if now - last_line < SECONDS_BETWEEN_LINES:
             return
         rate = (count - count_in_line) / max(now - last_line, 1e-9)
-        line = f"{label}: {count} of {total} {unit} ({count / total:.0%}), {rate:.3g} {unit}/s"
+        left = tqdm.format_interval((total - count) / rate) if rate > 0 else "?"
+        line = (
+            f"{label}: {count} of {total} {unit} ({count / total:.0%}), {rate:.3g} {unit}/s, "
+            f"{left} left"
+        )
         # A reader of the lines that has gone away does not end the work.
         with contextlib.suppress(OSError):
             print(f"{line}, {note}" if note else line, file=sys.stderr, flush=True)

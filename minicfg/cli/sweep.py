@@ -19,6 +19,7 @@ import torch
 
 from minicfg.cli.evaluate import (
     ScoringPlan,
+    classifier_remark,
     describe_classifier,
     floor_remark,
     load_and_check,
@@ -125,7 +126,7 @@ def run_sweep(
             for count in plan.steps:
                 variant = name if len(plan.steps) == 1 else f"{name}, {count} steps"
                 scores[variant] = [
-                    s for s, _ in score_at_each_weight(model, real, classifier, plan, count)
+                    s for s, _ in score_at_each_weight(model, real, classifier, plan, count, name)
                 ]
         _write_results(out, next(iter(models.values())), real, classifier, plan, scores)
     return 0
@@ -212,6 +213,9 @@ def _write_results(
         remark = floor_remark(plan.ws, of_variant, is_held_out=real.is_held_out)
         if remark:
             sentences.append(f"{name}: {remark}")
+    remark = classifier_remark(of_real, real.compared.num_classes)
+    if remark:
+        sentences.append(remark)
     print("\n".join([*real.sentences(), *sentences]))
     results = {
         "ws": list(plan.ws),

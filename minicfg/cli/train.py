@@ -219,10 +219,10 @@ def run_steps(
     stopped = 0
     failure = None
     bar = progress(
-        config.steps * config.batch,
+        config.steps,
         "training",
-        "images",
-        done=done * config.batch,
+        "steps",
+        done=done,
         show=group.first,
     )
     few_threads = threads(thread_count(shape))
@@ -236,7 +236,7 @@ def run_steps(
                 if smoothed_loss is None:
                     smoothed_loss = state.loss
                 smoothed_loss = 0.98 * smoothed_loss + 0.02 * state.loss
-                advance(config.batch, f"loss {smoothed_loss:.4f}")
+                advance(1, f"loss {smoothed_loss:.4f}")
                 log(state)
                 stopped = group.largest(stop.signal or 0, state.device)
                 if stopped:

@@ -147,9 +147,15 @@ def _parse(spec: str) -> tuple[str, Path]:
         or (where and kind in ("idx", "folder", "npz"))
     ):
         return kind, Path(os.path.expanduser(where))
+    hint = ""
+    path = os.path.expanduser(spec)
+    if spec and os.path.isdir(path):
+        hint = f"; to read the pictures in that folder, write folder:{spec}"
+    elif spec.endswith(".npz") and os.path.isfile(path):
+        hint = f"; to read that file, write npz:{spec}"
     raise UsageError(
         f"data = {spec!r} is not a data set: choose one of digits, glyphs, idx:DIR, folder:DIR, "
-        "npz:FILE, toy:dots"
+        f"npz:FILE, toy:dots{hint}"
     )
 
 

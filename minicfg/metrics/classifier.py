@@ -95,8 +95,8 @@ def train_classifier(
         data: real images of at least 8x8 pixels, at least two per class.
         seed: seed of the split, the weights and the batches, 0..2^64-1.
         steps: number of training steps, each with 128 images, at least 1.
-        advance: called after every step with the number of its images, 128, and a note, which is
-            empty, to show progress; None to show nothing.
+        advance: called after every step with 1 and a note, which is empty, to show progress; None
+            to show nothing.
 
     Raises:
         UsageError: if `data` has another type or no images, or the images, a class or `steps` is
@@ -123,7 +123,7 @@ def train_classifier(
             F.cross_entropy(logits, train.labels[batch]).backward()
             optimizer.step()
             if advance is not None:
-                advance(BATCH, "")
+                advance(1, "")
     classifier.eval().requires_grad_(False)
     features, _ = features_and_log_probabilities(classifier, limit_size(train).x)
     classifier.feature_scale.fill_(features.var(axis=0).mean() ** -0.5)

@@ -161,8 +161,8 @@ def train_glyph_reader(
         seed: of the weights and the batches, 0..2^64-1.
         steps: number of training steps, each with 128 pictures, at least 1.
         pictures: number of training pictures of every letter in every face, at least 1.
-        advance: called after every step with the number of its pictures, 128, and a note, which is
-            empty, to show progress; None to show nothing.
+        advance: called after every step with 1 and a note, which is empty, to show progress; None
+            to show nothing.
 
     Raises:
         UsageError: if an argument is out of range.
@@ -188,7 +188,7 @@ def train_glyph_reader(
             _loss(reader(noisy), truth, rows).backward()
             optimizer.step()
             if advance is not None:
-                advance(BATCH, "")
+                advance(1, "")
         reader.eval().requires_grad_(False)
         reader.errors = _errors(reader)
     return reader

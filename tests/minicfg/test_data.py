@@ -102,6 +102,26 @@ def test_unknown_data_are_refused_with_what_there_is(spec: str) -> None:
         load_data(spec)
 
 
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("pictures", r"to read the pictures in that folder, write folder:pictures$"),
+        ("pets.npz", r"to read that file, write npz:pets.npz$"),
+        ("pets.txt", r"toy:dots$"),
+        ("", r"toy:dots$"),
+    ],
+)
+def test_a_path_without_its_kind_is_refused_with_the_kind(
+    name: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pets.npz").touch()
+    (tmp_path / "pets.txt").touch()
+    with pytest.raises(UsageError, match=hint):
+        load_data(name)
+
+
 def test_digest_feels_every_part() -> None:
     parts = {"x": X, "y": Y, "classes": CLASSES, "name": "a"}
     same = Dataset(**{**parts, "name": "b"}).digest

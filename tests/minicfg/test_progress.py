@@ -31,8 +31,8 @@ def test_without_a_terminal_there_is_a_line_every_fifteen_seconds(
             clock[0] += 1
             advance(10, "loss 0.5")
     assert capsys.readouterr().err.splitlines() == [
-        "sampling: 190 of 4000 images (5%), 10 images/s, loss 0.5",
-        "sampling: 340 of 4000 images (8%), 10 images/s, loss 0.5",
+        "sampling: 190 of 4000 images (5%), 10 images/s, 06:21 left, loss 0.5",
+        "sampling: 340 of 4000 images (8%), 10 images/s, 06:06 left, loss 0.5",
     ]
 
 
@@ -76,5 +76,6 @@ def test_training_says_how_far_it_is(
     config = TrainConfig(data="digits", steps=2, batch=8, width=8, multipliers=(1,))
     run_training(load_data("digits"), config, tmp_path)
     lines = capsys.readouterr().err.splitlines()
-    for line, count in zip(lines, ("8 of 16 images (50%)", "16 of 16 images (100%)"), strict=True):
-        assert re.fullmatch(rf"training: {re.escape(count)}, .* images/s, loss \d\.\d{{4}}", line)
+    for line, count in zip(lines, ("1 of 2 steps (50%)", "2 of 2 steps (100%)"), strict=True):
+        pattern = rf"training: {re.escape(count)}, .* steps/s, \d\d:\d\d left, loss \d\.\d{{4}}"
+        assert re.fullmatch(pattern, line)

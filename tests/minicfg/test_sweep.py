@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from minicfg.cli import copies, evaluate, real_images, report, sweep, training_data
-from minicfg.cli.evaluate import floor_remark, run_evaluate
+from minicfg.cli.evaluate import classifier_remark, floor_remark, run_evaluate
 from minicfg.cli.main import Evaluate, Sweep
 from minicfg.cli.options import DataOptions, SamplingOptions
 from minicfg.cli.real_images import RealImages, load_real_images
@@ -654,9 +654,30 @@ def test_a_distance_below_its_floor_is_explained(
 
 
 @pytest.mark.parametrize(
+    "accuracy, standard_error, num_classes, warned",
+    [
+        (0.125, 0.121, 2, True),  # one of eight images
+        (0.6, 0.06, 2, True),
+        (0.63, 0.06, 2, False),
+        (0.4, 0.05, 10, False),
+        (0.1, 0.05, 10, True),
+    ],
+)
+def test_a_classifier_no_better_than_chance_is_reported(
+    accuracy: float, standard_error: float, num_classes: int, warned: bool
+) -> None:
+    of_real = replace(scores(1.0, 1.5), accuracy=accuracy, accuracy_se=standard_error)
+    remark = classifier_remark(of_real, num_classes)
+    assert bool(remark) == warned
+    if warned:
+        assert f"{accuracy:.1%} +- {standard_error:.1%}" in remark
+        assert f"{1 / num_classes:.1%}" in remark and "not reliable" in remark
+
+
+@pytest.mark.parametrize(
     "command", ["evaluate", pytest.param("sweep", marks=pytest.mark.exhaustive)]
 )
-def test_the_remark_on_the_floor_is_printed(
+def test_the_remarks_on_floor_and_classifier_are_printed(
     command: str,
     own: Path,
     tmp_path: Path,
@@ -666,6 +687,9 @@ def test_the_remark_on_the_floor_is_printed(
     """The sweep's is among the findings, which its page and `sweep.json` contain."""
     monkeypatch.setattr(evaluate, "draw", lambda *_, **__: _random_images(3, (12,)).x)
     monkeypatch.setattr(evaluate, "evaluate", lambda *_: scores(0.05, 1.5))
+    by_chance = replace(scores(0.05, 1.5), accuracy=0.33, accuracy_se=0.1)
+    module = evaluate if command == "evaluate" else sweep
+    monkeypatch.setattr(module, "evaluate_real", lambda *_: by_chance)
     given: dict[str, Any] = {**ONE_W, "data_spec": f"npz:{own}/pictures.npz"}
     if command == "evaluate":
         assert run_evaluate(tmp_path, own / "model", **given) == 0
@@ -675,7 +699,9 @@ def test_the_remark_on_the_floor_is_printed(
         assert run_sweep(tmp_path, own / "model", **given) == 0
         assert "has copied its training" in (tmp_path / "sweep.json").read_text()
         assert "has copied its training" in (tmp_path / "report.html").read_text()
-    assert "a sign that the model has copied its training images" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "a sign that the model has copied its training images" in printed
+    assert "The classifier names the class of 33.0% +- 10.0%" in printed
 
 
 def test_a_model_without_labels_cannot_be_scored(own: Path) -> None:
