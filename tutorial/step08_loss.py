@@ -112,15 +112,16 @@ $T$. With $x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon$ (3.
 
 $$ L_{simple} = E|\epsilon - \epsilon_\theta(x_t, t, y)|^2 $$ (8.5)
 
-One step of training draws data points, a $t$ and a noise for each of them, and compares the noise
-with its prediction. How does this differ from the bound? Scale the weights of the bound so that
-their mean is 1, and compare them with 1. On the linear schedule with $T = 1000$ and
-$\sigma_t^2 = \tilde\beta_t$, the weight of $t = 2$ falls by a factor of 56, and that of $t = 350$
-rises by a factor of 2.1. So the simple loss gives less weight to errors near the data and more
-weight to errors at high noise. On the cosine schedule with $T = 1000$ the change is of another
-kind. The step $t = T$ alone has 97 % of the total weight of the bound, because $\beta_T$ is capped
-at 0.999 and $\lambda$ falls by nearly 7 in this step. In the simple loss it has a thousandth, like
-every other step.
+Here $E$ is also a mean over $t$. (The function `simple_loss` below computes it at one $t$.) One
+step of training draws data points, a $t$ and a noise for each of them, and compares the noise with
+its prediction. How does this differ from the bound? Scale the weights of the bound so that their
+mean is 1, and compare them with 1. On the linear schedule with $T = 1000$ and $\sigma_t^2 =
+\tilde\beta_t$, the weight of $t = 2$ falls by a factor of 56, and that of $t = 350$ rises by a
+factor of 2.1. So the simple loss gives less weight to errors near the data and more weight to
+errors at high noise. On the cosine schedule with $T = 1000$ the change is of another kind. The step
+$t = T$ alone has 97 % of the total weight of the bound, because $\beta_T$ is capped at 0.999 and
+$\lambda$ falls by nearly 7 in this step. In the simple loss it has a thousandth, like every other
+step.
 
 **When may the weights be dropped?** A model that is free to choose a separate function for every
 $t$ is not affected. At each $t$ its best prediction is $E[\epsilon | x_t, y]$, for any positive
@@ -154,9 +155,10 @@ to stay finite. The simple loss needs neither.
 
 **What goes wrong.** Some programs sum the squared error over the $D$ coordinates, and others
 average it. The gradient differs by the factor $D$, and the losses cannot be compared. Some programs
-draw $t$ from 0 to $T - 1$ with a table that begins at 1. Others compare the prediction with $x_0$
-or with $x_t$. And a small loss near $t = T$ does not show that a model is good, because there $x_t$
-is almost the noise itself.
+draw $t$ from 0 to $T - 1$, although the first entry of their table is $\bar\alpha_0 = 1$. They
+train at $t = 0$, where there is no noise, and never at $t = T$. Others compare the prediction with
+$x_0$ or with $x_t$. And a small loss near $t = T$ does not show that a model is good, because there
+$x_t$ is almost the noise itself.
 
 **Where it goes on.** Step 9 adds the label and trains one network for all classes and for none.
 Step 15 trains a network with (8.5). Appendix A derives the bound in full. Step 16 continues with

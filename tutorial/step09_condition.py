@@ -61,12 +61,17 @@ $\epsilon(x_t, y)$ for the two means it reads
 
 $$ \epsilon(x_t, \phi) = \sum_y p(y | x_t) \epsilon(x_t, y) $$ (9.3)
 
-Two consequences are important. First, the weights are the probabilities
-$p(y | x_t) = \pi_y p(x_t | y) / p(x_t)$ of step 5, which depend on $x_t$. They are not the
-frequencies $\pi_y$ of the classes in the data. In the example the frequencies would give
-$(-0.434 + 1.566) / 2 = 0.566$ instead of 0.054. Second, where one class is much more probable than
-the others, its weight is close to 1, and the prediction without a label nearly agrees with the
-prediction for that class. The label of this class then adds little to what $x_t$ shows already.
+Two consequences are important. First, the weights are the probabilities $p(y | x_t) = \pi_y p(x_t |
+y) / p(x_t)$ of step 5, which depend on $x_t$. They are not the frequencies $\pi_y$ of the classes
+in the data. In the example the frequencies would give $(-0.434 + 1.566) / 2 = 0.566$ instead of
+0.054. Second, where one class is much more probable than the others, its weight is close to 1.
+Unless the predictions for the classes differ very much, the prediction without a label then nearly
+agrees with the prediction for that class. The label of this class then adds little to what $x_t$
+shows already. (The exception occurs near the data. With the signal-to-noise ratio of step 8, the
+predictions for the two images differ by $2 \sqrt{SNR_t}$, so by 200 at $\bar\alpha_t = 0.9999$.
+Where class 0 has the probability 0.99 there, the prediction without a label still differs by 2 from
+that for the class. But hardly any $x_t$ lies there, because each image is 100 standard deviations
+of the noise away from the point halfway between the images.)
 
 Dividing (9.3) by $-\sqrt{1 - \bar\alpha_t}$ turns predictions into scores. The score of all data is
 the same weighted mean of the scores of the classes, as in step 5. A network does not compute this
@@ -120,7 +125,7 @@ the network, replace its label by $\phi$ with a probability $p_u$, called `p_unc
 
 $$ y' = \phi \text{ with probability } p_u \text{, else } y $$ (9.5)
 
-The draw must not depend on the sample. If it did, the images that are shown without a label would
+The draw must not depend on the sample. If it did, the images that are shown without a label need
 not have the proportions of the data. Averaged over this draw, the loss of a network $f$ is a sum of
 two losses:
 

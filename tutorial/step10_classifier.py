@@ -43,10 +43,10 @@ $$ \nabla \log p(y | x_t) = \sum_k p(k | x_t) (s(x_t | y) - s(x_t | k)) $$
 
 The term $k = y$ is 0. The other terms contain the probabilities of the other classes. Where the
 classifier is nearly certain of $y$, all these probabilities are small, and so is the gradient,
-unless the scores differ very much. Where another class $k$ is nearly certain, the gradient is
-nearly $s(x_t | y) - s(x_t | k)$. Between these cases each difference of two scores counts with its
-probability. In the example the difference is 2.83 at every $x_t$, and class 1 has the probability
-0.244 at $x_t = 0.4$. The product is 0.690 again.
+unless the scores differ very much. With the same exception, where another class $k$ is nearly
+certain, the gradient is nearly $s(x_t | y) - s(x_t | k)$. Between these cases each difference of
+two scores counts with its probability. In the example the difference is 2.83 at every $x_t$, and
+class 1 has the probability 0.244 at $x_t = 0.4$. The product is 0.690 again.
 
 Weighted with the probabilities of the classes, the gradients of all classes cancel. To see this,
 multiply the gradient of $\log p(y | x_t)$ by the probability. The product is the gradient of the
@@ -74,7 +74,7 @@ So for $\gamma > 1$ the density of the class is multiplied by a further power of
 Ambiguous places lose density, and after normalisation the clear ones gain. Take class 0 of the
 pinwheel at $t = 0$ and integrate the normalised product numerically over a grid. The fraction that
 lies where another class is more probable is 9.9 % for $\gamma = 1$, 2.6 % for $\gamma = 2$ and 0.4
-% for $\gamma = 4$. So a larger $\gamma$ makes ambiguous points rarer. Step 12 measures what it
+% for $\gamma = 4$. So here a larger $\gamma$ makes ambiguous points rarer. Step 12 measures what it
 costs.
 
 These numbers describe the product of densities at $t = 0$. A sampler uses the products at all $t$:

@@ -241,13 +241,13 @@ is $N(0.870, 0.538)$.
 The consequence for samples can be computed, too. Let $M_t$ and $V_t$ be the mean and the variance
 of the distribution to which the guided score belongs. Its score is $-(x_t - M_t) / V_t$, so by
 (5.10) the guided guess is $(x_t - (1 - \bar\alpha_t) (x_t - M_t) / V_t) / \sqrt{\bar\alpha_t}$.
-This is linear in $x_t$, with the slope
-$k_t = (1 - (1 - \bar\alpha_t) / V_t) / \sqrt{\bar\alpha_t}$. So by (7.2) a step of the guided chain
-maps a Gaussian to a Gaussian. It multiplies the variance by $(c_0 k_t + c_t)^2$ and adds
-$\tilde\beta_t$. It maps the mean like a point, but without noise. Started from $N(0, 1)$, with the
-cosine schedule and 1000 steps, the chain of step 7 ends in $N(1.328, 0.047)$. The tilted
-distribution is $N(1.231, 0.077)$. So the guided samples lie further out than the tilted
-distribution, and closer together.
+This is linear in $x_t$, with the slope $k_t = (1 - (1 - \bar\alpha_t) / V_t) /
+\sqrt{\bar\alpha_t}$. So by (7.2) a step of the guided chain maps a Gaussian to a Gaussian. It
+multiplies the variance by $(c_0 k_t + c_t)^2$ and adds $\tilde\beta_t$. The new mean is $c_0$ times
+the guess at the old mean, plus $c_t$ times the old mean. Started from $N(0, 1)$, with the cosine
+schedule and 1000 steps, the chain of step 7 ends in $N(1.328, 0.047)$. The tilted distribution is
+$N(1.231, 0.077)$. So the guided samples lie further out than the tilted distribution, and closer
+together.
 
 **At the boundary.** At $w = 0$ and at $w = -1$ one of the two predictions has the factor 0, and
 both differences are 0. They are also 0 at $t = 0$ and in the limit $\bar\alpha_t \to 0$. For $-1 <

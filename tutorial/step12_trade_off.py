@@ -1,16 +1,19 @@
 r"""Step 12. The trade-off: what a larger guidance weight gains and costs
 
-**The question.** Guidance is meant to make samples clearer examples of their class. By step 11 the
-tilted distribution of a larger $w$ is also narrower, so we expect the samples to be less diverse.
-How much relevance is gained with a weight $w$, and how much diversity is lost? Do both changes
-continue for every larger $w$? Here we measure them. The predictions are exact, so no error of a
-network is involved. The numbers contain three effects: guidance itself, the error of a chain with
-finitely many steps, and the random error of a finite number of samples.
+**The question.** Guidance is meant to make samples clearer examples of their class. In the examples
+of step 11 the tilted distribution of a larger $w$ is also narrower, so we expect the samples to be
+less diverse. (This is not a general property. If the other classes lie in the middle of a class,
+the tilted distribution loses the middle, and its variance rises with $w$.) How much relevance is
+gained with a weight $w$, and how much diversity is lost? Do both changes continue for every larger
+$w$? Here we measure them. The predictions are exact, so no error of a network is involved. The
+numbers contain three effects: guidance itself, the error of a chain with finitely many steps, and
+the random error of a finite number of samples.
 
 **What is measured.** Suppose that $n$ samples $x_1, ..., x_n$ were drawn for class $y$. Two numbers
 describe how clearly they belong to it. The *relevance* $R$ is the mean probability that an exact
-classifier gives to the class. The *accuracy* $A$ is the fraction of samples for which $y$ is the
-most probable class. The square bracket is 1 if the condition in it holds, and 0 otherwise:
+classifier gives to the class. (In step 11 the letter stood for another number.) The *accuracy* $A$
+is the fraction of samples for which $y$ is the most probable class. The square bracket is 1 if the
+condition in it holds, and 0 otherwise:
 
 $$ R = (1 / n) \sum_i p(y | x_i) $$ (12.1)
 $$ A = (1 / n) \sum_i [p(y | x_i) > p(c | x_i) \text{ for every } c \ne y] $$ (12.2)
@@ -82,8 +85,9 @@ class is the most probable one:
 
 $$ w = -1: \quad \sum_y R_y = \sum_y A_y = 1 $$ (12.3)
 
-Rotating the pinwheel by a fifth of a turn gives the same pinwheel with other labels. So each $R_y$
-and $A_y$ has the mean $1/5$, and the row for $w = -1$ agrees with this within two standard errors.
+Rotating the pinwheel by a fifth of a turn gives the same pinwheel with other labels. So the mean of
+each $R_y$ and $A_y$ over the random numbers is $1/5$, and the row for $w = -1$ agrees with this
+within two standard errors.
 
 **What goes wrong.** A weight is chosen by a single measure. In this table the relevance is largest
 at $w = 16$, the accuracy is 1.000 for all large weights, and the diversity is largest at $w = -1$.

@@ -129,14 +129,15 @@ closed form for two Gaussians, in the limit of small steps.
 
 **Why.** The tilted distribution and the chain use the classifier at different noise levels. The
 tilted distribution uses $p(y | x_0)$, which is close to 1 for almost all of the class and changes
-almost nothing. The chain uses $p(y | x_t)$ at every $t$. By step 10 guidance adds $w$ times the
-gradient of $\log p(y | x_t)$ to the score of the class. Early in the chain $p(y | x_t)$ is close to
-1/3 for every sample. For example, where $\bar\alpha_t = 0.024$, 90 % of the noisy points of the
-class have a $p(y | x_t)$ between 0.23 and 0.49. How large is the push? In the limit of pure noise
-the guess with the label and the guess without it differ by $\mu_y - m$ (step 10), which has the
-length 1.5. At this level the vertical component of their difference has the mean 1.45, and for 90 %
-of the samples it lies between 1.15 and 1.72. So guidance moves the guess of nearly every sample
-outwards by about $1.5 w$. Most samples would have ended in an unambiguous place without it.
+almost nothing. The chain uses $p(y | x_t)$ at every $t$. By (11.2) and (10.4) guidance adds $w$
+times the gradient of $\log p(y | x_t)$ to the score of the class. Early in the chain $p(y | x_t)$
+is close to 1/3 for every sample. For example, where $\bar\alpha_t = 0.024$, 90 % of the noisy
+points of the class have a $p(y | x_t)$ between 0.23 and 0.49. How large is the push? In the limit
+of pure noise the guess with the label and the guess without it differ by $\mu_y - m$ (step 10),
+which has the length 1.5. At this level the vertical component of their difference has the mean
+1.45, and for 90 % of the samples it lies between 1.15 and 1.72. So guidance moves the guess of
+nearly every sample outwards by about $1.5 w$. Most samples would have ended in an unambiguous place
+without it.
 
 We can compute where these pushes lead. By (11.7) the guided score at noise level $t$ is the score
 of a density proportional to $p(x_t | y)^{1 + w} p(x_t)^{-w}$. Step 11 called this order "noise

@@ -19,7 +19,7 @@ from tests.tutorial.checks import assert_mean_is_zero
 from tutorial.contract import Denoiser
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
-from tutorial.step05_best_guess import lowest_loss, oracle_eps, score
+from tutorial.step05_best_guess import lowest_loss, noised, oracle_eps, score
 from tutorial.step09_condition import (
     columns_of_label,
     drop_labels,
@@ -272,6 +272,27 @@ def test_9_3_by_places_of_one_class() -> None:
         found = eps_null_from_classes(x, 3, apart, SCHEDULE)
         np.testing.assert_allclose(found, model(x, 3, np.array([k])), atol=ALGEBRA)
         assert np.abs(found - model(x, 3, np.array([(k + 1) % K]))).max() > 1
+
+
+def test_9_3_by_a_probable_class_near_the_data() -> None:
+    """The two images at abar = 0.9999: with p = 0.99 for class 0 the predictions differ by 2.
+
+    They differ by 2 sqrt(SNR) = 200 between the classes. The images have the variance 1e-12.
+    """
+    images = GaussianMixture(
+        np.array([[1.0, 0.0], [-1.0, 0.0]]), np.tile(1e-12 * np.eye(2), (2, 1, 1)), np.full(2, 0.5)
+    )
+    late = Schedule(np.array([0, 1e-4]))
+    x = np.array([[np.log(99) * 1e-4 / (2 * np.sqrt(0.9999)), 0.0]])
+    p = np.exp(noised(images, 1, late).log_class_probability(x))[0]
+    assert p[0] == pytest.approx(0.99, abs=1e-6)
+    model = oracle_eps(images, late)
+    eps_0, eps_1 = (model(x, 1, np.array([k]))[0, 0] for k in (0, 1))
+    assert eps_1 - eps_0 == pytest.approx(2 * np.sqrt(0.9999 / 0.0001), rel=1e-6)
+    found = eps_null_from_classes(x, 1, images, late)[0, 0]
+    assert found - eps_0 == pytest.approx(2, abs=1e-3)
+    halfway = np.sqrt(0.9999) / np.sqrt(0.0001)  # in standard deviations of the noise
+    assert halfway == pytest.approx(100, abs=0.01)
 
 
 def two_losses(chains: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:

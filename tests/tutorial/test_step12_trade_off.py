@@ -23,6 +23,7 @@ from tutorial.step02_forward import Schedule
 from tutorial.step05_best_guess import noised, oracle_eps
 from tutorial.step07_sampling import ancestral_sample
 from tutorial.step12_trade_off import SCHEDULE, WEIGHTS, chains, errors_of_change, measure, sweep
+from tutorial.step13_tilted import moments_on_grid, tilted_on_grid
 
 MIXTURE = GaussianMixture(
     np.array([[0.8, -0.4], [-1.1, 0.5], [0.3, 1.6]]),
@@ -48,6 +49,18 @@ def test_12_1_by_scipy(y: int) -> None:
     R = measure(x, y, MIXTURE)[0]
     assert R.value == pytest.approx(p.mean(), abs=1e-13)
     assert R.error == pytest.approx(p.std(ddof=1) / np.sqrt(500), abs=1e-13)
+
+
+def test_12_1_by_a_class_around_another() -> None:
+    """The tilted distribution of such a class loses its middle and becomes wider with w."""
+    around = GaussianMixture(
+        np.zeros((2, 2)), np.stack([np.eye(2), 0.1 * np.eye(2)]), np.array([0.5, 0.5])
+    )
+    sums = []
+    for w in (0.0, 1.0, 3.0, 7.0):
+        points, probability = tilted_on_grid(around, 0, w, half=7.0, n=281)
+        sums.append(float(np.trace(moments_on_grid(points, probability)[1])))
+    assert sums == pytest.approx([2.0, 2.47, 2.80, 3.01], abs=6e-3)
 
 
 @pytest.mark.parametrize("y", range(3))
