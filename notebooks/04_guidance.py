@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** derive guidance from Bayes' rule, write it in one line and in both conventions, say what the network predicts for the null label, mix and clip in the right order, and say what a larger weight gains and loses.
 #
-# No GPU, a minute of computing, about 60 minutes with the exercises. You need sittings 1 to 3. The lectures `tutorial/step09_condition.py` to `step12_trade_off.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# **You need** sittings 1 to 3, and 65 minutes. The notebook runs in a minute, without a GPU. The lectures `tutorial/step09_condition.py` to `step12_trade_off.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
@@ -56,16 +56,18 @@ for ax, label, title in ((panels[0], 0, "with the label 0"), (panels[1], null, "
 plt.show()
 
 # %% [markdown]
-# The left panel shows samples of class 0, the right one samples of all three classes. The oracle drew both here. A network would be trained with the label for most examples and with a special value, the *null label*, for the others. So there are two predictions of the noise in $x_t$:
+# The left panel shows samples of class 0, the right one samples of all three classes. The oracle drew both here. A network would be trained with the label for most examples and with a special value, the *null label*, for the others.
+#
+# **What is the null label for?** Guidance, below, compares what is probable for class $y$ with what is probable for all data. It needs both predictions at every $x_t$. Two networks could supply them, one trained with labels and one without. The null label is one more class, of which every example may be a member. With it one network learns both, and is evaluated twice:
 #
 # - $\epsilon_y = \epsilon(x_t, y)$, if $x_t$ came from an example of class $y$;
 # - $\epsilon_\phi = \epsilon(x_t, \phi)$, if it came from any example. Here $\phi$ is the null label, the integer `K` in code.
 #
-# A few samples at the left lie where another class is more likely; for the data set at the end of this sitting it is one in fourteen. This is no error of the oracle: the classes overlap, and so do their samples. But if you ask for a picture of a seven, you want one that is clearly a seven.
+# A few samples at the left lie where another class is more likely; for the data set at the end of this sitting it is one in fourteen (there the accuracy at $w = 0$ is 0.927). This is no error of the oracle: the classes overlap, and so do their samples. But if you ask for a picture of a seven, you want one that is clearly a seven.
 #
 # ## A classifier for free
 #
-# How clearly $x_t$ belongs to class $y$ is measured by $p(y | x_t)$. Samples become clearer if each step also moves $x_t$ in the direction in which $\log p(y | x_t)$ grows, its gradient. A classifier could be trained for this on noisy examples; that is *classifier guidance*. Bayes' rule shows that we have this gradient already:
+# How clearly $x_t$ belongs to class $y$ is measured by $p(y | x_t)$. The gradient of $\log p(y | x_t)$ is the direction in which it grows fastest. Samples become clearer if each step also moves $x_t$ in this direction. A classifier could be trained for this; that is *classifier guidance*. It costs a second network, which has to be trained on noisy examples of every $t$. Bayes' rule shows that we have this gradient already:
 #
 # $$ p(y | x_t) = p(x_t | y) \, p(y) / p(x_t) $$
 #
@@ -77,7 +79,7 @@ plt.show()
 #
 # $$ \nabla \log p(x_t | y) = -\epsilon_y / \sqrt{1 - \bar\alpha_t} \qquad \nabla \log p(x_t) = -\epsilon_\phi / \sqrt{1 - \bar\alpha_t} $$
 #
-# **Exercise 4.0** (a classifier for free). Return $\nabla \log p(y | x_t)$ from the two predictions. `abar` is $\bar\alpha_t$. No classifier is trained: this is what *classifier-free* means.
+# **Exercise 4.0** (a classifier for free). Return $\nabla \log p(y | x_t)$ from the two predictions. `abar` is $\bar\alpha_t$. No classifier is trained: this is what *classifier-free* means. The two predictions together act as a classifier that is implied by Bayes' rule.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_4_0", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -130,13 +132,17 @@ plt.show()
 #
 # $$ \nabla \log p(x_t | y) + w \nabla \log p(y | x_t) $$
 #
-# This is the gradient of $\log [ p(x_t | y) \, p(y | x_t)^w ]$. For $w > 0$ this product prefers those $x_t$ of class $y$ that are clear members of it. Insert the two scores and your result:
+# This is the gradient of $\log [ p(x_t | y) \, p(y | x_t)^w ]$. For $w > 0$ this product prefers those $x_t$ of class $y$ that are clear members of it. The distribution that one hopes to sample is the same product for the data, divided by its integral: the *tilted distribution*, proportional to $p(x_0 | y) \, p(y | x_0)^w$. Whether the chains sample it is a question for the end of this sitting. Insert the two scores and your result:
 #
 # $$ -\epsilon_y / \sqrt{1 - \bar\alpha_t} + w (\epsilon_\phi - \epsilon_y) / \sqrt{1 - \bar\alpha_t} $$
 #
 # $$ = -[\epsilon_y + w (\epsilon_y - \epsilon_\phi)] / \sqrt{1 - \bar\alpha_t} $$
 #
-# The bracket stands where the predicted noise stood. So guidance is one line: replace $\epsilon_y$ by the bracket, and leave the sampler as it is. Ho and Salimans write the bracket as $(1 + w) \epsilon_y - w \epsilon_\phi$. The factors add up to 1. For example, if $\epsilon_y = 0.5$, $\epsilon_\phi = 0.2$ and $w = 2$, it is $0.5 + 2 \cdot 0.3 = 1.1$.
+# The bracket stands where the predicted noise stood. So guidance is one line: replace $\epsilon_y$ by the bracket, and leave the sampler as it is. Collect the factors, as Ho and Salimans do:
+#
+# $$ \epsilon_y + w (\epsilon_y - \epsilon_\phi) = (1 + w) \, \epsilon_y - w \, \epsilon_\phi $$
+#
+# In $1 + w$, the 1 is the score of the class, and the $w$ comes from the classifier, whose gradient contains the same score once more. The $-w$ is the classifier's other part, the score of all data, which is subtracted. The factors add up to 1. For example, if $\epsilon_y = 0.5$, $\epsilon_\phi = 0.2$ and $w = 2$, it is $0.5 + 2 \cdot 0.3 = 1.1$.
 #
 # **Exercise 4.1** (fill in a formula). Write the guided prediction of the noise. Check two ends before you run the cell: `w = 0` gives the conditional prediction, and `w = -1` the unconditional one.
 
@@ -152,7 +158,7 @@ def my_guide(eps_cond, eps_null, w):
 check.ex_4_1(my_guide)
 
 # %% [markdown]
-# **Predict:** the first three panels show the noised data at one $t$, with arrows in the direction of the guided score of class 0 for three weights. Which arrows grow with $w$: those between the classes, or those inside class 0?
+# **Predict:** the first three panels show the noised data at one $t$, with arrows in the direction of the guided score of class 0 for three weights. (The fourth belongs to Exercise 4.4.) Which arrows grow with $w$: those between the classes, or those inside class 0?
 
 # %%
 fig = Figure(figsize=(14, 3.6), layout="constrained")
@@ -162,7 +168,7 @@ fig
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Those between the classes grow. There the two predictions differ, because the label decides where $x_t$ came from. Deep inside class 0 the network knows the class without a label, so $\epsilon_y - \epsilon_\phi$ is close to 0, and guidance changes almost nothing.
+# Those between the classes grow. There the two predictions differ, because the label decides where $x_t$ came from. Deep inside class 0 the probability $p(0 | x_t)$ is close to 1 without a label. There nearly all data that may have led to $x_t$ are of class 0, so $\epsilon_y - \epsilon_\phi$ is close to 0, and guidance changes almost nothing.
 #
 # </details>
 
@@ -206,7 +212,7 @@ plt.show()
 #
 # They come from splitting the mean by cases: $E[\epsilon | x_t] = \sum_y p(y | x_t) \, E[\epsilon | x_t, y]$.
 #
-# **When** in the chain does a label help most? It depends on the unit. In the unit of eps its effect is largest near $t = 50$ and 0 at both ends. Its effect on the guess of $x_0$ grows up to $t = T$, where the guess is the mean of all data without a label, and the mean of the class with one. The right panel shows its effect on the prediction of eps, its effect on the guess of $x_0$, and how uncertain the label is when only $x_t$ is known.
+# **When** in the chain does a label help most? It depends on the unit. In the unit of eps its effect is largest near $t = 50$ and 0 at both ends. Its effect on the guess of $x_0$ grows up to $t = T$, where the guess is the mean of all data without a label, and the mean of the class with one. The left panel shows the three predictions of the last picture once more, with $p(0 | x_t)$ as shading. The right panel shows the effect of the label on the prediction of eps, its effect on the guess of $x_0$, and how uncertain the label is when only $x_t$ is known.
 
 # %%
 fig = Figure(figsize=(11, 3.6), layout="constrained")
@@ -216,7 +222,11 @@ fig
 # %% [markdown]
 # ## Two conventions
 #
-# Many libraries start from the null prediction. They write $\epsilon_\phi + s (\epsilon_y - \epsilon_\phi)$ and call $s$ `guidance_scale`. The same mixture has two names: collect the factors of $\epsilon_y$, which are $1 + w$ in one formula and $s$ in the other.
+# Many libraries start from the null prediction. They write $\epsilon_\phi + s (\epsilon_y - \epsilon_\phi)$ and call $s$ `guidance_scale`. The same mixture has two names. Collect the factors:
+#
+# $$ \epsilon_\phi + s (\epsilon_y - \epsilon_\phi) = s \, \epsilon_y + (1 - s) \, \epsilon_\phi $$
+#
+# Compare this with $(1 + w) \epsilon_y - w \epsilon_\phi$: the factors of $\epsilon_y$ are $s$ and $1 + w$.
 #
 # **Exercise 4.3** (predict, then measure). A pipeline uses `guidance_scale=7.5`. Which `w` is that here?
 
@@ -244,7 +254,11 @@ plt.show()
 # %% [markdown]
 # ## Mix, then clip
 #
-# A network may predict the noise, the data or v. Guidance gives the same result in all three units, because the conversion between them is affine and the factors $1 + w$ and $-w$ add up to 1. Clipping the guess of $x_0$ to the range of the data is not affine, so the order matters.
+# A network may predict the noise, the data or v. Guidance gives the same result in all three units. For example, the guess of $x_0$ is $p \, x_t + q \, \epsilon$ with numbers $p$ and $q$ that depend on $t$ only (sitting 2). Mix the two guesses:
+#
+# $$ (1 + w) (p \, x_t + q \, \epsilon_y) - w (p \, x_t + q \, \epsilon_\phi) = p \, x_t + q \, [(1 + w) \, \epsilon_y - w \, \epsilon_\phi] $$
+#
+# The factors of $p \, x_t$ add up to 1, so the result is the guess of the mixed noise. Clipping the guess of $x_0$ to the range of the data is not affine: a guess outside is moved, a guess inside is not. So the order matters.
 #
 # **Exercise 4.4** (find the mistake). This code was meant to keep the guided guess of $x_0$ in $[-clip, clip]$, but its result leaves this range. Correct it.
 #
@@ -276,6 +290,12 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
+# <details><summary>What does the order change?</summary>
+#
+# If both guesses and their mixture are inside the range, nothing. Otherwise two things change. *The range:* the mixture of two clipped guesses can be anywhere between $-(1 + 2w)$ and $1 + 2w$ times the clip, because $1 + w$ and $w$ are the sizes of the factors. In the picture, with a conditional guess of 0.5 and $w = 3$, it reaches $4 \cdot 0.5 + 3 \cdot 1 = 5$. The next state is then computed from a guess that lies outside the range of the data. *The difference:* clipping the null guess first cuts off a part of $\epsilon_y - \epsilon_\phi$. Guesses of $-1$ and $-3$ without a label then have the same result, so a part of the guidance is lost. Clipping last keeps the range, and uses both predictions as they are.
+#
+# </details>
+#
 # ## What a larger weight gains, and what it loses
 #
 # **Exercise 4.5** (predict, then measure). The data set `pinwheel` has five classes of equal size. Sample with each label equally often, but with `w = -1`. For which fraction of the samples is the given label the most likely one, by the exact $p(y | x_0)$?
@@ -305,7 +325,7 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# **Predict:** accuracy rises with `w`. What falls, and does it fall without end? In the figure below, the *relevance* is the mean of $p(y | x_0)$ over the samples, and the *diversity* is the entropy of the samples of a class: how widely they are spread.
+# **Predict:** accuracy rises with `w`. What falls, and does it fall without end? In the figure below, the *relevance* is the mean of $p(y | x_0)$ over the samples, and the *diversity* is the entropy of the samples of a class: how widely they are spread. It is estimated from the distances between neighbouring samples. The upper bound is the entropy of a Gaussian with the same covariance. The last panel shows both measures against each other, one point per weight.
 
 # %%
 step12_trade_off.figure()
@@ -314,6 +334,8 @@ step12_trade_off.figure()
 # <details><summary>Answer</summary>
 #
 # The diversity falls, most of all between $w = -1$ and $w = 0.5$. It does not fall without end: it is lowest at about $w = 4$, and rises a little beyond. There the samples have left the data, as the upper panels show. The relevance is at most 1, so beyond some weight almost nothing more is gained.
+#
+# Guidance also costs time: each step evaluates the network twice, with the label and with the null label, for every $w$ other than 0 and $-1$.
 #
 # </details>
 #
@@ -349,7 +371,41 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Mostly the mean moves: the vertical mean of the samples grows from about 1.5 at $w = 0$ to about 1.8 at $w = 4$, while the standard deviation changes by a few hundredths. The samples end further out than the data, which is called *overshoot*. Sitting 7 explains it.
+# Mostly the mean moves: the vertical mean of the samples grows from about 1.5 at $w = 0$ to about 1.8 at $w = 4$, while the standard deviation changes by a few hundredths. The samples end further out than the data, which is called *overshoot*.
+#
+# </details>
+#
+# ## Is this the distribution that we hoped for?
+#
+# We hoped for the tilted distribution, proportional to $p(x_0 | y) \, p(y | x_0)^w$. Here its density is known, so it can be summed over a grid. **Ask yourself:** does its mean move as far as that of the guided samples at $w = 4$? Remember that $p(y | x_0)$ is close to 1 for nearly all data of class 0.
+
+# %%
+side, weight = np.linspace(-4, 7, 331), 4.0
+grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+# p(x | y) is proportional to p(x) p(y | x), by Bayes' rule.
+log_hoped = mixture.log_density(grid) + (1 + weight) * mixture.log_class_probability(grid)[:, 0]
+hoped = np.exp(log_hoped).reshape(331, 331).sum(1)  # the sum over the first coordinate
+hoped /= hoped.sum() * (side[1] - side[0])
+x = ancestral_sample(model, np.zeros(5000, int), schedule, weight, np.random.default_rng(0))
+print(f"mean of the tilted distribution: {(side * hoped).sum() * (side[1] - side[0]):.2f}")
+print(f"mean of the guided samples:      {x[:, 1].mean():.2f}")
+in_class = np.exp(-2 * (side - 1.5) ** 2) / np.sqrt(np.pi / 2)  # mean 1.5, variance 1/4
+plt.figure(figsize=(7, 3), layout="constrained")
+plt.hist(x[:, 1], 60, density=True, alpha=0.4, label="guided samples, w = 4")
+plt.plot(side, hoped, "k--", label="tilted distribution, w = 4")
+plt.plot(side, in_class, color=GREY, label="class 0")
+plt.xlim(-1, 4)
+plt.xlabel("vertical coordinate")
+plt.ylabel("density")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# No. The tilted distribution hardly differs from the class: its mean is 1.53 in place of 1.50, because the factor $p(y | x_0)^w$ is close to 1 for most data of the class and only removes those near the other classes. The guided samples have the mean 1.84.
+#
+# Why? The forward chain adds noise to the tilted distribution at $t = 0$ and so defines one distribution for each $t$. A sampler would need their scores. Guidance uses the score of $p(x_t | y) \, p(y | x_t)^w$, made at each $t$ from the noisy data of that $t$. At large $t$ the classes overlap for nearly all $x_t$, so guidance pushes every sample outwards, also those that are clear members of the class in the end. Sitting 7 measures this difference.
 #
 # </details>
 #
@@ -369,13 +425,21 @@ with tempfile.TemporaryDirectory() as folder:
 Image(gif)
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# At $w = 4$ the samples separate early: at $t = 40$ the median of $p(y | x_t)$ over the samples of a class is 0.91, and 0.49 at $w = 0$ (step 12). From then on both predictions nearly agree, guidance has little effect, and the samples follow the model of their class. They spread along its arm, but they stay further out than the data.
+#
+# </details>
+
+# %% [markdown]
 # ## You now know
 #
 # - the gradient of a classifier is $(\epsilon_\phi - \epsilon_y) / \sqrt{1 - \bar\alpha_t}$, so no classifier is needed (`tutorial/step10_classifier.py`, equation 10.4);
 # - guidance follows the gradient of $\log [p(x_t | y) p(y | x_t)^w]$ at every $t$, which is the mixture $(1 + w) \epsilon_y - w \epsilon_\phi$; libraries call $1 + w$ the scale (`tutorial/step11_guidance.py`, 11.1 to 11.3);
 # - for the null label the network predicts the mean over the labels that $x_t$ may have (`tutorial/step09_condition.py`, 9.3);
 # - mix first, then clip (11.5, 11.6);
-# - a larger weight gains relevance and loses diversity, up to about $w = 4$ here (`tutorial/step12_trade_off.py`, 12.2 and 12.3).
+# - a larger weight gains relevance and loses diversity, up to about $w = 4$ here (`tutorial/step12_trade_off.py`, 12.2 and 12.3), and each step costs two evaluations of the network;
+# - guided chains do not sample the tilted distribution, proportional to $p(x_0 | y) p(y | x_0)^w$: they overshoot it (sitting 7).
 #
 # In the package the line is `minicfg.guide`.
 #

@@ -38,6 +38,16 @@ ex_4_0 = formula(
         lambda c, n, abar: -c / np.sqrt(1 - abar),
         "this is the score of p(x_t | y); subtract the score of p(x_t).",
     ),
+    (
+        lambda c, n, abar: -(c + n) / np.sqrt(1 - abar),
+        "the two scores are added; the logarithm of a quotient is a difference.",
+    ),
+    (
+        lambda c, n, abar: c - n,
+        "this is the difference of the predictions, with the wrong sign: a score is minus eps. A "
+        "gradient also needs 1 / sqrt(1 - abar).",
+    ),
+    look="Turn each prediction into a score first. Then subtract that of p(x_t).",
 )
 
 ex_4_1 = formula(
@@ -70,10 +80,32 @@ ex_4_1 = formula(
         lambda c, n, w: n + (1 - w) * (c - n),
         "the sign of w: a larger w has to lead away from the null prediction.",
     ),
+    (
+        lambda c, n, w: c - w * n,
+        "eps_y has the weight 1, where 1 + w is right: the weights have to add up to 1.",
+    ),
+    (
+        lambda c, n, w: (1 + w) * c - (1 - w) * n,
+        "the weight of the null prediction is -w; you have -(1 - w). They have to add up to 1.",
+    ),
+    (
+        lambda c, n, w: 1 + w * c - w * n,
+        "brackets are missing: 1 + w is the factor of eps_y.",
+    ),
+    (
+        lambda c, n, w: (1 + w) * (c - n),
+        "this lacks the null prediction, from which the difference is counted. Add it.",
+    ),
+    look="Try w = 0, which has to give eps_cond, and w = -1, which has to give eps_null.",
 )
 
 _each = np.random.default_rng(1).standard_normal((3, 5, 2))
 _p = np.random.default_rng(2).dirichlet(np.ones(3), 5)
+
+
+def _normalised(weights: np.ndarray) -> np.ndarray:
+    return weights / weights.sum(1, keepdims=True)
+
 
 ex_4_2 = formula(
     "4.2",
@@ -99,6 +131,28 @@ ex_4_2 = formula(
         lambda each, p, shares: np.einsum("k,nk,kni->ni", shares, p, each),
         "the fractions are counted twice: they are already in p(y | x_t).",
     ),
+    (
+        lambda each, p, shares: np.einsum("nk,kni->ni", _normalised(p * shares), each),
+        "p is multiplied by the fractions once more and normalised. Bayes' rule has done that "
+        "already: p is p(y | x_t).",
+    ),
+    (
+        lambda each, p, shares: np.einsum("nk,kni->ni", _normalised(p / shares), each),
+        "the fractions are divided out again: these are weights for classes of equal size.",
+    ),
+    (
+        lambda each, p, shares: np.einsum("k,kni->ni", p.mean(0), each),
+        "p is averaged over the points. Each point has its own weights, a row of p.",
+    ),
+    (
+        lambda each, p, shares: np.einsum("k,kni->ni", p[0], each),
+        "the weights of the first point are used for all. Each point has its own, a row of p.",
+    ),
+    (
+        lambda each, p, shares: np.einsum("nk,kni->ni", p, each) / len(each),
+        "divided by the number of classes; the weights of a point add up to 1 already.",
+    ),
+    look="For the first point: p[0, 0] * each[0, 0] + p[0, 1] * each[1, 0] + ...",
 )
 
 ex_4_3 = prediction(
@@ -108,6 +162,12 @@ ex_4_3 = prediction(
     1e-6,
     (7.5, "the number taken over as it is: a whole unit of guidance too much, as s = 1 + w."),
     (8.5, "one more instead of one less: s = 1 + w, so w = s - 1."),
+    (6.0, "rounded: w need not be an integer."),
+    (
+        6.5 / 7.5,
+        "this is (s - 1) / s. Only the factors of eps_y are compared: 1 + w and s.",
+    ),
+    look="Collect the factors of eps_y in both formulas, and set them equal.",
 )
 
 ex_4_4 = formula(
@@ -136,6 +196,35 @@ ex_4_4 = formula(
         lambda c, n, w, clip: np.clip(guide(c, n, w), 0, clip),
         "clipped to 0..clip: the data lie in -clip..clip.",
     ),
+    (
+        lambda c, n, w, clip: guide(c, np.clip(n, -clip, clip), w),
+        "only the null guess is clipped, before mixing. Mix first, then clip the result.",
+    ),
+    (
+        lambda c, n, w, clip: guide(np.clip(c, -clip, clip), n, w),
+        "only the conditional guess is clipped, before mixing. Mix first, then clip the result.",
+    ),
+    (
+        lambda c, n, w, clip: c + w * np.clip(c - n, -clip, clip),
+        "the difference is clipped; it may be large. Clip the guided guess.",
+    ),
+    (
+        lambda c, n, w, clip: np.minimum(guide(c, n, w), clip),
+        "clipped from above only: the range is -clip to clip.",
+    ),
+    (
+        lambda c, n, w, clip: clip * np.tanh(guide(c, n, w) / clip),
+        "tanh also changes the guesses inside the range; a clip leaves them as they are.",
+    ),
+    (
+        lambda c, n, w, clip: clip * guide(c, n, w) / np.abs(guide(c, n, w)).max(),
+        "everything is scaled; a clip changes only the entries outside the range.",
+    ),
+    (
+        lambda c, n, w, clip: np.clip(guide(np.clip(c, -clip, clip), n, w), -clip, clip),
+        "the conditional guess is clipped before mixing too. Clip once, after mixing.",
+    ),
+    look="The last operation has to be the clip, and nothing is clipped before it.",
 )
 
 ex_4_5 = prediction(
@@ -150,5 +239,10 @@ ex_4_5 = prediction(
         "label.",
     ),
     (0.9, "nearly that is w = 0, the plain conditional model."),
+    (0.927, "this is the accuracy at w = 0, of the plain conditional model."),
+    (0.25, "one in four: the data set here has five classes."),
+    (1 / 3, "one in three: the data set here has five classes."),
+    (0.8, "this is the fraction of wrong labels."),
     (0.5, "right and wrong are not equally frequent: there are five classes."),
+    look="At w = -1 the prediction is eps_null: the label is not used. How often is it right?",
 )
