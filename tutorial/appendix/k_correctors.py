@@ -123,9 +123,9 @@ because the mean of the last factor is 0. So this is the covariance matrix of $m
 
 $$ -\nabla s = I / (S_y + \tau) - Cov[m_j | x] / (S_y + \tau)^2 $$
 
-Let $v$ be the variance of $m_j$ given $x$ along one of the axes of this matrix. (In appendix J the
-letter was a drift.) Along the axis, the guided score $(1 + w) s_y - w s$ has the derivative $-k$
-with
+Let $v$ be the variance of $m_j$ given $x$ along one of the axes of this covariance matrix, the
+directions of its eigenvectors. (In appendix J the letter was a drift.) Along the axis, the guided
+score $(1 + w) s_y - w s$ has the derivative $-k$ with
 
 $$ k = (1 + w) / (S_y + \tau) - w / (S_y + \tau) + w v / (S_y + \tau)^2 $$
 

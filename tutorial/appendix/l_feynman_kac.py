@@ -9,8 +9,9 @@ differ?
 **An example.** In appendix H, with the mean 0, the tilted distribution at $w = 2$ has the variance
 0.5 in each direction. Guided DDPM with 400 steps from $\tau = 10^4$ to 0.001 ends with the variance
 0.379. The weighted samples of the same chains have the variance 0.484, and those of 3200 steps have
-0.499. The proof below holds for any data. For the three classes of step 1 at $w = 3$, however, the
-weighted samples of 8000 chains are still far from the tilted distribution.
+0.499. The proof below is not restricted to Gaussians. It assumes that the tilted densities have
+finite integrals, and that an equation has only one solution. For the three classes of step 1 at
+$w = 3$, however, the weighted samples of 8000 chains are still far from the tilted distribution.
 
 **The weight.** As in appendix H, $\tau$ is the noise variance of $x$, and $s_y$, $s$ and $s_w$ are
 the scores of the class, of all data and of guidance. Run DDPM, (H.6), with the guided score. Each

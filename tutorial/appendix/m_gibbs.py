@@ -20,9 +20,9 @@ the means of all three classes.
 | at (0, 0): right | 1.2 | 3.0 | 5.6 | 7.2 | 10.0 | 15.4 | 22.7 |
 | at (0, 0): guided | 4.8 | 10.9 | 17.1 | 19.4 | 21.4 | 23.1 | 23.9 |
 
-Inside the class the error of guidance is small from $\tau = 0.1$ on. At the centre it grows at
-first as the noise falls, from 3.6 at $\tau = 1$ to 12.2 at $\tau = 0.06$. Only then does it fall,
-and at $\tau = 0.001$ it is still 1.2. So how low the noise has to be depends on the point. Why?
+Inside the class the error of guidance is small for $\tau \le 0.1$. At the centre it grows at first
+as the noise falls, from 3.6 at $\tau = 1$ to 12.2 at $\tau = 0.06$. Only then does it fall, and at
+$\tau = 0.001$ it is still 1.2. So how low the noise has to be depends on the point. Why?
 
 **The missing term.** Let $p_\tau(x | y)$ and $p_\tau(x)$ be the densities of the class and of all
 data with noise of variance $\tau$. As in appendix J, let
@@ -105,8 +105,10 @@ tilted mean of this level, and $k$ is its precision, by (11.9):
 
 $$ k(\tau) = (1 + w) / (S_y + \tau) - w / (S + \tau) $$
 
-By (H.5) a chain follows $dx / d\tau = -s_w / 2$. So the difference $\Delta$ of two chains in one
-coordinate satisfies
+The numerator of $k$ over the common denominator is $(1 + w) S - w S_y + \tau$. We assume that
+$k(0)$, the precision of the tilted distribution without noise, is positive. Then $k$ is positive at
+every level. By (H.5) a chain follows $dx / d\tau = -s_w / 2$. So the difference $\Delta$ of two
+chains in one coordinate satisfies
 
 $$ d \Delta / d\tau = k(\tau) \Delta / 2 $$
 $$ \log \Delta_0 - \log \Delta_\tau = -\tfrac{1}{2} \int_0^\tau k(\tau') d\tau' $$
@@ -118,7 +120,8 @@ $\tau$ to the variance $V$. The variance after the round is
 
 $$ V' = (V + \tau) / G, \quad G = (1 + \tau / S_y)^{1 + w} (1 + \tau / S)^{-w} $$ (M.3)
 
-The rounds leave one variance unchanged. Set $V' = V$ and solve:
+Because $k$ is positive, $G$ is larger than 1. So the rounds leave one variance unchanged. Set
+$V' = V$ and solve:
 
 $$ V_\infty = \tau / (G - 1) $$ (M.4)
 
@@ -130,8 +133,9 @@ $M_\infty$ that a round leaves unchanged satisfies
 $$ M_\infty = M_\infty / \sqrt{G(\tau)} + \int_0^\tau c / (2 \sqrt{G(\tau')}) d\tau' $$
 
 **How many rounds.** Subtract the equation $V_\infty = (V_\infty + \tau) / G$ from (M.3). The
-variance has the factor $1 / G$ per round. The mean has the factor $1 / \sqrt G$, because a round is
-the same affine map for all samples, apart from the noise. After $n$ rounds
+result shows that each round multiplies the distance of the variance from $V_\infty$ by $1 / G$. It
+multiplies the distance of the mean from $M_\infty$ by $1 / \sqrt G$, because a round is the same
+affine map for all samples, apart from the noise. After $n$ rounds
 
 $$ M_n - M_\infty = (M_0 - M_\infty) G^{-n / 2} $$ (M.5)
 $$ V_n - V_\infty = (V_0 - V_\infty) G^{-n} $$ (M.6)
@@ -165,13 +169,17 @@ the last two rows are too large: the variance is far from the 0.278 of small ste
 
 **Few steps per round.** The last two rows of the table have finite steps of Euler's method for
 (H.5): a step of size $\delta$ adds $\delta s_w / 2$. (The row of DDIM in step 17 keeps the
-prediction of the noise instead. It agrees with this step only if $\delta$ is small against $\tau$.
-A row from the level $\delta$ to 0 adds $\delta s_w$, twice as much.) A step multiplies differences
-by $1 - \delta k / 2$. The scores of a round are computed at the levels $\tau_1 = \tau$ down to
-$\tau_L = \delta$, a constant $\delta = \tau / L$ apart. With $A$ for the product of their factors,
-a round makes the variance $A^2 (V + \tau)$, so
+prediction of the noise instead. It agrees with this step only if $\delta$ is small against the
+level from which the step starts. A row from the level $\delta$ to 0 adds $\delta s_w$, twice as
+much.) A step multiplies differences by $1 - \delta k / 2$. The scores of a round are computed at
+the levels $\tau_1 = \tau$ down to $\tau_L = \delta$, a constant $\delta = \tau / L$ apart. With $A$
+for the product of their factors, a round makes the variance $A^2 (V + \tau)$. If $|A| < 1$, the
+rounds leave one variance unchanged:
 
 $$ V_L = \tau A^2 / (1 - A^2), \quad A = \prod_{i=1}^L (1 - \delta k(\tau_i) / 2) $$ (M.7)
+
+If $|A| \ge 1$, there is no such variance, and every round makes the samples wider. For example,
+$S_y = 1$, $S = 100$, $w = 5$ and one step from $\tau = 10$ have $k = 0.5$ and $A = -1.5$.
 
 One step is enough if $\tau$ is small against the tilted variance $1 / k$. In the example, where
 this is 0.5, one step with $\tau$ up to 0.1 changes the variance at the end by less than 0.01. But
@@ -331,7 +339,7 @@ def after_rounds(start: Gaussian, end: Gaussian, G: float, n: int) -> Gaussian:
 def stationary_var_of_steps(
     tau: float, w: float, steps: int, given_y: Gaussian, var_all: float
 ) -> float:
-    """The variance that a round of `steps` steps leaves unchanged."""
+    """The variance that a round of `steps` steps leaves unchanged, if `A` is between -1 and 1."""
     delta = tau / steps
     levels = tau - delta * np.arange(steps)
     k = (1 + w) / (given_y.var + levels) - w / (var_all + levels)

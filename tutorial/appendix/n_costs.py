@@ -30,7 +30,8 @@ rank are partners, so the mean over the pairs is a mean over $r$:
 
 $$ W^2 = \int_0^1 (F^{-1}(r) - G^{-1}(r))^2 dr $$ (N.1)
 
-This is the squared Wasserstein distance of order 2. The two sets may have different sizes. The code
+This is the squared Wasserstein distance of order 2. (In appendix L $W$ was a weight, and in
+appendix M $G$ was the growth over a round.) The two sets may have different sizes. The code
 computes the quantiles at 1000 values of $r$, the midpoints of 1000 equal intervals. Between two
 neighbours of the sorted set it interpolates linearly.
 
@@ -186,8 +187,11 @@ distribution there.
 eleven per level both examples come close to the floor. With three per level, the recursion of
 appendix K gives the mean 1.513 and the variance 0.526 in the first example. By (N.3) this is 0.020
 away, and (N.5) predicts the measured distance 0.031. Eleven per level give 1.501 and 0.527, which
-is still 0.019 away. What remains is the excess of the variance by (K.1), which only a smaller
-$\rho$ reduces.
+is still 0.019 away. Here (N.5) predicts 0.030, and the table has 0.026. The difference is about two
+standard errors: from seed to seed this distance has a standard deviation of 0.005, so a mean over
+six seeds has a standard error of 0.002. Another 60 seeds, compared with the exact quantiles, have
+the mean 0.028. What remains is the excess of the variance by (K.1), which only a smaller $\rho$
+reduces.
 
 **Rounds.** They start from the class. So the number of rounds depends on how far the class is from
 the tilted distribution. In the second example it is near, and 10 rounds of one step with
@@ -207,8 +211,8 @@ example 120 rounds with $\tau = 0.03$ end with 1.492 and 0.495 for four steps, a
 
 A large $\tau$ needs few rounds and ends in a wrong distribution. In the first example 40 rounds of
 $\tau = 1$ end farther away than 5. In the second, 5 such rounds are already close to their limit.
-If the last five rounds have the same noise, 40 rounds end only 0.001 farther away. The rest of the
-difference in the table is chance.
+If the last five of the 40 rounds draw the same noise as the 5 rounds, the 40 rounds end only 0.001
+farther away. The rest of the difference in the table is chance.
 
 **Weights.** They reach the floor in neither example. In the second they also vary most from seed to
 seed, because few chains carry most of the weight (appendix L). With half the levels and one

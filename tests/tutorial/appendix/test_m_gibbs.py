@@ -146,6 +146,24 @@ def test_m_4_by_both_ends() -> None:
         assert abs(near[1]) < 0.01 and abs(far[1]) < 0.01
 
 
+def test_m_4_by_a_tilted_density_without_integral() -> None:
+    """Without a positive k(0) a small round makes differences larger, and (M.4) is negative.
+
+    With it G is larger than 1, because k is positive at every level.
+    """
+    broad = Gaussian(np.zeros(2), 2.0)
+    assert 3 / broad.var - 2 / 1.0 < 0  # k(0) for w = 2 and S = 1
+    assert growth(1.0, 2.0, broad, 1.0) == pytest.approx(3.375 / 4, rel=1e-12)
+    assert stationary_var(1.0, 2.0, broad, 1.0) < 0
+    for w, S_y, S in ((2.0, 1.0, 2.0), (1.0, 1.9, 1.0), (-0.5, 2.0, 1.0)):
+        for tau in (0.0, 0.1, 1.0, 100.0):
+            k = (1 + w) / (S_y + tau) - w / (S + tau)
+            numerator = (1 + w) * S - w * S_y + tau
+            assert k == pytest.approx(numerator / ((S_y + tau) * (S + tau)), rel=1e-12)
+            assert k > 0
+            assert tau == 0 or growth(tau, w, Gaussian(np.zeros(2), S_y), S) > 1
+
+
 def test_m_4_by_numbers_in_the_text() -> None:
     """Five rows of the table, to half a unit; the error is proportional to a small tau."""
     taus = (0.01, 0.1, 0.5, 1.0, 10.0)
@@ -484,6 +502,17 @@ def test_m_7_by_the_mean_of_one_step() -> None:
     level = tilt(Gaussian(given_y.mean, given_y.var + 0.1), S + 0.1, 2.0)
     assert found == pytest.approx(level.mean[0], abs=1e-6)
     assert [found, mean_left_unchanged(0.1, 2.0)] == pytest.approx([1.537, 1.518], abs=5.1e-4)
+
+
+def test_m_7_by_a_step_that_is_too_large() -> None:
+    """With A = -1.5 no variance stays unchanged: (M.7) is negative, and the rounds diverge."""
+    wide = Gaussian(np.zeros(2), 1.0), 100.0
+    k = 6 / 11 - 5 / 110
+    assert [k, 1 - 10 * k / 2] == pytest.approx([0.5, -1.5], rel=1e-12)
+    assert stationary_var_of_steps(10.0, 5.0, 1, *wide) == pytest.approx(-18, rel=1e-9)
+    found = [after(n, 10.0, 5.0, 1, wide, 1.0) for n in (1, 2, 3)]
+    expected = [24.75, 78.1875, 198.421875]  # V' = 2.25 (V + 10)
+    assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_m_7_by_the_step_to_the_guess() -> None:

@@ -408,6 +408,7 @@ def test_n_5_by_exact_chains() -> None:
     assert [many.mean[0], many.var] == pytest.approx([1.501, 0.527], abs=5e-4)
     away = distance_of_gaussians(many, tilt(*EXAMPLE, 2.0))
     assert away == pytest.approx(0.019, abs=5e-4)
+    assert measured(away, floor(N, 0.5, 100_000, 0.5)) == pytest.approx(0.030, abs=5e-4)
     assert of_class.mean[0] == pytest.approx(0.991, abs=5e-4)
     four = after_rounds(of_class, 0.1, 4, 40)
     assert [four.mean[0], four.var] == pytest.approx([1.510, 0.484], abs=5e-4)
@@ -469,6 +470,22 @@ def test_n_4_by_exact_samples(name: str) -> None:
     var = sets[0].var(0).mean()
     found = np.mean([n_costs.distance(quantiles(x), aim) ** 2 for x in sets]) ** 0.5
     assert found == pytest.approx(floor(len(sets[0]), var, 97_500, var), rel=0.25)
+
+
+@pytest.mark.slow
+def test_n_5_by_other_seeds_of_eleven_correctors() -> None:
+    """60 seeds, whose mean is between the entry of the table and (N.5)."""
+    case = cases()["two Gaussians"]
+    tilted = tilt(*EXAMPLE, 2.0)
+    angle = np.pi * (np.arange(32) + 0.5) / 32
+    u = np.stack([np.cos(angle), np.sin(angle)])
+    aim = norm.ppf(n_costs.RANKS)[:, None] * tilted.var**0.5 + tilted.mean @ u
+    seeds = range(1000, 1060)
+    ends = [ddim(case, 30, 2.0, 11, np.random.default_rng(seed)) for seed in seeds]
+    found = np.array([n_costs.distance(quantiles(x), aim) for x in ends])
+    assert found.mean() == pytest.approx(0.028, abs=5e-4)
+    assert found.std(ddof=1) == pytest.approx(0.005, abs=5e-4)
+    assert found.std(ddof=1) / 6**0.5 == pytest.approx(0.002, abs=5e-4)
 
 
 @pytest.mark.slow
