@@ -208,5 +208,13 @@ ex_1_4 = formula(
         lambda s, t, h: _from_kept(h.alpha_bar[t - s]),
         "this is the jump over the first t - s steps; the steps s + 1 to t have other betas.",
     ),
+    (
+        lambda s, t, h: _from_kept(h.alpha_bar[t] / h.alpha_bar[s])[::-1],
+        "both numbers are right and in the wrong order: the factor first, then the variance.",
+    ),
+    (
+        lambda s, t, h: np.sqrt(h.alpha_bar[t] / h.alpha_bar[s]),
+        "this is the factor of x_s; return the variance of the noise as well.",
+    ),
     look="For s = 2 and t = 5 the steps between are 3, 4 and 5: multiply their three alphas.",
 )

@@ -366,5 +366,5 @@ ex_3_5 = formula(
         _guess_upon_guess,
         "each step jumps to the guess of x_0 and takes it for x_{t-1}. Use the step of 3.4.",
     ),
-    look="Print t and the shape of the state in each step: t has to run from T down to 1.",
+    look="Look at each step: which state, t and labels the network is given, and which row of z.",
 )

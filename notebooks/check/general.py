@@ -54,7 +54,7 @@ def equal(found: Any, expected: Any, rtol: float = 1e-8, atol: float = 1e-10) ->
 
 def with_look(sentence: str, look: str) -> str:
     """The sentence, followed by where to look if it shows little by itself."""
-    is_short_of_help = sentence.startswith((UNKNOWN, "right for "))
+    is_short_of_help = sentence.startswith(UNKNOWN) or " inputs; wrong, for example" in sentence
     return f"{sentence} {look}" if look and is_short_of_help else sentence
 
 

@@ -72,4 +72,7 @@ WRONG: list[tuple[str, Any, str]] = [
                              h.alpha_bar[s] - h.alpha_bar[t]), "subtracts two alpha_bars"),
     ("1.4", lambda s, t, h: (root(h.alpha_bar[t - s]), 1 - h.alpha_bar[t - s]),
      "the first t - s steps"),
+    ("1.4", lambda s, t, h: (1 - np.prod(h.alpha[s + 1 : t + 1]),
+                             root(np.prod(h.alpha[s + 1 : t + 1]))), "in the wrong order"),
+    ("1.4", lambda s, t, h: root(np.prod(h.alpha[s + 1 : t + 1])), "return the variance"),
 ]  # fmt: skip
