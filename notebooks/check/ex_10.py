@@ -96,6 +96,18 @@ ex_10_1 = Exercise(
             "white is 255 / 128 - 1 = 0.992 and not 1: divide by half of 255, 127.5.",
         ),
         (
+            _gives(_first / 127 - 1),
+            "white is 255 / 127 - 1 = 1.008, which is above 1: divide by half of 255, 127.5.",
+        ),
+        (
+            _gives(_first - 127.5),
+            "the values lie in -127.5..127.5: divide by 127.5 as well.",
+        ),
+        (
+            _gives(_first // 127.5 - 1),
+            "// rounds down, so that only -1, 0 and 1 remain: write /.",
+        ),
+        (
             _gives(_first[:, ::-1] / 127.5 - 1),
             "red and blue are exchanged. (OpenCV reads files in the order blue, green, red; these "
             "are red, green, blue already.)",
@@ -154,6 +166,8 @@ ex_10_3 = prediction(
         "is dropped (0.2).",
     ),
     (0.1, "half of p is not the probability that one is kept and the other is dropped: multiply."),
+    look="A sample trains the prediction from the letter alone if two things happen: its "
+    "letter is kept, and its colour is dropped.",
 )
 
 
@@ -237,10 +251,19 @@ ex_10_4 = formula(
         "and the gradients of these, are added.",
     ),
     (
+        lambda ab, a, b, null, w_a, w_b: ab + w_a * a - null + w_b * b - null,
+        "w_a and w_b multiply a and b only: set parentheses, w_a * (a - null).",
+    ),
+    (
+        lambda ab, a, b, null, w_a, w_b: ab + w_a * (a - null) + w_b * (b - a),
+        "b - a compares the colour with the letter. Each difference is from null.",
+    ),
+    (
         lambda ab, a, b, null, w_a, w_b: (1 + w_a) * (1 + w_b) * ab - (w_a + w_b) * null,
         "(1 + w_a) (1 + w_b) is not 1 + w_a + w_b, and a and b do not occur. Each weight "
         "multiplies the difference of its own attribute.",
     ),
+    look="Set w_b to 0: what is left is ab, and w_a times what the letter adds to null.",
 )
 
 

@@ -156,9 +156,24 @@ ex_11_1 = formula(
         "Square first, then add.",
     ),
     (
+        _loss(target=lambda x0, eps, u: (1 - u) * (eps - x0)),
+        "the target is eps - X, the way that is left, (1 - u) V. Divide it by 1 - u.",
+    ),
+    (
+        _loss(state=lambda x0, eps, u: (1 - u) ** 2 * x0 + u**2 * eps),
+        "the factors of the state are squared. On the straight line they are 1 - u and u.",
+    ),
+    (
+        _loss(state=lambda x0, eps, u: _state(x0, eps, 1 - u), time=lambda u: 1 - u),
+        "state and time fit each other: the time of the network is 1 - u here, which is right only "
+        "if it is drawn uniformly. Use the u that is given, for both.",
+    ),
+    (
         _difference_of_squares,
         "this is |out|^2 - |V|^2, which is lowest for the output 0. Subtract first, then square.",
     ),
+    look="Begin with the state X on the line, evaluate net there, and subtract the "
+    "velocity of the line.",
 )
 
 
@@ -333,6 +348,7 @@ ex_11_2 = formula(
         "this is Heun's method, which evaluates F at both ends of a step. Euler's method uses the "
         "velocity at the start alone.",
     ),
+    look="Begin with steps = 1: the result is X - F(X, 1).",
 )
 
 _SLOPE = 0.4  # of the guess in the state, at u = 1/2: (1/2) (1/4) / (5/16)
@@ -384,6 +400,10 @@ ex_11_3 = prediction(
         "its length times the slope.",
     ),
     (
+        0.25 * 0.6**2,
+        "0.6 is the length of the second step times its slope. The factor is 1 minus this.",
+    ),
+    (
         0.5 + _SLOPE,
         "the factors of the two steps are added. They act one after the other, so they multiply; "
         "then square.",
@@ -397,6 +417,7 @@ ex_11_3 = prediction(
         "these are the slopes at the ends of the steps, 1.2 and -1. Euler's method uses those at "
         "the starts, 1 and 1.2.",
     ),
+    look="Begin with the factor of each step: 1 minus the length of the step times the slope.",
 )
 
 
@@ -477,6 +498,15 @@ ex_11_4 = formula(
         "multiplied by 1 - u. The way from X to the noise is (1 - u) V, so divide by 1 - u.",
     ),
     (
+        lambda eps, xt, u: _R(u) * (eps - xt) / (1 - u),
+        "eps is multiplied by R_u as well. Only the state changes its unit, X = R_u x_t.",
+    ),
+    (
+        lambda eps, xt, u: (_R(u) * xt - (1 - u) * eps) / u,
+        "this solves X = u x0 + (1 - u) eps for x0, with u and 1 - u exchanged, and F is eps minus "
+        "x0.",
+    ),
+    (
         lambda eps, xt, u: (eps - _R(u) * xt) / (1 - u) ** 2,
         "1 - u is squared. Only the weight of the loss has the square.",
     ),
@@ -485,6 +515,7 @@ ex_11_4 = formula(
         "this is the v of sitting 2, whose factors are the roots of alpha_bar and 1 - alpha_bar. "
         "The velocity of the flow has the factors 1 and -1.",
     ),
+    look="Solve X = eps - (1 - u) V for V, and insert X = R_u x_t.",
 )
 
 
@@ -554,7 +585,8 @@ ex_11_5 = formula(
     ),
     (
         _guided(sign_null=1.0),
-        "the sign is changed for the label only. Both outputs have to change it.",
+        "the sign is changed for the label only, or w F_null is added. Both outputs have to change "
+        "their sign, and w F_null is subtracted.",
     ),
     (
         _guided(sign_y=1.0),
@@ -587,6 +619,18 @@ ex_11_5 = formula(
         "time and sign are right. The factors are exchanged: F_y has the larger one, 1 + w.",
     ),
     (
+        _guided(mix=lambda F_y, F_null, w: (1 + w) * (F_y - F_null)),
+        "time and sign are right. The factors 1 + w and -(1 + w) add up to 0. The last one is -w.",
+    ),
+    (
+        _guided(mix=lambda F_y, F_null, w: (1 + w) * F_y - F_null),
+        "time and sign are right. The factor of F_null is -w and not -1.",
+    ),
+    (
+        _guided(time_y=lambda u: u - 1, time_null=lambda u: u - 1),
+        "the time is u - 1, which is negative. It is 1 - u.",
+    ),
+    (
         _guided(plus=1.0),
         "1 minus the output is the conversion of a time. A velocity only changes its sign.",
     ),
@@ -612,6 +656,7 @@ ex_11_5 = formula(
         "the state has changed its sign. It is the same on both clocks; only time and velocity "
         "are converted.",
     ),
+    look="Begin at w = 0: F_y is minus their output at the time 1 - u. Then mix as in sitting 4.",
 )
 
 
@@ -681,7 +726,8 @@ ex_11_6 = proof(
         ),
         (
             lambda ut, us: _row(us, ut),
-            "your test hands in (u_s, u_t), and the function takes u_t first, the noisier one.",
+            "your test exchanges u_t and u_s, in the call or in the levels. The function takes u_t "
+            "first, the noisier one, and the step goes from u_t to u_s.",
         ),
         (
             lambda ut, us: (1 - us / ut, us / ut),
@@ -700,6 +746,15 @@ ex_11_6 = proof(
             lambda ut, us: (_ddim_a(ut, us, 1 / _row(ut, us)[1]), 1 / _row(ut, us)[1]),
             "your test expects the reciprocal of b. The root has 1 - alpha_bar at u_s above, and "
             "at u_t below.",
+        ),
+        (
+            lambda ut, us: _ddim((1 - ut) ** 2 / _R(ut), (1 - us) ** 2 / _R(us)),
+            "your test expects alpha_bar = (1 - u)^2 / R_u, without the square of R_u.",
+        ),
+        (
+            lambda ut, us: (_signal_noise(us)[0] - _row(ut, us)[1], _row(ut, us)[1]),
+            "your test expects a = sqrt(alpha_bar_s) - b. In a, b is multiplied by "
+            "sqrt(alpha_bar_t).",
         ),
         (
             lambda ut, us: (_ddim_a(ut, us, _row(ut, us)[1] ** 2), _row(ut, us)[1] ** 2),

@@ -110,6 +110,13 @@ def test_of_the_factors_of_X(row: Any) -> None:
         assert np.allclose(row(ut, us), (1 - us / ut, us / ut))
 
 
+def test_without_the_signal(row: Any) -> None:
+    """The factor of b in a was forgotten."""
+    for ut, us in ((1.0, 0.5), (0.5, 0.4)):
+        ratio = signals(us)[1] / signals(ut)[1]
+        assert np.allclose(row(ut, us), (signals(us)[0] - ratio, ratio))
+
+
 def midpoint(F: Any, X: Any, steps: int) -> Any:
     for i in range(steps):
         u = 1 - i / steps
@@ -164,6 +171,10 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.1", loss(("np.mean(np.sum(error * error, axis=1))", "np.sum(error * error, axis=1)")),
      "one number per sample"),
     ("11.1", loss(("np.sum(error * error, axis=1)", "np.sum(error, axis=1) ** 2")), "cancel"),
+    ("11.1", loss(("V = eps - x0", "V = eps - X")), "the target is eps - X"),
+    ("11.1", loss(("(1 - u) * x0 + u * eps", "(1 - u) ** 2 * x0 + u**2 * eps")), "are squared"),
+    ("11.1", loss(("(1 - u) * x0 + u * eps", "u * x0 + (1 - u) * eps"),
+                  ("net(X, u)", "net(X, 1 - u)")), "if it is drawn uniformly"),
     ("11.1", loss_of_lengths, "lowest for the output 0"),
     ("11.2", euler(("F(X, u)", "F(X, step)")), "in place of a time"),
     ("11.2", midpoint, "the midpoint rule"),
@@ -204,6 +215,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.3", 0.25**2, "1 is used in both"),
     ("11.3", 1.5**2 * 1.6**2, "backwards in u"),
     ("11.3", 1.2**2, "the slopes themselves"),
+    ("11.3", (0.5 * 0.6) ** 2, "0.6 is the length"),
     ("11.3", 0.5 + 0.4, "then square"),
     ("11.3", 0.5**2 + 0.4**2, "the squares of the two factors"),
     ("11.3", (1 - 0.6) ** 2 * (1 + 0.5) ** 2, "at the ends of the steps"),
@@ -221,6 +233,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.4", lambda eps, xt, u: (xt - (xt - signals(u)[1] * eps) / signals(u)[0]) / u,
      "x0 is right, and x_t"),
     ("11.4", lambda eps, xt, u: (1 - u) * (eps - R(u) * xt), "multiplied by 1 - u"),
+    ("11.4", lambda eps, xt, u: R(u) * (eps - xt) / (1 - u), "by R_u as well"),
+    ("11.4", lambda eps, xt, u: (R(u) * xt - (1 - u) * eps) / u, "with u and 1 - u exchanged"),
     ("11.4", lambda eps, xt, u: (eps - R(u) * xt) / (1 - u) ** 2, "1 - u is squared"),
     ("11.4", v_of_the_chain, "the v of sitting 2"),
     ("11.5", guided(("s = 1 - u", "s = u")), "the code as it was"),
@@ -231,7 +245,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.5", guided(("s = 1 - u", "s = -u")), "the time is -u"),
     ("11.5", guided(("theirs(X, s, null)", "theirs(X, u, null)")), "for the label only. Both ev"),
     ("11.5", guided(("theirs(X, s, y)", "theirs(X, u, y)")), "for the null label only. Both ev"),
-    ("11.5", guided(("-theirs(X, s, null)", "theirs(X, s, null)")), "for the label only. Both out"),
+    ("11.5", guided(("-theirs(X, s, null)", "theirs(X, s, null)")), "or w F_null is added"),
     ("11.5", guided(("-theirs(X, s, y)", "theirs(X, s, y)")), "for the null label only. Both out"),
     ("11.5", guided(("(1 + w) * with_label - w * without", "(1 - w) * with_label + w * without")),
      "the sign of w"),
@@ -251,9 +265,15 @@ WRONG: list[tuple[str, Any, str]] = [
                     (MIX, "(1 - w) * with_label + w * without")), "not at the outputs"),
     ("11.5", guided(("s = 1 - u", "s = 1 - u\n    X = X / np.hypot(u, s)")), "X is divided by R_u"),
     ("11.5", guided(("s = 1 - u", "s = 1 - u\n    X = -X")), "the state has changed its sign"),
+    ("11.5", guided((MIX, "(1 + w) * (with_label - without)")), "add up to 0"),
+    ("11.5", guided((MIX, "(1 + w) * with_label - without")), "is -w and not -1"),
+    ("11.5", guided(("s = 1 - u", "s = u - 1")), "which is negative"),
+    ("11.6", tested(levels=lambda u: ((1 - u) / R(u) ** 0.5, (1 - (1 - u) ** 2 / R(u)) ** 0.5)),
+     "without the square of R_u"),
+    ("11.6", test_without_the_signal, "a = sqrt(alpha_bar_s) - b"),
     ("11.6", tested(called=lambda row, ut, us: row(ut, us)[::-1]), "the order (b, a)"),
     ("11.6", tested(called=lambda row, ut, us: row(us, ut), pairs=((1.0, 0.5), (0.5, 0.4))),
-     "hands in (u_s, u_t)"),
+     "exchanges u_t and u_s"),
     ("11.6", test_of_the_factors_of_X, "expects the factors of X"),
     ("11.6", tested(levels=lambda u: (1 - u, (1 - (1 - u) ** 2) ** 0.5)), "(1 - u)^2. It is"),
     ("11.6", tested(levels=lambda u: (signals(u)[0] ** 0.5, (1 - signals(u)[0]) ** 0.5)),
