@@ -45,9 +45,10 @@ $std(g) > 0$,
 
 $$ std(g') = \varphi std(g_y) + (1 - \varphi) std(g) $$ (19.2)
 
-So the rule bounds the standard deviation: the new one lies between those of $g_y$ and $g$. At
-$\varphi = 0$ the rule is plain guidance. If $std(g) = 0$ the ratio is not defined, and $g$ stays as
-it is.
+So the new standard deviation lies between those of $g_y$ and $g$. At $\varphi = 1$ it is that of
+$g_y$ for every weight, so there the rule bounds it. For $\varphi < 1$ it is at least
+$(1 - \varphi) std(g)$, and in general this has no bound for large $w$. At $\varphi = 0$ the rule is
+plain guidance. If $std(g) = 0$ the ratio is not defined, and $g$ stays as it is.
 
 What happens to the guess? Insert $g' = f g$, then add and subtract $f p x_t$:
 
@@ -67,12 +68,14 @@ eps the factor is close to 1 at both ends of the chain. At the noise end both ou
 of the noise in $x_t$, so their mixture has nearly the same standard deviation. Near the data the
 two outputs agree for all samples that are not ambiguous. Between the ends the factor has to be
 measured (below). In the example, in the unit $x_0$, the two standard deviations are 0.1 and 1.0.
-With $\varphi = 0.7$ the factor is 0.37, and the guess becomes $(0.222, 0.962)$.
+With $\varphi = 0.7$ the factor is 0.37, and the guess becomes $(0.222, 0.962)$. Its standard
+deviation is 0.37. With $w = 30$ it would be 2.80, instead of 9.1 without the rule.
 
 **Thresholds.** A threshold bounds the largest absolute value in the guess. The static threshold is
-the clip of (17.2) to $[-c, c]$. It changes only the numbers outside, so it changes the direction of
-the guess. In the example it gives $(0.6, 1)$. Many numbers of a picture may end exactly on the
-border, where they are all equal. Saharia et al. therefore choose another interval for each sample.
+the clip of (17.2) to $[-c, c]$. It changes only the numbers outside, so in general it changes the
+direction of the guess. In the example it gives $(0.6, 1)$. Many numbers of a picture may end
+exactly on the border, where they are all equal. Saharia et al. therefore choose another interval
+for each sample.
 Let $quantile_P$ be the $P$-quantile of the absolute values of its numbers. To find it, sort the $n$
 numbers and count them from 0. The quantile is the value at the position $P (n - 1)$, interpolated
 linearly between neighbours. The dynamic threshold cuts the guess at $u$ and then shrinks it to $c$:
@@ -126,7 +129,7 @@ By the theorem of Pythagoras,
 $$ |\hat x_0|^2 = |\hat x_y|^2 + w^2 |D_\perp|^2 $$ (19.9)
 
 In the example this is $1 + 9 \cdot 0.1296 = 2.166$. So the guess is turned about the origin, and it
-becomes longer. The length still grows with $w$, so $\eta$ alone bounds nothing. The bound comes
+becomes longer. Nothing limits $|D_\perp|$ here, so $\eta$ alone bounds nothing. The bound comes
 from $r$. The bracket in (19.8) is $D' - (1 - \eta) D_\parallel = D_\perp + \eta D_\parallel$,
 because $D'$ is the sum of its two parts. The same theorem, applied to these parts, gives
 
@@ -205,7 +208,7 @@ middle grey, and this choice has a meaning. For other data it should be checked.
 
 | rule | bounds | plain guidance at | unit matters | origin matters |
 |---|---|---|---|---|
-| rescaling | the standard deviation of the output | $\varphi = 0$ | yes | yes, but not in eps |
+| rescaling | at $\varphi = 1$, $std$ of the output | $\varphi = 0$ | yes | yes, but not in eps |
 | both thresholds | the largest absolute value of the guess | $c = \infty$ | no | yes |
 | APG, $r$ | the distance of the guess from $\hat x_y$ | $r = \infty$ | no | no |
 | APG, $\eta$ | nothing | $\eta = 1$ | no | yes |

@@ -71,15 +71,15 @@ numbers of the row, $a = \sqrt{\bar\alpha_s} (1 - \alpha_{t|s}) / (1 - \bar\alph
 $b = \sqrt{\alpha_{t|s}} (1 - \bar\alpha_s) / (1 - \bar\alpha_t)$, and use
 $\bar\alpha_t = \alpha_{t|s} \bar\alpha_s$:
 
-$$ a J_t + b = \sqrt{\alpha_{t|s}} N / ((1 - \bar\alpha_t) C_t) $$
-$$ N = \bar\alpha_s (1 - \alpha_{t|s}) S + (1 - \bar\alpha_s) C_t $$
+$$ a J_t + b = \sqrt{\alpha_{t|s}} B / ((1 - \bar\alpha_t) C_t) $$
+$$ B = \bar\alpha_s (1 - \alpha_{t|s}) S + (1 - \bar\alpha_s) C_t $$
 
-In the numerator $N$ we insert $C_t$ and collect the terms with $S$. Their factor is
+In the numerator $B$ we insert $C_t$ and collect the terms with $S$. Their factor is
 $\bar\alpha_s (1 - \alpha_{t|s}) + (1 - \bar\alpha_s) \bar\alpha_t$, which is
 $\bar\alpha_s (1 - \bar\alpha_t)$. The other terms are $(1 - \bar\alpha_s) (1 - \bar\alpha_t)$.
 Together:
 
-$$ N = (1 - \bar\alpha_t) (\bar\alpha_s S + 1 - \bar\alpha_s) = (1 - \bar\alpha_t) C_s $$
+$$ B = (1 - \bar\alpha_t) (\bar\alpha_s S + 1 - \bar\alpha_s) = (1 - \bar\alpha_t) C_s $$
 
 So one row changes the error to
 

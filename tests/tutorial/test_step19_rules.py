@@ -150,6 +150,22 @@ def test_19_2_by_deviations(phi: float) -> None:
         assert min(a, b) - ROUNDING <= found <= max(a, b) + ROUNDING
 
 
+def test_19_2_by_a_large_weight() -> None:
+    """Only phi = 1 bounds the standard deviation; below it the mixture's grows with w."""
+    spread = []
+    for w in (3.0, 30.0, 3e6):
+        before = plain(*EXAMPLE[:2], w).std()
+        after = rescale(*EXAMPLE[:2], w, phi=0.7).std()
+        assert after == pytest.approx(std_after(0.1, float(before), 0.7), rel=1e-12)
+        assert 0.3 * before <= after < before
+        assert rescale(*EXAMPLE[:2], w, phi=1.0).std() == pytest.approx(0.1, rel=1e-9)
+        spread.append((before, after))
+    np.testing.assert_allclose(spread[:2], [[1.0, 0.37], [9.1, 2.8]], atol=1e-12)
+    assert spread[2][1] > 1e5
+    text = " ".join((lesson.__doc__ or "").split())
+    assert "With $w = 30$ it would be 2.80, instead of 9.1 without the rule." in text
+
+
 def test_19_2_by_ratio_of_ranges() -> None:
     """Of a scaled sample every other spread scales alike, and the mean as well."""
     g = guide(COND, NULL, 2.0)
@@ -365,6 +381,13 @@ def test_19_5_by_both_ends_of_the_quantile() -> None:
     np.testing.assert_allclose(cut[some], np.clip(guess[some], -1, 1), atol=1e-12)
 
 
+def test_19_5_by_the_direction_of_a_clip() -> None:
+    """A clip keeps the direction if all numbers have one absolute value; in general it does not."""
+    guess = np.array([[2.0, -2.0], [0.6, 2.6]])
+    cut = dynamic_threshold(guess, guess, 0.0, guess, 0.0, 1.0, P=0.0, bound=1.0)
+    np.testing.assert_allclose(cut, [[1.0, -1.0], [0.6, 1.0]], atol=1e-15)
+
+
 def test_19_5_by_the_example() -> None:
     np.testing.assert_allclose(plain(*EXAMPLE), [[0.6, 2.6]], atol=1e-15)
     found = dynamic_threshold(*EXAMPLE, P=1.0, bound=1.0)
@@ -516,6 +539,14 @@ def test_19_9_by_each_step() -> None:
         assert of_parallel == pytest.approx(of_bounded, abs=1e-11)  # lengths up to 15
         assert (orthogonal[i] * GUESS[i]).sum() == pytest.approx(0, abs=1e-11)
         assert ((bounded - parallel)[i] * GUESS[i]).sum() == pytest.approx(0, abs=1e-11)
+
+
+def test_19_9_by_a_long_difference() -> None:
+    """At a fixed w and eta = 0 the orthogonal part, and so the guess, can have any length."""
+    for length in (1.0, 1e3, 1e6):
+        orthogonal = project(WITH_LABEL, length * np.array([[-0.8, 0.6]]), 0.0, np.inf)
+        found = float(squared_length(WITH_LABEL, orthogonal, 3.0)[0, 0])
+        assert found == pytest.approx(1 + 9 * length**2, rel=1e-12)
 
 
 def test_19_9_by_the_example() -> None:

@@ -309,7 +309,7 @@ def test_22_4_by_finite_difference(t: int, s: int) -> None:
 
 
 def test_22_4_by_each_step() -> None:
-    """Both steps with N, and the result, at rational numbers and in the numbers of the table."""
+    """Both steps with B, and the result, at rational numbers and in the numbers of the table."""
     for t, s in ((40, 39), (25, 24), (9, 5), (1, 0)):
         abar_t = SCHEDULE.alpha_bar[t]
         abar_s = SCHEDULE.alpha_bar[s]
@@ -320,10 +320,10 @@ def test_22_4_by_each_step() -> None:
         _, _, a, b, *_ = ddpm(SCHEDULE, [t, s] if s else [t]).rows[0]
         assert a == pytest.approx(np.sqrt(abar_s) * (1 - alpha) / (1 - abar_t), abs=1e-12)
         assert b == pytest.approx(np.sqrt(alpha) * (1 - abar_s) / (1 - abar_t), abs=1e-12)
-        N = abar_s * (1 - alpha) * S + (1 - abar_s) * C_t
-        assert a * J_t + b == pytest.approx(np.sqrt(alpha) * N / ((1 - abar_t) * C_t), abs=1e-12)
-        assert pytest.approx((1 - abar_t) * (abar_s * S + 1 - abar_s), abs=1e-12) == N
-        assert pytest.approx((1 - abar_t) * C_s, abs=1e-12) == N
+        B = abar_s * (1 - alpha) * S + (1 - abar_s) * C_t
+        assert a * J_t + b == pytest.approx(np.sqrt(alpha) * B / ((1 - abar_t) * C_t), abs=1e-12)
+        assert pytest.approx((1 - abar_t) * (abar_s * S + 1 - abar_s), abs=1e-12) == B
+        assert pytest.approx((1 - abar_t) * C_s, abs=1e-12) == B
         factor = abar_s * (1 - alpha) + (1 - abar_s) * abar_t
         assert factor == pytest.approx(abar_s * (1 - abar_t), abs=1e-12)
         assert error_after_row(1.0, t, s, SCHEDULE, S) == pytest.approx(a * J_t + b, abs=1e-12)

@@ -123,9 +123,12 @@ $$ -\partial_\tau q_\tau = -\nabla^2 q_\tau / 2 + g q_\tau $$
 
 So both chains have the first term, which undoes the effect of noise, and neither adds $g q_\tau$.
 If $g$ is not the same everywhere, the state no longer has the tilted distribution of its level
-after the step, and from then on the two chains differ. In the limit of small steps DDPM ends with
-the mean 1.75, by (H.4), and DDIM with 2, by (H.2). The tilted distribution has 1.5. Appendix L adds
-the missing density as weights of the samples.
+after the step, and from then on the two chains differ. In the example, let chains start at the
+level $\tau = 1$ with the tilted distribution $N(1.8, 1.2)$. In the limit of small steps DDPM ends
+with the mean 1.66 and DDIM with 1.72. (In appendix H the mean 1.8 arrives divided by $G(1) = 3.56$
+or by its root, and the integrals of $c / G$ and $c / (2 \sqrt G)$ from 0 to 1 add 1.156 and 0.763.)
+From a start far in the noise, DDPM ends with the mean 1.75, by (H.4), and DDIM with 2, by (H.2).
+The tilted distribution has 1.5. Appendix L adds the missing density as weights of the samples.
 
 **What remains after normalisation.** A rate that is the same everywhere multiplies the whole
 density by a number, and normalisation removes this number. So only differences of $g$ matter. Let

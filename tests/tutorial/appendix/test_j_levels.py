@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -303,6 +304,33 @@ def test_j_2_by_numbers_in_the_text() -> None:
     assert ddpm_law(*EXAMPLE, 2.0).mean[0] == pytest.approx(1.75, rel=1e-12)
     assert ddim_law(*EXAMPLE, 2.0).mean[0] == pytest.approx(2, rel=1e-9)
     assert in_text("DDPM ends with the mean 1.75, by (H.4), and DDIM with 2, by (H.2).")
+
+
+def test_j_2_by_chains_from_a_tilted_level() -> None:
+    """The means of chains that start with N(1.8, 1.2) at the level 1, by steps and in closed form.
+
+    A displacement is divided by G for DDPM and by its root for DDIM, and the integrals of (H.2) and
+    (H.4) run over the levels below 1 alone.
+    """
+    ends = []
+    for drift in (1.0, 0.5):
+        mean = np.array([[1.8, 0.0]])
+        taus = np.linspace(1, 0, 20_001)
+        for tau, below in pairwise(taus):
+            s_w = mix(of_gaussians(*EXAMPLE)(mean, float(tau)), 2.0)
+            mean = mean + (tau - below) * drift * s_w
+        ends.append(mean[0, 0])
+    G = 2**3 / 1.5**2
+    r = 1 / np.sqrt(2)
+    added_by_ddpm = (2**3 - 1.5**3) / 2**2
+    added_by_ddim = 3 * ((1 - r) + (1 - r**3) / 3) / 2
+    np.testing.assert_allclose([added_by_ddpm, added_by_ddim], [1.156, 0.763], atol=5e-4)
+    assert in_text("from 0 to 1 add 1.156 and 0.763.")
+    by_ddpm = 1.8 / G + added_by_ddpm
+    by_ddim = 1.8 / np.sqrt(G) + added_by_ddim
+    np.testing.assert_allclose(ends, [by_ddpm, by_ddim], atol=1e-4)  # steps of 5e-5
+    np.testing.assert_allclose(ends, [1.66, 1.72], atol=0.005)
+    assert in_text("DDPM ends with the mean 1.66 and DDIM with 1.72.")
 
 
 def test_j_2_by_gradient_of_the_classifier() -> None:
