@@ -84,9 +84,11 @@ ex_5_1 = formula(
         lambda G, W, a: G @ np.linalg.inv(W) * silu(a)[1],
         "the inverse of W undoes the layer. A gradient goes back by the transposed W.",
     ),
+    look="Begin with n = 1 and H = 1, where G_a = G W times the slope of silu at a; then the "
+    "shapes leave one product of matrices.",
 )
 
-_y, _coins = np.array([2, 0, 1, 1, 2, 0]), np.array([0.9, 0.1, 0.25, 0.7, 0.05, 0.4])
+_y, _coins = np.array([2, 0, 1, 1, 2, 0]), np.array([0.9, 0.1, 0.25, 0.72, 0.05, 0.4])
 
 
 def _hidden_as(label: Callable[[int], int]) -> Callable[..., Any]:
@@ -97,7 +99,7 @@ ex_5_2 = formula(
     "5.2",
     "tutorial/step09_condition.py, (9.5) and (9.8)",
     _hidden_as(lambda null: null),
-    [(_y, _coins, 0.3, 3), (_y, _coins[::-1], 0.2, 3), (_y + 2, _coins, 0.5, 5)],
+    [(_y, _coins, 0.3, 3), (_y, _coins[::-1], 0.2, 3), (_y + 2, _coins, 0.5, 7)],
     (
         _hidden_as(lambda null: 0),
         "this is the mistake itself: 0 is a class. With the label 0 the network then learns a "
@@ -129,6 +131,15 @@ ex_5_2 = formula(
     (
         _hidden_as(lambda null: null + 1),
         "null + 1 is outside of the table: its rows are 0..K, and null is K, the last of them.",
+    ),
+    (
+        lambda y, u, p_uncond, null: np.where(u < p_uncond, y.max() + 1, y),
+        "the null label is taken from the largest label of the batch, which need not be K - 1. Use "
+        "the argument null.",
+    ),
+    (
+        lambda y, u, p_uncond, null: np.where(u < 1 - p_uncond, null, y),
+        "labels are hidden with probability 1 - p_uncond; u < p_uncond has the right one.",
     ),
     (
         lambda y, u, p_uncond, null: y * (u >= p_uncond) + null,
@@ -163,6 +174,8 @@ ex_5_3 = prediction(
     ),
     (0.26, "this is the mean of the two squares; a length is the root of their sum."),
     (0.26**0.5, "this is the root of the mean of the two squares; a length takes their sum."),
+    look="Write out both coordinates: 4 e_y - 3 e_null is a vector, and its length is the root of "
+    "the sum of the two squares.",
 )
 
 

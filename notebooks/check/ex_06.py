@@ -91,6 +91,8 @@ ex_6_1 = formula(
         lambda u, low, high: -2 * np.log(np.tan(u * (_angle(1, low, high) - _angle(0, low, high)))),
         "the angle starts at 0; add that of `high`, where u = 0 is.",
     ),
+    look="Try u = 0 and u = 1: there lambda has to be high and low. Between them only the angle is "
+    "linear.",
 )
 
 
@@ -231,6 +233,8 @@ ex_6_2 = formula(
         ),
         "the noise is added to the guess x. It belongs around law.mean.",
     ),
+    look="Keep the lines that are shown, and change two: the one of var, and what is multiplied by "
+    "its root.",
 )
 
 _64_ROWS = 9.6e-4
@@ -256,6 +260,8 @@ ex_6_3 = prediction(
         "the factor is 256 / 64 = 4, not 192 / 64 = 3: compare the numbers of rows.",
     ),
     (16.0, "this is the factor by which the error falls. Divide the given error by it."),
+    look="Each of the 256 rows is a quarter as long as one of 64. With the error proportional to "
+    "h^2, what becomes of it?",
 )
 
 

@@ -100,6 +100,7 @@ ex_7_1 = formula(
         lambda p, q, w, area: p ** (1 + w) * q**-w / (p ** (1 + w) * q**-w).max(),
         "divided by the maximum, so that the peak is 1. A density has the integral 1.",
     ),
+    look="Write p(x | y)^(1 + w) p(x)^(-w) first, and then divide by its sum times area.",
 )
 
 
@@ -168,6 +169,8 @@ ex_7_3 = prediction(
         "the factors 2: (1 + tau / 2)^(-3) is (tau / 2)^(-3) = 8 tau^(-3) for large tau, and the "
         "variance is divided by G.",
     ),
+    look="For large tau, 1 + tau is about tau and 1 + tau / 2 about tau / 2. Put both into G, and "
+    "divide the variance tau by it.",
 )
 
 
@@ -242,6 +245,8 @@ ex_7_4 = formula(
         lambda x, s, step, z: x + step * s + np.sqrt(1 + step) * z,
         "the noise is increased, by 1. The factor of the score is what is wrong.",
     ),
+    look="Only the factor of the score is wrong in what is shown. Choose it so that for N(0, 1), "
+    "where s = -x, the variance 1 is left nearly unchanged.",
 )
 
 _pictures = np.random.default_rng(3).standard_normal((3, 4, 2, 3, 3))
@@ -335,6 +340,8 @@ _ex_7_5 = formula(
         "no NaN, but a sample with a constant mix is shrunk by phi: with a small number in the "
         "denominator the ratio is 0, and it has to be 1.",
     ),
+    look="At phi = 1 the result for an image is g times std(cond) / std(g), both over the axes (1, "
+    "2, 3); at phi = 0 it is g.",
 )
 
 # What a constant mix becomes does not matter for these: they are wrong for the other images.

@@ -173,11 +173,13 @@ ex_8_0 = formula(
         "every block of the way down starts from the first picture again. Its input is the output "
         "of the block before, halved.",
     ),
+    look="Write down the order for two levels: down[0], halve, down[1], middle, up[0] with the "
+    "output of down[1], double, up[1] with that of down[0].",
 )
 
 _y = torch.tensor([3, 0, 1, 2, 0, 3, 1, 2])
 _u = torch.tensor([0.05, 0.5, 0.09, 0.2, 0.01, 0.7, 0.3, 0.95])
-_dropped = [(_y, _u, 0.1, 4), (_y, _u.flip(0), 0.4, 4), (_y + 3, _u, 0.25, 7), (_y, _u, 0.0, 4)]
+_dropped = [(_y, _u, 0.1, 4), (_y, _u.flip(0), 0.4, 4), (_y + 3, _u, 0.25, 9), (_y, _u, 0.0, 4)]
 
 ex_8_1 = formula(
     "8.1",
@@ -223,6 +225,11 @@ ex_8_1 = formula(
         "null + 1 is outside of the table: its rows are 0..K, and null is K, the last of them.",
     ),
     (
+        lambda y, u, p, null: torch.where(u < p, y.max() + 1, y),
+        "the null label is taken from the largest label of the batch, which need not be K - 1. Use "
+        "the argument null.",
+    ),
+    (
         lambda y, u, p, null: torch.where(u < p, -1, y),
         "a dropped label becomes -1. nn.Embedding refuses it, and NumPy would take the last row.",
     ),
@@ -257,6 +264,7 @@ ex_8_3 = prediction(
         (1 - 0.995**500) / 0.005,
         "this is the sum of the powers of 0.995. One of them is asked for, that of 500 steps.",
     ),
+    look="In the two displayed lines a_0 has the factor d after one step and d^2 after two.",
 )
 
 _c, _n = torch.from_numpy(np.random.default_rng(4).standard_normal((2, 4, 4, 3, 4)))
@@ -313,6 +321,8 @@ ex_8_4 = formula(
         lambda c, n, w: c.flatten(1) + w[:, None] * (c - n).flatten(1),
         "the weights are right, and the result is flattened. Give it the shape of the outputs.",
     ),
+    look="Take one sample by itself: it has to be out_cond + w (out_cond - out_null) with its own "
+    "number w.",
 )
 
 

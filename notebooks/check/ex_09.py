@@ -69,6 +69,8 @@ ex_9_1 = prediction(
     (5.0, "two passes are missing. Is the noise counted, when it is written and when it is read?"),
     (9 / 4, "these are the writes of the nine, divided by 4. Count their 13 reads, too."),
     (13 / 4, "these are the reads of the nine, divided by 4. Count their 9 writes, too."),
+    look="In each line, every tensor at the right is one read and the result is one write; plain "
+    "numbers do not count. Add up all nine lines, and divide by 4.",
 )
 
 
@@ -83,8 +85,9 @@ def _kernel_exercise(
     cases: list[tuple[Any, ...]],
     too_far: Mistakes,
     *mistakes: tuple[Callable[..., Any], str],
+    look: str = "",
 ) -> Exercise:
-    """An exercise on a kernel; `answer` makes a function of it.
+    """An exercise on a kernel; `answer` makes a function of it. `look` is as in `formula`.
 
     `mistakes` are met where all of the buffer is theirs, `too_far` where their n elements are right
     and nothing masks the store.
@@ -114,7 +117,9 @@ def _kernel_exercise(
         lesson,
         gives(reference),
         tuple(wrong),
-        lambda kernel: general.observation(_inside(answer(kernel)), _inside(reference), cases),
+        lambda kernel: general.with_look(
+            general.observation(_inside(answer(kernel)), _inside(reference), cases), look
+        ),
     )
 
 
@@ -258,6 +263,10 @@ ex_9_2 = _kernel_exercise(
         "places and mask are right; the difference has the wrong sign: it is cond - null.",
     ),
     (
+        _mix_where(rule=lambda c, n, w: n + w * (n - c)),
+        "the two halves are exchanged: the first n elements of out are the outputs with the label.",
+    ),
+    (
         _mix_where(null=lambda n: n // 2),
         "the null half is read from n / 2 on. n is the size of one half, so it starts at n.",
     ),
@@ -280,6 +289,8 @@ ex_9_2 = _kernel_exercise(
         "both halves are read from the same places, or w is not used: the result is cond. The null "
         "half starts at out + n.",
     ),
+    look="With n = 3 and BLOCK = 8 there is one program, whose places 3 to 7 do not exist; null[i] "
+    "is at out + 3 + i.",
 )
 
 
@@ -493,6 +504,8 @@ ex_9_3 = _kernel_exercise(
         _next_numbers,
         "every number is read one place too late: the first of the row, p, is tl.load(row).",
     ),
+    look="p, q, a, b and m are the numbers 0, 1, 2, 3 and 7 of the row. Then the step is three "
+    "lines: g, the clipped guess, and a x0hat + b x.",
 )
 
 
@@ -749,8 +762,9 @@ ex_9_4 = Exercise(
             "to a x0hat + b x.",
         ),
     ),
-    lambda kernel: general.observation(
-        _inside(_noise_stepper(kernel)), _inside(_noisy()), _NOISE_CASES
+    lambda kernel: general.with_look(
+        general.observation(_inside(_noise_stepper(kernel)), _inside(_noisy()), _NOISE_CASES),
+        "Take your kernel of 9.3, and add c times tl.randn(seed, at) to what it stores.",
     ),
 )
 

@@ -218,6 +218,9 @@ def wrong_arguments(
             return False
 
     count = len(cases[0])
+    for i in range(count):
+        if ignores(answer, cases, i) and not ignores(reference, cases, i):
+            yield f"your result does not depend on {names[i]}, and the right one does."
     arrays = [i for i in range(count) if isinstance(cases[0][i], np.ndarray)]
     for i in arrays:
         if is_reference_of(lambda case, i=i: (*case[:i], -case[i], *case[i + 1 :])):
@@ -236,9 +239,6 @@ def wrong_arguments(
 
             if type(cases[0][i]) is type(cases[0][j]) and is_reference_of(exchanged):
                 yield f"right if {names[i]} and {names[j]} are exchanged."
-    for i in range(count):
-        if ignores(answer, cases, i) and not ignores(reference, cases, i):
-            yield f"your result does not depend on {names[i]}, and the right one does."
 
 
 def ignores(function: Function, cases: Sequence[Case], i: int) -> bool:

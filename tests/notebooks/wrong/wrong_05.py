@@ -102,4 +102,6 @@ WRONG: list[tuple[str, Any, str]] = [
     ("5.3", np.mean([0.16, 0.36]), "this is the mean of the two squares"),
     ("5.3", np.sqrt(np.mean([0.16, 0.36])), "root of the mean of the two"),
     ("5.4", tested(lambda found, slope: close(found.sum(), slope.sum())), "the row before it"),
+    ("5.2", lambda y, u, p, null: np.where(u < p, np.max(y) + 1, y), "the largest label"),
+    ("5.2", lambda y, u, p, null: np.where(1 - u > p, null, y), "with probability 1 - p_uncond"),
 ]  # fmt: skip

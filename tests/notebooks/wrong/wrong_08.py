@@ -333,4 +333,5 @@ WRONG: list[tuple[str, Any, str]] = [
      a + int(k) * (a - b) for a, b, k in zip(c, n, w, strict=True)]), "rounded to integers"),
     ("8.4", lambda c, n, w: torch.stack([
      (a + k * (a - b)).ravel() for a, b, k in zip(c, n, w, strict=True)]), "is flattened"),
+    ("8.1", lambda y, u, p, null: y.masked_fill(u < p, int(y.max()) + 1), "the largest label"),
 ]  # fmt: skip

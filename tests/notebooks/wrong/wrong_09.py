@@ -245,4 +245,5 @@ WRONG: list[tuple[str, Any, str]] = [
     ("9.4", noise(("c * tl.randn", "x * c * tl.randn")), "multiplied by x"),
     ("9.4", noise(("(cond - null))", "(cond - null)) + c * tl.randn(seed, at)"),
                   ("b * x + c * tl.randn(seed, at)\n", "b * x\n")), "added to the guess"),
+    ("9.2", mix(("cond + w * (cond - null)", "null + w * (null - cond)")), "halves are exchanged"),
 ]  # fmt: skip
