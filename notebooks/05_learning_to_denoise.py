@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** take a gradient back through a layer by hand, train one network for both predictions by dropping labels, measure its distance from the best possible prediction, say what guidance does with its errors, and prove a gradient by a test.
 #
-# No GPU, under a minute of computing, about 60 minutes with the exercises. You need sittings 1 to 4. The lectures `tutorial/step09_condition.py`, `tutorial/step15_learning.py` and `tutorial/appendix/e_backprop.py` go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
+# No GPU, under a minute of computing, about 75 minutes with the exercises. You need sittings 1 to 4. The lectures `tutorial/step09_condition.py`, `tutorial/step15_learning.py` and `tutorial/appendix/e_backprop.py` go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
 
 # %%
 # %matplotlib inline

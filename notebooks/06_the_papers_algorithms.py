@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** use the log SNR as time, train and sample by the paper's two algorithms, say what `v` does and when it no longer matters, write any solver as a table of rows, and prove by a test that a table belongs to DDIM.
 #
-# No GPU, under a minute of computing, about 60 minutes with the exercises. You need sittings 1 to 5. The lectures `tutorial/step16_log_snr.py`, `step17_solvers.py` and `step18_dpmpp.py` go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
+# No GPU, under a minute of computing, about 75 minutes with the exercises. You need sittings 1 to 5. The lectures `tutorial/step16_log_snr.py`, `step17_solvers.py` and `step18_dpmpp.py` go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
 
 # %%
 # %matplotlib inline

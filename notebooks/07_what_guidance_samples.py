@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** write down the distribution that guidance is meant to sample and draw from it by hand, show that a guided chain does not sample it, compute how far off one ends, name three samplers that come near it and the cost of each, and say what the usual rules against overshooting do.
 #
-# No GPU, a minute of computing, about 60 minutes with the exercises. You need sittings 4 and 6. The lectures `tutorial/step13_tilted.py`, `step19_rules.py`, `step20_weights.py` and appendices H to P go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
+# No GPU, a minute of computing, about 85 minutes with the exercises. You need sittings 4 and 6. The lectures `tutorial/step13_tilted.py`, `step19_rules.py`, `step20_weights.py` and appendices H to P go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
 
 # %%
 # %matplotlib inline

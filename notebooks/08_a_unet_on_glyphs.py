@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** build a small UNet and explain each of its parts, write its training loop with label dropout, sample it over `w`, give each sample its own weight, make a sample a function of its seed and its number, and measure what guidance loses on pictures.
 #
-# It needs torch, one to two minutes of computing, and no GPU. Plan 90 minutes with the exercises. You need sittings 4 and 5; `minicfg/unet.py`, `minicfg/training.py` and `minicfg/sampling.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# It needs torch, one to two minutes of computing, and no GPU. Plan 110 minutes with the exercises. You need sittings 4 and 5; `minicfg/unet.py`, `minicfg/training.py` and `minicfg/sampling.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %%
 # %matplotlib inline
