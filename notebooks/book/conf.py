@@ -33,8 +33,9 @@ nitpick_ignore_regex = [("py:.*", ".*")]
 suppress_warnings = ["ref.python"]
 
 html_theme = "furo"
-html_static_path = [str(HERE / "book.css")]
+html_static_path = [str(HERE / "book.css"), str(HERE / "book.js")]
 html_css_files = ["book.css"]
+html_js_files = ["book.js"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
@@ -46,7 +47,9 @@ html_theme_options = {"navigation_with_keys": True, "footer_icons": []}
 def make_accessible(app: Any, name: str, template: str, context: dict[str, Any], tree: Any) -> None:
     """Let the Tab key reach code that scrolls, and give the captions of the menu a level."""
     if "body" in context:
-        context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')
+        body = context["body"].replace("<pre>", '<pre tabindex="0">')
+        # The label of a fold is its text; the extension puts another one in its place.
+        context["body"] = body.replace(' aria-label="Toggle hidden content"', "")
     if "furo_navigation_tree" in context:
         context["furo_navigation_tree"] = context["furo_navigation_tree"].replace(
             'role="heading"', 'role="heading" aria-level="2"'

@@ -255,14 +255,26 @@ def api_index() -> str:
 
 
 def notebook(path: Path, targets: Targets) -> dict[str, Any]:
-    """A notebook with its stored outputs, its links within the book, and no widgets."""
+    """A notebook with its stored outputs, its links within the book, and its solutions folded.
+
+    Widgets are left out, because they need a running kernel. Pictures of some of their positions
+    stand below them in the notebook.
+    """
+    widget = "application/vnd.jupyter.widget-view+json"
     content = json.loads(path.read_text(encoding="utf-8"))
     content["metadata"].pop("widgets", None)
     for cell in content["cells"]:
+        source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            cell["source"] = linked("".join(cell["source"]), "notebooks", targets)
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            cell["source"] = linked(source, "notebooks", targets)
+        elif "### BEGIN SOLUTION" in source:
+            cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-input"]
+            cell["metadata"]["mystnb"] = {
+                "code_prompt_show": "Show a solution",
+                "code_prompt_hide": "Hide the solution",
+            }
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [o for o in cell["outputs"] if widget not in o.get("data", {})]
     return content
 
 

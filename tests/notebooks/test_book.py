@@ -115,6 +115,18 @@ def test_no_link_of_the_home_page_is_lost(made: dict[str, str]):
         assert f"](/{name})" in made["index.md"]
 
 
+def test_solutions_are_folded_and_widgets_left_out():
+    targets = pages.targets_of(course.lessons())
+    folded = 0
+    for path in pages.notebook_paths():
+        for cell in pages.notebook(path, targets)["cells"]:
+            if "### BEGIN SOLUTION" in "".join(cell["source"]):
+                assert "hide-input" in cell["metadata"]["tags"]
+                folded += 1
+            assert "interactive(children" not in str(cell.get("outputs", ""))
+    assert folded >= 50
+
+
 def test_a_figure_is_drawn_again_when_what_it_is_made_from_changes():
     files = {path.name for path in figures.made_from("tutorial.figures.step04_posterior")}
     assert {"step04_posterior.py", "step02_forward.py", "program.py"} <= files
