@@ -139,7 +139,9 @@ def test_a_sweep_writes_all_that_it_promises(
     page = (tmp_path / "report.html").read_text()
     assert "with 1,797 training images (digits)" in page
     assert "with 1,797 training images (digits)" in printed
-    assert all(sentence.split(":")[0] in page for sentence in about["findings"])
+    in_page = [sentence.split(":")[0].replace("+-", "±") for sentence in about["findings"]]
+    assert all(sentence in page for sentence in in_page)
+    assert any("a random guess" in sentence for sentence in about["findings"])
     # p_uncond = 0.1 is the model's own; the other was trained, once.
     assert not (tmp_path / "p_uncond-0.1").exists()
     file = tmp_path / "p_uncond-0.5/model.safetensors"
