@@ -623,8 +623,10 @@ for name, z in zip(names, all_of_them, strict=True):
 is_mixed = from_primary(held_out.x) > 30
 for attribute, name in enumerate(("letter", "colour")):
     at_700 = exact_probability(held_out, attribute, 700)
-    print(f"exact p({name} | x_t) at t = 700: {at_700[is_mixed].mean():.2f} for hues of more than "
-          f"30 degrees, {at_700[~is_mixed].mean():.2f} for others")  # fmt: skip
+    print(
+        f"exact p({name} | x_t) at t = 700: {at_700[is_mixed].mean():.2f} for hues of more than "
+        f"30 degrees, {at_700[~is_mixed].mean():.2f} for others"
+    )
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -769,9 +771,13 @@ check.ex_10_5(test_of_split)
 
 
 # %%
-first_two = torch.cat([
-    ((training.y[0] == a) & (training.y[1] == b)).nonzero()[:2, 0] for a in range(3) for b in range(3)
-])  # fmt: skip
+first_two = torch.cat(
+    [
+        ((training.y[0] == a) & (training.y[1] == b)).nonzero()[:2, 0]
+        for a in range(3)
+        for b in range(3)
+    ]
+)
 few_pictures = training.select(first_two, "18 pictures")
 torch.manual_seed(0)
 of_few = minicfg.Checkpoint.of(minicfg.train(few_pictures, separately, model=MyNet()))
@@ -792,8 +798,10 @@ def loss_on(pictures, checkpoint):
     return np.mean(losses)
 
 
-print("held-out pictures that are training pictures:",
-      int((nearest_images(held_out.x, training.x)[0] == 0).sum()))  # fmt: skip
+print(
+    "held-out pictures that are training pictures:",
+    int((nearest_images(held_out.x, training.x)[0] == 0).sum()),
+)
 _, panels = plt.subplots(1, 3, figsize=(13, 3), layout="constrained", width_ratios=(2, 3, 3))
 bars = {"A": (yours, training), "B": (of_few, few_pictures)}
 for place, (name, (checkpoint, its_own)) in enumerate(bars.items()):
@@ -806,11 +814,20 @@ for place, (name, (checkpoint, its_own)) in enumerate(bars.items()):
     real_distance, _ = nearest_images(held_out.x, its_own.x)
     color = CLASS_COLORS[place]
     panels[1].hist(distance, 30, range=(0, 8), color=color, alpha=0.6, label=f"samples of {name}")
-    panels[1].hist(real_distance, 30, range=(0, 8), color=color, histtype="step", lw=2,
-                   label=f"held-out pictures, to those of {name}")  # fmt: skip
-    print(f"{name}: loss {on_own:.4f} on its own pictures, {on_held_out:.4f} on held-out ones; "
-          f"read as asked {right_ones.float().mean():.0%}; median distance {distance.median():.2f}, "
-          f"of held-out pictures {real_distance.median():.2f}")  # fmt: skip
+    panels[1].hist(
+        real_distance,
+        30,
+        range=(0, 8),
+        color=color,
+        histtype="step",
+        lw=2,
+        label=f"held-out pictures, to those of {name}",
+    )
+    print(
+        f"{name}: loss {on_own:.4f} on its own pictures, {on_held_out:.4f} on held-out ones; "
+        f"read as asked {right_ones.float().mean():.0%}; median distance {distance.median():.2f}, "
+        f"of held-out pictures {real_distance.median():.2f}"
+    )
     if name == "B":
         pairs = torch.stack([z[:9], its_own.x[index[:9]]])
         as_grid(panels[2], ("samples of B", "nearest"), [""] * 9, pairs, "copies")

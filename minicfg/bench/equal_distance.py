@@ -12,17 +12,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from minicfg import solvers
-from minicfg.bench.measure import Comparison, Result, Sizes, import_package, interleaved
-from minicfg.bench.networks import lucidrains, lucidrains_sampler
+from minicfg.bench.measure import Comparison, Result, Sizes, interleaved
+from minicfg.bench.networks import diffusers_sampler, lucidrains, lucidrains_sampler
 from minicfg.bench.quality import (
     TUNED,
-    Run,
     digits,
     digits_classifier,
     run_diffusers,
@@ -54,12 +54,15 @@ DIFFERS = (
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A project's network with one solver: `draw(net, y)` evaluates `net` `evaluations` times."""
+    """A project's network with one solver. `sampler(net)` is a function `draw(y, w)`.
+
+    One draw evaluates `net` `evaluations` times, where both halves of a batch count as two.
+    """
 
     project: str
     solver: str
     net: nn.Module
-    draw: Callable[[Any, Tensor], Tensor]
+    sampler: Callable[[Any], Callable[[Tensor, float], Tensor]]
     evaluations: int
 
 
@@ -69,42 +72,30 @@ def our_settings(s: Sizes, project: str, net: nn.Module, config: TrainConfig) ->
     shape = digits().shape
     halves = 1 if getattr(net, "w_range", None) else 2
 
-    def drawing(table: solvers.Table) -> Callable[[Any, Tensor], Tensor]:
-        return lambda net, y: sample(net, y, table, shape=shape, w=W, seed=1, clip=1.0)
+    def sampler(table: solvers.Table) -> Callable[[Any], Callable[[Tensor, float], Tensor]]:
+        return lambda net: lambda y, w: sample(net, y, table, shape=shape, w=w, seed=1, clip=1.0)
 
     for n in s.equal_steps:
         for name, table in (
             ("2M", solvers.dpmpp_2m(schedule, n)),
             ("DDIM", solvers.ddim(schedule, n)),
         ):
-            yield Setting(project, f"{name}, {n} steps", net, drawing(table), halves * n)
+            yield Setting(project, f"{name}, {n} steps", net, sampler(table), halves * n)
 
 
 def diffusers_settings(s: Sizes, net: nn.Module) -> Iterator[Setting]:
     """The schedulers of diffusers in the documented loop."""
-    module = import_package("diffusers")
     K, shape = digits().num_classes, digits().shape
-
-    def drawing(scheduler: Any, n: int) -> Callable[[Any, Tensor], Tensor]:
-        @torch.no_grad()
-        def draw(net: Any, y: Tensor) -> Tensor:
-            scheduler.set_timesteps(n)
-            x = torch.randn(len(y), *shape)
-            labels = torch.cat([y, torch.full_like(y, K)])
-            for t in scheduler.timesteps:
-                cond, null = net(torch.cat([x, x]), t, class_labels=labels).sample.chunk(2)
-                x = scheduler.step(null + (1 + W) * (cond - null), t, x).prev_sample
-            return x
-
-        return draw
+    schedulers = {
+        "2M": "DPMSolverMultistepScheduler",
+        "DDIM": "DDIMScheduler",
+        "DDPM": "DDPMScheduler",
+    }
 
     for n in s.equal_steps:
-        for name, scheduler in (
-            ("2M", module.DPMSolverMultistepScheduler(1000)),
-            ("DDIM", module.DDIMScheduler(1000)),
-            ("DDPM", module.DDPMScheduler(1000)),
-        ):
-            yield Setting("diffusers", f"{name}, {n} steps", net, drawing(scheduler, n), 2 * n)
+        for name, scheduler in schedulers.items():
+            sampler = partial(diffusers_sampler, K=K, shape=shape, steps=n, name=scheduler)
+            yield Setting("diffusers", f"{name}, {n} steps", net, sampler, 2 * n)
 
 
 def lucidrains_settings(s: Sizes, net: nn.Module) -> Iterator[Setting]:
@@ -112,37 +103,36 @@ def lucidrains_settings(s: Sizes, net: nn.Module) -> Iterator[Setting]:
     module = lucidrains()
     side = digits().shape[1]
 
-    def drawing(n: int) -> Callable[[Any, Tensor], Tensor]:
-        return lambda net, y: lucidrains_sampler(module, net, side, n)(y, W)
-
     for n in s.equal_steps:
-        if n >= 10 or n == max(s.equal_steps):
-            yield Setting("lucidrains", f"DDIM, {n} steps", net, drawing(n), 2 * n)
+        if n >= 10:
+            sampler = partial(lucidrains_sampler, module, side=side, steps=n)
+            yield Setting("lucidrains", f"DDIM, {n} steps", net, sampler, 2 * n)
 
 
-def student_of(run: Run, s: Sizes) -> Run:
+def student_of(teacher: nn.Module, s: Sizes) -> nn.Module:
     """A student of our network, trained for half of the time; the teacher had the other half."""
     config = TrainConfig(data="digits", lr=1e-3)
 
     def start(steps: int) -> Iterator[Any]:
-        return distill_steps(run.net, digits(), replace(config, steps=steps), w_range=(0.0, 2.0))
+        return distill_steps(teacher, digits(), replace(config, steps=steps), w_range=(0.0, 2.0))
 
     with threads(1):
-        state, steps, seconds = train_for(s.equal_seconds / 2, start)
-    return Run(state.ema.module, run.draw, steps, seconds)
+        state, _, _ = train_for(s.equal_seconds / 2, start)
+    return state.ema.module
 
 
-def pictures(setting: Setting, s: Sizes) -> Tensor:
-    """The pictures of all labels in turn, `CHUNK` at a time."""
-    y = torch.arange(s.pictures) % digits().num_classes
-    return torch.cat([setting.draw(setting.net, part) for part in y.split(CHUNK)])
+def pictures(draw: Callable[[Tensor, float], Tensor], n: int) -> Tensor:
+    """`n` pictures of all labels in turn, `CHUNK` at a time."""
+    y = torch.arange(n) % digits().num_classes
+    return torch.cat([draw(part, W) for part in y.split(CHUNK)])
 
 
 def scores_of(setting: Setting, s: Sizes) -> Scores:
     """The scores of a setting's pictures."""
     torch.manual_seed(1)  # the other projects draw from torch's global generator
     y = torch.arange(s.pictures) % digits().num_classes
-    return evaluate(pictures(setting, s), y, digits_classifier(s.classifier_steps), digits())
+    x = pictures(setting.sampler(setting.net), s.pictures)
+    return evaluate(x, y, digits_classifier(s.classifier_steps), digits())
 
 
 def all_settings(s: Sizes) -> list[Setting]:
@@ -151,12 +141,12 @@ def all_settings(s: Sizes) -> list[Setting]:
     half = replace(s, seconds=s.equal_seconds / 2)
     config = TrainConfig(data="digits")
     ours = run_ours(whole, 0)
-    student = student_of(run_ours(half, 0), s)
+    student = student_of(run_ours(half, 0).net, s)
     theirs = run_diffusers(whole, 0, TUNED["diffusers"])
     lucid = run_lucidrains(whole, 0, TUNED["lucidrains"])
     return [
         *our_settings(s, "ours", ours.net, config),
-        *our_settings(s, "ours, student", student.net, config),
+        *our_settings(s, "ours, student", student, config),
         *diffusers_settings(s, theirs.net.eval()),
         *lucidrains_settings(s, lucid.net.eval()),
     ]
@@ -183,22 +173,23 @@ def timed_ways(setting: Setting, s: Sizes) -> dict[str, Callable[[], object]]:
     """`CHUNK` pictures of a setting, plain and compiled, with one thread and torch's default."""
     ways: dict[str, Callable[[], object]] = {}
 
-    def way(timed: Setting, n: int) -> Callable[[], object]:
+    def way(net: nn.Module, n: int) -> Callable[[], object]:
+        draw = setting.sampler(net)
+
         def run() -> None:
             with threads(n):
-                pictures(timed, replace(s, pictures=CHUNK))
+                pictures(draw, CHUNK)
 
         return run
 
-    compiled = [("", setting)]
+    networks = {"": setting.net}
     if s.compiled:
-        net = copy.deepcopy(setting.net)
-        net.compile()
-        compiled.append((", compiled", replace(setting, net=net)))
+        networks[", compiled"] = copy.deepcopy(setting.net)
+        networks[", compiled"].compile()
     counts = {"1 thread": 1, f"{torch.get_num_threads()} threads": torch.get_num_threads()}
-    for kind, timed in compiled:
+    for kind, net in networks.items():
         for name, n in counts.items():
-            ways[f"{setting.project}{kind}, {name}"] = way(timed, n)
+            ways[f"{setting.project}{kind}, {name}"] = way(net, n)
     return ways
 
 

@@ -75,17 +75,22 @@ def diffusers_unet(side: int, blocks: tuple[int, ...], groups: int, K: int) -> n
 
 
 def diffusers_sampler(
-    net: Callable[..., Any], K: int, shape: tuple[int, ...], steps: int, **config: Any
+    net: Callable[..., Any],
+    K: int,
+    shape: tuple[int, ...],
+    steps: int,
+    name: str = "DDPMScheduler",
+    **config: Any,
 ) -> Callable[[Tensor, float], Tensor]:
-    """A function `draw(y, w)`: `DDPMScheduler` in the documented loop, both halves in one batch."""
+    """A function `draw(y, w)`: a scheduler in the documented loop, both halves in one batch."""
     diffusers = import_package("diffusers")
-    scheduler = diffusers.DDPMScheduler(1000, **config)
-    scheduler.set_timesteps(steps)
+    scheduler = getattr(diffusers, name)(1000, **config)
 
     @torch.no_grad()
     def draw(y: Tensor, w: float) -> Tensor:
         x = torch.randn(len(y), *shape, device=y.device)
         labels = torch.cat([y, torch.full_like(y, K)])
+        scheduler.set_timesteps(steps)  # DPM-Solver++(2M) keeps outputs of the call before
         for t in scheduler.timesteps:
             cond, null = net(torch.cat([x, x]), t, class_labels=labels).sample.chunk(2)
             x = scheduler.step(null + (1 + w) * (cond - null), t, x).prev_sample

@@ -58,7 +58,7 @@ TINY = Sizes(
     step_shape=(3, 8, 8), step_batch=2, points=500, drawn=20, product=64, seconds=0.1, seeds=1,
     samples=80, chain=50, classifier_steps=5, ws=(0.0, 1.0), train_steps=6, long_chain=4,
     few=(2, 3), grow_steps=(2, 3, 4), grow_batch=(1, 2, 3), grow_side=(8, 12, 16),
-    grow_chain=(10, 20, 40), pictures=80, equal_seconds=0.2, equal_steps=(2, 4),
+    grow_chain=(10, 20, 40), pictures=80, equal_seconds=0.2, equal_steps=(2, 10),
 )  # fmt: skip
 OURS, THEIRS = Result("ours", "ours", (2.0, 9.0, 6.0)), Result("theirs", "theirs", (1.0, 3.0, 4.0))
 theirs_warn = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
