@@ -91,16 +91,17 @@ $$ x_{t-1} = \sqrt{\bar\alpha_{t-1}} \hat x_0 + \sqrt{1 - \bar\alpha_{t-1}} \hat
 
 The noise that was added at random cannot be taken out exactly, because it is not known. The step
 has another purpose: it changes the *distribution* of the noisy points at time $t$ into the one at
-time $t - 1$. Step 17 derives it; here we only check its result. In the example the guess for class
-0 gives $\hat\epsilon = (0, -1.2)$, and the next point is (0, 0.027). One step of a hundred moves a
-point only a little. To sample, we draw $x_T$ from $N(0, I)$, the standard normal distribution in
-the plane. Then we make a guess and apply (0.5) and (0.6), for $t = T$, $T - 1$, ..., 1. If we use
-the guess for class 0 at every step, 40,000 samples have the mean height 1.50, which is right. Their
-variance is 0.24 in each coordinate, and that of the class is 0.25. The steps are too long: the
-guess should change within a step, and (0.6) keeps it fixed. With $T = 1000$ the variance is 0.25,
-and with $T = 10$ it is 0.18. With $T = 1$ it is 0. There the only step returns its guess, which is
-$\mu_0$ for every $x_T$, because $b_T = 0$. So the steps need to be small. Step 7 computes how much
-variance a similar loop loses, and step 17 does so for this one.
+time $t - 1$, up to an error that is small for small steps. Step 17 derives it; here we only check
+its result. In the example the guess for class 0 gives $\hat\epsilon = (0, -1.2)$, and the next
+point is (0, 0.027). One step of a hundred moves a point only a little. To sample, we draw $x_T$
+from $N(0, I)$, the standard normal distribution in the plane. Then we make a guess and apply (0.5)
+and (0.6), for $t = T$, $T - 1$, ..., 1. If we use the guess for class 0 at every step, 40,000
+samples have the mean height 1.50, which is right. Their variance is 0.24 in each coordinate, and
+that of the class is 0.25. The steps are too long: the guess should change within a step, and (0.6)
+keeps it fixed. With $T = 1000$ the variance is 0.25, and with $T = 10$ it is 0.18. With $T = 1$ it
+is 0. There the only step returns its guess, which is $\mu_0$ for every $x_T$, because $b_T = 0$. So
+the steps need to be small. Step 7 computes how much variance a similar loop loses, and step 17 does
+so for this one.
 
 **Guidance.** The guess with the label differs from the guess without it. By (0.2), the guesses for
 two classes $y$ and $k$ differ by $\mu_y - \mu_k$ times $1 - b_t \sqrt{\bar\alpha_t}$, at every
