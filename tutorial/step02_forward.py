@@ -164,10 +164,10 @@ root. Then the state shrinks too much. Let $\beta$ be constant. Each step maps t
 $(1 - \beta)^2 v + \beta$. So the variance converges to the solution of
 $v = (1 - \beta)^2 v + \beta$, which is $1 / (2 - \beta)$. For small $\beta$ this is close to one
 half. The figure shows both mistakes. Two others are frequent. One is to multiply the noise by
-$\beta_t$ in place of its root. Then each step maps the variance $v$ to $(1 - \beta) v + \beta^2$,
-if the factor of the state is right and $\beta$ is constant, and the variance converges to $\beta$,
-far below 1. The other is to store the table from $t = 1$ on, in an array whose index begins at 0,
-and to read it at index $t$. Then step 1 uses the noise of step 2, and only step $T$ ends in an
+$\beta_t$ in place of its root. If $\beta$ is constant, and the factor of the state is right, each
+step maps the variance $v$ to $(1 - \beta) v + \beta^2$. So the variance converges to $\beta$, which
+is far below 1. The other is to store the table from $t = 1$ on, in an array whose index begins at
+0, and to read it at index $t$. Then step 1 uses the noise of step 2, and only step $T$ ends in an
 error.
 
 **Where it goes on.** The chain needs 500 steps to reach the state at time 500. Training will need
