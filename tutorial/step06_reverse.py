@@ -51,10 +51,11 @@ $$ q(x_{t-1} | x_t) \propto q(x_t | x_{t-1}) q(x_{t-1}) $$
 
 The first factor is the likelihood of step 4, a Gaussian with the small variance
 $\beta_t / \alpha_t$. The second is the true density of the noisy data at time $t - 1$. (Step 5
-wrote $p$ for it. Here $p$ is the model.) It is smooth, because noise of variance
-$1 - \bar\alpha_{t-1}$ has been added to them. If $\beta_t$ is small enough, the logarithm of the
-second factor is nearly linear over the width of the first. A Gaussian times the exponential of a
-linear function is a Gaussian again, with a shifted mean. So the product is nearly Gaussian.
+wrote $p$ for it. Here $p$ is the model.) For $t \ge 2$ this density is smooth, because noise of
+variance $1 - \bar\alpha_{t-1}$ has been added to the data. If $\beta_t$ is small enough, the
+logarithm of the second factor is nearly linear over the width of the first. A Gaussian times the
+exponential of a linear function is a Gaussian again, with a shifted mean. So the product is nearly
+Gaussian.
 
 In the example the means of the two parts are $2 c_0$ apart, with
 $c_0 = \sqrt{\bar\alpha_{t-1}} \beta_t / (1 - \bar\alpha_t)$. Compare steps of different size at the
@@ -141,13 +142,13 @@ $\tilde\beta_t$ and at most $\tilde\beta_t + c_0^2 (1 - \bar\alpha_t)$. We found
 upper bound is $\beta_t$.
 
 At a single $x_t$ the true variance may be larger. In the example with 4 steps it is
-$0.126 + 0.758^2 = 0.701$ at $x_t = 0$, while $\beta_2 = 0.417$. So the choice between
-$\tilde\beta_t$ and $\beta_t$ is open. Ho et al. found similar results with both, for images and
-1000 steps. With few steps the two differ. Step 7 computes the variance of samples for Gaussian
-data. For data $N(0, 1/4)$ and 50 steps of the linear schedule it is 0.197 with $\tilde\beta_t$, in
-place of 0.25. With $\beta_t$, and no noise at $t = 1$, it is 0.266. This course uses
-$\tilde\beta_t$ at every $t$. So the model is always the posterior of step 4, with the guess in the
-place of the data.
+$0.126 + 0.758^2 = 0.701$ at $x_t = 0$, while $\beta_2 = 0.417$. So in general neither
+$\tilde\beta_t$ nor $\beta_t$ is right at every $x_t$. A sampler may use either. Ho et al. found
+similar results with both, for images and 1000 steps. With few steps the two differ. Step 7 computes
+the variance of samples for Gaussian data. For data $N(0, 1/4)$ and 50 steps of the linear schedule
+it is 0.197 with $\tilde\beta_t$, in place of 0.25. With $\beta_t$, and no noise at $t = 1$, it is
+0.266. This course uses $\tilde\beta_t$ at every $t$. So the model is always the posterior of step
+4, with the guess in the place of the data.
 
 **The mean, written with the noise.** Many papers write the mean of the model with the predicted
 noise $\hat\epsilon$ instead of the guess. Insert
