@@ -23,11 +23,12 @@ $$ \log p(x_0) \ge E_q[\log(p(x_{0:T}) / q(x_{1:T} | x_0))] = -L $$
 
 Both densities are products over the steps. By Bayes' rule each factor of $q$ can be written
 backwards: $q(x_t | x_{t-1})$ is $q(x_{t-1} | x_t, x_0) q(x_t | x_0) / q(x_{t-1} | x_0)$ for
-$t \ge 2$. In the product the quotients cancel, except for $q(x_T | x_0)$. So $L$ becomes a sum with
-one term for each step (Appendix A has the details). A term for $t \ge 2$ compares the posterior of
-step 4, which is conditioned on $x_0$, with the model's reverse step, which is not. The comparison
-is a Kullback-Leibler divergence, the mean under the first density of the logarithm of the ratio of
-both (step 3), averaged over $x_t$:
+$t \ge 2$. In the product over $t = 2, ..., T$ the quotients cancel, except for
+$q(x_T | x_0) / q(x_1 | x_0)$. The factor for $t = 1$ is $q(x_1 | x_0)$, and it cancels this
+denominator. So $L$ becomes a sum with one term for each step (Appendix A has the details). A term
+for $t \ge 2$ compares the posterior of step 4, which is conditioned on $x_0$, with the model's
+reverse step, which is not. The comparison is a Kullback-Leibler divergence, the mean under the
+first density of the logarithm of the ratio of both (step 3), averaged over $x_t$:
 
 $$ L_{t-1} = E_q KL(q(x_{t-1} | x_t, x_0), p(x_{t-1} | x_t)) $$
 
@@ -42,7 +43,8 @@ A has each line):
 $$ KL = |m_1 - m_2|^2 / (2 v_2) + D (v_1 / v_2 - 1 - \log(v_1 / v_2)) / 2 $$
 
 Only the first part depends on the network. In it $v_2$ is the variance of $p(x_{t-1} | x_t)$, which
-we call $\sigma_t^2$. Both means have the form (6.4), one with the true noise $\epsilon$ and one
+we call $\sigma_t^2$. Here it may be any positive number; (8.7) treats $t = 1$, where
+$\tilde\beta_1 = 0$. Both means have the form (6.4), one with the true noise $\epsilon$ and one
 with the prediction $\epsilon_\theta$, where $\theta$ are the parameters. In the difference $x_t$
 cancels. With $e = \epsilon - \epsilon_\theta$ the distance is
 
