@@ -15,7 +15,8 @@ images together. In the code $K$ classes have the numbers 0 to $K - 1$, and the 
 integer $K$. The network of this course (`minicfg/unet.py`) has a learned vector for each of these
 $K + 1$ numbers and adds it to the vector that represents $t$. So its output can be a different
 function of $x_t$ for every label. Other conditions enter in the same way, as long as there is a
-value that means "none": the page "Bring your own" of the book shows a text and two labels at once.
+value that means "none": the page `notebooks/book/bring_your_own.md` shows a text and two labels at
+once.
 
 Throughout this lesson $\epsilon(x_t, y)$ is the best prediction for class $y$, which is the
 conditional mean $E[\epsilon | x_t, y]$ of step 5. A network that approximates it is written
@@ -104,8 +105,8 @@ the cosine schedule with $T = 100$, by numerical integration over $x_t$:
 | mean squared difference of guesses of x_0 | 0.000 | 0.014 | 0.286 | 0.632 | 1.909 | 2.250 |
 | entropy of the label given x_t | 0.025 | 0.079 | 0.320 | 0.505 | 0.991 | 1.099 |
 
-In this data set a label helps the guess of the image most at the noise end. There $x_t$ contains no
-information about the class. The label moves the guess from the mean of all images to the mean of
+For the three Gaussians a label helps the guess of $x_0$ most at the noise end. There $x_t$ contains
+no information about the class. The label moves the guess from the mean of all data to the mean of
 its class, which is 1.5 away, so the mean square is 2.25. The entropy is $\log 3 = 1.099$. Near the
 data a label helps little, because $x_t$ nearly equals $x_0$ for every class. In units of eps the
 difference is largest in the middle of the chain. This is a property of the unit. At the noise end
@@ -118,7 +119,8 @@ be the log SNR of step 2. Then $dI / d\lambda_t = E|d|^2 / 2$ for any data. (App
 this.) Half of the row is therefore the rate, per unit of the log SNR, at which information about
 the class appears on the way back. We can check this with the table. From $t = 50$ to $t = 40$,
 $\lambda_t$ rises by 0.633. Half the mean of 0.617 and 0.526 is 0.286, and the product is 0.181. The
-entropy falls by $0.505 - 0.320 = 0.185$.
+entropy falls by $0.505 - 0.320 = 0.185$. The product is too small because the row is a concave
+function of $\lambda_t$ here. The ten steps from 50 to 40, added up in the same way, give 0.185.
 
 **One network for both.** To train both predictions, hide some of the labels. Before a sample enters
 the network, replace its label by $\phi$ with a probability $p_u$, called `p_uncond` in the code:
@@ -159,7 +161,8 @@ What does $p_u$ change, then? It has three effects.
   with different $p_u$ cannot be compared.
 - It sets the compromise of a network that cannot represent both predictions. A larger $p_u$ gives
   more weight to the error without a label.
-- It sets the number of samples from which each prediction is learned, if the data are limited.
+- It sets how often each prediction is trained: the fraction $p_u$ of all samples that are drawn in
+  training is used without a label, and the rest with it.
 
 Ho and Salimans measured the quality of samples on ImageNet at 64 x 64. They found that 0.1 and 0.2
 worked about equally well, and that 0.5 was worse.

@@ -430,6 +430,19 @@ def test_9_5_by_what_is_kept() -> None:
     assert drop_labels(y[:0], 0.5, 3, rng).shape == (0,)
 
 
+def test_9_5_by_many_passes() -> None:
+    """In 100 passes over 200 samples each is seen with its label and without it.
+
+    Only the fraction of the draws is p: 5 standard errors of 20,000 coins. That a sample is seen in
+    one way alone has a probability below 200 * 0.8^100, which is 4e-8.
+    """
+    rng = np.random.default_rng(3)
+    y = np.arange(200) % 3
+    hidden = np.array([drop_labels(y, 0.2, 3, rng) == 3 for _ in range(100)])
+    assert hidden.any(0).all() and not hidden.all(0).any()
+    assert abs(hidden.mean() - 0.2) < 5 * (0.2 * 0.8 / hidden.size) ** 0.5
+
+
 def test_9_5_by_independence_of_everything(dropout_chains: tuple[np.ndarray, ...]) -> None:
     """The share dropped is p whatever the class, the noise, the place, or the neighbour's coin."""
     y, x, eps = dropout_chains[:3]
@@ -812,6 +825,14 @@ def test_9_4_by_table_in_the_text() -> None:
     product = rise * (found[0, 2] + found[0, 3]) / 4
     fall = found[2, 3] - found[2, 2]
     assert [rise, product, fall] == pytest.approx([0.633, 0.181, 0.185], abs=5e-4)
+    # The ten steps between, each in the same way.
+    rows = np.array([by_sums(t, schedule) for t in range(40, 51)])
+    rises = -np.diff(schedule.log_snr[40:51])
+    products = rises * (rows[:-1, 0] + rows[1:, 0]) / 4
+    assert products.sum() == pytest.approx(0.185, abs=5e-4)
+    assert products.sum() == pytest.approx(rows[-1, 2] - rows[0, 2], abs=1e-4)
+    slopes = -np.diff(rows[:, 0]) / rises
+    assert np.diff(slopes).min() > 0  # concave: the slope grows as the log SNR falls
 
 
 def test_9_4_by_information() -> None:
