@@ -128,8 +128,8 @@ step 4 the factor of one gradient is $\tilde\beta_t$, in the place of $\beta_t /
 (10.5). The quotient of these factors is $\sqrt{\alpha_t} (1 - \bar\alpha_{t-1}) / (1 -
 \bar\alpha_t)$. For the linear schedule with $T = 1000$ it lies between 0.98 and 1 for $t \ge 100$.
 It is 0.85 at $t = 10$, 0.45 at $t = 2$ and 0 at $t = 1$. So for this schedule the two factors
-differ by more than 2 % only in the last tenth of the sampling steps. The difference of the two
-means is $\gamma$ times as large as for one gradient.
+differ by more than 2 % only in the last tenth of the sampling steps. The means of the two
+algorithms differ by $\gamma (\beta_t / \sqrt{\alpha_t} - \tilde\beta_t)$ times the gradient.
 
 **At the noise end.** How large is the gradient in almost pure noise? Step 5 expressed the score by
 the best guess of the data. With $\hat x_y = E[x_0 | x_t, y]$,
@@ -157,9 +157,10 @@ of sampling therefore has nearly the same direction for all samples of a class. 
 because it vanishes like $\sqrt{\bar\alpha_t}$.
 
 **At the boundary.** With a single class the classifier is always certain, and the gradient is 0
-everywhere. At $t = 0$ (10.1) still holds if the classes have densities, but (10.3) and (10.4) do
-not apply, because there is no noise to predict. In the example the data are two points. There
-$p(y | x_0)$ is defined only at these points and has no gradient.
+everywhere. At $t = 0$ (10.1) still holds if the classes have densities that are positive and
+differentiable, but (10.3) and (10.4) do not apply, because there is no noise to predict. In the
+example the data are two points. There $p(y | x_0)$ is defined only at these points and has no
+gradient.
 
 **What goes wrong.** A plus sign in (10.3) drives samples away from the class. Using
 $1 - \bar\alpha_t$ in place of its root multiplies the added gradient by $\sqrt{1 - \bar\alpha_t}$.

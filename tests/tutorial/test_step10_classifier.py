@@ -12,6 +12,7 @@ from tutorial.step01_toy_data import GaussianMixture, pinwheel
 from tutorial.step02_forward import Schedule
 from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_best_guess import mean_x0, oracle_eps
+from tutorial.step06_reverse import p_xprev_given_xt
 from tutorial.step09_condition import p_xprev_given_xt_y
 from tutorial.step10_classifier import (
     classifier_gradient,
@@ -486,6 +487,21 @@ def test_10_5_by_numbers_in_the_text() -> None:
         found.append(posterior_var / mean_shift(np.ones(1), t, schedule)[0])
     assert [found[9], found[1], found[0]] == pytest.approx([0.85, 0.45, 0], abs=0.005)
     assert 0.98 < min(found[99:]) < max(found[99:]) < 1
+
+
+@pytest.mark.parametrize("t", [1, 8, 20])
+def test_10_5_by_both_algorithms(t: int) -> None:
+    """The mean of the guided prediction, minus the mean that is shifted by the variance."""
+    gamma = 2.5
+    gradient = classifier_gradient(POINTS, t, Y, MIXTURE, SCHEDULE)
+    eps_null = MODEL(POINTS, t, labels(K))
+    guided = classifier_guided_eps(eps_null, gradient, gamma, t, SCHEDULE)
+    plain = p_xprev_given_xt(POINTS, eps_null, t, SCHEDULE)
+    shifted = plain.mean + gamma * plain.var * gradient
+    beta = SCHEDULE.beta[t]
+    factor = beta / np.sqrt(1 - beta) - beta * (1 - abar(t - 1)) / (1 - abar(t))
+    found = p_xprev_given_xt(POINTS, guided, t, SCHEDULE).mean - shifted
+    np.testing.assert_allclose(found, gamma * factor * gradient, atol=ALGEBRA)
 
 
 @pytest.mark.parametrize("t", [1, 8, 20])
