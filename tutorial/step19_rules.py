@@ -180,11 +180,12 @@ vertical one, in which the height is measured.
 
 None of the rules gives the tilted distribution. Rescaling in eps changes little here: $f$ lies
 between 0.968 and 1.002 along the chain, and both variances rise by about a tenth. In $x_0$ the
-factor of the first row is 0.475. There the guess with the label is the mean of the class for every
-sample, with the height 1.5. The mixture has the height $1.5 + 3 \cdot 1.5 = 6$, so
-$f = 0.7 / 4 + 0.3$. The thresholds lower the height, but the class becomes narrower across, and no
-wider along. With $r = 0.3$ about half of the overshoot remains, and the variances shrink less than
-with plain guidance. Momentum agrees with the weight $w = 2$, as (19.12) predicts.
+factor of the first row is 0.475. There the guesses of all samples are the means, $(0, 1.5)$ with
+the label and $(0, 0)$ without it, so the mixture is $(0, 6)$. Half of the 8000 numbers are 0 and
+the others are equal. So the standard deviations are half the heights, 0.75 and 3, and
+$f = 0.7 \cdot 0.75 / 3 + 0.3$. The thresholds lower the height, but the class becomes narrower
+across, and no wider along. With $r = 0.3$ about half of the overshoot remains, and the variances
+shrink less than with plain guidance. Momentum agrees with the weight $w = 2$, as (19.12) predicts.
 
 APG with $\eta = 0$ restores the height and the variance along. But the variance across is a sixth
 of that without guidance (0.043 against 0.239), and the figure shows the reason. The samples have
@@ -192,13 +193,17 @@ collapsed towards a line through the origin: 22 % of them lie within 0.02 of the
 against 3 % of the class. The class lies straight above the origin, and $D$ points upwards. So its
 orthogonal part turns every guess above the origin towards the vertical axis.
 
-**The origin.** Move all data by a vector $v$. Every guess then moves by $v$. The factors $1 + w$
-and $-w$ add up to 1, so the guess of plain guidance also moves by $v$, and the samples move with
-the data. In (19.6) and (19.11) there are only differences of guesses, from which the vector
-cancels. But (19.7) contains $\hat x_y$ itself: "parallel" means away from 0. After a move by
-$(6, 0)$ the class lies to the right of the origin, so the part that is removed points across. The
-variance across is then nearly that without guidance (0.244 against 0.239), and the height is nearly
-that of plain guidance (2.34 against 2.37). Thresholds depend on the origin too, and so does
+**The origin.** Move all data by a vector $v$. The noisy states then move by
+$\sqrt{\bar\alpha_t} v$, and the guesses that belong to them move by $v$. The factors $1 + w$ and
+$-w$ add up to 1, so the guess of plain guidance also moves by $v$. By (17.11) a row of DDIM takes
+the moved state and guess to a state moved by
+$a v + b \sqrt{\bar\alpha_t} v = \sqrt{\bar\alpha_s} v$. So the samples move with the data.
+
+In (19.6) and (19.11) there are only differences of guesses, from which the vector cancels. But
+(19.7) contains $\hat x_y$ itself: "parallel" means away from 0. After a move by $(6, 0)$ the class
+lies to the right of the origin, so the part that is removed points across. The variance across is
+then nearly that without guidance (0.244 against 0.239), and the height is nearly that of plain
+guidance (2.34 against 2.37). Thresholds depend on the origin too, and so does
 rescaling in $x_0$. Rescaling in eps does not, because the noise in $x_t$ remains the same when the
 data are moved. (All this holds up to the start: a chain starts from noise around 0, while the moved
 data have the mean $\sqrt{\bar\alpha_T} v$ at $t = T$, which is almost 0.) For images 0 is the
