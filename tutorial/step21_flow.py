@@ -28,18 +28,32 @@ For example, $\bar\alpha_t = 0.5$ has $\sigma_t = 1$ and $u_t = 0.5$. At $\bar\a
 $\sigma_s = 0.5$ and $u_s = 1/3$. So every noise level of the chain occurs in the flow, and only the
 clock differs.
 
-The clock of the flow is close to that of the cosine schedule. Up to its small offset, this schedule
-has $\sqrt{\bar\alpha} = \cos(\pi u / 2)$, so its ratio of noise to signal is $\tan(\pi u / 2)$. The
-log SNR of the flow is then larger by twice the logarithm of $k(u) = (1 - u) \tan(\pi u / 2) / u$.
+Except near the data, the clock of the flow is close to that of the cosine schedule. Without its
+offset (2.12), this schedule has $\sqrt{\bar\alpha} = \cos(\pi u / 2)$, so its ratio of noise to
+signal is $\tan(\pi u / 2)$. The log SNR of the flow is then larger by twice the logarithm of
+
+$$ k(u) = (1 - u) \tan(\pi u / 2) / u $$
+
 Near the data $\tan(\pi u / 2)$ is close to $\pi u / 2$, so $k$ begins at $\pi / 2$. Exchanging $u$
 and $1 - u$ turns the tangent into its reciprocal, so $k(1 - u) = 1 / k(u)$. Therefore $k$ is 1 in
 the middle and $2 / \pi$ at the noise. In between it falls (left panel of the figure). To see this,
-differentiate its logarithm, which gives $\pi / \sin(\pi u) - 1 / (u (1 - u))$. This is negative if
-$f(u) = \sin(\pi u) - \pi u (1 - u)$ is positive. Since $f(1 - u) = f(u)$, the half from 0 to 1/2 is
-enough. At 0, both $f$ and its slope are 0, and at 1/2 the slope is 0 again. The second derivative
-$2 \pi - \pi^2 \sin(\pi u)$ is first positive and then negative on this half. So the slope first
-rises from 0 and then falls back to 0. It is positive in between, and so is $f$. Therefore the two
-log SNRs differ by less than $2 \log(\pi / 2) = 0.90$ everywhere.
+differentiate its logarithm, and write $f$ for the numerator:
+
+$$ d \log k / du = \pi / \sin(\pi u) - 1 / (u (1 - u)) $$
+$$ d \log k / du = -f / (u (1 - u) \sin(\pi u)), \quad f = \sin(\pi u) - \pi u (1 - u) $$
+
+So $k$ falls where $f$ is positive. Since $f(1 - u) = f(u)$, the half from 0 to 1/2 is enough. The
+first two derivatives of $f$ are
+
+$$ df / du = \pi \cos(\pi u) - \pi (1 - 2 u) $$
+$$ d^2 f / du^2 = 2 \pi - \pi^2 \sin(\pi u) $$
+
+At 0, both $f$ and its slope are 0, and at 1/2 the slope is 0 again. The second derivative is first
+positive and then negative on this half. So the slope first rises from 0 and then falls back to 0.
+It is positive in between, and so is $f$. Therefore the two log SNRs differ by less than
+$2 \log(\pi / 2) = 0.90$ everywhere, if there is no offset. With the offset, $1 - \bar\alpha$ of the
+cosine schedule begins like a multiple of $u$, and not like $u^2$ as in the flow. So near the data
+the difference is larger. With $T = 1000$ it is 3.7 at $t = 1$ and falls below 0.90 at $t = 84$.
 
 **Is it the same process?** At each single time the two states have the same distribution, given
 $x_0$. Two times of the flow share one noise $\epsilon$, whereas the forward chain of step 2 adds
@@ -117,7 +131,7 @@ of step 17.
 **CFG-Zero*.** Fan et al. change guidance in two ways. The first is a factor $\nu$ for the velocity
 without the label, which they call the optimised scale $s^*$. It minimises $|F_y - \nu F_\phi|^2$,
 one sample at a time. The derivative in $\nu$ is $-2 \langle F_y - \nu F_\phi, F_\phi \rangle$, with
-the inner product of the two vectors. It vanishes at
+the inner product of the two vectors. If $F_\phi \ne 0$, it vanishes at
 
 $$ \nu = \langle F_y, F_\phi \rangle / |F_\phi|^2 $$ (21.9)
 $$ F = F_y + w (F_y - \nu F_\phi) $$ (21.10)
@@ -175,9 +189,11 @@ origin lies.
 
 **At the boundary.** At $u = 1$, $\bar\alpha = 0$. A prediction of eps determines no guess there,
 but (21.5) has $p = 1$ and $q = -1$. The schedule of this lesson stops just before, because its last
-beta is 0.999 (step 2). With $T = 1000$ it ends at $\bar\alpha_T = 10^{-9}$. At $w = 0$ the factor
-$\nu$ has no effect, but zero-init has one: it replaces an exact velocity by zero. A single Euler
-step from $u = 1$ without guidance returns the mean of the class.
+beta is 0.999 (step 2). With $T = 1000$, (21.2) gives $10^{-6}$ at $t = 999$, and the last step
+multiplies this by 0.001. So the schedule ends at $\bar\alpha_T = 10^{-9}$. At $w = 0$ the factor
+$\nu$ has no effect, but zero-init has one: it replaces an exact velocity by zero. Where
+$F_\phi = 0$, guidance in (21.10) does not depend on $\nu$. A single Euler step from $u = 1$ without
+guidance returns the mean of the class.
 
 **What goes wrong.** The line of (21.1) is straight for one pair of data and noise. The solutions of
 the differential equation are not straight, because the mean velocity changes along them. So one

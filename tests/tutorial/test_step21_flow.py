@@ -36,6 +36,11 @@ X0, EPS, F_Y, F_NULL = RNG.standard_normal((4, 30, 2))
 ALGEBRA = 1e-12  # float64, a few operations of order one to a hundred
 
 
+def text() -> str:
+    """The lecture, each run of white space as one space."""
+    return " ".join((lesson.__doc__ or "").split())
+
+
 def rows(t: int) -> tuple[float, float]:
     p, q = velocity_coefficients(np.array([t]), SCHEDULE)
     return float(p[0]), float(q[0])
@@ -117,7 +122,19 @@ def test_21_3_by_the_cosine() -> None:
     assert ratio[[0, 4999, -1]] == pytest.approx([np.pi / 2, 1, 2 / np.pi], abs=1e-3)
 
 
-def test_21_3_by_the_slope_of_the_ratio() -> None:
+def test_21_3_by_the_offset() -> None:
+    """With its offset the cosine schedule differs by more near the data, to t = 83 of 1000."""
+    cosine = Schedule.cosine(1000).log_snr[1:1000]
+    u = np.arange(1, 1000) / 1000
+    apart = 2 * np.log((1 - u) / u) - cosine
+    assert f"it is {apart[0]:.1f} at $t = 1$ and falls below" in text()
+    t = np.arange(1, 1000)
+    assert f"falls below 0.90 at $t = {t[np.abs(apart) < 2 * np.log(np.pi / 2)][0]}$" in text()
+    assert (np.abs(apart[83:]) < 2 * np.log(np.pi / 2)).all()
+    assert 1 - Schedule.cosine(1000).alpha_bar[1] > 40 * u[0] ** 2  # u^2 in the flow
+
+
+def test_21_4_by_each_step() -> None:
     """Why k falls: the slope of its logarithm, by differences, and the signs of f."""
     u = np.linspace(0.001, 0.999, 999)
 
@@ -144,6 +161,7 @@ def test_21_3_by_the_slope_of_the_ratio() -> None:
 
 def test_21_3_by_the_last_level() -> None:
     """10^-9 at T = 1000, as the text says: the square of 1 / 999 times what beta leaves."""
+    assert FLOW.alpha_bar[999] == pytest.approx(1e-6, rel=0.01)
     assert FLOW.alpha_bar[-1] == pytest.approx(1e-9, rel=0.01)
 
 
@@ -420,10 +438,8 @@ def test_21_10_by_the_tilted_distribution() -> None:
     tilted /= tilted.sum()
     mean = tilted @ x
     across, along = tilted @ (x - mean) ** 2
-    text = " ".join((lesson.__doc__ or "").split())
-    assert (
-        f"has the mean height {mean[1]:.2f} and the variances {across:.2f} and {along:.2f}" in text
-    )
+    wanted = f"has the mean height {mean[1]:.2f} and the variances {across:.2f} and {along:.2f}"
+    assert wanted in text()
 
 
 def test_21_10_by_moved_data() -> None:
