@@ -137,16 +137,17 @@ square), and the guess without it one of 0.058. The exact difference of the two 
 0.058. So the difference that the network computes is wrong by its own size, and guidance multiplies
 it by 2. A network that samples well without guidance can fail with it.
 
-The clip also matters only for the network. At $t = 40$ the guess multiplies the prediction of eps
-by $|q| = 487$, so an error of 0.05 in eps becomes 24 in the guess. The oracle makes no such error:
-in these chains none of its guesses leaves $[-1, 1]$ without guidance, and with $w = 2$ the clip
-moves its samples by 0.0003 on average.
+The clip also matters only for the network. At $t = 40$ this schedule has
+$\bar\alpha_t = 4.2 \cdot 10^{-6}$. By (5.7) the guess multiplies the prediction of eps by
+$|q| = 487$, so an error of 0.05 in eps becomes 24 in the guess. The oracle makes no such error: in
+these chains none of its guesses leaves $[-1, 1]$ without guidance, and with $w = 2$ the clip moves
+its samples by 0.0003 on average.
 
 **At the boundary.** The batch does not occur in (22.3), but a network can make samples depend on
 it. A convolution may sum in another order for another batch size, so `model` itself depends on the
 batch in the last bits. The oracle works on each sample alone, and its samples agree to the last bit
-in every batch and order. For other data than in (22.5) an error can grow. For example, a small
-change of a state that lies between two modes can decide which of them the chain enters.
+in every batch and order. For data with several modes an error can grow even if each mode is narrow:
+a small change of a state that lies between two modes can decide which of them the chain enters.
 
 **What goes wrong.** The noise is drawn from one generator in the order of the batch. Then another
 program with another batch size seems to be wrong, but it is not. The noise of a sample depends on

@@ -264,6 +264,7 @@ def test_22_3_by_a_clip_that_hardly_acts() -> None:
     np.testing.assert_allclose(in_minicfg(ORACLE, 2.0, few, 0.3), wanted, rtol=0, atol=2e-6)
     _, q = x0_coefficients(T, SCHEDULE)
     assert abs(q) == pytest.approx(487, abs=0.5)
+    assert SCHEDULE.alpha_bar[T] == pytest.approx(4.2e-6, abs=0.05e-6)
 
 
 def test_22_3_by_where_the_rounding_comes_from() -> None:
