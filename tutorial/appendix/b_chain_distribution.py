@@ -67,7 +67,7 @@ In the example the error is $0.25 \cdot 0.25 / 0.8125 = 0.077$, so the mean is 0
 schedule with $T = 1000$ we have $\bar\alpha_T = 0.00004$, and the error is of this size. The mean
 is right for every practical purpose.
 
-**Every step makes the covariance too small.** By the law of total variance, the covariance matrix
+**Every step loses covariance.** By the law of total variance, the covariance matrix
 of $x_{t-1}$ in the forward process is the covariance matrix of the conditional mean plus the mean
 conditional covariance matrix. The first is $A_t C_t A_t$. The second is (6.3), with a covariance
 matrix in the place of the variance, and $c_0$ is the factor (4.5) of $x_0$ in the posterior:
@@ -85,11 +85,13 @@ recursion for $C_t$:
 
 $$ G_{t-1} = A_t G_t A_t + c_0^2 (1 - \bar\alpha_t) S C_t^{-1} $$ (B.6)
 
-At the start, $G_T = \bar\alpha_T (S - I)$ is almost 0. The added term is positive in every
-direction in which the data vary. In the figure the missing fraction $G_t / C_t$ grows in every step
-towards the data (right panel). Step 7 discusses how the fraction at $t = 0$ falls with $T$. A new
-question is how it differs between directions. The table has the eigenvalues of $S$ in its columns.
-It shows which fraction of the variance the samples lack on the linear schedule.
+At the start, $G_T = \bar\alpha_T (S - I)$ is almost 0 if $\bar\alpha_T$ is. (In the example it is
+$0.25 \cdot (-0.75) = -0.19$: the loop starts with too much variance, and $G_1$ is still slightly
+negative.) The added term is positive in every direction in which the data vary. In the figure the
+missing fraction $G_t / C_t$ grows in every step towards the data (right panel). Step 7 discusses
+how the fraction at $t = 0$ falls with $T$. A new question is how it differs between directions. The
+table has the eigenvalues of $S$ in its columns. It shows which fraction of the variance the samples
+lack on the linear schedule.
 
 | variance of the data | 1/4 | 1 | 4 |
 |---|---|---|---|
@@ -100,8 +102,11 @@ It shows which fraction of the variance the samples lack on the linear schedule.
 In every row of the table narrow directions lose a larger fraction. This is not so for all variances
 and schedules: with $T = 20$, the fraction is 29.1 % for the variance 25, more than the 27.4 % for
 the variance 4. But it differs between directions. So samples of correlated data are not only too
-narrow. For two coordinates of variance 1 with the correlation 0.5 and $T = 20$, the samples have
-the correlation 0.53.
+narrow. For example, let two coordinates have the variance 1 and the correlation 0.5. The
+covariance matrix has the eigenvalues 1.5 and 0.5, along $(1, 1)$ and $(1, -1)$. With $T = 20$ the
+samples have the variances 1.056 and 0.323 in these directions. Half their sum is the variance of a
+coordinate, and half their difference is the covariance. The quotient is
+$(1.056 - 0.323) / (1.056 + 0.323) = 0.53$, so the samples have the correlation 0.53.
 
 **A test of the whole distribution.** A test should accept a right program nearly always and refuse
 a wrong one nearly always. Sort $n$ independent samples of one coordinate. Let $F_n(x)$ be the
@@ -131,18 +136,20 @@ how often this happens:
 $$ P(\text{pass}) \le 2 e^{-2 n (D - d)^2} $$ (B.8)
 
 With $T = 20$ linear steps and data of variance 1/4, the exact distribution of the samples is at
-$D = 0.063$ from that of the data. A program that drew from the data themselves would pass with a
-probability below $10^{-33}$. So the test sees the difference between the loop and its data. For
-$T = 1000$ the distance is 0.0019.
+$D = 0.063$ from that of the data. (For two Gaussians with the same mean, the distance of the
+distribution functions is largest where the densities are equal.) A program that drew from the data
+themselves would pass with a probability below $10^{-33}$. So the test sees the difference between
+the loop and its data. For $T = 1000$ the distance is 0.0019.
 
 How many samples does a test need to see this distance? If $D = 2 d$, then $D - d = d$, and the
 right side of (B.8) is $r$. So a program that draws from the data passes with a probability of at
 most $r$. By (B.7), with $d = 0.0019 / 2$, it takes 8 million samples. This is the price of a test
 that assumes nothing about the mistake. A test of the variance alone would need 0.8 million for the
-same two rates. The two variances differ by 1.55 %. The variance of $n$ Gaussian samples has the
-relative standard error $\sqrt{2 / n}$. A normal variable is farther than 4.89 standard deviations
-from its mean with the probability $r$, one in a million. So the difference has to be twice 4.89
-standard errors, which gives $n = 2 (2 \cdot 4.89 / 0.0155)^2$.
+same two rates. The variance of the samples is 1.55 % smaller than 1/4. (The table has this number
+as 1.5 %.) The variance of $n$ Gaussian samples has the relative standard error $\sqrt{2 / n}$. A
+normal variable is farther than 4.89 standard deviations from its mean with the probability $r$, one
+in a million. So the difference has to be twice 4.89 standard errors, which gives
+$n = 2 (2 \cdot 4.89 / 0.0155)^2$.
 
 **At the boundary.** If the data are one point, $S = 0$ and $A_1 = 0$. The samples are exactly this
 point, because the error in (B.5) has the factor $S$. For $T = 1$ the variance is $A_1^2$ in each
@@ -150,11 +157,11 @@ direction, and nothing else. If $\bar\alpha_T$ were 0, the mean would be exact.
 
 **What goes wrong.** The samples are compared with the data and not with the distribution of the
 loop. Then a correct program fails when $n$ is large, and its author looks for a mistake that does
-not exist. The mean and the variance of $F$ are estimated from the samples that are tested. Then the
-distance is too small, and (B.7) does not hold for it. The same samples are tested in several
-directions, each at the rate $r$: the probability of any false alarm can then be as large as the sum
-of the rates. $\tilde\beta_t$ is replaced with $\beta_t$ in every step. For $S = I$ this gives
-exactly the right covariance, so a test with such data cannot decide whether the program uses
+not exist. The mean and the variance of $F$ are estimated from the samples that are tested. Then a
+wrong mean and a wrong variance cannot be seen, and (B.8) does not hold. The same samples are tested
+in several directions, each at the rate $r$: the probability of any false alarm can then be as large
+as the sum of the rates. $\tilde\beta_t$ is replaced with $\beta_t$ in every step. For $S = I$ this
+gives exactly the right covariance, so a test with such data cannot decide whether the program uses
 $\tilde\beta_t$.
 
 **Where it goes on.** Appendix D uses the recursions for a guided chain.

@@ -311,6 +311,10 @@ def test_b_6_by_table_in_the_text() -> None:
     assert 100 * lost == pytest.approx([float(said[2]), float(said[1])], abs=0.051)
     V = collapsed_sum(np.array([[1, 0.5], [0.5, 1]]), SCHEDULE)
     assert f"the samples have the correlation {V[0, 1] / V[0, 0]:.2f}" in text()
+    small, large = np.linalg.eigvalsh(V)
+    assert f"the variances {large:.3f} and {small:.3f} in these directions" in text()
+    assert f"({large:.3f} - {small:.3f}) / ({large:.3f} + {small:.3f}) = 0.53$" in text()
+    assert (large - small) / (large + small) == pytest.approx(V[0, 1] / V[0, 0], abs=ALGEBRA)
 
 
 @pytest.mark.parametrize("var", [0.25, 1.0, 4.0])
@@ -335,6 +339,14 @@ def test_b_4_by_the_right_start() -> None:
     V, G = (M[:, 0, 0] for M in chain_law(np.ones(1), np.full((1, 1), 0.25), half)[1:])
     A = 0.5**0.5 * (V + G)[:-1] / (V + G)[1:]
     assert V[0] - V_0 == pytest.approx((A[0] * A[1]) ** 2 * (1 - 0.8125), abs=1e-12)
+
+
+def test_b_6_by_a_start_that_is_too_wide() -> None:
+    """In the example nothing is missing at t = 2 and at t = 1, but there is too much."""
+    half = Schedule(np.array([0, 0.5, 0.5]))
+    G = chain_law(np.ones(1), np.full((1, 1), 0.25), half)[2][:, 0, 0]
+    assert f"$0.25 \\cdot (-0.75) = {G[2]:.2f}$" in text()
+    assert -0.01 < G[1] < 0 < G[0]
 
 
 def test_b_6_by_rate() -> None:
@@ -434,7 +446,8 @@ def test_b_8_by_numbers_in_the_text() -> None:
     assert f"would need {n / 1e6:.1f} million for the same two rates" in text()
     quantile = norm.isf(ALARM / 2)
     assert f"farther than {quantile:.2f} standard deviations" in text()
-    assert f"The two variances differ by {100 * lost:.2f} %" in text()
+    assert f"of the samples is {100 * lost:.2f} % smaller than 1/4" in text()
+    assert f"this number as {100 * lost:.1f} %" in text()
     assert 2 * (2 * quantile / lost) ** 2 == pytest.approx(n, rel=2 * lost)  # of either variance
 
 
@@ -449,6 +462,27 @@ def test_b_7_by_false_alarms() -> None:
     far = np.maximum(steps[1:] - F, F - steps[:-1]).max(1)
     error = np.sqrt(0.1 * 0.9 / 4000)
     assert 0.09 - 5 * error < (far > dkw_bound(200, 0.1)).mean() < 0.1 + 5 * error
+
+
+def test_b_8_by_estimated_moments() -> None:
+    """With the mean and the variance of the samples in F, no set of 200 is refused, right or wrong.
+
+    The samples have the wrong mean and variance, and (B.8) allows one pass in 10,000. The bound
+    on false alarms, here 0.1, does hold for such an F.
+    """
+    x = 1 + 2 * np.sort(np.random.default_rng(3).standard_normal((1000, 200)))
+    d = dkw_bound(200, 0.1)
+    steps = np.arange(201) / 200
+    grid = np.linspace(-9, 11, 2001)
+    D = np.abs(norm.cdf(grid, 1, 2) - norm.cdf(grid)).max()
+    assert pass_bound(200, D, 0.1) < 1e-4
+
+    def refused(F: np.ndarray) -> float:
+        return float((np.maximum(steps[1:] - F, F - steps[:-1]).max(1) > d).mean())
+
+    assert refused(norm.cdf(x)) == 1
+    estimated = norm.cdf(x, x.mean(1, keepdims=True), x.std(1, keepdims=True))
+    assert refused(estimated) < 0.01
 
 
 @pytest.mark.parametrize("mistake", IN_SAMPLES)
