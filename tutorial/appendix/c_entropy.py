@@ -102,8 +102,9 @@ The mean on the right is estimated by the mean over all samples:
 $$ \hat h = \psi(n) - \psi(k) + (1 / n) \sum_i \log(\pi r_i^2) $$ (C.6)
 
 A simpler argument is that the disc contains $k$ of $n$ samples, so its probability is about
-$k / n$. This puts $\log k$ in the place of $\psi(k)$. The difference is 0.58 for the first
-neighbour and 0.10 for the fifth, which this course uses. It does not shrink with more samples.
+$k / n$. This puts $\log n$ in the place of $\psi(n)$, which for many samples is almost the same,
+and $\log k$ in the place of $\psi(k)$. This second difference is 0.58 for the first neighbour and
+0.10 for the fifth, which this course uses. It does not shrink with more samples.
 
 **The bias.** What remains is the variation of $p$ inside the discs. For a round Gaussian the mean
 of $\log r_i^2$, and with it that of $\hat h$, can be computed by quadrature over the place of $x_i$
@@ -133,14 +134,20 @@ The standard error is that of a mean of these parts:
 
 $$ \text{standard error} = std(h_j) / \sqrt n $$ (C.8)
 
-Efron and Stein showed that the squared distances of the $\hat h_{-j}$ from their mean have a sum
-that is, on average, at least the variance of an estimate from $n - 1$ samples. So on average the
-jackknife does not understate the variance, apart from the difference between $n - 1$ and $n$
-samples. It can overstate it. For this estimate with $k = 5$, repeated draws from the Gaussian and
-from the data sets of step 1 show a standard error that is too large by a fifth to a quarter. For
-the Gaussian it is 0.044 in the place of 0.037 with $n = 1000$. By how much depends on the density
-and on $k$. For a uniform density on a square it is too large by about 60 %, and for the Gaussian
-with $k = 1$ by about 40 %.
+Is this right for an estimate whose terms are not independent? By the definition of $h_j$, its
+distance from the mean of all $h_j$ is $-(n - 1)$ times the distance of $\hat h_{-j}$ from the mean
+$\bar h$ of all $\hat h_{-j}$. The variance of the parts has the denominator $n - 1$. So the square
+of (C.8) is
+
+$$ std(h_j)^2 / n = ((n - 1) / n) \sum_j (\hat h_{-j} - \bar h)^2 $$
+
+Efron and Stein showed that this sum is, on average, at least the variance of an estimate from
+$n - 1$ samples. So on average the jackknife does not understate the variance, apart from the
+difference between $n - 1$ and $n$ samples. It can overstate it. For this estimate with $k = 5$,
+repeated draws from the Gaussian and from the data sets of step 1 show a standard error that is too
+large by a fifth to a quarter. For the Gaussian it is 0.044 in the place of 0.037 with $n = 1000$.
+By how much depends on the density and on $k$. For a uniform density on a square it is too large by
+about 60 %, and for the Gaussian with $k = 1$ by about 40 %.
 
 **The parts of the bound.** For the bound (C.3) we do not leave a sample out, but change its weight
 a little. Now let $m$ and $V$ be the mean and the covariance matrix of the samples, with the weight
@@ -222,7 +229,10 @@ def entropy_of_density(log_p: Float[np.ndarray, " n"]) -> Estimate:
 
 
 def neighbours(x: Float[np.ndarray, "n 2"], k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances to the `k` >= 2 nearest rows and their indices, (n, k). The row itself is first."""
+    """Distances to the `k` >= 2 nearest rows and their indices, (n, k).
+
+    The row itself is one of them: the first, unless another row is equal to it.
+    """
     return cast(Any, KDTree(x)).query(x, k)
 
 
@@ -240,10 +250,11 @@ def entropy(x: Float[np.ndarray, "n 2"], k: int = 5) -> Estimate:
     terms = np.log(np.pi * r[:, k] ** 2) - mean_log_mass
     h = float(terms.mean())  # (C.6)
     # Without x_j, each point i that has x_j among its k nearest reaches to its next neighbour. The
-    # loop adds the term of each i to the sums of all of its k nearest.
+    # loop adds the term of each i to the sums of its k nearest and to its own, which starts below
+    # by as much. (If two points are equal, either can be first in the row of the other.)
     further = 2 * np.log(r[:, k + 1] / r[:, k])
-    lost = np.zeros(n)
-    for j in range(1, k + 1):
+    lost = -further
+    for j in range(k + 1):
         np.add.at(lost, index[:, j], further)
     parts = terms + 1 - lost  # (C.7)
     return Estimate(h, parts)

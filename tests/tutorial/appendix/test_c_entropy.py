@@ -341,6 +341,15 @@ def test_c_7_by_leaving_out(k: int) -> None:
     np.testing.assert_allclose(whole.parts, left, atol=1e-9)
 
 
+def test_c_7_by_leaving_out_equal_points() -> None:
+    """Two pairs of equal points, of which either can be the first neighbour of the other."""
+    x = MIXTURE.sample(40, np.random.default_rng(30))[0]
+    x[[7, 21]] = x[[3, 20]]
+    whole = entropy(x)
+    left = [40 * whole.value - 39 * entropy(np.delete(x, j, 0)).value for j in range(40)]
+    np.testing.assert_allclose(whole.parts, left, atol=1e-9)
+
+
 def test_c_7_by_each_step() -> None:
     """The recursion of digamma, and the parts as differences of two estimates."""
     for n in (4, 60, 4000):
@@ -426,8 +435,14 @@ def test_c_8_by_the_same_noise() -> None:
 
 
 def test_c_9_by_each_step() -> None:
-    """The change of the covariance matrix by a finite difference, and the trace."""
+    """The jackknife's variance as a sum over what is left out; the covariance matrix's change.
+
+    This change is a finite difference, and its trace is that of the page.
+    """
     x = MIXTURE.sample(50, np.random.default_rng(28))[0]
+    left = np.array([entropy(np.delete(x, j, 0)).value for j in range(50)])
+    total = ((left - left.mean()) ** 2).sum()
+    assert entropy(x).error ** 2 == pytest.approx(49 / 50 * total, rel=1e-9)
     V = np.cov(x.T, ddof=0)
     h = 1e-6
     even = np.full(50, 1 / 50)
@@ -451,6 +466,13 @@ def test_c_9_by_each_step() -> None:
         assert trace == pytest.approx(squared - 2, abs=ALGEBRA)
         found = moment_entropy(x)
         assert found.parts[j] == pytest.approx(found.value + trace / 2, abs=ALGEBRA)
+
+
+def test_c_5_by_the_count_in_the_text() -> None:
+    """What log n in the place of psi(n) changes is small; log k changes 0.58 and 0.10."""
+    assert np.log(1000) - digamma(1000) == pytest.approx(0.0005, abs=1e-6)
+    for k, wanted in ((1, "0.58"), (5, "0.10")):
+        assert f"{np.log(k) - digamma(k):.2f}" == wanted
 
 
 def test_c_9_by_weights() -> None:
