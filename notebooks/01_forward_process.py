@@ -33,7 +33,7 @@
 #
 # `make lab` opens the edition without solutions. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
-# %%
+# %% alt="Four panels over the plane. First and third: samples with contours of the density, three round classes at the corners of a triangle, and five long ones like the arms of a pinwheel. Second and fourth: the plane coloured by p(y given x), where the cross at (0.3, 0.3) lies in the blue part, close to green."
 # %matplotlib inline
 import check
 import ipywidgets
@@ -65,7 +65,7 @@ step01_toy_data.figure()
 #
 # **Before you run the next cell:** in the *linear* schedule with $T = 1000$, $\beta_t$ grows in equal steps from 0.0001 to 0.02. (For another $T$ both ends are multiplied by $1000 / T$, so that the sum of all $\beta_t$ stays nearly the same.) The *cosine* schedule fixes $\bar\alpha_t$ instead: up to a small offset it is $\cos^2(\pi t / 2 T)$. For data of variance 1, at which $t$ of 1000 does the linear schedule reach $\bar\alpha_t = 1/2$, so that half of the variance is noise? At a quarter of the way, or at half?
 
-# %%
+# %% alt="Line plots over t for the linear and the cosine schedule. Left and middle: beta, on a logarithmic axis, rises to 0.02 and 1; alpha bar falls from 1 to 0 and reaches one half near t = 260 and t = 500. Right: the log signal-to-noise ratio falls from about 10 to -10 and -20."
 linear = Schedule.linear(1000)
 print("linear: half the variance is noise at t =", int(np.argmax(linear.alpha_bar < 0.5)))
 fig = Figure(figsize=(11, 3.4), layout="constrained")
@@ -119,7 +119,7 @@ check.ex_1_1(one_step)
 # %% [markdown]
 # **Predict:** the data below have variance 1 in each coordinate. What is their variance at `t = 30` of a chain with the linear schedule and $T = 100$? What would it be without the factor $\sqrt{1 - \beta_t}$? Look for the answers in the last panel, which shows three initial variances and two common mistakes.
 
-# %%
+# %% alt="Left: four scatter plots of the pinwheel at t = 0, 10, 30 and 100, from five arms to one mixed cloud. Right: the variance over t goes from 4, 1 and 0.1 to 1; with the factor 1 it is 1.9 at t = 30 and leaves the panel, and with 1 - beta it falls to about 0.55."
 fig = Figure(figsize=(11, 3.2), layout="constrained")
 step02_forward.draw_forward(fig)
 fig
@@ -142,7 +142,7 @@ variance = (1 - 0.36) * 4 + 0.36
 # %% nbgrader={"grade": true, "grade_id": "check_1_2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_1_2(variance)
 
-# %%
+# %% alt="Line plot of the variance over the number of steps with beta = 0.36. It falls from 4 to 2.93 after one step, then more and more slowly, and is close to the horizontal line at 1 after 11 steps."
 x, measured = 2 * rng.standard_normal((50_000, 1)), []
 for _ in range(12):
     measured.append(x.var())
@@ -162,7 +162,7 @@ plt.show()
 #
 # So each step multiplies the distance from 1 by $1 - \beta_t$. If the variance is 1 from the start, it does not change, but the *shape* of the distribution does. The data in the next cell lie on four points, at $\pm 1$ in each coordinate. **Ask yourself:** which fraction of the coordinates will lie beyond $\pm 2$ at $t = T$?
 
-# %%
+# %% alt="Four histograms of the first coordinate. At t = 1 it has two narrow bars at -1 and 1, at t = 30 two overlapping peaks near -0.9 and 0.9, and at t = 60 and t = 100 a single peak at 0 with a height of about 0.4."
 x0 = np.sign(rng.standard_normal((50_000, 2)))  # variance 1, and nothing like a Gaussian
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.6), layout="constrained", sharey=True)
 shown = iter(panels)
@@ -220,7 +220,7 @@ check.ex_1_3(jump)
 # %% [markdown]
 # **See it:** the distribution of $x_{60}$, reached by 60 small steps and by your jump.
 
-# %%
+# %% alt="Two histograms of the first coordinate of x at t = 60 on top of each other, one for 60 steps and one for a single jump. Both have one peak near 0 with a height of about 0.38, and they agree up to small fluctuations."
 t = 60
 chain = forward_chain(x0, schedule, rng)
 *_, stepped = (x for _, x in zip(range(t), chain, strict=False))  # the last of t states
@@ -238,7 +238,7 @@ plt.show()
 # Move the slider to see the labelled data at any `t`, by your jump. If the slider does not move (no running kernel), look at the row below it. **Ask yourself:** up to which `t` could you still tell the classes apart? Is that before or after the middle, $t = 50$?
 
 
-# %%
+# %% alt="Four scatter plots of three classes, at t = 0, 40, 70 and 100. The classes are separate at t = 0, overlap at their edges at t = 40, overlap strongly at t = 70, and form one cloud of mixed colours at t = 100."
 data, labels = three_gaussians().sample(600, rng)
 noise = rng.standard_normal(data.shape)
 
@@ -298,7 +298,7 @@ check.ex_1_4(stride)
 # %% [markdown]
 # **Before you look:** the first panel below shows chains that all start at $x_0 = 2$. Which value does their mean approach, and how wide is the band of two standard deviations at the end? The last panel shows how far the distribution of $x_t$ is from pure noise $N(0, 1)$, as a Kullback-Leibler divergence (KL). It is the mean of the logarithm of the ratio of both densities, and it is 0 if they are equal. This matters at $t = T$, because a sampler starts from pure noise.
 
-# %%
+# %% alt="Left: the mean of twelve chains from x = 2 falls to 0, and the band of two standard deviations ends between -2 and 2. Middle: the densities at t = 5, 20, 50 and 100 move from 2 to 0 and become wider. Right: the KL divergence falls to 0.00002 (linear) and to one billionth (cosine)."
 step03_marginal.figure()
 
 # %% [markdown]

@@ -20,7 +20,7 @@
 #
 # **You need** sitting 1 and 50 minutes. The notebook runs in a minute, without a GPU. The lectures `tutorial/step04_posterior.py`, `tutorial/step05_best_guess.py` and `tutorial/step06_reverse.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
-# %%
+# %% alt="Line plot of forty chains over t from 0 to 100. All start at x = 1, spread out over the first forty steps, and then fluctuate around 0, mostly between -2 and 2."
 # %matplotlib inline
 import check
 import ipywidgets
@@ -57,7 +57,7 @@ plt.show()
 #
 # **Before you run the next cell:** as a function of $x_{t-1}$, one factor is centred near $x_t$ and the other near $x_0$. Where is the product, and is it wider or narrower than each factor? The first panel shows them, for $t = 3$ of ten steps; a factor is called a clue there. The other two panels belong to the exercises below.
 
-# %%
+# %% alt="Left: densities of x at t = 2; the posterior, peak at 0.74, is the narrowest, between the factor from the data point, 0.9, and the wider one from x at t = 3, 0.3. Middle: over t the coefficient of the data point falls from 1 to 0. Right: the variance ratio rises from 0 to 1."
 step04_posterior.figure()
 
 # %% [markdown]
@@ -108,7 +108,7 @@ check.ex_2_1(posterior_mean)
 # %% [markdown]
 # **The same by simulation:** run half a million chains from $x_0 = 1$, keep those that pass near $x_3 = 0.2$, and see where they were at $t = 2$.
 
-# %%
+# %% alt="Two histograms of x at t = 2 with a curve. The histogram of the chains that pass near 0.2 at t = 3 is narrower than that of all chains and lies a little to its left. It follows the curve of the posterior, whose peak is at the vertical line of the mean, 0.74."
 short = Schedule.linear(10)
 chain = forward_chain(np.full((500_000, 1), 1.0), short, rng)
 _, x2, x3 = (x[:, 0] for _, x in zip(range(3), chain, strict=False))
@@ -153,7 +153,7 @@ check.ex_2_2(posterior_var)
 #
 # **Predict:** how much smaller than $\beta_t$ is it at $t = 2$ of this schedule: hardly at all, half as large, or a quarter? And at $t = 100$? In this schedule $\beta_1 = 0.0010$ and $\beta_2 = 0.0030$.
 
-# %%
+# %% alt="Line plot over t of the posterior variance divided by beta. The ratio is 0 at t = 1, 0.25 at t = 2 and about 0.8 at t = 10, and it is close to 1 from t = 50 on."
 times = np.arange(1, 101)
 ratio = np.array([posterior_var(t, schedule) / schedule.beta[t] for t in times])
 print(f"t = 1: {ratio[0]:.2f}   t = 2: {ratio[1]:.2f}   t = 100: {ratio[99]:.5f}")
@@ -173,7 +173,7 @@ plt.show()
 # Move the slider to see both of your formulas at any `t`, for $x_0 = 1$ and $x_t = -0.5$ in a chain of 50 steps. If the slider does not move (no running kernel), look at the row below it. **Ask yourself:** which of the two factors has the larger precision near `t = 1`, and which near `t = 50`?
 
 
-# %%
+# %% alt="Four panels of densities of the state one step back, for t = 2, 5, 10 and 50. At t = 2 the factor from the data point is narrow and the product is next to it; from t = 5 on the product is nearer to the factor from the state. At t = 50 all three are wide."
 line, fifty = np.linspace(-2.5, 2.5, 300), Schedule.linear(50)
 
 
@@ -230,7 +230,7 @@ plt.show()
 #
 # **Ask yourself:** for data at $\pm 1$, does it look like one Gaussian if the chain has 4 steps? And with 1000? In the picture $t$ is half of $T$ and $x_t = 0$. The dotted *model* is the step with the guess $\hat x_0 = 0$, the mean of the two data points. The dashed curve is a Gaussian with the mean and the variance of the true density.
 
-# %%
+# %% alt="Three panels of densities of the state one step back. With T = 4 the true density has two peaks, near -0.8 and 0.8, and the model has one high peak between them. With T = 16 both have one peak and the model is narrower, and with T = 1000 the curves lie on top of each other."
 step06_reverse.figure()
 
 # %% [markdown]
@@ -261,7 +261,7 @@ check.ex_2_3(x0_from_v)
 # %% [markdown]
 # **Predict, then measure.** The output of a network has an error of 0.01. How large is the error of the guess of $x_0$, at small $t$ and at large $t$, for a network that predicts eps and for one that predicts v?
 
-# %%
+# %% alt="Line plot over t of the error in the guess of the data, on a logarithmic axis. For a network that predicts x0 it is 0.01 throughout, and for v it rises from 0.0003 to 0.01. For eps it rises from 0.0003 at t = 1 to about 2 at t = 100."
 q = {
     unit: [abs(x0_coefficients(t, schedule, unit)[1]) for t in times] for unit in ("eps", "x0", "v")
 }
@@ -319,7 +319,7 @@ check.ex_2_4(mean_after_clip)
 #
 # What is clipping good for? The next cell shows the error of the mean of a step from $t = 80$, for data at $\pm 1$ and a prediction of eps with normal errors of standard deviation 0.3. By the factor from above, the guess of $x_0$ then has an error of standard deviation 9. **Ask yourself:** which values can the clipped guess have, and why has the blue histogram three peaks?
 
-# %%
+# %% alt="Two histograms of the error of the mean of x at t = 79. Without a clip it is wide, from about -0.1 to 0.1. With clip = 1 it has three narrow peaks, a high one at 0 and two of less than half its height near -0.012 and 0.012."
 x0 = np.sign(rng.standard_normal((20_000, 1)))
 eps = rng.standard_normal(x0.shape)
 xt = xt_from_x0(x0, eps, 80, schedule)

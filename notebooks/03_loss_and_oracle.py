@@ -20,7 +20,7 @@
 #
 # **You need** sittings 1 and 2, and 65 minutes. The notebook runs in a minute, without a GPU. The lectures `tutorial/step05_best_guess.py`, `tutorial/step07_sampling.py` and `tutorial/step08_loss.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
-# %%
+# %% alt="Four scatter plots of the noisy data of three classes, at t = 0, 20, 50 and 90. The classes are separate at t = 0, wider and close together at t = 20, overlapping at t = 50, and almost completely mixed at t = 90."
 # %matplotlib inline
 import check
 import ipywidgets
@@ -60,7 +60,7 @@ plt.show()
 #
 # **Ask yourself:** compared with the bound, does the simple loss emphasise the steps at small $t$, where there is little noise, or those at large $t$?
 
-# %%
+# %% alt="Left: the weights of the bound, on logarithmic axes, fall from about 0.5 at t = 1 to 0.005 near t = 350 and cross the constant of the simple loss, 0.011, near t = 100. Right: the best rho rises with t from 0 to 1; shared by all t it is 0.54 (bound) and 0.81 (simple loss)."
 step08_loss.figure()
 
 # %% [markdown]
@@ -102,7 +102,7 @@ check.ex_3_1(loss)
 # %% [markdown]
 # **Before you run the next cell:** a tiny network predicts $\rho x_t$, with one number $\rho$ for each $t$. At small $t$, $x_t$ is mostly data; at large $t$ it is almost all noise. Where does the best $\rho$ lie in each case?
 
-# %%
+# %% alt="Line plot of the loss over rho for three times, each curve a parabola that begins near 2. The lowest point is at rho = 0.10 for t = 10, at 0.60 for t = 50 and at 0.98 for t = 90, and the lowest loss falls from just below 2 to 1.2 and 0.1."
 slopes = np.linspace(0, 1.1, 56)
 plt.figure(figsize=(7, 3), layout="constrained")
 for t, color in ((10, BLUE), (50, ORANGE), (90, GREY)):
@@ -147,7 +147,7 @@ floor = 2 * 0.5 * 0.25 / (0.5 * 0.25 + 0.5)
 # %% nbgrader={"grade": true, "grade_id": "check_3_2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_3_2(floor)
 
-# %%
+# %% alt="Line plot of the loss over the factor in the prediction, from 0 to 2. It is a parabola that falls from 2, touches the horizontal line of the lowest loss, 0.40, at a factor of about 1.13, and rises to 1.35."
 half = Schedule(np.array([0.0, 0.5]))
 data = 0.5 * rng.standard_normal((50_000, 2))
 eps = rng.standard_normal(data.shape)
@@ -187,7 +187,7 @@ plt.show()
 #
 # So a network that predicts the noise also predicts the direction in which $p(x_t)$ grows fastest: opposite to the noise. The factor $1 / \sqrt{1 - \bar\alpha_t}$ is a change of unit, because $\epsilon$ has the standard deviation 1 and the noise in $x_t$ has $\sqrt{1 - \bar\alpha_t}$. The first two panels show the density and its score, without and with a label. The third shows by which factor an error of the network becomes an error of the guess of $x_0$ (sitting 2), and the last shows the lowest possible loss, with and without the label. In the unit of eps, the label lowers the loss most in the middle of the chain. **Ask yourself:** is its effect on the guess of the data also largest there?
 
-# %%
+# %% alt="First two: shaded densities with arrows of the score, which point to the three modes of all classes, and to the one mode of class 0. Third: over t the factor of an error rises to 2000 for the noise and is at most 1 otherwise. Fourth: the lowest loss falls from 2 to 0, earlier with the label."
 step05_best_guess.figure()
 
 # %% [markdown]
@@ -214,7 +214,7 @@ check.ex_3_3(best_eps)
 # %% [markdown]
 # Your formula on a line through the class, beside the noise that was really added:
 
-# %%
+# %% alt="Scatter plot of the added noise over the first coordinate of x at time t. The points rise from about -2.5 at the left to 2.5 at the right and scatter around the straight line of the best guess, which runs through their middle."
 one = GaussianMixture(np.array([[1.0, 0.0]]), 0.25 * np.eye(2)[None], np.ones(1))
 data, _ = one.sample(600, rng)
 eps = rng.standard_normal(data.shape)
@@ -261,7 +261,7 @@ check.ex_3_4(one_step_back)
 #
 # One step back from $t = 50$, for twelve points of class 0 (blue dots). The crosses are the guesses of $x_0$. A step moves a point a little towards its guess and adds a little noise:
 
-# %%
+# %% alt="Scatter plot of class 0 in grey, with twelve points at t = 50, the same points at t = 49, and crosses for the guesses of the data, joined by lines to the points at t = 50. The crosses lie close together within the class; the points at t = 49 stay near those at t = 50."
 model, t, few = oracle_eps(mixture, schedule), 50, np.zeros(12, int)
 xt = xt_from_x0(x0[y == 0][:12], rng.standard_normal((12, 2)), t, schedule)
 eps = model(xt, t, few)
@@ -298,7 +298,7 @@ check.ex_3_5(my_sampler)
 # %% [markdown]
 # You have written a diffusion sampler. Here it runs with the oracle in the place of a network. Nothing was trained:
 
-# %%
+# %% alt="Three scatter plots. Left: the start, one cloud in which three colours are mixed. Middle and right: your samples form three separate round classes, with means near (0, 1.5), (-1.3, -0.75) and (1.3, -0.75), and look the same as the data beside them."
 model, labels = oracle_eps(mixture, schedule), np.repeat([0, 1, 2], 500)
 z = rng.standard_normal((schedule.T + 1, 1500, 2))
 samples = my_sampler(model, labels, z, schedule)
@@ -323,7 +323,7 @@ print("variance of the data in a class: 0.250")
 # How many steps does it take? Move the slider to change `T`; the noise at the start stays the same. If the slider does not move (no running kernel), look at the row below it. **Before you do:** with two steps, or five, are the samples of a class too wide or too narrow?
 
 
-# %%
+# %% alt="Four scatter plots of samples with T = 2, 5, 20 and 100 steps. The three classes stay in the same places but become wider: the variance in a class is 0.042, 0.118, 0.213 and 0.246."
 start = rng.standard_normal((300, 2))
 
 
@@ -367,7 +367,7 @@ plt.show()
 #
 # For Gaussian data the distribution of the samples can be computed exactly. The middle panel shows the variance along the chain beside that of the noised data. The right panel shows $G_0$, the variance that is missing at $t = 0$; the dashed lines are $4/T$ and $2/T$. **Predict:** how does the missing variance depend on the number of steps: like $1/T$, or like $1/T^2$?
 
-# %%
+# %% alt="Left: samples, and one random path per class from the middle to its class. Middle: the variance along the chain ends at 0.15 with T = 10 and at 0.20 with T = 30, below the 0.25 of the data. Right: the missing variance falls with T and approaches the lines 4 / T and 2 / T."
 step07_sampling.figure()
 
 # %% [markdown]

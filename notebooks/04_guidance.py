@@ -20,7 +20,7 @@
 #
 # **You need** sittings 1 to 3, and 65 minutes. The notebook runs in a minute, without a GPU. The lectures `tutorial/step09_condition.py` to `step12_trade_off.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
-# %%
+# %% alt="Two scatter plots. Left: samples with the label 0 form one round class with its centre near (0, 1.5), and a few of them lie near or below the height 0. Right: samples with the null label form three round classes at the corners of a triangle."
 # %matplotlib inline
 import tempfile
 from pathlib import Path
@@ -95,7 +95,7 @@ check.ex_4_0(free_classifier)
 # %% [markdown]
 # The toy data have a known $p(y | x_t)$, so the gradient can also be found without any network, by finite differences. The two agree:
 
-# %%
+# %% alt="Arrows in the plane over V-shaped contours of p(class 0 given x) at t = 40. Below the contours the arrows are long and point upwards and towards the middle. They become shorter across the contours and are only dots above them, inside class 0."
 t, h = 40, 1e-5
 points = rng.standard_normal((5, 2))
 exact = np.zeros((5, 2))
@@ -160,7 +160,7 @@ check.ex_4_1(my_guide)
 # %% [markdown]
 # **Predict:** the first three panels show the noised data at one $t$, with arrows in the direction of the guided score of class 0 for three weights. (The fourth belongs to Exercise 4.4.) Which arrows grow with $w$: those between the classes, or those inside class 0?
 
-# %%
+# %% alt="First three: arrows of the score over the shaded density, to all three modes at w = -1, to class 0 at w = 0, and at w = 3 much longer ones below class 0. Fourth: the guided guess at w = 3 reaches 5 if clipped first, and stays between -1 and 1 if clipped last."
 fig = Figure(figsize=(14, 3.6), layout="constrained")
 step11_guidance.draw_guidance(fig)
 fig
@@ -194,7 +194,7 @@ def null_answer(each, p, shares):
 # %% nbgrader={"grade": true, "grade_id": "check_4_2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_4_2(null_answer)
 
-# %%
+# %% alt="Line plot of the vertical component of eps over the vertical coordinate. Class 0, and class 1 or 2 above it, are parallel rising lines. The dashed null prediction follows the upper line up to about -1, goes over to the lower one, and follows it from 1 on."
 line, t = np.stack([np.zeros(121), np.linspace(-3, 3, 121)], 1), 40
 each = np.stack([model(line, t, np.full(121, k)) for k in range(3)])
 p = np.exp(noised(mixture, t, schedule).log_class_probability(line))
@@ -214,7 +214,7 @@ plt.show()
 #
 # **When** in the chain does a label help most? It depends on the unit. In the unit of eps its effect is largest near $t = 50$ and 0 at both ends. Its effect on the guess of $x_0$ grows up to $t = T$, where the guess is the mean of all data without a label, and the mean of the class with one. The left panel shows the three predictions of the last picture once more, with $p(0 | x_t)$ as shading. The right panel shows the effect of the label on the prediction of eps, its effect on the guess of $x_0$, and how uncertain the label is when only $x_t$ is known.
 
-# %%
+# %% alt="Left: where the shading, p(0 given x), rises from 0 to 1, the prediction without a label goes over from the line of class 1 or 2 to that of class 0. Right, over t: the effect on eps is largest, 0.6, near t = 50; that on the guess of the data rises to 2.25, the entropy to 1.1."
 fig = Figure(figsize=(11, 3.6), layout="constrained")
 step09_condition.draw_condition(fig)
 fig
@@ -239,7 +239,7 @@ w = 6.5
 # %% nbgrader={"grade": true, "grade_id": "check_4_3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_4_3(w)
 
-# %%
+# %% alt="Line plot of the vertical component of eps over the vertical coordinate. The curves for the scale 7.5 and for w = 6.5 coincide and rise from -18 to 2. The curve of the mistake, w = 7.5, is about 2 lower at the left and joins them near 1."
 cond, none = model(line, t, np.zeros(121, int)), model(line, t, np.full(121, null))
 theirs = none + 7.5 * (cond - none)
 plt.figure(figsize=(7, 3), layout="constrained")
@@ -277,7 +277,7 @@ def guided_guess(x0_cond, x0_null, w, clip):
 # %% nbgrader={"grade": true, "grade_id": "check_4_4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_4_4(guided_guess)
 
-# %%
+# %% alt="Line plot of the guided guess over the null guess, with the range from -1 to 1 shaded. Clipped first, the guided guess is 5 for null guesses below -1 and then falls in a straight line to -1. Clipped last, it is 1 until it meets this line, and never leaves the range."
 x0_null = np.linspace(-3, 3, 301)
 first = my_guide(np.full(301, 0.5), np.clip(x0_null, -1, 1), 3.0)
 plt.figure(figsize=(7, 3), layout="constrained")
@@ -309,7 +309,7 @@ accuracy = 1 / 5
 # %% nbgrader={"grade": true, "grade_id": "check_4_5", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_4_5(accuracy)
 
-# %%
+# %% alt="Line plot of the accuracy over w. It is 0.2 at w = -1, on the horizontal line of the prediction, 0.64 at w = -0.5, 0.93 at w = 0, and 1.0 at w = 1 and w = 4."
 wheel, few = pinwheel(), Schedule.cosine(50)
 asked, weights, measured = np.repeat(np.arange(5), 300), (-1.0, -0.5, 0.0, 1.0, 4.0), []
 for weight in weights:
@@ -327,7 +327,7 @@ plt.show()
 # %% [markdown]
 # **Predict:** accuracy rises with `w`. What falls, and does it fall without end? In the figure below, the *relevance* is the mean of $p(y | x_0)$ over the samples, and the *diversity* is the entropy of the samples of a class: how widely they are spread. It is estimated from the distances between neighbouring samples. The upper bound is the entropy of a Gaussian with the same covariance. The last panel shows both measures against each other, one point per weight.
 
-# %%
+# %% alt="Above: samples of the pinwheel on the shaded data; the classes are mixed at w = -1, lie on the data at 0, and move further out up to w = 16. Below: the relevance rises to 1, the entropy falls from 2.4 to 0.6 at w = 4 and then rises slightly, and one against the other."
 step12_trade_off.figure()
 
 # %% [markdown]
@@ -342,7 +342,7 @@ step12_trade_off.figure()
 # Move the slider to see samples of class 0 at any `w`, always from the same noise. If the slider does not move (no running kernel), look at the row below it. **Ask yourself:** does the mean of the samples move, or does their width change? The numbers stand above each panel.
 
 
-# %%
+# %% alt="Four scatter plots of samples with the label 0. At w = -1 they cover all three classes. At w = 0, 1 and 4 they form one round class, whose vertical mean is 1.51, 1.68 and 1.84, while the standard deviation is 0.48, 0.44 and 0.43."
 def at_weight(ax, w):
     """Samples at `w`."""
     same = np.random.default_rng(0)
@@ -379,7 +379,7 @@ plt.show()
 #
 # We hoped for the tilted distribution, proportional to $p(x_0 | y) \, p(y | x_0)^w$. Here its density is known, so it can be summed over a grid. **Ask yourself:** does its mean move as far as that of the guided samples at $w = 4$? Remember that $p(y | x_0)$ is close to 1 for nearly all data of class 0.
 
-# %%
+# %% alt="Histogram of the vertical coordinate of guided samples at w = 4, with two curves. The densities of class 0 and of the tilted distribution nearly coincide, with their peaks at 1.5. The histogram is narrower and lies further to the right, with its peak between 1.7 and 2."
 side, weight = np.linspace(-4, 7, 331), 4.0
 grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
 # p(x | y) is proportional to p(x) p(y | x), by Bayes' rule.
@@ -411,7 +411,7 @@ plt.show()
 #
 # The film shows the reverse chain, `t` from `T` to 0, at four weights. **Watch** when a large weight has moved the samples to their class, and what happens to them afterwards.
 
-# %%
+# %% alt="Film of pinwheel samples, which begin at t = 100 as one mixed cloud over the shaded data. At w = 4 the classes have separated by t = 80 and end further out than the data. At w = 0 and 1 they separate gradually after t = 60, and at w = -1 they stay mixed."
 film = Figure(figsize=(8.8, 2.4), layout="constrained")
 panels, writer = film.subplots(1, 4), PillowWriter(fps=8)
 with tempfile.TemporaryDirectory() as folder:

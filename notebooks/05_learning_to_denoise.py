@@ -20,7 +20,7 @@
 #
 # No GPU, under a minute of computing, about 75 minutes with the exercises. You need sittings 1 to 4. The lectures `tutorial/step09_condition.py`, `tutorial/step15_learning.py` and `tutorial/appendix/e_backprop.py` go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
 
-# %%
+# %% alt="Two plots of arrows on a grid in the plane. Left: the arrows of the oracle point to the centre of class 0, near (0, 1.2), and are longer the further they are from it. Right: the arrows of the untrained network are so short that only dots are visible."
 # %matplotlib inline
 import tempfile
 from pathlib import Path
@@ -103,7 +103,7 @@ check.ex_5_1(back)
 # %% [markdown]
 # Your rule is used twice here, from the loss down to the weights $W_t$ of the time. It starts from $G_f = 2 (f - \epsilon) / n$, because the loss is the mean over $n = 8$ samples of $|f - \epsilon|^2$. It ends with $\tau^T G_{a_1}$: each weight gets the sum over the samples of its input times the gradient at its output. The picture compares the gradient with a measurement: how much the loss changes if one weight is moved a little.
 
-# %%
+# %% alt="Scatter plot of the gradient from the rule over the measured change of the loss, one point for each weight, both between -0.03 and 0.03. All points lie on the diagonal."
 rng, h = np.random.default_rng(1), 1e-5
 p, tau, y = init(3, 32, rng), angles(np.arange(10, 90, 10), schedule), np.arange(8) % 4
 xt, eps = rng.standard_normal((2, 8, 2))
@@ -151,7 +151,7 @@ check.ex_5_2(hide)
 # The whole training is the loop `learn` below. Each step draws data, times and noise, drops labels by your function, computes the gradient, and moves every number a little against its gradient. The length of this move is chosen by Adam, which divides the gradient by its recent size. **Predict:** a network that always predicts 0 has a loss of 2, because $\epsilon$ has two coordinates of variance 1. Does the loss fall to 0?
 
 
-# %%
+# %% alt="Line plot of the loss over 600 training steps. The smoothed loss of the network falls from 1.1 at step 20 to about 0.5 at step 40. Then it falls slowly to about 0.4 and fluctuates, mostly just above the horizontal line of the oracle, 0.38."
 def slopes(p, xt, tau, y, eps):
     f, passed = forward(p, xt, tau, y)
     return backward(p, squared_error(eps, f)[1], passed)
@@ -197,7 +197,7 @@ plt.show()
 #
 # The next cell trains with the mistake of Exercise 5.2 as well, and samples with label 0 and with the null label. **Ask yourself:** in the last panel, what has the row of the null label learned?
 
-# %%
+# %% alt="Four scatter plots of samples. With the right code, class 0 is one round class, and the null label fills a triangle that covers all three. With the mistake, class 0 also has scattered samples where the other classes lie, and the null label gives one round cloud near (0.5, 0.3)."
 mistaken = list(learn(slopes, lambda y, u, p_uncond, null: hide(y, u, p_uncond, 0)))[-1][1]
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.8), layout="constrained")
 for pair, model, name in ((panels[:2], network, "yours"), (panels[2:], mistaken, "the mistake")):
@@ -217,7 +217,7 @@ plt.show()
 #
 # The film shows samples of the network while it learns, always from the same noise. **Watch** what it learns first, and what still changes when the loss is already flat.
 
-# %%
+# %% alt="Film of samples, beside their smoothed training loss with a line at the current step. After 15 steps the three colours form one cloud; they separate between steps 30 and 80 and are compact by step 600. The loss falls steeply to 0.5 before step 40, and then slowly to 0.4."
 film, labels = Figure(figsize=(6.4, 3)), np.repeat([0, 1, 2], 50)
 (cloud, curve), writer = film.subplots(1, 2), PillowWriter(fps=4)
 film.subplots_adjust(bottom=0.2)
@@ -254,7 +254,7 @@ Image(gif)
 #
 # The mixed term is 0, because $\epsilon^*$ is the mean of $\epsilon$ given $x_t$ and $y$, so that $\epsilon - \epsilon^*$ has the mean 0 at each $x_t$ (sitting 3). So the loss of a network minus the loss of the oracle is the mean squared distance between the two predictions, called the *excess*. **Predict:** which prediction is further from the oracle, the one with a label or the one for the null label? Only one sample in five has the null label.
 
-# %%
+# %% alt="Line plot of the excess over t on a logarithmic axis. Between t = 7 and t = 25 the null label is five to ten times higher than the prediction with the label, with a peak of 0.2; at t = 1 it is lower. From t = 50 on both are between 0.002 and 0.005."
 times = range(1, 101, 6)
 plt.figure(figsize=(7, 3), layout="constrained")
 for null, name, color in ((False, "with the label", BLUE), (True, "null label", ORANGE)):
@@ -294,7 +294,7 @@ check.ex_5_3(length)
 #
 # So the means of three numbers, those of its coefficients, give the mean squared error at every weight (15.7). The picture shows it for the network, and in grey for the two errors of your exercise, $0.01 (1 + w)^2 + 0.04 w^2$:
 
-# %%
+# %% alt="Line plot of the mean square error over w. The points measured for the network lie on its parabola, which is close to 0 at w = 0 and rises to 2.1 at w = 4. The grey parabola of the exercise rises less and contains the point 0.52 at w = 3."
 rng, weights, t = np.random.default_rng(3), np.linspace(-1, 4, 101), 20
 x0, y = mixture.sample(500, rng)
 xt = xt_from_x0(x0, rng.standard_normal(x0.shape), t, schedule)
@@ -345,7 +345,7 @@ ipywidgets.interactive(show, w=slider)
 # %% [markdown]
 # If the slider does not move (no running kernel), here are four of its positions:
 
-# %%
+# %% alt="Four scatter plots of samples of the network, with a line from each to that of the oracle. At w = 0 the lines are hardly visible; at w = 1 and 4 they are longer and point outwards from compact classes. At w = -1 the classes are mixed, with long lines in all directions."
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.8), layout="constrained")
 for ax, w in zip(panels, (-1.0, 0.0, 1.0, 4.0), strict=True):
     end_to_end(ax, w)
@@ -360,7 +360,7 @@ plt.show()
 #
 # The guided prediction of the oracle is, up to a factor, the gradient of a logarithm of densities. The *curl* of a field $g$ in the plane is $\partial g_2 / \partial x_1 - \partial g_1 / \partial x_2$. For a gradient the two terms are the same second derivative, so its curl is 0, and that of the oracle is 0 at every weight (15.8). A network is not forced to predict a gradient. **Ask yourself:** what does the curl of a network say where the oracle is not known?
 
-# %%
+# %% alt="Three colour maps of the curl in the plane, on a scale from -1.5 to 1.5. The map of the oracle at w = 3 is 0 everywhere. The network has faint regions of both signs at w = 0 and much stronger ones at w = 3, down to about -1.2."
 line = np.linspace(-4, 4, 41)
 places = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
 fig, panels = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
@@ -383,7 +383,7 @@ plt.show()
 # **Predict:** here are three wrong gradients. One is half as large as the right one; in one a weight is not transposed (a mistake in Exercise 5.1); in one the row of class 0 gets no gradient. Which of them would you notice from the loss?
 
 
-# %%
+# %% alt="Line plot of the smoothed loss over the training step, for the right gradient and three wrong ones. All curves fall from about 1.1 to 0.4 with the same fluctuations and lie on top of each other, except that the one without the transpose is slightly higher in the first fifty steps."
 def half(*batch):
     return {name: G / 2 for name, G in slopes(*batch).items()}
 
@@ -445,7 +445,7 @@ check.ex_5_4(my_test)
 # %% [markdown]
 # How small should the step $h$ of a difference be? The left panel shows the four inputs that represent the time. The middle panel shows the error of a central difference over $h$. In the right panel two networks learn, one with the right gradient and one with a wrong one.
 
-# %%
+# %% alt="Left: the four inputs, which change with t between -1 and 1. Middle: the error of a central difference over its distance, both logarithmic, is V-shaped and lowest near 0.00003. Right: the loss over the updates falls from 1.4 to below 0.8 with the right gradient, and almost equally with the wrong one."
 e_backprop.figure()
 
 # %% [markdown]

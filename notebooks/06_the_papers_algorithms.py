@@ -20,7 +20,7 @@
 #
 # No GPU, under a minute of computing, about 75 minutes with the exercises. You need sittings 1 to 5. The lectures `tutorial/step16_log_snr.py`, `step17_solvers.py` and `step18_dpmpp.py` go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
 
-# %%
+# %% alt="Left: the angle over u is a straight line from 0 to 1.57 for the paper and the cosine schedule, and a curve above it for the linear one. Middle: the log SNR falls to -20 for the first two and to -10 for the linear one. Right: the density of lambda has one peak, 0.16 at 0."
 # %matplotlib inline
 import tempfile
 from pathlib import Path
@@ -86,7 +86,7 @@ check.ex_6_1(my_log_snr)
 # %% [markdown]
 # **Predict:** the ends are at -20 and 20. How wide is the interval in the middle that contains half of your draws?
 
-# %%
+# %% alt="Histogram of the draws of lambda between -20 and 20. It has one peak at 0 with a height of 0.16, lies above the dashed uniform density of 0.025 between about -5 and 5, and is hardly visible beyond -10 and 10."
 draws = my_log_snr(np.random.default_rng(0).random(20_000), -20.0, 20.0)
 print(f"half of them lie between {np.quantile(draws, 0.25):.2f} and {np.quantile(draws, 0.75):.2f}")
 plt.figure(figsize=(7, 2.6), layout="constrained")
@@ -107,7 +107,7 @@ plt.show()
 #
 # Training draws a separate $\lambda$ for each sample; the rest is the loop of sitting 5. The network gets the angle as its time, never a $T$. **Predict:** at which noise levels does it come close to the oracle, and where not? The dashed line shows how often each level was drawn.
 
-# %%
+# %% alt="Line plot over lambda, from noise at -12 to data at 12, on a logarithmic axis. With the label the error is lowest, 0.003, at -2 and rises to 0.04 at the right; for the null label it rises from 0.004 at -4 to a peak of 0.1 at 2. The dashed density is highest at 0."
 *_, (_, _, params) = algorithm_1(mixture, 0.2, 1000, np.random.default_rng(0))
 levels = np.linspace(-12, 12, 25)
 plt.figure(figsize=(7, 3), layout="constrained")
@@ -165,7 +165,7 @@ check.ex_6_2(my_step)
 # %% [markdown]
 # Your step on 16 values of $\lambda$, with the oracle. **Predict:** which `v` gives the widest samples? The titles give the variance of the first coordinate in class 0, across the direction from the origin to its mean. The class itself has a variance of 0.25.
 
-# %%
+# %% alt="Three scatter plots of samples, for v = 0, 0.3 and 1. The three classes stay in the same places and become wider: the variance across class 0 is 0.167, 0.188 and 0.267."
 grid, asked = log_snr_grid(16), np.repeat([0, 1, 2], 400)
 oracle = oracle_eps(mixture, schedule_from(grid))
 fig, panels = plt.subplots(1, 3, figsize=(8.4, 3), layout="constrained")
@@ -186,7 +186,7 @@ plt.show()
 # %% [markdown]
 # With infinitely many samples the variances across would be 0.154, 0.175 and 0.257, so `v = 1` gives the widest samples. **Ask yourself:** is `v` then a parameter for diversity? What is its effect with 1024 steps? If the class and all data are Gaussian, the distribution of the samples is known exactly. The next figure shows its variance over the number of steps, for a class of variance 0.25 in data of variance 1.
 
-# %%
+# %% alt="Line plot of the variance of samples over T from 8 to 1024, on a logarithmic axis. For v = 1 it falls from 0.157; for v = 0.3 and v = 0 it rises from 0.050 and 0.037. At T = 1024 all three are close to the dashed limit at 0.11."
 lengths = 2 ** np.arange(3, 11)
 plt.figure(figsize=(7, 3), layout="constrained")
 for v, color in ((0.0, BLUE), (0.3, ORANGE), (1.0, RED)):
@@ -214,7 +214,7 @@ plt.show()
 #
 # The first is guidance; a row with $m = 1$ uses the weight $w$, and one with $m = 0$ no guidance. The second turns the output $g$ into a guess of $x_0$; $p$ and $q$ depend on the unit (sitting 2). The third combines the guess, the state, the null output, the guess $\hat x_0'$ of the row before, and fresh noise $z$. (All solvers of this sitting have $d = 0$; sitting 7 uses it.) So a solver is a table with one row $(p, q, a, b, c, d, e, m)$ per step, and one loop runs any table. **Ask yourself** before you look: which of `c` and `e` is 0 in ancestral sampling, in DDIM, which adds no noise, and in DPM-Solver++(2M), which uses the guess of the row before? What does the last row have to be in all of them?
 
-# %%
+# %% alt="Three panels of the coefficients over t, 20 rows each; in all, a falls from 1 in the last row, t = 50, to about 0.1. In ddpm, c rises with t to 1 and e is 0, and in ddim c and e are 0. In 2M, c is 0 and e is negative, down to about -0.4."
 short = schedule_from(log_snr_grid(5, -6.0, 6.0))
 print("                t -> s      a      b      c      e")
 for solver in (ddpm, ddim, dpmpp_2m):
@@ -266,7 +266,7 @@ ipywidgets.interactive(show, rows=rows, solver=named)
 # %% [markdown]
 # If the sliders do not move (no running kernel), here are twelve of their positions. **Look** at how many rows each solver needs until its picture no longer changes. The widths differ even with 50 rows: guided chains with noise and without do not sample the same distribution (sitting 7).
 
-# %%
+# %% alt="Twelve scatter plots of samples: ddpm, ddim and 2M from top to bottom, with 2, 4, 10 and 50 rows. With 2 rows the three classes are very narrow, and they become wider with more rows. 2M hardly changes after 10 rows, ddim changes a little, and ddpm still becomes wider."
 fig, panels = plt.subplots(3, 4, figsize=(9, 7), layout="constrained")
 for line, solver in zip(panels, (ddpm, ddim, dpmpp_2m), strict=True):
     for ax, n in zip(line, (2, 4, 10, 50), strict=True):
@@ -289,7 +289,7 @@ error = 9.6e-4 / 4**2
 # %% nbgrader={"grade": true, "grade_id": "check_6_3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_6_3(error)
 
-# %%
+# %% alt="Line plot of the relative error over the number of rows, both logarithmic. From 8 to 512 rows ddim falls in a straight line from 0.2 to 0.004. 2M falls more steeply, from 0.03 to 0.000015, and the star of the prediction at 256 rows lies on its line."
 counts = [2**k for k in range(3, 10)]
 plt.figure(figsize=(7, 3), layout="constrained")
 for solver, color in ((ddim, ORANGE), (dpmpp_2m, BLUE)):
@@ -305,7 +305,7 @@ plt.show()
 # %% [markdown]
 # The network of Algorithm 1, which knows no $T$, in three samplers on 16 values of $\lambda$, `w = 1`, from the same noise. **Watch** which chains move at random, which move smoothly, and whether the two without noise end in the same places. **Ask yourself:** this grid starts at -5, not at -20. By which number does a guess of $x$ divide the error of the network in each case?
 
-# %%
+# %% alt="Film of three scatter plots from t = 16 to 0: one mixed cloud separates into three classes. In Algorithm 2 the points jump from frame to frame. In DDIM and 2M they move smoothly, look alike in every frame, and end in nearly the same places, which differ from those of Algorithm 2."
 grid, y = log_snr_grid(16, -5.0, 8.0), np.repeat([0, 1, 2], 60)
 network = MLP(params, schedule_from(grid), 3)
 rng = [np.random.default_rng(0) for _ in range(3)]
@@ -369,7 +369,7 @@ check.ex_6_4(my_test)
 # %% [markdown]
 # Chains of the family from one network: the same three starts, `w = 0`, 100 rows. Each `eta` takes another path, but, up to the error of 100 rows, $x_t$ has the same distribution at every $t$. The variances are those of 300 samples per class.
 
-# %%
+# %% alt="Paths of three chains in the plane from the same three starts, for three values of eta. At eta = 0 they are short smooth arcs, at 0.5 they are jagged, and at 1 they are the longest and most jagged. The ends differ between the values of eta."
 plt.figure(figsize=(4.4, 4), layout="constrained")
 for eta, color in ((0.0, BLUE), (0.5, ORANGE), (1.0, GREY)):
     table = ddim(long, 100, eta)

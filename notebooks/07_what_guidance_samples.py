@@ -20,7 +20,7 @@
 #
 # No GPU, a minute of computing, about 85 minutes with the exercises. You need sittings 4 and 6. The lectures `tutorial/step13_tilted.py`, `step19_rules.py`, `step20_weights.py` and appendices H to P go deeper. On a hosted machine that has torch already, do first what `01_forward_process` says.
 
-# %%
+# %% alt="Two scatter plots of the same 1,500 points. Left: three classes, each a round cloud, at the top, lower left and lower right. Right: the points are coloured by p(y = top given x), which is close to 1 in the top cloud and close to 0 in the others; only a few points at the border have values between."
 # %matplotlib inline
 import tempfile
 from itertools import pairwise
@@ -94,7 +94,7 @@ check.ex_7_1(tilted_density)
 # %% [markdown]
 # **Predict:** the top class has its mean at a height of 1.5. Where is the mean of the tilted distribution with `w = 3`: at 1.5, 1.8 or 2.4?
 
-# %%
+# %% alt="Three curves of the density along the height on a logarithmic scale, for w = 0, 1 and 3. They agree above a height of about 1 and have their peak at 1.5; in the lower tail the density is lower for a larger w. The means are 1.500, 1.515 and 1.526."
 grid = tilted_on_grid(mixture, 0, 0.0)[0]
 height = grid[:, 1].reshape(401, 401)[:, 0]
 p_class, p_all = (np.exp(mixture.log_density(grid, label)) for label in (0, None))
@@ -141,7 +141,7 @@ check.ex_7_2(test_of_keeping)
 # %% [markdown]
 # The left panels of the next picture are the paper's figure 2: tilted densities, normalised on a grid; no sampler was run. **Ask yourself:** of 3,000 members of the top class, how many are rejected at `w = 3`? They are red in the right panel.
 
-# %%
+# %% alt="Three panels with tilted densities of the three classes as shaded contours: from w = 0 to w = 3 a pale gap opens between the classes, and their centres stay where they are. The fourth panel shows samples of the top class: the few rejected ones lie at its lower edge, near the line p(y given x) = 1/2."
 fig = Figure(figsize=(14, 3.9), layout="constrained")
 step13_tilted.draw_tilted(fig)
 fig
@@ -159,7 +159,7 @@ fig
 #
 # The black curve in each panel encloses 95 % of the tilted distribution at that $t$, whose score guidance follows there. **Predict:** do the samples, all of the top class with `w = 3` and exact predictions, stay inside it? Which of the two chains leaves it more, DDIM or DDPM?
 
-# %%
+# %% alt="Nine scatter plots: rows for t = 1000, 500 and 0, each with the curve around 95 % of the tilted distribution. At w = 0 the samples of the class fill it. At w = 3 and t = 0 those of DDIM lie at its upper edge, and those of DDPM mostly inside, slightly too high."
 schedule = Schedule.cosine(1000)
 model, asked = oracle_eps(mixture, schedule), np.zeros(400, int)
 side = np.linspace(-5, 5, 101)
@@ -194,7 +194,7 @@ plt.show()
 # %% [markdown]
 # The film shows `t` from `T` to 0. **Watch** when the orange samples leave the curve, and whether anything brings them back.
 
-# %%
+# %% alt="A film of three scatter plots for t from 1000 to 0, with the curve of the tilted distribution. From about t = 500 on nearly all samples of DDIM are in the upper half of the curve or beyond it, and they stay there until t = 0. Those of DDPM lie a little too high, mostly inside."
 film = Figure(figsize=(7.5, 2.9))
 panels, writer = film.subplots(1, 3), PillowWriter(fps=4)
 film.subplots_adjust(left=0.08, right=0.99)
@@ -242,7 +242,7 @@ variance = 2.0**-3  # tau / G: the powers of tau cancel, and 2^w is left below
 # %% nbgrader={"grade": true, "grade_id": "check_7_3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_7_3(variance)
 
-# %%
+# %% alt="A histogram of 4,000 samples of DDIM with two normal densities around 0. The histogram follows the narrow density with the predicted variance, whose peak is 1.13. The density of the tilted distribution is wider, and its peak is 0.63."
 _, by_ddim = sampled(3.0, n=4000, T=128)
 line = np.linspace(-2, 2, 200)
 plt.figure(figsize=(7, 3), layout="constrained")
@@ -260,7 +260,7 @@ print(f"measured: {by_ddim[:, 1].var():.2f}")
 # Move the slider to see every `w`, with the mean of the class at 1. If the slider does not move (no running kernel), look at the row of four below it. **Ask yourself:** at which `w` do all three distributions agree? There are two, and one is negative.
 
 
-# %%
+# %% alt="Four panels with the densities of the tilted distribution, DDPM and DDIM for w = -1, 0, 2 and 4. For w = -1 and 0 the three curves coincide. For w = 2 and 4 the tilted density is leftmost and widest, that of DDPM is next, and that of DDIM is rightmost and narrowest."
 def three_laws(ax, w):
     """The tilted distribution and where both chains end, along the axis on which the class is moved."""
     at = np.linspace(-3, 5, 300)
@@ -320,7 +320,7 @@ check.ex_7_4(one_corrector)
 # %% [markdown]
 # Your corrector in a chain of 30 levels at `w = 3`. **Predict:** how many correctors per level does it need? Each costs as much as a step of DDIM.
 
-# %%
+# %% alt="Three scatter plots of samples on contours of the tilted distribution, for n = 0, 2 and 10 correctors per level. Without correctors the samples lie at the upper edge of the contours, with a mean height of 2.38 and a variance of 0.07. With n = 2 the height is 1.78, and with n = 10 it is 1.55."
 scores, taus = of_mixture(mixture, 0), levels(30, 1e4, 1e-3)
 aim = tilted_on_grid(mixture, 0, 3.0)
 (_, high), cov = moments_on_grid(*aim)
@@ -350,13 +350,13 @@ print(f"tilted distribution: height {high:.2f}, variance along {cov[1, 1]:.2f}")
 #
 # **Weights** (Feynman and Kac). Leave the chain as it is, and give each sample a weight that corrects for the difference between what it samples and what it should sample (appendix L). **Ask yourself:** what is left of a few hundred samples if two of them have nearly all the weight?
 
-# %%
+# %% alt="Three plots over w. Left: the variance of weighted DDPM samples follows that of the tilted distribution, and with equal weights it is lower, 0.22 against 0.33 at w = 4. Middle: the exact effective sample size falls from 1 to 0 above w = 3; right: the mean weight falls to 0.6 of the exact mass."
 l_feynman_kac.figure()
 
 # %% [markdown]
 # **Noise and denoise** (Gibbs). Start from samples of the class, add a little noise, remove it with guidance, and repeat. Where the noise is small, the error of guidance is small for most samples (appendix M). **Ask yourself:** why not take the smallest noise of all?
 
-# %%
+# %% alt="Left: error of the guided score over the height for three noise variances; at 0.01 it is a narrow bump near 0, away from the class mean at 1.5. Middle: errors at samples grow with the noise. Right: the final variance falls from 0.5, the tilted one, at low noise to 0.25, that of DDIM, at high noise."
 m_gibbs.figure()
 
 # %% [markdown]
@@ -372,7 +372,7 @@ m_gibbs.figure()
 #
 # In practice the mixture is changed by a rule instead. **Predict,** before you look: below are five rules at `w = 3`, with the class itself in grey. Which one brings the height back, and which one the spread?
 
-# %%
+# %% alt="Five scatter plots of samples at w = 3 over the class in grey, whose mean height is 1.5. Plain guidance lies above the class. Rescaling each point scatters the samples to the upper right, rescaling as one picture lowers them in part, and both thresholds press them against a flat edge at 2, below which they are narrow."
 fig = Figure(figsize=(12, 3.2), layout="constrained")
 step19_rules.draw_rules(fig)
 fig
@@ -405,7 +405,7 @@ def bring_back(cond, null, w, phi):
 # %% nbgrader={"grade": true, "grade_id": "check_7_5", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_7_5(bring_back)
 
-# %%
+# %% alt="Three nearly straight lines for w from 0 to 6. The standard deviation of the mixture grows from 1.1 to about 9 for phi = 0 and to 3.4 for phi = 0.7, and it stays at 1.1 for phi = 1."
 cond, null = rng.standard_normal((2, 1, 1, 8, 8))
 shares, weights = np.linspace(0, 1, 21), np.linspace(0, 6, 25)
 plt.figure(figsize=(7, 3), layout="constrained")
@@ -420,7 +420,7 @@ plt.show()
 # %% [markdown]
 # **APG** splits the difference that guidance adds into a part parallel to the guess and a part orthogonal to it, and drops the parallel part. **Predict:** the class lies straight above the origin. What changes if all data are moved aside by 6, as in the third panel? Should a rule depend on where the origin is?
 
-# %%
+# %% alt="Five scatter plots over the class in grey, whose mean height is 1.5. Without the parallel part the samples of APG lie much lower than those of plain guidance and end in a thin vertical line; with all data moved by (6, 0) they lie as high. With a limited difference or momentum they lie between these."
 fig = Figure(figsize=(12, 3.2), layout="constrained")
 step19_rules.draw_apg(fig)
 fig
@@ -434,7 +434,7 @@ fig
 #
 # Two more rules are only other numbers in the table of the solver: guidance in a **limited interval** of log SNR, and **CFG++**, which puts the noise back with the null prediction. **Predict:** the samples of a solver should converge as the number of rows grows. Do those of CFG++?
 
-# %%
+# %% alt="Left: bars of the overshoot of the mean height for guidance in one window of log SNR; they are high between -6 and 2, and the highest is 0.46 between -2 and 0. Right: the mean height over the number of rows stays at 2.4 for DDIM and rises from 1.5 to 2.9 for CFG++."
 fig, (window, settle) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 lows, table = np.arange(-8, 6, 2), ddim(schedule, 50)
 for low in lows:

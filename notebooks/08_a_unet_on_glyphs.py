@@ -20,7 +20,7 @@
 #
 # It needs torch, one to two minutes of computing, and no GPU. Plan 110 minutes with the exercises. You need sittings 4 and 5; `minicfg/unet.py`, `minicfg/training.py` and `minicfg/sampling.py` go deeper. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
-# %%
+# %% alt="Two grids of coloured letters on black, with rows A, G, R and S and six pictures in each row. Left: pictures of the data set, in different typefaces, colours and sizes. Right: samples of a trained network, which are legible letters of different typefaces and colours, a few with rough or broken strokes."
 # %matplotlib inline
 import copy
 import tempfile
@@ -90,7 +90,7 @@ plt.show()
 # So the same six convolutions see all of a picture of 32 x 32 pixels. They are also cheaper, because a convolution on half the resolution has a quarter of the pixels.
 
 
-# %%
+# %% alt="Two maps of 48 x 48 input pixels, which show how strongly one output pixel depends on each of them. At full size it is a small dark spot of 13 x 13 pixels, and after halving twice a spot of 32 x 32 pixels. Both fade from the centre to the edge."
 def mean_of_window(x):
     """A 3 x 3 convolution with equal weights."""
     return F.conv2d(x, torch.full((1, 1, 3, 3), 1 / 9), padding=1)
@@ -128,7 +128,7 @@ plt.show()
 # with frequencies $\omega$ from 1 down to 1/10,000 radian per step. **Ask yourself:** why not the number $t / T$ itself? Two neighbouring times differ by 0.001 then.
 
 
-# %%
+# %% alt="Left: a map of the 16 components of e(t) over t from 0 to 1000; some components alternate in narrow stripes, and others hardly change. Right: the distance of e(t) from e(500) rises steeply next to 500 and then varies between 1.7 and 4.4, while the distance of t / T rises slowly to 0.5."
 def embedded(t, n):
     """The vectors e(t) of times (B,), of shape (B, n)."""
     frequency = torch.logspace(0, -4, n // 2)
@@ -162,7 +162,7 @@ print(f"from 500 to 501: {apart[501]:.2f}, or 0.001 with t / T")
 #
 # **Ask yourself:** why not row 0, or a vector of zeros, for "no label"?
 
-# %%
+# %% alt="Left: the table of labels as a map of five rows, A, B, C, R and null, by 24 components, with colours in no recognisable pattern. Right: grey pictures of the four letters, eight of each, in different typefaces and widths."
 small = minicfg.load_data("glyphs:1x16:ABCR")  # grey pictures of 16 x 16 pixels
 K, shape = small.num_classes, small.shape
 table = nn.Embedding(K + 1, 24)
@@ -199,7 +199,7 @@ plt.show()
 # The picture shows what $s$ and $b$ can do with one channel. With a negative $b$ the silu switches the channel off, so a channel can be for some noise levels or letters only.
 
 
-# %%
+# %% alt="Five maps of the letter R after the silu, for different s and b. Compared with s = 0 and b = 0, its strokes are brighter with s = 1 and darker than the ground with s = -2. With b = 2 letter and ground are both brighter, and with b = -4 the map is almost uniform."
 class ResidualBlock(nn.Module):
     """From c to c_out channels, with the vector emb."""
 
@@ -272,7 +272,7 @@ check.ex_8_0(my_unet)
 # Now all parts are there. The network below has three levels: 16 x 16, 8 x 8 and 4 x 4 pixels. A first convolution (the *stem*) makes 16 channels of one, and a last one (the *head*) makes one of 16. The head starts at zero as well, so the untrained network predicts 0 everywhere. The drawing shows the shapes that occurred when it was run on one batch.
 
 
-# %%
+# %% alt="A drawing of seven blocks in the shape of a V. Three blocks lead down from 16 x 16 to 4 x 4 pixels, the middle block follows, and three blocks lead up again to 16 x 16. Dashed arrows, the skips, join each block of the way down to the block of the same size opposite."
 class TinyUNet(nn.Module):
     """Predicts the noise in grey pictures, (B, 1, 16, 16)."""
 
@@ -371,7 +371,7 @@ def hidden_labels(y, u, p, null):
 # %% nbgrader={"grade": true, "grade_id": "check_8_1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_8_1(hidden_labels)
 
-# %%
+# %% alt="A grid of coloured cells, with a row for each of 12 batches and a column for each of 32 places. Four colours are the four labels. Black cells, 13 % of all, are dropped labels, and they are scattered over the grid without a pattern."
 own = small.y[torch.randint(len(small), (12, 32))]
 given = torch.stack([hidden_labels(y, torch.rand(32), 0.1, K) for y in own])
 colours = plt.matplotlib.colors.ListedColormap([*CLASS_COLORS[:4], "black"])
@@ -437,7 +437,7 @@ check.ex_8_2(my_training)
 # %% [markdown]
 # Now it trains the UNet, for 500 steps. **Predict:** where does the loss start, since the untrained network predicts 0? Does it go to 0?
 
-# %%
+# %% alt="The loss on a logarithmic scale over 500 steps, for single batches and as a mean of 25. It starts at 1, the dotted line of the prediction 0, falls to 0.15 within about 80 steps, and then more slowly to about 0.08."
 schedule = TorchSchedule.cosine(1000)
 torch.manual_seed(1)
 average = copy.deepcopy(model).requires_grad_(False)
@@ -464,7 +464,7 @@ print(f"first loss {losses[0]:.2f}, mean of the last 100: {np.mean(losses[-100:]
 #
 # Sampling needs nothing new. A sampler evaluates `model(xt, t, y)` and combines the output with a row of a table (sitting 6); it does not matter whether the model is a formula or a UNet. To see this, run the same seed, labels and `w` through the loop of the lessons in NumPy and through `minicfg.sample` in torch, both with the exact denoiser of a Gaussian mixture. **Predict:** how far apart do the samples lie?
 
-# %%
+# %% alt="Two scatter plots of 300 samples, one from NumPy and one from torch. Both show the same three separate clouds, one per class, with every visible point at the same place."
 ids = np.arange(300)
 oracle = step22_swap_in.ORACLE
 rows = step17_solvers.ddpm(Schedule.linear(step22_swap_in.T))
@@ -480,7 +480,7 @@ print("furthest apart, less than 0.00001:", np.abs(in_torch - in_numpy).max() < 
 # %% [markdown]
 # They agree to rounding, because noise is a function of seed, sample and step in both. So from here on only the model changes. **Predict**, for your network: which letters will the row `w = -1` show, if the labels are A, B, C, R, A, B, ... in every row? What changes from $w = 0$ to $w = 3$?
 
-# %%
+# %% alt="Grey letters for w = -1, 0, 1 and 3 in rows, with the labels A, B, C, R in columns. At w = -1 most letters are not those of their columns. From w = 0 on they are, and most become clearer with a larger w, while two thin letters C lose a part of their strokes."
 table, y = solvers.ddpm(schedule, 40), torch.arange(12) % K
 tiny = {"shape": shape, "seed": 3, "clip": 1.0}
 ws = (-1.0, 0.0, 1.0, 3.0)
@@ -493,13 +493,13 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At $w = -1$ the label has no effect: the row shows letters of any class, or shapes between them. From $w = 0$ on the letters are those of their columns. With a larger $w$ they become clearer and bolder.
+# At $w = -1$ the label has no effect: the row shows letters of any class, or shapes between them. From $w = 0$ on the letters are those of their columns. With a larger $w$ most become clearer and bolder. Not all do: two thin letters C lose a part of their strokes at $w = 3$.
 #
 # </details>
 #
 # What does dropping labels contribute? If no label were ever dropped, the last row of the table would keep random values that the network has never seen in training. Below, this row of your network is replaced by other random values. (The other weights are those of your training, so this is not quite a training without dropping. Such a training, with `p=0`, gives much the same pictures.) **Predict:** which rows change?
 
-# %%
+# %% alt="Letters for w = -1, 0, 1 and 3 in rows, after the row of the null label was replaced by random values. At w = -1 there are mostly broken strokes. At w = 0 the letters are those of their columns, and at w = 1 and 3 they are bolder and still legible."
 never_dropped = copy.deepcopy(average)
 with torch.no_grad():
     row = torch.randn(64, generator=torch.Generator().manual_seed(5))
@@ -540,7 +540,7 @@ check.ex_8_3(factor)
 # %% [markdown]
 # Eight per cent of an untrained network is too much. The package therefore starts with a small $d$ and lets it grow, by `ema_decay`. Your loop used $d = 0.98$, which leaves $0.98^{500} = 4 \cdot 10^{-5}$. At the right: samples with the last weights, and with their average.
 
-# %%
+# %% alt="Left: factor of the untrained weights over 500 steps: it falls to almost 0 within 250 steps for d = 0.98, but only to 0.08 for d = 0.995, and with ema_decay it is 0. Right: twelve letters from the last weights and from the average; both are legible, with strokes of slightly different brightness."
 steps = np.arange(1, 501)
 config = TrainConfig(steps=500, ema=0.995)
 kept = np.cumprod([ema_decay(config, n) if n else 0.0 for n in range(500)])
@@ -560,7 +560,7 @@ plt.show()
 #
 # Your network was trained on 500 batches of 32 pictures. The one that comes with `minicfg` was trained on 4,000 batches of 64, has five times as many weights, and knows 26 letters in colour. It predicts $v$ and not $\epsilon$ (sitting 2), which makes no difference to guidance. Each row below is one letter with one noise, and only `w` changes from left to right. **Predict:** what happens to the strokes, the typeface and the colour?
 
-# %%
+# %% alt="Coloured letters in five rows, B, G, K, R and S, and in columns for w from -1 to 4. At w = -1 none is the letter of its row. From w = 0 on all are, with bolder strokes for a larger w; B turns from pink to orange and R from green to blue-green."
 many = solvers.ddpm(shipped.schedule, 25, prediction="v")
 big, of_size = shipped.model, {"shape": shipped.shape, "seed": 7, "clip": 1.0}
 chosen = torch.tensor([1, 6, 10, 17, 18])
@@ -573,7 +573,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At $w = -1$ the letters are not those of their rows. From $w = 0$ on they are, and with a larger $w$ the strokes become bolder and the serifs heavier. Some colours change although the noise is the same: R from green to blue-green, B from pink to orange.
+# At $w = -1$ the letters are not those of their rows. From $w = 0$ on they are, and with a larger $w$ the strokes become bolder and the serifs heavier. Some colours change although the noise is the same: R from green to blue-green, B from pink to orange, and G from orange to pink.
 #
 # </details>
 #
@@ -582,7 +582,7 @@ plt.show()
 # The colour of a glyph does not depend on its letter, so $p(y | x_0)$ does not depend on the colour. The tilted density $p(x_0 | y) \, p(y | x_0)^w$ therefore has the same distribution of colours for every $w$. **Predict:** do the samples have it at $w = 4$, too? And what happens to the *ink*, the mean brightness of a picture?
 
 
-# %%
+# %% alt="First picture: histograms of the hue; the data and the samples at w = 0 and 1 have all hues, and at w = 4 most lie between 210 and 360 degrees, blue to pink. Second picture: letters A, G, R and S, thin and many-coloured at w = 0, bold and mostly violet or pink at w = 4."
 def ink(x):
     """The mean brightness of pictures, in 0..1, from their brightest channel."""
     return ((x.clamp(-1, 1) + 1) / 2).amax(1).mean((1, 2))
@@ -638,7 +638,7 @@ plt.show()
 #
 # In sitting 4 the label changed the exact prediction of $\epsilon$ most in the middle of the chain, and not at all at its ends. Here are real letters, noised to each $t$, and the mean square of $\epsilon_y - \epsilon_\phi$ of the network. **Predict:** is it 0 at both ends here, too?
 
-# %%
+# %% alt="The mean square of the difference of the two predictions on a logarithmic scale over t. It is highest, 0.005, at the left end, is almost constant at 0.002 from t = 100 to 800, and falls to less than 0.00001 at t = 990."
 x0, of_x0 = glyphs.x[:48], torch.tensor([0, 6, 17, 18])[glyphs.y[:48]]
 times = (5, 30, 100, 200, 300, 400, 500, 600, 700, 800, 900, 990)
 effect = []
@@ -684,7 +684,7 @@ check.ex_8_4(guided_each)
 # %% [markdown]
 # `sample` takes such a `w`. Below is one batch of eight samples with the same label and the same noise, and a weight that grows from left to right. In the second row your function mixes the outputs.
 
-# %%
+# %% alt="Two rows of eight pictures for w from -1 to 6, the upper one by a tensor of weights and the lower one by your function. The rows look the same: at w = -1 a yellow-green O, and from w = 0 on a green R which becomes bolder and more blue."
 grows, eights = torch.linspace(-1, 6, 8), torch.full((8,), 17)
 alike = {**of_size, "sample_ids": torch.full((8,), 3)}
 
@@ -729,7 +729,7 @@ check.ex_8_5(test_of_noise)
 # %% [markdown]
 # **Predict:** sample 5 in a batch of six, of one and of three. Are the pictures equal to the last bit?
 
-# %%
+# %% alt="Three pictures of sample 5, drawn in a batch of six, of one and of three. They look the same: a dark yellow letter R on black."
 five = []
 for numbers in (torch.arange(6), torch.tensor([5]), torch.tensor([9, 5, 2])):
     x = sample(big, 17 + 0 * numbers, many, w=1.0, sample_ids=numbers, **of_size)
@@ -750,7 +750,7 @@ print("less than 0.001 apart:", bool((torch.cat(five) - five[0]).abs().max() < 1
 #
 # All chains above took 25 or 40 of the 1000 times. The film shows one with 12: above $x_t$, below the guess of $x_0$. **Watch** what the first guess shows, and what is decided later.
 
-# %%
+# %% alt="A film with 12 frames of four letters, with x_t above and the guess below. At t = 917 x_t looks like noise, and the guesses are grey, blurred letters A, G, R and S. At t = 583 the guesses have their colours, and until t = 0 x_t becomes clear and the outlines become sharp."
 few = torch.tensor([0, 6, 17, 18])
 short = solvers.ddpm(shipped.schedule, 12, prediction="v")
 chain = minicfg.sample_steps(big, few, short, w=1.0, **of_size)
@@ -770,7 +770,7 @@ Image(gif)
 #
 # **Predict:** three solvers, with 3 to 25 rows, `w = 1` and the same start. How many rows does each of them need for letters that can be read? Which two agree with each other in the end, and why not with the third?
 
-# %%
+# %% alt="Three grids of the letters A, B, G, R and S, for DDPM, DDIM and DPM-Solver++(2M), with 3, 5 and 25 rows. All letters are legible, and those with 3 rows are dimmer or greyer. With 25 rows DDIM and DPM-Solver++(2M) show the same pictures, and DDPM shows others."
 makers = {"ddpm": solvers.ddpm, "ddim": solvers.ddim, "dpmpp_2m": solvers.dpmpp_2m}
 few = torch.tensor([0, 1, 6, 17, 18])
 _, panels = plt.subplots(1, 3, figsize=(12, 3), layout="constrained")

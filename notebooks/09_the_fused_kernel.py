@@ -20,7 +20,7 @@
 #
 # Without a GPU, Triton's interpreter runs kernels on the CPU, one program after the other, from the same source. It is slow, and gives the same numbers up to rounding. With a GPU the same cells and checks run compiled, and the last section times your kernels. The switch is `ON_GPU` in the next cell; `minicfg doctor` prints what your machine can do. You need sitting 6. Plan 95 minutes, with less than two minutes of computing. The course's kernel grows out of five lines on eight *rungs*, one page each in `kernels/ladder/`: you write the first three here. `kernels/README.md` is the map. Triton exists for Linux only; elsewhere the cells that run a kernel print that, and all others run. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
-# %%
+# %% alt="The time per element over the number of elements in a piece, both on logarithmic scales. The curve is a valley: about 115 ns for pieces of 2,048 elements, a minimum of about 23 ns at 65,536, and again about 115 ns for one piece of 2 million elements."
 # %matplotlib inline
 import os
 import time
@@ -112,7 +112,7 @@ times_fewer = 22 / 4
 # %% nbgrader={"grade": true, "grade_id": "check_9_1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_9_1(times_fewer)
 
-# %%
+# %% alt="Stacked bars of reads and writes, in passes over a tensor. Each of the nine operations has one to three passes. All nine together have 22, of which 13 are reads, and reach the dotted line of your answer; one pass over all has 3 reads and 1 write."
 nine = {"d": (2, 1), "g": (2, 1), "u = p xt": (1, 1), "v": (2, 1), "clip": (1, 1)}
 nine |= {"u = a x0hat": (1, 1), "v = u + b xt": (2, 1), "z": (0, 1), "xs": (2, 1)}
 together = tuple(sum(moved) for moved in zip(*nine.values(), strict=True))
@@ -153,7 +153,7 @@ print(f"nine operations: {together[0]} reads, {together[1]} writes; one pass: 3 
 # Programs run in any order, so none may use what another one has written. Here is a complete kernel. It computes $x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon$ and records which program wrote each element. With 10 elements and a `BLOCK` of 4 it takes $\lceil 10 / 4 \rceil = 3$ programs; the third has two places too many.
 
 
-# %%
+# %% alt="A row of twelve places in memory, each with the number of the program that wrote it. Program 0 wrote places 0 to 3, program 1 places 4 to 7, and program 2 places 8 and 9. Places 10 and 11 are hatched, because they are masked in program 2."
 @triton.jit
 def noise_it(x0, eps, xt, who, signal, noise, n, BLOCK: tl.constexpr):
     program = tl.program_id(0)
@@ -188,7 +188,7 @@ plt.show()
 # %% [markdown]
 # Guidance has the same form, except that it reads two halves. `out` contains the outputs of the network: `n` with the label, and behind them `n` with the null label. The picture shows which addresses each program reads.
 
-# %%
+# %% alt="A drawing of memory in the colours of three programs. Above are the 10 elements of g: four each for programs 0 and 1, and two for program 2, whose other two places are masked. Below are the 20 elements of out: each program reads its places in the conditional half and the same places in the null half."
 pictures.programs()
 
 # %% [markdown]
@@ -222,7 +222,7 @@ check.ex_9_2(my_mix)
 # **Predict:** at which sizes is the kernel that was shown right, with `BLOCK = 8`?
 
 
-# %%
+# %% alt="Bars of the number of elements that are wrong or out of bounds, for tensors of 1 to 40 elements. For the kernel that was shown the bars rise in steps of eight sizes, from 8 to 40, with gaps at 8, 16, 24, 32 and 40 elements. Your kernel has no bars."
 @triton.jit
 def shown(out, g, w, n, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -295,7 +295,7 @@ check.ex_9_3(my_step)
 # %% [markdown]
 # Your kernel as a sampler: 20 steps of DDIM at `w = 1`. The oracle of three Gaussians replaces the network. A kernel gets no strides. Its arguments have to be `contiguous()`, otherwise it reads the wrong elements. **Predict:** how far apart are your samples and those of the reference?
 
-# %%
+# %% alt="A scatter plot of 300 samples in three separate clouds, one per class. The samples of the reference are rings and those of your kernel are dots, and there is a dot in the middle of every ring."
 table, w = solvers.ddim(TorchSchedule.linear(100), 20), 1.0
 model = InTorch(oracle_eps(three_gaussians(), Schedule.linear(100)))  # NumPy's, for torch
 y, ids = torch.arange(300) % 3, torch.arange(300)
@@ -342,10 +342,10 @@ plt.show()
 #
 # For example, $u = 0.5$ and $v = 0$ give $z_0 = \sqrt{2 \cdot 0.693} = 1.18$ and $z_1 = 0$. The picture shows the counter of one block of four elements in this course, and what it becomes. **Ask yourself:** how large can a normal become in this way?
 
-# %%
+# %% alt="A diagram with four levels. The counter of block 2, step 3, sample 5 and stream 0 enters Philox4x32-10 with the key 7, which returns four random words. Each pair of words gives two normals, r cos and r sin, which are the elements 8 to 11 of the noise."
 pictures.noise()
 
-# %%
+# %% alt="Left: the histogram of the words divided by 2 to the power 32 is flat from 0 to 1. Middle: the histogram of one normal follows the dashed curve of the standard normal. Right: pairs of normals form a round cloud around the origin."
 words = philox.words_numpy(7, np.arange(100), 1, 250)
 u, v = (words[..., :2].reshape(-1, 2).T + 0.5) / 2**32
 pair = box_muller(u, v)
@@ -397,7 +397,7 @@ check.ex_9_4(my_noise_step)
 # %% [markdown]
 # A row with `c = 1` and all other numbers 0 makes your kernel a generator of noise. **Predict:** what would the left picture show, if the counter were the place within the program?
 
-# %%
+# %% alt="Left: 64 x 64 values of your noise as a map of red and blue pixels, without visible stripes or repetition. Right: their histogram follows the dashed curve of the standard normal."
 n = 64 * 64
 only_noise = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0], device=DEVICE)
 nothing, made = torch.zeros(2 * n, device=DEVICE), torch.empty(n, device=DEVICE)
@@ -425,7 +425,7 @@ print("no value occurs twice:", len(made.unique()) == n)
 #
 # It depends on the place in the batch. If sample 5 is drawn alone, it gets the noise that belongs to sample 0, and another picture. The course's kernel (from rung 5 on) uses a counter of the block of four elements, the step and the number of the sample. **Before you run it:** samples 0 to 7 are drawn in one batch, and then samples 5, 2 and 7 alone, by torch's generator with the same seed and by the course's function. Which rows occur again?
 
-# %%
+# %% alt="Four maps of noise with one row of 24 numbers per sample: above samples 0 to 7, below samples 5, 2 and 7 alone. With torch.randn the rows of samples 5 and 2 below are those of samples 0 and 1 above. With philox.normal the rows of samples 5, 2 and 7 are the same above and below."
 all_ids, few = torch.arange(8), torch.tensor([5, 2, 7])
 rows = {}
 for name in ("torch.randn", "philox.normal"):
@@ -486,7 +486,7 @@ check.ex_9_5(noise_test)
 #
 # Triton contains the vendors' assemblers, so a kernel can be compiled for a GPU that is not here, and its machine code can be read. **Predict:** how many instructions per element do your step and your step with noise need? In bfloat16 a step moves half of the bytes: how many instructions are free then?
 
-# %%
+# %% alt="Left: bars of instructions per element: at most 14 for kernels without noise, 130 and about 54 more in slow paths for 9.4 and rung 3, and about 50 from rung 5 on. Right: the roofline, flat up to 160 instructions in float32 and 80 in bfloat16; only 9.4 in bfloat16 lies on the rising part."
 from check.compiled import compiled
 
 found = compiled(my_step.fn, my_noise_step.fn)
@@ -528,7 +528,7 @@ for key, label in names.items():
 #
 # The next rungs remove this. Rung 4 uses all four words of a Philox call for four neighbouring elements: a quarter of the multiplications. Rung 5 replaces logarithm, root, sine and cosine by polynomials for exactly these arguments: no slow path, no spills, 51 instructions. Rung 6 gives each sample its own weight and number, by two-dimensional *tiles*: a program takes a few samples by a few hundred elements and loads what belongs to a sample once per row.
 
-# %%
+# %% alt="Two drawings of tiles, with elements across and samples down. Left: with 192 elements per sample each program has four samples and 256 places, and the places beyond element 192 and beyond the tenth sample are hatched. Right: with 16,384 elements each program has 1,024 elements of one sample."
 pictures.tiles()
 
 # %% [markdown]
@@ -538,7 +538,7 @@ pictures.tiles()
 #
 # It is compared with the reference in float64, at sizes that do not fit. The unit is the *ulp*, the distance of two neighbouring numbers of a type: $2^{-23}$ for float32 near 1, $2^{-10}$ for float16, $2^{-7}$ for bfloat16. **Predict:** in which type is the error largest, in units of the ulp of this type?
 
-# %%
+# %% alt="Bars of the largest error in ulp for six tensor shapes and three types. The error of float32 is the largest for every shape, between 0.8 and 2.4. That of float16 is below 0.5, and that of bfloat16 below 1."
 from kernels.triton_step import guided_step
 
 shapes = ((1, 1), (5, 7), (3, 3, 5, 5), (2, 1023), (2, 1024), (2, 1025))

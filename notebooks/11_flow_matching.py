@@ -20,7 +20,7 @@
 #
 # No GPU, half a minute of computing, about 85 minutes with the exercises. You need sittings 1 to 4 and the section on DDIM in sitting 6. All but the last section uses NumPy alone; the last one needs torch. The lecture `tutorial/step21_flow.py` goes deeper, and `tutorial/step17_solvers.py` introduces the rows of a solver. (Flow matching: Liu et al. 2022, arXiv:2209.03003; Lipman et al. 2022, arXiv:2210.02747.) On a hosted machine that has torch already, do first what `01_forward_process` describes.
 
-# %%
+# %% alt="Two panels with the same 150 noises in grey. Left: straight lines lead from noises to data points of the three classes, and they cross in all directions. Right: the paths of the samples do not cross, most of them bend, and they end in the same three regions."
 # %matplotlib inline
 from itertools import pairwise
 
@@ -115,7 +115,7 @@ check.ex_11_1(my_loss)
 #
 # For example, at $u = 1/2$ with $S = 1/4$, $C_u = 0.0625 + 0.25 = 0.3125$, and the slope is $0.375 / 0.3125 = 1.2$. For the null label, $F_\phi$ is the mean of the $F_y$ with the weights $p(y | X_u)$, as in sitting 4. The cell below contains both. **Predict:** is the loss of this perfect network 0? Where in $u$ is it largest, and where smallest?
 
-# %%
+# %% alt="The loss over u, from data at 0 to noise at 1. The prediction 0 has a constant 4.7; with the label the loss follows the dashed 2 S / C_u, from 2 to 2.5 at u = 0.2, then down to 0.5. With the null label it rises to 4.5 near u = 0.65 and ends at 2.7."
 means, S = mixture.means, 0.25  # of the three classes, (3, 2), and their variance
 
 
@@ -203,7 +203,7 @@ plt.show()
 # So the mean of the data is $E[x_0 | X_u] = (e^g - e^{-g}) / (e^g + e^{-g}) = \tanh g$. The state is $X_u = (1 - u) x_0 + u \epsilon = x_0 + u (\epsilon - x_0) = x_0 + u V$. So the mean velocity $F$ is $X_u$ minus this mean, divided by $u$. A solver of SciPy moves the points. **Predict:** do the solutions cross, as the lines do? Which starts end at 1?
 
 
-# %%
+# %% alt="Left: 50 straight lines from noises at u = 1 to the data points -1 and 1 at u = 0; many cross. Middle: the solutions from the same noises do not cross, and those from above 0 end at 1, the others at -1. Right: both histograms at u = 0.4 have two modes and follow the density."
 def two_points(u, X):
     """The mean velocity if the data are -1 and 1, each with probability 1/2."""
     return (X - np.tanh((1 - u) * X / u**2)) / u
@@ -248,7 +248,7 @@ plt.show()
 #
 # The next figure compares the two sides of the continuity equation at $u = 1/2$. The left side (blue) is computed from densities at a slightly later and a slightly earlier $u$. The right side (orange) is computed from the flux at a slightly larger and a slightly smaller $X$.
 
-# %%
+# %% alt="Two panels for u = 1/2, one for a Gaussian class and one for two points. In each the dashed curve of the flux lies exactly on the thick one of the change of the density. Both are positive at X = 0, and negative near 1.1 for the class and near -0.75 and 0.75 for two points."
 h, u = 1e-4, 0.5
 slope = (u - (1 - u) * S) / ((1 - u) ** 2 * S + u**2)
 cases = {
@@ -298,7 +298,7 @@ check.ex_11_2(my_euler)
 # %% [markdown]
 # **Predict:** what does a single step return, with the label and without? (At $u = 1$ the state is the noise itself and contains no information about the data.)
 
-# %%
+# %% alt="Eight scatter plots of samples after 1, 2, 5 and 50 steps. With labels, one step returns only three points, the class means, and more steps return three clouds that become wider. With the null label, one step returns only the origin, two steps a filled triangle, and 50 steps three clouds."
 labels = np.repeat([0, 1, 2], 200)
 noise = np.random.default_rng(0).standard_normal((600, 2))
 fig, panels = plt.subplots(2, 4, figsize=(10, 5.2), layout="constrained", sharex=True, sharey=True)
@@ -333,7 +333,7 @@ variance = (1 - 0.5 * 1.0) ** 2 * (1 - 0.5 * 1.2) ** 2
 # %% nbgrader={"grade": true, "grade_id": "check_11_3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 check.ex_11_3(variance)
 
-# %%
+# %% alt="The variance of the samples over the number of steps on a logarithmic axis. It rises from 0 for one step over 0.04 for two, where your prediction lies, to 0.24 for 100 steps, below the dashed line of the class at 0.25."
 counts = (1, 2, 3, 5, 10, 20, 50, 100)
 many, top = np.random.default_rng(1).standard_normal((20_000, 2)), np.zeros(20_000, int)
 found = [my_euler(lambda X, u: exact(X, u, top), many, n).var(0).mean() for n in counts]
@@ -369,7 +369,7 @@ print("variance:", ", ".join(f"{v:.3f} for {n}" for n, v in zip(counts, found, s
 #
 # The second step uses $z = (Y_u - m_u) / \sqrt{C_u}$, and the result is $F_y$ at $Y_u$. So the distance from the mean is $\sqrt{(1 - u)^2 S + u^2}$ times $z$. As a function of $u$ this root is a straight line only for $S = 0$, a class with a single data point. **Predict:** the data are $N(0, 1)$, the same as the noise, so $S = 1$. Where does a solution end, and how does it get there? What does one step of Euler's method return?
 
-# %%
+# %% alt="Three panels for S = 0, 0.25 and 1: the distance from the mean from u = 1 to 0 for four starts. For S = 0 solutions, straight lines and Euler steps coincide. Otherwise solutions bend towards the mean and away again, for S = 1 back to the start, and one Euler step ends at 0."
 u = np.linspace(0, 1, 101)
 _, panels = plt.subplots(1, 3, figsize=(11, 3), layout="constrained", sharey=True)
 for ax, var in zip(panels, (0.0, 0.25, 1.0), strict=True):
@@ -438,7 +438,7 @@ check.ex_11_4(my_velocity)
 # %% [markdown]
 # The left panel shows the clocks: the log SNR of the flow, $2 \log((1 - u) / u)$, and that of two schedules over $t / T$. The right panel compares two velocities at $u = 1/2$, on a vertical line through the middle of class 0. One is the formula for $F$, which was derived without a chain. The other is your function, applied to the oracle of sitting 3.
 
-# %%
+# %% alt="Left: log SNR over u or t / T; the curves of the flow and the cosine schedule lie close together, and that of the linear schedule lies lower nearly everywhere. Right: velocities at u = 1/2, a straight line for class 0 and a curve with a dip for the null label; formula and conversion coincide."
 u = 0.5
 oracle = oracle_eps(mixture, clock)
 X = np.stack([np.zeros(121), np.linspace(-3, 3, 121)], 1)
@@ -500,7 +500,7 @@ check.ex_11_5(my_guided)
 # The figure shows samples of class 0 (blue) on the data (grey), at $w = 0$ and $w = 3$. They were drawn with the code as it was, with your function, and with the chain of sitting 6: DDIM on the cosine schedule with predictions of $\epsilon$. All start from the same noises. The height of a sample is its second coordinate. In the class its mean is 1.5 and its variance 0.25. **Predict:** does the flow overshoot at $w = 3$, as the chain does? Can you recognise the mistake from the pictures?
 
 
-# %%
+# %% alt="Six scatter plots of class 0 in blue on the data in grey, at w = 0 above and w = 3 below. Your function and DDIM give the same clouds, at the heights 1.49 and 2.36. The code as it was gives a cloud at 1.10, and at w = 3 a thin wedge at 2.47."
 def theirs(X, time, y):
     """The exact network on the other clock."""
     return -exact(X, 1 - time, y)
@@ -585,7 +585,7 @@ check.ex_11_6(test_of_row)
 # %% [markdown]
 # So a sampler of the flow differs from DDIM only in the noise levels that it visits: those with uniform $u$. The left panel shows the levels of ten rows on both clocks. The right panel is about a Gaussian class with the variance $S$. It shows the variance of samples that were drawn with few rows, divided by $S$. Both are computed exactly. **Predict:** does the flow need fewer rows than the cosine schedule?
 
-# %%
+# %% alt="Left: the log SNR of nine rows; those of the flow reach from -4.4 to 4.4, and those of the cosine schedule from -3.7 to 3.6. Right: variance divided by S over the number of rows; all curves rise towards 1, and those of flow and cosine schedule almost coincide for each S."
 _, (left, right) = plt.subplots(1, 2, figsize=(11, 3), layout="constrained")
 counts = (2, 3, 5, 10, 20, 50, 100)
 for k, (name, schedule, color) in enumerate((("flow", clock, BLUE), ("cosine", cosine, ORANGE))):
@@ -622,7 +622,7 @@ print(f"Euler's rows and DDIM's, 50 of them: largest difference {np.abs(rows).ma
 #
 # The figure shows class 0 at $w = 3$ with exact velocities. For the last two panels all data were moved by $(0, 3)$, and the samples moved back. The dotted line is the mean height of the class. **Predict:** the factors of $F_y$ and $F_\phi$ are now $1 + w$ and $-w \nu$. Does this rule give the same samples if it is applied to $\epsilon$ or $\hat x_0$ in the place of the velocity? Does it give the same samples if the data are moved?
 
-# %%
+# %% alt="Five scatter plots of class 0 at w = 3, with a dotted line at the class mean of 1.5. Plain guidance has a mean height of 2.37, 2.34 with zero-init, and 2.37 with moved data. With the factor it is 1.97, and with moved data 1.54, in a wide cloud that ends below in a vertical line."
 once, fifty = with_zero_init(euler(clock, 50), clock), euler(clock, 50)
 settings = {
     "plain": (plain, fifty, (0.0, 0.0)),
@@ -662,7 +662,7 @@ plt.show()
 #
 # The cell below trains a small network with the loss of exercise 11.1, written for torch. Three labels in ten are replaced by the null label (sitting 5). This is a large fraction, because without the label the velocity is harder to learn here. **Predict:** the loss cannot go to 0. Near which number does it end? (The averages of two losses over $u$ are printed above the second figure.)
 
-# %%
+# %% alt="Left: the training loss falls from 3 to about 2.3 within 200 steps and ends close to the dashed line of exact velocities at 2.1. Right: samples in the colours of three classes; the colours are mixed at w = -1, separate at w = 0, and further from the origin and narrower at w = 3."
 import torch
 from torch import nn
 

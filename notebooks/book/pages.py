@@ -258,7 +258,8 @@ def notebook(path: Path, targets: Targets) -> dict[str, Any]:
     """A notebook with its stored outputs, its links within the book, and its solutions folded.
 
     Widgets are left out, because they need a running kernel. Pictures of some of their positions
-    stand below them in the notebook.
+    stand below them in the notebook. A cell's picture has the alternative text that its metadata
+    name, `alt`.
     """
     widget = "application/vnd.jupyter.widget-view+json"
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -275,6 +276,8 @@ def notebook(path: Path, targets: Targets) -> dict[str, Any]:
             }
         if cell["cell_type"] == "code":
             cell["outputs"] = [o for o in cell["outputs"] if widget not in o.get("data", {})]
+        if alt := cell["metadata"].get("alt"):
+            cell["metadata"].setdefault("mystnb", {})["image"] = {"alt": alt}
     return content
 
 

@@ -45,8 +45,9 @@ def test_script_and_notebook_say_the_same(script: Path):
     kept = ("cell_type", "source")
     left, right = json.loads(made)["cells"], cells(script.with_suffix(".ipynb"))
     assert [[c[k] for k in kept] for c in left] == [[c[k] for k in kept] for c in right]
-    grading = [[c["metadata"].get("nbgrader") for c in side] for side in (left, right)]
-    assert grading[0] == grading[1]
+    for key in ("nbgrader", "alt"):
+        of_both = [[c["metadata"].get(key) for c in side] for side in (left, right)]
+        assert of_both[0] == of_both[1]
 
 
 @by_notebook
@@ -81,6 +82,20 @@ def test_every_third_code_cell_at_least_has_a_picture(script: Path):
     for cell in code(script.with_suffix(".ipynb")):
         without = 0 if pictured(cell) else without + 1
         assert without < 3, "".join(cell["source"])
+
+
+@by_notebook
+def test_every_picture_is_described_in_a_sentence(script: Path):
+    """For readers who do not see it. The text is the metadata `alt` of the cell."""
+    texts = []
+    for cell in code(script.with_suffix(".ipynb")):
+        alt = cell["metadata"].get("alt", "")
+        assert bool(alt) == pictured(cell), "".join(cell["source"])
+        if alt:
+            texts.append(alt)
+            assert len(alt.split()) >= 8 and alt.endswith("."), alt
+            assert "$" not in alt and "`" not in alt, alt  # a screen reader would spell them
+    assert len(texts) == len(set(texts))
 
 
 @by_notebook
