@@ -154,21 +154,22 @@ $p(x_t) = \pi_y p(x_t | y) / p(y | x_t)$. Inserting this into the second factor 
 
 $$ p(x_t | y)^{1 + w} p(x_t)^{-w} = \pi_y^{-w} p(x_t | y) p(y | x_t)^w $$ (11.8)
 
-Apart from a constant, the right side is the density of the class multiplied by $p(y | x_t)^w$.
-Ambiguous places lose density, and after normalisation the clear ones gain. At $t = 0$, normalised,
-we call this the tilted distribution. It is what one hopes to sample with guidance: images of the
-class, with the ambiguous ones made rare. We integrate it for class 0 of the pinwheel of step 1, by
-sums over a grid. The fraction that lies where another class is more probable falls from 9.9 % at
-$w = 0$ to 2.6 % at $w = 1$ and 0.4 % at $w = 3$. The points also come closer together: the sum of
-the two variances falls from 0.56 to 0.47 and 0.44.
+Apart from a constant, the right side is the density of the class multiplied by $p(y | x_t)^w$. For
+$w > 0$ ambiguous places lose density, and after normalisation the clear ones gain. At $t = 0$,
+normalised, we call this the tilted distribution. It is what one hopes to sample with guidance:
+images of the class, with the ambiguous ones made rare. We integrate it for class 0 of the pinwheel
+of step 1, by sums over a grid. The fraction that lies where another class is more probable falls
+from 9.9 % at $w = 0$ to 2.6 % at $w = 1$ and 0.4 % at $w = 3$. The points also come closer
+together: the sum of the two variances falls from 0.56 to 0.47 and 0.44.
 
 In the example of two images the label is certain at $t = 0$. For class 0 and every $w > -1$ the
 tilted distribution is therefore the image 1 itself, which is also the result without guidance. And
 yet the guided guesses in the table lie far from this image. This is a first sign of a difficulty.
 
-**The guided scores belong to another distribution.** The scores that the reverse chain of step 7
-follows belong to one distribution of data with more and more noise added. Therefore each of its
-steps leads from the density of $x_t$ to the density of $x_{t-1}$, up to the error of a finite step.
+**The guided scores belong to another distribution.** The scores that the chain of step 7 follows
+without guidance belong to one distribution of data with more and more noise added. Therefore each
+of its steps leads from the density of $x_t$ to the density of $x_{t-1}$, up to the error of a
+finite step.
 The tilted distribution would be sampled if the chain followed the scores of the tilted distribution
 with noise added. Guidance follows other scores. In (11.7) noise is added to the class and to all
 data first. Then the two noisy densities are combined by powers. The two orders, tilting before
