@@ -106,8 +106,8 @@ of two means is $2 D$ on average, and for large $D$ all distances are close to $
 three means are nearly equally far from each other. The standard deviation of a class along each
 axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the plane. We move
 them apart by a factor $c$ and leave their variance at $1/4$. Their squared distances are then
-$6.75 c^2$. This is $2 D$ for $D = 3.4 c^2$, so $c = 16$ corresponds to 864 dimensions. (Classes of
-images may be closer to each other than this.) The overshoot is the mean height minus $1.5 c$, at
+$6.75 c^2$. This is $2 D$ for $D = 3.375 c^2$, so $c = 16$ corresponds to 864 dimensions. (Classes
+of images may be closer to each other than this.) The overshoot is the mean height minus $1.5 c$, at
 $w = 3$. The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
 
 | c | 1 | 2 | 4 | 8 | 16 |
@@ -139,18 +139,31 @@ $x_t / \sqrt{\bar\alpha_t}$ by one unit moves the samples by
 
 $$ \text{ancestral chain: } S_y / (S_y + \tau) $$ (14.5)
 
-The chain without fresh noise, in the limit of small steps, is an increasing map. It takes the
-distribution of $x_t / \sqrt{\bar\alpha_t}$, which is $N(\mu_y, S_y + \tau)$, to the class
-$N(\mu_y, S_y)$. An increasing map between two Gaussians multiplies the distance from the mean by
-the ratio of the standard deviations:
+For the chain without fresh noise write $\bar x$ for $x_t / \sqrt{\bar\alpha_t}$. Let $\hat x_0$ be
+the guess above, and $\hat\epsilon$ the noise that belongs to it, so that
+$\bar x = \hat x_0 + \sqrt\tau \hat\epsilon$. The step (13.5) keeps both and changes $\sqrt\tau$:
+
+$$ \hat\epsilon = (\bar x - \hat x_0) / \sqrt\tau = \sqrt\tau (\bar x - \mu_y) / (S_y + \tau) $$
+$$ d\bar x = \hat\epsilon d\sqrt\tau = \hat\epsilon d\tau / (2 \sqrt\tau) $$
+
+In the limit of small steps this is a differential equation. Its solutions are known:
+
+$$ d\bar x / d\tau = (\bar x - \mu_y) / (2 (S_y + \tau)) $$
+$$ \bar x - \mu_y = \text{constant} \cdot \sqrt{S_y + \tau} $$
+
+(So the distribution of $\bar x$, $N(\mu_y, S_y + \tau)$, becomes that of the class.) At the data
+$\tau$ is 0. So a displacement is multiplied by
 
 $$ \text{without fresh noise: } \sqrt{S_y / (S_y + \tau)} $$ (14.6)
 
 With $S_y = 1/4$ and $\tau = 1$ the ancestral chain retains 20 % of a displacement and the other
 chain 45 %. Now let the classes be $c$ times as far apart. Coming from the noise, $p(y | x_t)$
-approaches 0 or 1 where the standard deviation $\sqrt\tau$ of the noise becomes comparable to their
-distance, so $\tau$ is of the order of $c^2$. The pushes up to this level are of the order of $c$.
-If $c$ is large, what remains is of the order
+approaches 0 or 1 where the standard deviation $\sqrt\tau$ of the noise becomes comparable to the
+distance of the class means, so $\tau$ is of the order of $c^2$. Up to this level $S_y$ is small
+compared with $\tau$. Without it, multiplying the means, $\bar x$ and $\sqrt\tau$ by $c$ leaves
+$p(y | x_t)$ unchanged and multiplies every guess by $c$. So the chain is the chain for $c = 1$ at
+$c$ times the size, and its displacement at this level is of the order of $c$. If $c$ is large, what
+remains is of the order
 
 $$ c S_y / (S_y + c^2) \approx S_y / c, \quad c \sqrt{S_y / (S_y + c^2)} \approx \sqrt S_y $$ (14.7)
 

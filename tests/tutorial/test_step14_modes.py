@@ -416,6 +416,30 @@ def test_14_6_by_quantiles() -> None:
     np.testing.assert_allclose(slopes, remains_without_noise(VAR, tau), atol=1e-12)
 
 
+def test_14_6_by_each_step() -> None:
+    """The noise that belongs to the guess, one short step of the chain, and its equation."""
+    t = start_of(1.0)
+    tau = tau_of(t)
+    root = tau_of(t) ** 0.5
+    d_root = tau_of(t - 1) ** 0.5 - root
+    mu_y = 0.8
+    bar_x = 1.7
+    x0hat = mu_y + (bar_x - mu_y) * VAR / (VAR + tau)
+    eps = root * (bar_x - mu_y) / (VAR + tau)
+    assert x0hat + root * eps == pytest.approx(bar_x, abs=1e-12)
+    xt = np.array([[bar_x * FINE.alpha_bar[t] ** 0.5]])
+    step = step_without_noise(xt, np.array([[eps]]), t, FINE).item()
+    d_bar_x = step / FINE.alpha_bar[t - 1] ** 0.5 - bar_x
+    assert d_bar_x == pytest.approx(eps * d_root, rel=1e-9)
+    slope = (bar_x - mu_y) / (2 * (VAR + tau))
+    assert d_bar_x / (tau_of(t - 1) - tau) == pytest.approx(slope, rel=1e-3)
+    s = np.array([0.0, tau - 1e-5, tau, tau + 1e-5])
+    solution = mu_y + (bar_x - mu_y) * ((VAR + s) / (VAR + tau)) ** 0.5
+    assert (solution[3] - solution[1]) / 2e-5 == pytest.approx(slope, rel=1e-6)
+    factor = (solution[0] - mu_y) / (bar_x - mu_y)
+    assert factor == pytest.approx(remains_without_noise(VAR, tau), abs=1e-12)
+
+
 def test_14_7_by_limits() -> None:
     """S / c and sqrt(S): the relative errors are S / c^2 and half of it."""
     for c in (10.0, 100.0):
@@ -477,8 +501,8 @@ def test_14_7_by_classes_moved_apart() -> None:
     np.testing.assert_array_equal(far.covs, three.covs)
     squared = ((far.means[0] - far.means[1]) ** 2).sum()
     assert squared == pytest.approx(6.75 * 4.0**2)
-    # Equal to 2 D for D = 3.4 c^2 dimensions.
-    assert squared / 2 / 4.0**2 == pytest.approx(3.4, abs=0.05)
+    # Equal to 2 D for D = 3.375 c^2 dimensions.
+    assert squared / 2 / 4.0**2 == pytest.approx(3.375, abs=1e-9)
 
 
 @pytest.mark.parametrize("c", [0.0, -1.0, np.nan])
