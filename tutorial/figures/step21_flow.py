@@ -40,7 +40,7 @@ def figure() -> Figure:
     clock, heights, widths = fig.subplots(1, 3)
     u = np.linspace(0.01, 0.99, 99)
     clock.plot(u, 2 * np.log((1 - u) / u), color=BLUE, label="flow")
-    clock.plot(u, -2 * np.log(np.tan(np.pi * u / 2)), "--", color=ORANGE, label="cosine")
+    clock.plot(u, -2 * np.log(np.tan(np.pi * u / 2)), "--", color=ORANGE, label="cosine, no offset")
     schedule = flow_schedule(1000)
     table = euler(schedule, 50)
     zero = with_zero_init(table, schedule)
