@@ -55,12 +55,14 @@ $$ E[W f(x)] = \int f q_0 dx / \int q_T dx $$ (L.2)
 
 A program starts from $N(0, \tau_T I)$, because it cannot sample $q_T$. For a large $\tau_T$ the two
 are close. Let $Z_\tau$ be the mass. Far in the noise the densities of the class and of all data
-approach $N(0, \tau I)$, so $Z_\tau$ tends to 1. By appendix J
-$\partial_\tau \log Z_\tau = -\bar g$, and (J.4) approximates $\bar g$. Its integral from $\tau_T$
-to infinity is the logarithm of the mass at $\tau_T$, about $w (1 + w) |\Delta m|^2 / (2 \tau_T)$.
-For the three classes of step 1, with $w = 3$ and $\tau_T = 400$, this makes a mass of 1.034, and
-the mean of $q_T$ is 0.3 standard deviations above 0. With $f = 1$, (L.2) states that the mean
-weight is the mass $Z$ of (13.2), divided by that of $q_T$, which is close to 1.
+approach $N(0, \tau I)$. Their exponents $1 + w$ and $-w$ add up to 1, so $q_\tau$ approaches the
+same Gaussian, and $Z_\tau$ tends to 1. By appendix J $\partial_\tau \log Z_\tau = -\bar g$, and
+(J.4) approximates $\bar g$. Its integral from $\tau_T$ to infinity is the logarithm of the mass at
+$\tau_T$, about $w (1 + w) |\Delta m|^2 / (2 \tau_T)$. For the three classes of step 1, with $w = 3$
+and $\tau_T = 400$, this makes a mass of 1.034. By (11.9) with both variances close to $\tau_T$, the
+mean of $q_T$ is about $1 + w$ times the mean of the class. This is $4 \cdot 1.5 = 6$, or 0.3
+standard deviations of 20. With $f = 1$, (L.2) states that the mean weight is the mass $Z$ of
+(13.2), divided by the mass of $q_T$, which is close to 1.
 
 Correctors may be added between two levels. They do not change the weights, and by (J.1) infinitely
 small ones do not change $\rho$. Finite ones make the samples too wide, by (K.1). In the example one
@@ -88,10 +90,12 @@ and copies sample $i$ once for each point in its interval:
 
 $$ \text{copies of } i = \#\{j: W_1 + .. + W_{i-1} \le (j + u) \bar W < W_1 + .. + W_i\} $$ (L.4)
 
-Here $j$ runs over 0 to $n - 1$, and $\#$ denotes the number of elements. In the mean over $u$
-sample $i$ has $W_i / \bar W$ copies. In every single draw the number of its copies differs from
-this by less than 1. All weights are then set to $\bar W$. This keeps the mean weight, which
-estimates the mass.
+Here $j$ runs over 0 to $n - 1$, and $\#$ denotes the number of elements. The points are $\bar W$
+apart, and the interval of sample $i$ has the length $W_i$. So it contains $W_i / \bar W$ points,
+rounded up or down. As $u$ runs from 0 to 1, the points together pass over each place exactly once,
+so the mean number over $u$ is the length $W_i$ divided by $\bar W$. All weights are then set to
+$\bar W$. In the mean over $u$ this keeps the sum of $W_i f(x_i)$ for every function $f$, so (L.2)
+still holds. The mean weight is kept in every draw.
 
 **Two Gaussians, exactly.** In the example the class is $N(0, 1)$ and all data are $N(0, 2)$ on each
 axis. The two scores differ by a multiple of $x$:
@@ -131,11 +135,11 @@ table gives the roots of these numbers, which belong to one axis.)
 | 4 | 0.3333 | 0.332, 0.303 | 0, 0.342 |
 
 From a certain weight on the mean of $W^2$ is infinite: from $w = 3.11$ with 400 steps, and from
-3.00 with 3200 steps. Extrapolated to infinitely small steps it is 2.99. (L.2) still holds there.
-But the $n_{eff}$ of a run then depends on chance and on the number of chains, and a standard error
-has no meaning. With 400 steps the exact variances are 0.650, 0.484 and 0.318, which is 2 to 5 %
-below the tilted ones. This is the error of the finite steps. The exact fractions are then 0.976,
-0.835 and 0.
+3.00 with 3200 steps. Extrapolated linearly in the length of the steps to 0 it is 2.99. (L.2) still
+holds there. But the $n_{eff}$ of a run then depends on chance and on the number of chains, and a
+standard error has no meaning. With 400 steps the exact variances are 0.650, 0.484 and 0.318, which
+is 2 to 5 % below the tilted ones. This is the error of the finite steps. The exact fractions are
+then 0.976, 0.835 and 0.
 
 **Three classes, measured.** (L.2) holds for the classes of step 1, too. How many chains does it
 need there? The table shows a run of 8000 chains with 300 steps from $\tau = 400$ to 0.001, once
