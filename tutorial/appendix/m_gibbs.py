@@ -52,8 +52,10 @@ $$ \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 = q_{0,\tau}(x) / q_\tau(x) $$
 $$ \nabla \log q_{0,\tau} = s_w + \nabla \log \int P(x_0)^{1 + w} Q(x_0)^{-w} dx_0 $$ (M.1)
 
 For $w \neq 0$ the logarithm of the integral, divided by $w$, is called the Renyi divergence of
-order $1 + w$ of $P$ from $Q$. For $w > -1$ it is never negative, by Jensen's inequality, and it is
-0 if $P = Q$.
+order $1 + w$ of $P$ from $Q$. For $w > -1$ it is never negative, and it is 0 if $P = Q$. For the
+proof, let $u = P / Q$. The integral is the mean of $u^{1 + w}$ over $Q$, and the mean of $u$ is 1.
+For $w > 0$ the power is convex, so by Jensen's inequality its mean is at least 1. For $-1 < w < 0$
+it is concave, so its mean is at most 1, and the division by $w$ changes the sign of the logarithm.
 
 **Where it is small.** By Bayes' rule for the label, $p(x_0 | y) / p(x_0) = p(y | x_0) / \pi_y$, and
 the same holds for the noisy densities. The factor $\pi_y$ cancels in the ratio of $P$ and $Q$:
@@ -87,8 +89,8 @@ the missing gradient for samples of $q_{0,\tau}$: its mean, and the probability 
 
 So low noise does not make the error of guidance small at every point. It makes it small for most
 samples. How low it has to be depends on the data. The classes of the pinwheel have closer
-neighbours, with means at a distance of 1.4. For its class 0 the probability of an error above 1 is
-0.46 at $\tau = 0.1$ and 0.12 at $\tau = 0.01$.
+neighbours, with means at a distance of 1.4. For its class 0 and the same $w = 3$ the probability of
+an error above 1 is 0.46 at $\tau = 0.1$ and 0.12 at $\tau = 0.01$.
 
 **A round.** Start with samples of the class, which need no guidance. A round adds noise of a small
 variance $\tau$ to them and removes it by guided DDIM in small steps, (H.5), from $\tau$ down to 0.
@@ -171,10 +173,10 @@ the last two rows are too large: the variance is far from the 0.278 of small ste
 (H.5): a step of size $\delta$ adds $\delta s_w / 2$. (The row of DDIM in step 17 keeps the
 prediction of the noise instead. It agrees with this step only if $\delta$ is small against the
 level from which the step starts. A row from the level $\delta$ to 0 adds $\delta s_w$, twice as
-much.) A step multiplies differences by $1 - \delta k / 2$. The scores of a round are computed at
-the levels $\tau_1 = \tau$ down to $\tau_L = \delta$, a constant $\delta = \tau / L$ apart. With $A$
-for the product of their factors, a round makes the variance $A^2 (V + \tau)$. If $|A| < 1$, the
-rounds leave one variance unchanged:
+much.) A step multiplies differences by $1 - \delta k / 2$. Let a round have $L$ steps. Their scores
+are computed at the levels $\tau_1 = \tau$ down to $\tau_L = \delta$, a constant $\delta = \tau / L$
+apart. With $A$ for the product of their factors, a round makes the variance $A^2 (V + \tau)$. If
+$|A| < 1$, the rounds leave one variance unchanged:
 
 $$ V_L = \tau A^2 / (1 - A^2), \quad A = \prod_{i=1}^L (1 - \delta k(\tau_i) / 2) $$ (M.7)
 
@@ -182,13 +184,13 @@ If $|A| \ge 1$, there is no such variance, and every round makes the samples wid
 $S_y = 1$, $S = 100$, $w = 5$ and one step from $\tau = 10$ have $k = 0.5$ and $A = -1.5$.
 
 One step is enough if $\tau$ is small against the tilted variance $1 / k$. In the example, where
-this is 0.5, one step with $\tau$ up to 0.1 changes the variance at the end by less than 0.01. But
-take a class of variance 0.25 without guidance. Small steps keep this variance, and rounds of one
-step with $\tau = 0.1$ end with 0.277. The mean that one step leaves unchanged is the tilted mean of
-the level $\tau$, because the guided score is 0 there. For $\tau = 0.1$ this is 1.537, where small
-steps end with 1.518. A round with one step adds $\sqrt\tau z$ and then $\tau s_w / 2$. A Langevin
-step of the size $\tau$ at the level $\tau$ adds the same two terms, but its score belongs to the
-point before the noise.
+this is 0.5, rounds of one step and of small steps with $\tau$ up to 0.1 end with variances that
+differ by less than 0.01. But take a class of variance 0.25 without guidance. Small steps keep this
+variance, and rounds of one step with $\tau = 0.1$ end with 0.277. The mean that one step leaves
+unchanged is the tilted mean of the level $\tau$, because the guided score is 0 there. For
+$\tau = 0.1$ this is 1.537, where small steps end with 1.518. A round with one step adds
+$\sqrt\tau z$ and then $\tau s_w / 2$. A Langevin step of the size $\tau$ at the level $\tau$ adds
+the same two terms, but its score belongs to the point before the noise.
 
 **Distant modes.** Do the samples reach another mode of their class? Take $w = 0$, so that every
 score is right, and a class of two equal narrow modes at $\pm d / 2$ on a line. DDIM moves points of
@@ -200,9 +202,10 @@ $$ \Pr(\sqrt\tau z < -d / 2) = \Phi(-d / (2 \sqrt\tau)) $$ (M.8)
 Here $\Phi$ is the distribution function of $N(0, 1)$. If $\sqrt\tau$ is half the distance of the
 modes, this is 0.16 for every distance. With $\tau = d$ it is 0.16, 0.06 and 0.0008 for $d = 4$, 10
 and 40. So $\sqrt\tau$ and not $\tau$ must be comparable to the distance. For $w > 0$ so much noise
-brings back the overshoot of the guided chain. With a small $\tau$, on the other hand, the fractions
-of distant modes remain those of the start. Here, as in the paper of Moufad et al., the rounds start
-from samples drawn without guidance, so these fractions are those of the class.
+brings back the overshoot of the guided chain. If $\sqrt\tau$ is far below $d / 2$, on the other
+hand, almost no sample changes its mode, and the fractions of the modes remain those of the start
+for very many rounds. Here, as in the paper of Moufad et al., the rounds start from samples drawn
+without guidance, so these fractions are those of the class.
 
 **At the boundary.** At $w = 0$ and $w = -1$ the integral in (M.1) is 1, because $P$ and $Q$ are
 densities. Nothing is missing, and rounds of small steps keep the class or the distribution of all
