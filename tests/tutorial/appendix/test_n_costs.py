@@ -323,6 +323,32 @@ def test_n_5_by_the_middle_term() -> None:
             assert middle < 0.2 * max((D**2).mean(), (e**2).mean())
 
 
+def test_n_5_by_what_it_leaves_out_of_eleven_correctors() -> None:
+    """Both effects in the text: the middle term by 200 sets, and the mean of the distances.
+
+    The mean of q e is compared with the standard deviation of the same set, whose mean is known.
+    """
+    rng = np.random.default_rng(8)
+    r = (np.arange(1000) + 0.5) / 1000
+    q = norm.ppf(r)
+    bias: list[float] = []
+    for _ in range(200):
+        x = rng.standard_normal(N)
+        e = np.quantile(x, r) - q
+        bias.append((q * e).mean() - (x.std(ddof=1) - 1))  # 1 up to 1 / (4 N)
+    s_1, s_2 = 0.527**0.5, 0.5**0.5
+    middle = 2 * (s_1 - s_2) * s_1 * (np.mean(bias) - 1 / (4 * N))
+    assert middle == pytest.approx(-0.00006, abs=5e-6)
+    predicted = measured(0.0189, floor(N, 0.527, 10**9, 0.5))
+    assert predicted == pytest.approx(0.030, abs=5e-4)
+    root = (predicted**2 + middle) ** 0.5
+    assert predicted - root == pytest.approx(0.0009, abs=1e-4)
+    mean = (root**2 - 0.005**2) ** 0.5
+    assert root - mean == pytest.approx(0.0004, abs=5e-5)
+    assert mean == pytest.approx(0.029, abs=5e-4)
+    assert pytest.approx(0.0006, abs=5e-5) == 0.005 / 60**0.5
+
+
 def after_rounds(start: Gaussian, tau: float, steps: int, number: int) -> Gaussian:
     """Mean and variance along the first axis of `EXAMPLE` after some rounds, by hand."""
     mean, var = start.mean[0], start.var
