@@ -65,12 +65,12 @@ powers cancel:
 
 $$ V = S_g (S_g / S_b)^w $$ (O.2)
 
-The mean of $\bar x_T - m$ is $-m$. In the formula for $x_0 - m$ its factor is close to
-$\sqrt{V / \tau_T}$, which tends to 0 as $\tau_T$ grows. So the samples have the mean $m$ for every
-$w$. *There is no overshoot.* The variance falls with $w$ (left panel of the figure). Is this an
-improvement? That depends on the good model. If it is exact, $S_g = S$, every $w > 0$ makes the
-samples too narrow. If it is too wide, one $w$ makes the variance right. Set $V = S$ in (O.2), take
-logarithms and solve:
+The mean of $\bar x_T - m$ is $-m$. In the formula for $x_0 - m$ its factor is
+$\sqrt{V / (1 + \tau_T)}$, which tends to 0 as $\tau_T$ grows. So in this limit the samples have the
+mean $m$ for every $w$. *There is no overshoot.* The variance falls with $w$ (left panel of the
+figure). Is this an improvement? That depends on the good model. If it is exact, $S_g = S$, every
+$w > 0$ makes the samples too narrow. If it is too wide, one $w$ makes the variance right. Set
+$V = S$ in (O.2), take logarithms and solve:
 
 $$ w^* = \log(S_g / S) / \log(S_b / S_g) $$ (O.3)
 
@@ -175,7 +175,9 @@ part of 0.25 (step 17).
 | one random label per row, $w = 1$ | 3.00 | 0.263 | 0.258 |
 
 With $w^*$ the two wrong models have the variances of the exact one (right panel). A label that is
-drawn anew in each row adds some variance, which becomes smaller with more rows: for $w = 3$ the
+drawn anew in each row adds to $\bar\epsilon$ an error of mean 0, independently of the other rows. A
+row multiplies its error by $w$ and by the change of $\sigma$. So the added variance is a sum of
+terms with the square of this change, and it tends to 0 as the rows become finer. For $w = 3$ the
 variance is 0.46 with 50 rows and 0.30 with 200 rows (mean of both axes, standard errors of 1.6 %).
 
 **At the boundary.** For $w = 0$ autoguidance is the good model and the other rules are the
