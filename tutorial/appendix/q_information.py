@@ -134,10 +134,10 @@ class is decided later (left and middle panels of the figure).
 **In steps of a chain.** Neither (Q.1) nor (Q.4) contains the schedule. They are functions of
 $\lambda$. A schedule only decides which $\lambda$ each step has. The gains of all steps add up to
 $I(y; x_0) - I(y; x_T)$. Only the second term depends on the schedule, and it is almost 0 if $x_T$
-is almost pure noise. For the three Gaussians and 100 steps of the linear schedule it is 0.00002.
-Half of the information has been gained at about $t = 53$ on the cosine schedule with 100 steps, and
-at $t = 28$ on the linear one (right panel). So a statement like "the class is decided in the middle
-of the chain" depends on the schedule. A statement about $\lambda$ does not.
+is almost pure noise. For the three Gaussians and 100 steps of the linear schedule it is 0.00002, by
+(Q.7) below. Half of the information has been gained at about $t = 53$ on the cosine schedule with
+100 steps, and at $t = 28$ on the linear one (right panel). So a statement like "the class is
+decided in the middle of the chain" depends on the schedule. A statement about $\lambda$ does not.
 
 **Information from two losses.** Let $L_y(f) = E|\epsilon - f(x_t, y)|^2$ be the loss of a network
 with labels at one $\lambda$, and $L_\phi(f) = E|\epsilon - f(x_t, \phi)|^2$ its loss without. Step
