@@ -19,8 +19,8 @@ every column of the table, and the entropy falls.
 
 **Without guidance relevance stays.** Let $p_t$ be short for $p(y | x_t)$, the probability of the
 class given the noisy state. Consider the true reverse step of all data, without a label. We split
-this probability according to the previous state, by the law of total probability. The forward noise
-does not depend on the label. So if the previous state is known, the noisier one contains no further
+this probability according to the less noisy state $x_{t-1}$, by the law of total probability. The
+forward noise does not depend on the label. So if $x_{t-1}$ is known, $x_t$ contains no further
 information about the label:
 
 $$ p(y | x_t) = \int p(y | x_{t-1}) p(x_{t-1} | x_t) dx_{t-1} $$
@@ -45,8 +45,9 @@ The gradient of the probability itself is $p_t \nabla \log p_t$. Hence, for smal
 
 $$ E[p_{t-1} | x_t] - p_t \approx (1 + w) \beta_t p_t |\nabla \log p_t|^2 $$ (D.2)
 
-The right side is positive for every $w > -1$. So relevance rises in each short step, and it rises
-most where another class is still probable and the gradient is large (step 10).
+For every $w > -1$ the right side is positive where the gradient is not 0, and it is nowhere
+negative. So relevance, the mean over all chains, rises in each short step. It rises most where
+another class is still probable and the gradient is large (step 10).
 
 **The logarithm.** Classifiers are often scored by the logarithm of the probability. Its mean
 behaves differently, because the logarithm is concave. Let $\delta = p_{t-1} - p_t$, and expand the
@@ -55,7 +56,8 @@ logarithm to second order:
 $$ \log p_{t-1} - \log p_t \approx \delta / p_t - \delta^2 / (2 p_t^2) $$
 
 The mean of the first term is (D.2) divided by $p_t$. For the second, the noise of the step has the
-variance $\beta_t$ in each direction to first order. It moves $p_t$ along its gradient:
+variance $\tilde\beta_t$ of step 4 in each direction, which is $\beta_t$ to first order. It moves
+$p_t$ along its gradient:
 
 $$ E[\delta^2 | x_t] \approx \beta_t |\nabla p_t|^2 = \beta_t p_t^2 |\nabla \log p_t|^2 $$
 
@@ -142,10 +144,16 @@ The integral is $(\rho^{-1-w} - 1) / (1 + w)$. Let $x^* = m S / (S - S_y)$. Then
 
 $$ M_0 \to x^* (1 - \rho^{1 + w}) $$ (D.8)
 
-The variance of the added noise tends to $d\tau$ in this unit. A variance is multiplied by $\Phi^2$.
-The variance of the start is $1 + \tau$ with the largest $\tau$. There $\Phi^2$ falls like
-$1 / \tau^2$, so nothing is left of it if the chain starts far enough in the noise. The rest comes
-from the added noise:
+The noise of a step has the variance
+$\tilde\beta_t = \beta_t (1 - \bar\alpha_{t-1}) / (1 - \bar\alpha_t)$. In this unit it is divided by
+$\bar\alpha_{t-1}$. The length $d\tau$ of the step is $1 / \bar\alpha_t - 1 / \bar\alpha_{t-1}$,
+which is $\beta_t / \bar\alpha_t$. So for small steps the variance tends to $d\tau$:
+
+$$ \tilde\beta_t / \bar\alpha_{t-1} = (\beta_t / \bar\alpha_t) (\tau - d\tau) / \tau $$
+
+A variance is multiplied by $\Phi^2$. The variance of the start is $1 + \tau$ with the largest
+$\tau$. There $\Phi^2$ falls like $1 / \tau^2$, so nothing is left of it if the chain starts far
+enough in the noise. The rest comes from the added noise:
 
 $$ V_0 = \int_0^\infty \Phi(\tau)^2 d\tau $$
 
@@ -163,6 +171,11 @@ $1 / S_y - 1 / S = 1 / U$. The derivative of the exponent is $m / S_y - x / U$, 
 $m U / S_y$, which is $x^*$. So
 
 $$ p(y | x) = p(y | x^*) e^{-(x - x^*)^2 / (2 U)} $$
+
+With the fraction $\pi_y$ of the class and $x^* - m = m S_y / (S - S_y)$, the largest value is
+
+$$ p(y | x^*) = \pi_y \sqrt{S / S_y} e^{(x^*)^2 / (2 S) - (x^* - m)^2 / (2 S_y)} $$
+$$ p(y | x^*) = \pi_y e^{m^2 / (2 (S - S_y))} / \sqrt\rho $$
 
 The classifier is therefore most certain of the class at $x^*$. This point lies further out than the
 mean of the class. For large $w$ the mean of the samples approaches it and does not pass it, by
@@ -183,15 +196,17 @@ denominator $U + V$. (For $m = 0$ it is 0.) So in the limit of small steps relev
 entropy falls at *every* $w$.
 
 **At the boundary.** At $w = -1/2$, (D.9) is $U \log(1 / \rho)$. With few steps the theorem fails.
-Of 20 steps on the cosine schedule one has $A_w < 0$ from $w = 8.1$ on, and $V_0$ rises from
-$w = 17.8$ on. The class cannot have a larger fraction of the data than
+With 20 steps on the cosine schedule the slope $A_w$ of the step at $t = 6$ is the first to become
+negative: it is negative from $w = 8.1$ on, and $V_0$ rises from $w = 17.8$ on. (The square of a
+negative slope grows with $w$.) The class cannot have a larger fraction of the data than
 $\sqrt{\rho} e^{-m^2 / (2 (S - S_y))}$, which is 0.257 in the example, because $p(y | x^*)$ would
 exceed 1.
 
-**What goes wrong.** The scale $1 + w$ is used as $w$. Then $w = 0$ is taken for the chain without a
-label, and this chain seems to raise relevance. The mean logarithm of the probability is expected to
-rise whenever the mean probability does. The guided variances are mixed in the place of the slopes.
-And a rise of relevance is taken as proof that the tilted distribution is sampled. (D.10) rises for
+**What goes wrong.** The scale $1 + w$ is taken for $w$. Then a chain with $w = 0$, which has the
+label, is called the chain without a label, and (D.1) seems to be wrong because relevance rises. The
+mean logarithm of the probability is expected to rise whenever the mean probability does. The
+weights $1 + w$ and $-w$ are applied to the variances of the two chains and not to their slopes. And
+a rise of relevance is taken as proof that the tilted distribution is sampled. (D.10) rises for
 any chain whose mean moves towards $x^*$ while its variance does not change.
 
 **Where it goes on.** Step 13 compares guided samples with the tilted distribution.

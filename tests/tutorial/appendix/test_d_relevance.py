@@ -192,6 +192,16 @@ def test_d_2_by_each_step(y: int) -> None:
     np.testing.assert_allclose(found, step, atol=5e-3)
 
 
+def test_d_2_by_a_point_without_gradient() -> None:
+    """Where p(y | x) is largest, its gradient is 0 and so is (D.2). Elsewhere it is positive."""
+    covs = np.stack([0.25 * np.eye(2), np.eye(2)])
+    data = GaussianMixture(np.zeros((2, 2)), covs, np.full(2, 0.5))
+    x = np.array([[0.0, 0.0], [0.4, -0.3]])
+    at_the_top, elsewhere = rises(x, 5, np.zeros(2, int), 3.0, data, SCHEDULE)[0]
+    assert at_the_top == 0
+    assert elsewhere > 0.001
+
+
 @pytest.mark.parametrize("y", range(3))
 def test_d_3_by_each_step(y: int) -> None:
     """The second-order expansion, and the mean of the squared change over the noise of the step."""
@@ -490,6 +500,9 @@ def test_d_7_by_numbers_in_the_text() -> None:
     assert said
     schedule = Schedule.cosine(20)
     first = brentq(lambda w: slopes(EXAMPLE, w, schedule).min(), 1, 30)
+    assert "step at $t = 6$ is the first" in text()
+    negative = slopes(EXAMPLE, float(said[1]), schedule) < 0
+    assert np.flatnonzero(negative).tolist() == [6 - 1]
     assert float(said[1]) == pytest.approx(first, abs=0.05)
     lowest = minimize_scalar(
         lambda w: by_impulses(EXAMPLE, w, schedule)[1, 0] * 1e3, bounds=(5, 40), method="bounded"
@@ -545,6 +558,13 @@ def test_d_9_by_each_step(pair: tuple[float, float, float], w: float) -> None:
     added = quad(lambda v: phi(v, S_y, S, w) ** 2, 0, np.inf)[0]
     assert pytest.approx(added, abs=1e-7) == V
     assert pair_limit(m, S_y, S, w)[1] == pytest.approx(V, rel=1e-9)
+    schedule = Schedule.cosine(200)
+    for t in (2, 50, 150):  # the noise of a step, in units of the signal
+        tau = 1 / schedule.alpha_bar[t] - 1
+        d_tau = tau - (1 / schedule.alpha_bar[t - 1] - 1)
+        added_var = posterior_coefficients(t, schedule)[2] / schedule.alpha_bar[t - 1]
+        assert schedule.beta[t] / schedule.alpha_bar[t] == pytest.approx(d_tau, rel=1e-9)
+        assert added_var == pytest.approx(d_tau * (tau - d_tau) / tau, rel=1e-9)
     for far in (1e4, 1e5):  # of the start's variance a fraction of the order 1 / far is left
         left = phi(far, S_y, S, w) ** 2 * (1 + far)
         assert left * far == pytest.approx((S_y / S) ** (2 * w) * S_y**2, rel=0.01)
@@ -625,6 +645,8 @@ def test_d_10_by_each_step(pair: tuple[float, float, float]) -> None:
         assert quotient == pytest.approx(at_best * np.exp(-((x - best) ** 2) / (2 * U)), rel=1e-9)
         assert pair_relevance(x, 0.0, m, S_y, S, 0.05) == pytest.approx(quotient, rel=1e-9)
     assert best == pytest.approx(m * U / S_y, rel=1e-12)
+    exponent = best**2 / (2 * S) - (best - m) ** 2 / (2 * S_y)
+    assert at_best == pytest.approx(0.05 * (S / S_y) ** 0.5 * np.exp(exponent), rel=1e-9)
     # "What goes wrong": nearer to x* at the same variance it rises, but a wider one may lose.
     near, far, wide = ((best, 0.1), (best - 1, 0.1), (best, 100 * U + 50))
     assert pair_relevance(*near, m, S_y, S, 0.05) > pair_relevance(*far, m, S_y, S, 0.05)
