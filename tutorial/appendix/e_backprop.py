@@ -121,12 +121,14 @@ forward returns as two products of the same size, one for the weights and one fo
 (In the first layer only the one for the weights is needed.) This is why the way back costs about as
 much as two evaluations.
 
-**How to check it.** A wrong gradient is hard to see in the loss. We trained this network twice,
-with the same batches and 500 plain updates. In the second run the transposition of $W_2$ in (E.6)
-was left out. The array is square, so no shape is wrong. The mean loss of the last 100 updates was
-0.77 with the right gradient and 0.79 with the wrong one, after 1.7 at the start. The second curve
-alone would look like a success (right panel of the figure). So every number should be compared with
-a difference of losses. Let $L(p)$ be the loss as a function of one parameter $p$. Its Taylor series
+**How to check it.** A wrong gradient is hard to see in the loss. We trained this network with 32
+hidden units on the three classes of step 1 (cosine schedule with $T = 100$, labels hidden with
+probability 0.2). Each of the 500 plain updates subtracted 0.1 times the gradient on a batch of 256
+samples. In a second run with the same batches, the transposition of $W_2$ in (E.6) was left out.
+The array is square, so no shape is wrong. The mean loss of the last 100 updates was 0.77 with the
+right gradient and 0.79 with the wrong one, after 1.7 at the start. The second curve alone would
+look like a success (right panel of the figure). So every number should be compared with a
+difference of losses. Let $L(p)$ be the loss as a function of one parameter $p$. Its Taylor series
 around $p$, at distance $r$ on either side, gives
 
 $$ L(p \pm r) = L(p) \pm r L'(p) + r^2 L''(p) / 2 \pm r^3 L'''(p) / 6 + \dots $$
@@ -143,16 +145,16 @@ At its best $r$, near $10^{-8}$, it is wrong by about $10^{-8}$.
 
 **At the boundary.** At $t = 0$ the four numbers are $(1, 0, 1, 0)$. Towards pure noise they go to
 $(0, 1, -1, 0)$. For a very negative $a$ both silu and its slope go to 0. For a very positive one
-silu goes to $a$ and its slope to 1. The exponential in $\sigma$ overflows at $a = -1000$ unless it
-is computed through the hyperbolic tangent.
+silu goes to $a$ and its slope to 1. The exponential in $\sigma$ overflows at $a = -1000$. The code
+avoids this with the identity $\sigma(a) = (1 + \tanh(a / 2)) / 2$.
 
 **What goes wrong.** The transposition of a square array is left out. The slope of one layer is
 multiplied with the gradient of another of the same width. The value of silu is used in the place of
 its slope. The gradient of a bias is averaged over the samples instead of summed, although the
-division by $n$ has been made in (E.5). In a library an embedding can have a padding index, and the
-row of this index is never trained. If it is 0, class 0 is frozen. All of these run without an error
-message, and with each of them the loss falls by more than a third in the first 100 updates of the
-training above.
+division by $n$ has been made in (E.5). In a library an embedding can have a padding index, whose
+row is never trained. With the padding index 0, the row of class 0 keeps its initial values. All of
+these run without an error message, and with each of them the loss falls by more than a third in the
+first 100 updates of the training above.
 
 **Where it goes on.** Step 15 puts this gradient into Adam and compares the trained network with the
 exact predictions.
