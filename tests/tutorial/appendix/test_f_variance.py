@@ -299,6 +299,8 @@ def test_f_4_by_each_step(w: float) -> None:
     assert limit_var(VAR, ALL, w) == pytest.approx(V_bar(0.0), rel=1e-8)
     mean = quad(lambda rho: (rho / R) ** (2 * w), 1, R)[0] / (R - 1)
     assert limit_var(VAR, ALL, w) == pytest.approx(VAR * mean, rel=1e-9)
+    equal = quad(lambda tau: VAR**2 / (VAR + tau) ** 2, 0, np.inf)[0]  # H(0) / H for S_y = S
+    assert equal == pytest.approx(VAR, rel=1e-9)
     assert (mean < 1) == (w > 0)
 
 
@@ -321,6 +323,12 @@ def test_f_4_by_table_in_the_text() -> None:
     exact = limit_var(0.25, 1.0, 1.0)
     assert limit == pytest.approx([exact] * 3, abs=5e-5)
     np.testing.assert_allclose(1024 * (found[3] - exact), differences, atol=5.1e-3)
+    text = " ".join((lesson.__doc__ or "").split())
+    products = re.search(r"of levels is (-.*) in the four rows", text)
+    assert products
+    said = [float(number) for number in re.findall(r"-[\d.]+\d", products[1])]
+    times_levels = np.array([16, 64, 256, 1024]) * (found[:, 0] - exact)
+    np.testing.assert_allclose(times_levels, said, atol=5.1e-3)
     tilted = 1 / (2 / 0.25 - 1)
     assert [exact, tilted] == pytest.approx([0.1094, 0.1429], abs=5e-5)
 
