@@ -3,9 +3,9 @@ r"""Appendix H. Two Gaussians: where guided chains end, in closed form
 **The question.** Step 13 found that guided chains do not sample the tilted distribution, even if
 every prediction is exact. The samples lie further out and vary less, and both effects are larger
 for DDIM than for Algorithm 2. The numbers belong to three classes of one data set and to 256
-levels. How much of them is an error of finite steps? Do the three distributions always come in this
-order, and why? If the class and all data are Gaussians, the limit of small steps can be computed
-with pencil and paper. This appendix does so.
+levels. How much of these differences is an error of finite steps? Do the three distributions always
+come in this order, and why? If the class and all data are Gaussians, the limit of small steps can
+be computed with pencil and paper. This appendix does so.
 
 **The setting.** The class is $N(m, S_y I)$, and all data together are $N(0, S I)$. Let
 $R = S / S_y$. For example, let the label be a vector with the distribution $N(0, (S - S_y) I)$, and
@@ -27,10 +27,10 @@ $m = 1$, and take $w = 2$. The formulas below give, along the direction of $m$,
 | variance | 0.5 | 0.3875 | 0.25 |
 
 A program with 20,000 samples and 256 levels measures the mean 1.743 and the variance 0.381 for
-Algorithm 2, and 2.004 and 0.248 for DDIM. The standard errors are 0.004 for the means and below
-0.003 for the variances. So the measured chains are much closer to the formulas than to the tilted
-distribution. The differences between the columns are not caused by finite steps. They are a
-property of the chains.
+Algorithm 2, and 2.004 and 0.248 for DDIM. Each variance is a mean over both coordinates, which have
+the same limit. The standard errors are 0.004 for the means and below 0.003 for the variances. So
+the measured chains are much closer to the formulas than to the tilted distribution. The differences
+between the columns are not caused by finite steps. They are a property of the chains.
 
 **The guided prediction.** A chain sees the data only through its predictions, so we compute these
 first. The exact prediction of the noise is minus the standard deviation of the noise times the
@@ -108,8 +108,8 @@ these limits:
 $$ M_{DDIM} = (1 + w) m \int_0^1 ((1 + (R - 1) r^2) / R)^{w / 2} dr $$ (H.2)
 
 In the example the integrand is $(1 + r^2) / 2$. Its integral is 2/3, and the mean is
-$3 \cdot 2/3 = 2$. If $w$ is an even number, the integrand is a polynomial. For other weights we
-compute the integral numerically.
+$3 \cdot 2/3 = 2$. If $w$ is a positive even number, the integrand is a polynomial. For other
+weights we compute the integral numerically.
 
 **DDPM.** Divide the posterior mean (16.3) by the factor of the data at the new level. As in
 appendix F, $\delta = 1 - \tau' / \tau$. So the state is multiplied by $\tau' / \tau$ and the guess
@@ -262,8 +262,8 @@ and, in brackets, the variance. Both can be computed without samples, because al
 | 256 | 1.752 (0.380) | 2.001 (0.247) |
 | 1,024 | 1.750 (0.386) | 2.000 (0.249) |
 
-The errors fall in proportion to one over the number of levels. With 256 levels they are 1 to 2 % of
-the variance, while guidance has reduced it from 1 to 0.39 and 0.25.
+With many levels the errors are nearly proportional to one over their number. With 256 levels they
+are 1 to 2 % of the variance, while guidance has reduced it from 1 to 0.39 and 0.25.
 
 **The start.** A real chain starts at a finite $\tau_1$ with the mean 0. Which mean would a chain
 from $\tau = \infty$ have there? It is the same sum of contributions as above, but only of the
