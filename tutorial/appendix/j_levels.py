@@ -20,9 +20,11 @@ of one class have $N(1, 1)$, and the weight is 2. By (11.9) the tilted distribut
 $N(1.5, 0.5)$. With noise of variance 1 it would become $N(1.5, 1.5)$. But at the level $\tau = 1$
 the class is $N(1, 2)$ and all data are $N(0, 3)$, and (11.9) gives the tilted distribution
 $N(1.8, 1.2)$. It has another mean and another variance (left panel of the figure). So tilting the
-noisy densities is not the same as adding noise to the tilted density. Suppose that a chain has
-arrived at $N(1.8, 1.2)$ exactly. To end in the tilted distribution it has to do more than remove
-noise: it must also move to the left.
+noisy densities is not the same as adding noise to the tilted density. We say that noise links the
+levels of a family of densities if adding noise to the density of one level gives those of all
+noisier levels. It links the levels of the class and of all data, but not those of the tilted
+densities. Suppose that a chain has arrived at $N(1.8, 1.2)$ exactly. To end in the tilted
+distribution it has to do more than remove noise: it must also move to the left.
 
 **How a step changes a density.** Both questions are about densities. Let the state make a step of
 size $\delta$ with a drift $v(x)$ and independent normal noise:
@@ -205,8 +207,9 @@ Then $u = e^{0.5 x - 0.125}$ and $\nabla u = 0.5 u$. The mean of $e^x$ over the 
 so that of $u^2$ is $e^{0.5 - 0.25} = e^{0.25}$. This gives $\chi^2 = e^{0.25} - 1 = 0.284$, and
 its derivative is $-0.25 e^{0.25} = -0.321$.
 
-The equation does not bound the time. If the target has two distant modes, $u$ can be nearly
-constant in each of them, with two different values. Then the distance falls very slowly.
+(J.5) gives no bound on the running time that this takes. If the target has two distant modes, $u$
+can be nearly constant in each of them, with two different values. Then the distance falls very
+slowly.
 
 **At the boundary.** At $w = 0$ and $w = -1$ the rate is 0 everywhere. There $q_\tau$ is the density
 of the class or of all data, and noise does link its levels. For weights between -1 and 0 the rate
