@@ -195,12 +195,13 @@ $e_y \cdot e_\phi$ is 0, and that the two errors have the same mean square. By t
 
 $$ (1 + w)^2 + w^2 = 4^2 + 3^2 = 25 $$
 
-For our network at $t = 20$ the three terms are $0.0024 + 0.0108 w + 0.0482 w^2$, measured on 500
-samples. At $w = 3$ this is 0.469, or 198 times the excess at $w = 0$ (before rounding). In five
-training runs the factor was between 140 and 240. It exceeds 25 because $e_d$ contains the error of
-the prediction without a label. This error is the larger one. One could hope that two outputs of one
-network have similar errors, which would cancel in $e_d$. A measure of this is their correlation
-(around 0, without subtracting the means):
+From here on the network is the one with $p_u = 0.2$, unless another is named. For it the three
+terms at $t = 20$ are $0.0024 + 0.0108 w + 0.0482 w^2$, measured on 500 samples. At $w = 3$ this is
+0.469, or 198 times the excess at $w = 0$ (before rounding). In five training runs the factor was
+between 140 and 240. It exceeds 25 because $e_d$ contains the error of the prediction without a
+label. This error is the larger one. One could hope that two outputs of one network have similar
+errors, which would cancel in $e_d$. A measure of this is their correlation (around 0, without
+subtracting the means):
 
 $$ E[e_y \cdot e_\phi] / \sqrt{E|e_y|^2 E|e_\phi|^2} $$
 
