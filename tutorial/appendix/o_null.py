@@ -128,11 +128,11 @@ probabilities of the classes given $x_t$. The difference is
 $$ \epsilon_\phi - \bar\epsilon = \sum_y (p(y | x_t) - \pi_y) \epsilon(x_t, y) $$ (O.8)
 
 At large $t$ the state shows almost nothing of its class. Then $p(y | x_t)$ is close to $\pi_y$, and
-the two means agree. Near the data $p(y | x_t)$ is close to 1 for one class, and they do not. The
-table measures by how much a label changes the prediction, against both means. The first row is
-$E|\epsilon_y - \epsilon_\phi|^2$, and the second is $E|\epsilon_y - \bar\epsilon|^2$. The means are
-over noised data $x_t$ of the three Gaussians of step 1 with their labels, on the cosine schedule
-with $T = 100$ (the middle panel shows the roots):
+the two means agree. Near the data they do not: if the classes overlap little, $p(y | x_t)$ is close
+to 1 for one class. The table measures by how much a label changes the prediction, against both
+means. The first row is $E|\epsilon_y - \epsilon_\phi|^2$, and the second is
+$E|\epsilon_y - \bar\epsilon|^2$. The means are over noised data $x_t$ of the three Gaussians of
+step 1 with their labels, on the cosine schedule with $T = 100$ (the middle panel shows the roots):
 
 | t | 1 | 20 | 40 | 50 | 80 | 100 |
 |---|---|---|---|---|---|---|
