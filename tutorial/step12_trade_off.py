@@ -27,7 +27,8 @@ a$. So a fall of the entropy by $\log 2 = 0.69$ corresponds to half the area. Th
 samples is not known. Appendix C estimates the entropy from the distances between neighbouring
 samples. It also proves an upper bound: among all distributions with covariance matrix $V$ the
 Gaussian has the largest entropy, $\log(2 \pi e) + (\log \det V) / 2$ in the plane. We report both:
-changes of the bound are known more precisely, and the estimate depends on more than the covariance.
+changes of the bound are known more precisely, and the estimate also shows changes of the shape that
+leave the covariance as it is.
 
 **The result.** The table is for one class of the `pinwheel` of step 1. Each row has 4,000 samples
 of the ancestral chain of step 7 with 100 steps of the cosine schedule. All rows use the same random
@@ -68,20 +69,20 @@ their difference is nearly the same as there.
 **Where it ends.** Beyond $w = 4$ the relevance still rises, but the diversity no longer falls. From
 $w = 8$ to 16 the bound *rises*, by 24 standard errors of the difference. It also rises with 1,000
 steps, from 0.71 to 0.74. Step 10 suggests a reason. Where $p(y | x_t)$ is close to 1, the gradient
-of its logarithm is close to 0, and guidance has no effect. Strong guidance moves samples into such
-a region early in the chain. For the rest of the chain they follow the conditional model, which
-restores a part of the spread. The larger $w$ is, the earlier this begins. For example, at $t = 40$
-the median of $p(y | x_t)$ over the samples is 0.49 for $w = 0$, 0.91 for $w = 4$, 0.97 for $w = 8$
-and 0.99 for $w = 16$. (The program also draws an animation of the chains up to $w = 4$.) Along the
-long axis of the class the final variance is 0.48 at $w = 0$, 0.26 at $w = 8$ and 0.27 at 16. So it
-is not true in general that a larger $w$ reduces diversity. In the example of appendix D, which is
-computed in closed form, it does so at every $w$. There the gradient is proportional to the distance
-from one point, so no region is without guidance.
+of its logarithm is close to 0, and guidance has almost no effect. Strong guidance moves samples
+into such a region early in the chain. For the rest of the chain they follow the conditional model,
+which restores a part of the spread. The larger $w$ is, the earlier this begins. For example, at
+$t = 40$ the median of $p(y | x_t)$ over the samples is 0.49 for $w = 0$, 0.91 for $w = 4$, 0.97 for
+$w = 8$ and 0.99 for $w = 16$. (The program also draws an animation of the chains up to $w = 4$.)
+Along the long axis of the class the final variance is 0.48 at $w = 0$, 0.26 at $w = 8$ and 0.27
+at 16. So it is not true in general that a larger $w$ reduces diversity. In the example of appendix D,
+which is computed in closed form, it does so at every $w$. There the gradient is proportional to the
+distance from one point, so no region is without guidance.
 
 **At the boundary.** At $w = 0$ the samples have the distribution of appendix B. At $w = -1$ the
-label has no influence. If the same random numbers are used for every $y$, the samples are the same,
-and we may add the results of all classes. The probabilities of one sample add up to 1, and one
-class is the most probable one:
+label has no influence. If the same random numbers are used for every $y$, the samples are the same.
+Let $R_y$ and $A_y$ be the measures of these samples for class $y$. We may add them over the
+classes. The probabilities of one sample add up to 1, and one class is the most probable one:
 
 $$ w = -1: \quad \sum_y R_y = \sum_y A_y = 1 $$ (12.3)
 
