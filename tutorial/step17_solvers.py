@@ -256,7 +256,8 @@ $0.632 \cdot 0.707 \cdot (1 - 1.488) = -0.218$.
 More steps do not make the mistake smaller. As $s$ comes closer to $t$, $b$ goes to 1. The right
 step goes to no step at all, but the difference does not go to 0. So every step adds such a
 difference, and with more steps there are more of them. The table shows the mean height of the class
-of step 1 whose mean has height 1.5, for $\eta = 0$, $w = 1$ and the interval $[-2, 2]$:
+of step 1 whose mean has height 1.5, for the cosine schedule with $T = 1000$, $\eta = 0$, $w = 1$
+and the interval $[-2, 2]$:
 
 | steps | 10 | 50 | 250 |
 |---|---|---|---|
@@ -351,10 +352,10 @@ same holds for the density of the class.
 So in the limit of small steps the noise is not necessary. The error of finite steps remains. In one
 dimension it can be measured for each start, because points that follow the velocity never change
 their order. A start that is larger than one tenth of all starts must end at a place that is larger
-than one tenth of the data. We take two Gaussian classes with means 1 and -1 and variance 1/4, no
-label, and 400 starts. They are the quantiles of the normal distribution at $(i + 1/2) / 400$,
-$i = 0, 1, \dots, 399$. The table gives the mean distance of the samples from the places where they
-should end:
+than one tenth of the data. We take the same schedule, two Gaussian classes with means 1 and -1 and
+variance 1/4, no label, and 400 starts. They are the quantiles of the normal distribution at
+$(i + 1/2) / 400$, $i = 0, 1, \dots, 399$. The table gives the mean distance of the samples from the
+places where they should end:
 
 | steps, $\eta = 0$ | 10 | 20 | 50 | 100 | 1000 |
 |---|---|---|---|---|---|
