@@ -12,7 +12,7 @@ defined again where it first occurs.
 |---|---|---|
 | $u$ | the state, divided by the factor of its noise | step 16: a number from 0 to 1 |
 | $\kappa$ | the factor of the data, divided by that of the noise | step 8: a weight of the loss |
-| $h$, $h'$ | the lengths of this row and of the previous one in $\lambda$ | none |
+| $h$, $h'$ | the lengths of this row and of the previous one in $\lambda$ | step 16: a tangent |
 | $\ell$ | the distance from the start of the row in $\lambda$ | step 1: a logarithm |
 | $\xi$ | the distance from the mean in standard deviations | step 16: new noise |
 | $\delta$ | the relative error of this distance | step 16: a fraction of noise |
