@@ -75,9 +75,9 @@ which restores a part of the spread. The larger $w$ is, the earlier this begins.
 $t = 40$ the median of $p(y | x_t)$ over the samples is 0.49 for $w = 0$, 0.91 for $w = 4$, 0.97 for
 $w = 8$ and 0.99 for $w = 16$. (The program also draws an animation of the chains up to $w = 4$.)
 Along the long axis of the class the final variance is 0.48 at $w = 0$, 0.26 at $w = 8$ and 0.27
-at 16. So it is not true in general that a larger $w$ reduces diversity. In the example of appendix D,
-which is computed in closed form, it does so at every $w$. There the gradient is proportional to the
-distance from one point, so no region is without guidance.
+at 16. So it is not true in general that a larger $w$ reduces diversity. In the example of appendix
+D, which is computed in closed form, it does so at every $w$. There the gradient is proportional to
+the distance from one point, so no region is without guidance.
 
 **At the boundary.** At $w = 0$ the samples have the distribution of appendix B. At $w = -1$ the
 label has no influence. If the same random numbers are used for every $y$, the samples are the same.
