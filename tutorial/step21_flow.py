@@ -6,9 +6,9 @@ velocity along this line, and solve a differential equation. Is this a different
 of steps 2 to 20? And does guidance act differently there?
 
 **The straight path.** Let $u$ be the time of the flow, from 0 at the data to 1 at the noise. The
-papers call it $t$. (The letter $u$ had other meanings in steps 16, 18 and 19. In (16.6) it was also
-a time from data to noise, but on another clock.) The state of the flow is written $X_u$. It lies on
-the line from $x_0$ to $\epsilon \sim N(0, I)$:
+papers call it $t$. (The letter $u$ had other meanings in steps 5, 16, 18 and 19. In (16.6) it was
+also a time from data to noise, but on another clock.) The state of the flow is written $X_u$. It
+lies on the line from $x_0$ to $\epsilon \sim N(0, I)$:
 
 $$ X_u = (1 - u) x_0 + u \epsilon $$ (21.1)
 
@@ -94,13 +94,15 @@ The left side is guidance of the guesses, and the right side is the guess of the
 
 $$ \hat x_0 = p x_t + q (F_y + w (F_y - F_\phi)) $$ (21.6)
 
-So at each noise level guidance of the velocity is guidance of eps. What steps 13 and 14 found for
-chains without fresh noise therefore holds for flow matching too: the guided samples of the three
-classes overshoot and become narrow. Only the errors of finite steps depend on the levels that a
-sampler visits.
+Guidance of eps is guidance of the guesses too (11.4). So at each noise level guidance of the
+velocity is guidance of eps. What steps 13 and 14 found for chains without fresh noise therefore
+holds for flow matching too: the guided samples of the three classes overshoot and become narrow.
+Only the errors of finite steps depend on the levels that a sampler visits.
 
-**Euler's step is a row of DDIM.** A sampler of the flow goes from $u_t$ to an earlier $u_s$ along
-the velocity. Insert $F = (X_{u_t} - \hat x_0) / u_t$, which is (21.5) solved for $F$:
+**Euler's step is a row of DDIM.** A sampler does not know the pair of data and noise. It replaces
+the velocity of the pair by the output at the present state. So it solves the differential equation
+$dX_u / du = F$ from noise to data. Euler's method keeps $F$ constant from $u_t$ to an earlier
+$u_s$. Insert $F = (X_{u_t} - \hat x_0) / u_t$, which is (21.5) solved for $F$:
 
 $$ X_{u_s} = X_{u_t} + (u_s - u_t) F $$
 $$ X_{u_s} = (u_s / u_t) X_{u_t} + (1 - u_s / u_t) \hat x_0 $$
@@ -138,10 +140,10 @@ $$ F = F_y + w (F_y - \nu F_\phi) $$ (21.10)
 
 So the difference that guidance extrapolates is orthogonal to $F_\phi$. For example, $F_y = (2, 1)$
 and $F_\phi = (1, 0)$ give $\nu = 2$. At $w = 1$ the result is (2, 2), and plain guidance gives (3,
-2). The weights are now $1 + w$ and $-w \nu$, which do not add up to 1 unless $\nu = 1$. So this
-rule does not commute with the conversion: in eps or in $x_0$ it is another rule. It also depends on
-the origin of the data, like APG in step 19, because a move of the data by a vector changes $F_y$
-and $F_\phi$ themselves.
+2). The weights are now $1 + w$ and $-w \nu$. For $w \ne 0$ they add up to 1 only if $\nu = 1$. So
+this rule does not commute with the conversion: in eps or in $x_0$ it is another rule. It also
+depends on the origin of the data, like APG in step 19, because a move of the data by a vector
+changes $F_y$ and $F_\phi$ themselves.
 
 **Zero-init.** The second change concerns the first steps of the solver. The paper sets the whole
 velocity to zero there. (Some descriptions say that the first step is made without guidance. This is
@@ -155,8 +157,8 @@ about the data, so the best guesses are the mean $\mu_y$ of the class and the me
 The exact outputs are $F_y = X - \mu_y$ and $F_\phi = X - m$. The guided velocity is
 $F_y + w (m - \mu_y)$, so its squared distance from $F_y$ is $w^2 |\mu_y - m|^2$. The squared
 distance of zero from $F_y$ is $|F_y|^2$. With $D$ coordinates its mean is $D + |\mu_y|^2$, because
-$X$ is standard normal. So in the mean square zero is closer than the guided velocity if $|w|$ is
-greater than
+$X$ is standard normal. So if $\mu_y \ne m$, zero is in the mean square closer than the guided
+velocity when $|w|$ is greater than
 
 $$ w_0 = \sqrt{(D + |\mu_y|^2) / |\mu_y - m|^2} $$ (21.12)
 
