@@ -81,10 +81,10 @@ $w = 3$, where it has reached 1.526.
 
 **Two guided chains.** Now we look at samplers. We give them the exact predictions of step 5, so no
 network is involved. The first is Algorithm 2 of the guidance paper. It is the ancestral chain of
-step 7 with the noise levels and the variance of the paper, which step 16 explains; the paper's
-parameter $v$ of the variance is 0.3. The second chain adds no fresh noise. Let $\tilde\epsilon$ be
-the mixed prediction, and let $\hat x_0$ be the guess that it implies (step 5). Together they give
-$x_t$ by the formula of step 3:
+step 7 with the noise levels of the paper and with the variance $\tilde\beta_t^{0.7} \beta_t^{0.3}$
+in the place of $\tilde\beta_t$. Step 16 explains both; the exponent 0.3 is the parameter $v$ of the
+paper. The second chain adds no fresh noise. Let $\tilde\epsilon$ be the mixed prediction, and let
+$\hat x_0$ be the guess that it implies (step 5). Together they give $x_t$ by the formula of step 3:
 
 $$ x_t = \sqrt{\bar\alpha_t} \hat x_0 + \sqrt{1 - \bar\alpha_t} \tilde\epsilon $$
 
@@ -118,8 +118,13 @@ along the height. Each chain has 256 noise levels with log SNR between -20 and 2
 | 3 | 1.526 (.241, .226) | 1.797 (.221, .198) | 2.365 (.141, .083) |
 
 All entries are sums over grids, without random error, and correct to within one unit of the last
-digit. At $w = 3$ Algorithm 2 moves the class by 0.297 where the tilted distribution moves by 0.026.
-DDIM moves it by 0.865, which is more than 1.7 standard deviations of the class.
+digit. DDIM maps $x_T$ to a sample, so its entries are sums over a grid of $x_T$, weighted with
+$N(0, I)$. Algorithm 2 draws noise in every step. The mean of a function of its sample, given $x_t$,
+is computed on a grid of $x_t$ for $t = 1, 2, ..., T$ in turn: each step averages the result for
+$t - 1$ over the Gaussian of the step. For $t = T$ it is then averaged over $N(0, I)$.
+
+At $w = 3$ Algorithm 2 moves the class by 0.297 where the tilted distribution moves by 0.026. DDIM
+moves it by 0.865, which is more than 1.7 standard deviations of the class.
 
 The cause is not the number of steps. With 1,024 levels and $w = 1$, Algorithm 2 gives 1.677 (.228,
 .206) and DDIM gives 1.914 (.175, .128). Finite steps do cost some variance (step 7). At $w = 0$,
@@ -134,10 +139,10 @@ times the gradient of $\log p(y | x_t)$ to the score of the class. Early in the 
 is close to 1/3 for every sample. For example, where $\bar\alpha_t = 0.024$, 90 % of the noisy
 points of the class have a $p(y | x_t)$ between 0.23 and 0.49. How large is the push? In the limit
 of pure noise the guess with the label and the guess without it differ by $\mu_y - m$ (step 10),
-which has the length 1.5. At this level the vertical component of their difference has the mean
-1.45, and for 90 % of the samples it lies between 1.15 and 1.72. So guidance moves the guess of
-nearly every sample outwards by about $1.5 w$. Most samples would have ended in an unambiguous place
-without it.
+which has the length 1.5. At this level the vertical component of their difference has the mean 1.45
+over the noisy points of the class, and for 90 % of them it lies between 1.15 and 1.72. So at such
+levels guidance moves the guess of nearly every sample outwards by about $1.5 w$. Most samples would
+have ended in an unambiguous place without it.
 
 We can compute where these pushes lead. By (11.7) the guided score at noise level $t$ is the score
 of a density proportional to $p(x_t | y)^{1 + w} p(x_t)^{-w}$. Step 11 called this order "noise
