@@ -35,8 +35,8 @@ $$ E[x_{t-1} | x_t] = \sqrt{\bar\alpha_{t-1}} \mu + A_t (x_t - \sqrt{\bar\alpha_
 $$ A_t = \sqrt{\alpha_t} C_{t-1} C_t^{-1} $$ (B.2)
 
 Every eigenvector of $S$ is an eigenvector of every $C_t$. So these matrices commute, and $A_t$ is
-symmetric. In the direction of one eigenvector, everything reduces to step 7 with its eigenvalue as
-the variance of the data.
+symmetric. In the direction of one eigenvector, the variances below are those of step 7, with its
+eigenvalue as the variance of the data.
 
 **The recursions.** The loop replaces $x_t$ by the right side of (B.1) and adds independent noise of
 variance $\tilde\beta_t$ in each coordinate. An affine function of a Gaussian vector is Gaussian. To
@@ -64,8 +64,9 @@ Since $C_0 = S$, the mean of the samples is
 $$ m_0 = \mu - \bar\alpha_T S C_T^{-1} \mu $$ (B.5)
 
 In the example the error is $0.25 \cdot 0.25 / 0.8125 = 0.077$, so the mean is 0.923. On the linear
-schedule with $T = 1000$ we have $\bar\alpha_T = 0.00004$, and the error is of this size. The mean
-is right for every practical purpose.
+schedule with $T = 1000$ we have $\bar\alpha_T = 0.00004$, and $C_T$ is close to $I$ if the
+variances of the data are of the order 1. For such data the relative error of the mean is of this
+size, so the mean is right for every practical purpose.
 
 **Every step loses covariance.** By the law of total variance, the covariance matrix
 of $x_{t-1}$ in the forward process is the covariance matrix of the conditional mean plus the mean
@@ -109,10 +110,11 @@ coordinate, and half their difference is the covariance. The quotient is
 $(1.056 - 0.323) / (1.056 + 0.323) = 0.53$, so the samples have the correlation 0.53.
 
 **A test of the whole distribution.** A test should accept a right program nearly always and refuse
-a wrong one nearly always. Sort $n$ independent samples of one coordinate. Let $F_n(x)$ be the
-fraction of them up to $x$, and let $F$ be the distribution function that we computed. Massart
-proved a bound for their largest distance, for every $n$ and every $F$. (It is the inequality of
-Dvoretzky, Kiefer and Wolfowitz with the best constant. We use it without a proof.)
+a wrong one nearly always. Take $n$ independent samples of one coordinate, or of one direction (the
+product of each sample with a fixed vector). Let $F_n(x)$ be the fraction of them up to $x$, and let
+$F$ be the distribution function that we computed. Massart proved a bound for their largest
+distance, for every $n$ and every $F$. (It is the inequality of Dvoretzky, Kiefer and Wolfowitz with
+the best constant. We use it without a proof.)
 
 $$ P(\sup |F_n - F| > d) \le 2 e^{-2 n d^2} $$
 
@@ -160,9 +162,10 @@ loop. Then a correct program fails when $n$ is large, and its author looks for a
 not exist. The mean and the variance of $F$ are estimated from the samples that are tested. Then a
 wrong mean and a wrong variance cannot be seen, and (B.8) does not hold. The same samples are tested
 in several directions, each at the rate $r$: the probability of any false alarm can then be as large
-as the sum of the rates. $\tilde\beta_t$ is replaced with $\beta_t$ in every step. For $S = I$ this
-gives exactly the right covariance, so a test with such data cannot decide whether the program uses
-$\tilde\beta_t$.
+as the sum of the rates. $\tilde\beta_t$ is replaced with $\beta_t$ in every step. For $S = I$ the
+samples then have exactly the covariance of the data, which the right program does not reach. So a
+test that compares them with such data accepts the wrong program and, if $n$ is large enough,
+refuses the right one.
 
 **Where it goes on.** Appendix D uses the recursions for a guided chain.
 
