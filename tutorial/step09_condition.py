@@ -37,8 +37,9 @@ $\bar\alpha_t = 0.5$. By step 3, $x_t = 0.707 x_0 + 0.707 \epsilon$. We see $x_t
   probability $0.910 / (0.910 + 0.294) = 0.756$, and class 1 has 0.244. The mean of the noise is
   $0.756 \cdot (-0.434) + 0.244 \cdot 1.566 = 0.054$.
 
-The prediction 0.054 corresponds to the guess 0.512 for the data. Neither image lies there. It is
-still the guess of least squared error, because it is the mean of what the image may be (step 5).
+By (5.2) the prediction 0.054 corresponds to the guess 0.512 for the data. Neither image lies there.
+It is still the guess of least squared error, because it is the mean of what the image may be (step
+5).
 
 **With a label.** We put the best prediction into the reverse step of step 6. As there, the left
 side is the step of the model, and not the true distribution:
@@ -47,8 +48,9 @@ $$ p(x_{t-1} | x_t, y) = N(\mu, \tilde\beta_t I) $$ (9.1)
 $$ \mu = (x_t - \beta_t / \sqrt{1 - \bar\alpha_t} \epsilon(x_t, y)) / \sqrt{\alpha_t} $$ (9.2)
 
 The mean is exactly $E[x_{t-1} | x_t, y]$, because the mean of step 6 is linear in the guess. The
-Gaussian shape and its variance are the approximations of step 6. A label does not change them. A
-network puts its output $f(x_t, y)$ in the place of $\epsilon(x_t, y)$.
+Gaussian shape and the variance $\tilde\beta_t$ are approximations, as in step 6. Their error
+depends on the label. In the example both are exact with a label, because the label determines
+$x_0$. A network puts its output $f(x_t, y)$ in the place of $\epsilon(x_t, y)$.
 
 **Without a label.** The data set of the null label is all images, so its best prediction is
 $\epsilon(x_t, \phi) = E[\epsilon | x_t]$. By the law of total expectation it is the mean over the
@@ -119,8 +121,9 @@ be the log SNR of step 2. Then $dI / d\lambda_t = E|d|^2 / 2$ for any data. (App
 this.) Half of the row is therefore the rate, per unit of the log SNR, at which information about
 the class appears on the way back. We can check this with the table. From $t = 50$ to $t = 40$,
 $\lambda_t$ rises by 0.633. Half the mean of 0.617 and 0.526 is 0.286, and the product is 0.181. The
-entropy falls by $0.505 - 0.320 = 0.185$. The product is too small because the row is a concave
-function of $\lambda_t$ here. The ten steps from 50 to 40, added up in the same way, give 0.185.
+entropy falls by $0.505 - 0.320 = 0.185$. The product is too small: the row is
+a concave function of $\lambda_t$ here, so the mean of its two end values is below its mean over the
+interval. The ten steps from 50 to 40, added up in the same way, give 0.185.
 
 **One network for both.** To train both predictions, hide some of the labels. Before a sample enters
 the network, replace its label by $\phi$ with a probability $p_u$, called `p_uncond` in the code:
