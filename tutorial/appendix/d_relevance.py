@@ -79,15 +79,15 @@ the three classes of step 1, 200 steps and 1000 chains, the fraction with $p(y |
 at $w = -0.95$, 49 % at $w = -0.8$ and 70 % at $w = -0.6$. The mean logarithms are -7.9, -4.9 and
 -2.0, because the other samples are far inside wrong classes.
 
-The first half of (D.4) holds for any data. The second half holds as well if $p(y | x_0)$ is above
-some positive number $c$ for all data. As in (D.1), $p(y | x_t)$ is the mean of $p(y | x_0)$ given
-$x_t$. So it is above $c$ at all times, and its logarithm is bounded. The second half can fail if
-$p(y | x_0)$ can be 0. As a counterexample, let the data be the two points 1 and -1, one per class.
-At the data the logarithm is then 0 or minus infinity, so its mean cannot be $\log(1/2)$. At every
-earlier time the mean is still $\log(1/2)$ in the limit of small steps. But the nearer the data, the
-more of this mean comes from a few chains with very negative values. At $w = -1/2$ the fraction of
-chains that are nearer to the wrong point at $t = 1$ is 0.8 % with 200 steps and 0.2 % with 2000
-(20,000 chains, cosine schedule).
+The first half of (D.4) holds for any data, because the samples then have the distribution of the
+data. The second half holds as well if $p(y | x_0)$ is above some positive number $c$ for all data.
+As in (D.1), $p(y | x_t)$ is the mean of $p(y | x_0)$ given $x_t$. So it is above $c$ at all times,
+and its logarithm is bounded. The second half can fail if $p(y | x_0)$ can be 0. As a
+counterexample, let the data be the two points 1 and -1, one per class. At the data the logarithm is
+then 0 or minus infinity, so its mean cannot be $\log(1/2)$. At every earlier time the mean is still
+$\log(1/2)$ in the limit of small steps. But the nearer the data, the more of this mean comes from a
+few chains with very negative values. At $w = -1/2$ the fraction of chains that are nearer to the
+wrong point at $t = 1$ is 0.8 % with 200 steps and 0.2 % with 2000 (20,000 chains, cosine schedule).
 
 **An exact case.** Take the line again: the class is $N(m, S_y)$, and all data are $N(0, S)$ with
 $S_y < S$. The exact predictions are affine functions of the state, and so is the mean of each step.
@@ -161,7 +161,7 @@ The same substitution gives
 
 $$ V_0 = \rho^{2 w} S_y^2 / (S - S_y) \int_1^{1 / \rho} q^{2 w} dq $$
 
-With $U = S S_y / (S - S_y)$ this is
+The integral is $(\rho^{-1 - 2 w} - 1) / (1 + 2 w)$. With $U = S S_y / (S - S_y)$ this is
 
 $$ V_0 \to U (1 - \rho^{1 + 2 w}) / (1 + 2 w) $$ (D.9)
 
@@ -179,7 +179,9 @@ $$ p(y | x^*) = \pi_y e^{m^2 / (2 (S - S_y))} / \sqrt\rho $$
 
 The classifier is therefore most certain of the class at $x^*$. This point lies further out than the
 mean of the class. For large $w$ the mean of the samples approaches it and does not pass it, by
-(D.8). The mean of such a function over $N(M, V)$ is an integral over a product of two Gaussians:
+(D.8). In $p(y | x)$ the exponential is $\sqrt{2 \pi U}$ times the density of $N(x, U)$ at $x^*$.
+The mean of this density over $x$ from $N(M, V)$ is the density at $x^*$ of a sum of independent
+variables, $N(M, U + V)$:
 
 $$ E p(y | x_0) = p(y | x^*) \sqrt{U / (U + V)} e^{-(M - x^*)^2 / (2 (U + V))} $$ (D.10)
 
