@@ -156,15 +156,15 @@ density in the plane. The code refuses such a covariance.
 
 **What goes wrong.** The first mistake is to multiply $z$ by $S_y$ in place of its factor $L_y$.
 Then a class of variance 1/4 gets the variance 1/16; with covariance $I$ nothing would be noticed.
-The second is to leave out $\pi_y$ in (1.4), which is invisible as long as all classes are equally
-probable. The third is a mistake of interpretation. By (1.8) the log odds grow linearly with the
-distance from the border. So the classifier becomes more and more certain with this distance, even
-where there are no data. Take `three_gaussians` at the point (0, 20), and compare class 0 with class
-1: the difference of their means is (1.3, 2.25), the point halfway between them is (-0.65, 0.375),
-and (1.8) gives the log odds 180. The same holds for class 2. So the probability of class 0 is 1 up
-to about $10^{-78}$, but the density $p(x)$ is about $10^{-298}$. A high $p(y | x)$ does not mean
-that $x$ is a typical point of class $y$. Guidance raises $p(y | x)$, so steps 12 and 13 return to
-this difference.
+The second is to leave out every $\pi_y$ in (1.4), in the numerator and in the sum $p(x)$. As long
+as all classes are equally probable, this is invisible. The third is a mistake of interpretation. By
+(1.8) the log odds grow linearly with the distance from the border. So the classifier becomes more
+and more certain with this distance, even where there are no data. Take `three_gaussians` at the
+point (0, 20), and compare class 0 with class 1: the difference of their means is (1.3, 2.25), the
+point halfway between them is (-0.65, 0.375), and (1.8) gives the log odds 180. The same holds for
+class 2. So the probability of class 0 is 1 up to about $10^{-78}$, but the density $p(x)$ is about
+$10^{-298}$. A high $p(y | x)$ does not mean that $x$ is a typical point of class $y$. Guidance
+raises $p(y | x)$, so steps 12 and 13 return to this difference.
 
 **Where it goes on.** We can draw these points and know everything about them. Mixtures of
 Gaussians have one more advantage: they remain mixtures of Gaussians when Gaussian noise is added.
@@ -215,7 +215,9 @@ class GaussianMixture:
             raise ValueError(f"weights = {self.weights}: they must be positive and add up to 1")
         # NumPy's Cholesky factor does not read the upper triangle, so it misses an asymmetric one.
         for y, cov in enumerate(self.covs):
-            if not (np.allclose(cov, cov.T) and np.linalg.eigvalsh(cov)[0] > 0):
+            # Rounding can turn an eigenvalue of 0 into about 1e-16 of the trace, so 0 is no bound.
+            zero = 1e-14 * np.trace(cov)
+            if not (np.allclose(cov, cov.T) and np.linalg.eigvalsh(cov)[0] > zero):
                 raise ValueError(f"covs[{y}] = {cov.tolist()} is not symmetric positive definite")
 
     @property

@@ -176,6 +176,16 @@ def test_1_4_by_the_example() -> None:
     np.testing.assert_allclose(found, [0.750, 0.011, 0.240], atol=5e-4)
 
 
+def test_1_4_by_equal_weights_left_out() -> None:
+    """Invisible only if they are left out of the sum too: otherwise the three add up to 3."""
+    three = three_gaussians()
+    x = np.array([[0.3, 0.3]])
+    conditional = np.exp([three.log_density(x, k)[0] for k in range(3)])
+    found = np.exp(three.log_class_probability(x)[0])
+    np.testing.assert_allclose(conditional / conditional.sum(), found, rtol=ALGEBRA)
+    assert (conditional / np.exp(three.log_density(x))).sum() == pytest.approx(3, rel=ALGEBRA)
+
+
 def test_1_4_by_ratio_of_scipy_densities() -> None:
     joint = densities(POINTS) * MIXTURE.weights
     expected = joint / joint.sum(1, keepdims=True)
@@ -398,6 +408,18 @@ def test_1_1_by_refusal_of_what_is_no_mixture(change: dict[str, np.ndarray], mes
     parts = {"means": MIXTURE.means, "covs": MIXTURE.covs, "weights": MIXTURE.weights} | change
     with pytest.raises(ValueError, match=message):
         GaussianMixture(**parts)
+
+
+def test_1_1_by_refusal_of_points_on_a_line() -> None:
+    """Rounding makes the eigenvalue 0 positive for a quarter of the directions of the line."""
+    positive = 0
+    for angle in np.linspace(0, np.pi, 100):
+        v = np.array([np.cos(angle), np.sin(angle)])
+        cov = np.outer(v, v)
+        positive += np.linalg.eigvalsh(cov)[0] > 0
+        with pytest.raises(ValueError, match="not symmetric positive definite"):
+            GaussianMixture(np.zeros((1, 2)), cov[None], np.ones(1))
+    assert positive > 0
 
 
 def test_1_7_by_refusal_of_a_pinwheel_of_two() -> None:
