@@ -65,10 +65,11 @@ $$ \delta \sigma^2 / a'^2 = (\tau - \tau') (1 + \tau') / (1 + \tau) $$
 In a step that is short compared with $\tau$, both are the length $\tau - \tau'$ of the step, up to
 terms of second order. So is every value between them. This is the reason why $v$ has no effect in
 the limit. Between two fixed levels the number of steps grows only like one over their length, so
-the sum of all terms of second order goes to 0. (At the noise end the steps are not short until
-there are very many: with 1,024 levels of the grid (16.6), the first step leads from $e^{20}$ to
-$e^{12.9}$. The bound (F.7) shows that even so $v$ has little effect, and the table below shows that
-the variance comes close to its limit.) Insert the first order into (F.2):
+the sum of all terms of second order goes to 0. (At both ends the steps are not short until there
+are very many: with 1,024 levels of the grid (16.6), the first step leads from $e^{20}$ to
+$e^{12.9}$ and the last one from $e^{-12.9}$ to $e^{-20}$. The bound (F.7) shows that even so $v$
+has little effect, and the table below shows that the variance comes close to its limit.) Insert the
+first order into (F.2):
 
 $$ \bar V' = (1 - (\tau - \tau') G)^2 \bar V + (\tau - \tau') + \dots $$
 
@@ -105,7 +106,7 @@ At the data the factor $a$ is 1, so this is the variance of the samples:
 $$ V = S_y (R - R^{-2 w}) / ((1 + 2 w) (R - 1)) $$ (F.4)
 
 In the letters of appendix D this is (D.9), the limit of the loop of step 7. So Algorithm 2 has the
-same limit, for every $v$.
+same limit, for every $v$. (The mean does not depend on $v$, so its limit is (D.8).)
 
 **Guidance itself narrows the class.** Insert $H(0)$ and $S - S_y = S_y (R - 1)$ before the integral
 of the power. Then (F.4) is $S_y$ times the mean of $(\rho / R)^{2 w}$ over $\rho$ from 1 to $R$:
@@ -161,9 +162,9 @@ should be $v$ times the second. So the right value is
 
 $$ v = S_y / C_y $$ (F.5)
 
-It goes from $S_y$ at the noise end to 1 near the data (right panel of the figure). So for $S_y < 1$
-it is a permitted $v$ at every level, but another one at each. No constant is right at more than one
-level. The paper chose its two values by experiment.
+It goes from $S_y$ at the noise end to 1 near the data (right panel of the figure). So for
+$0 < S_y < 1$ it is a permitted $v$ at every level, but another one at each. No constant is right at
+more than one level. The paper chose its two values by experiment.
 
 **Exactly.** The quotient $S_y / C_y$ also has a meaning for long steps. With
 $\sigma^2 = \tau / (1 + \tau)$, and $a^2 = 1 / (1 + \tau)$, the variance of the noise changes by
