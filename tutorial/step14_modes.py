@@ -27,7 +27,7 @@ component:
 $$ r_j(w) = r_j E[p(y | x)^w | j] / \sum_{i \in y} r_i E[p(y | x)^w | i] $$ (14.2)
 
 Where the components do not overlap with the other class, all these means are close to 1. Then the
-fractions do not change. With class 1 at 0 the rare mode has the fraction 0.3000 at $w = 0$ and
+fractions hardly change. With class 1 at 0 the rare mode has the fraction 0.3000 at $w = 0$ and
 0.2996 at $w = 7$. If guidance sampled the tilted distribution, it would lose no mode.
 
 **What a guided chain retains.** We use the chain without fresh noise of step 13, because its start
@@ -37,13 +37,20 @@ $x_T$ determines its result. Insert $\hat x_0 = (x_t - \sqrt{1 - \bar\alpha_t} \
 $$ x_{t-1} = \sqrt{\bar\alpha_{t-1} / \bar\alpha_t} x_t + k_t \tilde\epsilon $$
 $$ k_t = \sqrt{1 - \bar\alpha_{t-1}} - \sqrt{\bar\alpha_{t-1} (1 - \bar\alpha_t) / \bar\alpha_t} $$
 
-If the step is small, $\bar\alpha_{t-1}$ is close to $\bar\alpha_t$, and $k_t$ is close to 0. The
-prediction $\tilde\epsilon$ is a smooth function of $x_t$ with a bounded slope. So on a line a small
-step is an increasing function of $x_t$. Two chains that begin at different places therefore never
-cross, if the steps are small enough. There is one boundary $b$: chains that start below $b$ end in
-the rare mode, and chains that start above it end in the frequent one. The start has the
-distribution $N(0, 1)$. With $\Phi$ for its distribution function, the fraction of samples in the
-rare mode is
+If $\bar\alpha_{t-1} / \bar\alpha_t$ is close to 1, the factor of $x_t$ is close to 1 and $k_t$ is
+close to 0. The prediction $\tilde\epsilon$ is a smooth function of $x_t$ with a bounded slope. So
+on a line such a step is an increasing function of $x_t$. At the noise end of the cosine schedule
+the ratio is not close to 1; at $t = T$ it is 1000, because $\beta_T = 0.999$. There, however, both
+$\bar\alpha$ are close to 0 and $\tilde\epsilon$ is nearly $x_t$. So the slope of the step is nearly
+the sum of the two factors, which is close to 1:
+
+$$ \sqrt{1 - \bar\alpha_{t-1}} + \sqrt{\bar\alpha_{t-1}/\bar\alpha_t} (1 - \sqrt{1-\bar\alpha_t}) $$
+
+The bracket is about $\bar\alpha_t / 2$, so the second term is close to 0. Two chains that begin at
+different places therefore never cross, if the other steps are small enough. There is one boundary
+$b$: chains that start below $b$ end in the rare mode, and chains that start above it end in the
+frequent one. The start has the distribution $N(0, 1)$. With $\Phi$ for its distribution function,
+the fraction of samples in the rare mode is
 
 $$ r(w) = \Phi(b) $$ (14.3)
 
@@ -91,21 +98,22 @@ nearer to the frequent mode. This is how frequency enters. In the other rows the
 decides. However, this is only the first push, and the later pushes can have another direction. With
 class 1 at 0.8 the first push is 0, and yet the fraction of the rare mode rises to 0.37 at $w = 3$.
 Nor does the mode nearer to the other class always lose. A class 1 at 0.4 is nearer to the frequent
-mode, and yet the rare mode falls to 0.278 at $w = 3$. There the first push is positive. The two
-effects nearly balance with class 1 at 0.5, where the rare mode has 0.300 at $w = 3$. The difference
-between chain and tilted distribution has the same cause as in step 13: the tilted distribution uses
-$p(y | x_0)$, which is close to 1 in both modes, and the chain uses $p(y | x_t)$ where it is not.
+mode, and yet the rare mode falls to 0.278 at $w = 3$. There the first push is positive. With class
+1 at 0.5 the first push and the later ones nearly balance: the rare mode has 0.300 at $w = 3$. The
+difference between chain and tilted distribution has the same cause as in step 13: the tilted
+distribution uses $p(y | x_0)$, which is close to 1 in both modes, and the chain uses $p(y | x_t)$
+where it is not.
 
 **Distances in many dimensions.** Let all classes have the covariance $S_y I$ in $D$ dimensions. By
 (1.8) the log odds of two classes change only along the difference of their means. So $p(y | x_t)$
 depends only on the projection of $x_t$ onto the space that the differences of the $K$ means span.
 This space has at most $K - 1$ dimensions, and guidance acts in it alone. For three classes it is a
 plane for every $D$, and step 13 has computed what happens in a plane. What changes with $D$ is the
-distance of the means. If their coordinates are independent and of variance 1, the squared distance
-of two means is $2 D$ on average, and for large $D$ all distances are close to $\sqrt{2 D}$. So
-three means are nearly equally far from each other. The standard deviation of a class along each
-axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the plane. We move
-them apart by a factor $c$ and leave their variance at $1/4$. Their squared distances are then
+distance of the means. If their coordinates are drawn independently from $N(0, 1)$, the squared
+distance of two means is $2 D$ on average, and for large $D$ all distances are close to $\sqrt{2
+D}$. So three means are nearly equally far from each other. The standard deviation of a class along
+each axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the plane. We
+move them apart by a factor $c$ and leave their variance at $1/4$. Their squared distances are then
 $6.75 c^2$. This is $2 D$ for $D = 3.375 c^2$, so $c = 16$ corresponds to 864 dimensions. (Classes
 of images may be closer to each other than this.) The overshoot is the mean height minus $1.5 c$, at
 $w = 3$. The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
@@ -160,7 +168,7 @@ With $S_y = 1/4$ and $\tau = 1$ the ancestral chain retains 20 % of a displaceme
 chain 45 %. Now let the classes be $c$ times as far apart. Coming from the noise, $p(y | x_t)$
 approaches 0 or 1 where the standard deviation $\sqrt\tau$ of the noise becomes comparable to the
 distance of the class means, so $\tau$ is of the order of $c^2$. Up to this level $S_y$ is small
-compared with $\tau$. Without it, multiplying the means, $\bar x$ and $\sqrt\tau$ by $c$ leaves
+compared with $\tau$. With $S_y = 0$, multiplying the means, $\bar x$ and $\sqrt\tau$ by $c$ leaves
 $p(y | x_t)$ unchanged and multiplies every guess by $c$. So the chain is the chain for $c = 1$ at
 $c$ times the size, and its displacement at this level is of the order of $c$. If $c$ is large, what
 remains is of the order
@@ -333,7 +341,10 @@ def boundary_of_modes(
 def fraction_below(
     model: Denoiser, y: int, schedule: Schedule, w: float, cut: float = 0.0
 ) -> float:
-    """The fraction of samples of class `y` whose first coordinate is below `cut`, without noise."""
+    """The fraction of samples of class `y` below `cut` on the first axis, without fresh noise.
+
+    The second coordinate must have the same distribution in all components.
+    """
     boundary = boundary_of_modes(model, y, schedule, w, cut)
     return float(ndtr(boundary))  # (14.3)
 

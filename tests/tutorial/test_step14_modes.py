@@ -180,6 +180,26 @@ def test_14_3_by_each_step(t: int) -> None:
     assert np.abs(parts[:900]).max() < 0.02
 
 
+def test_14_3_by_slopes_at_the_noise_end() -> None:
+    """The ratio is far from 1 and k_t far from 0, and yet the slope of the step is close to 1."""
+    schedule = Schedule.cosine(250)
+    model = ModesOracle(two_modes(-4.0), CLASS_OF, schedule)
+    x = np.zeros((1601, 2))
+    x[:, 0] = np.linspace(-8, 8, 1601)
+    y = np.zeros(1601, int)
+    for t, ratio in ((250, 1000.0), (249, 4.0), (248, 2.25)):
+        abar, before = schedule.alpha_bar[[t, t - 1]]
+        assert before / abar == pytest.approx(ratio, rel=1e-3)
+        k_t = (1 - before) ** 0.5 - (ratio * (1 - abar)) ** 0.5
+        assert k_t < -0.45
+        claim = (1 - before) ** 0.5 + ratio**0.5 * (1 - (1 - abar) ** 0.5)
+        assert claim == pytest.approx(ratio**0.5 + k_t, abs=1e-9)
+        assert claim == pytest.approx(1, abs=1e-3)
+        eps = guide(model(x, t, y), model(x, t, y + 2), 7.0)
+        slope = np.diff(step_without_noise(x, eps, t, schedule)[:, 0]) / 0.01
+        np.testing.assert_allclose(slope, claim, atol=0.05)
+
+
 def test_14_3_by_simulation() -> None:
     """2,000 starts of two coordinates from N(0, I) (seed 5): the fraction of those below 0."""
     model = ModesOracle(two_modes(0.0), CLASS_OF, SCHEDULE)
