@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -22,10 +23,12 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kernels import philox, triton_step
+from kernels import philox, triton_normals, triton_step
 from kernels.bench import report
 from kernels.bench.report import Measurement, Timing
 from kernels.inspection.compile import TARGETS, Variant, compile_launch
+from kernels.ladder import rung1_mix, rung6_tiles
+from tests.kernels.device import DEVICE
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "kernels/README.md").read_text()
@@ -95,6 +98,75 @@ def test_times_are_those_of_the_results() -> None:
             assert line in folder, path
         assert (about.get("gpu") or about["processor"]) in folder, path
         assert f"({path.name})" in folder
+
+
+# The tasks of rungs 1, 2, 4, 5 and 6, whose answers stand in the lecture.
+
+TEXT = " ".join(README.split())
+
+
+def test_task_of_rung_1_programs_and_places() -> None:
+    n, BLOCK = 1_000_000, rung1_mix.BLOCK
+    programs = triton.cdiv(n, BLOCK)
+    assert f"so there are {programs} programs" in TEXT
+    assert f"{programs * BLOCK:,} places, of which {programs * BLOCK - n} are masked" in TEXT
+    assert n % 16 == 0 and (n + 1) % 16 != 0
+    assert (2 + 3 / 4, 2 + 3) == (2.75, 5)
+    assert "the count is 5 per element and not 2.75" in TEXT
+
+
+def test_task_of_rung_2_in_bfloat16() -> None:
+    """The count of the compiled code, 17.4, is compared in `test_ladder.py`."""
+    (h100, _) = rows(README, "GPU")
+    assert f"1 before the store: {8 + 4 / 8 + 3 + 1} per element" in TEXT
+    assert f"At {4 * 2} bytes {h100[4]} are free" in TEXT
+
+
+def test_task_of_rung_4_joins_eight_in_order() -> None:
+    """NumPy's `stack` along a new last axis is `tl.join`."""
+    (answer,) = re.findall(r"```text\n(join.*?)```", README, re.DOTALL)
+    i = np.arange(5)
+    names = {f"z{j}": 8 * i + j for j in range(8)}  # number i of z_j belongs to element 8 i + j
+    joined = eval(answer, {"join": lambda x, y: np.stack([x, y], axis=-1)} | names)
+    np.testing.assert_array_equal(joined.reshape(-1), np.arange(40))
+
+
+@triton.jit
+def one_pair(word, turn, z):
+    """Two normals of two words."""
+    z0, z1 = triton_normals.normal_pair(tl.load(word), tl.load(turn))
+    tl.store(z, z0)
+    tl.store(z + 1, z1)
+
+
+def test_task_of_rung_5_by_hand() -> None:
+    """By the kernel, and by the formula of Box and Muller."""
+    word, turn = 2**31, 2**29
+    by_hand = math.sqrt(math.log(2))
+    assert f"sqrt(log 2) = {by_hand:.4f}" in TEXT
+    assert np.float32(np.float32(word) / 2**32 + 2**-33) == 0.5
+    r, angle = math.sqrt(2 * math.log(2)), 2 * math.pi * turn / 2**32
+    assert r * math.cos(angle) == pytest.approx(by_hand, rel=1e-12)
+    assert f"= {r:.4f} x {math.cos(angle):.4f} = {by_hand:.4f}" in TEXT
+    z = torch.zeros(2, device=DEVICE)
+    words = [torch.tensor([v], dtype=torch.int64, device=DEVICE) for v in (word, turn)]
+    one_pair[(1,)](*[v.to(torch.uint32) for v in words], z)
+    np.testing.assert_allclose(z.cpu().numpy(), by_hand, rtol=0, atol=2e-6)
+
+
+def test_task_of_rung_6_tiles() -> None:
+    """The count of the compiled code, 54.6, is that of the table."""
+    n = 1 * 28 * 28
+    SAMPLES, BLOCK = rung6_tiles.tile(n)
+    grid = (triton.cdiv(n, BLOCK), rung6_tiles.groups(64, SAMPLES))
+    text = f"n = {n}, so BLOCK = {BLOCK}, SAMPLES = {SAMPLES}, and the grid is {grid}"
+    assert text in TEXT
+    masked = BLOCK - n
+    assert f"{masked} are masked, which is {100 * masked / BLOCK:.0f} %" in TEXT
+    (row,) = [row for row in rows(README, "rung, sm_90") if row[0] == "6 tiles"]
+    each = float(row[4]) * BLOCK / n
+    assert f"{row[4]} x {BLOCK} / {n} = {each:.1f} per element that exists" in TEXT
+    assert each < 160
 
 
 # Exercise 1. Count.
