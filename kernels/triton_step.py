@@ -6,8 +6,9 @@ before a sampler can call it?
 **A row that the GPU looks up.** Rungs 2 to 7 receive the row's numbers as arguments, so the host
 has to know them. Here the whole table is in the GPU's memory, and `k` names the row. The kernel
 loads eight numbers, which costs one access per number and thread. The gain is that `k` may be in
-memory, too: a step can be recorded once as a CUDA graph and replayed for the whole chain
-(`kernels/graph.py`). The host never reads the numbers, so it does not have to wait for the GPU.
+memory, too. So a step can be recorded once as a CUDA graph, which is a list of launches that the
+host starts with one call, and replayed for the whole chain (`kernels/graph.py`). The host never
+reads the numbers, so it does not have to wait for the GPU.
 
 **64-bit addresses.** B n may exceed 2^31. The number of a sample and the first element of a tile
 are therefore computed in 64 bits.
@@ -25,15 +26,16 @@ multiple of 16, accesses are of single elements, and with 4 warps more of them a
 **Channels-last output.** Some networks return `out` with the channels of a pixel side by side,
 while x_t has one channel after the other. The kernel reads `out` where it is, through the index of
 the pixel and the channel. This saves a copy, and costs accesses of single elements: 69.8
-instructions.
+instructions per element in the place of 51.7.
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32: x_t, the two halves of `out`, x_s. A solver
 that looks back has 4 reads and 2 writes. Eager torch runs `kernels.reference.guided_step` as eight
 operations, with 11 reads and 8 writes.
 
 **What limits it.** In float32 an H100 has time for 160 instructions per element, and 51.7 are
-needed, so it is memory-bound. On that GPU tensors of 64 MiB and more reached 95 to 103 % of the
-bandwidth of a copy (`kernels/results/README.md`).
+needed, so it is memory-bound. In bfloat16 56.4 are needed. An H100 has time for 80 at 8 bytes, and
+an H200 for 56, so there the kernel is at the edge. On the H100 tensors of 64 MiB and more reached
+95 to 103 % of the bandwidth of a copy (`kernels/results/README.md`).
 """
 
 from __future__ import annotations

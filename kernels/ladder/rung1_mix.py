@@ -16,19 +16,28 @@ each instruction for its 32 threads together. By default Triton gives a program 
 128 threads, and divides the 1024 elements among them: 8 per thread. The code below does not
 mention threads. A line such as `cond + w * (cond - null)` acts on all 1024 elements.
 
+**Triton's notation.** `@triton.jit` marks a function that Triton compiles when it is first
+launched. `mix_kernel[grid](...)` launches it, with as many programs as `grid` has places.
+`tl.program_id(0)` is the number of the program along the first axis of the grid. An argument marked
+`tl.constexpr` is a constant when the kernel is compiled. `tl.arange(0, BLOCK)` needs such a
+constant, a power of 2; it is the BLOCK numbers 0, 1, ..., BLOCK - 1.
+
 **Pointers.** A kernel receives a tensor as a pointer, which is the address of its first element,
 so `out + at` are 1024 addresses. It is not given the shape or the strides. The wrapper therefore
 passes contiguous tensors. The null half begins n elements after the conditional half.
 
 **Coalesced accesses.** Threads that are neighbours in a warp access neighbouring addresses. Such
 accesses are called coalesced, because the hardware serves a whole warp with a few long transfers.
-In addition Triton lets each thread load four neighbouring float32 with one instruction of 128
-bits, if n is a multiple of 16. For any other n it compiles a second kernel, whose accesses are of
-single elements, because the null half may then begin at an address that 16 bytes do not divide.
+In addition Triton lets each thread load four neighbouring float32 with one instruction of 128 bits,
+if n is a multiple of 16. For any other n it compiles a second kernel, whose accesses are of single
+elements, because the null half may then begin at an address that 16 bytes do not divide. (Four
+float32 are 16 bytes, so for this kernel a multiple of 4 would do. But 16 is the only divisor for
+which Triton tests an integer.)
 
 **The mask.** If 1024 does not divide n, the last program has places at n and beyond, which belong
 to other data. The mask `inside` marks the places that exist, and an access is made only there. An
-`if` cannot replace it, because the comparison has 1024 results and a program takes one path.
+`if` cannot replace the mask. The comparison `at < n` has 1024 results, one for each place, and an
+`if` chooses one path for the whole program.
 
 **Bytes.** Each element needs 2 reads and 1 write, which are 12 bytes in float32.
 

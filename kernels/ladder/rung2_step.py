@@ -9,6 +9,12 @@ the guess, and combines it with x_t. What is gained if one kernel does all of it
     x0hat = clip(p x_t + q g)
     x_s   = a x0hat + b x_t                     for a row with c = d = e = 0, such as DDIM's
 
+where x_s is the next state, w the guidance weight, and
+
+    m       factor of w; 0 switches guidance off for the step
+    p, q    weights of x_t and of the guided output g in the guess x0hat
+    a, b    weights of the guess and of x_t in the next state
+
 The numbers of the row are arguments of the kernel here, like w. Rung 8 reads them from memory. The
 terms with c, d and e follow on rungs 3 and 7.
 
@@ -41,8 +47,8 @@ for all elements, so each thread computes it once.) The compiled code for an H10
 
 The first term is larger as long as N is below 10 M. The attainable number of instructions per
 second is N / time. Plotted over N / M, it rises along a line up to N / M = 10 and is level beyond
-it, like a roof. Here N / M is 0.9, so the kernel is memory-bound. By this model 160 - 14 = 146
-float32 instructions per element could be added without cost.
+it, like a roof. Here N / M is 13.9 / 16 = 0.87, so the kernel is memory-bound. By this model 160 -
+14 = 146 float32 instructions per element could be added without cost.
 
 **Types.** A tensor may be float16 or bfloat16. The kernel converts what it loads to float32,
 computes in float32, and rounds once, at the store. (`xs` is a pointer, and `xs.dtype.element_ty`

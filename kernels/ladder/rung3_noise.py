@@ -10,32 +10,57 @@ itself?
 **A generator without a state.** A sequential generator hands out its numbers in order, and
 programs run in any order. `tl.randn(seed, at)` is a function instead: Philox maps the key `seed`
 and the counter `at` to four random 32-bit words, and nothing is carried from one call to the next.
-The annotation `seed: tl.uint64` makes Triton pass the seed in 64 bits, whatever its value. Two of
-the words become one normal by the method of Box and Muller,
+The annotation `seed: tl.uint64` makes Triton pass the seed in 64 bits, whatever its value. Without
+it Triton would choose 32 or 64 bits by the value, and compile a kernel for each. Two of the words
+become one normal by the method of Box and Muller,
 
-    z = sqrt(-2 log u) cos(2 pi v)              u, v uniform in (0, 1)
+    z = sqrt(-2 log u) cos(2 pi v)              u, v uniform in [0, 1)
+
+where u = 0 needs care (last paragraph).
+
+**Philox.** The counter has four words, c0 to c3, and the key two, k0 and k1. Here c0 is `at` and
+the other three are 0; k0 and k1 are the lower and the upper half of the seed. A and B are two
+constants, and hi and lo are the upper and the lower 32 bits of a product of 64. One round is
+
+    c0, c1, c2, c3  =  hi(B c2) ^ c1 ^ k0,  lo(B c2),  hi(A c0) ^ c3 ^ k1,  lo(A c0)
+
+with the old words on the right-hand side and ^ for the exclusive or. Then a constant is added to
+each word of the key. After ten rounds c0 to c3 are the four random words.
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32, as on rung 2: the noise is never in memory.
 
-**Instructions.** Philox repeats a round ten times. A round multiplies two words by constants and
-needs both halves of each 64-bit product, which are 4 products. Then it has 2 exclusive ors of
-three words each, and a GPU has one instruction for that. These are 60 per element. (The keys of
-the rounds are sums that are the same for all elements.) With the 9 of rung 2 and the multiply-add
-for c z the count by hand is 70, without the logarithm, the root and the cosine. The compiler
-removes a few of the products, because three words of the counter are 0 and two words of the result
-are not used: 17 of the 20 upper halves are left. The compiled code for an H100 has 184 per
-element, 13 times as many as rung 2.
+**Instructions.** A GPU has one instruction for the upper half of a product and one for the lower
+half, so a round has 4 of them. It has one instruction for the exclusive or of three words, and a
+round has 2 of those. Ten rounds are 60 per element. (The keys of the rounds are the same for all
+elements.) With the 9 of rung 2 and the multiply-add for c z the count by hand is 70, without the
+logarithm, the root and the cosine. The compiled code for an H100 has 184 per element, 13 times as
+many as rung 2.
+
+**Products that are not needed.** Not all of the 40 products must be computed for each element. In
+round 1 c2 is 0, so both halves of B c2 are 0. Then c0 becomes k0, which is the same for all
+elements, so A c0 of round 2 is computed once per thread. At the other end only the words c0 and c1
+of the result are used. They need both halves of B c2 of round 10, and the words c1 and c2 that
+round 9 leaves. These need lo(B c2) and hi(A c0) of round 9, and the words c0, c2 and c3 that round
+8 leaves, which are hi(B c2), hi(A c0) and lo(A c0) of round 8. So there are
+
+    round           1    2    3 to 7    8    9    10    together
+    hi              1    1    10        2    1    1     16
+    lo              1    1    10        1    1    1     15
+
+in all 31 products per element. The compiled code has 32.
 
 **The stack.** The table shows 32 bytes of stack and 40 spills. The compiler puts what it cannot
 keep in registers into local memory, which is memory reserved for each thread, and the stack is the
-part of it that a kernel uses. Usually the reason is that there are too few registers, and an
-access to a value that was moved there is called a spill. The table counts every access to local
-memory. Here the reason is the cosine. It accepts any angle, and first has to reduce it to a
-quarter turn. For an angle of 105,615 or more (`CUDART_TRIG_PLOSS_F` of CUDA's math_constants.h) the
-library multiplies with a long table of digits of 2 / pi, in a loop, and collects the product in an
-array. Registers cannot be indexed, so the array is on the stack. That slow path has 54
-instructions, and the code contains it once per element. Our angles lie below 2 pi, so it is never
-taken, but the compiler does not know that. Without it 130 instructions are executed.
+part of it that a kernel uses. Usually the reason is that there are too few registers, and an access
+to a value that was moved there is called a spill. The table counts every access to local memory.
+Here the reason is the cosine. It accepts any angle, and first has to reduce it to a quarter turn.
+For an angle of 105,615 or more (`CUDART_TRIG_PLOSS_F` of CUDA's math_constants.h) the library
+multiplies with a long table of digits of 2 / pi, in a loop, and collects the product in an array.
+Registers cannot be indexed, so the array is on the stack. That slow path has 54 instructions, and
+the code contains it once per element. Our angles lie below 2 pi, so it is never taken, but the
+compiler does not know that. Without it 130 instructions are executed. All 40 accesses to the stack
+lie in the slow paths, so none of them is executed. (The column `no slow path` of the table
+subtracts the longest slow path for each of them. Here all have 54 instructions.)
 
 **Warp divergence.** If some threads of a warp needed the slow path and others did not, the warp
 would execute both paths one after the other. This is called warp divergence.
@@ -61,12 +86,14 @@ bandwidth of a copy. A low occupancy harms a kernel whose warps have few bytes u
 **What limits it.** In float32 160 instructions are free at 16 bytes, and 130 fit. But integer
 products run at half the rate of float32 arithmetic: a multiprocessor of compute capability 9.0
 computes 64 of them per clock and 128 float32 products (CUDA C++ Programming Guide, throughput of
-native arithmetic instructions). If the 40 of Philox are counted twice, there
-are 170, or 1.06 times the time of the bytes. In bfloat16 8 bytes leave time for 80 and 132 are
-executed, so the kernel is compute-bound. The estimate is 132 / 80 = 1.65 times the time of the
-bytes, and 172 / 80 = 2.15 times with the products counted twice. There is no measurement of this
-rung. But `torch.compile` also calls Philox once per element, and on an H100 its kernel took 1.03
-to 1.08 times as long as rung 8 in float32 from 64 MiB on, and 1.9 to 2.0 times in bfloat16.
+native arithmetic instructions). If the 32 products of Philox are counted twice, there are 162, or
+1.01 times the time of the bytes. In bfloat16 8 bytes leave time for 80. The code that is compiled
+for bfloat16 executes at least 132 (its slow paths have 53 to 55, and the count takes 55), so there
+the kernel is compute-bound. The estimate is 132 / 80 = 1.65 times the time of the bytes, and 164 /
+80 = 2.05 times with the products counted twice. With all 40 products of the count by hand it would
+be 172 / 80 = 2.15. There is no measurement of this rung. But `torch.compile` also calls Philox once
+per element, and on an H100 its kernel took 1.03 to 1.08 times as long as rung 8 in float32 from 64
+MiB on, and 1.9 to 2.0 times in bfloat16.
 
 **What is wrong with the noise.** It depends on the place in the batch and not on the sample, so a
 sample's picture changes with the batch that it is drawn in. It does not depend on the

@@ -7,9 +7,10 @@ be done with the others?
 
     z_0 = sqrt(-2 log u) cos(2 pi v)            z_1 = sqrt(-2 log u) sin(2 pi v)
 
-Four words make four normals, so one call can serve four neighbouring elements. `tl.randn4x(seed,
-block)` does that. Its counter is the number of the block of four, 0 to n / 4, and it returns four
-tensors of BLOCK / 4 normals each.
+The first two words of a call make z_0 and z_1, and the other two make z_2 and z_3. So one call can
+serve four neighbouring elements. `tl.randn4x(seed, block)` does that. Its counter is the number of
+the block of four neighbours, which is the number of the element divided by 4 and rounded down. It
+returns four tensors of BLOCK / 4 normals each.
 
 **Order in memory.** Element 4 i + j of the program must receive normal j of block i. `tl.join(x,
 y)` adds a last axis of length 2, with x at 0 and y at 1. Joining twice gives [BLOCK / 4, 2, 2]:
@@ -29,15 +30,16 @@ which is memory on the multiprocessor that the threads of a program have in comm
 **Instructions.** Philox now costs 60 / 4 = 15 per element. With the 9 of rung 2 and the
 multiply-add the count by hand is 25, without the functions of the library. There are half as many
 logarithms and roots as on rung 3, and as many sines and cosines together as cosines there. The
-compiled code for an H100 has 127 per element, of which 54 are again slow paths: 73
-are executed.
+compiled code for an H100 has 127 per element, of which 54 are again slow paths: 73 are executed.
+(The count takes the longest slow path for all of them. Seven of the eight in a thread have 53
+instructions, so 74 are executed.)
 
 **What limits it.** In float32 73 instructions are fewer than the 160 that are free at 16 bytes. In
-bfloat16, with the conversions, 79 are executed, and 80 are free at 8 bytes. With the 10 products
-of Philox counted twice they are 89, so there the kernel is at the edge. On an H200, with memory
-that is 1.4 times as fast, 56 are free at 8 bytes, and in bfloat16 the kernel is compute-bound. The
-stack and its 40 spills remain, too. With 52 registers per thread, rounded up to 56, so does the
-occupancy of 56 %.
+bfloat16, with the conversions, 79 are executed by this count and 80 by the lengths of all slow
+paths. At 8 bytes 80 are free. With the 10 products of Philox counted twice they are about 89, so
+there the kernel is at the edge. On an H200, with memory that is 1.4 times as fast, 56 are free at 8
+bytes, and in bfloat16 the kernel is compute-bound. The stack and its 40 spills stay as they are on
+rung 3. A thread has 52 registers, rounded up to 56, so the occupancy is 56 % again.
 
 **What goes wrong.** `tl.join(tl.join(z0, z1), tl.join(z2, z3))` is the order z0, z2, z1, z3. The
 noise is still standard normal, and no statistical test of the samples notices. The comparison with

@@ -1,21 +1,27 @@
 """Rung 5. Our own normals: no slow path
 
-**The question.** Of the 73 instructions that rung 4 executes per element, 25 are the formula and
-Philox. The others are the logarithm, the root, the sine and the cosine of a library. Which of them
-are necessary if we know where the arguments come from?
+**The question.** Of the about 73 instructions that rung 4 executes per element, 25 are the formula
+and Philox. The others are the logarithm, the root, the sine and the cosine of a library. Which of
+them are necessary if we know where the arguments come from?
 
-**What is known.** The arguments are made of 32-bit words. So the uniform number u lies in [2^-33,
-1]: it is never 0, infinite or subnormal, and -log u needs no special case. And the angle is a
-fraction of one turn, turn / 2^32, so it needs no reduction of large angles, and therefore no
-table, no loop and no stack.
+**What is known.** Each pair of normals is made of two 32-bit words, `word` and `turn`. The first
+makes the uniform number
 
-**The logarithm.** A float32 stores u as 2^E m, in separate fields of its bits. So log u = E log 2
-+ log m, and E is read off by a subtraction and a mask. With m in [2/3, 4/3) and f = m - 1,
+    u = word / 2^32 + 2^-33                     word and the sum are rounded to float32
+
+which lies between 2^-33 (word = 0) and 1 (the largest word, after rounding). It is never 0,
+infinite or subnormal, so -log u needs no special case. The angle is turn / 2^32 of one turn, so it
+needs no reduction of large angles, and therefore no table, no loop and no stack.
+
+**The logarithm.** A float32 stores an exponent in the upper bits and a fraction in the lower 23. We
+write u = 2^E m with m in [2/3, 4/3), so that log u = E log 2 + log m. To find E, the kernel
+subtracts the bits of 2/3 from those of u, as integers, and clears the lower 23 bits: what is left
+is E 2^23. This number, subtracted from the bits of u, gives the bits of m. With f = m - 1,
 
     log m = f + f^2 P(f)
 
-with a polynomial P of degree 6. For u near 1, where -log u is close to 0, E is 0 and f is exact,
-so that the relative error stays small.
+with a polynomial P of degree 6. For u near 1, where -log u is close to 0, E is 0 and f is exact, so
+that the relative error stays small.
 
 **The circle of quarter turns.** The two top bits of `turn` are the quarter. The other 30 bits are
 the position in it, and h is the angle from the quarter's middle M, so |h| <= pi/4. Then
@@ -24,9 +30,9 @@ the position in it, and h is the angle from the quarter's middle M, so |h| <= pi
     sin(M + h) = sin M cos h + cos M sin h
 
 M is 45, 135, 225 or 315 degrees, so cos M and sin M are +-1/sqrt(2). The factor 1/sqrt(2) cancels
-the 2 of sqrt(-2 log u), and the signs are bits: an exclusive or of the word's two top bits becomes
-the sign bit of a float32. On so short an interval, cos h and sin h are polynomials with four
-terms.
+the 2 of sqrt(-2 log u). The signs are bits of `turn`, which become the sign bit of a float32: sin M
+is negative where the top bit is 1, and cos M where the two top bits differ. On so short an
+interval, cos h and sin h are polynomials with four terms.
 
 **Where the coefficients come from.** They minimise the largest error over the interval. The
 program `kernels/ladder/coefficients.py` finds them again. The normals are right to 2e-6.
@@ -50,15 +56,16 @@ for different purposes; SAMPLING, which is 0, is the one for samplers.
 
 **The counter.** The wrapper takes the number k of the step, and the counter is (block, k + 1, 0,
 0): each step has its own noise under one seed. It is k + 1 because a chain starts from the noise
-of step 0. The third word is for the sample's number, from rung 6 on. As long as it is 0, the batch
-is treated like one large sample, and so it is in the comparison.
+of step 0. The third word is for the sample's number, from rung 6 on. Here it is 0, and the whole
+batch is treated like one large sample, number 0. For the comparison, `check` passes the batch to
+the reference in this shape.
 
 **One kernel for all steps.** Triton compiles an integer argument that is 1 into the kernel, and
 compiles another kernel for multiples of 16, as it does for n. `do_not_specialize=["k"]` switches
 this off, because k takes all values in turn.
 
-**What goes wrong.** Rounding. `u` must be rounded in the same way wherever the noise is computed,
-because near u = 1 a change in the last bit of u changes -log u by a large factor.
+**What goes wrong.** `u` must be rounded in the same way wherever the noise is computed, because
+near u = 1 a change in the last bit of u changes -log u by a large factor.
 `kernels/philox.py` defines it.
 """
 

@@ -9,8 +9,9 @@ would load its sample's number.
 
 **The tile.** Instead a program takes a tile of SAMPLES samples by BLOCK elements. `sample` has the
 shape [SAMPLES, 1], `element` [1, BLOCK], and their combination `sample * n + element` is broadcast
-to [SAMPLES, BLOCK], like arrays in NumPy. What belongs to a sample is loaded once per row of the
-tile. The product SAMPLES x BLOCK is always 1024; both are powers of 2, as Triton requires:
+to [SAMPLES, BLOCK], like arrays in NumPy. What belongs to a sample has the shape [SAMPLES, 1], so a
+thread loads it once for all its elements of a row, and not once per element. The product SAMPLES x
+BLOCK is always 1024; both are powers of 2, as Triton requires:
 
     n = 16,384      BLOCK = 1024, SAMPLES = 1       16 programs per sample
     n = 192         BLOCK = 256,  SAMPLES = 4       one program for 4 samples; it masks 64 columns
@@ -21,15 +22,18 @@ groups of samples. The mask has two parts, for the last tile of a sample and for
 
 **The noise** of element 4 i + j of sample s at step k is now normal j of the counter (i, k + 1, s,
 stream) under the key `seed`. It does not depend on the batch or on the tile. That is the
-definition in `kernels/philox.py`, so the comparison needs no detour any more: the reference draws
-the same noise.
+definition in `kernels/philox.py`, so the reference draws the same noise, and the comparison no
+longer treats the batch as one sample.
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32. The weights and the numbers of the samples are
-12 bytes per sample, which is negligible compared with 16 n.
+12 bytes per sample, for 16 n bytes of its elements: 0.4 % for n = 192, and 19 % for n = 4.
 
 **Instructions.** By hand 43.5, as before. The compiled code for an H100 has 54.6 per element:
 addresses in two dimensions and the loads per sample cost 29 instructions per thread, for 8
 elements.
+
+**What limits it.** Memory, on an H100: in float32 160 are free, and in bfloat16 59.8 are executed
+and 80 are free.
 
 **What goes wrong.** A last block that reaches over the end of a sample must not continue in the
 next one: the mask needs `element < n` and not only `at < B * n`. And `sample * n + element` is

@@ -51,8 +51,10 @@ def reports(target: str, dtype: torch.dtype = torch.float32) -> Iterator[tuple[R
 def without_slow_paths(report: Report) -> float:
     """Instructions per element if no slow path of a library function is taken.
 
-    In code for NVIDIA, each slow path holds one backward branch, and is the longest stretch that a
-    branch can jump over. Code without backward branches has no slow path.
+    In code for NVIDIA, each slow path contains one backward branch, and the longest slow path is
+    the longest stretch that a branch can jump over. This length is subtracted for every slow path,
+    so the result is too small if some of them are shorter. Code without backward branches has no
+    slow path.
     """
     return (report.instructions - report.repeats * report.skippable) / report.elements
 

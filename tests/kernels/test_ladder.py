@@ -393,6 +393,15 @@ def test_the_texts_show_what_the_compiler_makes(compiled: dict[str, list[Report]
     assert round(table.without_slow_paths(narrow[3])) == 132
     assert round(table.without_slow_paths(narrow[4])) == 79
     assert "132 / 80 = 1.65" in text[3] and "172 / 80 = 2.15" in text[3]
+    assert f"{132 + 32} / 80 = {(132 + 32) / 80:.2f} times" in text[3]
+    assert f"there are {130 + 32}, or {(130 + 32) / 160:.2f} times" in text[3]
+    assert f"{count[2]:.1f} / 16 = {count[2] / 16:.2f}" in text[2]
+    assert f"z costs {count[7] - quiet:.0f} of the {count[7]:.1f} instructions" in text[7]
+    assert f"(The compiled code for an H100 has {narrow[2].per_element:.1f}.)" in (
+        " ".join(readme.split())
+    )
+    assert f"in bfloat16 {narrow[6].per_element:.1f} are executed and 80 are free" in text[6]
+    assert f"In bfloat16 {narrow[8].per_element:.1f} are needed" in text[8]
     # A register is allocated to a thread in units of eight; Little's law in bytes under way.
     warps = {rung: 65536 // (32 * 8 * math.ceil(found[rung].registers / 8)) for rung in RUNGS}
     assert (warps[RUNGS[1]], warps[RUNGS[2]], warps[RUNGS[3]], warps[RUNGS[7]]) == (64, 36, 36, 32)
@@ -416,6 +425,93 @@ def test_the_texts_show_what_the_compiler_makes(compiled: dict[str, list[Report]
     assert (wide.loads[128], wide.spills, wide.stack) == (12, 0, 0)
     assert found[RUNGS[4]].registers == found[RUNGS[1]].registers == 32
     assert found[RUNGS[7]].registers == 60
+
+
+def test_the_products_of_philox_that_rung_3_needs() -> None:
+    """For each word: is it the same for all elements? Then from the end: is it needed?"""
+    differs = [[True, False, False, False]]  # c0 to c3 before round 1; only c0 is the element
+    for _ in range(10):
+        c0, c1, c2, c3 = differs[-1]
+        differs.append([c2 or c1, c2, c0 or c3, c0])
+    hi, lo = [0] * 11, [0] * 11  # per round; the first is not used
+    needed = {0, 1}  # words after round 10: two of four make one normal
+    for round_ in range(10, 0, -1):
+        c0, _, c2, _ = differs[round_ - 1]
+        hi[round_] = (0 in needed and c2) + (2 in needed and c0)
+        lo[round_] = (1 in needed and c2) + (3 in needed and c0)
+        before = {0: {1, 2}, 1: {2}, 2: {0, 3}, 3: {0}}
+        needed = set().union(*(before[word] for word in needed))
+    text = rung3_noise.__doc__ or ""
+    for name, rounds in (("hi", hi), ("lo", lo)):
+        shown = (*rounds[1:3], sum(rounds[3:8]), *rounds[8:], sum(rounds))
+        assert re.search(rf"\n    {name} +" + " +".join(map(str, shown)) + "\n", text)
+    assert f"in all {sum(hi) + sum(lo)} products per element" in text
+
+
+# Rungs 3 and 4 in code for an H100: per element the products by the two constants of Philox, with
+# either half, and the instructions outside slow paths; the lengths of the slow paths, and the
+# accesses to the stack inside and outside of them.
+LISTING = r"""
+import json
+import re
+import torch
+from kernels.inspection import compile, machine_code
+from kernels.ladder.rungs import RUNGS
+
+read_sass = machine_code.read_sass
+
+def counted(text, elements):
+    code = re.findall(r"/\*([0-9a-f]{4,})\*/\s+([^;]+?)\s*;", text)
+    place = {int(address, 16): i for i, (address, _) in enumerate(code)}
+    jumps = [(i, re.search(r"\bBRA\S* .*?(0x[0-9a-f]+)", line)) for i, (_, line) in enumerate(code)]
+    jumps = [(i, place[int(to[1], 16)]) for i, to in jumps if to and int(to[1], 16) in place]
+    loops = [i for i, to in jumps if to < i]
+    over = [range(i + 1, to) for i, to in jumps if any(i < loop < to for loop in loops)]
+    slow = [part for part in over if not any(part[0] in other for other in over if other != part)]
+    local = [i for i, (_, line) in enumerate(code) if re.search(r"\b(LDL|STL)\b", line)]
+    inside = sum(any(i in part for part in slow) for i in local)
+    products = re.findall(r"IMAD(?:\.HI\.U32)? [^;]*-0x(?:2daee0ad|326172a9)", text)
+    report = read_sass(text, elements)
+    lengths = [len(part) for part in slow]
+    executed = (report.instructions - sum(lengths)) / elements
+    print(json.dumps([len(products) / elements, executed, lengths, inside, len(local) - inside]))
+    return report
+
+machine_code.read_sass = counted
+for rung in RUNGS[2:4]:
+    for dtype in (torch.float32, torch.bfloat16):
+        compile.compile_launch(rung.launch(dtype), compile.TARGETS["sm_90"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_the_listings_of_rungs_3_and_4_have_their_products_and_slow_paths() -> None:
+    pinned = re.search(r"triton==([\d.]+)", (ROOT / "constraints.txt").read_text())
+    if not pinned or triton.__version__ != pinned[1]:
+        pytest.skip("the text is for the Triton that is pinned")
+    environment = {name: v for name, v in os.environ.items() if name != "TRITON_INTERPRET"}
+    ran = subprocess.run(
+        [sys.executable, "-c", LISTING], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    three, three_narrow, four, four_narrow = map(json.loads, ran.stdout.splitlines())
+    rung3, rung4 = (" ".join((m.__doc__ or "").split()) for m in (rung3_noise, rung4_four_from_one))
+    for products, _, lengths, inside, outside in (three, three_narrow):
+        assert f"The compiled code has {products:.0f}." in rung3
+        assert f"All {inside} accesses to the stack lie in the slow paths" in rung3
+        assert outside == 0 and len(lengths) == 8
+    assert set(three[2]) == {54} and three[1] == 130
+    assert "Here all have 54 instructions" in rung3
+    assert three_narrow[1] >= 132
+    low, high = min(three_narrow[2]), max(three_narrow[2])
+    assert (
+        f"at least 132 (its slow paths have {low} to {high}, and the count takes {high})" in rung3
+    )
+    assert sorted(four[2]) == [53] * 7 + [54]
+    assert "Seven of the eight in a thread have 53" in rung4
+    assert f"so {four[1]:.0f} are executed" in rung4
+    assert f"79 are executed by this count and {four_narrow[1]:.0f} by the lengths" in rung4
 
 
 def test_the_inputs_are_as_large_as_the_tolerance_supposes() -> None:
