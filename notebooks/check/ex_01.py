@@ -10,6 +10,7 @@ from tutorial.step02_forward import Schedule, moments_after, q_xt_given_xprev
 from tutorial.step03_marginal import q_xt_given_xs, xt_from_x0
 
 from .exercise import PAIRS, SCHEDULES, A, B, C, formula, prediction
+from .interpreter import Solution
 
 
 def _one_step(x: Any, beta: float, z: Any) -> Any:
@@ -53,6 +54,14 @@ ex_1_1 = formula(
         "the factor of x is 1 minus the root of beta, where the root of 1 - beta is right.",
     ),
     look="The result is a factor times x, plus a factor times z. Set z to 0 and find the first.",
+    solutions=(
+        Solution(
+            """
+        def solved(x, beta, z):
+            return np.sqrt(1 - beta) * x + np.sqrt(beta) * z
+        """,
+        ),
+    ),
 )
 
 ex_1_2 = prediction(
@@ -139,6 +148,16 @@ ex_1_3 = formula(
         "independent, so their variances add up, not their values.",
     ),
     look="The factors of x0 and eps have squares that add up to 1.",
+    solutions=(
+        Solution(
+            """
+        def solved(x0, eps, t, schedule):
+            abar = schedule.alpha_bar[t]
+            return np.sqrt(abar) * x0 + np.sqrt(1 - abar) * eps
+        """,
+            shown={"abar": "alpha_bar[t]"},
+        ),
+    ),
 )
 
 
@@ -217,4 +236,14 @@ ex_1_4 = formula(
         "this is the factor of x_s; return the variance of the noise as well.",
     ),
     look="For s = 2 and t = 5 the steps between are 3, 4 and 5: multiply their three alphas.",
+    solutions=(
+        Solution(
+            """
+        def solved(s, t, schedule):
+            kept = schedule.alpha_bar[t] / schedule.alpha_bar[s]
+            return np.sqrt(kept), 1 - kept
+        """,
+            shown={"kept": "alpha_bar[t] / alpha_bar[s]"},
+        ),
+    ),
 )

@@ -13,6 +13,7 @@ from tutorial.step05_best_guess import x0_from
 from tutorial.step06_reverse import p_xprev_given_xt
 
 from .exercise import PAIRS, TIMES, formula
+from .interpreter import Solution
 
 
 def _posterior_with(c_0: Callable[..., Any], c_t: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,6 +116,35 @@ ex_2_1 = formula(
         "the jump to t - 1 has the mean sqrt(alpha_bar_{t-1}) x_0; you have taken x_0 itself.",
     ),
     look="Write down both means and both variances, and check by hand that t = 1 gives x_0.",
+    solutions=(
+        Solution(
+            """
+        def solved(x0, xt, t, schedule):
+            abar = schedule.alpha_bar[t]
+            prev = schedule.alpha_bar[t - 1]
+            c_0 = np.sqrt(prev) * schedule.beta[t] / (1 - abar)
+            c_t = np.sqrt(schedule.alpha[t]) * (1 - prev) / (1 - abar)
+            return c_0 * x0 + c_t * xt
+        """,
+            shown={"abar": "alpha_bar[t]", "prev": "alpha_bar[t - 1]"},
+        ),
+        Solution(
+            """
+            def solved(x0, xt, t, schedule):
+                var_0 = 1 - schedule.alpha_bar[t - 1]
+                var_t = schedule.beta[t] / schedule.alpha[t]
+                mean_0 = np.sqrt(schedule.alpha_bar[t - 1]) * x0
+                mean_t = xt / np.sqrt(schedule.alpha[t])
+                return (var_t * mean_0 + var_0 * mean_t) / (var_0 + var_t)
+            """,
+            shown={
+                "var_0": "1 - alpha_bar[t - 1]",
+                "var_t": "beta[t] / alpha[t]",
+                "mean_0": "sqrt(alpha_bar[t - 1]) * x0",
+                "mean_t": "xt / sqrt(alpha[t])",
+            },
+        ),
+    ),
 )
 
 ex_2_2 = formula(
@@ -172,6 +202,26 @@ ex_2_2 = formula(
         "beta is multiplied by a ratio of two alpha_bars; it is the ratio of 1 minus each.",
     ),
     look="Multiply both sides of the fraction 1 / (sum of precisions) by both denominators.",
+    solutions=(
+        Solution(
+            """
+        def solved(t, schedule):
+            abar = schedule.alpha_bar[t]
+            prev = schedule.alpha_bar[t - 1]
+            return schedule.beta[t] * (1 - prev) / (1 - abar)
+        """,
+            shown={"abar": "alpha_bar[t]", "prev": "alpha_bar[t - 1]"},
+        ),
+        Solution(
+            """
+            def solved(t, schedule):
+                var_0 = 1 - schedule.alpha_bar[t - 1]
+                var_t = schedule.beta[t] / schedule.alpha[t]
+                return var_0 * var_t / (var_0 + var_t)
+            """,
+            shown={"var_0": "1 - alpha_bar[t - 1]", "var_t": "beta[t] / alpha[t]"},
+        ),
+    ),
 )
 
 
@@ -213,6 +263,16 @@ ex_2_3 = formula(
         "alpha where alpha_bar belongs: both equations are about the jump from x_0 to x_t.",
     ),
     look="Insert the two equations for x_t and v into your result: eps has to cancel.",
+    solutions=(
+        Solution(
+            """
+        def solved(v, xt, t, schedule):
+            abar = schedule.alpha_bar[t]
+            return np.sqrt(abar) * xt - np.sqrt(1 - abar) * v
+        """,
+            shown={"abar": "alpha_bar[t]"},
+        ),
+    ),
 )
 
 
@@ -290,4 +350,17 @@ ex_2_4 = formula(
         "of the step back is that of Exercise 2.1.",
     ),
     look="Three lines: the guess of x_0, the clip, and the mean of Exercise 2.1.",
+    solutions=(
+        Solution(
+            """
+        def solved(xt, eps, t, schedule, clip):
+            abar = schedule.alpha_bar[t]
+            x0hat = (xt - np.sqrt(1 - abar) * eps) / np.sqrt(abar)
+            clipped = np.clip(x0hat, -clip, clip)
+            return posterior_mean(clipped, xt, t, schedule)
+        """,
+            {"posterior_mean": ex_2_1.solutions[0]},
+            shown={"abar": "alpha_bar[t]", "clipped": "clip(x0hat)"},
+        ),
+    ),
 )

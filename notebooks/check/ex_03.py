@@ -15,6 +15,7 @@ from tutorial.step06_reverse import p_xprev_given_xt
 from tutorial.step08_loss import simple_loss
 
 from .exercise import SCHEDULES, TIMES, A, B, C, formula, prediction
+from .interpreter import Solution
 
 ex_3_1 = formula(
     "3.1",
@@ -60,6 +61,14 @@ ex_3_1 = formula(
         "these are absolute values: their best prediction is a median. The loss has squares.",
     ),
     look="Square each entry of the difference, add up each row, and take the mean of the rows.",
+    solutions=(
+        Solution(
+            """
+        def solved(eps, out):
+            return ((eps - out) ** 2).sum(-1).mean()
+        """,
+        ),
+    ),
 )
 
 
@@ -183,6 +192,30 @@ ex_3_3 = formula(
         "this is the best guess of x_0; the noise is asked for.",
     ),
     look="x_t is normal with mean sqrt(abar) mu. Write its variance and its score, then scale.",
+    solutions=(
+        Solution(
+            """
+        def solved(xt, abar, mu, var):
+            return np.sqrt(1 - abar) * (xt - np.sqrt(abar) * mu) / (abar * var + 1 - abar)
+        """,
+        ),
+        Solution(
+            """
+            def solved(xt, abar, mu, var):
+                score = -(xt - np.sqrt(abar) * mu) / (abar * var + 1 - abar)
+                return -np.sqrt(1 - abar) * score
+            """,
+        ),
+        Solution(
+            """
+            def solved(xt, abar, mu, var):
+                total = abar * var + 1 - abar
+                x0hat = mu + np.sqrt(abar) * var * (xt - np.sqrt(abar) * mu) / total
+                return (xt - np.sqrt(abar) * x0hat) / np.sqrt(1 - abar)
+            """,
+            shown={"total": "abar * var + 1 - abar"},
+        ),
+    ),
 )
 
 
@@ -246,6 +279,28 @@ ex_3_4 = formula(
         "this jumps from the guess of x_0 to t - 1 and forgets x_t. Keep the mean of the step.",
     ),
     look="`back` is a Gaussian: a sample of it is its mean plus its standard deviation times z.",
+    solutions=(
+        Solution(
+            """
+        def solved(xt, eps, z, t, schedule):
+            back = p_xprev_given_xt(xt, eps, t, schedule)
+            return back.mean + np.sqrt(back.var) * z
+        """,
+            {"p_xprev_given_xt": p_xprev_given_xt},
+        ),
+        Solution(
+            """
+            def solved(xt, eps, z, t, schedule):
+                abar = schedule.alpha_bar[t]
+                prev = schedule.alpha_bar[t - 1]
+                noise = schedule.beta[t] / np.sqrt(1 - abar) * eps
+                mean = (xt - noise) / np.sqrt(schedule.alpha[t])
+                var = schedule.beta[t] * (1 - prev) / (1 - abar)
+                return mean + np.sqrt(var) * z
+            """,
+            shown={"abar": "alpha_bar[t]", "prev": "alpha_bar[t - 1]"},
+        ),
+    ),
 )
 
 
@@ -367,4 +422,19 @@ ex_3_5 = formula(
         "each step jumps to the guess of x_0 and takes it for x_{t-1}. Use the step of 3.4.",
     ),
     look="Look at each step: which state, t and labels the network is given, and which row of z.",
+    solutions=(
+        Solution(
+            """
+        def solved(model, labels, z, schedule):
+            x = z[schedule.T]
+            for t in range(schedule.T, 0, -1):
+                eps = model(x, t, labels)
+                x = one_step_back(x, eps, z[t - 1], t, schedule)
+            return x
+        """,
+            {"one_step_back": _reverse_step},
+            most_pairs=0,
+            is_slow=True,
+        ),
+    ),
 )

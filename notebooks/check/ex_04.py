@@ -7,6 +7,7 @@ import numpy as np
 from tutorial.step11_guidance import guide, guided_x0, w_from_scale
 
 from .exercise import SCHEDULES, A, B, C, formula, prediction
+from .interpreter import Solution
 
 ex_4_0 = formula(
     "4.0",
@@ -48,6 +49,22 @@ ex_4_0 = formula(
         "gradient also needs 1 / sqrt(1 - abar).",
     ),
     look="Turn each prediction into a score first. Then subtract that of p(x_t).",
+    solutions=(
+        Solution(
+            """
+        def solved(eps_cond, eps_null, abar):
+            return (eps_null - eps_cond) / np.sqrt(1 - abar)
+        """,
+        ),
+        Solution(
+            """
+            def solved(eps_cond, eps_null, abar):
+                score_cond = -eps_cond / np.sqrt(1 - abar)
+                score_null = -eps_null / np.sqrt(1 - abar)
+                return score_cond - score_null
+            """,
+        ),
+    ),
 )
 
 ex_4_1 = formula(
@@ -97,6 +114,20 @@ ex_4_1 = formula(
         "this lacks the null prediction, from which the difference is counted. Add it.",
     ),
     look="Try w = 0, which has to give eps_cond, and w = -1, which has to give eps_null.",
+    solutions=(
+        Solution(
+            """
+        def solved(eps_cond, eps_null, w):
+            return eps_cond + w * (eps_cond - eps_null)
+        """,
+        ),
+        Solution(
+            """
+            def solved(eps_cond, eps_null, w):
+                return (1 + w) * eps_cond - w * eps_null
+            """,
+        ),
+    ),
 )
 
 _each = np.random.default_rng(1).standard_normal((3, 5, 2))
@@ -153,6 +184,14 @@ ex_4_2 = formula(
         "divided by the number of classes; the weights of a point add up to 1 already.",
     ),
     look="For the first point: p[0, 0] * each[0, 0] + p[0, 1] * each[1, 0] + ...",
+    solutions=(
+        Solution(
+            """
+        def solved(each, p, shares):
+            return (p.T[:, :, None] * each).sum(0)
+        """,
+        ),
+    ),
 )
 
 ex_4_3 = prediction(
@@ -225,6 +264,20 @@ ex_4_4 = formula(
         "the conditional guess is clipped before mixing too. Clip once, after mixing.",
     ),
     look="The last operation has to be the clip, and nothing is clipped before it.",
+    solutions=(
+        Solution(
+            """
+        def solved(x0_cond, x0_null, w, clip):
+            return np.clip(x0_cond + w * (x0_cond - x0_null), -clip, clip)
+        """,
+        ),
+        Solution(
+            """
+            def solved(x0_cond, x0_null, w, clip):
+                return np.clip((1 + w) * x0_cond - w * x0_null, -clip, clip)
+            """,
+        ),
+    ),
 )
 
 ex_4_5 = prediction(

@@ -11,6 +11,7 @@ from tutorial.appendix.e_backprop import backward, forward, silu, squared_error
 from tutorial.step11_guidance import guide
 
 from .exercise import formula, prediction, proof
+from .interpreter import Solution
 
 _G, _W, _a, _b = np.random.default_rng(5).standard_normal((4, 4, 4))
 
@@ -86,6 +87,15 @@ ex_5_1 = formula(
     ),
     look="Begin with n = 1 and H = 1, where G_a = G W times the slope of silu at a; then the "
     "shapes leave one product of matrices.",
+    solutions=(
+        Solution(
+            """
+        def solved(G, W, a):
+            return G @ W.T * silu(a)[1]
+        """,
+            {"silu": silu},
+        ),
+    ),
 )
 
 _y, _coins = np.array([2, 0, 1, 1, 2, 0]), np.array([0.9, 0.1, 0.25, 0.72, 0.05, 0.4])
@@ -144,6 +154,15 @@ ex_5_2 = formula(
     (
         lambda y, u, p_uncond, null: y * (u >= p_uncond) + null,
         "null is added to the labels that are kept, too.",
+    ),
+    solutions=(
+        Solution(
+            """
+        def solved(y, u, p_uncond, null):
+            return np.where(u < p_uncond, null, y)
+        """,
+            most_pairs=0,
+        ),
     ),
 )
 

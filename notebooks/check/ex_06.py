@@ -19,6 +19,7 @@ from tutorial.step16_log_snr import (
 from tutorial.step17_solvers import Table, ddim, table_of, times
 
 from .exercise import A, B, C, formula, prediction, proof
+from .interpreter import Solution
 
 _u = np.linspace(0.05, 0.95, 7)
 
@@ -93,6 +94,18 @@ ex_6_1 = formula(
     ),
     look="Try u = 0 and u = 1: there lambda has to be high and low. Between them only the angle is "
     "linear.",
+    solutions=(
+        Solution(
+            """
+        def solved(u, low, high):
+            first = np.arctan(np.exp(-high / 2))
+            last = np.arctan(np.exp(-low / 2))
+            angle = first + (last - first) * u
+            return -2 * np.log(np.tan(angle))
+        """,
+            shown={"first": "angle(high)", "last": "angle(low)", "angle": "angle(u)"},
+        ),
+    ),
 )
 
 
@@ -235,6 +248,40 @@ ex_6_2 = formula(
     ),
     look="Keep the lines that are shown, and change two: the one of var, and what is multiplied by "
     "its root.",
+    solutions=(
+        Solution(
+            """
+        def solved(z, eps, n, here, there, v):
+            a, sigma = signal_noise(here)
+            x = (z - sigma * eps) / a
+            law = q_posterior_log_snr(x, z, here, there)
+            var = law.var ** (1 - v) * forward_var(here, there) ** v
+            return law.mean + np.sqrt(var) * n
+        """,
+            {
+                "signal_noise": signal_noise,
+                "q_posterior_log_snr": q_posterior_log_snr,
+                "forward_var": forward_var,
+            },
+        ),
+        Solution(
+            """
+            def solved(z, eps, n, here, there, v):
+                a, sigma = signal_noise(here)
+                x = (z - sigma * eps) / a
+                law = q_posterior_log_snr(x, z, here, there)
+                wide = forward_var(here, there)
+                log_var = (1 - v) * np.log(law.var) + v * np.log(wide)
+                return law.mean + np.exp(log_var / 2) * n
+            """,
+            {
+                "signal_noise": signal_noise,
+                "q_posterior_log_snr": q_posterior_log_snr,
+                "forward_var": forward_var,
+            },
+            most_pairs=2000,
+        ),
+    ),
 )
 
 _64_ROWS = 9.6e-4

@@ -16,6 +16,7 @@ from tutorial.step11_guidance import guide
 from tutorial.step19_rules import rescale
 
 from .exercise import A, B, C, formula, like, prediction, proof
+from .interpreter import Solution
 
 
 def _normalised(p: Any, area: float) -> Any:
@@ -101,6 +102,29 @@ ex_7_1 = formula(
         "divided by the maximum, so that the peak is 1. A density has the integral 1.",
     ),
     look="Write p(x | y)^(1 + w) p(x)^(-w) first, and then divide by its sum times area.",
+    solutions=(
+        Solution(
+            """
+        def solved(p_class, p_all, w, area):
+            tilted = p_class ** (1 + w) * p_all ** (-w)
+            return tilted / (tilted.sum() * area)
+        """,
+        ),
+        Solution(
+            """
+            def solved(p_class, p_all, w, area):
+                tilted = p_class * (p_class / p_all) ** w
+                return tilted / (tilted.sum() * area)
+            """,
+        ),
+        Solution(
+            """
+            def solved(p_class, p_all, w, area):
+                tilted = np.exp((1 + w) * np.log(p_class) - w * np.log(p_all))
+                return tilted / (tilted.sum() * area)
+            """,
+        ),
+    ),
 )
 
 
@@ -247,6 +271,14 @@ ex_7_4 = formula(
     ),
     look="Only the factor of the score is wrong in what is shown. Choose it so that for N(0, 1), "
     "where s = -x, the variance 1 is left nearly unchanged.",
+    solutions=(
+        Solution(
+            """
+        def solved(x, s, step, z):
+            return x + step / 2 * s + np.sqrt(step) * z
+        """,
+        ),
+    ),
 )
 
 _pictures = np.random.default_rng(3).standard_normal((3, 4, 2, 3, 3))
@@ -342,6 +374,25 @@ _ex_7_5 = formula(
     ),
     look="At phi = 1 the result for an image is g times std(cond) / std(g), both over the axes (1, "
     "2, 3); at phi = 0 it is g.",
+    solutions=(
+        Solution(
+            """
+        def solved(cond, null, w, phi):
+            g = cond + w * (cond - null)
+            of_cond = cond.std((1, 2, 3), keepdims=True)
+            of_g = g.std((1, 2, 3), keepdims=True)
+            is_mixed = of_g > 0
+            ratio = np.where(is_mixed, of_cond / np.where(is_mixed, of_g, 1), 1)
+            return phi * ratio * g + (1 - phi) * g
+        """,
+            shown={
+                "of_cond": "std(cond)",
+                "of_g": "std(g)",
+                "is_mixed": "std(g) > 0",
+                "ratio": "std(cond) / std(g)",
+            },
+        ),
+    ),
 )
 
 # What a constant mix becomes does not matter for these: they are wrong for the other images.

@@ -11,6 +11,7 @@ from kernels import philox
 from minicfg.guidance import guide
 
 from .exercise import Exercise, formula, prediction, proof
+from .interpreter import Solution
 from .training_loop import HINTS, diagnosis
 
 
@@ -175,6 +176,28 @@ ex_8_0 = formula(
     ),
     look="Write down the order for two levels: down[0], halve, down[1], middle, up[0] with the "
     "output of down[1], double, up[1] with that of down[0].",
+    solutions=(
+        Solution(
+            """
+        def solved(x, down, middle, up, halve, double):
+            kept = []
+            for i, block in enumerate(down):
+                if i > 0:
+                    x = halve(x)
+                x = block(x)
+                kept.append(x)
+            x = middle(x)
+            for i, block in enumerate(up):
+                if i > 0:
+                    x = double(x)
+                x = block(torch.cat([x, kept.pop()], dim=1))
+            return x
+        """,
+            {"torch": torch},
+            most_pairs=0,
+            is_slow=True,
+        ),
+    ),
 )
 
 _y = torch.tensor([3, 0, 1, 2, 0, 3, 1, 2])
@@ -232,6 +255,16 @@ ex_8_1 = formula(
     (
         lambda y, u, p, null: torch.where(u < p, -1, y),
         "a dropped label becomes -1. nn.Embedding refuses it, and NumPy would take the last row.",
+    ),
+    solutions=(
+        Solution(
+            """
+        def solved(y, u, p, null):
+            return torch.where(u < p, null, y)
+        """,
+            {"torch": torch},
+            most_pairs=0,
+        ),
     ),
 )
 
@@ -323,6 +356,23 @@ ex_8_4 = formula(
     ),
     look="Take one sample by itself: it has to be out_cond + w (out_cond - out_null) with its own "
     "number w.",
+    solutions=(
+        Solution(
+            """
+        def solved(out_cond, out_null, w):
+            return out_cond + w[:, None, None, None] * (out_cond - out_null)
+        """,
+            {"torch": torch},
+        ),
+        Solution(
+            """
+            def solved(out_cond, out_null, w):
+                w = w[:, None, None, None]
+                return (1 + w) * out_cond - w * out_null
+            """,
+            {"torch": torch},
+        ),
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import general
 from .exercise import A, B, C, Exercise, formula, prediction, proof
+from .interpreter import Solution
 from .own_network import HINTS, diagnosis
 
 # 10.1: `my_pictures(images)`. The values are compared to float32 precision.
@@ -264,6 +265,20 @@ ex_10_4 = formula(
         "multiplies the difference of its own attribute.",
     ),
     look="Set w_b to 0: what is left is ab, and w_a times what the letter adds to null.",
+    solutions=(
+        Solution(
+            """
+        def solved(ab, a, b, null, w_a, w_b):
+            return ab + w_a * (a - null) + w_b * (b - null)
+        """,
+        ),
+        Solution(
+            """
+            def solved(ab, a, b, null, w_a, w_b):
+                return ab + w_a * a + w_b * b - (w_a + w_b) * null
+            """,
+        ),
+    ),
 )
 
 

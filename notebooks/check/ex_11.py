@@ -11,6 +11,7 @@ from tutorial.step11_guidance import guide
 from tutorial.step21_flow import velocity
 
 from .exercise import A, B, C, formula, prediction, proof
+from .interpreter import Solution
 
 
 def _R(u: Any) -> Any:
@@ -174,6 +175,15 @@ ex_11_1 = formula(
     ),
     look="Begin with the state X on the line, evaluate net there, and subtract the "
     "velocity of the line.",
+    solutions=(
+        Solution(
+            """
+        def solved(net, x0, eps, u):
+            X = (1 - u) * x0 + u * eps
+            return ((net(X, u) - (eps - x0)) ** 2).sum(1).mean()
+        """,
+        ),
+    ),
 )
 
 
@@ -349,6 +359,28 @@ ex_11_2 = formula(
         "velocity at the start alone.",
     ),
     look="Begin with steps = 1: the result is X - F(X, 1).",
+    solutions=(
+        Solution(
+            """
+        def solved(F, X, steps):
+            for k in range(steps, 0, -1):
+                X = X - F(X, k / steps) / steps
+            return X
+        """,
+            most_pairs=500,
+        ),
+        Solution(
+            """
+            def solved(F, X, steps):
+                for k in range(steps):
+                    u_t = 1 - k / steps
+                    u_s = 1 - (k + 1) / steps
+                    X = X + (u_s - u_t) * F(X, u_t)
+                return X
+            """,
+            most_pairs=500,
+        ),
+    ),
 )
 
 _SLOPE = 0.4  # of the guess in the state, at u = 1/2: (1/2) (1/4) / (5/16)
@@ -516,6 +548,23 @@ ex_11_4 = formula(
         "The velocity of the flow has the factors 1 and -1.",
     ),
     look="Solve X = eps - (1 - u) V for V, and insert X = R_u x_t.",
+    solutions=(
+        Solution(
+            """
+        def solved(eps, xt, u):
+            R = np.sqrt((1 - u) ** 2 + u ** 2)
+            return (eps - R * xt) / (1 - u)
+        """,
+        ),
+        Solution(
+            """
+            def solved(eps, xt, u):
+                R = np.sqrt((1 - u) ** 2 + u**2)
+                x0 = (R * xt - u * eps) / (1 - u)
+                return eps - x0
+            """,
+        ),
+    ),
 )
 
 
@@ -657,6 +706,24 @@ ex_11_5 = formula(
         "are converted.",
     ),
     look="Begin at w = 0: F_y is minus their output at the time 1 - u. Then mix as in sitting 4.",
+    solutions=(
+        Solution(
+            """
+        def solved(theirs, X, u, y, null, w):
+            F_y = -theirs(X, 1 - u, y)
+            F_null = -theirs(X, 1 - u, null)
+            return F_y + w * (F_y - F_null)
+        """,
+        ),
+        Solution(
+            """
+            def solved(theirs, X, u, y, null, w):
+                F_y = -theirs(X, 1 - u, y)
+                F_null = -theirs(X, 1 - u, null)
+                return (1 + w) * F_y - w * F_null
+            """,
+        ),
+    ),
 )
 
 

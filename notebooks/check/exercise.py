@@ -11,13 +11,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from tutorial.step02_forward import Schedule
 
-from . import general
+from . import general, search
+from .interpreter import Solution
 
 
 class NotRightError(AssertionError):
@@ -40,6 +42,7 @@ class Exercise:
         observation: a sentence about a solution that is wrong and makes none of these mistakes.
         objection: a sentence about a solution with the right results that must not pass, or "".
         place: where a wrong solution goes wrong, a sentence that follows the hint, or "".
+        solutions: right solutions as source, whose small changes are searched.
     """
 
     number: str
@@ -49,6 +52,7 @@ class Exercise:
     observation: Callable[[Any], str] = lambda answer: general.UNKNOWN
     objection: Callable[[Any], str] = lambda answer: ""
     place: Callable[[Any], str] = lambda answer: ""
+    solutions: tuple[Solution, ...] = ()
 
     def hint(self, answer: Any) -> str:
         """Return "" for a right solution, and otherwise the hint."""
@@ -102,12 +106,19 @@ def formula(
     cases: Sequence[tuple[Any, ...]],
     *mistakes: tuple[Callable[..., Any], str],
     look: str = "",
+    solutions: tuple[Solution, ...] = (),
 ) -> Exercise:
     """An exercise in which a function is written, such as the lesson's `reference`.
 
-    If no mistake fits and the results show little, `look` says where to begin.
+    If no mistake fits, the small changes of `solutions` are searched for one that does. If the
+    results show little even so, `look` says where to begin.
     """
     wrong = tuple((like(function, cases), hint) for function, hint in mistakes)
+
+    searches = [cache(partial(search.Search, solution, cases)) for solution in solutions]
+
+    def observation(answer: Callable[..., Any]) -> str:
+        return search.observation(answer, reference, cases, searches, mistakes)
 
     def objection(answer: Callable[..., Any]) -> str:
         changed = general.changed_argument(answer, cases)
@@ -123,8 +134,9 @@ def formula(
         lesson,
         like(reference, cases),
         wrong,
-        lambda answer: general.with_look(general.observation(answer, reference, cases), look),
+        lambda answer: general.with_look(observation(answer), look),
         objection,
+        solutions=solutions,
     )
 
 
