@@ -83,9 +83,9 @@ by (7.2) it changes in each step by
 
 $$ V_{t-1} = A_t^2 V_t + \tilde\beta_t $$ (7.4)
 
-The noised data have the variances $C_t$. By the law of total variance, $C_{t-1}$ is the variance of
-the conditional mean $A_t x_t$ plus the true variance of the step. By step 6 the true variance has
-two terms:
+Now let $x_{t-1}$ and $x_t$ be states of the forward process, with the variances $C_{t-1}$ and
+$C_t$. By the law of total variance, $C_{t-1}$ is the variance of the conditional mean $A_t x_t$
+plus the true variance of the step. By step 6 the true variance has two terms:
 
 $$ C_{t-1} = A_t^2 C_t + \tilde\beta_t + c_0^2 Var(x_0 | x_t) $$
 
@@ -109,9 +109,9 @@ which is at least $\beta_1 S$ because $C_1 \le 1$. So the samples have less vari
 if $\bar\alpha_T^2 / (1 - \bar\alpha_T)$ is smaller than $\beta_1$. This holds on both schedules for
 $T$ from 2 to a million. It does not hold on the linear schedule with $T = 1$: there
 $\bar\alpha_T = 0.9$, and for $S = 1/4$ the samples have the variance 0.53. In a chain of very small
-steps a smaller $\bar\alpha_T$ is enough for too much variance. With $\bar\alpha_T = 0.1$ and 50,000
-equal $\beta_t$ the variance is 0.2502. The middle panel of the figure shows $V_t$ and $C_t$ along
-the loop.
+steps $\beta_1$ is very small, so the condition can fail for a small $\bar\alpha_T$ too. With
+$\bar\alpha_T = 0.1$ and 50,000 equal $\beta_t$ the variance is 0.2502, again too large. The middle
+panel of the figure shows $V_t$ and $C_t$ along the loop.
 
 **How the error falls with the number of steps.** With more steps $\beta_t$ at a given noise level
 becomes smaller in proportion to $1 / T$. The loss of one step contains $c_0^2$, which is
@@ -155,14 +155,15 @@ returns the guess itself:
 
 $$ x_0 = \hat x_0(x_1) $$ (7.6)
 
-**What goes wrong.** A typical mistake is to add noise in the last step as well. In images it is
-grain (step 6). In the toy data it is hard to see, because it is smaller than the error of the loop.
-For $S = 1/4$ and 50 linear steps it changes the variance of the samples from 0.197 to 0.199, even
-towards the 0.25 of the data. The relative change is 1 %. If $n$ samples are Gaussian, the standard
-error of their variance is $\sqrt{2 / n}$ times the variance. So with $n = 20000$ samples this
-change is only one standard error. A test of the last step alone finds the mistake with one sample:
-set the last $z$ to a million and see whether the sample moves. Other mistakes are to skip the step
-at $t = 1$, to use the same $z$ in all steps, and to use $x_t$ in the place of $z$.
+**What goes wrong.** A typical mistake is to add noise in the last step as well, of variance
+$\beta_1$. In images it is grain (step 6). In the toy data it is hard to see, because it is smaller
+than the error of the loop. With 50 linear steps $\beta_1$ is 0.002. For $S = 1/4$ the mistake
+changes the variance of the samples from 0.197 to 0.199, even towards the 0.25 of the data. The
+relative change is 1 %. If $n$ samples are Gaussian, the standard error of their variance is
+$\sqrt{2 / n}$ times the variance. So with $n = 20000$ samples this change is only one standard
+error. A test of the last step alone finds the mistake with one sample: set the last $z$ to a
+million and see whether the sample moves. Other mistakes are to skip the step at $t = 1$, to use the
+same $z$ in all steps, and to use $x_t$ in the place of $z$.
 
 **Where it goes on.** The loop needs a model of the best guess. For toy data the oracle of step 5 is
 one. For images the guess has to be learned. What exactly is trained, and with which weights for the

@@ -471,6 +471,7 @@ def test_7_5_by_numbers_in_the_text() -> None:
 def test_7_6_by_how_little_samples_show_of_it() -> None:
     """Noise at the end changes the variance by 1 %, the standard error of 20,000 samples."""
     V, _ = loop_variance(0.25, LONG)
+    assert LONG.beta[1] == pytest.approx(0.002, rel=1e-12)
     with_noise = V[0] + LONG.beta[1]
     assert V[0] == pytest.approx(0.197, abs=5e-4)
     assert with_noise == pytest.approx(0.199, abs=5e-4)
