@@ -193,9 +193,10 @@ $$ dh / d\tau = w (1 + w) m (S - S_y) / (S + \tau + w (S - S_y))^2 $$
 For $w > 0$ and $R > 1$ the mean $h$ falls from $(1 + w) m$ in pure noise to the tilted mean at the
 data. (In the example, which has $w = 2$, $h = 1.8$ at the level 1.) The mean of a chain follows $h$
 with a delay. It starts at 0, so it rises until it meets $h$. From a start at the level $10^4$ this
-happens at the level 98 for DDPM and at 23 for DDIM in the example. After that $h$ falls faster, and
-the chain ends beyond it. Let $M$ now be the mean at each level. That of DDPM obeys
-$dM / d\tau = k M - c$, and $c = k h$. Subtract $dh / d\tau$ from both sides:
+happens at the level 98 for DDPM and at 23 for DDIM in the example. There the mean stands still
+while $h$ falls on, so the mean cannot meet $h$ again. It falls towards $h$ and ends beyond it. Let
+$M$ now be the mean at each level. That of DDPM obeys $dM / d\tau = k M - c$, and $c = k h$.
+Subtract $dh / d\tau$ from both sides:
 
 $$ d(M - h) / d\tau = k (M - h) - dh / d\tau $$
 

@@ -586,7 +586,7 @@ def test_h_8_by_each_step(tau: float, w: float) -> None:
 def test_h_7_by_the_level_at_which_a_chain_meets_h(half: float, level: float) -> None:
     """The text: from the level 10^4 DDPM meets h at 98 and DDIM at 23, and ends beyond it.
 
-    An earlier text had a chain never reach h.
+    Earlier texts had a chain never reach h, or h fall faster than the mean all the way.
     """
     given_y, S = EXAMPLE
     S_y, m, w = given_y.var, float(given_y.mean[0]), 2.0
@@ -604,6 +604,11 @@ def test_h_7_by_the_level_at_which_a_chain_meets_h(half: float, level: float) ->
     (met,) = np.exp(chain.t_events[0])  # once, and then it stays beyond
     assert met == pytest.approx(level, abs=0.5)
     assert beyond(chain.t[-1], chain.y[:, -1]) > 0.2
+    after = np.exp(chain.t) < 0.99 * met
+    assert (np.diff(chain.y[0, after]) < 0).all()
+    gap = [beyond(*at) for at in zip(chain.t[after], chain.y.T[after], strict=True)]
+    assert min(gap) > 0
+    assert max(gap) > gap[-1] + 0.01  # near the data the mean falls faster than h
 
 
 CLOSED = 1e-9  # a quadrature with 60 nodes of functions that are smooth in s
