@@ -13,41 +13,59 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 TARGET, N, BLOCK = "sm_90", 2**20, 1024  # NVIDIA H100 and H200; 8 elements per thread
-HEAD = "import triton\nimport triton.language as tl\n\n\n"
+SAMPLE = 16384  # elements of a sample in 12.3
+HEAD = (
+    "import triton\nimport triton.language as tl\n\n"
+    "from kernels.triton_normals import normals\n\n\n"
+)
+RUNGS = tuple(f"rung {number}" for number in range(1, 9))
 
 
-def compiled(*kernels: Callable[..., Any]) -> dict[str, dict[str, Any]]:
-    """What is in the machine code of these kernels, and of the rungs of the ladder.
+def compiled(
+    *kernels: Callable[..., Any], others: Sequence[str] = (*RUNGS, "rung 8, bfloat16")
+) -> dict[str, dict[str, Any]]:
+    """What is in the machine code of these kernels, and of others.
 
     Args:
-        kernels: functions under `triton.jit` with the arguments of exercises 9.3 and 9.4.
+        kernels: functions under `triton.jit` with the arguments of exercises 9.3, 9.4 and 12.3.
+        others: rungs of the ladder, such as `rung 4` or `rung 4, bfloat16`, and variants of rung 8,
+            by their names in the table of kernels/README.md or in `kernels.inspection`.
 
     Returns:
-        By the name of a kernel, or `rung 4` and so on: instructions per element in the listing, and
-        without the slow paths of library functions; registers, spills, and the widest load in bits.
+        By the name of a kernel, or `rung 4` and so on: instructions per element in the listing,
+        without the slow paths of library functions, and without the noise; registers, spills, the
+        widest load in bits, and the bytes per element that accesses of 128 bits move.
     """
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "my_kernels.py")
         source = "\n\n".join(inspect.getsource(kernel) for kernel in kernels)
         path.write_text(HEAD + source, encoding="utf-8")
-        command = [sys.executable, __file__, str(path), *(kernel.__name__ for kernel in kernels)]
+        names = [kernel.__name__ for kernel in kernels]
+        command = [sys.executable, __file__, str(path), json.dumps(names), json.dumps(others)]
         ran = subprocess.run(command, capture_output=True, text=True, env=environment)
     if ran.returncode:
         raise RuntimeError(f"it does not compile:\n{ran.stderr[-2000:]}")
     return json.loads(ran.stdout)
 
 
-def main(path: str, *names: str) -> None:
-    """Print what was found as JSON."""
+def main(path: str, names: str, others: str) -> None:
+    """Print what was found as JSON; the two lists are in JSON, too."""
     import torch
 
-    from kernels.inspection.compile import TARGETS, Launch, compile_launch, meta_tensor
+    from kernels.inspection.compile import (
+        TARGETS,
+        Launch,
+        Variant,
+        compile_launch,
+        meta_tensor,
+        variants,
+    )
     from kernels.ladder.rungs import RUNGS
     from kernels.ladder.table import without_slow_paths
 
@@ -66,22 +84,40 @@ def main(path: str, *names: str) -> None:
         "seed": 7,
         "n": N,
     }
+    B = N // SAMPLE
+    tile_values = [values["xt"], values["out"], values["xs"]]
+    tile_values += [meta_tensor(torch.float32, B), meta_tensor(torch.int32, B)]
+    tile_values += [1.4, -1.0, 0.26, 0.73, 0.37, 1.0, 7, 3, B, SAMPLE]
     launches = {}
-    for name in names:
+    for name in json.loads(names):
         kernel = getattr(module, name)
-        args = tuple(values[argument] for argument in kernel.arg_names if argument != "BLOCK")
-        launches[name] = Launch(kernel, (N // BLOCK,), args, {"BLOCK": BLOCK}, N)
-    launches |= {f"rung {rung.number}": rung.launch() for rung in RUNGS}
-    launches["rung 8, bfloat16"] = RUNGS[-1].launch(torch.bfloat16)
+        if len(kernel.arg_names) == len(tile_values) + 2:  # 12.3: SAMPLES and BLOCK come last
+            tile = {"SAMPLES": 1, "BLOCK": BLOCK}
+            launches[name] = Launch(kernel, (SAMPLE // BLOCK, B), tuple(tile_values), tile, N)
+        else:
+            args = tuple(values[argument] for argument in kernel.arg_names if argument != "BLOCK")
+            launches[name] = Launch(kernel, (N // BLOCK,), args, {"BLOCK": BLOCK}, N)
+    for dtype, suffix in ((torch.float32, ""), (torch.bfloat16, ", bfloat16")):
+        for rung in RUNGS:
+            if (name := f"rung {rung.number}{suffix}") in json.loads(others):
+                launches[name] = rung.launch(dtype)
+    launches |= {
+        str(variant): variant.launch()
+        for variant in variants()
+        if isinstance(variant, Variant) and str(variant) in json.loads(others)
+    }
     found = {}
     for name, launch in launches.items():
         report = compile_launch(launch, TARGETS[TARGET])
+        wide = report.loads.get(128, 0) + report.stores.get(128, 0)
         found[name] = {
             "instructions": report.per_element,
             "executed": without_slow_paths(report),
+            "without noise": report.per_element_without_noise,
             "registers": report.registers,
             "spills": report.spills,
             "widest": max(report.loads),
+            "bytes": 16 * wide / report.elements,
         }
     print(json.dumps(found))
 
