@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** count what a computation moves through memory and predict from that how fast it can be, write a Triton kernel for a whole guided step and one that makes its own noise, test them at sizes that do not fit, and explain why the noise is counter-based and not from a sequential generator.
 #
-# Without a GPU, Triton's interpreter runs kernels on the CPU, one program after the other, from the same source. It is slow, and gives the same numbers up to rounding. With a GPU the same cells and checks run compiled, and the last section times your kernels. The switch is `ON_GPU` in the next cell; `minicfg doctor` prints what your machine can do. You need sitting 6. Plan 95 minutes, with less than two minutes of computing. The course's kernel grows out of five lines on eight *rungs*, one page each in `kernels/ladder/`: you write the first three here. `kernels/README.md` is the map. Triton exists for Linux only; elsewhere the cells that run a kernel print that, and all others run. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
+# Without a GPU, Triton's interpreter runs kernels on the CPU, one program after the other, from the same source. It is slow, and gives the same numbers up to rounding. With a GPU the same cells and checks run compiled, and the last section times your kernels. The switch is `ON_GPU` in the next cell; `minicfg doctor` prints what your machine can do. You need sitting 6. Plan 95 minutes, with less than two minutes of computing. The course's kernel grows out of five lines on eight *rungs*, one page each in `kernels/ladder/`: you write the first three here, and sitting 12 has the others. `kernels/README.md` is the map. Triton exists for Linux only; elsewhere the cells that run a kernel print that, and all others run. On a hosted machine that has torch already: clone the repository, `pip install -e . -c constraints.txt --no-deps`, and restart the kernel.
 
 # %% alt="The time per element over the number of elements in a piece, both on logarithmic scales. The curve is a valley: about 115 ns for pieces of 2,048 elements, a minimum of about 23 ns at 65,536, and again about 115 ns for one piece of 2 million elements."
 # %matplotlib inline
@@ -658,4 +658,4 @@ else:
 #
 # </details>
 #
-# **Try:** rung 4 of `kernels/ladder/` before you read it: replace `tl.randn` in your kernel by `tl.randn4x`, and compile it. Then the exercises of `kernels/README.md`. This is the last sitting: `minicfg/sampling.py` is where the kernel is called, once per step.
+# **Try:** rung 4 of `kernels/ladder/` before you read it: replace `tl.randn` in your kernel by `tl.randn4x`, and compile it. Then the exercises of `kernels/README.md`. Sitting 12 goes on with rungs 4 to 8 and with the tests of a kernel. `minicfg/sampling.py` is where the kernel is called, once per step.

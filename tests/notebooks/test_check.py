@@ -19,7 +19,7 @@ import pytest
 
 from notebooks import check
 from notebooks.publish import student
-from tests.notebooks.wrong import WRONG
+from tests.notebooks.wrong import WRONG, wrong_12
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 ALL = [exercise for sitting in check.SITTINGS for exercise in check.exercises(sitting)]
@@ -91,6 +91,12 @@ def test_every_hint_is_met():
     assert met == {(e.number, hint) for e in ALL for _, hint in e.mistakes}
     readme = (NOTEBOOKS[0].parent / "README.md").read_text(encoding="utf-8")
     assert f"with {len(met)} wrong answers" in readme
+
+
+@pytest.mark.parametrize("case", range(len(wrong_12.RIGHT)))
+def test_a_right_answer_in_another_style_is_right(case: int):
+    number, answer = wrong_12.RIGHT[case]
+    assert EXERCISES[number].hint(answer) == ""
 
 
 def test_an_answer_of_another_kind_gets_a_sentence():
@@ -166,11 +172,11 @@ def test_jupyter_shows_the_hint_and_no_traceback():
     assert shown[0].endswith("(11.1) to (11.3).")
 
 
-def test_the_kernels_of_sitting_9_are_checked_where_the_switch_says(
+def test_the_kernels_of_sittings_9_and_12_are_checked_where_the_switch_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Interpreted on the CPU; compiled, with every tensor on the GPU."""
-    from notebooks.check import ex_09
+    from notebooks.check import ex_09, ex_12
 
     class AskedError(Exception):
         pass
@@ -183,3 +189,21 @@ def test_the_kernels_of_sitting_9_are_checked_where_the_switch_says(
         monkeypatch.setenv("TRITON_INTERPRET", interpret)
         with pytest.raises(AskedError, match=device):
             ex_09._launch({}, 3, ex_09.torch.float32, after=())
+        with pytest.raises(AskedError, match=device):
+            ex_12._tiler({})(*ex_12.TILE_CASES[0])
+
+
+def test_what_is_none_of_the_mistakes_of_sitting_12_gets_a_sentence():
+    for answer, phrase in (
+        ({}, "six letters"),
+        ("CBADE", "six letters"),
+        ("CDADEE", "4 of 6 are right; look at number 2"),
+        ([...] * 6, "not attempted yet"),
+        ({1: "C", 2: ""}, "six letters"),
+    ):
+        assert phrase in check.ex_12_5.hint(answer), answer
+    twice = wrong_12.Kernel(("b * x + c * z", "2 * b * x + c * z"))
+    assert "none of the mistakes" in check.ex_12_3.hint(twice)
+    beyond = wrong_12.Kernel((wrong_12.STORE, wrong_12.STORE + """
+    tl.store(xs + B * n + 40, 1.0)"""))  # fmt: skip
+    assert "also writes behind" in check.ex_12_3.hint(beyond)

@@ -16,7 +16,7 @@ from notebooks.publish import student
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
-# The quick sittings, which `make hardening` runs: 61 of the 301 seconds of processor time in the
+# The quick sittings, which `make hardening` runs: 61 of the 336 seconds of processor time in the
 # table of notebooks/README.md. `make notebooks` runs all.
 SHORT = [path for path in SCRIPTS if path.name[:2] in ("01", "02", "03", "09")]
 by_notebook = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

@@ -1,0 +1,785 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 12. The whole kernel: rungs 4 to 8
+#
+# **The question.** Sitting 9 ended with a kernel that makes its own noise. It executes 130 instructions per element, its noise depends on the place in the batch, all samples have one weight, and its addresses end at $2^{31}$. What is missing before a sampler can call it? And how do you find out whether it reads or writes where it must not?
+#
+# **After this sitting you can** share one Philox call among four elements, replace a library's cosine by a polynomial, write a kernel with tiles of samples by elements and a mask in both directions, leave out at compile time what a solver does not use, compute at which size an address overflows, and write a test that notices accesses out of bounds, reads included.
+#
+# You need sitting 9, and 60 minutes with the exercises. The computing takes less than a minute. As in sitting 9, kernels run in Triton's interpreter if there is no GPU, and compiled if there is one; the switch is `ON_GPU` in the next cell. Triton exists for Linux only; elsewhere the cells that run or compile a kernel stop and print that. The rungs are `kernels/ladder/rung4_four_from_one.py` to `rung7_look_back.py`, and rung 8 is `kernels/triton_step.py`.
+
+# %%
+# %matplotlib inline
+import json
+import os
+from pathlib import Path
+
+import torch
+
+ON_GPU = torch.cuda.is_available()  # the switch; False interprets the kernels on the CPU
+DEVICE = "cuda" if ON_GPU else "cpu"  # where kernels find their tensors
+os.environ["TRITON_INTERPRET"] = "0" if ON_GPU else "1"  # before Triton is imported
+
+import check
+import matplotlib.pyplot as plt
+import numpy as np
+
+from kernels import philox
+from kernels.ladder import pictures
+from tutorial.figures.program import BLUE, GREEN, GREY, ORANGE, RED
+
+try:
+    import triton
+    import triton.language as tl
+
+    from kernels.triton_normals import normals
+except ModuleNotFoundError:
+    from check.no_triton import tl, triton
+
+    print("No Triton here: the cells that run a kernel will stop and say so.")
+
+torch.set_num_threads(1)
+
+# %% alt="Two horizontal bars of instructions per element in code for an H100. Rung 3 executes 130 and lists 54 more in slow paths. Rung 8 executes 52 and has no slow path. Four dotted lines mark the instructions that are free: 56 and 80 in bfloat16 on an H200 and an H100, 112 and 160 in float32."
+from check.compiled import compiled
+
+counts = compiled(others=("rung 3", "rung 8"))
+fig, ax = plt.subplots(figsize=(9, 2.4), layout="constrained")
+for i, (name, found) in enumerate(counts.items()):
+    slow = found["instructions"] - found["executed"]
+    ax.barh(i, found["executed"], color=BLUE, label="executed" if i == 0 else None)
+    ax.barh(i, slow, left=found["executed"], color=GREY, label="slow paths" if i == 0 else None)
+    print(f"{name}: {found['executed']:.1f} executed, {found['spills']} spills")
+for free, label in ((160, "H100"), (112, "H200"), (80, "H100, bfloat16"), (56, "H200, bfloat16")):
+    ax.axvline(free, color=ORANGE, ls=":")
+    ax.text(free + 1, 0.5, label, color=ORANGE, va="center", fontsize=8)
+ax.set_yticks((0, 1), list(counts))
+ax.set_xlabel("instructions per element, compiled for sm_90; dotted: free")
+ax.set_xlim(0, 215)
+ax.legend(loc="upper right", fontsize=8)
+plt.show()
+
+# %% [markdown]
+# The two bars are counted in machine code for an H100, where sitting 9 ended and where this one ends. A dotted line is the number of *free* instructions: those that a GPU executes while its memory moves the bytes of one element, 16 in float32 and 8 in bfloat16. **Ask yourself:** an H200 has 4.8 TB/s and executes $33.5 \cdot 10^{12}$ instructions per second. Where does its line for bfloat16 come from? How much longer than its bytes does rung 3 take there?
+#
+# <details><summary>Answer</summary>
+#
+# The memory takes $8 / (4.8 \cdot 10^{12})$ s $= 1.67$ ps per element, and in that time the GPU executes $1.67 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 56$ instructions. With 130 the kernel is compute-bound and takes $130 / 56 = 2.3$ times the time of its bytes. Rung 8, with 52, is left of all four lines. (In bfloat16 conversions add five, and it has 56.)
+#
+# </details>
+#
+# ## Rung 4: four normals from one call
+#
+# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants, with both halves of each 64-bit product, and forms two exclusive ors: $10 \cdot (4 + 2) = 60$ instructions. It returns four words $w_0, \dots, w_3$. Box and Muller's method makes *two* normals of two of them:
+#
+# $$ z_0 = \sqrt{-2 \log u} \, \cos(2 \pi v) \qquad z_1 = \sqrt{-2 \log u} \, \sin(2 \pi v) $$
+#
+# Rung 3 calls Philox for every element, uses $w_0$ and $w_1$, and never computes $z_1$. Rung 4 calls it for every *block* of four neighbours. For 10 elements rung 3 makes 10 calls, that is 40 words, of which it uses 20. Rung 4 makes $\lceil 10 / 4 \rceil = 3$ calls, that is 12 words, of which it uses 10.
+#
+# **Exercise 12.1** (predict, then measure). Rung 3 executes 130 instructions per element, 60 of them in its call. If nothing changes but the number of calls, how many per element does rung 4 execute?
+
+# %% nbgrader={"grade": false, "grade_id": "ex_12_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
+per_element = ...
+### BEGIN SOLUTION
+per_element = 130 - 60 + 60 / 4
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "check_12_1", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_12_1(per_element)
+
+# %% alt="Stacked bars of instructions per element. Rung 3: 10 for the formula, 60 for Philox, 60 for logarithm, root and cosine, and 54 in slow paths. Rung 4: 10, 15, 48 and 54. The dotted line of your answer, 85, is a little above the 73 that rung 4 executes."
+counts |= compiled(others=("rung 4", "rung 5"))
+fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
+for i, (name, call) in enumerate((("rung 3", 60), ("rung 4", 15))):
+    found, bottom = counts[name], 0.0
+    parts = {"formula": 10, "Philox": call, "log, root, cos, sin": found["executed"] - 10 - call}
+    parts["slow paths"] = found["instructions"] - found["executed"]
+    for (part, size), color in zip(parts.items(), (GREEN, ORANGE, BLUE, GREY), strict=True):
+        ax.bar(name, size, bottom=bottom, color=color, label=part if i == 0 else None)
+        ax.text(i, bottom + size / 2, f"{size:.0f}", ha="center", va="center", color="white")
+        bottom += size
+ax.axhline(per_element, color="black", ls=":", label="your answer")
+ax.set_ylabel("instructions per element")
+ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+plt.show()
+print(f"rung 4 executes {counts['rung 4']['executed']:.1f} per element")
+
+# %% [markdown]
+# (Formula and Philox are counted by hand, the sums by the listing. A compiler saves a few of them.) **Ask yourself:** the prediction is 12 too high. What else do two elements share now?
+#
+# <details><summary>Answer</summary>
+#
+# The logarithm and the root. Two normals need them once, so each element has half of both. Sines and cosines together are as many as the cosines before.
+#
+# </details>
+#
+# There is one trap. The call returns four tensors `z0, z1, z2, z3` of `BLOCK / 4` numbers, and element $4 i + j$ has to get number $i$ of $z_j$. `tl.join(x, y)` joins two tensors along a new *last* axis, so `x` and `y` alternate in memory. **Predict:** in which order does `tl.join(tl.join(z0, z1), tl.join(z2, z3))` put the four?
+
+
+# %% alt="Two rows of 16 boxes, coloured by the tensor that each number came from. In the upper row, joined as z0 with z2 and z1 with z3, the colours repeat as z0, z1, z2, z3. In the lower row, joined as z0 with z1 and z2 with z3, they repeat as z0, z2, z1, z3."
+@triton.jit
+def joined(made, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK // 4)
+    z0, z1, z2, z3 = 0 * i, 0 * i + 1, 0 * i + 2, 0 * i + 3  # z_j is full of j
+    at = tl.arange(0, BLOCK)
+    z = tl.join(tl.join(z0, z2), tl.join(z1, z3))  # [BLOCK / 4, 2, 2]
+    tl.store(made + at, tl.reshape(z, (BLOCK,)))
+    z = tl.join(tl.join(z0, z1), tl.join(z2, z3))
+    tl.store(made + BLOCK + at, tl.reshape(z, (BLOCK,)))
+
+
+order = torch.zeros(2, 16, dtype=torch.int32, device=DEVICE)
+joined[(1,)](order, BLOCK=16)
+fig, ax = plt.subplots(figsize=(9, 1.8), layout="constrained")
+for row, numbers in enumerate(order.tolist()):
+    for place, j in enumerate(numbers):
+        ax.bar(place, 0.8, bottom=1 - row, width=0.9, color=(BLUE, ORANGE, GREEN, RED)[j])
+        ax.text(place, 1.4 - row, f"z{j}", ha="center", va="center", color="white")
+ax.set_yticks((0.4, 1.4), ["(z0, z1), (z2, z3)", "(z0, z2), (z1, z3)"])
+ax.set(xticks=range(16), xlabel="element")
+plt.show()
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# As z0, z2, z1, z3. The inner join makes the pairs $(z_0, z_1)$ and $(z_2, z_3)$; the outer one takes the first of each pair, then the second. The right call is `tl.join(tl.join(z0, z2), tl.join(z1, z3))`.
+#
+# </details>
+#
+# With the wrong order the noise is still standard normal and independent. No statistical test of the samples notices it. Only the comparison with a definition does, such as `kernels/philox.py`.
+#
+# ## Rung 5: our own normals
+#
+# About 48 instructions per element are logarithm, root, sine and cosine, and the listing has 54 more. A library's cosine accepts *every* float32. For an angle above 105,615 it multiplies with a long table of digits of $2 / \pi$, in a loop, and collects the product in an array. Registers cannot be indexed, so the array is in memory: these are the spills. The compiler does not know that our angles are below $2 \pi$.
+#
+# We know more: the angle is a 32-bit word `turn`, and one turn is $2^{32}$. The two top bits are the number of the quarter turn, 0 to 3. The other 30 bits are the place in the quarter. Let $M$ be the angle of the quarter's middle, 45, 135, 225 or 315 degrees, and $h$ the angle from there:
+#
+# $$ \cos(M + h) = \cos M \cos h - \sin M \sin h \qquad \sin(M + h) = \sin M \cos h + \cos M \sin h $$
+#
+# $\cos M$ and $\sin M$ are $\pm 1 / \sqrt 2$. Only their signs depend on the quarter, that is on the two bits. And $|h|$ never exceeds 45 degrees.
+
+# %% alt="Left: a circle in four coloured quarters, each with its two top bits, the angle M of its middle and the signs of cos M and sin M; an angle of 20 degrees is marked together with its distance h from the middle of its quarter. Right: sine and cosine over h from -180 to 180 degrees, of which only the shaded part from -45 to 45 degrees is used."
+pictures.quarter_turns()
+
+# %% [markdown]
+# By hand: for `turn` $= 1{,}342{,}177{,}280 = 1.25 \cdot 2^{30}$ the quarter is 1, and the place in it is 0.25. From the middle this is $x = 0.25 - 0.5 = -0.25$ of a quarter turn, so $h = -22.5$ and $M + h = 135 - 22.5 = 112.5$ degrees. The whole word gives the same: $1.25 / 4 \cdot 360 = 112.5$.
+#
+# **Exercise 12.2** (one line). Write $x = h / 90$ degrees as a function of `turn`. `turn` is an array of integers in $0..2^{32} - 1$ (NumPy's int64, so nothing overflows), and your result lies in $-1/2 .. 1/2$.
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_12_2", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def my_rest(turn):
+    ### BEGIN SOLUTION
+    return turn % 2**30 / 2**30 - 0.5
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_12_2", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_12_2(my_rest)
+
+# %% [markdown]
+# The kernel's polynomials for $\cos h$ and $\sin h$ have four terms in $x$. **Predict:** Taylor's polynomial of the cosine with four terms, $1 - h^2/2 + h^4/24 - h^6/720$, is wrong by about $h^8 / 8!$. How much is that at 45 degrees, and how much at 180?
+
+
+# %% alt="Left: the error of four terms of the cosine over x from -2 to 2, on a logarithmic scale. Within the shaded interval from -1/2 to 1/2 the kernel's polynomial stays below 1e-7 and Taylor's reaches 4e-6; at x = 2 both are wrong by 0.2 or more. Right: 64 points computed from your function lie uniformly on the unit circle, one colour per quarter."
+def cos_of(x):
+    """The kernel's polynomial for the cosine of x quarter turns, |x| <= 1/2."""
+    return 1 + x**2 * (-1.2336979 + x**2 * (0.25360626 + x**2 * -0.020426249))
+
+
+def sin_of(x):
+    """The same for the sine."""
+    return x * (1.57079637 + x**2 * (-0.645964801 + x**2 * (0.0796898827 + x**2 * -0.0046229572)))
+
+
+x = np.linspace(-2, 2, 2001)
+h = x * np.pi / 2
+taylor = 1 - h**2 / 2 + h**4 / 24 - h**6 / 720
+fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+left.semilogy(x, np.abs(taylor - np.cos(h)) + 1e-12, color=ORANGE, label="Taylor")
+left.semilogy(x, np.abs(cos_of(x) - np.cos(h)) + 1e-12, color=BLUE, label="the kernel's")
+left.axvspan(-0.5, 0.5, color=GREY, alpha=0.2)
+left.set(xlabel="x, in quarter turns", ylabel="error of the cosine", ylim=(1e-11, 3))
+left.legend(fontsize=8)
+turn = np.arange(64) * 2**26 + 2**25
+quarter, rest = turn >> 30, my_rest(turn)
+sign_cos, sign_sin = np.where((quarter == 1) | (quarter == 2), -1, 1), np.where(quarter > 1, -1, 1)
+cosine = (sign_cos * cos_of(rest) - sign_sin * sin_of(rest)) / np.sqrt(2)
+sine = (sign_sin * cos_of(rest) + sign_cos * sin_of(rest)) / np.sqrt(2)
+right.scatter(cosine, sine, s=14, c=np.array((BLUE, ORANGE, GREEN, RED))[quarter])
+right.set(aspect="equal", title="64 angles, from your x", xlabel="cosine", ylabel="sine")
+plt.show()
+inside = np.abs(x) <= 0.5
+print(f"Taylor, to 45 degrees: {np.abs(taylor - np.cos(h))[inside].max():.1e}")
+print(f"the kernel's polynomial: {np.abs(cos_of(x) - np.cos(h))[inside].max():.1e}")
+apart = np.abs(cosine - np.cos(2 * np.pi * turn / 2**32)).max()
+print(f"your cosines: {apart:.0e} from the library's")
+five = counts["rung 5"]
+print(f"rung 5: {five['executed']:.1f} instructions per element, {five['spills']} spills")
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# At 45 degrees $h = 0.785$ and $h^8 / 8! = 0.145 / 40320 = 3.6 \cdot 10^{-6}$. At 180 degrees it is $\pi^8 / 8! = 0.24$. The kernel's coefficients are not Taylor's: they make the *largest* error over the interval as small as possible, $4 \cdot 10^{-8}$, below the spacing of float32 numbers near 1. That is possible only on a short interval.
+#
+# </details>
+#
+# The logarithm is made in the same way: a float32 stores its exponent in separate bits, so $\log(2^E m) = E \log 2 + \log m$, and a polynomial is left for $m$ in $[2/3, 4/3)$. Rung 5 executes 51 instructions, without a stack and without spills. The function is `normals(seed, step, sample_id, block, stream)` of `kernels/triton_normals.py`. It returns the normals of each block of four, in their order in memory.
+#
+# ## Rung 6: tiles
+#
+# A sample's noise has to depend on its own number, and users pass one weight per sample. How does a program that moves 1024 elements find both? It could divide: element `at` of the batch belongs to sample `at // n`. A GPU has no instruction for an integer division and executes a sequence of others, and every element would load a weight and a number: 2048 loads per program.
+#
+# Instead, each program takes a *tile* of `SAMPLES` by `BLOCK` elements, 1024 together. `sample` has the shape [SAMPLES, 1], `element` the shape [1, BLOCK], and `sample * n + element` is broadcast to [SAMPLES, BLOCK], as in NumPy. What belongs to a sample is loaded once per *row*:
+#
+# | elements per sample | BLOCK | SAMPLES | programs | loads of a weight and a number |
+# |---|---|---|---|---|
+# | 192 (3 x 8 x 8) | 256 | 4 | 1 for 4 samples | 8 per program |
+# | 16,384 (4 x 64 x 64) | 1024 | 1 | 16 for 1 sample | 2 per program |
+#
+# `BLOCK` is `n` rounded up to a power of 2, at most 1024. So there are two ways to leave the tensor: a tile can reach beyond the end of a *sample*, and the last group beyond the last sample. **Predict:** 10 samples of 192 elements make 3 groups of 4. Which fraction of all places does not exist? And for which sizes of a sample is the tile worst?
+
+# %% alt="The masked fraction over the number of elements per sample. For 1,024 samples it is a sawtooth that falls to 0 at every power of 2 and jumps to about one half behind it, with lower teeth beyond 1,024. For 10 samples it is higher up to 256 elements. At 192 elements they are 0.25 and 0.375; at 16,384 both are 0."
+sizes = np.unique(np.geomspace(4, 20000, 3000).astype(int))
+sizes = np.union1d(sizes, (192, 513, 1025, 16384))
+
+
+def masked(n, B):
+    """The fraction of the places of all tiles that do not exist."""
+    block = min(1024, max(4, 1 << (int(n) - 1).bit_length()))
+    samples = 1024 // block
+    places = -(-n // block) * block * -(-B // samples) * samples
+    return 1 - n * B / places
+
+
+plt.figure(figsize=(9, 3), layout="constrained")
+plt.semilogx(sizes, [masked(n, 10) for n in sizes], color=ORANGE, lw=0.8, label="10 samples")
+plt.semilogx(sizes, [masked(n, 1024) for n in sizes], color=BLUE, label="1024 samples")
+for n, offset in ((192, (6, 20)), (16384, (-20, 40))):
+    plt.plot((n, n), (masked(n, 10), masked(n, 1024)), "ko", ms=4)
+    plt.annotate(
+        f"n = {n:,}",
+        (n, masked(n, 1024)),
+        offset,
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "-", "color": GREY},
+    )
+plt.xlabel("elements per sample")
+plt.ylabel("masked fraction")
+plt.legend(fontsize=8)
+plt.show()
+print("n = 192:", masked(192, 10), "of 10 samples,", masked(192, 1024), "of 1024")
+print(f"n = 513: {masked(513, 1024):.3f}, n = 1025: {masked(1025, 1024):.3f}")
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# $3 \cdot 4 \cdot 256 = 3072$ places, of which $10 \cdot 192 = 1920$ exist, so 37.5 % do not. With many samples only the columns count, and $1 - 192 / 256 = 25$ % are masked. Then a tile is worst just above a power of 2, up to 1025, where nearly half of it is masked. With few and small ones most rows of a tile have no sample: 10 samples of 4 elements fill 40 of 1024 places. A masked place moves no bytes but executes the instructions. At 513 elements these are $2 \cdot 52 = 104$ per element that exists: still fewer than the 160 that are free in float32 on an H100.
+#
+# </details>
+#
+# **Exercise 12.3** (write a kernel). Write the kernel of rung 6:
+#
+# $$ g = g_y + w_s (g_y - g_\phi) \qquad \hat x_0 = \text{clip}(p \, x_t + q \, g) \qquad x_s = a \hat x_0 + b x_t + c z $$
+#
+# - `xt` and `xs` have the shape (B, n), `out` has (2B, n), conditional half first, all float32. `w` and `ids` have one entry per sample. `p` to `clip` are numbers.
+# - `tl.program_id(0)` counts tiles along a sample, `tl.program_id(1)` groups of samples. The two lines below are a beginning; make `at` and a mask with both directions from them.
+# - `normals(seed, k + 1, sample_id, block, 0)` returns the noise of step `k`. `sample_id` has the shape [SAMPLES, 1]. `block` has [1, BLOCK // 4]: it is the number of each *block of four* within its sample. The result is [SAMPLES, BLOCK // 4, 2, 2]; `tl.reshape` it.
+#
+# ```python
+# sample = tl.program_id(1) * SAMPLES + tl.arange(0, SAMPLES)[:, None]  # [SAMPLES, 1]
+# element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]  # [1, BLOCK]
+# ```
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_12_3", "locked": false, "schema_version": 3, "solution": true, "task": false}
+@triton.jit
+def my_tile(
+    xt, out, xs, w, ids, p, q, a, b, c, clip, seed, k, B, n,
+    SAMPLES: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    ### BEGIN SOLUTION
+    sample = tl.program_id(1) * SAMPLES + tl.arange(0, SAMPLES)[:, None]
+    element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
+    block = tl.program_id(0) * (BLOCK // 4) + tl.arange(0, BLOCK // 4)[None, :]
+    at = sample * n + element
+    inside = (sample < B) & (element < n)
+    weight = tl.load(w + sample, mask=sample < B)
+    sample_id = tl.load(ids + sample, mask=sample < B)
+    x = tl.load(xt + at, mask=inside).to(tl.float32)
+    cond = tl.load(out + at, mask=inside).to(tl.float32)
+    null = tl.load(out + B * n + at, mask=inside).to(tl.float32)
+    g = cond + weight * (cond - null)
+    x0hat = tl.clamp(p * x + q * g, -clip, clip)
+    z = tl.reshape(normals(seed, k + 1, sample_id, block, 0), (SAMPLES, BLOCK))
+    tl.store(xs + at, a * x0hat + b * x + c * z, mask=inside)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_12_3", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_12_3(my_tile)
+
+# %% [markdown]
+# The check launches your kernel with 4 x 8 tiles at sizes such as 9 samples of 13 elements, in tensors that are parts of longer ones. **Before you run the next cell:** your kernel makes noise for samples 0 to 7 in tiles of 4 x 16, and then for samples 5, 2 and 7 alone in tiles of 2 x 64. Which rows occur again?
+
+
+# %% alt="Two maps of noise with one row of 24 numbers per sample: above samples 0 to 7 in one batch, below samples 5, 2 and 7 alone. The row of each sample below is equal to its row above."
+def launch_tiles(xt, out, w, ids, numbers, clip, seed, k, samples, block):
+    """One step by your kernel, in tiles of samples by block."""
+    B, n = xt.shape
+    xs = torch.empty_like(xt)
+    grid = (triton.cdiv(n, block), triton.cdiv(B, samples))
+    given = (*numbers, clip, seed, k, B, n)
+    my_tile[grid](xt, out, xs, w, ids, *given, SAMPLES=samples, BLOCK=block)
+    return xs
+
+
+def noise_by_tiles(of, samples, block):
+    """The noise of step 0: all terms but c z are 0."""
+    nothing = torch.zeros(len(of), 24, device=DEVICE)
+    ids, w = torch.tensor(of, dtype=torch.int32, device=DEVICE), nothing[:, 0].contiguous()
+    row = (0.0, 0.0, 0.0, 0.0, 1.0)
+    return launch_tiles(
+        nothing, torch.cat([nothing, nothing]), w, ids, row, 1.0, 7, 0, samples, block
+    ).cpu()
+
+
+batch, alone = noise_by_tiles(list(range(8)), 4, 16), noise_by_tiles([5, 2, 7], 2, 64)
+fig, panels = plt.subplots(
+    2, 1, figsize=(8, 3.4), layout="constrained", height_ratios=(8, 3), sharex=True
+)
+for ax, made, of in zip(panels, (batch, alone), (range(8), (5, 2, 7)), strict=True):
+    ax.imshow(made, cmap="RdBu", vmin=-3, vmax=3, aspect="auto")
+    ax.set_yticks(range(len(of)), [f"sample {i}" for i in of], fontsize=8)
+panels[1].set_xlabel("element")
+plt.show()
+print("samples 5, 2 and 7 have the same noise alone:", torch.equal(batch[[5, 2, 7]], alone))
+defined = philox.normal(7, torch.arange(8), 1, (24,))
+print("and it is that of the definition:", torch.allclose(batch, defined, atol=1e-5))
+counts |= compiled(my_tile.fn, others=("rung 6",))
+for name in ("my_tile", "rung 6"):
+    print(f"{name}: {counts[name]['executed']:.1f} instructions, {counts[name]['spills']} spills")
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# All three. The counter consists of the block within the sample, the step and the number of the sample. It contains no place in the batch and no tile. The addresses in two directions and the loads per row cost about 3 instructions per element more than rung 5.
+#
+# </details>
+#
+# ## Rung 7: what is None costs nothing
+#
+# DPM-Solver++(2M) reads the guess of the step before, `x0prev`, and writes its own. A network that is not guided has no null half. One kernel serves them all. Should DDIM then read a tensor that it multiplies by 0?
+#
+# ```python
+# if x0 is not None:  # an argument that is None is known when the kernel is compiled
+#     tl.store(x0 + at, x0hat, mask=inside)
+# y = a * x0hat + b * x
+# if x0prev is not None and e != 0:  # e is a number of the row: known when the kernel runs
+#     y += e * tl.load(x0prev + at, mask=inside)
+# if c != 0:
+#     y += c * z
+# ```
+#
+# Triton compiles one kernel for each combination of arguments that are None, at the first launch with it: this is *specialisation*. Code that is not chosen does not exist. The row is different at every step, so its numbers are tested when the kernel runs. All threads take the same branch, because `e` is one number. **Predict:** how many bytes per element move in float32 for DDIM without its guess (`want_x0=False`), for 2M, and for DDIM without guidance?
+
+# %% alt="Bars of bytes per element in the accesses of 128 bits of compiled code, in three variants of rung 8: 12 without guidance, 16 for DDIM without its guess, and 24 for 2M, which reads x0prev and writes x0hat."
+variants = {"float32, no w": "no guidance", "float32": "DDIM, want_x0=False"}
+variants |= {"float32, x0hat kept and used": "2M: x0prev read, x0hat written"}
+found = compiled(others=tuple(variants))
+plt.figure(figsize=(8, 2.4), layout="constrained")
+for i, (name, label) in enumerate(variants.items()):
+    plt.barh(label, found[name]["bytes"], color=BLUE)
+    plt.text(found[name]["bytes"] + 0.3, i, f"{found[name]['bytes']:.0f}", va="center")
+    executed, quiet = found[name]["executed"], found[name]["without noise"]
+    print(f"{label}: {executed:.1f} instructions per element, {quiet:.1f} if c = 0")
+plt.xlim(0, 27)
+plt.xlabel("bytes per element, counted in code for sm_90")
+plt.show()
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# DDIM: `xt`, two halves of `out`, `xs` are 4 passes, 16 bytes. 2M: two more, `x0prev` and `x0hat`, 24 bytes. Without guidance the null half is not read: 12 bytes. The compiled code contains exactly these accesses.
+#
+# </details>
+#
+# **Ask yourself:** why not multiply by 0 and keep one kernel? What would 0 times the guess be, if a sample overflowed at an earlier step?
+
+# %%
+from kernels.ladder import rung7_look_back
+
+xt, out = torch.zeros(1, 4, device=DEVICE), torch.zeros(2, 4, device=DEVICE)
+overflowed = torch.full_like(xt, torch.inf)
+ddim_row, ids = (1.0, -1.0, 0.5, 0.5, 0.0, 0.0, 0.0, 1.0), torch.tensor([0], device=DEVICE)
+moved, _ = rung7_look_back.step(xt, out, ddim_row, 1.0, 1.0, 7, 0, ids, x0prev=overflowed)
+print("with the branch:", moved.tolist(), " multiplied by 0:", (moved + 0.0 * overflowed).tolist())
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# 0 times infinity is NaN, and the read would cost a pass: $20 / 16 = 1.25$ times the time. The noise would cost its instructions.
+#
+# </details>
+#
+# ## Rung 8: addresses of 64 bits
+#
+# Triton passes `B` and `n` as numbers of 32 bits, so `sample * n + element` has 32 bits, too. A signed number of 32 bits ends at $2^{31} - 1 = 2{,}147{,}483{,}647$. Take latents of 4 x 256 x 256, so $n = 2^{18}$. Sample 8,192 starts at $2^{13} \cdot 2^{18} = 2^{31}$, which becomes $-2^{31}$: the kernel reads *before* the tensor. **Ask yourself:** a batch has $B = 5000$ such samples (5.2 GB in float32). No sample of `xt` reaches 8,192. Is the kernel right?
+
+
+# %% alt="Addresses of the first element of each of 5,000 samples in the null half, computed in 64 and in 32 bits. Both lines rise together to 2 to the power 31 at sample 3,192. There the line of 32 bits falls to minus 2 to the power 31 and rises again, and the other one goes on."
+@triton.jit
+def addresses(narrow, wide, B, n, count, BLOCK: tl.constexpr):
+    sample = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = sample < count
+    tl.store(narrow + sample, B * n + sample * n, mask=inside)
+    tl.store(wide + sample, (B + sample.to(tl.int64)) * n, mask=inside)
+
+
+B, n = 5000, 2**18
+narrow, wide = torch.zeros(2, B, dtype=torch.int64, device=DEVICE)
+addresses[(triton.cdiv(B, 1024),)](narrow, wide, B, n, B, BLOCK=1024)
+first_wrong = int((narrow != wide).nonzero()[0])
+plt.figure(figsize=(8, 3), layout="constrained")
+plt.plot(wide.cpu(), color=BLUE, label="64 bits")
+plt.plot(narrow.cpu(), color=RED, ls="--", label="32 bits")
+plt.axhline(2**31, color=GREY, ls=":", label="$2^{31}$")
+plt.axhline(0, color="black", lw=0.6)
+plt.xlabel("sample")
+plt.ylabel("address in the null half")
+plt.legend(fontsize=8)
+plt.show()
+print("first wrong address: sample", first_wrong)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# No. `out` has twice as many elements. Its null half starts at $B n = 5000 \cdot 2^{18} = 1.3 \cdot 10^9$, and $(B + s) \, 2^{18}$ reaches $2^{31}$ at $s = 8192 - 5000 = 3192$. From there on the null half is read from before the tensor. Rung 8 computes `sample` and the start of a tile in 64 bits.
+#
+# </details>
+#
+# The cell also shows how to test this without 20 GB of memory: let the kernel store its *addresses* in a small tensor. Rung 8 adds three more things: the row is read from the GPU's memory, so that the host does not have to wait; groups of samples continue along a third axis of the grid, because the second one ends at 65,535; and a program has 2 warps in the place of 4, so that each thread has 16 elements, which share their addresses.
+#
+# ## How to test a kernel
+#
+# A kernel gets addresses, and nothing stops it at the end of a tensor. What it reads there is often 0, and what it overwrites is often unused, so a wrong kernel can pass a test. The test has to own the memory *around* the tensors:
+#
+# ```python
+# def framed(values, around, pad=16):
+#     whole = torch.full((values.numel() + 2 * pad,), around, device=DEVICE)
+#     inner = whole[pad:-pad].view(values.shape)  # no copy: a part of `whole`
+#     inner.copy_(values)
+#     return inner, whole
+# ```
+#
+# Surround the *output* by a number that no kernel would write. If it is still there afterwards, nothing was written there. It is called a *canary*. But what shows a *read*? A kernel can multiply what it reads by 0, which is a common mistake for a mask: $0 \cdot 7 = 0$. The next cell launches such a kernel. It subtracts from each conditional output the mean of the null outputs of its program, and masks their sum by a multiplication. It is launched with three contents of the places around `out`. **Predict:** what is its result for each?
+
+
+# %% alt="Three rows of memory around a result of 13 places, one per content of the frame around out: 0, 7 and NaN. With 0 and with 7 the 13 results are right, and only the three places behind them are overwritten. With NaN the last five results are NaN as well."
+@triton.jit
+def careless(out, g, n, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    exists = (at < n).to(tl.float32)
+    cond = tl.load(out + at)  # no mask
+    null = tl.load(out + n + at)
+    mean = tl.sum(exists * null) / tl.sum(exists)  # masked by a multiplication
+    tl.store(g + at, cond - mean)
+
+
+fig, panels = plt.subplots(3, 1, figsize=(9, 3.2), layout="constrained", sharex=True)
+n, pad = 13, 8
+values = torch.arange(2.0 * n) % 5
+right = values[:n] - torch.cat([values[n:21].mean().expand(8), values[21:].mean().expand(5)])
+for ax, around in zip(panels, (0.0, 7.0, torch.nan), strict=True):
+    memory = torch.full((2 * n + 2 * pad,), around, device=DEVICE)
+    memory[pad:-pad] = values
+    written = torch.full((n + 2 * pad,), 99.0, device=DEVICE)  # the canary
+    careless[(2,)](memory[pad:], written[pad:], n, BLOCK=8)
+    written = written.cpu()
+    for place, value in enumerate(written.tolist()):
+        is_result = pad <= place < pad + n
+        is_right = written[place] == (right[place - pad] if is_result else 99)
+        color = (BLUE if is_result else GREY) if is_right else RED
+        ax.bar(place - pad, 1, width=0.9, color=color)
+        ax.text(place - pad, 0.5, f"{value:.2g}", ha="center", va="center", color="white", size=7)
+    ax.set(yticks=[], ylabel=f"{around:g}")
+panels[0].set_title("memory around g; rows: content of the frame around out; red: wrong")
+panels[-1].set_xlabel("place, relative to g")
+plt.show()
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# With 0 and with 7 all 13 results are right, because 0 times a number is 0: no comparison notices the reads. Only the canary behind `g` shows that the store has no mask. With NaN the results of the second program are NaN, because 0 times NaN is NaN. So surround the *inputs* by NaN, and the *output* by an ordinary number: a kernel that reads NaN and writes NaN beyond the end would not change a frame of NaN.
+#
+# </details>
+#
+# If the value of a read is thrown away, nothing changes, and no test of the results can notice it. On a GPU it can still stop the program, if the address does not exist. NVIDIA's `compute-sanitizer` watches every access for that. The other half of a test are the *sizes*: 1, a number below the block, one that no power of 2 divides, and enough for several programs.
+#
+# **Exercise 12.4** (prove by a test). `guided(out, w, g)` launches a kernel that computes $g = g_y + w_s (g_y - g_\phi)$. `out` has the shape (2B, n), `w` has (B,), `g` has (B, n) and is written. Write a test, with `assert`, that passes for a right kernel and fails for every kernel that computes something else, changes `out`, or accesses memory out of bounds in a way that can be noticed. The check tries it on 15 such functions, and names the first for which it passes.
+
+
+# %% nbgrader={"grade": false, "grade_id": "ex_12_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def framed(values, around, pad=16):
+    """A copy of `values` as a part of a longer tensor, and that tensor."""
+    whole = torch.full((values.numel() + 2 * pad,), around, device=values.device)
+    inner = whole[pad:-pad].view(values.shape)
+    inner.copy_(values)
+    return inner, whole
+
+
+def bounds_test(guided, device="cpu"):
+    ### BEGIN SOLUTION
+    for B, n in ((1, 1), (3, 5), (2, 77)):
+        out, _ = framed(torch.randn(2 * B, n, device=device), torch.nan)
+        w, _ = framed(torch.arange(1.0, B + 1, device=device), torch.nan)
+        g, whole = framed(torch.full((B, n), torch.nan, device=device), 99.0)
+        before = out.clone()
+        guided(out, w, g)
+        cond, null = before.chunk(2)
+        assert torch.allclose(g, cond + w[:, None] * (cond - null), atol=1e-5)  # NaN is not close
+        assert torch.equal(out, before)
+        assert (whole[:16] == 99).all()
+        assert (whole[-16:] == 99).all()
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "check_12_4", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_12_4(bounds_test)
+
+# %% [markdown]
+# Your test also works for a kernel: with $p = 0$, $q = 1$, $a = 1$ and $b = c = 0$ the tile kernel of 12.3 computes $g$. The picture compares your test with two weaker ones. **Predict:** how many of the 15 does a test notice that compares the results at one size, 64 x 16?
+
+
+# %% alt="A table of three tests by fifteen faulty functions; a filled cell means that the test fails, as it should. The comparison at one size notices the first 3, odd sizes with frames of zeros notice 8, and your test notices all 15. No test but yours notices a read before or behind a tensor."
+from check import ex_12
+
+FAULTY = ex_12.FAULTY
+
+
+def by_tiles(out, w, g):
+    """Your tile kernel as a function that mixes."""
+    B, n = g.shape
+    ids, x = torch.zeros(B, dtype=torch.int32, device=g.device), torch.zeros_like(g)
+    row, tile = (0.0, 1.0, 1.0, 0.0, 0.0, torch.inf), {"SAMPLES": 2, "BLOCK": 8}
+    grid = (triton.cdiv(n, 8), triton.cdiv(B, 2))
+    my_tile[grid](x, out, g, w, ids, *row, 7, 0, B, n, **tile)
+
+
+def one_size_test(guided):
+    """The results, at 64 samples of 16 elements."""
+    out, w, g = torch.randn(128, 16), torch.arange(64.0), torch.zeros(64, 16)
+    cond, null = out.clone().chunk(2)
+    guided(out, w, g)
+    assert torch.allclose(g, cond + w[:, None] * (cond - null), atol=1e-4)
+
+
+def zero_frames_test(guided):
+    """The results and a frame of 0, at odd sizes."""
+    for B, n in ((1, 1), (3, 5), (2, 77)):
+        out, w = framed(torch.randn(2 * B, n), 0.0)[0], framed(torch.arange(1.0, B + 1), 0.0)[0]
+        g, whole = framed(torch.zeros(B, n), 0.0)
+        cond, null = out.clone().chunk(2)
+        guided(out, w, g)
+        assert torch.allclose(g, cond + w[:, None] * (cond - null), atol=1e-5)
+        assert (whole[:16] == 0).all() and (whole[-16:] == 0).all()
+
+
+def noticed(test, function):
+    """Whether the test fails for this function."""
+    try:
+        test(function)
+    except AssertionError:
+        return True
+    return False
+
+
+bounds_test(by_tiles, DEVICE)
+print("your tile kernel passes your test")
+tests = {"one size": one_size_test, "frames of 0": zero_frames_test, "yours": bounds_test}
+table = np.array([[noticed(test, f) for f in FAULTY.values()] for test in tests.values()])
+fig, ax = plt.subplots(figsize=(10, 3.2), layout="constrained")
+ax.imshow(table, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")
+ax.set_xticks(range(len(FAULTY)), list(FAULTY), rotation=40, ha="right", fontsize=8)
+ax.set_yticks(range(3), [f"{name}: {row.sum()}" for name, row in zip(tests, table, strict=True)])
+ax.set_xticks(np.arange(len(FAULTY) + 1) - 0.5, minor=True)
+ax.set_yticks(np.arange(4) - 0.5, minor=True)
+ax.grid(which="minor", color="white", lw=2)
+plt.show()
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Three: the other convention, the weight of sample 0, and the kernel that stops after 64 places. At this size nothing has to be masked, `g` was 0 before, and nothing is around the tensors.
+#
+# </details>
+#
+# ## On a GPU
+#
+# The next cell asserts on any machine that your tile kernel and the course's agree with each other, noise included, and with torch for $c = 0$. If there is a GPU, it then times them, `torch.compile` and a copy of as many bytes, in float32 and bfloat16.
+
+# %%
+from kernels.bench.run import timed
+from kernels.triton_step import guided_step
+
+B, n = (4096, 16384) if ON_GPU else (3, 2048)
+row = (1.4, -1.0, 0.26, 0.73, 0.37)
+ids, w = torch.arange(B, device=DEVICE), torch.full((B,), 2.0, device=DEVICE)
+
+
+def ways_of(dtype):
+    """The ways to compute one step, as functions of the factor c of the noise."""
+    xt = torch.randn(B, n, device=DEVICE).to(dtype)
+    out = torch.randn(2 * B, n, device=DEVICE).to(dtype)
+    narrow_ids = ids.to(torch.int32)
+    rows = {c: torch.tensor([(*row[:4], c, 0.0, 0.0, 1.0)], device=DEVICE) for c in (0.0, row[4])}
+
+    def yours(c):
+        return launch_tiles(xt, out, w, narrow_ids, (*row[:4], c), 1.0, 7, 0, 1, 1024)
+
+    def course(c):
+        return guided_step(xt, out, rows[c], 0, w, seed=7, sample_ids=ids, clip=1.0, want_x0=False)[
+            0
+        ]
+
+    def in_torch(c):
+        p, q, a, b, _ = row
+        cond, null = out.chunk(2)
+        x0hat = (p * xt + q * (cond + 2.0 * (cond - null))).clamp(-1, 1)
+        y = a * x0hat + b * xt
+        return y + c * torch.randn_like(xt) if c else y
+
+    return {"your kernel": yours, "the course's": course, "torch": in_torch}
+
+
+ways = ways_of(torch.float32)
+for name, way in ways.items():
+    assert torch.allclose(way(0.0), ways["torch"](0.0), atol=1e-4), name
+assert torch.allclose(ways["your kernel"](0.37), ways["the course's"](0.37), atol=1e-4)
+print("all agree, on", DEVICE)
+if ON_GPU:
+    for dtype in (torch.float32, torch.bfloat16):
+        ways = ways_of(dtype)
+        ways["torch.compile"] = torch.compile(ways.pop("torch"))
+        source = torch.empty(2 * B, n, device=DEVICE, dtype=dtype)
+        destination = torch.empty_like(source)
+        ways["a copy of as many bytes"] = lambda c, s=source, d=destination: d.copy_(s)
+        for name, way in ways.items():
+            ms = timed(lambda way=way: way(0.37), DEVICE, record=False).median
+            moved = 4 * B * n * dtype.itemsize
+            print(f"{dtype}, {name}: {1e3 * ms:.0f} us, {moved / ms / 1e6:.0f} GB/s")
+else:
+    print("no GPU here, so nothing is timed: the next cell has an H100's times")
+
+# %% [markdown]
+# ## Explain what was measured
+#
+# These times were measured on an H100 (`kernels/results/README.md`; 26 November 2026). The dashed lines are the prediction from the data sheet: bytes divided by 3.35 TB/s.
+
+# %% alt="Bars of microseconds on a logarithmic axis, measured on an H100 for tensors of 256 MiB, and dashed lines at the time of the bytes by the data sheet. In float32 the nine operations take 2,029, torch.compile 365, and the kernel 354, against 320 by the data sheet; with noise read from memory the kernel takes 442. In bfloat16 they take 2,170, 713, 357 and 440."
+results = json.loads(Path("../kernels/results/nvidia-h100-80gb-hbm3.json").read_text())
+times = {
+    (m["dtype"], tuple(m["shape"]), m["way"]): 1e3 * m["time"]["median"]
+    for m in results["measurements"]
+}
+large = {"float32": (4096, 4, 64, 64), "bfloat16": (8192, 4, 64, 64)}  # 256 MiB each
+bars = {"eager": "nine operations", "compiled": "torch.compile", "fused": "the kernel"}
+bars |= {"fused, given": "the kernel, noise read"}
+fig, panels = plt.subplots(1, 2, figsize=(11, 3), layout="constrained", sharey=True)
+for ax, (dtype, shape) in zip(panels, large.items(), strict=True):
+    for i, (way, label) in enumerate(bars.items()):
+        us = times[dtype, shape, way]
+        passes = {"eager": 22, "fused, given": 5}.get(way, 4)
+        ax.bar(label, us, color=(GREY, ORANGE, BLUE, GREEN)[i])
+        ax.text(i, 1.05 * us, f"{us:.0f}", ha="center")
+        ax.plot((i - 0.4, i + 0.4), 2 * (passes * 2**28 / 3.35e6,), "k--")
+    ax.set(yscale="log", ylim=(100, 5000), title=f"{dtype}, tensors of 256 MiB")
+    ax.tick_params("x", labelsize=8)
+panels[0].set_ylabel("microseconds")
+plt.show()
+for shape in ((1, 1, 32, 32), (16, 4, 64, 64)):
+    us = times["float32", shape, "fused"]
+    print(f"the kernel, float32, {' x '.join(map(str, shape))}: {us:.1f} us")
+
+# %% [markdown]
+# **Exercise 12.5** (explain). Here are six pairs of measurements, all on this H100, and five reasons. First write one sentence with a number for each pair, on paper. Then give the letters; a reason can occur twice. The model answer is in the fold below the check.
+#
+# | | measured |
+# |---|---|
+# | 1 | float32, 256 MiB: `torch.compile` calls Philox once per element and takes 365 us; the kernel calls it for every fourth and takes 354 us, nearly the same |
+# | 2 | bfloat16, 256 MiB: 713 us and 357 us |
+# | 3 | float32, 256 MiB: the kernel takes 442 us if it reads its noise, and 354 us if it makes it |
+# | 4 | float32: the kernel takes 7.1 us for 1 x 1 x 32 x 32, and 7.9 us for 256 times as many elements |
+# | 5 | float32, samples of 3 x 73 x 75, so that accesses have 4 bytes and not 16: 2,319 GB/s with 2 warps per program, 2,999 GB/s with 4 |
+# | 6 | bfloat16, 256 MiB: the nine operations take 2,170 us, the kernel 357 us |
+#
+# | letter | reason |
+# |---|---|
+# | A | the slower one moves more bytes |
+# | B | the slower one has more instructions than are free |
+# | C | both move the same bytes, and the further instructions of one are free |
+# | D | both take the time of a launch, which does not depend on the size |
+# | E | the slower one has too few bytes under way at a time |
+
+# %% nbgrader={"grade": false, "grade_id": "ex_12_5", "locked": false, "schema_version": 3, "solution": true, "task": false}
+reasons = {1: "", 2: "", 3: "", 4: "", 5: "", 6: ""}  # a letter for each
+### BEGIN SOLUTION
+reasons = {1: "C", 2: "B", 3: "A", 4: "D", 5: "E", 6: "A"}
+### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "check_12_5", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+check.ex_12_5(reasons)
+
+# %% [markdown]
+# <details><summary>A model answer</summary>
+#
+# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. One Philox call per element makes about 130 instructions, the kernel has 52, and 160 are free.
+# 2. B. In bfloat16 8 bytes leave time for 80. About 130 are $130 / 80 = 1.6$ times as many, and if integer products, which run at half the rate, are counted twice, $172 / 80 = 2.15$; measured is 2.0. The kernel's 56 are free.
+# 3. A. Read noise is a fifth pass: $5 / 4 = 1.25$, and $442 / 354 = 1.25$. Making it costs 36 instructions, which are free.
+# 4. D. At 3 TB/s the 4 MiB of the larger one take 1.4 us and the 16 KiB of the smaller one 0.005 us. Both are small compared with about 7 us for a launch.
+# 5. E. By Little's law the bytes under way are the bandwidth times the latency. With accesses of single elements each load brings 4 bytes in the place of 16, so more threads have to wait at the same time.
+# 6. A. 22 passes and 4: the ratio can be 5.5, and 6.1 is measured. What exceeds 5.5 the nine operations lose by themselves, because they reach a smaller fraction of the bandwidth.
+#
+# </details>
+
+# %% [markdown]
+# ## You now know
+#
+# - a Philox call has four words, which make four normals: 15 instructions per element in the place of 60 (`kernels/ladder/rung4_four_from_one.py`);
+# - knowing the interval of an argument replaces a library's slow path by a short polynomial (`kernels/ladder/rung5_our_normals.py`);
+# - a tile is [SAMPLES, 1] and [1, BLOCK], broadcast; what belongs to a sample is read once per row, and the mask has two directions (`kernels/ladder/rung6_tiles.py`);
+# - what is None is decided at compile time and costs nothing, and a number of the row is a uniform branch (`kernels/ladder/rung7_look_back.py`);
+# - addresses of 32 bits end at $2^{31}$, which the null half reaches first (`kernels/triton_step.py`);
+# - a test of a kernel owns the memory around the tensors: NaN around inputs, a number around outputs, odd sizes.
+#
+# ## Five questions
+#
+# 1. Why does a wrong order of the four normals pass every statistical test?
+# 2. A sample has 300 elements. What are `BLOCK` and `SAMPLES`, and which fraction of a full tile is masked?
+# 3. Why is the mask `at < B * n` not enough?
+# 4. A solver reads `x0prev` and keeps its guess. How many bytes per element is that in bfloat16, and how many instructions are free on an H100?
+# 5. Why does a frame of NaN belong around the inputs and not around the output?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The four are independent and have the same distribution, so every order of them has the same distribution.
+# 2. `BLOCK` = 512 and `SAMPLES` = 2. $1 - 300 / 512 = 41$ % are masked.
+# 3. The last tile of a sample goes on into the next sample, where `at` is still below $B n$, and overwrites its first elements with the weight and the noise of another sample.
+# 4. Six passes of 2 bytes are 12 bytes. They take $12 / 3.35 = 3.6$ ps, in which the GPU executes $3.6 \cdot 33.5 = 120$ instructions.
+# 5. NaN shows a read, because it survives a multiplication by 0. Around the output it would hide a kernel that reads NaN beyond the input and writes it beyond the output.
+#
+# </details>
+#
+# **Try:** exercises 1 to 3 of `kernels/README.md`: count, find the row, compile. This is the last sitting about the kernel: `minicfg/sampling.py` calls it, once per step.

@@ -1,0 +1,900 @@
+"""Sitting 12. The whole kernel: the exercises, and the mistakes they name.
+
+The tile kernel of 12.3 is launched where sitting 9 launches: on the CPU if Triton interprets, and
+on the GPU otherwise. Its inputs and its output are the start of longer buffers, so that a mistaken
+address hits no other memory. A simulation in NumPy executes the same programs in the same order,
+with one line replaced for each mistake, and the whole buffers are compared. The faulty functions of
+12.4 read and write the storage around the tensors that a test passes; outside of it they read 0 and
+write nothing, as nothing would be noticed on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from kernels import philox
+
+from . import general
+from .ex_09 import UNTOUCHED, _device, _quarters
+from .exercise import Exercise, formula, prediction, proof
+
+ex_12_1 = prediction(
+    "12.1",
+    "kernels/ladder/rung4_four_from_one.py, the idea",
+    130 - 60 + 60 / 4,
+    0.4,
+    (
+        130 - 60,
+        "this is without Philox. One call still serves four elements: a quarter of its "
+        "instructions remains for each.",
+    ),
+    (
+        130 / 4,
+        "everything is divided by 4. Only the call is shared; the formula, logarithm, root and "
+        "cosine are executed for each element.",
+    ),
+    (
+        130 - 60 + 60 / 2,
+        "the call is shared by two elements here. Two words make two normals, so four words make "
+        "four.",
+    ),
+    (
+        130 - 15,
+        "15 instructions are what remains of the call for each element, not what is saved.",
+    ),
+    (
+        184 - 45,
+        "184 is the length of the listing, slow paths included. 130 are executed.",
+    ),
+    (45.0, "this is what is saved. How many of the 130 remain?"),
+    (15.0, "this is the call alone, per element. The other 70 instructions are executed, too."),
+    (
+        73.1,
+        "this is the count of the compiled code. Predict from the call alone; the difference is "
+        "the next question.",
+    ),
+    (
+        9 + 1 + 15.0,
+        "this is the count by hand, without logarithm, root and cosine, which are among the 130.",
+    ),
+    (127.1, "this is the listing of rung 4, slow paths included. Count what is executed."),
+    (4 * 85.0, "this is for four elements, one call. Divide by 4."),
+    (130 - 60 - 15.0, "the 15 instructions of the shared call are subtracted; add them."),
+    look="Of 130 instructions 60 are one call. Now four elements share it.",
+)
+
+
+# 12.2: `my_rest(turn)`, turn an array of integers in 0..2^32 - 1.
+def _rest(turn: np.ndarray) -> np.ndarray:
+    """The place in the quarter turn, from its middle: -1/2 to 1/2."""
+    return turn % 2**30 / 2**30 - 0.5
+
+
+_TURNS = [
+    (np.array([0, 1, 2**29, 2**30 - 1, 2**30, 2**31 - 3, 2**31, 3 * 2**30, 2**32 - 1]),),
+    (np.random.default_rng(0).integers(0, 2**32, 20),),
+]
+
+ex_12_2 = formula(
+    "12.2",
+    "kernels/ladder/rung5_our_normals.py, the circle of quarter turns",
+    _rest,
+    _TURNS,
+    (
+        lambda turn: turn / 2**32 - 0.5,
+        "this is the place in the whole turn, from its middle. Drop the two top bits first, which "
+        "are the quarter.",
+    ),
+    (
+        lambda turn: turn % 2**30 / 2**30,
+        "this is the place from the quarter's start, in 0..1. From its middle it is less by 1/2.",
+    ),
+    (
+        lambda turn: turn / 2**30 - 0.5,
+        "the quarter is still in it: your results reach 3.5. Drop the two top bits, with % 2**30. "
+        "(NumPy's int64 has room for the bits that << moves out of 32.)",
+    ),
+    (
+        lambda turn: turn % 2**30 / 2**32 - 0.5,
+        "the 30 bits are divided by 2^32. Their largest value is 2^30 - 1, so divide by 2^30.",
+    ),
+    (
+        lambda turn: turn % 2**30 / 2**32 - 0.125,
+        "this is in units of a whole turn. In units of a quarter turn it is 4 times as large.",
+    ),
+    (
+        lambda turn: (turn >> 2) / 2**30 - 0.5,
+        "turn >> 2 drops the two lowest bits. The quarter is in the two highest.",
+    ),
+    (
+        lambda turn: turn % 2**31 / 2**31 - 0.5,
+        "one bit is dropped, so this is the place in a half turn. A quarter is two bits.",
+    ),
+    (
+        lambda turn: _rest(turn) * np.pi / 2,
+        "this is the angle h in radians. The polynomials take x = h / (pi / 2), in -1/2..1/2.",
+    ),
+    (
+        lambda turn: _rest(turn) * 90,
+        "this is the angle h in degrees. The polynomials take x = h / 90 degrees, in -1/2..1/2.",
+    ),
+    (
+        lambda turn: 0.5 - turn % 2**30 / 2**30,
+        "the sign is wrong: x grows with the angle, from -1/2 to 1/2.",
+    ),
+    (
+        lambda turn: turn >> 30,
+        "this is the number of the quarter, 0 to 3. Asked for is the place in it.",
+    ),
+    (
+        lambda turn: turn % 2**30 - 0.5,
+        "the 30 bits are not divided by 2^30.",
+    ),
+    (
+        lambda turn: turn % 2**30 // 2**30 - 0.5,
+        "// is a division without a remainder, and leaves 0 here. Write /.",
+    ),
+    (
+        lambda turn: turn % 2**30 / 2**29 - 1,
+        "your results lie in -1..1, twice as far apart as they should be. Divide by 2^30.",
+    ),
+    (
+        lambda turn: turn % 2**30 / 2**30 - 1,
+        "the whole quarter is subtracted. Its middle is at 1/2.",
+    ),
+    (
+        lambda turn: turn % 2**28 / 2**28 - 0.5,
+        "four bits are dropped. A quarter is the two top bits, and 30 remain.",
+    ),
+    look="Of the 32 bits the upper 2 are dropped, which leaves 0..2^30 - 1. Scale that to 0..1, "
+    "and subtract the middle.",
+)
+
+
+# 12.3: `my_tile(xt, out, xs, w, ids, p, q, a, b, c, clip, seed, k, B, n, SAMPLES, BLOCK)`.
+SAMPLES, BLOCK, PAD = 4, 8, 512
+NOISE_TOLERANCE = 1e-4  # float32 normals are right to 2e-6, and no number here exceeds 100
+
+
+def _tile_case(B: int, n: int, clip: float, seed: int, k: int) -> tuple[Any, ...]:
+    """Arguments of a launch: tensors that go on behind their end, and plain numbers."""
+    rng = np.random.default_rng(B * n)
+    xt = _quarters(1, B * n + PAD).astype(np.float32)
+    out = _quarters(2, 2 * B * n + PAD).astype(np.float32)
+    w = (rng.permutation(np.arange(B + PAD)) % 13 / 4).astype(np.float32)
+    ids = (2 * rng.permutation(B + PAD) + 700).astype(np.int32)
+    numbers = (1.25, -0.75, 0.5, 0.25, 0.625)
+    return xt, out, w, ids, numbers, clip, seed, k, B, n
+
+
+TILE_CASES = [
+    _tile_case(9, 13, np.inf, 7, 3),
+    _tile_case(3, 16, 1.0, 8, 0),
+    _tile_case(4, 21, 2.0, 9, 5),
+    _tile_case(1, 3, 1.0, 10, 1),
+    _tile_case(2, 8, 1.5, 11, 2),
+]
+
+
+def _tiler(kernel: Any) -> Callable[..., np.ndarray]:
+    """The launch of a kernel: the buffer that starts with the B n elements of x_s."""
+
+    def launched(
+        xt: Any,
+        out: Any,
+        w: Any,
+        ids: Any,
+        numbers: Any,
+        clip: Any,
+        seed: int,
+        k: int,
+        B: int,
+        n: int,
+    ) -> np.ndarray:
+        device = _device()
+        given = [torch.from_numpy(v).to(device) for v in (xt, out, w, ids)]
+        xs = torch.full((B * n + PAD,), UNTOUCHED, device=device)
+        grid = (-(-n // BLOCK), -(-B // SAMPLES))
+        try:
+            kernel[grid](
+                *given[:2],
+                xs,
+                *given[2:],
+                *numbers,
+                float(clip),
+                seed,
+                k,
+                B,
+                n,
+                SAMPLES=SAMPLES,
+                BLOCK=BLOCK,
+            )
+        except Exception as error:
+            cause = error.__cause__ or error  # the interpreter wraps what went wrong
+            if "raise NotImplementedError" in str(cause):  # a compiler's error about the stub
+                raise NotImplementedError from None
+            raise cause from None
+        return xs.cpu().double().numpy()
+
+    return launched
+
+
+Part = Callable[..., Any]
+PARTS: dict[str, Part] = {
+    "sample": lambda P: P.group * SAMPLES + P.rows,
+    "element": lambda P: P.first * BLOCK + P.columns,
+    "at": lambda P: P.sample * P.n + P.element,
+    "inside": lambda P: (P.sample < P.B) & (P.element < P.n),
+    "loaded": lambda P: P.inside,
+    "null": lambda P: P.B * P.n,
+    "weight": lambda P: P.sample,
+    "id_at": lambda P: P.sample,
+    "sample_id": lambda P: P.ids[P.id_at],
+    "block": lambda P: P.first * (BLOCK // 4) + P.columns[:, : BLOCK // 4],
+    "step": lambda P: P.k + 1,
+    "mix": lambda P, cond, null, w: cond + w * (cond - null),
+    "guess": lambda P, x, g, p, q, clip: np.clip(p * x + q * g, -clip, clip),
+    "move": lambda P, x0hat, x, z, a, b, c, clip: a * x0hat + b * x + c * z,
+}
+
+
+def _noise(seed: int, ids: np.ndarray, step: int, block: np.ndarray) -> np.ndarray:
+    """The normals of [rows, 1] ids and [1, blocks] blocks, as [rows, 4 blocks]."""
+    drawn = philox.normal_numpy(seed, ids.ravel(), step, (int(block.max()) + 1, 4))
+    return drawn[:, block.ravel()].reshape(len(ids.ravel()), -1)
+
+
+def _tile(**changed: Part) -> Callable[..., np.ndarray]:
+    """What the kernel leaves in the buffer, with some of its parts replaced."""
+    part = PARTS | changed
+
+    def simulated(
+        xt: Any,
+        out: Any,
+        w: Any,
+        ids: Any,
+        numbers: Any,
+        clip: Any,
+        seed: int,
+        k: int,
+        B: int,
+        n: int,
+    ) -> np.ndarray:
+        p, q, a, b, c = numbers
+        buffer = np.full(B * n + PAD, UNTOUCHED)
+        columns, groups = -(-n // BLOCK), -(-B // SAMPLES)
+        for first, group in ((i, j) for i in range(columns) for j in range(groups)):
+            P = SimpleNamespace(first=first, group=group, B=B, n=n, k=k, ids=ids)
+            P.rows, P.columns = np.arange(SAMPLES)[:, None], np.arange(BLOCK)[None, :]
+            shape = (SAMPLES, BLOCK)
+            for name in ("sample", "element", "at", "inside", "loaded", "id_at", "sample_id"):
+                setattr(P, name, np.asarray(part[name](P)))
+            at = np.broadcast_to(P.at, shape)
+            stored, loaded = np.broadcast_to(P.inside, shape), np.broadcast_to(P.loaded, shape)
+            x = np.where(loaded, xt[at], 0.0).astype(np.float64)
+            cond = np.where(loaded, out[at], 0.0).astype(np.float64)
+            null = np.where(loaded, out[part["null"](P) + at], 0.0).astype(np.float64)
+            weight = w[part["weight"](P)].astype(np.float64)
+            z = _noise(seed, P.sample_id, part["step"](P), part["block"](P))
+            x0hat = part["guess"](P, x, part["mix"](P, cond, null, weight), p, q, clip)
+            y = np.broadcast_to(part["move"](P, x0hat, x, z, a, b, c, clip), shape)
+            buffer[at[stored]] = y[stored]
+        return buffer
+
+    return simulated
+
+
+_launched: dict[int, tuple[Any, list[np.ndarray]]] = {}  # by the kernel's id, with the kernel
+
+
+def _tile_results(kernel: Any) -> list[np.ndarray]:
+    """The buffers of a kernel for all cases: each of the predicates below looks at them."""
+    if id(kernel) not in _launched:
+        found = [_tiler(kernel)(*case) for case in TILE_CASES]
+        _launched[id(kernel)] = kernel, found
+    return _launched[id(kernel)][1]
+
+
+@cache
+def _tile_expected(function: Callable[..., Any]) -> list[np.ndarray]:
+    return [function(*case) for case in TILE_CASES]
+
+
+def _tiles_like(function: Callable[..., Any]) -> Callable[[Any], bool]:
+    """Whether a kernel writes what `function` does, and out of bounds at the same places.
+
+    What it writes there is not compared, because it depends on the masks of its loads.
+    """
+
+    def holds(kernel: Any) -> bool:
+        results = zip(_tile_results(kernel), _tile_expected(function), TILE_CASES, strict=True)
+        for found, expected, (*_, B, n) in results:
+            if not np.allclose(found[: B * n], expected[: B * n], rtol=0, atol=NOISE_TOLERANCE):
+                return False
+            if ((found == UNTOUCHED) != (expected == UNTOUCHED))[B * n :].any():
+                return False
+        return True
+
+    return holds
+
+
+def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The B n elements of a result, rounded to the tolerance of the noise."""
+
+    def inside(*case: Any) -> np.ndarray:
+        return np.round(function(*case)[: case[-1] * case[-2]], 3)
+
+    return inside
+
+
+_right_tile = _tile()
+_TILE_MISTAKES: tuple[tuple[Callable[..., Any], str], ...] = (
+    (
+        _tile(inside=lambda P: P.at < P.B * P.n),
+        "the mask is at < B * n, the end of the batch. The last tile of a sample then goes on "
+        "into the next sample and overwrites its first elements: compare element with n, and "
+        "sample with B.",
+    ),
+    (
+        _tile(inside=lambda P: P.element < P.n),
+        "the mask has one direction: the last group of samples goes on behind sample B - 1, and "
+        "writes past the end of xs. Add sample < B.",
+    ),
+    (
+        _tile(inside=lambda P: P.sample < P.B),
+        "the mask has one direction: the last tile of a sample goes on into the next sample. Add "
+        "element < n.",
+    ),
+    (
+        _tile(inside=lambda P: True, loaded=lambda P: (P.sample < P.B) & (P.element < P.n)),
+        "the loads are masked, and the store is not: it writes into the next sample, and past the "
+        "end.",
+    ),
+    (
+        _tile(inside=lambda P: True),
+        "nothing is masked: tiles go on into the next sample, and past the end of all tensors.",
+    ),
+    (
+        _tile(inside=lambda P: (P.sample < P.B) | (P.element < P.n)),
+        "the two parts of the mask are joined by |. A place exists if both hold: &.",
+    ),
+    (
+        _tile(inside=lambda P: (P.sample <= P.B) & (P.element < P.n)),
+        "one sample too many: samples are 0..B-1, so the mask is sample < B.",
+    ),
+    (
+        _tile(inside=lambda P: (P.sample < P.B) & (P.element <= P.n)),
+        "one element too many: elements are 0..n-1, so the mask is element < n.",
+    ),
+    (
+        _tile(null=lambda P: P.n),
+        "the null half is read from n on, behind one sample. It lies behind all B samples: "
+        "out + B * n + at.",
+    ),
+    (
+        _tile(null=lambda P: P.B),
+        "the null half is read from B on. It lies behind B samples of n elements: out + B * n + "
+        "at.",
+    ),
+    (
+        _tile(null=lambda P: 0),
+        "both halves are read from the same places, or the weight is not used.",
+    ),
+    (
+        _tile(weight=lambda P: 0 * P.sample),
+        "all samples get the weight of sample 0: load from w + sample.",
+    ),
+    (
+        _tile(weight=lambda P: P.group + 0 * P.sample),
+        "all samples of a group get one weight, that at w + program_id(1). Each row of the tile "
+        "has its own: w + sample.",
+    ),
+    (
+        _tile(weight=lambda P: P.element),
+        "the weight is read at w + element, so it changes along a sample. It belongs to the "
+        "sample: w + sample.",
+    ),
+    (
+        _tile(sample_id=lambda P: P.sample),
+        "the noise is that of the place in the batch. The number of a sample is in ids: "
+        "tl.load(ids + sample).",
+    ),
+    (
+        _tile(id_at=lambda P: P.group + 0 * P.sample),
+        "all samples of a group have the same noise: the number is read at ids + program_id(1). "
+        "Read ids + sample.",
+    ),
+    (
+        _tile(id_at=lambda P: 0 * P.sample),
+        "all samples have the same noise, that of ids[0]. Read ids + sample.",
+    ),
+    (
+        _tile(block=lambda P: P.columns[:, : BLOCK // 4]),
+        "every tile along a sample has the same noise: block starts at 0 in each. Program i starts "
+        "at block i * (BLOCK // 4).",
+    ),
+    (
+        _tile(block=lambda P: P.first * BLOCK + P.columns[:, : BLOCK // 4]),
+        "block starts at program_id(0) * BLOCK, which counts elements. It counts blocks of four: "
+        "program_id(0) * (BLOCK // 4).",
+    ),
+    (
+        _tile(step=lambda P: P.k),
+        "the noise is that of step k. The counter is k + 1, because step 0 is the noise from which "
+        "a chain starts.",
+    ),
+    (
+        _tile(sample=lambda P: P.group + P.rows),
+        "group j starts at sample j, not at j * SAMPLES: the groups overlap, and the last samples "
+        "are not written.",
+    ),
+    (
+        _tile(element=lambda P: P.first + P.columns),
+        "tile i starts at element i, not at i * BLOCK: the tiles overlap, and the ends of the "
+        "samples are not written.",
+    ),
+    (
+        _tile(
+            sample=lambda P: P.first * SAMPLES + P.rows,
+            element=lambda P: P.group * BLOCK + P.columns,
+            block=lambda P: P.group * (BLOCK // 4) + P.columns[:, : BLOCK // 4],
+        ),
+        "the two axes of the grid are exchanged: program_id(0) counts tiles along a sample, and "
+        "program_id(1) groups of samples.",
+    ),
+    (
+        _tile(at=lambda P: P.sample * BLOCK + P.element),
+        "sample s starts at s * BLOCK here. It starts at s * n.",
+    ),
+    (
+        _tile(at=lambda P: P.element * P.B + P.sample),
+        "the address is that of a tensor with the samples side by side. Here the elements of a "
+        "sample are neighbours: sample * n + element.",
+    ),
+    (
+        _tile(at=lambda P: P.element),
+        "the address does not contain the sample: all of them are written over sample 0.",
+    ),
+    (
+        _tile(move=lambda P, x0hat, x, z, a, b, c, clip: a * x0hat + b * x),
+        "there is no noise: add c * z.",
+    ),
+    (
+        _tile(move=lambda P, x0hat, x, z, a, b, c, clip: a * x0hat + b * x + z),
+        "the noise is added without its factor c.",
+    ),
+    (
+        _tile(
+            move=lambda P, x0hat, x, z, a, b, c, clip: np.clip(
+                a * x0hat + b * x + c * z, -clip, clip
+            )
+        ),
+        "the new state is clipped as well. Clip the guess only.",
+    ),
+    (
+        _tile(guess=lambda P, x, g, p, q, clip: p * x + q * g),
+        "nothing is clipped.",
+    ),
+    (
+        _tile(mix=lambda P, cond, null, w: null + w * (cond - null)),
+        "guided by the other convention: g = cond + w (cond - null), so that w = 0 is the "
+        "conditional model.",
+    ),
+    (
+        _tile(mix=lambda P, cond, null, w: cond + w * (null - cond)),
+        "the difference has the wrong sign: g = cond + w (cond - null).",
+    ),
+    (
+        lambda *case: np.full(case[-1] * case[-2] + PAD, UNTOUCHED),
+        "nothing is written into xs: tl.store(xs + at, ...).",
+    ),
+)
+
+ex_12_3 = Exercise(
+    "12.3",
+    "kernels/ladder/rung6_tiles.py, the tile",
+    _tiles_like(_right_tile),
+    tuple((_tiles_like(function), hint) for function, hint in _TILE_MISTAKES),
+    lambda kernel: general.with_look(
+        "the B n elements are right, but the kernel also writes behind them: look at the mask of "
+        "the store."
+        if all(
+            np.allclose(f[: B * n], e[: B * n], rtol=0, atol=NOISE_TOLERANCE)
+            for f, e, (*_, B, n) in zip(
+                _tile_results(kernel), _tile_expected(_right_tile), TILE_CASES, strict=True
+            )
+        )
+        else general.observation(_in_place(_tiler(kernel)), _in_place(_right_tile), TILE_CASES),
+        "Print the addresses of one tile on paper: with n = 13, BLOCK = 8 and SAMPLES = 4 program "
+        "(1, 0) has samples 0 to 3, and elements 8 to 15, of which 13 to 15 do not exist.",
+    ),
+)
+
+
+# 12.4: `test(guided)`, where guided(out, w, g) writes into g, as a kernel does.
+def _right_guided(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    cond, null = out.chunk(2)
+    g.copy_(cond + w[:, None] * (cond - null))
+
+
+def _memory(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """The storage that a tensor is part of, and the place of its first element in it."""
+    size = tensor.untyped_storage().nbytes() // tensor.element_size()
+    return torch.as_strided(tensor, (size,), (1,), 0), int(tensor.storage_offset())
+
+
+def _read(tensor: torch.Tensor, place: int) -> torch.Tensor:
+    """What is at tensor + place; 0 where there is no memory."""
+    memory, first = _memory(tensor)
+    exists = 0 <= first + place < len(memory)
+    return memory[first + place] if exists else memory.new_zeros(())
+
+
+def _write(tensor: torch.Tensor, place: int, value: Any) -> None:
+    memory, first = _memory(tensor)
+    if 0 <= first + place < len(memory):
+        memory[first + place] = value
+
+
+def _then(more: Callable[..., None]) -> Callable[..., None]:
+    """The right results, and one access more."""
+
+    def guided(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+        _right_guided(out, w, g)
+        more(out, w, g)
+
+    return guided
+
+
+def _adds_nothing_of(
+    value: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+) -> Callable[..., None]:
+    """What is read is multiplied by 0, and added to the last element."""
+
+    def more(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+        g[-1, -1] += 0 * value(out, w, g)
+
+    return _then(more)
+
+
+def _one_weight(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    _right_guided(out, w[:1].expand(len(w)), g)
+
+
+def _other_convention(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    cond, null = out.chunk(2)
+    g.copy_(null + w[:, None] * (cond - null))
+
+
+def _halves_exchanged(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    null, cond = out.chunk(2)
+    g.copy_(cond + w[:, None] * (cond - null))
+
+
+def _wrong_sign(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    cond, null = out.chunk(2)
+    g.copy_(cond - w[:, None] * (cond - null))
+
+
+def _changes_out(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    _right_guided(out, w, g)
+    out[: len(w)] = g
+
+
+def _adds_to_g(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    before = g.clone()
+    _right_guided(out, w, g)
+    g += before
+
+
+def _few_places(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    before = g.clone()
+    _right_guided(out, w, g)
+    g.view(-1)[64:] = before.view(-1)[64:]
+
+
+def _padded_null(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    N = g.numel()
+    cond = out.reshape(-1)[:N]
+    null = torch.stack([_read(out, -(-N // 8) * 8 + i) for i in range(N)])
+    each = w[:, None].expand(g.shape).reshape(-1)
+    g.copy_((cond + each * (cond - null)).view(g.shape))
+
+
+def _behind(value: Callable[..., Any], until: Callable[[int], int]) -> Callable[..., None]:
+    """Writes `value` at the places from N to until(N) of g."""
+
+    def more(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+        N = g.numel()
+        for place in range(N, until(N)):
+            _write(g, place, value(out, w, N))
+
+    return _then(more)
+
+
+def _what_it_reads_there(out: torch.Tensor, w: torch.Tensor, N: int) -> torch.Tensor:
+    cond, null = _read(out, N), _read(out, 2 * N)
+    return cond + w[-1] * (cond - null)
+
+
+# By what each does, in the order in which a test should meet them, with the hint.
+_FAULTS: tuple[tuple[str, Callable[..., None], str], ...] = (
+    (
+        "other convention",
+        _other_convention,
+        "a kernel that mixes by the other convention, null + w (cond - null), passes your test: "
+        "compare g with the formula.",
+    ),
+    (
+        "w[0] for all",
+        _one_weight,
+        "a kernel that uses w[0] for all samples passes your test: try at least two samples, with "
+        "different weights.",
+    ),
+    (
+        "64 places only",
+        _few_places,
+        "a kernel that computes 64 places and leaves the others as they were passes your test: "
+        "compare more than 64 elements.",
+    ),
+    (
+        "writes into out",
+        _changes_out,
+        "a kernel that writes into its input `out` passes your test: keep a copy from before the "
+        "call, and compare.",
+    ),
+    (
+        "adds to g",
+        _adds_to_g,
+        "a kernel that adds to what is in g passes your test, because g was 0: fill g with "
+        "another number, or with NaN, before the call.",
+    ),
+    (
+        "writes behind g",
+        _behind(lambda out, w, N: 0.5, lambda N: N + 1),
+        "a kernel that writes one place behind g passes your test: surround g by a number, and "
+        "assert that it is still there.",
+    ),
+    (
+        "writes before g",
+        _then(lambda out, w, g: _write(g, -1, 0.5)),
+        "a kernel that writes one place before g passes your test: assert that the places before "
+        "g are unchanged as well.",
+    ),
+    (
+        "writes 0 behind g",
+        _behind(lambda out, w, N: 0.0, lambda N: N + 1),
+        "a kernel that writes 0 behind g passes your test, because 0 was there before. Surround g "
+        "by a number that no kernel would write.",
+    ),
+    (
+        "copies from behind out to behind g",
+        _behind(_what_it_reads_there, lambda N: N + 1),
+        "a kernel that reads the NaN behind `out` and writes it behind g passes your test, because "
+        "NaN was there before. Surround g by an ordinary number.",
+    ),
+    (
+        "writes to the end of a block",
+        _behind(lambda out, w, N: 0.5, lambda N: -(-N // 8) * 8),
+        "a kernel that writes until the end of a block of 8 passes your test: try sizes that 8 "
+        "does not divide, and look at the places around g there, too.",
+    ),
+    (
+        "null half from a multiple of 8",
+        _padded_null,
+        "a kernel that reads the null half from the next multiple of 8 passes your test: compare "
+        "the results at sizes that 8 does not divide.",
+    ),
+    (
+        "reads behind out",
+        _adds_nothing_of(lambda out, w, g: _read(out, 2 * g.numel())),
+        "a kernel that reads one place behind `out`, and multiplies what is there by 0, passes "
+        "your test. 0 times a number is 0, and 0 times NaN is NaN: surround `out` by NaN.",
+    ),
+    (
+        "reads before out",
+        _adds_nothing_of(lambda out, w, g: _read(out, -1)),
+        "a kernel that reads one place before `out` passes your test: NaN belongs on both sides.",
+    ),
+    (
+        "reads behind w",
+        _adds_nothing_of(lambda out, w, g: _read(w, len(w))),
+        "a kernel that reads one weight too many passes your test: surround w by NaN as well.",
+    ),
+    (
+        "reads before w",
+        _adds_nothing_of(lambda out, w, g: _read(w, -1)),
+        "a kernel that reads one place before w passes your test: NaN belongs on both sides of w.",
+    ),
+)
+FAULTY = {name: function for name, function, _ in _FAULTS}
+
+ex_12_4 = proof(
+    "12.4",
+    "kernels/README.md, How to prove a kernel without owning the chip",
+    _right_guided,
+    *((function, hint) for _, function, hint in _FAULTS),
+    misread=(
+        (
+            _other_convention,
+            "your test expects null + w (cond - null), the other convention. Here w = 0 is the "
+            "conditional model: cond + w (cond - null).",
+        ),
+        (
+            _halves_exchanged,
+            "your test expects the null half first. The first B rows of `out` are the outputs with "
+            "the label.",
+        ),
+        (
+            _wrong_sign,
+            "your test expects cond - w (cond - null). The difference is added.",
+        ),
+    ),
+)
+
+
+# 12.5: the reason of six measurements, a letter each.
+_REASONS = "CBADEA"
+
+
+def _letters(answer: Any) -> str:
+    """The letters of a dictionary, a list or a string, in their order."""
+    if isinstance(answer, dict):
+        answer = [answer[key] for key in sorted(answer)]
+    parts = list(answer)
+    if parts and all(part in (..., None, "") for part in parts):
+        raise NotImplementedError
+    if any(part in (..., None, "") for part in parts):
+        return "".join("?" if part in (..., None, "") else str(part) for part in parts).upper()
+    return "".join(letter for part in parts for letter in str(part) if letter.isalnum()).upper()
+
+
+def _given(number: int, letter: str) -> Callable[[Any], bool]:
+    def holds(answer: Any) -> bool:
+        letters = _letters(answer)
+        return len(letters) == len(_REASONS) and letters[number - 1] == letter
+
+    return holds
+
+
+def _about_letters(answer: Any) -> str:
+    letters = _letters(answer)
+    if len(letters) != len(_REASONS) or not set(letters) <= set("ABCDE"):
+        return f"six letters from A to E are asked for, one per measurement; these are {letters!r}."
+    wrong = [
+        i + 1 for i, pair in enumerate(zip(letters, _REASONS, strict=True)) if len({*pair}) > 1
+    ]
+    return (
+        f"{6 - len(wrong)} of 6 are right; look at number {wrong[0]} again. Count the bytes per "
+        "element of both, then the instructions per element, and compare with what is free."
+    )
+
+
+ex_12_5 = Exercise(
+    "12.5",
+    "kernels/results/README.md, The step on an H100",
+    lambda answer: _letters(answer) == _REASONS,
+    tuple(
+        (_given(number, letter), f"number {number}: {hint}")
+        for number, letter, hint in (
+            (
+                1,
+                "A",
+                "both move the same 16 bytes per element: torch.compile fuses the nine operations, "
+                "too.",
+            ),
+            (
+                1,
+                "B",
+                "130 instructions per element are more than 52, but 160 are free in float32, so "
+                "neither is limited by them.",
+            ),
+            (
+                1,
+                "D",
+                "a launch takes a few microseconds, of the 354 and 365 that are measured.",
+            ),
+            (
+                1,
+                "E",
+                "both reach the bandwidth of a copy, so enough bytes are under way.",
+            ),
+            (
+                2,
+                "A",
+                "both move the same 8 bytes per element. What differs is the number of Philox "
+                "calls.",
+            ),
+            (
+                2,
+                "C",
+                "in bfloat16 80 instructions are free, and one Philox call per element makes "
+                "about 130 of them.",
+            ),
+            (
+                2,
+                "E",
+                "the kernel moves the same bytes at twice the speed, so the memory is able to "
+                "deliver them.",
+            ),
+            (
+                3,
+                "B",
+                "the faster of the two is the one that executes more: it makes the noise.",
+            ),
+            (
+                3,
+                "C",
+                "they do not move the same bytes. Count the passes: is the noise read?",
+            ),
+            (
+                3,
+                "E",
+                "the ratio 442 / 354 = 1.25 is that of two small integers. Count passes.",
+            ),
+            (
+                4,
+                "A",
+                "the second has 256 times as many bytes, and takes 1.1 times as long. So the bytes "
+                "do not decide here.",
+            ),
+            (
+                4,
+                "C",
+                "if the bytes decided, 256 times as many would take 256 times as long: 4 MiB at 3 "
+                "TB/s are 1.4 of the 7.9 microseconds. What takes the others?",
+            ),
+            (
+                4,
+                "B",
+                "the second executes 256 times as many instructions, and takes 1.1 times as long.",
+            ),
+            (
+                4,
+                "E",
+                "that would make the small one slow in GB/s, but 7 microseconds are ten latencies. "
+                "What is done once, whatever the size?",
+            ),
+            (
+                5,
+                "A",
+                "both move the same bytes: the tensors are the same.",
+            ),
+            (
+                5,
+                "B",
+                "two warps execute fewer instructions per element than four, and yet are slower.",
+            ),
+            (
+                5,
+                "C",
+                "then they would be equally fast. With accesses of 4 bytes in the place of 16, "
+                "what is missing with fewer threads?",
+            ),
+            (
+                6,
+                "B",
+                "the nine operations execute one or two instructions per element each. Only the "
+                "drawing of the noise has many.",
+            ),
+            (
+                6,
+                "C",
+                "they do not move the same bytes: 22 passes and 4.",
+            ),
+            (
+                6,
+                "D",
+                "nine launches instead of one are some tens of microseconds at most. The "
+                "difference is 1,800.",
+            ),
+        )
+    ),
+    _about_letters,
+)

@@ -1,0 +1,319 @@
+"""Wrong answers in sitting 12: exercise, answer, and a phrase of the hint that is meant for it.
+
+`RIGHT` has right answers in other styles than that of the notebook.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+TILE = """
+def my_tile(
+    xt, out, xs, w, ids, p, q, a, b, c, clip, seed, k, B, n,
+    SAMPLES: tl.constexpr, BLOCK: tl.constexpr,
+):
+    sample = tl.program_id(1) * SAMPLES + tl.arange(0, SAMPLES)[:, None]
+    element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
+    block = tl.program_id(0) * (BLOCK // 4) + tl.arange(0, BLOCK // 4)[None, :]
+    at = sample * n + element
+    inside = (sample < B) & (element < n)
+    weight = tl.load(w + sample, mask=sample < B)
+    sample_id = tl.load(ids + sample, mask=sample < B)
+    x = tl.load(xt + at, mask=inside)
+    cond = tl.load(out + at, mask=inside)
+    null = tl.load(out + B * n + at, mask=inside)
+    g = cond + weight * (cond - null)
+    x0hat = tl.clamp(p * x + q * g, -clip, clip)
+    z = tl.reshape(normals(seed, k + 1, sample_id, block, 0), (SAMPLES, BLOCK))
+    y = a * x0hat + b * x + c * z
+    tl.store(xs + at, y, mask=inside)
+"""
+INSIDE = "inside = (sample < B) & (element < n)"
+
+
+class Kernel:
+    """A kernel from its text, made when it is launched: this file is read without Triton, too."""
+
+    def __init__(self, *changes: tuple[str, str]) -> None:
+        source = TILE
+        for old, new in changes:
+            assert source.count(old) == 1, old
+            source = source.replace(old, new)
+        self.source = source
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        return made(self.source)[grid]
+
+
+@cache
+def made(source: str) -> Any:
+    import triton
+    import triton.language as tl
+
+    from kernels.triton_normals import normals
+
+    name, names = f"<kernel {hash(source)}>", {"tl": tl, "normals": normals}
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    exec(compile(source, name, "exec"), names)
+    return triton.jit(names["my_tile"])
+
+
+def inside(new: str) -> Kernel:
+    return Kernel((INSIDE, f"inside = {new}"))
+
+
+def unmasked(*lines: str) -> list[tuple[str, str]]:
+    """Changes that take the mask from these lines."""
+    return [(line, line.replace(", mask=inside", "")) for line in lines]
+
+
+LOADS = (
+    "x = tl.load(xt + at, mask=inside)",
+    "cond = tl.load(out + at, mask=inside)",
+    "null = tl.load(out + B * n + at, mask=inside)",
+)
+STORE = "tl.store(xs + at, y, mask=inside)"
+
+
+def framed(values: torch.Tensor, around: float, pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    whole = torch.full((values.numel() + 2 * pad,), around)
+    inner = whole[pad : pad + values.numel()].view(values.shape)
+    inner.copy_(values)
+    return inner, whole
+
+
+def asks(
+    sizes: tuple[tuple[int, int], ...] = ((3, 7), (2, 45)),
+    out_frame: tuple[float, float] = (torch.nan, torch.nan),
+    w_frame: tuple[float, float] = (torch.nan, torch.nan),
+    g_frame: float = 7.0,
+    g_filled: float = torch.nan,
+    compares: Callable[[int, int], bool] = lambda B, n: True,
+    weights: Callable[[int], torch.Tensor] = lambda B: torch.arange(1.0, B + 1),
+    compares_out: bool = True,
+    behind: Callable[[int, int], bool] = lambda B, n: True,
+    before: bool = True,
+    formula: Callable[..., torch.Tensor] = lambda cond, null, w: cond + w * (cond - null),
+) -> Callable[[Any], None]:
+    """A test of some of the questions that a whole test asks."""
+
+    def test(guided: Callable[..., None]) -> None:
+        for B, n in sizes:
+            generator = torch.Generator().manual_seed(B * n)
+            N, pad = B * n, 12
+            out, all_out = framed(torch.randn(2 * B, n, generator=generator), 0.0, pad)
+            all_out[:pad], all_out[-pad:] = out_frame
+            w, all_w = framed(weights(B), 0.0, pad)
+            all_w[:pad], all_w[-pad:] = w_frame
+            g, whole = framed(torch.full((B, n), g_filled), g_frame, pad)
+            given = out.clone()
+            guided(out, w, g)
+            cond, null = given.chunk(2)
+            if compares(B, n):
+                torch.testing.assert_close(g, formula(cond, null, w[:, None]))
+            if compares_out:
+                assert torch.equal(out, given)
+            frame = torch.full((pad,), g_frame)
+            if behind(B, n):
+                assert torch.equal(whole[pad + N :].nan_to_num(-5), frame.nan_to_num(-5))
+            if before:
+                assert torch.equal(whole[:pad].nan_to_num(-5), frame.nan_to_num(-5))
+
+    return test
+
+
+def without_frames(guided: Callable[..., None]) -> None:
+    """The results alone, in memory of their own."""
+    out, w, g = torch.randn(6, 31), torch.tensor([0.0, 1.0, 2.0]), torch.full((3, 31), torch.nan)
+    given = out.clone()
+    guided(out, w, g)
+    assert torch.allclose(g, given[:3] + w[:, None] * (given[:3] - given[3:]), atol=1e-5)
+    assert torch.equal(out, given)
+
+
+def letters(number: int, letter: str) -> str:
+    right = "CBADEA"
+    return right[: number - 1] + letter + right[number:]
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("12.1", 70, "this is without Philox"),
+    ("12.1", 32.5, "everything is divided by 4"),
+    ("12.1", 100, "shared by two elements"),
+    ("12.1", 115, "what remains of the call"),
+    ("12.1", 139, "slow paths included. 130"),
+    ("12.1", 45, "this is what is saved"),
+    ("12.1", 60 / 4, "this is the call alone"),
+    ("12.1", 73, "the count of the compiled code"),
+    ("12.1", 25, "the count by hand"),
+    ("12.1", 127, "the listing of rung 4"),
+    ("12.1", 340, "for four elements, one call"),
+    ("12.1", 55, "are subtracted; add them"),
+    ("12.2", lambda turn: turn / 2**32 - 0.5, "the place in the whole turn"),
+    ("12.2", lambda turn: (turn % 2**30) / 2**30, "from the quarter's start"),
+    ("12.2", lambda turn: (turn << 2) / 2**32 - 0.5, "the quarter is still in it"),
+    ("12.2", lambda turn: (turn & 0x3FFFFFFF) / 2**32 - 0.5, "are divided by 2^32"),
+    ("12.2", lambda turn: (turn & 0x3FFFFFFF) / 2**32 - 1 / 8, "in units of a whole turn"),
+    ("12.2", lambda turn: (turn >> 2) / 2**30 - 0.5, "drops the two lowest bits"),
+    ("12.2", lambda turn: (turn & 0x7FFFFFFF) / 2**31 - 0.5, "one bit is dropped"),
+    ("12.2", lambda turn: ((turn % 2**30) / 2**30 - 0.5) * np.pi / 2, "h in radians"),
+    ("12.2", lambda turn: 90 * ((turn % 2**30) / 2**30) - 45, "h in degrees"),
+    ("12.2", lambda turn: 0.5 - (turn % 2**30) / 2**30, "the sign is wrong"),
+    ("12.2", lambda turn: turn // 2**30, "the number of the quarter"),
+    ("12.2", lambda turn: (turn % 2**30) - 0.5, "are not divided by 2^30"),
+    ("12.2", lambda turn: (turn % 2**30) // 2**30 - 0.5, "without a remainder"),
+    ("12.2", lambda turn: (turn % 2**30) / 2**29 - 1, "lie in -1..1"),
+    ("12.2", lambda turn: (turn % 2**30) / 2**30 - 1, "the whole quarter is subtracted"),
+    ("12.2", lambda turn: (turn % 2**28) / 2**28 - 0.5, "four bits are dropped"),
+    ("12.3", inside("at < B * n"), "the mask is at < B * n"),
+    ("12.3", inside("(element < n) & (sample >= 0)"), "behind sample B - 1"),
+    ("12.3", inside("(sample < B) & (element >= 0)"), "goes on into the next sample. Add"),
+    ("12.3", Kernel(*unmasked(STORE)), "the loads are masked, and the store is not"),
+    ("12.3", Kernel(*unmasked(*LOADS, STORE)), "nothing is masked"),
+    ("12.3", inside("(sample < B) | (element < n)"), "are joined by |"),
+    ("12.3", inside("(sample <= B) & (element < n)"), "one sample too many"),
+    ("12.3", inside("(sample < B) & (element <= n)"), "one element too many"),
+    ("12.3", Kernel(("out + B * n + at", "out + n + at")), "from n on, behind one sample"),
+    ("12.3", Kernel(("out + B * n + at", "out + B + at")), "from B on. It lies"),
+    ("12.3", Kernel(("out + B * n + at", "out + at")), "from the same places"),
+    ("12.3", Kernel(("tl.load(w + sample, mask=sample < B)", "tl.load(w)")),
+     "the weight of sample 0"),
+    ("12.3", Kernel(("tl.load(w + sample, mask=sample < B)", "tl.load(w + tl.program_id(1))")),
+     "samples of a group get one weight"),
+    ("12.3", Kernel(("tl.load(w + sample, mask=sample < B)", "tl.load(w + element)")),
+     "the weight is read at w + element"),
+    ("12.3", Kernel(("tl.load(ids + sample, mask=sample < B)", "sample")),
+     "that of the place in the batch"),
+    ("12.3", Kernel(("tl.load(ids + sample, mask=sample < B)",
+                     "tl.load(ids + tl.program_id(1) + 0 * sample)")),
+     "samples of a group have the same noise"),
+    ("12.3", Kernel(("tl.load(ids + sample, mask=sample < B)", "tl.load(ids + 0 * sample)")),
+     "that of ids[0]"),
+    ("12.3", Kernel(("tl.program_id(0) * (BLOCK // 4) + tl", "tl")), "block starts at 0 in each"),
+    ("12.3", Kernel(("tl.program_id(0) * (BLOCK // 4)", "tl.program_id(0) * BLOCK")),
+     "which counts elements"),
+    ("12.3", Kernel(("k + 1", "k")), "that of step k"),
+    ("12.3", Kernel(("tl.program_id(1) * SAMPLES", "tl.program_id(1)")),
+     "not at j * SAMPLES"),
+    ("12.3", Kernel(("tl.program_id(0) * BLOCK", "tl.program_id(0)")), "not at i * BLOCK"),
+    ("12.3", Kernel(("tl.program_id(1) * SAMPLES", "tl.program_id(0) * SAMPLES"),
+                    ("tl.program_id(0) * BLOCK", "tl.program_id(1) * BLOCK"),
+                    ("tl.program_id(0) * (BLOCK // 4)", "tl.program_id(1) * (BLOCK // 4)")),
+     "axes of the grid are exchanged"),
+    ("12.3", Kernel(("at = sample * n + element", "at = sample * BLOCK + element")),
+     "starts at s * BLOCK"),
+    ("12.3", Kernel(("at = sample * n + element", "at = element * B + sample")),
+     "with the samples side by side"),
+    ("12.3", Kernel(("at = sample * n + element", "at = element + 0 * sample")),
+     "does not contain the sample"),
+    ("12.3", Kernel((" + c * z", "")), "there is no noise"),
+    ("12.3", Kernel(("c * z", "z")), "without its factor c"),
+    ("12.3", Kernel(("y = a * x0hat + b * x + c * z",
+                     "y = tl.clamp(a * x0hat + b * x + c * z, -clip, clip)")),
+     "the new state is clipped"),
+    ("12.3", Kernel(("tl.clamp(p * x + q * g, -clip, clip)", "p * x + q * g")),
+     "nothing is clipped"),
+    ("12.3", Kernel(("g = cond + weight", "g = null + weight")), "the other convention"),
+    ("12.3", Kernel(("(cond - null)", "(null - cond)")), "the wrong sign"),
+    ("12.3", Kernel((STORE, "xs = y")), "nothing is written into xs"),
+    ("12.4", asks(compares=lambda B, n: False), "mixes by the other convention"),
+    ("12.4", asks(weights=lambda B: torch.full((B,), 2.0)), "w[0] for all samples"),
+    ("12.4", asks(sizes=((1, 5), (3, 7))), "64 places"),
+    ("12.4", asks(compares_out=False), "writes into its input"),
+    ("12.4", asks(g_filled=0.0), "because g was 0"),
+    ("12.4", without_frames, "writes one place behind g passes"),
+    ("12.4", asks(before=False), "one place before g"),
+    ("12.4", asks(g_frame=0.0), "writes 0 behind g"),
+    ("12.4", asks(g_frame=torch.nan), "reads the NaN behind"),
+    ("12.4", asks(sizes=((2, 8), (4, 40))), "until the end of a block of 8"),
+    ("12.4", asks(sizes=((3, 7), (2, 48)), compares=lambda B, n: n == 48),
+     "from the next multiple of 8"),
+    ("12.4", asks(out_frame=(torch.nan, 3.0)), "reads one place behind `out`"),
+    ("12.4", asks(out_frame=(3.0, torch.nan)), "one place before `out`"),
+    ("12.4", asks(w_frame=(torch.nan, 9.0)), "one weight too many"),
+    ("12.4", asks(w_frame=(9.0, torch.nan)), "one place before w"),
+    ("12.4", asks(formula=lambda cond, null, w: null + w * (cond - null)),
+     "your test expects null + w"),
+    ("12.4", asks(formula=lambda cond, null, w: null + w * (null - cond)),
+     "expects the null half first"),
+    ("12.4", asks(formula=lambda cond, null, w: cond - w * (cond - null)),
+     "expects cond - w"),
+    ("12.4", asks(formula=lambda cond, null, w: cond + w), "the lesson's own function"),
+    ("12.5", letters(1, "A"), "number 1: both move"),
+    ("12.5", letters(1, "B"), "number 1: 130"),
+    ("12.5", letters(1, "D"), "number 1: a launch"),
+    ("12.5", letters(1, "E"), "number 1: both reach"),
+    ("12.5", letters(2, "A"), "number 2: both move"),
+    ("12.5", letters(2, "C"), "number 2: in bfloat16"),
+    ("12.5", letters(2, "E"), "number 2: the kernel moves"),
+    ("12.5", letters(3, "B"), "number 3: the faster"),
+    ("12.5", letters(3, "C"), "number 3: they do not"),
+    ("12.5", letters(3, "E"), "number 3: the ratio"),
+    ("12.5", letters(4, "A"), "number 4: the second has"),
+    ("12.5", letters(4, "B"), "number 4: the second executes"),
+    ("12.5", letters(4, "C"), "number 4: if the bytes"),
+    ("12.5", letters(4, "E"), "number 4: that would"),
+    ("12.5", letters(5, "A"), "number 5: both move"),
+    ("12.5", letters(5, "B"), "number 5: two warps"),
+    ("12.5", letters(5, "C"), "number 5: then they"),
+    ("12.5", letters(6, "B"), "number 6: the nine"),
+    ("12.5", letters(6, "C"), "number 6: they do not"),
+    ("12.5", letters(6, "D"), "number 6: nine launches"),
+]  # fmt: skip
+
+
+def by_hand(guided: Callable[..., None]) -> None:
+    """Each number by itself, and a frame of one place."""
+    for B, n in ((1, 1), (5, 17)):
+        N, nan = B * n, torch.nan
+        flat_out, flat_w = torch.full((2 * N + 2,), nan), torch.full((B + 2,), nan)
+        flat_g = torch.full((N + 2,), 99.0)
+        flat_out[1:-1], flat_w[1:-1] = torch.arange(2.0 * N) ** 2 % 31, torch.arange(1.0 * B)
+        out, g = flat_out[1:-1].view(2 * B, n), flat_g[1:-1].view(B, n)
+        given = flat_out.tolist()
+        guided(out, flat_w[1:-1], g)
+        assert flat_g[0] == 99
+        assert flat_g[-1] == 99
+        for s in range(B):
+            for e in range(n):
+                cond, null = given[1 + s * n + e], given[1 + N + s * n + e]
+                assert abs(g[s, e].item() - (cond + s * (cond - null))) < 1e-4
+        assert np.array_equal(flat_out, np.array(given), equal_nan=True)
+
+
+RIGHT: list[tuple[str, Any]] = [
+    ("12.1", 85.0),
+    ("12.1", np.float32(130 - 45)),
+    ("12.1", torch.tensor(85)),
+    ("12.2", lambda turn: (turn & 0x3FFFFFFF) / 2**30 - 0.5),
+    ("12.2", lambda turn: np.mod(turn / 2**30, 1) - 1 / 2),
+    ("12.2", lambda turn: np.int32(((turn << 2) & 0xFFFFFFFF) - 2**31) * 2.0**-32),
+    ("12.2", lambda turn: (turn - 2**30 * (turn >> 30) - 2**29) * 2.0**-30),
+    ("12.3", Kernel()),
+    ("12.3", Kernel(("tl.arange(0, SAMPLES)[:, None]", "tl.arange(0, SAMPLES)"),
+                    ("tl.arange(0, BLOCK)[None, :]", "tl.arange(0, BLOCK)"),
+                    ("at = sample * n + element", "at = sample[:, None] * n + element[None, :]"),
+                    (INSIDE, "inside = (sample < B)[:, None] & (element < n)[None, :]"),
+                    ("weight * (cond", "weight[:, None] * (cond"),
+                    ("sample_id, block", "sample_id[:, None], block"))),
+    ("12.3", Kernel(("cond + weight * (cond - null)", "(1 + weight) * cond - weight * null"),
+                    ("tl.clamp(p * x + q * g, -clip, clip)",
+                     "tl.minimum(tl.maximum(p * x + q * g, -clip), clip)"))),
+    ("12.3", Kernel((INSIDE, "inside = (sample < B) & (element < n) & (at < B * n)"),
+                    ("tl.program_id(0) * (BLOCK // 4) + tl", "tl.program_id(0) * BLOCK // 4 + tl"),
+                    ("tl.load(w + sample, mask=sample < B)",
+                     "tl.load(w + sample, mask=sample < B, other=0.0)"))),
+    ("12.4", asks()),
+    ("12.4", asks(sizes=((1, 1), (4, 33)), g_frame=-1e9, g_filled=5.0)),
+    ("12.4", by_hand),
+    ("12.5", "CBADEA"),
+    ("12.5", "c, b, a, d, e, a"),
+    ("12.5", ["C", "B", "A", "D", "E", "A"]),
+    ("12.5", {1: "c", 2: "b", 3: "a", 4: "d", 5: "e", 6: "a"}),
+]  # fmt: skip
