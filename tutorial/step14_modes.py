@@ -110,13 +110,13 @@ depends only on the projection of $x_t$ onto the space that the differences of t
 This space has at most $K - 1$ dimensions, and guidance acts in it alone. For three classes it is a
 plane for every $D$, and step 13 has computed what happens in a plane. What changes with $D$ is the
 distance of the means. If their coordinates are drawn independently from $N(0, 1)$, the squared
-distance of two means is $2 D$ on average, and for large $D$ all distances are close to $\sqrt{2
-D}$. So three means are nearly equally far from each other. The standard deviation of a class along
-each axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the plane. We
-move them apart by a factor $c$ and leave their variance at $1/4$. Their squared distances are then
-$6.75 c^2$. This is $2 D$ for $D = 3.375 c^2$, so $c = 16$ corresponds to 864 dimensions. (Classes
-of images may be closer to each other than this.) The overshoot is the mean height minus $1.5 c$, at
-$w = 3$. The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
+distance of two means is $2 D$ on average, and for large $D$ all distances are close to
+$\sqrt{2 D}$. So three means are nearly equally far from each other. The standard deviation of a
+class along each axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the
+plane. We move them apart by a factor $c$ and leave their variance at $1/4$. Their squared distances
+are then $6.75 c^2$. This is $2 D$ for $D = 3.375 c^2$, so $c = 16$ corresponds to 864 dimensions.
+(Classes of images may be closer to each other than this.) The overshoot is the mean height minus
+$1.5 c$, at $w = 3$. The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
 
 | c | 1 | 2 | 4 | 8 | 16 |
 |---|---|---|---|---|---|
