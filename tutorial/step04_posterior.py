@@ -126,8 +126,10 @@ distribution. The data point is given, so its distribution was never used.
 from 0.001 to 0.2. At $t = 80$ the first clue has the precision 1.001 and the second has
 $0.840 / 0.160 = 5.3$. The mean of the first clue is only $0.036 x_0$ there. So the data point has
 the coefficient 0.006 and the later state has 0.916. At $t = 2$ the coefficients are 0.75 and 0.25.
-In general they do not add up to 1, because the state at $t - 1$ is a shrunken copy of the data
-point with noise. The middle panel of the figure shows both for all $t$.
+In general they do not add up to 1. What holds is
+$c_0 + c_t \sqrt{\bar\alpha_t} = \sqrt{\bar\alpha_{t-1}}$, because the average of the posterior mean
+over $x_t$, for a given data point, is the mean of $x_{t-1}$ (step 3). The middle panel of the
+figure shows both for all $t$.
 
 **Two variances that differ.** The forward step adds noise of variance $\beta_t$. The variance of
 the posterior is smaller by the factor
@@ -140,7 +142,7 @@ later state is known. Then the two neighbouring states both have variance 1, and
 is $\sqrt{\alpha_t}$ (step 2). If two jointly Gaussian variables have variance 1, the variance of
 one given the other is 1 minus the squared correlation. Here this is $1 - \alpha_t = \beta_t$.
 Knowing the data point in addition leaves less uncertainty. For other data the variance given the
-later state alone is different (step 6). The variance of the posterior depends neither on the
+later state alone can be different (step 6). The variance of the posterior depends neither on the
 distribution of the data nor on the two points that are given.
 
 On the linear schedule with 100 steps the factor is 0.25 at $t = 2$, 0.92 at $t = 20$ and 0.9998 at

@@ -318,6 +318,8 @@ def test_4_5_by_each_step(t: int) -> None:
     c_0, c_t, var = posterior_coefficients(t, SCHEDULE)
     assert c_0 == pytest.approx(var * np.sqrt(abar_prev) / (1 - abar_prev), rel=ALGEBRA)
     assert c_t == pytest.approx(var * np.sqrt(alpha) / SCHEDULE.beta[t], rel=ALGEBRA)
+    on_average = c_0 + c_t * np.sqrt(SCHEDULE.alpha_bar[t])
+    assert on_average == pytest.approx(np.sqrt(abar_prev), rel=ALGEBRA)
 
 
 def test_4_7_by_example_in_the_text() -> None:
@@ -376,3 +378,20 @@ def test_4_8_by_data_of_variance_one() -> None:
         correlation = np.sqrt(SCHEDULE.alpha[t])
         assert 1 - correlation**2 == pytest.approx(SCHEDULE.beta[t], abs=ALGEBRA)
         assert posterior_coefficients(t, SCHEDULE)[2] < SCHEDULE.beta[t]
+
+
+CASES = [(5.0, 1.0, 0), (0.0, 4.0, 1), (0.0, 0.2, -1)]
+
+
+@pytest.mark.parametrize(("mean", "data_var", "sign"), CASES)
+def test_4_8_by_other_gaussian_data(mean: float, data_var: float, sign: int) -> None:
+    """x_t alone leaves beta_t for every mean, and more or less than it for other variances."""
+    t = 4
+    abar_prev = SCHEDULE.alpha_bar[t - 1]
+    x = np.linspace(-20, 30, 50_001)
+    std_prev = np.sqrt(abar_prev * data_var + 1 - abar_prev)
+    earlier = normal(x, np.sqrt(abar_prev) * mean, std_prev)
+    forward = normal(0.4, np.sqrt(SCHEDULE.alpha[t]) * x, np.sqrt(SCHEDULE.beta[t]))
+    p = earlier * forward / (earlier @ forward)
+    excess = p @ x**2 - (p @ x) ** 2 - SCHEDULE.beta[t]
+    assert excess == pytest.approx(0, abs=1e-9) if sign == 0 else sign * excess > 1e-3
