@@ -191,12 +191,12 @@ Dividing by $p(x_t)$ turns the factors into the probabilities of (5.13):
 $$ s(x_t) = \sum_y p(y | x_t) s(x_t | y) $$ (5.15)
 
 The score of each class points in the direction in which the density of this class rises fastest. If
-$C_y$ is a multiple of $I$, this is the direction of the mean of its noisy data,
-$\sqrt{\bar\alpha_t} \mu_y$. The scores of the classes are weighted by how probable the classes are
-given $x_t$. The first two panels of the figure show the score of a mixture and of one of its
-classes. In the example each class is a single number, so its covariance is 0 and $C_y = 0.5$. The
-scores are $-(0.5 - 0.7071) / 0.5 = 0.4142$ and $-(0.5 + 0.7071) / 0.5 = -2.4142$. Their weighted
-sum is $0.8044 \cdot 0.4142 - 0.1956 \cdot 2.4142 = -0.139$. Tweedie's formula gives
+$C_y$ is a multiple of $I$, this is the direction from $x_t$ towards the mean of the noisy data of
+the class, $\sqrt{\bar\alpha_t} \mu_y$. The scores of the classes are weighted by how probable the
+classes are given $x_t$. The first two panels of the figure show the score of a mixture and of one
+of its classes. In the example each class is a single number, so its covariance is 0 and
+$C_y = 0.5$. The scores are $-(0.5 - 0.7071) / 0.5 = 0.4142$ and $-(0.5 + 0.7071) / 0.5 = -2.4142$.
+Their weighted sum is $0.8044 \cdot 0.4142 - 0.1956 \cdot 2.4142 = -0.139$. Tweedie's formula gives
 $(0.5 - 0.5 \cdot 0.139) / 0.7071 = 0.609$ once more.
 
 In the code, `oracle_eps` returns this exact guess of the noise as a function with the interface of
