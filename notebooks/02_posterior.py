@@ -114,7 +114,7 @@ chain = forward_chain(np.full((500_000, 1), 1.0), short, rng)
 _, x2, x3 = (x[:, 0] for _, x in zip(range(3), chain, strict=False))
 kept = x2[np.abs(x3 - 0.2) < 0.02]
 posterior = q_posterior(np.array([1.0]), np.array([0.2]), 3, short)
-grid = np.linspace(-0.6, 1.8, 200)[:, None]
+grid = np.linspace(-1.0, 2.4, 200)[:, None]
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.hist(x2, 80, density=True, color=GREY, alpha=0.4, label="all chains at t = 2")
 plt.hist(kept, 50, density=True, color=ORANGE, alpha=0.6, label="those near 0.2 at t = 3")
@@ -202,6 +202,7 @@ ipywidgets.interact(show, t=slider)
 fig, panels = plt.subplots(1, 4, figsize=(10, 2.7), layout="constrained", sharey=True)
 for ax, t in zip(panels, (2, 5, 10, 50), strict=True):
     at_time(ax, t)
+panels[0].set_ylabel("density")
 panels[-1].legend(fontsize=8)
 plt.show()
 

@@ -58,11 +58,11 @@ for ax, model, title in (
 ):
     eps = model(grid, 20, np.zeros(len(grid), int))
     ax.quiver(*grid.T, *-eps.T, color=CLASS_COLORS[0], angles="xy", scale=40, width=0.006)
-    ax.set(title=f"-eps at t = 20, class 0: {title}", aspect="equal")
+    ax.set(title=f"-eps, class 0: {title}", aspect="equal")
 plt.show()
 
 # %% [markdown]
-# The arrows show the negative prediction of the noise, which points towards the data. Those of the oracle lead to class 0; those of the untrained network are random.
+# The arrows show the negative prediction of the noise, which points towards the data. Those of the oracle lead to class 0. The untrained network predicts almost no noise anywhere, so on the same scale its arrows are dots.
 #
 # ## Back through a layer
 #
@@ -268,7 +268,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The one for the null label. Between $t = 5$ and $t = 25$ its excess is five to ten times as large. There its task is the harder one: it has to represent all three classes at once.
+# At small $t$ the one for the null label: between $t = 7$ and $t = 25$ its excess is five to ten times as large. There its task is the harder one, because it has to represent all three classes at once. At $t = 1$, and from about $t = 40$ on, neither is clearly further away. There the classes overlap so much that the label changes little.
 #
 # </details>
 #
@@ -402,9 +402,9 @@ def frozen(*batch):
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.plot(smooth(loss), color=BLUE, lw=3, alpha=0.5, label="right")
 print(f"right: the last hundred steps {np.mean(loss[-100:]):.3f}")
-for wrong, color in ((half, ORANGE), (not_transposed, RED), (frozen, GREY)):
+for wrong, color, width in ((half, ORANGE, 2), (not_transposed, RED, 1), (frozen, GREY, 1)):
     losses = [value for value, _ in learn(wrong, hide)]
-    plt.plot(smooth(losses), color=color, lw=1, label=wrong.__name__)
+    plt.plot(smooth(losses), color=color, lw=width, label=wrong.__name__)
     print(f"{wrong.__name__}: the last hundred steps {np.mean(losses[-100:]):.3f}")
 plt.xlabel("training step")
 plt.ylabel("loss")
@@ -443,7 +443,7 @@ def my_test(gradient):
 check.ex_5_4(my_test)
 
 # %% [markdown]
-# How small should the step $h$ of a difference be? The left panel shows the four inputs that represent the time. The middle panel shows the error of a central difference over $h$. In the right panel two networks learn, one with the right gradient and one with a wrong one.
+# How small should the step $h$ of a difference be? The left panel shows the four inputs that represent the time. The middle panel shows the error of a central difference over this step, which the axis calls $r$. In the right panel two networks learn, one with the right gradient and one with a wrong one.
 
 # %% alt="Left: the four inputs, which change with t between -1 and 1. Middle: the error of a central difference over its distance, both logarithmic, is V-shaped and lowest near 0.00003. Right: the loss over the updates falls from 1.4 to below 0.8 with the right gradient, and almost equally with the wrong one."
 e_backprop.figure()

@@ -91,8 +91,9 @@ draws = my_log_snr(np.random.default_rng(0).random(20_000), -20.0, 20.0)
 print(f"half of them lie between {np.quantile(draws, 0.25):.2f} and {np.quantile(draws, 0.75):.2f}")
 plt.figure(figsize=(7, 2.6), layout="constrained")
 plt.hist(draws, np.linspace(-20, 20, 81), density=True, color=BLUE, alpha=0.4, label="your draws")
-plt.axhline(1 / 40, ls="--", color=GREY, label="even in log SNR")
+plt.axhline(1 / 40, ls="--", color=GREY, label="uniform in log SNR")
 plt.xlabel(r"$\lambda$")
+plt.ylabel("density")
 plt.legend()
 plt.show()
 
@@ -190,12 +191,12 @@ plt.show()
 lengths = 2 ** np.arange(3, 11)
 plt.figure(figsize=(7, 3), layout="constrained")
 for v, color in ((0.0, BLUE), (0.3, ORANGE), (1.0, RED)):
-    laws = [moments_of_samples(0.8, 0.25, 1.0, log_snr_grid(int(T)), 1.0, v)[1] for T in lengths]
-    plt.semilogx(lengths, laws, "o-", color=color, label=f"v = {v:g}")
+    of_v = [moments_of_samples(0.8, 0.25, 1.0, log_snr_grid(int(T)), 1.0, v)[1] for T in lengths]
+    plt.semilogx(lengths, of_v, "o-", color=color, label=f"v = {v:g}")
 plt.axhline(limit_var(0.25, 1.0, 1.0), ls="--", color=GREY, label="the limit of all v")
 plt.xlabel("T")
 plt.ylabel("variance of samples, w = 1")
-plt.legend()
+plt.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
@@ -229,7 +230,8 @@ fig, panels = plt.subplots(1, 3, figsize=(10, 2.8), sharey=True, layout="constra
 for ax, solver in zip(panels, (ddpm, ddim, dpmpp_2m), strict=True):
     table = solver(long, 20)
     for column, name, color in ((2, "a", BLUE), (3, "b", ORANGE), (4, "c", GREY), (6, "e", RED)):
-        ax.plot(table.t, table.rows[:, column], "o-", ms=3, color=color, label=name)
+        style = "x:" if name == "e" else "o-"  # e lies on c where both are 0
+        ax.plot(table.t, table.rows[:, column], style, ms=3, color=color, label=name)
     ax.set(title=f"{solver.__name__}, 20 of 1000", xlabel="t")
 panels[1].legend(fontsize=8, loc=(0.72, 0.42))
 plt.show()
@@ -316,7 +318,7 @@ film, writer = Figure(figsize=(8, 2.9)), PillowWriter(fps=4)
 panels = film.subplots(1, 3)
 dots = [ax.scatter(*np.zeros((2, 180)), s=4, c=np.repeat(CLASS_COLORS[:3], 60)) for ax in panels]
 for ax in panels:
-    ax.set(xlim=(-3.5, 3.5), ylim=(-3.5, 3.5), aspect="equal")
+    ax.set(xlim=(-4, 4), ylim=(-4, 4), aspect="equal")
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "film.gif"
     with writer.saving(film, path, dpi=60):
@@ -367,9 +369,9 @@ def my_test(solver):
 check.ex_6_4(my_test)
 
 # %% [markdown]
-# Chains of the family from one network: the same three starts, `w = 0`, 100 rows. Each `eta` takes another path, but, up to the error of 100 rows, $x_t$ has the same distribution at every $t$. The variances are those of 300 samples per class.
+# Chains of the family from one network: the same three starts (black dots), `w = 0`, 100 rows. Each `eta` takes another path, but, up to the error of 100 rows, $x_t$ has the same distribution at every $t$. The variances are those of 300 samples per class.
 
-# %% alt="Paths of three chains in the plane from the same three starts, for three values of eta. At eta = 0 they are short smooth arcs, at 0.5 they are jagged, and at 1 they are the longest and most jagged. The ends differ between the values of eta."
+# %% alt="Paths of three chains in the plane from the same three starts, for three values of eta. At eta = 0 they are short smooth arcs, at 0.5 they are jagged, and at 1 they are the longest and most jagged. The starts are black dots, the ends squares, which differ between the values of eta."
 plt.figure(figsize=(4.4, 4), layout="constrained")
 for eta, color in ((0.0, BLUE), (0.5, ORANGE), (1.0, GREY)):
     table = ddim(long, 100, eta)
@@ -377,6 +379,8 @@ for eta, color in ((0.0, BLUE), (0.5, ORANGE), (1.0, GREY)):
     x = np.stack([x for _, x in path], 1)
     for one, label in zip(x, (f"eta = {eta}", None, None), strict=True):
         plt.plot(*one.T, color=color, lw=0.8, label=label)
+        plt.plot(*one[0], "ko", ms=4)
+        plt.plot(*one[-1], "s", color=color, ms=5)
     ends = run(teacher, np.repeat([0, 1, 2], 300), table, 0.0, np.random.default_rng(4))
     print(
         f"eta = {eta}: variance in a class {ends.reshape(3, 300, 2).var(1).mean():.3f}, data 0.250"

@@ -465,7 +465,7 @@ right.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# The clock of the flow is close to that of the cosine schedule. The two velocities agree to rounding. So a model that was trained on $\epsilon$ can be sampled as a flow, and a flow can be sampled as a chain. What differs is how training weighs errors. By your formula an error of $\epsilon$ is divided by $1 - u$ in $F$. So the loss on velocities is the loss on $\epsilon$ with the weight $1 / (1 - u)^2$, which is 1.23 at $u = 0.1$ and 100 at $u = 0.9$. (Compared with a loss on $x_0$ the weight is $1 / u^2$, because $\hat x_0 = X_u - u F$.) The best output at each noise level is the same.
+# The clock of the flow is close to that of the cosine schedule: away from the data the log SNRs differ by less than 1. Near the data the small offset of the cosine schedule makes a difference of up to 3.7. The two velocities agree to rounding. So a model that was trained on $\epsilon$ can be sampled as a flow, and a flow can be sampled as a chain. What differs is how training weighs errors. By your formula an error of $\epsilon$ is divided by $1 - u$ in $F$. So the loss on velocities is the loss on $\epsilon$ with the weight $1 / (1 - u)^2$, which is 1.23 at $u = 0.1$ and 100 at $u = 0.9$. (Compared with a loss on $x_0$ the weight is $1 / u^2$, because $\hat x_0 = X_u - u F$.) The best output at each noise level is the same.
 #
 # ## Guidance
 #
