@@ -23,6 +23,7 @@ from kernels import philox
 from . import general
 from .ex_09 import UNTOUCHED, _device, _quarters
 from .exercise import Exercise, formula, prediction, proof
+from .interpreter import Solution
 
 ex_12_1 = prediction(
     "12.1",
@@ -154,6 +155,15 @@ ex_12_2 = formula(
     ),
     look="Of the 32 bits the upper 2 are dropped, which leaves 0..2^30 - 1. Scale that to 0..1, "
     "and subtract the middle.",
+    solutions=(
+        Solution(
+            """
+        def solved(turn):
+            place = turn % 2**30 / 2**30
+            return place - 0.5
+        """,
+        ),
+    ),
 )
 
 
