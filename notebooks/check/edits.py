@@ -399,10 +399,16 @@ class Finder:
             news = [of(str(node.value + by)) for by in (-1, 1, -2)]  # type: ignore[attr-defined]
         elif not isinstance(node, (ast.Name, ast.Attribute)):
             return
+        parent = self.parents[node]
         for new in news:
-            if ast.unparse(new) != ast.unparse(node):
-                clause = f"the index {self.text(new)} stands where {self.text(node)} belongs"
-                yield new, clause, 1
+            if ast.unparse(new) == ast.unparse(node):
+                continue
+            if isinstance(parent, ast.Subscript):
+                changed = self.text(with_(parent, slice=new))
+                yield new, f"{changed} stands where {self.text(parent)} belongs", 1
+            else:
+                clause = f"{self.text(new)} stands where {self.text(node)} belongs"
+                yield new, f"{clause}, in {self.text(parent)}", 1
 
     def value(self, node: Any) -> New:
         """A root, a square, a complement, a sign or a factor that does not belong there."""

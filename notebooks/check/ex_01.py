@@ -90,6 +90,8 @@ ex_1_2 = prediction(
     ),
     (0.36 * 4 + 0.64, "the two fractions are swapped: the step keeps 1 - beta of the variance."),
     look="It is a sum: what is left of the variance 4, and the variance of the noise.",
+    given={"beta": 0.36, "variance": 4.0},
+    source="(1 - beta) * variance + beta",
 )
 
 

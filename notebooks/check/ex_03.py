@@ -122,6 +122,8 @@ ex_3_2 = prediction(
     ),
     (1.0, "half of x_t's recipe is noise, but its variance is not 1: the data's is only 1/4."),
     look="Write down A, then B, then A B / (A + B), and check each with the text.",
+    given={"abar": 0.5, "var": 0.25},
+    source="2 * (abar * var) * (1 - abar) / (abar * var + (1 - abar)) / (1 - abar)",
 )
 
 

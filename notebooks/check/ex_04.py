@@ -207,6 +207,8 @@ ex_4_3 = prediction(
         "this is (s - 1) / s. Only the factors of eps_y are compared: 1 + w and s.",
     ),
     look="Collect the factors of eps_y in both formulas, and set them equal.",
+    given={"s": 7.5},
+    source="s - 1",
 )
 
 ex_4_4 = formula(

@@ -195,6 +195,8 @@ ex_5_3 = prediction(
     (0.26**0.5, "this is the root of the mean of the two squares; a length takes their sum."),
     look="Write out both coordinates: 4 e_y - 3 e_null is a vector, and its length is the root of "
     "the sum of the two squares.",
+    given={"w": 3.0, "e_y": 0.1, "e_null": 0.2},
+    source="np.sqrt(((1 + w) * e_y) ** 2 + (w * e_null) ** 2)",
 )
 
 

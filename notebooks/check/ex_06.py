@@ -309,6 +309,8 @@ ex_6_3 = prediction(
     (16.0, "this is the factor by which the error falls. Divide the given error by it."),
     look="Each of the 256 rows is a quarter as long as one of 64. With the error proportional to "
     "h^2, what becomes of it?",
+    given={"error": _64_ROWS},
+    source="error / (256 / 64) ** 2",
 )
 
 

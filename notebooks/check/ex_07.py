@@ -195,6 +195,8 @@ ex_7_3 = prediction(
     ),
     look="For large tau, 1 + tau is about tau and 1 + tau / 2 about tau / 2. Put both into G, and "
     "divide the variance tau by it.",
+    given={"w": 3.0},
+    source="2 ** (-w)",
 )
 
 

@@ -298,6 +298,8 @@ ex_8_3 = prediction(
         "this is the sum of the powers of 0.995. One of them is asked for, that of 500 steps.",
     ),
     look="In the two displayed lines a_0 has the factor d after one step and d^2 after two.",
+    given={"d": 0.995, "steps": 500},
+    source="d ** steps",
 )
 
 _c, _n = torch.from_numpy(np.random.default_rng(4).standard_normal((2, 4, 4, 3, 4)))

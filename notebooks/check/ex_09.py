@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, partial, wraps
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ import torch
 from kernels import philox
 from tutorial.step11_guidance import guide
 
-from . import general
+from . import general, search
 from .exercise import Exercise, like, prediction, proof
+from .interpreter import Solution
 
 BLOCK, PAD, UNTOUCHED = 8, 64, -77.0
 
@@ -71,6 +72,8 @@ ex_9_1 = prediction(
     (13 / 4, "these are the reads of the nine, divided by 4. Count their 9 writes, too."),
     look="In each line, every tensor at the right is one read and the result is one write; plain "
     "numbers do not count. Add up all nine lines, and divide by 4.",
+    given={},
+    source="(13 + 9) / (3 + 1)",
 )
 
 
@@ -86,8 +89,11 @@ def _kernel_exercise(
     too_far: Mistakes,
     *mistakes: tuple[Callable[..., Any], str],
     look: str = "",
+    solution: Solution,
 ) -> Exercise:
     """An exercise on a kernel; `answer` makes a function of it. `look` is as in `formula`.
+
+    `solution` gives the n places of the result that are right.
 
     `mistakes` are met where all of the buffer is theirs, `too_far` where their n elements are right
     and nothing masks the store.
@@ -110,6 +116,7 @@ def _kernel_exercise(
 
         return holds
 
+    searched = cache(partial(search.Search, solution, cases))
     wrong = [(gives_too_far(function), hint) for function, hint in too_far]
     wrong += [(gives(function), hint) for function, hint in mistakes]
     return Exercise(
@@ -118,7 +125,7 @@ def _kernel_exercise(
         gives(reference),
         tuple(wrong),
         lambda kernel: general.with_look(
-            general.observation(_inside(answer(kernel)), _inside(reference), cases), look
+            search.observation(_inside(answer(kernel)), _inside(reference), cases, [searched]), look
         ),
     )
 
@@ -291,6 +298,15 @@ ex_9_2 = _kernel_exercise(
     ),
     look="With n = 3 and BLOCK = 8 there is one program, whose places 3 to 7 do not exist; null[i] "
     "is at out + 3 + i.",
+    solution=Solution(
+        """
+        def solved(out, w, n):
+            at = np.arange(n)
+            cond = out[at]
+            null = out[n + at]
+            return cond + w * (cond - null)
+        """,
+    ),
 )
 
 
@@ -506,6 +522,23 @@ ex_9_3 = _kernel_exercise(
     ),
     look="p, q, a, b and m are the numbers 0, 1, 2, 3 and 7 of the row. Then the step is three "
     "lines: g, the clipped guess, and a x0hat + b x.",
+    solution=Solution(
+        """
+        def solved(xt, out, row, w, clip, n):
+            at = np.arange(n)
+            p = row[0]
+            q = row[1]
+            a = row[2]
+            b = row[3]
+            m = row[7]
+            x = xt[at].astype(np.float64)
+            cond = out[at].astype(np.float64)
+            null = out[n + at].astype(np.float64)
+            g = cond + m * w * (cond - null)
+            x0hat = np.clip(p * x + q * g, -clip, clip)
+            return (a * x0hat + b * x).astype(xt.dtype)
+        """,
+    ),
 )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import general
+from . import search
 from .exercise import A, B, C, Exercise, formula, prediction, proof
 from .interpreter import Solution
 from .own_network import HINTS, diagnosis
@@ -59,6 +60,16 @@ def _is_float32(answer: Any) -> bool:
     found = answer(_images.copy())
     return isinstance(found, Tensor) and found.dtype == torch.float32
 
+
+_source = Solution(
+    """
+    def solved(images):
+        x = torch.from_numpy(images).permute(0, 3, 1, 2)
+        return x.float() / 127.5 - 1
+    """,
+    {"torch": torch},
+)
+_searched = cache(partial(search.Search, _source, [(_images,)]))
 
 ex_10_1 = Exercise(
     "10.1",
@@ -137,7 +148,8 @@ ex_10_1 = Exercise(
             "float32 weights: add .float().",
         ),
     ),
-    lambda answer: general.observation(answer, _pictures, [(_images,)]),
+    lambda answer: search.observation(answer, _pictures, [(_images,)], [_searched]),
+    solutions=(_source,),
 )
 
 ex_10_2 = Exercise(
@@ -169,6 +181,8 @@ ex_10_3 = prediction(
     (0.1, "half of p is not the probability that one is kept and the other is dropped: multiply."),
     look="A sample trains the prediction from the letter alone if two things happen: its "
     "letter is kept, and its colour is dropped.",
+    given={"p": 0.2},
+    source="(1 - p) * p",
 )
 
 

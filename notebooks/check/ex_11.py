@@ -450,6 +450,8 @@ ex_11_3 = prediction(
         "the starts, 1 and 1.2.",
     ),
     look="Begin with the factor of each step: 1 minus the length of the step times the slope.",
+    given={"h": 0.5, "slope_1": 1.0, "slope_half": 1.2},
+    source="(1 - h * slope_1) ** 2 * (1 - h * slope_half) ** 2",
 )
 
 

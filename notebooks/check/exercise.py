@@ -9,7 +9,7 @@ lesson's function and of each typical mistake. If no mistake fits, `general` loo
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -147,14 +147,21 @@ def prediction(
     within: float,
     *mistakes: tuple[float, str],
     look: str = "",
+    given: Mapping[str, float] | None = None,
+    source: str = "",
 ) -> Exercise:
-    """An exercise in which a number is predicted; `look` is as in `formula`."""
+    """An exercise in which a number is predicted; `look` is as in `formula`.
+
+    `source` is an expression in the names of `given` whose value is the number. Its small changes
+    are searched if no mistake fits.
+    """
     wrong = tuple((near(other, within), hint) for other, hint in mistakes)
 
     def observation(answer: Any) -> str:
         if np.ndim(answer):
             return f"your answer consists of {np.size(answer)} numbers; one number is asked for."
-        return general.with_look(general.about_number(float(answer), value, within), look)
+        sentence = search.about_number(float(answer), value, within, given or {}, source)
+        return general.with_look(sentence, look)
 
     return Exercise(
         number,

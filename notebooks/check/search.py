@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -159,6 +159,31 @@ def same(value: np.ndarray | None, wanted: np.ndarray) -> bool:
 def all_equal(results: Arrays, found: Arrays) -> bool:
     """Whether two functions have the same results at all inputs."""
     return all(same(r, f) for r, f in zip(results, found, strict=False))
+
+
+def about_number(
+    answer: float, value: float, within: float, given: Mapping[str, float], source: str
+) -> str:
+    """What `general` says, or the only small edit of a formula that gives this number, or "".
+
+    A number has few digits, so that an edit may fit by chance. If several fit, none is named, and
+    roots and squares that do not belong there are left out of the search.
+    """
+    sentence = general.about_number(answer, value, within)
+    if not source or not sentence.startswith((general.UNKNOWN, "your number is negative")):
+        return sentence
+    solution = Solution(f"def solved({', '.join(given)}):\n    return {source}")
+    search = Search(solution, [tuple(given.values())])
+    decimals = len(f"{answer:.12g}".partition(".")[2].partition("e")[0])
+    close = min(within, 0.6 * 10.0**-decimals) if "e" not in f"{answer:.12g}" else within
+    clauses = [
+        edit.clause
+        for edit, (result,) in search.single
+        if edit.size < 2 and "too many" not in edit.clause and abs(result - answer) <= close
+    ]
+    if len(clauses) != 1:
+        return sentence
+    return f"your number is what the right formula gives if {clauses[0]}."
 
 
 def observation(
