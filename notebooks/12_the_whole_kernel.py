@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** share one Philox call among four elements, replace a library's cosine by a polynomial, write a kernel with tiles of samples by elements and a mask in both directions, leave out at compile time what a solver does not use, compute at which size an address overflows, and write a test that notices accesses out of bounds, reads included.
 #
-# You need sitting 9, and 60 minutes with the exercises. The computing takes less than a minute. As in sitting 9, kernels run in Triton's interpreter if there is no GPU, and compiled if there is one; the switch is `ON_GPU` in the next cell. Triton exists for Linux only; elsewhere the cells that run or compile a kernel stop and print that. The rungs are `kernels/ladder/rung4_four_from_one.py` to `rung7_look_back.py`, and rung 8 is `kernels/triton_step.py`.
+# You need sitting 9, and 80 minutes with the exercises. The computing takes less than a minute. As in sitting 9, kernels run in Triton's interpreter if there is no GPU, and compiled if there is one; the switch is `ON_GPU` in the next cell. Triton exists for Linux only; elsewhere the cells that run or compile a kernel stop and print that. The rungs are `kernels/ladder/rung4_four_from_one.py` to `rung7_look_back.py`, and rung 8 is `kernels/triton_step.py`.
 
 # %%
 # %matplotlib inline
@@ -82,7 +82,7 @@ plt.show()
 #
 # ## Rung 4: four normals from one call
 #
-# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants, with both halves of each 64-bit product, and forms two exclusive ors: $10 \cdot (4 + 2) = 60$ instructions. It returns four words $w_0, \dots, w_3$. Box and Muller's method makes *two* normals of two of them:
+# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants, with both halves of each 64-bit product, and forms two exclusive ors: $10 \cdot (4 + 2) = 60$ instructions. It returns four words $w_0, \dots, w_3$ of 32 bits. Box and Muller's method makes *two* normals of two of them, with $u = (w_0 + \tfrac12) / 2^{32}$ and $v = (w_1 + \tfrac12) / 2^{32}$:
 #
 # $$ z_0 = \sqrt{-2 \log u} \, \cos(2 \pi v) \qquad z_1 = \sqrt{-2 \log u} \, \sin(2 \pi v) $$
 #
@@ -294,7 +294,7 @@ print(f"n = 513: {masked(513, 1024):.3f}, n = 1025: {masked(1025, 1024):.3f}")
 #
 # $$ g = g_y + w_s (g_y - g_\phi) \qquad \hat x_0 = \text{clip}(p \, x_t + q \, g) \qquad x_s = a \hat x_0 + b x_t + c z $$
 #
-# - `xt` and `xs` have the shape (B, n), `out` has (2B, n), conditional half first, all float32. `w` and `ids` have one entry per sample. `p` to `clip` are numbers.
+# - `xt` and `xs` have the shape (B, n), `out` has (2B, n), conditional half first, all float32. `w` and `ids` have one entry per sample: its weight and its number. All other arguments are plain numbers.
 # - `tl.program_id(0)` counts tiles along a sample, `tl.program_id(1)` groups of samples. The two lines below are a beginning; make `at` and a mask with both directions from them.
 # - `normals(seed, k + 1, sample_id, block, 0)` returns the noise of step `k`. `sample_id` has the shape [SAMPLES, 1]. `block` has [1, BLOCK // 4]: it is the number of each *block of four* within its sample. The result is [SAMPLES, BLOCK // 4, 2, 2]; `tl.reshape` it.
 #
@@ -484,7 +484,7 @@ print("first wrong address: sample", first_wrong)
 #     return inner, whole
 # ```
 #
-# Surround the *output* by a number that no kernel would write. If it is still there afterwards, nothing was written there. It is called a *canary*. But what shows a *read*? A kernel can multiply what it reads by 0, which is a common mistake for a mask: $0 \cdot 7 = 0$. The next cell launches such a kernel. It subtracts from each conditional output the mean of the null outputs of its program, and masks their sum by a multiplication. It is launched with three contents of the places around `out`. **Predict:** what is its result for each?
+# Surround the *output* by a number that no kernel would write. If it is still there afterwards, nothing was written there. Such a number is called a *canary*. But what shows a *read*? A kernel can multiply what it reads by 0, which is a common mistake for a mask: $0 \cdot 7 = 0$. The next cell launches such a kernel. It subtracts from each conditional output the mean of the null outputs of its program, and masks their sum by a multiplication. It is launched with three contents of the places around `out`. **Predict:** what is its result for each?
 
 
 # %% alt="Three rows of memory around a result of 13 places, one per content of the frame around out: 0, 7 and NaN. With 0 and with 7 the 13 results are right, and only the three places behind them are overwritten. With NaN the last five results are NaN as well."
@@ -745,11 +745,11 @@ check.ex_12_5(reasons)
 # %% [markdown]
 # <details><summary>A model answer</summary>
 #
-# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. One Philox call per element makes about 130 instructions, the kernel has 52, and 160 are free.
-# 2. B. In bfloat16 8 bytes leave time for 80. About 130 are $130 / 80 = 1.6$ times as many, and if integer products, which run at half the rate, are counted twice, $172 / 80 = 2.15$; measured is 2.0. The kernel's 56 are free.
+# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. Rung 3, which also calls Philox once per element, executes 130 instructions, and the kernel 52. 160 are free.
+# 2. B. In bfloat16 8 bytes leave time for 80. The 132 of rung 3 take $132 / 80 = 1.65$ times as long, and 2.15 times if its 40 integer products, which run at half the rate, are counted twice. Measured is 2.0. The kernel's 56 are free.
 # 3. A. Read noise is a fifth pass: $5 / 4 = 1.25$, and $442 / 354 = 1.25$. Making it costs 36 instructions, which are free.
 # 4. D. At 3 TB/s the 4 MiB of the larger one take 1.4 us and the 16 KiB of the smaller one 0.005 us. Both are small compared with about 7 us for a launch.
-# 5. E. By Little's law the bytes under way are the bandwidth times the latency. With accesses of single elements each load brings 4 bytes in the place of 16, so more threads have to wait at the same time.
+# 5. E. By Little's law the bytes under way are the bandwidth times the latency. With accesses of single elements each load brings 4 bytes in the place of 16, so more threads have to wait for memory at the same time.
 # 6. A. 22 passes and 4: the ratio can be 5.5, and 6.1 is measured. What exceeds 5.5 the nine operations lose by themselves, because they reach a smaller fraction of the bandwidth.
 #
 # </details>

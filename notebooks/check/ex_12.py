@@ -317,7 +317,7 @@ def _tile_expected(function: Callable[..., Any]) -> list[np.ndarray]:
 
 
 def _tiles_like(function: Callable[..., Any]) -> Callable[[Any], bool]:
-    """Whether a kernel writes what `function` does, and out of bounds at the same places.
+    """Whether the kernel writes what `function` does, and out of bounds at the same places.
 
     What it writes there is not compared, because it depends on the masks of its loads.
     """
@@ -540,7 +540,7 @@ def _memory(tensor: torch.Tensor) -> tuple[torch.Tensor, int]:
 
 
 def _read(tensor: torch.Tensor, place: int) -> torch.Tensor:
-    """What is at tensor + place; 0 where there is no memory."""
+    """What is at tensor + place; 0 outside of the storage."""
     memory, first = _memory(tensor)
     exists = 0 <= first + place < len(memory)
     return memory[first + place] if exists else memory.new_zeros(())
