@@ -126,10 +126,12 @@ distribution. The data point is given, so its distribution was never used.
 from 0.001 to 0.2. At $t = 80$ the first clue has the precision 1.001 and the second has
 $0.840 / 0.160 = 5.3$. The mean of the first clue is only $0.036 x_0$ there. So the data point has
 the coefficient 0.006 and the later state has 0.916. At $t = 2$ the coefficients are 0.75 and 0.25.
-In general they do not add up to 1. What holds is
-$c_0 + c_t \sqrt{\bar\alpha_t} = \sqrt{\bar\alpha_{t-1}}$, because the average of the posterior mean
-over $x_t$, for a given data point, is the mean of $x_{t-1}$ (step 3). The middle panel of the
-figure shows both for all $t$.
+The middle panel of the figure shows both coefficients for all $t$. In general they do not add up
+to 1. What they obey follows from the law of total expectation: for a given data point, the average
+of the posterior mean over $x_t$ is the mean of $x_{t-1}$. By step 3 the mean of $x_t$ is
+$\sqrt{\bar\alpha_t} x_0$. So the average is $(c_0 + c_t \sqrt{\bar\alpha_t}) x_0$. The mean of
+$x_{t-1}$ is $\sqrt{\bar\alpha_{t-1}} x_0$. Therefore
+$c_0 + c_t \sqrt{\bar\alpha_t} = \sqrt{\bar\alpha_{t-1}}$.
 
 **Two variances that differ.** The forward step adds noise of variance $\beta_t$. The variance of
 the posterior is smaller by the factor
