@@ -79,6 +79,10 @@ ex_1_2 = prediction(
     (0.64 * 4, "you have shrunk the data and forgotten the noise that is mixed in."),
     (1.0, "1 is where the variance goes in the end; one step only goes part of the way."),
     (
+        0.64 * 4 + 0.6,
+        "0.6 is the standard deviation of the noise. A sum of variances needs its variance, beta.",
+    ),
+    (
         0.8 * 4 + 0.6,
         "these are the two coefficients of the step; a variance is multiplied by their squares.",
     ),
@@ -190,6 +194,24 @@ ex_1_4 = formula(
         lambda s, t, h: (np.sqrt(h.alpha_bar[t] / h.alpha_bar[s]), h.alpha_bar[s] - h.alpha_bar[t]),
         "this subtracts the two variances, but the noise that is in x_s shrinks on the way as "
         "well.",
+    ),
+    (
+        lambda s, t, h: (np.sqrt(h.alpha_bar[t] / h.alpha_bar[s]), 1 - h.alpha_bar[t]),
+        "the factor is right; the variance is that of a jump from 0 to t. Only the noise of the "
+        "steps s + 1 to t is asked for.",
+    ),
+    (
+        lambda s, t, h: (
+            np.sqrt(h.alpha_bar[t] / h.alpha_bar[s]),
+            h.beta[s + 1 : t + 1].sum(),
+        ),
+        "the factor is right; the variance is the sum of the betas. The noise of each step is "
+        "scaled by all later ones, so less of it is left.",
+    ),
+    (
+        lambda s, t, h: _from_kept(h.alpha_bar[s] - h.alpha_bar[t]),
+        "this takes the difference of two alpha_bars for what is kept. They are products, so it "
+        "is their quotient, alpha_bar_t / alpha_bar_s.",
     ),
     (
         lambda s, t, h: (np.sqrt(h.alpha_bar[t]), 1 - h.alpha_bar[t]),

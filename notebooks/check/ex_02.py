@@ -318,6 +318,18 @@ ex_2_4 = formula(
         "range; clip the guess of x_0, which is computed from the full x_t.",
     ),
     (
+        lambda xt, eps, t, h, clip: (
+            q_posterior(x0_from(eps, np.clip(xt, -clip, clip), t, h), xt, t, h).mean
+        ),
+        "the guess of x_0 is computed from a clipped x_t. Compute it from x_t as it is, and clip "
+        "the guess.",
+    ),
+    (
+        lambda xt, eps, t, h, clip: _mean_from_eps(_clipped_guess(xt, eps, t, h, clip), eps, t, h),
+        "the guess of x_0 stands in the place of x_t in the formula with eps. That formula starts "
+        "from the noisy x_t; use the mean of Exercise 2.1, which takes a guess of x_0.",
+    ),
+    (
         lambda xt, eps, t, h, clip: q_posterior(xt, _clipped_guess(xt, eps, t, h, clip), t, h).mean,
         "x_t and the guess are exchanged: posterior_mean takes the guess of x_0 first.",
     ),

@@ -9,6 +9,7 @@ import numpy as np
 
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
+from tutorial.step03_marginal import xt_from_x0
 from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_best_guess import lowest_loss, oracle_eps, x0_from
 from tutorial.step06_reverse import p_xprev_given_xt
@@ -32,6 +33,11 @@ ex_3_1 = formula(
     (
         lambda eps, out: ((eps - out) ** 2).sum(),
         "the sum over the batch too: then loss and gradient grow with the size of the batch.",
+    ),
+    (
+        lambda eps, out: ((eps - out) ** 2).sum(0).mean(),
+        "the two axes are exchanged: this is a sum over the batch, axis 0, and a mean over the "
+        "coordinates. Sum over the coordinates, the last axis.",
     ),
     (
         lambda eps, out: np.sqrt(((eps - out) ** 2).sum(-1)).mean(),
@@ -347,6 +353,13 @@ def _guess_upon_guess(model: Any, labels: Any, z: Any, schedule: Schedule) -> An
     return x
 
 
+def _guess_noised_again(model: Any, labels: Any, z: Any, schedule: Schedule) -> Any:
+    x = z[schedule.T]
+    for t in range(schedule.T, 0, -1):
+        x = xt_from_x0(x0_from(model(x, t, labels), x, t, schedule), z[t - 1], t - 1, schedule)
+    return x
+
+
 _chains = [
     (
         oracle_eps(three_gaussians(), schedule),
@@ -422,6 +435,11 @@ ex_3_5 = formula(
     (
         _guess_upon_guess,
         "each step jumps to the guess of x_0 and takes it for x_{t-1}. Use the step of 3.4.",
+    ),
+    (
+        _guess_noised_again,
+        "each step jumps to the guess of x_0 and from there to t - 1 with fresh noise, so x_t is "
+        "forgotten. Use the step of 3.4, whose mean contains x_t.",
     ),
     look="Look at each step: which state, t and labels the network is given, and which row of z.",
     solutions=(

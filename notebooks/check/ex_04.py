@@ -183,6 +183,11 @@ ex_4_2 = formula(
         lambda each, p, shares: np.einsum("nk,kni->ni", p, each) / len(each),
         "divided by the number of classes; the weights of a point add up to 1 already.",
     ),
+    (
+        lambda each, p, shares: np.einsum("nk,kni->ni", _normalised(np.exp(p)), each),
+        "the weights are a softmax of p. p contains probabilities already, whose sum over the "
+        "classes is 1: use them as they are.",
+    ),
     look="For the first point: p[0, 0] * each[0, 0] + p[0, 1] * each[1, 0] + ...",
     solutions=(
         Solution(
@@ -202,6 +207,11 @@ ex_4_3 = prediction(
     (7.5, "the number taken over as it is: a whole unit of guidance too much, as s = 1 + w."),
     (8.5, "one more instead of one less: s = 1 + w, so w = s - 1."),
     (6.0, "rounded: w need not be an integer."),
+    (3.75, "this is half of s. Each formula has eps_y once: its factors are 1 + w and s."),
+    (
+        1 / 7.5,
+        "this is 1 / s. The two factors of eps_y are equal, 1 + w = s: solve this for w.",
+    ),
     (
         6.5 / 7.5,
         "this is (s - 1) / s. Only the factors of eps_y are compared: 1 + w and s.",

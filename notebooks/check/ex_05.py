@@ -98,7 +98,10 @@ ex_5_1 = formula(
     ),
 )
 
+# The two rows of numbers differ at every p_uncond below, in their places and in their mean: a
+# function that uses them only in part still depends on them.
 _y, _coins = np.array([2, 0, 1, 1, 2, 0]), np.array([0.9, 0.1, 0.25, 0.72, 0.05, 0.4])
+_others = np.array([0.15, 0.35, 0.02, 0.1, 0.6, 0.22])
 
 
 def _hidden_as(label: Callable[[int], int]) -> Callable[..., Any]:
@@ -109,7 +112,7 @@ ex_5_2 = formula(
     "5.2",
     "tutorial/step09_condition.py, (9.5) and (9.8)",
     _hidden_as(lambda null: null),
-    [(_y, _coins, 0.3, 3), (_y, _coins[::-1], 0.2, 3), (_y + 2, _coins, 0.5, 7)],
+    [(_y, _coins, 0.3, 3), (_y, _others, 0.2, 3), (_y + 2, _coins, 0.5, 7)],
     (
         _hidden_as(lambda null: 0),
         "this is the mistake itself: 0 is a class. With the label 0 the network then learns a "
@@ -119,6 +122,11 @@ ex_5_2 = formula(
         lambda y, u, p_uncond, null: np.where(u[0] < p_uncond, null, y),
         "one random number for the whole batch: then no batch trains both outputs. Use one per "
         "sample.",
+    ),
+    (
+        lambda y, u, p_uncond, null: np.where(u.mean() < p_uncond, null, y),
+        "one decision for the whole batch, by the mean of u. Compare each number of u with "
+        "p_uncond: the labels are hidden one by one.",
     ),
     (
         lambda y, u, p_uncond, null: np.where(u < p_uncond, y, null),
@@ -178,6 +186,11 @@ ex_5_3 = prediction(
     (0.2, "the lengths subtracted, 0.4 and 0.6: errors at right angles do not cancel at all."),
     (0.5, "4 and -3 are the weights at w = 3; you have taken 3 and -2, those of scale 3."),
     (0.52, "this is the square of the length."),
+    (
+        0.2**0.5,
+        "the squares 0.36 and 0.16 are subtracted. The minus of -3 e_null is squared as well, so "
+        "they add up.",
+    ),
     (0.3 * 5**0.5, "this is w d alone, 3 (e_y - e_null); e_y itself is added to it."),
     (0.4, "this is (1 + w) e_y alone; the null error has the factor -w."),
     (
@@ -228,6 +241,15 @@ def _next_row(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
     return G | {"E": np.roll(G["E"], 1, axis=0)}
 
 
+def _one_number_right(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
+    """Half of the gradient, but for the first number of each array, which is right."""
+    G = _gradient(p, xt, tau, y, eps)
+    factors = {name: np.full(array.shape, 0.5) for name, array in G.items()}
+    for factor in factors.values():
+        factor.flat[0] = 1.0
+    return {name: factors[name] * array for name, array in G.items()}
+
+
 def _not_transposed(p: Any, xt: Any, tau: Any, y: Any, eps: Any) -> Any:
     """The mistake of 5.1 in the layer below: the gradient of W2 is right."""
     f, passed = forward(p, xt, tau, y)
@@ -250,6 +272,11 @@ ex_5_4 = proof(
         "square. Its direction is right: compare numbers, not directions.",
     ),
     (
+        _one_number_right,
+        "your test lets one through in which only the first number of each array is right: "
+        "compare every number, or several at random.",
+    ),
+    (
         _bias_by_a_mean,
         "your test lets one through in which the gradient of b2 is a mean over the batch, not a "
         "sum: look at the biases too.",
@@ -266,7 +293,8 @@ ex_5_4 = proof(
     ),
     (
         lambda *batch: _frozen(*batch, row=3),
-        "your test lets one through in which the null label learns nothing: have it in the batch.",
+        "your test lets one through in which the null label learns nothing: look at every row of "
+        "E, and have label 3 in the batch.",
     ),
     (
         _times(lambda n: n / (n - 1)),

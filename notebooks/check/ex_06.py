@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -306,6 +307,10 @@ ex_6_3 = prediction(
         _64_ROWS / 9,
         "the factor is 256 / 64 = 4, not 192 / 64 = 3: compare the numbers of rows.",
     ),
+    (
+        _64_ROWS**2,
+        "the error is squared. It is h that is squared: h becomes h / 4, and h^2 becomes h^2 / 16.",
+    ),
     (16.0, "this is the factor by which the error falls. Divide the given error by it."),
     look="Each of the 256 rows is a quarter as long as one of 64. With the error proportional to "
     "h^2, what becomes of it?",
@@ -334,6 +339,14 @@ def _ddim_with(
     return solver
 
 
+def _right_at_the_end(schedule: Schedule, steps: int, eta: float) -> Table:
+    """DDIM with a, b and c twice too large in all rows but the last."""
+    table = ddim(schedule, steps, eta)
+    factor = np.ones_like(table.rows)
+    factor[:-1, 2:5] = 2.0
+    return replace(table, rows=factor * table.rows)
+
+
 def _not_from_T(schedule: Schedule, steps: int) -> Any:
     t = np.array([max(schedule.T * i // steps, 1) for i in range(steps - 1, -1, -1)])
     return t, np.array([*t[1:], 0])
@@ -348,6 +361,11 @@ ex_6_4 = proof(
     "6.4",
     "tutorial/step17_solvers.py, (17.8) to (17.11)",
     ddim,
+    (
+        _right_at_the_end,
+        "your test lets one through with wrong a, b and c in every row but the last. There a = 1 "
+        "and b = c = 0, whatever eta is: compare all rows.",
+    ),
     (
         _ddim_with(a=lambda abar_t, abar_s, b: np.sqrt(abar_s)),
         "your test lets one through with a = sqrt(abar_s). b x_t contains data as well: compare "

@@ -132,7 +132,19 @@ def _kept(p: Any, w: float, rng: np.random.Generator) -> Any:
     return rng.random(len(p)) < p**w
 
 
-ex_7_2 = proof(
+def _has_one_w(test: Callable[..., Any]) -> bool:
+    """Whether a test calls the function with one value of w only."""
+    seen: set[float] = set()
+
+    def recorded(p: Any, w: float, rng: np.random.Generator) -> Any:
+        seen.update(np.ravel(w).tolist())
+        return _kept(p, w, rng)
+
+    test(recorded)
+    return len(seen) == 1
+
+
+_ex_7_2 = proof(
     "7.2",
     "tutorial/step13_tilted.py, (13.3)",
     _kept,
@@ -155,7 +167,26 @@ ex_7_2 = proof(
         "your test lets through one without random numbers: it keeps all with p^w above 1/2 and "
         "no others. Compare the fraction kept among samples of the same p.",
     ),
+    (
+        lambda p, w, rng: rng.random(len(p)) < 0.85 * p**w,
+        "your test lets through one that keeps too few, with the probability 0.85 p^w. Allow a "
+        "smaller difference, and take more samples, 10,000 or so.",
+    ),
 )
+
+ex_7_2 = replace(
+    _ex_7_2,
+    right=lambda test, right=_ex_7_2.right: right(test) and not _has_one_w(test),
+    mistakes=(
+        *_ex_7_2.mistakes,
+        (
+            lambda test, right=_ex_7_2.right: right(test) and _has_one_w(test),
+            "your test has one w only. A function that ignores w passes it, such as one that "
+            "keeps with p^2 where you try w = 2: try several w.",
+        ),
+    ),
+)
+del _ex_7_2
 
 _class = Gaussian(np.zeros(2), 1.0)
 
@@ -169,9 +200,25 @@ ex_7_3 = prediction(
         "this is the variance of the tilted distribution, 1 / (4 - 3 / 2), and not that of the "
         "samples of DDIM.",
     ),
-    (0.25, "w has been taken for the scale: gamma = 1 + w is 4, and the variance 2^(1 - gamma)."),
+    (
+        0.25,
+        "1/4 is 2^(1 - w), if w is taken for the scale 1 + w, and it is 1 / (1 + w). Neither is "
+        "the limit of tau / G(tau) at w = 3.",
+    ),
+    (
+        0.5,
+        "is (tau / 2)^3 written as tau^3 / 2? The 2 has the power 3 as well, so it is tau^3 / 8.",
+    ),
+    (
+        1 / 16,
+        "2^(-4): the factor 1 + tau / 2 has the power -w = -3; only 1 + tau has the power 1 + w.",
+    ),
     (1 / 64, "2^(-2 w): G divides the variance once; its root divides the standard deviation."),
-    (1.0, "this is the class, w = 0."),
+    (
+        1.0,
+        "1 is the variance at w = 0, that of the class. It is also the limit if both factors of G "
+        "have 1 + tau; the second one has 1 + tau / 2.",
+    ),
     (2.0, "this is all data, w = -1."),
     (
         ddpm_law(_class, 2.0, 3.0).var,

@@ -202,7 +202,8 @@ ex_8_0 = formula(
 
 _y = torch.tensor([3, 0, 1, 2, 0, 3, 1, 2])
 _u = torch.tensor([0.05, 0.5, 0.09, 0.2, 0.01, 0.7, 0.3, 0.95])
-_dropped = [(_y, _u, 0.1, 4), (_y, _u.flip(0), 0.4, 4), (_y + 3, _u, 0.25, 9), (_y, _u, 0.0, 4)]
+_others = torch.tensor([0.65, 0.35, 0.85, 0.04, 0.55, 0.15, 0.92, 0.45])  # another mean, too
+_dropped = [(_y, _u, 0.1, 4), (_y, _others, 0.4, 4), (_y + 3, _u, 0.25, 9), (_y, _u, 0.0, 4)]
 
 ex_8_1 = formula(
     "8.1",
@@ -213,6 +214,11 @@ ex_8_1 = formula(
         lambda y, u, p, null: torch.where(u[0] < p, null, y),
         "one random number for the whole batch: then no batch trains both predictions. Each image "
         "has its own u.",
+    ),
+    (
+        lambda y, u, p, null: torch.where(u.mean() < p, null, y),
+        "one decision for the whole batch, by the mean of u. Compare each number of u with p: the "
+        "labels are dropped one by one.",
     ),
     (
         lambda y, u, p, null: torch.where(u < p, y, null),
@@ -293,6 +299,7 @@ ex_8_3 = prediction(
     (-1.5, "0.005 is not taken away 500 times. Each step multiplies what is left by 0.995."),
     (497.5, "this is 500 x 0.995. Each step multiplies by 0.995, so it is a power."),
     (0.995**50, "this is the factor after 50 steps."),
+    (0.995**5, "this is the factor after 5 steps, d^5. There are 500."),
     (
         (1 - 0.995**500) / 0.005,
         "this is the sum of the powers of 0.995. One of them is asked for, that of 500 steps.",

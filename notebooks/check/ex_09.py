@@ -69,6 +69,7 @@ ex_9_1 = prediction(
     (21 / 4, "one pass is missing. Count again, line by line: reads, then writes."),
     (5.0, "two passes are missing. Is the noise counted, when it is written and when it is read?"),
     (9 / 4, "these are the writes of the nine, divided by 4. Count their 13 reads, too."),
+    (14 / 4, "14 / 4: is that the reads alone, and one too many? Count the 9 writes, too."),
     (13 / 4, "these are the reads of the nine, divided by 4. Count their 9 writes, too."),
     look="In each line, every tensor at the right is one read and the result is one write; plain "
     "numbers do not count. Add up all nine lines, and divide by 4.",

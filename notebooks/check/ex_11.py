@@ -644,6 +644,11 @@ ex_11_5 = formula(
         "the sign is changed for the null label only. Both outputs have to change it.",
     ),
     (
+        _guided(state=lambda X, u: 1 - X),
+        "time and sign are right; the state is 1 - X. Only the clock runs the other way: the "
+        "network is evaluated at X.",
+    ),
+    (
         _guided(mix=lambda F_y, F_null, w: F_y - w * (F_y - F_null)),
         "the sign of w is changed too. Both outputs have changed their sign, so their difference "
         "has done so already.",

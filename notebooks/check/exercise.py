@@ -95,8 +95,22 @@ def like(reference: Callable[..., Any], cases: Sequence[tuple[Any, ...]]) -> Cal
 
 
 def near(value: float, within: float) -> Callable[[Any], bool]:
-    """Whether a number equals `value` within a tolerance."""
-    return lambda answer: np.ndim(answer) == 0 and bool(abs(float(answer) - value) <= within)
+    """Whether a number equals `value` within a tolerance. A text is no number."""
+
+    def holds(answer: Any) -> bool:
+        if isinstance(answer, (str, bytes)) or np.ndim(answer):
+            return False
+        return bool(abs(float(answer) - value) <= within)
+
+    return holds
+
+
+def near_mistake(value: float, within: float) -> Callable[[Any], bool]:
+    """Whether a number is that of a mistake: within a tenth of it, or rounded to 3 digits."""
+    if not value:
+        return near(value, within)
+    of_three_digits = 0.501 * 10.0 ** (np.floor(np.log10(abs(value))) - 2)
+    return near(value, max(min(within, 0.1 * abs(value)), of_three_digits))
 
 
 def formula(
@@ -155,9 +169,14 @@ def prediction(
     `source` is an expression in the names of `given` whose value is the number. Its small changes
     are searched if no mistake fits.
     """
-    wrong = tuple((near(other, within), hint) for other, hint in mistakes)
+    wrong = tuple((near_mistake(other, within), hint) for other, hint in mistakes)
 
     def observation(answer: Any) -> str:
+        if isinstance(answer, (str, bytes)):
+            return (
+                "your answer is a text, and the cells below compute with it: write a number, "
+                "without quotes."
+            )
         if np.ndim(answer):
             return f"your answer consists of {np.size(answer)} numbers; one number is asked for."
         sentence = search.about_number(float(answer), value, within, given or {}, source)
@@ -211,15 +230,28 @@ def proof(
             return ""
         return ""
 
-    def only_returns(test: Callable[..., Any]) -> bool:
+    def why_it_never_fails(test: Callable[..., Any]) -> str:
+        """Of a test that passes for all functions because nothing in it can fail: the reason."""
         functions = [reference, *(function for function, _ in mistakes)]
-        return all(passes(test, f) for f in functions) and test(reference) is not None
+        if not all(passes(test, f) for f in functions):
+            return ""
+        if test(reference) is not None:
+            return (
+                "your test never fails, because it returns its verdict: write `assert` before the "
+                "condition."
+            )
+        if not general.can_fail(test):
+            return (
+                "your test never fails, because it contains no `assert`: write `assert` before "
+                "each condition."
+            )
+        return ""
 
     def first_through(place: int) -> Callable[[Any], bool]:
         def holds(test: Callable[..., None]) -> bool:
             through = [passes(test, function) for function, _ in mistakes[: place + 1]]
             is_first = through[place] and not any(through[:place])
-            return passes(test, reference) and is_first and not only_returns(test)
+            return passes(test, reference) and is_first and not why_it_never_fails(test)
 
         return holds
 
@@ -245,12 +277,7 @@ def proof(
         lesson,
         lambda test: passes(test, reference) and not any(passes(test, f) for f, _ in mistakes),
         tuple(wrong),
-        lambda test: (
-            "your test never fails, because it returns its verdict: write `assert` before the "
-            "condition."
-            if only_returns(test)
-            else general.UNKNOWN
-        ),
+        lambda test: why_it_never_fails(test) or general.UNKNOWN,
         place=place,
     )
 

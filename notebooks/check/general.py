@@ -8,11 +8,14 @@ right. `observation` returns the first sentence that applies.
 from __future__ import annotations
 
 import copy
+import dis
 import inspect
 import math
+import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -54,8 +57,8 @@ def equal(found: Any, expected: Any, rtol: float = 1e-8, atol: float = 1e-10) ->
 
 def with_look(sentence: str, look: str) -> str:
     """The sentence, followed by where to look if it shows little by itself."""
-    is_short_of_help = sentence.startswith(UNKNOWN) or " inputs; wrong, for example" in sentence
-    return f"{sentence} {look}" if look and is_short_of_help else sentence
+    short = UNKNOWN, " inputs; wrong, for example", " and wrong at "
+    return f"{sentence} {look}" if look and any(part in sentence for part in short) else sentence
 
 
 def is_random(answer: Function, case: Case) -> bool:
@@ -153,9 +156,19 @@ def sentences(
                 f"rounded to {name} precision, or a small term is missing."
             )
     yield from wrong_arguments(answer, reference, cases, names, found)
-    yield from where_right(cases, names, [equal(f, w) for f, w in pairs])
-    if all(f.ndim == 0 or f.shape == w.shape for f, w in pairs):
-        yield from first_difference(cases, names, pairs)
+    several = isinstance(reference(*copy.deepcopy(cases[0])), tuple)
+    part = which_number(pairs) if several else wrong_factors(cases, names, pairs)
+    more = part or difference(cases, names, pairs)
+    for sentence in where_right(cases, names, [equal(f, w) for f, w in pairs]):
+        place = re.search(r"; wrong, for example, (at .*)\.$", sentence)
+        again = "(?i)" + re.escape(place[1]) if place else "$^"
+        yield f"{sentence} {re.sub(again, there, more, count=1)}"
+    yield f"{UNKNOWN} {more}"
+
+
+def there(place: re.Match[str]) -> str:
+    """In the place of `at t = 2`, if the sentence before ends so."""
+    return "There" if place[0].startswith("A") else "there"
 
 
 def wrong_kind(found: Sequence[Any], expected: Sequence[Any]) -> str:
@@ -292,22 +305,105 @@ def listed(keys: set[Any]) -> str:
     return ", ".join(f"{key:g}" if is_scalar(key) else str(key) for key in sorted(keys))
 
 
-def first_difference(
-    cases: Sequence[Case],
-    names: Sequence[str],
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
-) -> Iterator[str]:
+def which_number(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
+    """Of a result of two numbers: which of them is wrong, if the other is always right."""
+    is_right = [all(equal(f[k], w[k]) for f, w in pairs) for k in range(len(pairs[0][1]))]
+    if len(is_right) != 2 or not any(is_right):
+        return ""
+    right, wrong = ("first", "second") if is_right[0] else ("second", "first")
+    return f"The {right} of the two numbers is always right: look at the {wrong}."
+
+
+def wrong_factors(
+    cases: Sequence[Case], names: Sequence[str], pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> str:
+    """Of a sum of arguments, each times a number: which of these numbers are wrong."""
+    wrong = [(case, f, w) for case, (f, w) in zip(cases, pairs, strict=True) if not equal(f, w)]
+    places = [i for i in range(len(names)) if fits(cases[0][i], pairs[0][1].shape)]
+    factors = [factors_of([case[i] for i in places], f, w) for case, f, w in wrong]
+    if not factors or None in factors:
+        return ""
+    found, right = np.array(factors).swapaxes(0, 1)
+    at = [k for k in range(len(places)) if not equal(found[:, k], right[:, k], 1e-6, 1e-7)]
+    which = " and ".join(names[places[k]] for k in at)
+    where = described(names, wrong[0][0])
+    numbers, wanted = (" and ".join(f"{of[0, k]:.4g}" for k in at) for of in (found, right))
+    if len(at) == 1:
+        return (
+            f"Only the factor of {which} is wrong:{' at ' + where if where else ''} it is "
+            f"{numbers} where {wanted} is right."
+        )
+    return (
+        f"{'At ' + where + ' the' if where else 'The'} factors of {which} in your result are "
+        f"{numbers}, where {wanted} are right."
+    )
+
+
+def fits(argument: Any, shape: tuple[int, ...]) -> bool:
+    """Whether an argument is an array of this shape, or of its last axes."""
+    is_array = isinstance(argument, np.ndarray) or type(argument).__name__ == "Tensor"
+    own = tuple(np.shape(argument)) if is_array else ()
+    return len(own) > 0 and own == shape[len(shape) - len(own) :]
+
+
+def factors_of(
+    arguments: Sequence[Any], found: np.ndarray, wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """The numbers by which `arguments` are multiplied in two sums, if both are such sums."""
+    shape = wanted.shape
+    if len(arguments) < 2 or any(not fits(argument, shape) for argument in arguments):
+        return None
+    columns = [np.broadcast_to(np.asarray(x, np.float64), shape).ravel() for x in arguments]
+    matrix, sums = np.stack(columns, 1), np.stack([found.ravel(), wanted.ravel()], 1)
+    if len(matrix) <= len(arguments) or not np.isfinite(matrix).all():
+        return None
+    factors, _, rank, _ = np.linalg.lstsq(matrix, sums, rcond=None)
+    if rank < len(arguments) or not equal(matrix @ factors, sums, 1e-7, 1e-9):
+        return None
+    return factors[:, 0], factors[:, 1]
+
+
+def difference(
+    cases: Sequence[Case], names: Sequence[str], pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> str:
     """Two numbers to compare, at the first input where the results differ."""
-    for case, (f, w) in zip(cases, pairs, strict=True):
-        if not equal(f, w):
-            at = int(np.argmax(np.abs(f - w).ravel())) if f.size else 0
-            where = described(names, case)
-            yield (
-                "wrong, and by none of the mistakes that are known here. "
-                f"{'At ' + where + ' one' if where else 'One'} entry of your result is "
-                f"{f.ravel()[at]:.4g} where {w.ravel()[at]:.4g} is right."
-            )
-            return
+    wrong = [(case, f, w) for case, (f, w) in zip(cases, pairs, strict=True) if not equal(f, w)]
+    case, f, w = wrong[0]
+    at = int(np.argmax(np.abs(f - w).ravel())) if f.size else 0
+    where = described(names, case)
+    subject = "one entry of your result" if w.size > 1 else "your result"
+    sentence = (
+        f"{'At ' + where + ' ' + subject if where else subject.capitalize()} is "
+        f"{f.ravel()[at]:.4g} where {w.ravel()[at]:.4g} is right."
+    )
+    if w.size == 1 and len(wrong) > 1:
+        for side, signs in (("large", 1), ("small", -1)):
+            if all(signs * (f - w) > 0 for _, f, w in wrong):
+                sentence += f" It is too {side} wherever it is wrong."
+    return sentence
+
+
+def can_fail(test: Any) -> bool:
+    """Whether the code of a test, or of a function beside it that it calls, asserts or raises."""
+    if not hasattr(test, "__code__"):
+        return True
+    seen: set[CodeType] = set()
+    todo = [test.__code__]
+    for cell in test.__closure__ or ():
+        todo += [getattr(cell.cell_contents, "__code__", None)]
+    while todo:
+        code = todo.pop()
+        if code is None or code in seen:
+            continue
+        seen.add(code)
+        if any("assert" in name for name in code.co_names):  # such as np.testing.assert_allclose
+            return True
+        if any(step.opname == "RAISE_VARARGS" for step in dis.get_instructions(code)):
+            return True
+        todo += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        called = (test.__globals__.get(name) for name in code.co_names)
+        todo += [f.__code__ for f in called if getattr(f, "__globals__", None) is test.__globals__]
+    return False
 
 
 def about_number(answer: float, value: float, within: float) -> str:

@@ -132,7 +132,67 @@ def test_of_two_arguments_that_change_together_neither_is_blamed() -> None:
     hint = exercise.hint(lambda x, w, n: w * x + 3)
     assert "does not depend on n" in hint
     hint = exercise.hint(lambda x, w, n: w * x + n + (n == 4) * x)
-    assert hint == "right for 1 of 2 inputs; wrong, for example, at w = 2, n = 4."
+    assert hint == (
+        "right for 1 of 2 inputs; wrong, for example, at w = 2, n = 4. There one entry of your "
+        "result is 7.912 where 6.608 is right."
+    )
+
+
+def test_of_two_numbers_it_is_said_which_one_is_wrong() -> None:
+    cases = [(1.0,), (2.0,), (3.0,)]
+    exercise = formula("0.8", "", lambda x: (x, x**2), cases, look="Look.")
+    hint = exercise.hint(lambda x: (x, x**2 + (x > 1.5)))
+    assert hint.startswith("right at x = 1 and wrong at x = 2, 3. The first of the two numbers is")
+    assert hint.endswith("always right: look at the second. Look.")
+    assert "The second of the two numbers" in exercise.hint(lambda x: (x + 7, x**2))
+    assert "of the two numbers" not in exercise.hint(lambda x: (x + 7, x**2 + 3))
+
+
+def test_where_a_result_is_wrong_two_numbers_are_compared() -> None:
+    cases = [(1.0,), (2.0,), (3.0,)]
+    hint = formula("0.9", "", lambda x: x**2, cases).hint(lambda x: x**3)
+    assert hint == (
+        "right at x = 1 and wrong at x = 2, 3. At x = 2 your result is 8 where 4 is right. It is "
+        "too large wherever it is wrong."
+    )
+
+
+def test_wrong_factors_of_the_arguments_are_found() -> None:
+    def wrong_noise(x0: Any, eps: Any, t: int, schedule: Schedule) -> np.ndarray:
+        return jump(x0, eps, t, schedule) + 0.1 * t * eps
+
+    def wrong_both(x0: Any, eps: Any, t: int, schedule: Schedule) -> np.ndarray:
+        return wrong_noise(x0, eps, t, schedule) - 0.1 * x0
+
+    a, b = np.sqrt([abar := Schedule.cosine(10).alpha_bar[1], 1 - abar])
+    phrase = (
+        f"Only the factor of eps is wrong: at t = 1 it is {b + 0.1:.4g} where {b:.4g} is right."
+    )
+    assert phrase in EXERCISE.hint(wrong_noise)
+    phrase = (
+        f"At t = 1 the factors of x0 and eps in your result are {a - 0.1:.4g} and {b + 0.1:.4g}, "
+        f"where {a:.4g} and {b:.4g} are right."
+    )
+    assert phrase in EXERCISE.hint(wrong_both)
+    assert "factor" not in EXERCISE.hint(returns(lambda x: x + 1))
+
+
+def test_factors_are_those_of_arguments_that_fit_and_differ() -> None:
+    mean, one = np.array([1.0, -2.0]), np.ones((5, 2))
+    exercise = formula("0.3", "", lambda x, m: x - 2 * m, [(A, mean), (B, 3 * mean)])
+    assert "Only the factor of m is wrong: it is -3 where -2" in exercise.hint(
+        lambda x, m: x - 3 * m
+    )
+    for cases in ([(one, one)], [(mean, mean)]):  # any factors; as many numbers as factors
+        exercise = formula("0.3", "", lambda x, y: x + y, cases)
+        assert "factors of" not in exercise.hint(lambda x, y: x + y + 1 + x * y)
+
+
+def test_a_wrong_number_is_recognised_when_it_is_rounded_and_0_is_not_a_small_one() -> None:
+    exercise = prediction("0.3", "", 6.5, 1e-6, (13 / 15, "a ratio."), (1e-7, "a square."))
+    assert exercise.hint(0.867) == exercise.hint(13 / 15) == "a ratio."
+    assert exercise.hint(1e-7) == "a square."
+    assert "too small" in exercise.hint(0.0)
 
 
 def test_entries_that_are_no_numbers_and_arrays_for_tensors_are_refused() -> None:
@@ -183,7 +243,8 @@ def test_a_rounded_number_and_a_list_get_a_sentence() -> None:
     exercise = prediction("0.3", "", 0.125, 0.0005)
     assert "the right number, rounded to 2 decimals" in exercise.hint(0.13)
     assert "consists of 2 numbers" in exercise.hint([0.1, 0.2])
-    assert exercise.hint("0.125") == ""
+    assert exercise.hint(np.float32(0.125)) == ""
+    assert "your answer is a text" in exercise.hint("0.125")
 
 
 def test_a_test_that_fails_for_the_right_function_is_told_its_line() -> None:
@@ -196,13 +257,48 @@ def test_a_test_that_fails_for_the_right_function_is_told_its_line() -> None:
     with pytest.raises(check.NotRightError, match=r"of test: `assert f\(2\) == 5`"):
         exercise(test)
     with pytest.raises(check.NotRightError, match=r"0.8: three times\.\nRead"):
-        exercise(lambda f: None)
+        exercise(at_0)
 
 
-def test_a_test_that_returns_its_verdict_never_fails() -> None:
+def at_0(f: Callable[[int], int]) -> None:
+    """A test that passes for every multiple."""
+    assert f(0) == 0
+
+
+def beside(f: Callable[[int], int]) -> None:
+    """The same, in another function."""
+    at_0(f)
+
+
+def test_a_test_in_which_nothing_can_fail_is_told_so() -> None:
     exercise = proof("0.4", "", lambda x: 2 * x, (lambda x: 3 * x, "three times."))
     assert "because it returns its verdict" in exercise.hint(lambda f: f(1) == 2)
-    assert "three times" in exercise.hint(lambda f: None)
+
+    def without_assert(f: Callable[[int], int]) -> None:
+        for x in range(3):
+            print(f(x) == 2 * x)
+
+    assert "it contains no `assert`" in exercise.hint(without_assert)
+    assert "it contains no `assert`" in exercise.hint(lambda f: None)
+
+    def in_a_loop(f: Callable[[int], int]) -> None:
+        assert all([f(x) == 0 for x in (0, 0)])
+
+    def by_numpy(f: Callable[[int], int]) -> None:
+        np.testing.assert_allclose(f(0), 0)
+
+    def by_raise(f: Callable[[int], int]) -> None:
+        if f(0):
+            raise AssertionError
+
+    def inner(f: Callable[[int], int]) -> None:
+        def compare(x: int) -> None:
+            assert f(x) == 0
+
+        compare(0)
+
+    for test in (at_0, beside, in_a_loop, by_numpy, by_raise, inner, lambda f: by_numpy(f)):
+        assert exercise.hint(test) == "three times."
 
     def test(f: Callable[[int], int]) -> None:
         assert f(1) == 2

@@ -75,4 +75,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("1.4", lambda s, t, h: (1 - np.prod(h.alpha[s + 1 : t + 1]),
                              root(np.prod(h.alpha[s + 1 : t + 1]))), "in the wrong order"),
     ("1.4", lambda s, t, h: root(np.prod(h.alpha[s + 1 : t + 1])), "return the variance"),
+    ("1.2", 3.16, "the standard deviation of the noise"),
+    ("1.4", lambda s, t, h: (root(h.alpha_bar[t] / h.alpha_bar[s]), 1 - h.alpha_bar[t]),
+     "that of a jump from 0 to t"),
+    ("1.4", lambda s, t, h: (root(np.prod(h.alpha[s + 1 : t + 1])),
+                             sum(h.beta[k] for k in range(s + 1, t + 1))), "the sum of the betas"),
+    ("1.4", lambda s, t, h: (root(h.alpha_bar[s] - h.alpha_bar[t]),
+                             1 - (h.alpha_bar[s] - h.alpha_bar[t])), "for what is kept"),
 ]  # fmt: skip

@@ -99,7 +99,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("2.4", lambda xt, eps, t, h, clip: (root(h.alpha_bar[t - 1]) * h.beta[t]
      * (xt - root(1 - h.alpha_bar[t]) * eps) / root(h.alpha_bar[t]) + root(h.alpha[t])
      * (1 - h.alpha_bar[t - 1]) * np.clip(xt, -clip, clip)) / (1 - h.alpha_bar[t]),
-     "clipped x_t"),
+     "you have clipped x_t"),
     ("2.4", lambda xt, eps, t, h, clip: mean_of(
      np.clip(xt, -clip, clip), from_eps(np.clip(xt, -clip, clip), eps, t, h), t, h),
      "x_t is clipped before"),
@@ -116,4 +116,9 @@ WRONG: list[tuple[str, Any, str]] = [
      xt, np.clip(from_eps(xt, eps, t, h), 0, clip), t, h), "clipped to 0..clip"),
     ("2.4", lambda xt, eps, t, h, clip: root(1 - h.alpha_bar[t - 1]) * eps
      + root(h.alpha_bar[t - 1]) * np.clip(from_eps(xt, eps, t, h), -clip, clip), "a step of DDIM"),
+    ("2.4", lambda xt, eps, t, h, clip: mean_of(
+     xt, from_eps(np.clip(xt, -clip, clip), eps, t, h), t, h), "from a clipped x_t"),
+    ("2.4", lambda xt, eps, t, h, clip: (np.clip(from_eps(xt, eps, t, h), -clip, clip)
+     - h.beta[t] / root(1 - h.alpha_bar[t]) * eps) / root(h.alpha[t]),
+     "in the place of x_t in the formula"),
 ]  # fmt: skip

@@ -127,5 +127,10 @@ WRONG: list[tuple[str, Any, str]] = [
      lambda x, t, y: model(z[t], t, y), labels, z, h), "evaluated at z[t]"),
     ("3.5", lambda model, labels, z, h: reduce(
      lambda x, t: (x - root(1 - h.alpha_bar[t]) * model(x, t, labels)) / root(h.alpha_bar[t]),
-     range(h.T, 0, -1), z[-1]), "jumps to the guess of x_0"),
+     range(h.T, 0, -1), z[-1]), "takes it for x_{t-1}"),
+    ("3.1", lambda eps, out: np.mean(np.linalg.norm(eps - out, axis=0) ** 2), "the two axes"),
+    ("3.5", lambda model, labels, z, h: reduce(
+     lambda x, t: root(h.alpha_bar[t - 1] / h.alpha_bar[t])
+     * (x - root(1 - h.alpha_bar[t]) * model(x, t, labels))
+     + root(1 - h.alpha_bar[t - 1]) * z[t - 1], range(h.T, 0, -1), z[-1]), "x_t is forgotten"),
 ]  # fmt: skip

@@ -68,4 +68,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("4.5", 0.25, "one in four"),
     ("4.5", 0.333, "one in three"),
     ("4.5", 0.8, "fraction of wrong labels"),
+    ("4.2", lambda each, p, shares: np.array([
+     np.average(each[:, i], 0, np.exp(p[i])) for i in range(len(p))]), "a softmax of p"),
+    ("4.3", 0.867, "(s - 1) / s"),
+    ("4.3", 3.75, "half of s"),
+    ("4.3", 0.133, "this is 1 / s"),
 ]  # fmt: skip

@@ -104,4 +104,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("5.4", tested(lambda found, slope: close(found.sum(), slope.sum())), "the row before it"),
     ("5.2", lambda y, u, p, null: np.where(u < p, np.max(y) + 1, y), "the largest label"),
     ("5.2", lambda y, u, p, null: np.where(1 - u > p, null, y), "with probability 1 - p_uncond"),
+    ("5.2", lambda y, u, p, null: np.full_like(y, null) if np.mean(u) < p else y, "the mean of u"),
+    ("5.3", 0.45, "are subtracted"),
+    ("5.4", tested(lambda found, slope: close(found.flat[0], slope.flat[0])), "the first number"),
 ]  # fmt: skip

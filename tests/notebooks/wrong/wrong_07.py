@@ -45,6 +45,20 @@ def test_that_stops_everything(kept: Callable[..., Any]) -> None:
     assert kept(np.full(1000, 0.5), 1.0, np.random.default_rng(0)).all()
 
 
+def test_of_one_w(kept: Callable[..., Any]) -> None:
+    """At w = 2, where p^2 is right."""
+    for p in (0.2, 0.5, 0.9):
+        found = kept(np.full(100_000, p), 2.0, np.random.default_rng(0)).mean()
+        assert abs(found - p**2) < 0.01
+
+
+def test_of_twenty_samples(kept: Callable[..., Any]) -> None:
+    """Several w, and a tolerance in which nearly everything passes."""
+    rng = np.random.default_rng(0)
+    for w in (0.0, 1.0, 3.0):
+        assert abs(kept(np.full(20, 0.7), w, rng).mean() - 0.7**w) < 0.3
+
+
 def rescaled(change: Callable[..., Any]) -> Any:
     """Image by image, and an image with a constant mix as it is."""
 
@@ -80,9 +94,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("7.2", test_of_sure_and_hopeless, "without random numbers"),
     ("7.2", test_that_stops_everything, "which is right"),
     ("7.3", 2 / 5, "of the tilted distribution"),
-    ("7.3", 2**-2, "taken for the scale"),
+    ("7.3", 2**-2, "if w is taken for the scale"),
     ("7.3", 2**-6, "divides the variance once"),
-    ("7.3", 1, "this is the class"),
+    ("7.3", 1, "1 is the variance at w = 0"),
     ("7.3", 2, "this is all data"),
     ("7.3", (2 - 2**-6) / 7, "DDPM"),
     ("7.4", lambda x, s, h, z: x + h * s + h**0.5 * z, "the mistake itself"),
@@ -150,4 +164,8 @@ WRONG: list[tuple[str, Any, str]] = [
      phi * c.std(1, keepdims=True) / g.std(1, keepdims=True) + 1 - phi))(c + w * (c - n)),
      "over the channels alone"),
     ("7.5", plain_as_soon_as_one_is_constant, "switches the rule off"),
+    ("7.2", test_of_one_w, "one w only"),
+    ("7.2", test_of_twenty_samples, "keeps too few"),
+    ("7.3", 0.5, "written as tau^3 / 2"),
+    ("7.3", 0.0625, "has the power -w = -3"),
 ]  # fmt: skip

@@ -334,4 +334,6 @@ WRONG: list[tuple[str, Any, str]] = [
     ("8.4", lambda c, n, w: torch.stack([
      (a + k * (a - b)).ravel() for a, b, k in zip(c, n, w, strict=True)]), "is flattened"),
     ("8.1", lambda y, u, p, null: y.masked_fill(u < p, int(y.max()) + 1), "the largest label"),
+    ("8.1", lambda y, u, p, null: torch.full_like(y, null) if u.mean() < p else y, "the mean of u"),
+    ("8.3", 0.975, "after 5 steps"),
 ]  # fmt: skip

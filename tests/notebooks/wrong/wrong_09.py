@@ -246,4 +246,5 @@ WRONG: list[tuple[str, Any, str]] = [
     ("9.4", noise(("(cond - null))", "(cond - null)) + c * tl.randn(seed, at)"),
                   ("b * x + c * tl.randn(seed, at)\n", "b * x\n")), "added to the guess"),
     ("9.2", mix(("cond + w * (cond - null)", "null + w * (null - cond)")), "halves are exchanged"),
+    ("9.1", 3.5, "one too many? Count"),
 ]  # fmt: skip

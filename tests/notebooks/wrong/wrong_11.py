@@ -289,4 +289,6 @@ WRONG: list[tuple[str, Any, str]] = [
     ("11.6", tested(only_data=True), "ancestral sampling"),
     ("11.6", tested(only_sum=True), "returns (b, a)"),
     ("11.6", tested(within=0.01), "rounds to two digits"),
+    ("11.5", lambda theirs, X, u, y, null, w: w * theirs(1 - X, 1 - u, null)
+     - (1 + w) * theirs(1 - X, 1 - u, y), "the state is 1 - X"),
 ]  # fmt: skip
