@@ -157,11 +157,14 @@ def sentences(
             )
     yield from wrong_arguments(answer, reference, cases, names, found)
     several = isinstance(reference(*copy.deepcopy(cases[0])), tuple)
-    part = which_number(pairs) if several else wrong_factors(cases, names, pairs)
-    more = part or difference(cases, names, pairs)
+    if several and (part := which_number(pairs)):
+        more = part
+    else:
+        more = common_multiple(cases, names, pairs) or wrong_factors(cases, names, pairs)
+        more = more or difference(cases, names, pairs)
     for sentence in where_right(cases, names, [equal(f, w) for f, w in pairs]):
         place = re.search(r"; wrong, for example, (at .*)\.$", sentence)
-        again = "(?i)" + re.escape(place[1]) if place else "$^"
+        again = "(?i)" + re.escape(place[1]) + r"\b" if place else "$^"
         yield f"{sentence} {re.sub(again, there, more, count=1)}"
     yield f"{UNKNOWN} {more}"
 
@@ -312,6 +315,27 @@ def which_number(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
         return ""
     right, wrong = ("first", "second") if is_right[0] else ("second", "first")
     return f"The {right} of the two numbers is always right: look at the {wrong}."
+
+
+def common_multiple(
+    cases: Sequence[Case], names: Sequence[str], pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> str:
+    """Of arrays that are the right ones times a number, which depends on the input: the numbers."""
+    ratios = []
+    for case, (f, w) in zip(cases, pairs, strict=True):
+        if equal(f, w):
+            continue
+        ratio = float(np.vdot(f, w) / np.vdot(w, w)) if w.size > 1 and w.any() else 0.0
+        if not ratio or not equal(f, ratio * w, 1e-7, 1e-9):
+            return ""
+        ratios.append((ratio, described(names, case)))
+    first, last = ratios[0], ratios[-1]
+    if not first[1] or first[1] == last[1]:
+        return ""
+    return (
+        f"Your result is {first[0]:.4g} times the right one at {first[1]} and {last[0]:.4g} times "
+        f"at {last[1]}: look for a factor that is missing or too much."
+    )
 
 
 def wrong_factors(

@@ -177,6 +177,13 @@ def test_wrong_factors_of_the_arguments_are_found() -> None:
     assert "factor" not in EXERCISE.hint(returns(lambda x: x + 1))
 
 
+def test_a_factor_that_depends_on_an_argument_is_found() -> None:
+    cases = [(A, B, 2.0), (A, B, 3.0)]
+    exercise = formula("0.3", "", lambda x, y, w: (x + y) / w, cases)
+    hint = exercise.hint(lambda x, y, w: (x + y) * w)
+    assert "Your result is 4 times the right one at w = 2 and 9 times at w = 3: look" in hint
+
+
 def test_factors_are_those_of_arguments_that_fit_and_differ() -> None:
     mean, one = np.array([1.0, -2.0]), np.ones((5, 2))
     exercise = formula("0.3", "", lambda x, m: x - 2 * m, [(A, mean), (B, 3 * mean)])
