@@ -75,8 +75,10 @@ matrix in the place of the variance, and $c_0$ is the factor (4.5) of $x_0$ in t
 
 $$ C_{t-1} = A_t C_t A_t + \tilde\beta_t I + c_0^2 Var(x_0 | x_t) $$
 
-The loop (B.4) has all terms but the last. For Gaussian data this term is known. The covariance
-matrix of $x_0$ and $x_t$ is $\sqrt{\bar\alpha_t} S$. What remains of $S$ when $x_t$ is given is
+The loop (B.4) has all terms but the last. For Gaussian data this term is known. For jointly
+Gaussian vectors, the conditional covariance matrix of the first is its covariance matrix, minus the
+matrix of the regression above times the covariance of the second with the first. The covariance of
+$x_0$ and $x_t$ is $\sqrt{\bar\alpha_t} S$, so this matrix is $\sqrt{\bar\alpha_t} S C_t^{-1}$, and
 
 $$ Var(x_0 | x_t) = S - \bar\alpha_t S C_t^{-1} S $$
 $$ Var(x_0 | x_t) = (S C_t^{-1}) (C_t - \bar\alpha_t S) = (1 - \bar\alpha_t) S C_t^{-1} $$
@@ -88,11 +90,11 @@ $$ G_{t-1} = A_t G_t A_t + c_0^2 (1 - \bar\alpha_t) S C_t^{-1} $$ (B.6)
 
 At the start, $G_T = \bar\alpha_T (S - I)$ is almost 0 if $\bar\alpha_T$ is. (In the example it is
 $0.25 \cdot (-0.75) = -0.19$: the loop starts with too much variance, and $G_1$ is still slightly
-negative.) The added term is positive in every direction in which the data vary. In the figure the
-missing fraction $G_t / C_t$ grows in every step towards the data (right panel). Step 7 discusses
-how the fraction at $t = 0$ falls with $T$. A new question is how it differs between directions. The
-table has the eigenvalues of $S$ in its columns. It shows which fraction of the variance the samples
-lack on the linear schedule.
+negative.) The added term is positive in every direction in which the data vary. For the three
+variances in the figure the missing fraction $G_t / C_t$ of one coordinate grows in every step
+towards the data (right panel). Step 7 discusses how the fraction at $t = 0$ falls with $T$. A new
+question is how it differs between directions. The table has the eigenvalues of $S$ in its columns.
+It shows which fraction of the variance the samples lack on the linear schedule.
 
 | variance of the data | 1/4 | 1 | 4 |
 |---|---|---|---|
@@ -102,12 +104,13 @@ lack on the linear schedule.
 
 In every row of the table narrow directions lose a larger fraction. This is not so for all variances
 and schedules: with $T = 20$, the fraction is 29.1 % for the variance 25, more than the 27.4 % for
-the variance 4. But it differs between directions. So samples of correlated data are not only too
-narrow. For example, let two coordinates have the variance 1 and the correlation 0.5. The
-covariance matrix has the eigenvalues 1.5 and 0.5, along $(1, 1)$ and $(1, -1)$. With $T = 20$ the
-samples have the variances 1.056 and 0.323 in these directions. Half their sum is the variance of a
-coordinate, and half their difference is the covariance. The quotient is
-$(1.056 - 0.323) / (1.056 + 0.323) = 0.53$, so the samples have the correlation 0.53.
+the variance 4. But in general the fraction differs between directions. Then samples of correlated
+data are too narrow, and their correlation is wrong as well. For example, let two coordinates have
+the variance 1 and the correlation 0.5. The covariance matrix has the eigenvalues 1.5 and 0.5, along
+$(1, 1)$ and $(1, -1)$. With $T = 20$ the samples have the variances 1.056 and 0.323 in these
+directions. Half their sum is the variance of a coordinate, and half their difference is the
+covariance. The quotient is $(1.056 - 0.323) / (1.056 + 0.323) = 0.53$, so the samples have the
+correlation 0.53 and not 0.5.
 
 **A test of the whole distribution.** A test should accept a right program nearly always and refuse
 a wrong one nearly always. Take $n$ independent samples of one coordinate, or of one direction (the
@@ -150,8 +153,10 @@ that assumes nothing about the mistake. A test of the variance alone would need 
 same two rates. The variance of the samples is 1.55 % smaller than 1/4. (The table has this number
 as 1.5 %.) The variance of $n$ Gaussian samples has the relative standard error $\sqrt{2 / n}$. A
 normal variable is farther than 4.89 standard deviations from its mean with the probability $r$, one
-in a million. So the difference has to be twice 4.89 standard errors, which gives
-$n = 2 (2 \cdot 4.89 / 0.0155)^2$.
+in a million. So a test that accepts up to 4.89 standard errors has this rate of false alarms. If
+the true difference is twice as large, a program passes only if its variance is another 4.89
+standard errors away from its own mean. Setting $2 \cdot 4.89 \sqrt{2 / n} = 0.0155$ gives $n = 2 (2
+\cdot 4.89 / 0.0155)^2$.
 
 **At the boundary.** If the data are one point, $S = 0$ and $A_1 = 0$. The samples are exactly this
 point, because the error in (B.5) has the factor $S$. For $T = 1$ the variance is $A_1^2$ in each
