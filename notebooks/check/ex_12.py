@@ -11,7 +11,7 @@ write nothing, as nothing would be noticed on a GPU.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from types import SimpleNamespace
 from typing import Any
 
@@ -150,6 +150,11 @@ ex_12_2 = formula(
         "the whole quarter is subtracted. Its middle is at 1/2.",
     ),
     (
+        lambda turn: ((turn << 2) + 2**31) % 2**32 / 2**32 - 0.5,
+        "the 30 bits are read as a signed number, so the upper half of a quarter became negative. "
+        "Flip the top bit first, or subtract the middle.",
+    ),
+    (
         lambda turn: turn % 2**28 / 2**28 - 0.5,
         "four bits are dropped. A quarter is the two top bits, and 30 remain.",
     ),
@@ -229,6 +234,10 @@ def _tiler(kernel: Any) -> Callable[..., np.ndarray]:
             cause = error.__cause__ or error  # the interpreter wraps what went wrong
             if "raise NotImplementedError" in str(cause):  # a compiler's error about the stub
                 raise NotImplementedError from None
+            if isinstance(cause, TypeError) and "not iterable" in str(cause):
+                cause.args = (
+                    "a pointer cannot be indexed or unpacked; load from it: tl.load(w + sample).",
+                )
             raise cause from None
         return xs.cpu().double().numpy()
 
@@ -248,16 +257,35 @@ PARTS: dict[str, Part] = {
     "sample_id": lambda P: P.ids[P.id_at],
     "block": lambda P: P.first * (BLOCK // 4) + P.columns[:, : BLOCK // 4],
     "step": lambda P: P.k + 1,
+    "noise": lambda P, seed, block, step: _noise(seed, P.sample_id, step, block),
     "mix": lambda P, cond, null, w: cond + w * (cond - null),
     "guess": lambda P, x, g, p, q, clip: np.clip(p * x + q * g, -clip, clip),
     "move": lambda P, x0hat, x, z, a, b, c, clip: a * x0hat + b * x + c * z,
 }
 
 
-def _noise(seed: int, ids: np.ndarray, step: int, block: np.ndarray) -> np.ndarray:
+def _noise(
+    seed: int, ids: np.ndarray, step: int, block: np.ndarray, stream: int = philox.SAMPLING
+) -> np.ndarray:
     """The normals of [rows, 1] ids and [1, blocks] blocks, as [rows, 4 blocks]."""
-    drawn = philox.normal_numpy(seed, ids.ravel(), step, (int(block.max()) + 1, 4))
+    drawn = philox.normal_numpy(seed, ids.ravel(), step, (int(block.max()) + 1, 4), stream)
     return drawn[:, block.ravel()].reshape(len(ids.ravel()), -1)
+
+
+def _step_for_sample(P: Any, seed: int, block: np.ndarray, step: int) -> np.ndarray:
+    """The noise, if the step and the number of the sample are exchanged in the counter."""
+    one = np.array([step])
+    rows = [_noise(seed, one, int(sample_id), block) for sample_id in P.sample_id.ravel()]
+    return np.concatenate(rows)
+
+
+def _block_for_sample(P: Any, seed: int, block: np.ndarray, step: int) -> np.ndarray:
+    """The noise, if the block and the number of the sample are exchanged in the counter."""
+    rows = [
+        _noise(seed, block.ravel(), step, np.array([[sample_id]])).reshape(1, -1)
+        for sample_id in P.sample_id.ravel()
+    ]
+    return np.concatenate(rows)
 
 
 def _tile(**changed: Part) -> Callable[..., np.ndarray]:
@@ -291,7 +319,8 @@ def _tile(**changed: Part) -> Callable[..., np.ndarray]:
             cond = np.where(loaded, out[at], 0.0).astype(np.float64)
             null = np.where(loaded, out[part["null"](P) + at], 0.0).astype(np.float64)
             weight = w[part["weight"](P)].astype(np.float64)
-            z = _noise(seed, P.sample_id, part["step"](P), part["block"](P))
+            z = part["noise"](P, seed, part["block"](P), part["step"](P))
+            P.cz = c * z
             x0hat = part["guess"](P, x, part["mix"](P, cond, null, weight), p, q, clip)
             y = np.broadcast_to(part["move"](P, x0hat, x, z, a, b, c, clip), shape)
             buffer[at[stored]] = y[stored]
@@ -337,6 +366,7 @@ def _tiles_like(function: Callable[..., Any]) -> Callable[[Any], bool]:
 def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
     """The B n elements of a result, rounded to the tolerance of the noise."""
 
+    @wraps(function)
     def inside(*case: Any) -> np.ndarray:
         return np.round(function(*case)[: case[-1] * case[-2]], 3)
 
@@ -354,7 +384,7 @@ _TILE_MISTAKES: tuple[tuple[Callable[..., Any], str], ...] = (
     (
         _tile(inside=lambda P: P.element < P.n),
         "the mask has one direction: the last group of samples goes on behind sample B - 1, and "
-        "writes past the end of xs. Add sample < B.",
+        "writes past the end of xs. Add sample < B with & (`and` keeps one of two conditions).",
     ),
     (
         _tile(inside=lambda P: P.sample < P.B),
@@ -499,6 +529,64 @@ _TILE_MISTAKES: tuple[tuple[Callable[..., Any], str], ...] = (
     (
         _tile(mix=lambda P, cond, null, w: cond + w * (null - cond)),
         "the difference has the wrong sign: g = cond + w (cond - null).",
+    ),
+    (
+        _tile(move=lambda P, x0hat, x, z, a, b, c, clip: a * x + b * x0hat + c * z),
+        "a and b are exchanged: a multiplies x0hat, and b multiplies x.",
+    ),
+    (
+        _tile(move=lambda P, x0hat, x, z, a, b, c, clip: x0hat + c * z),
+        "this is x0hat + c z, the guess with noise. The step is a x0hat + b x + c z.",
+    ),
+    (
+        _tile(move=lambda P, x0hat, x, z, a, b, c, clip: a * x0hat + b * (x + c * z)),
+        "the noise is added to x, so that b multiplies it too. Add c z to the result.",
+    ),
+    (
+        _tile(move=lambda P, x0hat, x, z, a, b, c, clip: a * x0hat + b * x + c**2 * z),
+        "the noise is multiplied by c squared: c is a standard deviation already.",
+    ),
+    (
+        _tile(
+            guess=lambda P, x, g, p, q, clip: np.clip(p * x + q * g + P.cz, -clip, clip),
+            move=lambda P, x0hat, x, z, a, b, c, clip: a * x0hat + b * x,
+        ),
+        "the noise is added to the guess, so that it is clipped and multiplied by a. Add it to "
+        "a x0hat + b x.",
+    ),
+    (
+        _tile(guess=lambda P, x, g, p, q, clip: np.clip(p * x - q * g, -clip, clip)),
+        "the sign of q: q g is added; q is negative already if the network predicts noise.",
+    ),
+    (
+        _tile(guess=lambda P, x, g, p, q, clip: np.clip(q * x + p * g, -clip, clip)),
+        "p and q are exchanged: p multiplies x, and q multiplies g.",
+    ),
+    (
+        _tile(guess=lambda P, x, g, p, q, clip: np.clip(p * x + q * g, 0, clip)),
+        "clipped to 0..clip: the range is -clip..clip.",
+    ),
+    (
+        _tile(
+            noise=lambda P, seed, block, step: _noise(seed + P.k, P.sample_id, 0, block),
+        ),
+        "the step is added to the seed. Then step 1 of seed 7 has the noise of step 0 of seed 8: "
+        "the step belongs into the counter, normals(seed, k + 1, ...).",
+    ),
+    (
+        _tile(noise=_step_for_sample),
+        "the step and the number of the sample are exchanged: normals(seed, k + 1, sample_id, "
+        "block, 0).",
+    ),
+    (
+        _tile(noise=_block_for_sample),
+        "the block and the number of the sample are exchanged: normals(seed, k + 1, sample_id, "
+        "block, 0).",
+    ),
+    (
+        _tile(noise=lambda P, seed, block, step: _noise(seed, P.sample_id, step, block, 1)),
+        "the last argument of normals is 1, which is the stream of training noise. For samplers it "
+        "is 0.",
     ),
     (
         lambda *case: np.full(case[-1] * case[-2] + PAD, UNTOUCHED),

@@ -39,6 +39,12 @@ MEANINGS = {
     "(B, C, H, W), the shape (B,) needs three more dimensions, v[:, None, None, None].",
     "could not be broadcast": "Shapes are aligned from the right: keepdims=True keeps the "
     "dimensions of a mean or a standard deviation.",
+    "make_shape_compatible": "In a kernel shapes broadcast as in NumPy: [:, None] makes a column, "
+    "[None, :] a row, and a column with a row is a tile.",
+    "reshape() cannot change total number": "tl.reshape keeps the number of elements; one number "
+    "of a block makes four normals.",
+    "invalid operands of type pointer": "A tensor is an address in a kernel: load its numbers, "
+    "such as tl.load(w + sample).",
     "'function' object is not subscriptable": "A kernel needs the line @triton.jit above it.",
 }
 UNKNOWN = "wrong, and by none of the mistakes that are known here."

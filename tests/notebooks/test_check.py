@@ -203,6 +203,13 @@ def test_what_is_none_of_the_mistakes_of_sitting_12_gets_a_sentence():
         ({1: "C", 2: ""}, "six letters"),
     ):
         assert phrase in check.ex_12_5.hint(answer), answer
+    for changes, phrase in (
+        ([("tl.arange(0, SAMPLES)[:, None]", "tl.arange(0, SAMPLES)")], "makes a column"),
+        ([("weight * (cond", "w * (cond")], "an address in a kernel"),
+        ([("weight * (cond", "w[sample] * (cond")], "a pointer cannot be indexed"),
+        ([("sample_id, block", "sample_id, element // 4")], "keeps the number of elements"),
+    ):
+        assert phrase in check.ex_12_3.hint(wrong_12.Kernel(*changes)), phrase
     twice = wrong_12.Kernel(("b * x + c * z", "2 * b * x + c * z"))
     assert "none of the mistakes" in check.ex_12_3.hint(twice)
     beyond = wrong_12.Kernel((wrong_12.STORE, wrong_12.STORE + """

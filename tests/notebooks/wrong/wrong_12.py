@@ -78,6 +78,7 @@ LOADS = (
     "cond = tl.load(out + at, mask=inside)",
     "null = tl.load(out + B * n + at, mask=inside)",
 )
+Z = "    z = tl.reshape(normals(seed, k + 1, sample_id, block, 0), (SAMPLES, BLOCK))\n"
 STORE = "tl.store(xs + at, y, mask=inside)"
 
 
@@ -171,6 +172,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.2", lambda turn: (turn % 2**30) / 2**29 - 1, "lie in -1..1"),
     ("12.2", lambda turn: (turn % 2**30) / 2**30 - 1, "the whole quarter is subtracted"),
     ("12.2", lambda turn: (turn % 2**28) / 2**28 - 0.5, "four bits are dropped"),
+    ("12.2", lambda turn: (turn << 2).astype(np.uint32).view(np.int32) * 2.0**-32,
+     "are read as a signed number"),
     ("12.3", inside("at < B * n"), "the mask is at < B * n"),
     ("12.3", inside("(element < n) & (sample >= 0)"), "behind sample B - 1"),
     ("12.3", inside("(sample < B) & (element >= 0)"), "goes on into the next sample. Add"),
@@ -222,6 +225,22 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.3", Kernel(("g = cond + weight", "g = null + weight")), "the other convention"),
     ("12.3", Kernel(("(cond - null)", "(null - cond)")), "the wrong sign"),
     ("12.3", Kernel((STORE, "xs = y")), "nothing is written into xs"),
+    ("12.3", Kernel(("a * x0hat + b * x", "a * x + b * x0hat")), "a and b are exchanged"),
+    ("12.3", Kernel(("a * x0hat + b * x", "x0hat")), "the guess with noise"),
+    ("12.3", Kernel(("b * x + c * z", "b * (x + c * z)")), "b multiplies it too"),
+    ("12.3", Kernel(("c * z", "c * c * z")), "by c squared"),
+    ("12.3", Kernel((Z, ""), ("    x0hat", Z + "    x0hat"), (" + c * z", ""),
+                    ("q * g, -clip", "q * g + c * z, -clip")), "added to the guess"),
+    ("12.3", Kernel(("p * x + q * g", "p * x - q * g")), "the sign of q"),
+    ("12.3", Kernel(("p * x + q * g", "q * x + p * g")), "p and q are exchanged"),
+    ("12.3", Kernel(("-clip, clip", "0.0, clip")), "clipped to 0..clip"),
+    ("12.3", Kernel(("seed, k + 1, sample_id", "seed + k, 0, sample_id")),
+     "the step is added to the seed"),
+    ("12.3", Kernel(("k + 1, sample_id", "sample_id, k + 1")),
+     "the step and the number of the sample"),
+    ("12.3", Kernel(("sample_id, block, 0", "block, sample_id, 0")),
+     "the block and the number of the sample"),
+    ("12.3", Kernel(("block, 0)", "block, 1)")), "the stream of training noise"),
     ("12.4", asks(compares=lambda B, n: False), "mixes by the other convention"),
     ("12.4", asks(weights=lambda B: torch.full((B,), 2.0)), "w[0] for all samples"),
     ("12.4", asks(sizes=((1, 5), (3, 7))), "64 places"),
