@@ -112,6 +112,7 @@ class Finder:
         self.values = {n.id for n in names} | set(solution.arguments)
         self.values -= tables | set(solution.names) | set(MODULES)
         self.values -= self.indices - {n.id for n in used if not self.is_index(n)}
+        self.arguments = [name for name in solution.arguments if name in self.values]
         everything = [ast.unparse(n) for n in solution.nodes if isinstance(n, ast.expr)]
         self.count = {text: everything.count(text) for text in everything}
 
@@ -245,6 +246,12 @@ class Finder:
             is_part = isinstance(part, (ast.BinOp, ast.Call, ast.Name)) and self.is_value(part)
             if part is not node and is_part and not self.is_index(part):
                 yield part, f"only the part {self.text(part)} is returned", 2
+        for name in self.arguments:
+            term = ast.Name(name, ast.Load())
+            sum_ = ast.BinOp(node, ast.Add(), term)
+            yield sum_, f"{self.text(term)} is added to the whole result", 2
+            difference = with_(sum_, op=ast.Sub())
+            yield difference, f"{self.text(term)} is subtracted from the whole result", 2
         for name in sorted(self.stored):
             yield ast.Name(name, ast.Load()), f"{self.text(ast.Name(name))} is returned", 2
 
@@ -438,6 +445,16 @@ class Finder:
         if not is_whole:
             yield of("-x", x=node), f"{one} has the opposite sign", 2
             yield of("1 / x", x=node), f"the reciprocal of {one} is taken", 2
+        if isinstance(node, ast.Name) and node.id in self.arguments:
+            yield of("np.abs(x)", x=node), f"the absolute value of {one} is taken", 2
+            yield of("np.maximum(x, 0)", x=node), f"{one} is replaced by 0 where it is negative", 2
+        if is_whole or (is_sum(parent) and isinstance(self.parents[parent], ast.Return)):
+            for name in self.arguments:
+                factor = ast.Name(name, ast.Load())
+                shown = self.text(factor)
+                times = ast.BinOp(node, ast.Mult(), factor)
+                yield times, f"{one} has the factor {shown} too many", 2
+                yield with_(times, op=ast.Div()), f"{one} is divided by {shown}, too", 2
         if self.is_quantity(node):
             for other in self.solution.quantities:
                 new = of(other)

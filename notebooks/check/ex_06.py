@@ -269,10 +269,8 @@ ex_6_2 = formula(
             """
             def solved(z, eps, n, here, there, v):
                 a, sigma = signal_noise(here)
-                x = (z - sigma * eps) / a
-                law = q_posterior_log_snr(x, z, here, there)
-                wide = forward_var(here, there)
-                log_var = (1 - v) * np.log(law.var) + v * np.log(wide)
+                law = q_posterior_log_snr((z - sigma * eps) / a, z, here, there)
+                log_var = (1 - v) * np.log(law.var) + v * np.log(forward_var(here, there))
                 return law.mean + np.exp(log_var / 2) * n
             """,
             {

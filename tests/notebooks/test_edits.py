@@ -188,6 +188,9 @@ PLANTED: list[tuple[str, Any, str]] = [
     # a factor, a term
     ("4.1", lambda c, n, w: c + 2 * w * (c - n), "`w * (eps_cond - eps_null)` is doubled"),
     ("7.4", lambda x, s, k, z: x + k / 2 * s + 2 * root(k) * z, "`sqrt(step) * z` is doubled"),
+    ("4.1", lambda c, n, w: c + w * (c - n) + n, "`eps_null` is added to the whole result"),
+    ("1.1", lambda x, b, z: root(1 - b) * x + root(b) * z * x, "has the factor `x` too many"),
+    ("4.1", lambda c, n, w: c + abs(w) * (c - n), "the absolute value of `w` is taken"),
     # a complement
     ("3.3", lambda x, a, m, v: root(1 - a) * (x - root(1 - a) * m) / (a * v + 1 - a),
      "`1 - abar` stands where `abar` belongs, in `sqrt(abar)`"),
