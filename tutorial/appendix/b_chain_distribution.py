@@ -155,8 +155,8 @@ as 1.5 %.) The variance of $n$ Gaussian samples has the relative standard error 
 normal variable is farther than 4.89 standard deviations from its mean with the probability $r$, one
 in a million. So a test that accepts up to 4.89 standard errors has this rate of false alarms. If
 the true difference is twice as large, a program passes only if its variance is another 4.89
-standard errors away from its own mean. Setting $2 \cdot 4.89 \sqrt{2 / n} = 0.0155$ gives $n = 2 (2
-\cdot 4.89 / 0.0155)^2$.
+standard errors away from its expected value. Setting $2 \cdot 4.89 \sqrt{2 / n} = 0.0155$ gives
+$n = 2 (2 \cdot 4.89 / 0.0155)^2$.
 
 **At the boundary.** If the data are one point, $S = 0$ and $A_1 = 0$. The samples are exactly this
 point, because the error in (B.5) has the factor $S$. For $T = 1$ the variance is $A_1^2$ in each
