@@ -7,11 +7,12 @@ levels. How much of these differences is an error of finite steps? Do the three 
 come in this order, and why? If the class and all data are Gaussians, the limit of small steps can
 be computed with pencil and paper. This appendix does so.
 
-**The setting.** The class is $N(m, S_y I)$, and all data together are $N(0, S I)$. Let
-$R = S / S_y$. For example, let the label be a vector with the distribution $N(0, (S - S_y) I)$, and
-let the class of the label $m$ be $N(m, S_y I)$. Then all data are $N(0, S I)$, and $R > 1$. So such
-a pair can occur. (A mixture of a few Gaussian classes is not a Gaussian. There the results are only
-an approximation, of unknown accuracy.) We assume exact predictions. As in appendix F we divide the
+**The setting.** The class is $N(m, S_y I)$, and all data together are $N(0, S I)$. Means are
+measured in the direction of the vector $m$, so $m$ also stands for its length. Let $R = S / S_y$.
+For example, let the label be a vector with the distribution $N(0, (S - S_y) I)$, and let the class
+of the label $m$ be $N(m, S_y I)$. Then all data are $N(0, S I)$, and $R > 1$. So such a pair can
+occur. (A mixture of a few Gaussian classes is not a Gaussian. There the results are only an
+approximation, of unknown accuracy.) We assume exact predictions. As in appendix F we divide the
 state by the factor of the data, $x = x_t / \sqrt{\bar\alpha_t}$. Then $x$ is the data plus noise of
 the variance $\tau = (1 - \bar\alpha_t) / \bar\alpha_t$. The results hold in the limit of small
 steps and for a chain that starts far in the noise, with $\tau \to \infty$. The chains are DDIM
@@ -111,10 +112,11 @@ In the example the integrand is $(1 + r^2) / 2$. Its integral is 2/3, and the me
 $3 \cdot 2/3 = 2$. If $w$ is a positive even number, the integrand is a polynomial. For other
 weights we compute the integral numerically.
 
-**DDPM.** Divide the posterior mean (16.3) by the factor of the data at the new level. As in
+**DDPM.** Divide the posterior mean (16.3) by $a'$, the factor of the data at the new level. As in
 appendix F, $\delta = 1 - \tau' / \tau$. So the state is multiplied by $\tau' / \tau$ and the guess
-by $1 - \tau' / \tau$. The guess is $x - \sqrt\tau \tilde\epsilon$. The mean of a step and its
-variance are
+by $1 - \tau' / \tau$. The guess is $x - \sqrt\tau \tilde\epsilon$. For $v = 0$ the variance is
+$\delta \sigma'^2$ by (16.4), where $\sigma'^2 = a'^2 \tau'$ is the variance of the noise at the new
+level. Divided by $a'^2$ it is $\delta \tau'$. So the mean of a step and its variance are
 
 $$ (\tau' / \tau) x + (1 - \tau' / \tau) (x - \tau (k x - c)) = x - (\tau - \tau') (k x - c) $$
 $$ (\tau - \tau') \tau' / \tau = (\tau - \tau') + \dots $$
@@ -149,8 +151,10 @@ $(R^{1 + w} - 1) / (1 + w)$, and $1 + w$ cancels:
 $$ M = ((1 + w) m / (R - 1)) \int_1^R (\rho / R)^w d\rho $$
 $$ M_{DDPM} = m (R - R^{-w}) / (R - 1) $$ (H.4)
 
-**The three side by side.** The tilted distribution is (11.9). The table continues the example. Each
-entry is the mean, and in brackets the variance.
+**The three side by side.** The tilted distribution is (11.9), where $R$ is another quantity, equal
+to $S + w (S - S_y)$. Its mean is $(1 + w) m S / (S + w (S - S_y))$, and its variance is
+$S_y S / (S + w (S - S_y))$. The table continues the example. Each entry is the mean, and in
+brackets the variance.
 
 | w | tilted distribution | DDPM | DDIM |
 |---|---|---|---|
@@ -190,13 +194,13 @@ and denominator of $h$ by both noised variances, and differentiate:
 $$ h = (1 + w) m (S + \tau) / (S + \tau + w (S - S_y)) $$
 $$ dh / d\tau = w (1 + w) m (S - S_y) / (S + \tau + w (S - S_y))^2 $$
 
-For $w > 0$ and $R > 1$ the mean $h$ falls from $(1 + w) m$ in pure noise to the tilted mean at the
-data. (In the example, which has $w = 2$, $h = 1.8$ at the level 1.) The mean of a chain follows $h$
-with a delay. It starts at 0, so it rises until it meets $h$. From a start at the level $10^4$ this
-happens at the level 98 for DDPM and at 23 for DDIM in the example. There the mean stands still
-while $h$ falls on, so the mean cannot meet $h$ again. It falls towards $h$ and ends beyond it. Let
-$M$ now be the mean at each level. That of DDPM obeys $dM / d\tau = k M - c$, and $c = k h$.
-Subtract $dh / d\tau$ from both sides:
+For $w > 0$, $R > 1$ and $m > 0$ the mean $h$ falls from $(1 + w) m$ in pure noise to the tilted
+mean at the data. (In the example, which has $w = 2$, $h = 1.8$ at the level 1.) The mean of a chain
+follows $h$ with a delay. It starts at 0, so it rises until it meets $h$. From a start at the level
+$10^4$ this happens at the level 98 for DDPM and at 23 for DDIM in the example. There the mean
+stands still while $h$ falls on, so the mean cannot meet $h$ again. It falls towards $h$ and ends
+beyond it. Let $M$ now be the mean at each level. That of DDPM obeys $dM / d\tau = k M - c$, and
+$c = k h$. Subtract $dh / d\tau$ from both sides:
 
 $$ d(M - h) / d\tau = k (M - h) - dh / d\tau $$
 
@@ -227,9 +231,10 @@ The derivative of $1 / k$ is minus that of $k$, divided by $k^2$. So divide the 
 
 $$ d(1 / k) / d\tau = 1 - P, \quad P = w (1 + w) (k_y - k_\phi)^2 / k^2 $$
 
-The term $P$ is 0 if the two noised variances agree, and then $1 / k$ grows exactly as noise makes a
-variance grow. Subtract this line from the two equations. On the right sides write
-$2 k V = 2 k (V - 1 / k) + 2$ for DDPM and $k V = k (V - 1 / k) + 1$ for DDIM. All constants cancel:
+The term $P$ is 0 if the two noised variances agree. Then $1 / k$ grows at the rate 1, like the
+variance $S_y + \tau$ of the noised class. Subtract this line from the two equations. On the right
+sides write $2 k V = 2 k (V - 1 / k) + 2$ for DDPM and $k V = k (V - 1 / k) + 1$ for DDIM. All
+constants cancel:
 
 $$ d(V_{DDPM} - 1 / k) / d\tau = 2 k (V_{DDPM} - 1 / k) + P $$
 $$ d(V_{DDIM} - 1 / k) / d\tau = k (V_{DDIM} - 1 / k) + P $$
@@ -296,10 +301,10 @@ variances is the same as before, and that of the means is reversed.
 For $R > 1$ and $w \to \infty$ all three variances tend to 0, by (11.9), (H.1) and (H.3). Where are
 the means then? Those of the tilted distribution and of DDPM tend to $m R / (R - 1)$, by (11.9) and
 (H.4). For DDIM, only values of $r$ close to 1 contribute to (H.2), because the integrand is a large
-power of a number that is 1 at $r = 1$ and falls with $1 - r$. Let $u = 1 - r$. To first order this
-number is $1 - 2 u (R - 1) / R$, and its logarithm is $-2 u (R - 1) / R$. Multiply the logarithm by
-$w / 2$. Values of $u$ above 1 would contribute almost nothing, so the integral may extend to
-infinity:
+power of a number that is 1 at $r = 1$ and smaller for smaller $r$. Let $u = 1 - r$. To first order
+this number is $1 - 2 u (R - 1) / R$, and its logarithm is $-2 u (R - 1) / R$. Multiply the
+logarithm by $w / 2$. Values of $u$ above 1 would contribute almost nothing, so the integral may
+extend to infinity:
 
 $$ M_{DDIM} \approx (1 + w) m \int_0^\infty \exp(-w u (R - 1) / R) du = (1 + 1 / w) m R / (R - 1) $$
 
