@@ -9,10 +9,10 @@ be able to compute three quantities: the density of a class, the density of all 
 probability of each label at a given point. Guidance will combine these three (step 10).
 
 **The data.** Let there be $K$ classes, numbered from 0 to $K - 1$. A point belongs to class $y$
-with probability $\pi_y$. Within class $y$ the points are Gaussian. Their mean $\mu_y$ is a point
-of the plane, and their covariance $S_y$ is a positive definite 2 x 2 matrix. Such a distribution
-is called a mixture of Gaussians. To draw a point we first draw its label. Then we draw two
-independent standard normal numbers, $z = (z_1, z_2)$, and give them the right mean and
+with probability $\pi_y > 0$. Within class $y$ the points are Gaussian. Their mean $\mu_y$ is a
+point of the plane, and their covariance $S_y$ is a positive definite 2 x 2 matrix. Such a
+distribution is called a mixture of Gaussians. To draw a point we first draw its label. Then we draw
+two independent standard normal numbers, $z = (z_1, z_2)$, and give them the right mean and
 covariance:
 
 $$ y \sim \pi, \quad x = \mu_y + L_y z, \quad z \sim N(0, I) $$ (1.1)
