@@ -430,14 +430,12 @@ _ex_7_5 = formula(
             g = cond + w * (cond - null)
             of_cond = cond.std((1, 2, 3), keepdims=True)
             of_g = g.std((1, 2, 3), keepdims=True)
-            is_mixed = of_g > 0
-            ratio = np.where(is_mixed, of_cond / np.where(is_mixed, of_g, 1), 1)
+            ratio = np.where(of_g > 0, of_cond / np.where(of_g > 0, of_g, 1), 1)
             return phi * ratio * g + (1 - phi) * g
         """,
             shown={
                 "of_cond": "std(cond)",
                 "of_g": "std(g)",
-                "is_mixed": "std(g) > 0",
                 "ratio": "std(cond) / std(g)",
             },
         ),
