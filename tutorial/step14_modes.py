@@ -14,8 +14,9 @@ coordinate. It has the same distribution in all components, so it does not influ
 
 The exact prediction for the class follows as in step 9. The law of total expectation is applied to
 the components of class $y$ in the place of the classes. Here $\epsilon(x_t, j)$ is the prediction
-for component $j$ alone (step 5), and the sum is over the components $j$ of class $y$. The
-probability $p(j | x_t, y)$ is that of component $j$ among these, by Bayes' rule:
+for component $j$ alone (step 5), and the sum is over the components $j$ of class $y$ (without the
+label, over all components). The probability $p(j | x_t, y)$ is that of component $j$ among these,
+by Bayes' rule:
 
 $$ \epsilon(x_t, y) = \sum_{j \in y} p(j | x_t, y) \epsilon(x_t, j) $$ (14.1)
 
@@ -41,8 +42,15 @@ If $\bar\alpha_{t-1} / \bar\alpha_t$ is close to 1, the factor of $x_t$ is close
 close to 0. The prediction $\tilde\epsilon$ is a smooth function of $x_t$ with a bounded slope. So
 on a line such a step is an increasing function of $x_t$. At the noise end of the cosine schedule
 the ratio is not close to 1; at $t = T$ it is 1000, because $\beta_T = 0.999$. There, however, both
-$\bar\alpha$ are close to 0 and $\tilde\epsilon$ is nearly $x_t$. So the slope of the step is nearly
-the sum of the two factors, which is close to 1:
+$\bar\alpha$ are close to 0, and $\tilde\epsilon$ is nearly $x_t$. How near is its slope to 1? As a
+function of $x_0$, the likelihood (3.1) is proportional to $\exp((\sqrt{\bar\alpha_t} x_t x_0 -
+\bar\alpha_t x_0^2 / 2) / (1 - \bar\alpha_t))$. It contains $x_t$ only in the product
+$\sqrt{\bar\alpha_t} x_t$. So the slope of the guess $\hat x_0$ is of the order of
+$\sqrt{\bar\alpha_t}$. Because $\tilde\epsilon = (x_t - \sqrt{\bar\alpha_t} \hat x_0) / \sqrt{1 -
+\bar\alpha_t}$, its slope differs from 1 by a term of the order of $\bar\alpha_t$. The step
+multiplies this term by $k_t$, whose absolute value is at most $\sqrt{\bar\alpha_{t-1} /
+\bar\alpha_t}$. What remains is of the order of $\sqrt{\bar\alpha_{t-1} \bar\alpha_t}$, which is
+close to 0. So the slope of the step is nearly the sum of the two factors, which is close to 1:
 
 $$ \sqrt{1 - \bar\alpha_{t-1}} + \sqrt{\bar\alpha_{t-1}/\bar\alpha_t} (1 - \sqrt{1-\bar\alpha_t}) $$
 
@@ -93,24 +101,24 @@ is the mean of 0.8 and the position of class 1:
 | 4 | 2.4 | -4.0 | the rare one, at -2 |
 
 Compared with $w = 0$, the first guess has moved by $w (\mu_y - m)$, which is 1.2, 7.2 and -4.8. In
-each row the mode on this side gains. In the first row it is positive because the class mean lies
-nearer to the frequent mode. This is how frequency enters. In the other rows the position of class 1
-decides. However, this is only the first push, and the later pushes can have another direction. With
-class 1 at 0.8 the first push is 0, and yet the fraction of the rare mode rises to 0.37 at $w = 3$.
-Nor does the mode nearer to the other class always lose. A class 1 at 0.4 is nearer to the frequent
-mode, and yet the rare mode falls to 0.278 at $w = 3$. There the first push is positive. With class
-1 at 0.5 the first push and the later ones nearly balance: the rare mode has 0.300 at $w = 3$. The
-difference between chain and tilted distribution has the same cause as in step 13: the tilted
-distribution uses $p(y | x_0)$, which is close to 1 in both modes, and the chain uses $p(y | x_t)$
-where it is not.
+each row the mode on this side gains. In the first row the displacement is positive because the
+class mean lies nearer to the frequent mode, and class 1 lies halfway between the modes. This is how
+frequency enters. In the other rows the position of class 1 decides. However, this is only the first
+push, and the later pushes can have another direction. With class 1 at 0.8 the first push is 0, and
+yet the fraction of the rare mode rises to 0.37 at $w = 3$. Nor does the mode nearer to the other
+class always lose. A class 1 at 0.4 is nearer to the frequent mode, and yet the rare mode falls to
+0.278 at $w = 3$. There the first push is positive. With class 1 at 0.5 the first push and the later
+ones nearly balance: the rare mode has 0.300 at $w = 3$. The difference between chain and tilted
+distribution has the same cause as in step 13: the tilted distribution uses $p(y | x_0)$, which is
+close to 1 in both modes, and the chain uses $p(y | x_t)$ where it is not.
 
 **Distances in many dimensions.** Let all classes have the covariance $S_y I$ in $D$ dimensions. By
 (1.8) the log odds of two classes change only along the difference of their means. So $p(y | x_t)$
 depends only on the projection of $x_t$ onto the space that the differences of the $K$ means span.
 This space has at most $K - 1$ dimensions, and guidance acts in it alone. For three classes it is a
-plane for every $D$, and step 13 has computed what happens in a plane. What changes with $D$ is the
-distance of the means. If their coordinates are drawn independently from $N(0, 1)$, the squared
-distance of two means is $2 D$ on average, and for large $D$ all distances are close to
+plane for every $D \ge 2$, and step 13 has computed what happens in a plane. What changes with $D$
+is the distance of the means. If their coordinates are drawn independently from $N(0, 1)$, the
+squared distance of two means is $2 D$ on average, and for large $D$ all distances are close to
 $\sqrt{2 D}$. So three means are nearly equally far from each other. The standard deviation of a
 class along each axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the
 plane. We move them apart by a factor $c$ and leave their variance at $1/4$. Their squared distances
@@ -167,11 +175,11 @@ $$ \text{without fresh noise: } \sqrt{S_y / (S_y + \tau)} $$ (14.6)
 With $S_y = 1/4$ and $\tau = 1$ the ancestral chain retains 20 % of a displacement and the other
 chain 45 %. Now let the classes be $c$ times as far apart. Coming from the noise, $p(y | x_t)$
 approaches 0 or 1 where the standard deviation $\sqrt\tau$ of the noise becomes comparable to the
-distance of the class means, so $\tau$ is of the order of $c^2$. Up to this level $S_y$ is small
-compared with $\tau$. With $S_y = 0$, multiplying the means, $\bar x$ and $\sqrt\tau$ by $c$ leaves
-$p(y | x_t)$ unchanged and multiplies every guess by $c$. So the chain is the chain for $c = 1$ at
-$c$ times the size, and its displacement at this level is of the order of $c$. If $c$ is large, what
-remains is of the order
+distance of the class means, so $\tau$ is of the order of $c^2$. From the noise down to this level
+$S_y$ is small compared with $\tau$. With $S_y = 0$, multiplying the means, $\bar x$ and $\sqrt\tau$
+by $c$ leaves $p(y | x_t)$ unchanged and multiplies every guess by $c$. So the chain is the chain
+for $c = 1$ at $c$ times the size, and its displacement at this level is of the order of $c$. If $c$
+is large, what remains is of the order
 
 $$ c S_y / (S_y + c^2) \approx S_y / c, \quad c \sqrt{S_y / (S_y + c^2)} \approx \sqrt S_y $$ (14.7)
 
@@ -201,10 +209,10 @@ smallest slope is -0.18, at $t = 11$ between class 1 and a mode. So this step is
 function. Hardly any chain comes there, and the fractions are those of $T = 250$ up to 0.004.
 
 **What goes wrong.** A drawing of the tilted density shows both modes, but it does not show that
-guided chains reach them. The accuracy of a classifier does not show a lost mode either, because it
-is perfect for samples from one mode only. Count the samples of each mode, or compare the diversity
-within the class. Another mistake is to conclude that guidance always loses rare modes. In these
-examples a class that lies near one mode matters more than the frequencies.
+guided chains reach them. The accuracy of a classifier does not show a lost mode either: if all
+samples come from one mode, the accuracy can still be perfect. Count the samples of each mode, or
+compare the diversity within the class. Another mistake is to conclude that guidance always loses
+rare modes. In these examples a class that lies near one mode matters more than the frequencies.
 
 **Where it goes on.** So far every prediction was exact. Step 15 trains a network and looks at what
 its errors do. Step 20 guides only in a part of the chain, which avoids the early pushes.

@@ -196,6 +196,9 @@ def test_14_3_by_slopes_at_the_noise_end() -> None:
         assert claim == pytest.approx(ratio**0.5 + k_t, abs=1e-9)
         assert claim == pytest.approx(1, abs=1e-3)
         eps = guide(model(x, t, y), model(x, t, y + 2), 7.0)
+        order = np.abs(np.diff(eps[:, 0]) / 0.01 - 1) / abar
+        assert order.max() < 40
+        assert -k_t <= ratio**0.5
         slope = np.diff(step_without_noise(x, eps, t, schedule)[:, 0]) / 0.01
         np.testing.assert_allclose(slope, claim, atol=0.05)
 
