@@ -50,7 +50,8 @@ $\sqrt{\bar\alpha_t}$. Because $\tilde\epsilon = (x_t - \sqrt{\bar\alpha_t} \hat
 \bar\alpha_t}$, its slope differs from 1 by a term of the order of $\bar\alpha_t$. The step
 multiplies this term by $k_t$, whose absolute value is at most $\sqrt{\bar\alpha_{t-1} /
 \bar\alpha_t}$. What remains is of the order of $\sqrt{\bar\alpha_{t-1} \bar\alpha_t}$, which is
-close to 0. So the slope of the step is nearly the sum of the two factors, which is close to 1:
+close to 0. So the slope of the step is nearly the sum of $k_t$ and the factor of $x_t$. This sum is
+close to 1:
 
 $$ \sqrt{1 - \bar\alpha_{t-1}} + \sqrt{\bar\alpha_{t-1}/\bar\alpha_t} (1 - \sqrt{1-\bar\alpha_t}) $$
 
@@ -65,8 +66,10 @@ $$ r(w) = \Phi(b) $$ (14.3)
 To find $b$, start 17 chains at equal distances between -6 and 6. The boundary lies between the last
 one that ends below 0 and the first one that ends above it. Start the next 17 chains in this
 interval, which is a sixteenth of the one before. After five rounds its length is $12 / 16^5$, which
-is 0.00001. No random numbers are needed. Here are the fractions of the rare mode for the cosine
-schedule with $T = 250$. With $T = 100$ no entry differs by more than 0.004.
+is 0.00001. No random numbers are needed. (If all of the first 17 chains end on the same side, there
+is no boundary between -6 and 6. The fraction is then 0 or 1, up to $\Phi(-6) = 10^{-9}$.) Here are
+the fractions of the rare mode for the cosine schedule with $T = 250$. With $T = 100$ no entry
+differs by more than 0.004.
 
 | class 1 at | w = 0 | 1 | 3 | 7 | tilted, w = 7 |
 |---|---|---|---|---|---|
@@ -112,19 +115,21 @@ ones nearly balance: the rare mode has 0.300 at $w = 3$. The difference between 
 distribution has the same cause as in step 13: the tilted distribution uses $p(y | x_0)$, which is
 close to 1 in both modes, and the chain uses $p(y | x_t)$ where it is not.
 
-**Distances in many dimensions.** Let all classes have the covariance $S_y I$ in $D$ dimensions. By
-(1.8) the log odds of two classes change only along the difference of their means. So $p(y | x_t)$
-depends only on the projection of $x_t$ onto the space that the differences of the $K$ means span.
-This space has at most $K - 1$ dimensions, and guidance acts in it alone. For three classes it is a
-plane for every $D \ge 2$, and step 13 has computed what happens in a plane. What changes with $D$
-is the distance of the means. If their coordinates are drawn independently from $N(0, 1)$, the
-squared distance of two means is $2 D$ on average, and for large $D$ all distances are close to
-$\sqrt{2 D}$. So three means are nearly equally far from each other. The standard deviation of a
-class along each axis remains $\sqrt S_y$. So in this model we may keep the three Gaussians of the
-plane. We move them apart by a factor $c$ and leave their variance at $1/4$. Their squared distances
-are then $6.75 c^2$. This is $2 D$ for $D = 3.375 c^2$, so $c = 16$ corresponds to 864 dimensions.
-(Classes of images may be closer to each other than this.) The overshoot is the mean height minus
-$1.5 c$, at $w = 3$. The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
+**Distances in many dimensions.** Let all classes have the covariance $S_y I$ in $D$ dimensions. At
+noise level $t$ they have a common covariance too, $(\bar\alpha_t S_y + 1 - \bar\alpha_t) I$. By
+(1.8) the log odds of two classes then change only along the difference of their means. So $p(y |
+x_t)$ depends only on the projection of $x_t$ onto the space that the differences of the $K$ means
+span. This space has at most $K - 1$ dimensions, and guidance acts in it alone. For three classes
+whose means do not lie on one line it is a plane for every $D \ge 2$, and step 13 has computed what
+happens in a plane. What changes with $D$ is the distance of the means. If their coordinates are
+drawn independently from $N(0, 1)$, the squared distance of two means is $2 D$ on average, and for
+large $D$ all distances are close to $\sqrt{2 D}$. So three means are nearly equally far from each
+other. The standard deviation of a class along each axis remains $\sqrt S_y$. So in this model we
+may keep the three Gaussians of the plane. We move them apart by a factor $c$ and leave their
+variance at $1/4$. Their squared distances are then $6.75 c^2$. This is $2 D$ for $D = 3.375 c^2$,
+so $c = 16$ corresponds to 864 dimensions. (Classes of images may be closer to each other than
+this.) The overshoot is the mean height minus $1.5 c$, at $w = 3$. The table is for the cosine
+schedule with $T = 1000$ and 20,000 samples.
 
 | c | 1 | 2 | 4 | 8 | 16 |
 |---|---|---|---|---|---|
@@ -150,8 +155,10 @@ observation by their precisions, $1/S_y$ and $1/\tau$ (step 4):
 
 $$ E[x_0 | x_t, y] = \mu_y + (x_t / \sqrt{\bar\alpha_t} - \mu_y) S_y / (S_y + \tau) $$
 
-An exact reverse chain draws $x_0$ from $q(x_0 | x_t, y)$, which has this mean. So a displacement of
-$x_t / \sqrt{\bar\alpha_t}$ by one unit moves the samples by
+Each step of the ancestral chain has the mean $E[x_{t-1} | x_t, y]$ (step 9). For a Gaussian class
+all these means are affine functions, and the mean of an affine function is the function of the
+mean. So the samples of the chain that passes through $x_t$ have the mean $E[x_0 | x_t, y]$. A
+displacement of $x_t / \sqrt{\bar\alpha_t}$ by one unit moves this mean by
 
 $$ \text{ancestral chain: } S_y / (S_y + \tau) $$ (14.5)
 
@@ -179,7 +186,7 @@ distance of the class means, so $\tau$ is of the order of $c^2$. From the noise 
 $S_y$ is small compared with $\tau$. With $S_y = 0$, multiplying the means, $\bar x$ and $\sqrt\tau$
 by $c$ leaves $p(y | x_t)$ unchanged and multiplies every guess by $c$. So the chain is the chain
 for $c = 1$ at $c$ times the size, and its displacement at this level is of the order of $c$. If $c$
-is large, what remains is of the order
+is large, what remains is of this order, first with fresh noise and then without:
 
 $$ c S_y / (S_y + c^2) \approx S_y / c, \quad c \sqrt{S_y / (S_y + c^2)} \approx \sqrt S_y $$ (14.7)
 
@@ -205,8 +212,9 @@ the first guess does not depend on $w$. If too few steps are used, chains can cr
 not hold. The function `boundary_of_modes` raises an error if two of the chains that it computes
 cross. It does not check all other starts. With $T = 250$ no step has a slope below 0.52 on $-8 \le
 x_t \le 8$, for the three positions and the weights of the table. With $T = 100$ and $w = 7$ the
-smallest slope is -0.18, at $t = 11$ between class 1 and a mode. So this step is not an increasing
-function. Hardly any chain comes there, and the fractions are those of $T = 250$ up to 0.004.
+smallest slope is -0.18 for each of the three positions, at $t = 11$ between class 1 and a mode. So
+this step is not an increasing function. Hardly any chain comes there, and the fractions are those
+of $T = 250$ up to 0.004.
 
 **What goes wrong.** A drawing of the tilted density shows both modes, but it does not show that
 guided chains reach them. The accuracy of a classifier does not show a lost mode either: if all
@@ -328,7 +336,8 @@ def boundary_of_modes(
 
     The classes must be symmetric in the second coordinate, so that a chain that starts on the
     first axis remains on it. The interval that contains the start, at first -6..6, is divided into
-    16 parts in each round.
+    16 parts in each round. If all chains of the first round end above `cut`, the result is -inf. If
+    all end below it, the result is inf.
     """
     low = -6.0
     high = 6.0
