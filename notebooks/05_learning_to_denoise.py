@@ -246,6 +246,8 @@ Image(gif)
 #
 # </details>
 #
+# *This is about half of the sitting, and a place for a break. When you come back, run the cells above again.*
+#
 # ## Against the oracle
 #
 # Write $f$ for the network, $\epsilon^*$ for the oracle, and $\epsilon$ for the noise that was drawn. Since $\epsilon - f = (\epsilon - \epsilon^*) + (\epsilon^* - f)$,

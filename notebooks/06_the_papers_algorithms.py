@@ -206,6 +206,8 @@ plt.show()
 #
 # </details>
 #
+# *This is about half of the sitting, and a place for a break. When you come back, run the cells above again.*
+#
 # ## Every solver is a table of rows
 #
 # You know three samplers: the ancestral one of sitting 3, the paper's Algorithm 2, and, from this sitting on, *DDIM*, which adds no noise: it puts the predicted noise back, $x_s = \sqrt{\bar\alpha_s} \hat x_0 + \sqrt{1 - \bar\alpha_s} \hat\epsilon$, where $\hat\epsilon = (x_t - \sqrt{\bar\alpha_t} \hat x_0) / \sqrt{1 - \bar\alpha_t}$ is the noise that belongs to the guess. So $x_s$ is a sum of multiples of $\hat x_0$ and $x_t$. Each of them moves from $x_t$ to an earlier $x_s$ by the same three formulas:

@@ -296,6 +296,8 @@ plt.show()
 #
 # </details>
 #
+# *This is about half of the sitting, and a place for a break. When you come back, run the cells above again.*
+#
 # ## Samplers of the tilted distribution
 #
 # **Langevin steps.** With a score $s$ and a small $\delta$, the step $x + \delta s / 2 + \sqrt\delta z$ leaves the distribution with this score nearly unchanged. For $N(0, 1)$ the variance becomes $(1 - \delta / 2)^2 + \delta = 1 + \delta^2 / 4$, so the error is of second order in $\delta$. Repeated at one $\tau$, the step leads near this distribution from any start. So take a step of DDIM to the next $\tau$, and then $n$ Langevin steps towards the tilted distribution of this level. They are called correctors.

@@ -460,6 +460,8 @@ print(f"first loss {losses[0]:.2f}, mean of the last 100: {np.mean(losses[-100:]
 #
 # </details>
 #
+# *This is about half of the sitting, and a place for a break. When you come back, run the cells above again.*
+#
 # ## The same sampler as before
 #
 # Sampling needs nothing new. A sampler evaluates `model(xt, t, y)` and combines the output with a row of a table (sitting 6); it does not matter whether the model is a formula or a UNet. To see this, run the same seed, labels and `w` through the loop of the lessons in NumPy and through `minicfg.sample` in torch, both with the exact denoiser of a Gaussian mixture. **Predict:** how far apart do the samples lie?

@@ -333,6 +333,8 @@ plt.show()
 #
 # </details>
 #
+# *This is about half of the sitting, and a place for a break. When you come back, run the cells above again.*
+#
 # ## Rung 3: noise without memory
 #
 # An ancestral step adds $c z$ with a standard normal $z$. Reading it from memory would be a fifth pass. Can the kernel make it? A usual generator has a state: each number changes it, and the next number depends on it. Programs that run in any order cannot pass a state on. So the noise has to be a *function*. Philox maps a counter (four integers) and a key (the seed) to four random 32-bit words, by ten rounds of multiplications and exclusive ors. Equal counters give equal words, and different ones give words that behave like independent ones. Two words $w_1, w_2$ give uniforms and then two normals, by the method of Box and Muller:
@@ -501,6 +503,7 @@ left.bar(list(names.values()), listing - executed, bottom=executed, color=GREY, 
 left.axhline(160, color=BLUE, ls=":", label="free in float32")
 left.axhline(80, color=ORANGE, ls=":", label="free in bfloat16")
 left.set_ylabel("instructions per element")
+left.set_ylim(0, 260)
 left.tick_params("x", rotation=40)
 left.legend(fontsize=8)
 for nbytes, color, dtype in ((16, BLUE, "float32"), (8, ORANGE, "bfloat16")):

@@ -443,6 +443,8 @@ plt.show()
 #
 # </details>
 #
+# *This is about half of the sitting, and a place for a break. When you come back, run the cells above again.*
+#
 # ## Three predictions instead of four
 #
 # So far no assumption about the two attributes was made. The price is four evaluations of the network in each step. One of the four can be saved under an assumption: that the attributes are *independent given* $x_t$,

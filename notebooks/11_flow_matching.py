@@ -399,6 +399,8 @@ plt.show()
 #
 # </details>
 #
+# *This is about half of the sitting, and a place for a break. When you come back, run the cells above again.*
+#
 # ## The same chain on another clock
 #
 # Now compare with the chain of sittings 1 to 3, $x_t = \sqrt{\bar\alpha_t} \, x_0 + \sqrt{1 - \bar\alpha_t} \, \epsilon$. There the squares of the two factors add up to 1. In the flow the factors are $1 - u$ and $u$, and their squares do not add up to 1. So divide the state by
