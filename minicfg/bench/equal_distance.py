@@ -1,10 +1,13 @@
 """Time for 1,000 guided pictures at a given Frechet distance, each project at its best.
 
 A fast sampler is worth little if its samples are poor, and good samples may take long. So every
-project draws the same pictures with each of its solvers and with several numbers of steps. The
-given distance is the least that both this package and another project reach. The setting of a
-project is the one with the fewest evaluations of the network that reaches this distance, and only
-it is timed.
+project draws the same pictures with each of its solvers, with several numbers of steps and with
+several weights w. The given distance is the least that both this package and another project reach.
+The setting of a project is the one with the fewest evaluations of the network that reaches this
+distance, and only it is timed.
+
+The question is asked twice: at w = 1, where the distance contains the diversity that guidance
+removes, and with the weight that each project chooses.
 """
 
 from __future__ import annotations
@@ -32,21 +35,25 @@ from minicfg.bench.quality import (
 )
 from minicfg.bench.speed import owner_of
 from minicfg.config import TrainConfig
-from minicfg.distillation import distill_steps
+from minicfg.distillation import distill, distill_steps
 from minicfg.metrics.evaluate import Scores, evaluate
 from minicfg.sampling import sample
 from minicfg.schedule import Schedule
 from minicfg.threads import threads
 
-W = 1.0
+W = 1.0  # of the comparison at one weight
+W_RANGE = (0.0, 2.0)  # of the students
 CHUNK = 100  # pictures that are drawn at once
 DIFFERS = (
-    "All train for the same time with the settings that suited them best. The student's time is "
-    "shared: half of it trains its teacher. The time of training is not in the figures.",
+    "All train for the same time with the settings that suited them best, but for one line: the "
+    "student's time is shared, half of it trains its teacher; the long student has our network of "
+    "the whole time for its teacher, and the steps of its distillation come on top. The time of "
+    "training is not in the figures.",
     "Ours may use DPM-Solver++(2M) or DDIM, diffusers' DPMSolverMultistepScheduler (2M), "
     "DDIMScheduler or DDPMScheduler, and lucidrains' its DDIM with eta = 1. Frechet distance is "
     "computed with our classifier for all.",
-    "A student evaluates its network once per step, the others on both halves. Each way is timed "
+    "At w = 0 ours and diffusers' evaluate the conditional half only. At other weights a student "
+    "evaluates its network once per step, the others on both halves. Each way is timed "
     "with one thread and with torch's default, plain and compiled. All draw 100 pictures at a "
     "time; the time of one such draw is measured, and the figure is that of all pictures.",
 )
@@ -54,7 +61,7 @@ DIFFERS = (
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A project's network with one solver. `sampler(net)` is a function `draw(y, w)`.
+    """A project's network with one solver and one w. `sampler(net)` is a function `draw(y, w)`.
 
     One draw evaluates `net` `evaluations` times, where both halves of a batch count as two.
     """
@@ -63,6 +70,7 @@ class Setting:
     solver: str
     net: nn.Module
     sampler: Callable[[Any], Callable[[Tensor, float], Tensor]]
+    w: float
     evaluations: int
 
 
@@ -70,7 +78,7 @@ def our_settings(s: Sizes, project: str, net: nn.Module, config: TrainConfig) ->
     """Our samplers; a student is evaluated once per step, on half as large a batch."""
     schedule = Schedule.of(config)
     shape = digits().shape
-    halves = 1 if getattr(net, "w_range", None) else 2
+    is_student = getattr(net, "w_range", None) is not None
 
     def sampler(table: solvers.Table) -> Callable[[Any], Callable[[Tensor, float], Tensor]]:
         return lambda net: lambda y, w: sample(net, y, table, shape=shape, w=w, seed=1, clip=1.0)
@@ -80,7 +88,10 @@ def our_settings(s: Sizes, project: str, net: nn.Module, config: TrainConfig) ->
             ("2M", solvers.dpmpp_2m(schedule, n)),
             ("DDIM", solvers.ddim(schedule, n)),
         ):
-            yield Setting(project, f"{name}, {n} steps", net, sampler(table), halves * n)
+            for w in s.equal_ws:
+                halves = 1 if is_student or w == 0 else 2
+                solver = f"{name}, {n} steps, w = {w:g}"
+                yield Setting(project, solver, net, sampler(table), w, halves * n)
 
 
 def diffusers_settings(s: Sizes, net: nn.Module) -> Iterator[Setting]:
@@ -95,7 +106,10 @@ def diffusers_settings(s: Sizes, net: nn.Module) -> Iterator[Setting]:
     for n in s.equal_steps:
         for name, scheduler in schedulers.items():
             sampler = partial(diffusers_sampler, K=K, shape=shape, steps=n, name=scheduler)
-            yield Setting("diffusers", f"{name}, {n} steps", net, sampler, 2 * n)
+            for w in s.equal_ws:
+                halves = 1 if w == 0 else 2
+                solver = f"{name}, {n} steps, w = {w:g}"
+                yield Setting("diffusers", solver, net, sampler, w, halves * n)
 
 
 def lucidrains_settings(s: Sizes, net: nn.Module) -> Iterator[Setting]:
@@ -106,7 +120,8 @@ def lucidrains_settings(s: Sizes, net: nn.Module) -> Iterator[Setting]:
     for n in s.equal_steps:
         if n >= 10:
             sampler = partial(lucidrains_sampler, module, side=side, steps=n)
-            yield Setting("lucidrains", f"DDIM, {n} steps", net, sampler, 2 * n)
+            for w in s.equal_ws:  # it evaluates both halves at every w
+                yield Setting("lucidrains", f"DDIM, {n} steps, w = {w:g}", net, sampler, w, 2 * n)
 
 
 def student_of(teacher: nn.Module, s: Sizes) -> nn.Module:
@@ -114,24 +129,31 @@ def student_of(teacher: nn.Module, s: Sizes) -> nn.Module:
     config = TrainConfig(data="digits", lr=1e-3)
 
     def start(steps: int) -> Iterator[Any]:
-        return distill_steps(teacher, digits(), replace(config, steps=steps), w_range=(0.0, 2.0))
+        return distill_steps(teacher, digits(), replace(config, steps=steps), w_range=W_RANGE)
 
     with threads(1):
         state, _, _ = train_for(s.equal_seconds / 2, start)
     return state.ema.module
 
 
-def pictures(draw: Callable[[Tensor, float], Tensor], n: int) -> Tensor:
+def long_student_of(teacher: nn.Module, s: Sizes) -> nn.Module:
+    """A student that is trained for `student_steps` steps, however long they take."""
+    config = TrainConfig(data="digits", lr=1e-3, steps=s.student_steps)
+    with threads(1):
+        return distill(teacher, digits(), config, w_range=W_RANGE).ema.module
+
+
+def pictures(draw: Callable[[Tensor, float], Tensor], n: int, w: float) -> Tensor:
     """`n` pictures of all labels in turn, `CHUNK` at a time."""
     y = torch.arange(n) % digits().num_classes
-    return torch.cat([draw(part, W) for part in y.split(CHUNK)])
+    return torch.cat([draw(part, w) for part in y.split(CHUNK)])
 
 
 def scores_of(setting: Setting, s: Sizes) -> Scores:
     """The scores of a setting's pictures."""
     torch.manual_seed(1)  # the other projects draw from torch's global generator
     y = torch.arange(s.pictures) % digits().num_classes
-    x = pictures(setting.sampler(setting.net), s.pictures)
+    x = pictures(setting.sampler(setting.net), s.pictures, setting.w)
     return evaluate(x, y, digits_classifier(s.classifier_steps), digits())
 
 
@@ -147,6 +169,7 @@ def all_settings(s: Sizes) -> list[Setting]:
     return [
         *our_settings(s, "ours", ours.net, config),
         *our_settings(s, "ours, student", student, config),
+        *our_settings(s, "ours, long student", long_student_of(ours.net, s), config),
         *diffusers_settings(s, theirs.net.eval()),
         *lucidrains_settings(s, lucid.net.eval()),
     ]
@@ -178,7 +201,7 @@ def timed_ways(setting: Setting, s: Sizes) -> dict[str, Callable[[], object]]:
 
         def run() -> None:
             with threads(n):
-                pictures(draw, CHUNK)
+                pictures(draw, CHUNK, setting.w)
 
         return run
 
@@ -193,32 +216,49 @@ def timed_ways(setting: Setting, s: Sizes) -> dict[str, Callable[[], object]]:
     return ways
 
 
+def least_distances(
+    scored: list[tuple[Setting, Scores]],
+) -> dict[str, tuple[Setting, Scores]]:
+    """By project, the setting with the least distance."""
+    least: dict[str, tuple[Setting, Scores]] = {}
+    for setting, scores in sorted(scored, key=lambda each: each[1].frechet):
+        least.setdefault(setting.project, (setting, scores))
+    return least
+
+
 def equal_distance(s: Sizes) -> Iterator[Comparison]:
     """Seconds for 1,000 pictures, each project with its fastest setting at the same distance."""
     scored = [(setting, scores_of(setting, s)) for setting in all_settings(s)]
-    least: dict[str, float] = {}
-    for setting, scores in scored:
-        least[setting.project] = min(scores.frechet, least.get(setting.project, scores.frechet))
-    distance = max(least["ours"], min(least["diffusers"], least["lucidrains"]))
-    chosen = fastest(scored, distance)
+    yield from compare_at(f"w = {W:g}", [each for each in scored if each[0].w == W], s)
+    yield from compare_at(f"w out of {s.equal_ws}", scored, s)
+
+
+def compare_at(which: str, scored: list[tuple[Setting, Scores]], s: Sizes) -> Iterator[Comparison]:
+    """The least distance of each project, and its time at the distance that two of them reach."""
+    least = least_distances(scored)
+    of = {project: scores.frechet for project, (_, scores) in least.items()}
+    theirs = min(value for project, value in of.items() if owner_of(project) == "theirs")
+    distance = max(of["ours"], theirs)
+    what = f"digits, {which}, {s.equal_seconds:g} s of training"
     yield Comparison(
-        "distance of few steps",
-        f"digits, w = {W:g}, {s.equal_seconds:g} s of training, {s.pictures} samples",
+        f"least distance with {which}",
+        f"{what}, {s.pictures} samples; steps of {s.equal_steps}",
         "Frechet",
         False,
         tuple(
             Result(
-                f"{setting.project}: {setting.solver}",
-                owner_of(setting.project),
+                project,
+                owner_of(project),
                 (scores.frechet,),
-                f"+- {scores.frechet_se:.3f}",
+                f"{setting.solver}; +- {scores.frechet_se:.3f}",
+                "student" in project,
             )
-            for setting, scores in scored
+            for project, (setting, scores) in least.items()
         ),
         "none",
         DIFFERS[:2],
-        "least of each: " + ", ".join(f"{name} {value:.3f}" for name, value in least.items()),
     )
+    chosen = fastest(scored, distance)
     ways = {
         name: way for setting, _ in chosen.values() for name, way in timed_ways(setting, s).items()
     }
@@ -232,9 +272,8 @@ def equal_distance(s: Sizes) -> Iterator[Comparison]:
         seconds = tuple(s.pictures / CHUNK * each for each in times)
         results.append(Result(name, owner_of(name), seconds, note, tuned))
     yield Comparison(
-        f"{s.pictures} pictures at equal distance",
-        f"digits, w = {W:g}, {s.equal_seconds:g} s of training; Frechet distance at most "
-        f"{distance:.3f}; steps of {s.equal_steps}",
+        f"{s.pictures} pictures at equal distance with {which}",
+        f"{what}; Frechet distance at most {distance:.3f}; steps of {s.equal_steps}",
         "s",
         False,
         tuple(results),

@@ -60,7 +60,9 @@ class Sizes:
     # Time at equal distance.
     pictures: int = 1000
     equal_seconds: float = 60.0  # of training
-    equal_steps: tuple[int, ...] = (3, 4, 5, 6, 8, 10, 15, 20)
+    equal_steps: tuple[int, ...] = (3, 4, 5, 6, 8, 10, 15)
+    equal_ws: tuple[float, ...] = (0.0, 1.0)
+    student_steps: int = 2000  # of the distillation of the long student
     # Growth of time and memory.
     grow_steps: tuple[int, ...] = (5, 10, 20, 40)
     grow_batch: tuple[int, ...] = (8, 16, 32, 64)

@@ -82,7 +82,10 @@ def diffusers_sampler(
     name: str = "DDPMScheduler",
     **config: Any,
 ) -> Callable[[Tensor, float], Tensor]:
-    """A function `draw(y, w)`: a scheduler in the documented loop, both halves in one batch."""
+    """A function `draw(y, w)`: a scheduler in the documented loop, both halves in one batch.
+
+    At w = 0 only the conditional half is evaluated, as in the pipelines of diffusers.
+    """
     diffusers = import_package("diffusers")
     scheduler = getattr(diffusers, name)(1000, **config)
 
@@ -92,8 +95,12 @@ def diffusers_sampler(
         labels = torch.cat([y, torch.full_like(y, K)])
         scheduler.set_timesteps(steps)  # DPM-Solver++(2M) keeps outputs of the call before
         for t in scheduler.timesteps:
-            cond, null = net(torch.cat([x, x]), t, class_labels=labels).sample.chunk(2)
-            x = scheduler.step(null + (1 + w) * (cond - null), t, x).prev_sample
+            if w == 0:
+                eps = net(x, t, class_labels=y).sample
+            else:
+                cond, null = net(torch.cat([x, x]), t, class_labels=labels).sample.chunk(2)
+                eps = null + (1 + w) * (cond - null)
+            x = scheduler.step(eps, t, x).prev_sample
         return x
 
     return draw

@@ -39,6 +39,7 @@ from minicfg.bench.networks import (
     Recipe,
     batches,
     constant_lucidrains,
+    diffusers_sampler,
     diffusers_unet,
     ema_pytorch_update,
     lucidrains,
@@ -59,6 +60,7 @@ TINY = Sizes(
     samples=80, chain=50, classifier_steps=5, ws=(0.0, 1.0), train_steps=6, long_chain=4,
     few=(2, 3), grow_steps=(2, 3, 4), grow_batch=(1, 2, 3), grow_side=(8, 12, 16),
     grow_chain=(10, 20, 40), pictures=80, equal_seconds=0.2, equal_steps=(2, 10),
+    equal_ws=(1.0, 0.0), student_steps=2,
 )  # fmt: skip
 OURS, THEIRS = Result("ours", "ours", (2.0, 9.0, 6.0)), Result("theirs", "theirs", (1.0, 3.0, 4.0))
 theirs_warn = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -289,6 +291,30 @@ def test_a_still_network_is_asked_twice_and_mixed(lucid: Any) -> None:
 
 
 @pytest.mark.peers
+@theirs_warn
+def test_diffusers_w_of_zero_evaluates_the_conditional_half() -> None:
+    """Half as many samples, and the pictures of a w that is almost 0.
+
+    1e-6 of outputs of size 1, over 4 steps of the scheduler: 1e-4 is a hundred times its part.
+    """
+    pytest.importorskip("diffusers", reason="the extra peers is not installed")
+    net = diffusers_unet(8, (16, 32, 36), 4, 10).eval()
+    sizes: list[int] = []
+
+    def counted(x: Any, t: Any, class_labels: Any) -> Any:
+        sizes.append(len(x))
+        return net(x, t, class_labels=class_labels)
+
+    draw = diffusers_sampler(counted, 10, (1, 8, 8), 4, "DDIMScheduler")
+    drawn: list[Any] = []
+    for w in (0.0, 1e-6):
+        torch.manual_seed(0)
+        drawn.append(draw(torch.arange(3), w))
+    assert sizes == [3] * 4 + [6] * 4
+    torch.testing.assert_close(*drawn, rtol=0, atol=1e-4)
+
+
+@pytest.mark.peers
 def test_lucidrains_w_of_zero_is_its_conditional_model(lucid: Any) -> None:
     """At a `cond_scale` of 1 it fails; just beside it, the null half must not count.
 
@@ -404,7 +430,7 @@ def test_the_fastest_setting_of_a_project_reaches_the_distance() -> None:
     """Evaluations decide, then the distance; a project that does not reach it is left out."""
 
     def scored(project: str, evaluations: int, distance: float) -> Any:
-        setting = equal_distance.Setting(project, "", torch.nn.Identity(), list, evaluations)
+        setting = equal_distance.Setting(project, "", torch.nn.Identity(), list, 1.0, evaluations)
         scores = dict.fromkeys((field.name for field in fields(Scores)), 0.0)
         return setting, Scores(**scores | {"frechet": distance, "n": 1})
 
