@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 12. The whole kernel: rungs 4 to 8
 #
-# **The question.** Sitting 9 ended with a kernel that makes its own noise. It executes 130 instructions per element, its noise depends on the place in the batch, all samples have one weight, and its addresses end at $2^{31}$. What is missing before a sampler can call it? And how do you find out whether it reads or writes where it must not?
+# **The question.** Sitting 9 ended with a kernel that makes its own noise. It executes 130 instructions per element, its noise depends on the place in the batch, all samples have one weight, and its addresses have 32 bits, so they overflow from $2^{31}$ on. What is missing before a sampler can call it? And how do you find out whether it reads or writes where it must not?
 #
 # **After this sitting you can** share one Philox call among four elements, replace a library's cosine by a polynomial, write a kernel with tiles of samples by elements and a mask in both directions, leave out at compile time what a solver does not use, compute at which size an address overflows, and write a test that notices accesses out of bounds, reads included.
 #
@@ -62,31 +62,32 @@ for i, (name, found) in enumerate(counts.items()):
     ax.barh(i, found["executed"], color=BLUE, label="executed" if i == 0 else None)
     ax.barh(i, slow, left=found["executed"], color=GREY, label="slow paths" if i == 0 else None)
     print(f"{name}: {found['executed']:.1f} executed, {found['spills']} spills")
-for free, label in ((160, "H100"), (112, "H200"), (80, "H100, bfloat16"), (56, "H200, bfloat16")):
+free_on = {"H100, float32": 160, "H200, float32": 112, "H100, bfloat16": 80, "H200, bfloat16": 56}
+for label, free in free_on.items():
     ax.axvline(free, color=ORANGE, ls=":")
     ax.text(free + 1, 0.5, label, color=ORANGE, va="center", fontsize=8)
 ax.set_yticks((0, 1), list(counts))
-ax.set_xlabel("instructions per element, compiled for sm_90; dotted: free")
+ax.set_xlabel("instructions per element, in code for an H100; dotted lines: free instructions")
 ax.set_xlim(0, 215)
 ax.legend(loc="upper right", fontsize=8)
 plt.show()
 
 # %% [markdown]
-# The two bars are counted in machine code for an H100, where sitting 9 ended and where this one ends. A dotted line is the number of *free* instructions: those that a GPU executes while its memory moves the bytes of one element, 16 in float32 and 8 in bfloat16. **Ask yourself:** an H200 has 4.8 TB/s and executes $33.5 \cdot 10^{12}$ instructions per second. Where does its line for bfloat16 come from? How much longer than its bytes does rung 3 take there?
+# The two bars are counted in machine code for an H100, in float32: the kernel with which sitting 9 ended, and the one with which this sitting ends. A dotted line is the number of *free* instructions: those that a GPU executes while its memory moves the bytes of one element, 16 in float32 and 8 in bfloat16. **Ask yourself:** an H200 has 4.8 TB/s and executes $33.5 \cdot 10^{12}$ instructions per second. In bfloat16, how much longer than its bytes does rung 3 take there?
 #
 # <details><summary>Answer</summary>
 #
-# The memory takes $8 / (4.8 \cdot 10^{12})$ s $= 1.67$ ps per element, and in that time the GPU executes $1.67 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 56$ instructions. With 130 the kernel is compute-bound and takes $130 / 56 = 2.3$ times the time of its bytes. Rung 8, with 52, is left of all four lines. (In bfloat16 conversions add five, and it has 56.)
+# The memory takes $8 / (4.8 \cdot 10^{12})$ s $= 1.67$ ps per element, and in that time the GPU executes $1.67 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 56$ instructions: this is its line. In bfloat16 rung 3 executes 132, so it is compute-bound and takes $132 / 56 = 2.4$ times as long as its bytes. Rung 8 executes 52 in float32, and 56 in bfloat16, where numbers are converted. So it is memory-bound at three of the lines, and at the edge on an H200 in bfloat16.
 #
 # </details>
 #
 # ## Rung 4: four normals from one call
 #
-# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants, with both halves of each 64-bit product, and forms two exclusive ors: $10 \cdot (4 + 2) = 60$ instructions. It returns four words $w_0, \dots, w_3$ of 32 bits. Box and Muller's method makes *two* normals of two of them, with $u = (w_0 + \tfrac12) / 2^{32}$ and $v = (w_1 + \tfrac12) / 2^{32}$:
+# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants and computes both halves of each 64-bit product, which are 4 instructions. It also forms two exclusive ors of three words each, which are 2. Ten rounds have $10 \cdot (4 + 2) = 60$. The call returns four words of 32 bits, numbered from 0. Box and Muller's method makes *two* normals of two of them, with $u = (\text{word}_0 + \tfrac12) / 2^{32}$ and $v = (\text{word}_1 + \tfrac12) / 2^{32}$:
 #
 # $$ z_0 = \sqrt{-2 \log u} \, \cos(2 \pi v) \qquad z_1 = \sqrt{-2 \log u} \, \sin(2 \pi v) $$
 #
-# Rung 3 calls Philox for every element, uses $w_0$ and $w_1$, and never computes $z_1$. Rung 4 calls it for every *block* of four neighbours. For 10 elements rung 3 makes 10 calls, that is 40 words, of which it uses 20. Rung 4 makes $\lceil 10 / 4 \rceil = 3$ calls, that is 12 words, of which it uses 10.
+# Rung 3 calls Philox for every element, uses the words 0 and 1, and never computes $z_1$. Rung 4 calls it for every *block* of four neighbours. For 10 elements rung 3 makes 10 calls, that is 40 words, of which it uses 20. Rung 4 makes $\lceil 10 / 4 \rceil = 3$ calls, that is 12 words, of which it uses 10.
 #
 # **Exercise 12.1** (predict, then measure). Rung 3 executes 130 instructions per element, 60 of them in its call. If nothing changes but the number of calls, how many per element does rung 4 execute?
 
@@ -117,11 +118,11 @@ plt.show()
 print(f"rung 4 executes {counts['rung 4']['executed']:.1f} per element")
 
 # %% [markdown]
-# (Formula and Philox are counted by hand, the sums by the listing. A compiler saves a few of them.) **Ask yourself:** the prediction is 12 too high. What else do two elements share now?
+# (The sums are counted in the listing. Two parts are counted by hand: Philox, and 10 for the formula, which are 8 operations and an access on rung 2, and a multiply-add for $c z$. The compiler saves a few of these instructions, so the blue part is approximate.) **Ask yourself:** the prediction is 12 higher than the count of 73. What else do two elements share now?
 #
 # <details><summary>Answer</summary>
 #
-# The logarithm and the root. Two normals need them once, so each element has half of both. Sines and cosines together are as many as the cosines before.
+# The logarithm and the root. A pair of normals needs them once, so each element has half of both. Sine and cosine are not shared: a pair needs one of each, and rung 3 needed one cosine per element.
 #
 # </details>
 #
@@ -162,9 +163,9 @@ plt.show()
 #
 # ## Rung 5: our own normals
 #
-# About 48 instructions per element are logarithm, root, sine and cosine, and the listing has 54 more. A library's cosine accepts *every* float32. For an angle above 105,615 it multiplies with a long table of digits of $2 / \pi$, in a loop, and collects the product in an array. Registers cannot be indexed, so the array is in memory: these are the spills. The compiler does not know that our angles are below $2 \pi$.
+# About $73 - 15 - 10 = 48$ instructions per element are logarithm, root, sine and cosine. The listing contains 54 more per element in slow paths, which are never executed here. A library's cosine accepts *every* float32. Its first step is to divide the angle by $\pi / 2$, because only the remainder matters. For an angle of 105,615 or more, a constant of CUDA's headers, this takes a product with a long table of digits of $2 / \pi$, in a loop. The product is collected in an array. Registers cannot be indexed, so each thread has the array in memory, on its *stack*: these are the spills. The compiler does not know that our angles are below $2 \pi$.
 #
-# We know more: the angle is a 32-bit word `turn`, and one turn is $2^{32}$. The two top bits are the number of the quarter turn, 0 to 3. The other 30 bits are the place in the quarter. Let $M$ be the angle of the quarter's middle, 45, 135, 225 or 315 degrees, and $h$ the angle from there:
+# We know more: the angle is made of one 32-bit word, `turn`, and is $\text{turn} / 2^{32}$ of a whole turn. (Rung 5 adds no half to this word. The half keeps $u$ from being 0, where the logarithm is infinite; an angle may be 0.) The two top bits are the number of the quarter turn, 0 to 3. The other 30 bits are the place in the quarter. Let $M$ be the angle of the quarter's middle, 45, 135, 225 or 315 degrees, and $h$ the difference between the angle and $M$:
 #
 # $$ \cos(M + h) = \cos M \cos h - \sin M \sin h \qquad \sin(M + h) = \sin M \cos h + \cos M \sin h $$
 #
@@ -190,7 +191,7 @@ def my_rest(turn):
 check.ex_12_2(my_rest)
 
 # %% [markdown]
-# The kernel's polynomials for $\cos h$ and $\sin h$ have four terms in $x$. **Predict:** Taylor's polynomial of the cosine with four terms, $1 - h^2/2 + h^4/24 - h^6/720$, is wrong by about $h^8 / 8!$. How much is that at 45 degrees, and how much at 180?
+# The kernel's polynomials for $\cos h$ and $\sin h$ have four terms in $x$. **Predict:** Taylor's polynomial of the cosine with four terms, $1 - h^2/2 + h^4/24 - h^6/720$ with $h$ in radians, is wrong by about $h^8 / 8!$. How much is that at 45 degrees, and how much at 180?
 
 
 # %% alt="Left: the error of four terms of the cosine over x from -2 to 2, on a logarithmic scale. Within the shaded interval from -1/2 to 1/2 the kernel's polynomial stays below 1e-7 and Taylor's reaches 4e-6; at x = 2 both are wrong by 0.2 or more. Right: 64 points computed from your function lie uniformly on the unit circle, one colour per quarter."
@@ -232,24 +233,24 @@ print(f"rung 5: {five['executed']:.1f} instructions per element, {five['spills']
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At 45 degrees $h = 0.785$ and $h^8 / 8! = 0.145 / 40320 = 3.6 \cdot 10^{-6}$. At 180 degrees it is $\pi^8 / 8! = 0.24$. The kernel's coefficients are not Taylor's: they make the *largest* error over the interval as small as possible, $4 \cdot 10^{-8}$, below the spacing of float32 numbers near 1. That is possible only on a short interval.
+# At 45 degrees $h = 0.785$ and $h^8 / 8! = 0.145 / 40320 = 3.6 \cdot 10^{-6}$. At 180 degrees it is $\pi^8 / 8! = 0.24$. The kernel's coefficients are not Taylor's: they make the *largest* error over the interval as small as possible, $4 \cdot 10^{-8}$, below the spacing of float32 numbers near 1. With four terms this is possible only on a short interval.
 #
 # </details>
 #
-# The logarithm is made in the same way: a float32 stores its exponent in separate bits, so $\log(2^E m) = E \log 2 + \log m$, and a polynomial is left for $m$ in $[2/3, 4/3)$. Rung 5 executes 51 instructions, without a stack and without spills. The function is `normals(seed, step, sample_id, block, stream)` of `kernels/triton_normals.py`. It returns the normals of each block of four, in their order in memory.
+# The logarithm is made in the same way: a float32 stores its exponent in separate bits, so $\log(2^E m) = E \log 2 + \log m$, and a polynomial is left for $\log m$. The format has $m$ in $[1, 2)$. If $m$ is at least $4/3$, the kernel halves it and adds 1 to $E$. Then $m$ lies in $[2/3, 4/3)$, and numbers just below 1 have $E = 0$, so that no two large terms cancel. Rung 5 executes 51 instructions, without a stack and without spills. The function is `normals(seed, step, sample_id, block, stream)` of `kernels/triton_normals.py`. It returns the normals of each block of four, in their order in memory. `stream` separates noise for different purposes; samplers use 0.
 #
 # ## Rung 6: tiles
 #
-# A sample's noise has to depend on its own number, and users pass one weight per sample. How does a program that moves 1024 elements find both? It could divide: element `at` of the batch belongs to sample `at // n`. A GPU has no instruction for an integer division and executes a sequence of others, and every element would load a weight and a number: 2048 loads per program.
+# A sample's noise has to depend on its own number, and users pass one weight per sample. How does a program that moves 1024 elements find both? It could divide: element `at` of the batch belongs to sample `at // n`. A GPU has no instruction for an integer division and executes a sequence of others, and every element would load the weight and the number of its sample: 2048 loads per program.
 #
 # Instead, each program takes a *tile* of `SAMPLES` by `BLOCK` elements, 1024 together. `sample` has the shape [SAMPLES, 1], `element` the shape [1, BLOCK], and `sample * n + element` is broadcast to [SAMPLES, BLOCK], as in NumPy. What belongs to a sample is loaded once per *row*:
 #
-# | elements per sample | BLOCK | SAMPLES | programs | loads of a weight and a number |
+# | elements per sample | BLOCK | SAMPLES | programs | loads of weights and sample numbers |
 # |---|---|---|---|---|
 # | 192 (3 x 8 x 8) | 256 | 4 | 1 for 4 samples | 8 per program |
 # | 16,384 (4 x 64 x 64) | 1024 | 1 | 16 for 1 sample | 2 per program |
 #
-# `BLOCK` is `n` rounded up to a power of 2, at most 1024. So there are two ways to leave the tensor: a tile can reach beyond the end of a *sample*, and the last group beyond the last sample. **Predict:** 10 samples of 192 elements make 3 groups of 4. Which fraction of all places does not exist? And for which sizes of a sample is the tile worst?
+# `BLOCK` is `n` rounded up to a power of 2, at most 1024. So the mask has two directions: a tile can reach beyond the end of a *sample*, and the last group of samples beyond the last sample. **Predict:** 10 samples of 192 elements make 3 groups of 4. Which fraction of all places does not exist? And for which sizes of a sample is this fraction largest, if there are many samples?
 
 # %% alt="The masked fraction over the number of elements per sample. For 1,024 samples it is a sawtooth that falls to 0 at every power of 2 and jumps to about one half behind it, with lower teeth beyond 1,024. For 10 samples it is higher up to 256 elements. At 192 elements they are 0.25 and 0.375; at 16,384 both are 0."
 sizes = np.unique(np.geomspace(4, 20000, 3000).astype(int))
@@ -286,7 +287,7 @@ print(f"n = 513: {masked(513, 1024):.3f}, n = 1025: {masked(1025, 1024):.3f}")
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# $3 \cdot 4 \cdot 256 = 3072$ places, of which $10 \cdot 192 = 1920$ exist, so 37.5 % do not. With many samples only the columns count, and $1 - 192 / 256 = 25$ % are masked. Then a tile is worst just above a power of 2, up to 1025, where nearly half of it is masked. With few and small ones most rows of a tile have no sample: 10 samples of 4 elements fill 40 of 1024 places. A masked place moves no bytes but executes the instructions. At 513 elements these are $2 \cdot 52 = 104$ per element that exists: still fewer than the 160 that are free in float32 on an H100.
+# $3 \cdot 4 \cdot 256 = 3072$ places, of which $10 \cdot 192 = 1920$ exist, so 37.5 % do not. With many samples only the columns count, and $1 - 192 / 256 = 25$ % are masked. The fraction is largest just above a power of 2, up to 1025, where it is nearly a half. A small batch of small samples is worse still, because most rows of its tile have no sample: 10 samples of 4 elements fill 40 of 1024 places. A masked place moves no bytes but executes the instructions. At 513 elements these are $2 \cdot 52 = 104$ per element that exists: still fewer than the 160 that are free in float32 on an H100.
 #
 # </details>
 #
@@ -295,8 +296,8 @@ print(f"n = 513: {masked(513, 1024):.3f}, n = 1025: {masked(1025, 1024):.3f}")
 # $$ g = g_y + w_s (g_y - g_\phi) \qquad \hat x_0 = \text{clip}(p \, x_t + q \, g) \qquad x_s = a \hat x_0 + b x_t + c z $$
 #
 # - `xt` and `xs` have the shape (B, n), `out` has (2B, n), conditional half first, all float32. `w` and `ids` have one entry per sample: its weight and its number. All other arguments are plain numbers.
-# - `tl.program_id(0)` counts tiles along a sample, `tl.program_id(1)` groups of samples. The two lines below are a beginning; make `at` and a mask with both directions from them.
-# - `normals(seed, k + 1, sample_id, block, 0)` returns the noise of step `k`. `sample_id` has the shape [SAMPLES, 1]. `block` has [1, BLOCK // 4]: it is the number of each *block of four* within its sample. The result is [SAMPLES, BLOCK // 4, 2, 2]; `tl.reshape` it.
+# - `tl.program_id(0)` counts tiles along a sample, `tl.program_id(1)` groups of samples. Begin with the two lines below. Compute `at` from them, and a mask with both directions.
+# - `normals(seed, k + 1, sample_id, block, 0)` returns the noise of step `k`; the counter is `k + 1`, because a chain starts from the noise of step 0. `sample_id` has the shape [SAMPLES, 1]. `block` has [1, BLOCK // 4]: it is the number of each *block of four* within its sample. The result is [SAMPLES, BLOCK // 4, 2, 2]; `tl.reshape` it.
 #
 # ```python
 # sample = tl.program_id(1) * SAMPLES + tl.arange(0, SAMPLES)[:, None]  # [SAMPLES, 1]
@@ -332,7 +333,7 @@ def my_tile(
 check.ex_12_3(my_tile)
 
 # %% [markdown]
-# The check launches your kernel with 4 x 8 tiles at sizes such as 9 samples of 13 elements, in tensors that are parts of longer ones. **Before you run the next cell:** your kernel makes noise for samples 0 to 7 in tiles of 4 x 16, and then for samples 5, 2 and 7 alone in tiles of 2 x 64. Which rows occur again?
+# The check launches your kernel with 4 x 8 tiles at sizes such as 9 samples of 13 elements, in tensors that are parts of longer ones. It compares what is written, so it cannot notice a load without a mask if the value is not stored. **Before you run the next cell:** your kernel makes noise for samples 0 to 7 in tiles of 4 x 16, and then for samples 5, 2 and 7 alone in tiles of 2 x 64. Which rows occur again?
 
 
 # %% alt="Two maps of noise with one row of 24 numbers per sample: above samples 0 to 7 in one batch, below samples 5, 2 and 7 alone. The row of each sample below is equal to its row above."
@@ -375,7 +376,7 @@ for name in ("my_tile", "rung 6"):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# All three. The counter consists of the block within the sample, the step and the number of the sample. It contains no place in the batch and no tile. The addresses in two directions and the loads per row cost about 3 instructions per element more than rung 5.
+# All three. The counter consists of the block within the sample, the step and the number of the sample. It contains no place in the batch and no tile. The addresses in two directions and the loads per row cost 3.6 instructions per element: rung 6 has 54.6, and rung 5 has 51.0.
 #
 # </details>
 #
@@ -393,7 +394,7 @@ for name in ("my_tile", "rung 6"):
 #     y += c * z
 # ```
 #
-# Triton compiles one kernel for each combination of arguments that are None, at the first launch with it: this is *specialisation*. Code that is not chosen does not exist. The row is different at every step, so its numbers are tested when the kernel runs. All threads take the same branch, because `e` is one number. **Predict:** how many bytes per element move in float32 for DDIM without its guess (`want_x0=False`), for 2M, and for DDIM without guidance?
+# Triton compiles one kernel for each combination of arguments that are None, at the first launch with it: this is *specialisation*. The compiled kernel contains only the lines that were chosen. The row is different at every step, so its numbers are tested when the kernel runs. All threads take the same branch, because `e` is one number: the branch is *uniform*. **Predict:** how many bytes per element move in float32 for DDIM that does not write its guess (`want_x0=False` in the picture), for 2M, and for DDIM without guidance?
 
 # %% alt="Bars of bytes per element in the accesses of 128 bits of compiled code, in three variants of rung 8: 12 without guidance, 16 for DDIM without its guess, and 24 for 2M, which reads x0prev and writes x0hat."
 variants = {"float32, no w": "no guidance", "float32": "DDIM, want_x0=False"}
@@ -416,7 +417,7 @@ plt.show()
 #
 # </details>
 #
-# **Ask yourself:** why not multiply by 0 and keep one kernel? What would 0 times the guess be, if a sample overflowed at an earlier step?
+# **Ask yourself:** without the branch, what would 0 times the guess be if a sample overflowed at an earlier step?
 
 # %%
 from kernels.ladder import rung7_look_back
@@ -430,13 +431,13 @@ print("with the branch:", moved.tolist(), " multiplied by 0:", (moved + 0.0 * ov
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# 0 times infinity is NaN, and the read would cost a pass: $20 / 16 = 1.25$ times the time. The noise would cost its instructions.
+# 0 times infinity is NaN. The read would also cost a pass, so the step would take $20 / 16 = 1.25$ times as long. In the same way, noise multiplied by $c = 0$ would still cost its instructions.
 #
 # </details>
 #
 # ## Rung 8: addresses of 64 bits
 #
-# Triton passes `B` and `n` as numbers of 32 bits, so `sample * n + element` has 32 bits, too. A signed number of 32 bits ends at $2^{31} - 1 = 2{,}147{,}483{,}647$. Take latents of 4 x 256 x 256, so $n = 2^{18}$. Sample 8,192 starts at $2^{13} \cdot 2^{18} = 2^{31}$, which becomes $-2^{31}$: the kernel reads *before* the tensor. **Ask yourself:** a batch has $B = 5000$ such samples (5.2 GB in float32). No sample of `xt` reaches 8,192. Is the kernel right?
+# Triton passes `B` and `n` as numbers of 32 bits, so `sample * n + element` has 32 bits, too. A signed number of 32 bits ends at $2^{31} - 1 = 2{,}147{,}483{,}647$. Take samples of 4 x 256 x 256 elements, so $n = 2^{18}$. Sample 8,192 starts at $2^{13} \cdot 2^{18} = 2^{31}$, which becomes $-2^{31}$: the kernel reads *before* the tensor. **Ask yourself:** a batch has $B = 5000$ such samples (5.2 GB in float32). No sample of `xt` reaches 8,192. Is the kernel right?
 
 
 # %% alt="Addresses of the first element of each of 5,000 samples in the null half, computed in 64 and in 32 bits. Both lines rise together to 2 to the power 31 at sample 3,192. There the line of 32 bits falls to minus 2 to the power 31 and rises again, and the other one goes on."
@@ -470,19 +471,11 @@ print("first wrong address: sample", first_wrong)
 #
 # </details>
 #
-# The cell also shows how to test this without 20 GB of memory: let the kernel store its *addresses* in a small tensor. Rung 8 adds three more things: the row is read from the GPU's memory, so that the host does not have to wait; groups of samples continue along a third axis of the grid, because the second one ends at 65,535; and a program has 2 warps in the place of 4, so that each thread has 16 elements, which share their addresses.
+# The cell also shows how to test this without 20 GB of memory: let the kernel store its *addresses* in a small tensor. Rung 8 adds three more things: the row is read from the GPU's memory, so that the host does not have to wait; groups of samples continue along a third axis of the grid, because CUDA limits the second one to 65,535; and a program has 2 warps in the place of 4 if an access can have 16 bytes. Each thread then has 16 elements in the place of 8, and the instructions that compute addresses and read the row are executed once for all of them.
 #
 # ## How to test a kernel
 #
-# A kernel gets addresses, and nothing stops it at the end of a tensor. What it reads there is often 0, and what it overwrites is often unused, so a wrong kernel can pass a test. The test has to own the memory *around* the tensors:
-#
-# ```python
-# def framed(values, around, pad=16):
-#     whole = torch.full((values.numel() + 2 * pad,), around, device=DEVICE)
-#     inner = whole[pad:-pad].view(values.shape)  # no copy: a part of `whole`
-#     inner.copy_(values)
-#     return inner, whole
-# ```
+# A kernel gets addresses, and nothing stops it at the end of a tensor. What it reads there is often 0, and what it overwrites is often unused, so a wrong kernel can pass a test. The test has to own the memory *around* the tensors, so each of them has to be a part of a longer one. The function `framed` in exercise 12.4 returns both.
 #
 # Surround the *output* by a number that no kernel would write. If it is still there afterwards, nothing was written there. Such a number is called a *canary*. But what shows a *read*? A kernel can multiply what it reads by 0, which is a common mistake for a mask: $0 \cdot 7 = 0$. The next cell launches such a kernel. It subtracts from each conditional output the mean of the null outputs of its program, and masks their sum by a multiplication. It is launched with three contents of the places around `out`. **Predict:** what is its result for each?
 
@@ -526,7 +519,7 @@ plt.show()
 #
 # </details>
 #
-# If the value of a read is thrown away, nothing changes, and no test of the results can notice it. On a GPU it can still stop the program, if the address does not exist. NVIDIA's `compute-sanitizer` watches every access for that. The other half of a test are the *sizes*: 1, a number below the block, one that no power of 2 divides, and enough for several programs.
+# If a kernel reads out of bounds and does not use the value, its results do not change, and no test of them can notice the read. On a GPU it can still stop the program, if the address does not exist. NVIDIA's `compute-sanitizer` watches every access for that. The other half of a test are the *sizes*: 1, a number below the block, one that no power of 2 divides, and enough for several programs.
 #
 # **Exercise 12.4** (prove by a test). `guided(out, w, g)` launches a kernel that computes $g = g_y + w_s (g_y - g_\phi)$. `out` has the shape (2B, n), `w` has (B,), `g` has (B, n) and is written. Write a test, with `assert`, that passes for a right kernel and fails for every kernel that computes something else, changes `out`, or accesses memory out of bounds in a way that can be noticed. The check tries it on 15 such functions, and names the first for which it passes.
 
@@ -560,7 +553,7 @@ def bounds_test(guided, device="cpu"):
 check.ex_12_4(bounds_test)
 
 # %% [markdown]
-# Your test also works for a kernel: with $p = 0$, $q = 1$, $a = 1$ and $b = c = 0$ the tile kernel of 12.3 computes $g$. The picture compares your test with two weaker ones. **Predict:** how many of the 15 does a test notice that compares the results at one size, 64 x 16?
+# Your test also works for a kernel: with $p = 0$, $q = 1$, $a = 1$ and $b = c = 0$ the tile kernel of 12.3 computes $g$. The picture compares your test with two weaker ones. **Predict:** a test compares the results at one size, 64 x 16. Which does it notice: wrong results, a changed `out`, accesses out of bounds?
 
 
 # %% alt="A table of three tests by fifteen faulty functions; a filled cell means that the test fails, as it should. The comparison at one size notices the first 3, odd sizes with frames of zeros notice 8, and your test notices all 15. No test but yours notices a read before or behind a tensor."
@@ -622,7 +615,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Three: the other convention, the weight of sample 0, and the kernel that stops after 64 places. At this size nothing has to be masked, `g` was 0 before, and nothing is around the tensors.
+# Only wrong results, and not all of them. It notices three of the 15: the other convention, the weight of sample 0, and the kernel that stops after 64 places. A kernel that adds to `g` is right here, because `g` was 0. So is one that begins the null half at a multiple of 8, because 8 divides $64 \cdot 16$. The memory around the tensors is not compared.
 #
 # </details>
 #
@@ -704,7 +697,8 @@ for ax, (dtype, shape) in zip(panels, large.items(), strict=True):
         passes = {"eager": 22, "fused, given": 5}.get(way, 4)
         ax.bar(label, us, color=(GREY, ORANGE, BLUE, GREEN)[i])
         ax.text(i, 1.05 * us, f"{us:.0f}", ha="center")
-        ax.plot((i - 0.4, i + 0.4), 2 * (passes * 2**28 / 3.35e6,), "k--")
+        predicted = passes * 2**28 / 3.35e6  # bytes by bytes per microsecond
+        ax.plot((i - 0.4, i + 0.4), (predicted, predicted), "k--")
     ax.set(yscale="log", ylim=(100, 5000), title=f"{dtype}, tensors of 256 MiB")
     ax.tick_params("x", labelsize=8)
 panels[0].set_ylabel("microseconds")
@@ -718,11 +712,11 @@ for shape in ((1, 1, 32, 32), (16, 4, 64, 64)):
 #
 # | | measured |
 # |---|---|
-# | 1 | float32, 256 MiB: `torch.compile` calls Philox once per element and takes 365 us; the kernel calls it for every fourth and takes 354 us, nearly the same |
-# | 2 | bfloat16, 256 MiB: 713 us and 357 us |
+# | 1 | float32, 256 MiB: `torch.compile` calls Philox once per element and takes 365 us; the kernel calls it once per four elements and takes 354 us, nearly the same |
+# | 2 | bfloat16, 256 MiB: the same `torch.compile` takes 713 us, and the kernel 357 us |
 # | 3 | float32, 256 MiB: the kernel takes 442 us if it reads its noise, and 354 us if it makes it |
 # | 4 | float32: the kernel takes 7.1 us for 1 x 1 x 32 x 32, and 7.9 us for 256 times as many elements |
-# | 5 | float32, samples of 3 x 73 x 75, so that accesses have 4 bytes and not 16: 2,319 GB/s with 2 warps per program, 2,999 GB/s with 4 |
+# | 5 | float32, samples of 3 x 73 x 75: the number of elements is odd, so most samples do not start at a multiple of 16 bytes, and an access has 4 bytes and not 16. The kernel reaches 2,319 GB/s with 2 warps per program, and 2,999 GB/s with 4 |
 # | 6 | bfloat16, 256 MiB: the nine operations take 2,170 us, the kernel 357 us |
 #
 # | letter | reason |
@@ -731,7 +725,7 @@ for shape in ((1, 1, 32, 32), (16, 4, 64, 64)):
 # | B | the slower one has more instructions than are free |
 # | C | both move the same bytes, and the further instructions of one are free |
 # | D | both take the time of a launch, which does not depend on the size |
-# | E | the slower one has too few bytes under way at a time |
+# | E | the slower one has too few bytes *in flight*: requested from memory and not yet delivered |
 
 # %% nbgrader={"grade": false, "grade_id": "ex_12_5", "locked": false, "schema_version": 3, "solution": true, "task": false}
 reasons = {1: "", 2: "", 3: "", 4: "", 5: "", 6: ""}  # a letter for each
@@ -746,11 +740,11 @@ check.ex_12_5(reasons)
 # <details><summary>A model answer</summary>
 #
 # 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. Rung 3, which also calls Philox once per element, executes 130 instructions, and the kernel 52. 160 are free.
-# 2. B. In bfloat16 8 bytes leave time for 80. The 132 of rung 3 take $132 / 80 = 1.65$ times as long, and 2.15 times if its 40 integer products, which run at half the rate, are counted twice. Measured is 2.0. The kernel's 56 are free.
-# 3. A. Read noise is a fifth pass: $5 / 4 = 1.25$, and $442 / 354 = 1.25$. Making it costs 36 instructions, which are free.
+# 2. B. In bfloat16 8 bytes leave time for 80. The 132 of rung 3 take $132 / 80 = 1.65$ times as long, and 2.15 times if its 40 integer products, 4 in each round, are counted twice, because they run at half the rate. Measured is 2.0. The kernel's 56 are free.
+# 3. A. Read noise is a fifth pass: $5 / 4 = 1.25$, and $442 / 354 = 1.25$. Making it costs $51.7 - 15.9 = 36$ instructions (rung 7 printed both numbers), which are free.
 # 4. D. At 3 TB/s the 4 MiB of the larger one take 1.4 us and the 16 KiB of the smaller one 0.005 us. Both are small compared with about 7 us for a launch.
-# 5. E. By Little's law the bytes under way are the bandwidth times the latency. With accesses of single elements each load brings 4 bytes in the place of 16, so more threads have to wait for memory at the same time.
-# 6. A. 22 passes and 4: the ratio can be 5.5, and 6.1 is measured. What exceeds 5.5 the nine operations lose by themselves, because they reach a smaller fraction of the bandwidth.
+# 5. E. By Little's law the bytes in flight are the bandwidth times the latency. With accesses of single elements each load brings 4 bytes in the place of 16, so more threads have to wait for memory at the same time.
+# 6. A. 22 passes and 4: the ratio can be 5.5, and 6.1 is measured. The nine operations reach a smaller fraction of the bandwidth than the kernel, which explains the rest.
 #
 # </details>
 
