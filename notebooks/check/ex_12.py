@@ -67,6 +67,27 @@ ex_12_1 = prediction(
     (127.1, "this is the listing of rung 4, slow paths included. Count what is executed."),
     (4 * 85.0, "this is for four elements, one call. Divide by 4."),
     (130 - 60 - 15.0, "the 15 instructions of the shared call are subtracted; add them."),
+    (
+        130 - 60 + 60 * 3 / 10,
+        "these are the 3 calls for the 10 elements of the example, the last of which makes two "
+        "normals too many. In a large tensor every call serves four elements.",
+    ),
+    (
+        130 / 2,
+        "everything is divided by 2. Only the call is shared, and four elements share it.",
+    ),
+    (
+        130 * 3 / 10,
+        "everything is multiplied by the 3 / 10 of the example. Only the calls become fewer.",
+    ),
+    (
+        130 + 15.0,
+        "the 15 instructions of a shared call are added to a whole call. They replace it.",
+    ),
+    (
+        184 / 4,
+        "184 is the length of the listing, slow paths included, and only the call is shared.",
+    ),
     look="Of 130 instructions 60 are one call. Now four elements share it.",
 )
 
@@ -139,11 +160,13 @@ ex_12_2 = formula(
     ),
     (
         lambda turn: turn % 2**30 // 2**30 - 0.5,
-        "// is a division without a remainder, and leaves 0 here. Write /.",
+        "your result is -0.5 for every turn. // is a division without a remainder, and % 1 of an "
+        "integer is 0: first drop the two top bits, then divide with /.",
     ),
     (
         lambda turn: turn % 2**30 / 2**29 - 1,
-        "your results lie in -1..1, twice as far apart as they should be. Divide by 2^30.",
+        "your results lie in -1..1, so x is in units of half a quarter turn. In quarter turns it "
+        "is at most 1/2 away from the middle.",
     ),
     (
         lambda turn: turn % 2**30 / 2**30 - 1,
@@ -157,6 +180,34 @@ ex_12_2 = formula(
     (
         lambda turn: turn % 2**28 / 2**28 - 0.5,
         "four bits are dropped. A quarter is the two top bits, and 30 remain.",
+    ),
+    (
+        lambda turn: turn / 2**30 - np.round(turn / 2**30),
+        "this is measured from the nearest boundary of two quarters. x is measured from the "
+        "middle of a quarter.",
+    ),
+    (
+        lambda turn: turn % (2**30 - 1) / 2**30 - 0.5,
+        "% (2^30 - 1) is not the same as & (2^30 - 1): the remainder that keeps the lower 30 bits "
+        "is % 2**30.",
+    ),
+    (
+        lambda turn: (turn & 2**30) / 2**30 - 0.5,
+        "& 2**30 keeps a single bit. The 30 bits below it are kept by & (2**30 - 1), or % 2**30.",
+    ),
+    (
+        lambda turn: (turn % 2**30 + 0.5) / 2**30 - 0.5,
+        "a half is added to the word, as in u and v of rung 4. Rung 5 takes turn as it is.",
+    ),
+    (
+        lambda turn: _rest(turn) / 90,
+        "this is divided by 90 once too often: the 30 bits, divided by 2^30, are in quarter turns "
+        "already.",
+    ),
+    (
+        lambda turn: turn % 2**30 / 2**30 - 45,
+        "two units are mixed: the place is in quarter turns, and the middle in degrees. In quarter "
+        "turns the middle is at 1/2.",
     ),
     look="Of the 32 bits the upper 2 are dropped, which leaves 0..2^30 - 1. Scale that to 0..1, "
     "and subtract the middle.",
@@ -286,6 +337,13 @@ def _block_for_sample(P: Any, seed: int, block: np.ndarray, step: int) -> np.nda
         for sample_id in P.sample_id.ravel()
     ]
     return np.concatenate(rows)
+
+
+def _block_of_batch(P: Any, seed: int, block: np.ndarray, step: int) -> np.ndarray:
+    """The noise, if the blocks are counted through the batch and not within a sample."""
+    blocks = P.sample * (P.n // 4) + block
+    pairs = zip(P.sample_id, blocks, strict=True)
+    return np.concatenate([_noise(seed, i[None], step, own[None]) for i, own in pairs])
 
 
 def _tile(**changed: Part) -> Callable[..., np.ndarray]:
@@ -423,6 +481,11 @@ _TILE_MISTAKES: tuple[tuple[Callable[..., Any], str], ...] = (
         "at.",
     ),
     (
+        _tile(null=lambda P: -(-P.B // SAMPLES) * SAMPLES * P.n),
+        "the null half is read behind all rows of the grid's tiles, as if B were rounded up to a "
+        "multiple of SAMPLES. It lies behind the B samples that exist: out + B * n + at.",
+    ),
+    (
         _tile(null=lambda P: 0),
         "both halves are read from the same places, or the weight is not used.",
     ),
@@ -465,6 +528,16 @@ _TILE_MISTAKES: tuple[tuple[Callable[..., Any], str], ...] = (
         "program_id(0) * (BLOCK // 4).",
     ),
     (
+        _tile(block=lambda P: P.group * (BLOCK // 4) + P.columns[:, : BLOCK // 4]),
+        "block is counted with program_id(1), which counts groups of samples. The place within a "
+        "sample is that of program_id(0).",
+    ),
+    (
+        _tile(noise=_block_of_batch),
+        "the blocks are counted through the batch, so the noise of a sample depends on its place. "
+        "Count them within the sample: no `sample` in block.",
+    ),
+    (
         _tile(step=lambda P: P.k),
         "the noise is that of step k. The counter is k + 1, because step 0 is the noise from which "
         "a chain starts.",
@@ -498,6 +571,10 @@ _TILE_MISTAKES: tuple[tuple[Callable[..., Any], str], ...] = (
         "sample are neighbours: sample * n + element.",
     ),
     (
+        _tile(at=lambda P: P.sample * P.B + P.element),
+        "sample s starts at s * B here. A sample has n elements, so it starts at s * n.",
+    ),
+    (
         _tile(at=lambda P: P.element),
         "the address does not contain the sample: all of them are written over sample 0.",
     ),
@@ -520,6 +597,10 @@ _TILE_MISTAKES: tuple[tuple[Callable[..., Any], str], ...] = (
     (
         _tile(guess=lambda P, x, g, p, q, clip: p * x + q * g),
         "nothing is clipped.",
+    ),
+    (
+        _tile(guess=lambda P, x, g, p, q, clip: p * x + q * np.clip(g, -clip, clip)),
+        "the guided output g is clipped. The guess p x + q g is clipped.",
     ),
     (
         _tile(mix=lambda P, cond, null, w: null + w * (cond - null)),
@@ -745,7 +826,7 @@ _FAULTS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "writes into out",
         _changes_out,
         "a kernel that writes into its input `out` passes your test: keep a copy from before the "
-        "call, and compare.",
+        "call, pass `out` itself and not the copy, and compare.",
     ),
     (
         "adds to g",
@@ -757,7 +838,7 @@ _FAULTS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "writes behind g",
         _behind(lambda out, w, N: 0.5, lambda N: N + 1),
         "a kernel that writes one place behind g passes your test: surround g by a number, and "
-        "assert that it is still there.",
+        "assert that every place around g still contains it (.all(), and both sides with `and`).",
     ),
     (
         "writes before g",
@@ -803,7 +884,8 @@ _FAULTS: tuple[tuple[str, Callable[..., None], str], ...] = (
     (
         "reads behind w",
         _adds_nothing_of(lambda out, w, g: _read(w, len(w))),
-        "a kernel that reads one weight too many passes your test: surround w by NaN as well.",
+        "a kernel that reads one weight too many passes your test: surround w by NaN as well, and "
+        "pass w itself. A copy such as w.clone() has no frame.",
     ),
     (
         "reads before w",
@@ -901,7 +983,7 @@ ex_12_5 = Exercise(
             (
                 1,
                 "E",
-                "both reach the bandwidth of a copy, so enough bytes are under way.",
+                "both reach the bandwidth of a copy, so enough bytes are in flight.",
             ),
             (
                 2,
@@ -914,6 +996,11 @@ ex_12_5 = Exercise(
                 "C",
                 "in bfloat16 80 instructions are free, and one Philox call per element makes "
                 "about 130 of them.",
+            ),
+            (
+                2,
+                "D",
+                "a launch takes a few microseconds, of the 357 and 713 that are measured here.",
             ),
             (
                 2,
@@ -930,6 +1017,11 @@ ex_12_5 = Exercise(
                 3,
                 "C",
                 "they do not move the same bytes. Count the passes: is the noise read?",
+            ),
+            (
+                3,
+                "D",
+                "both are launched once, in a few microseconds. The difference is 88.",
             ),
             (
                 3,
@@ -976,6 +1068,12 @@ ex_12_5 = Exercise(
                 "what is missing with fewer threads?",
             ),
             (
+                5,
+                "D",
+                "both are launched once; if a launch took all of the time they would be equally "
+                "fast. Which of them requests more bytes at the same time?",
+            ),
+            (
                 6,
                 "B",
                 "the nine operations execute one or two instructions per element each. Only the "
@@ -991,6 +1089,12 @@ ex_12_5 = Exercise(
                 "D",
                 "nine launches instead of one are some tens of microseconds at most. The "
                 "difference is 1,800.",
+            ),
+            (
+                6,
+                "E",
+                "the nine operations reach four fifths of the data sheet's bandwidth: 22 passes in "
+                "2,170 us, of which the dashed line explains 1,763. Why is that line so high?",
             ),
         )
     ),

@@ -138,6 +138,26 @@ def without_frames(guided: Callable[..., None]) -> None:
     assert torch.equal(out, given)
 
 
+def passes_copies(of_out: bool = False, of_w: bool = False) -> Callable[[Any], None]:
+    """A whole test, which passes copies of tensors, so that their frames stay behind."""
+
+    def test(guided: Callable[..., None]) -> None:
+        asks()(
+            lambda out, w, g: guided(out.clone() if of_out else out, w.clone() if of_w else w, g)
+        )
+
+    return test
+
+
+def some_of_the_frame(guided: Callable[..., None]) -> None:
+    """A frame around g of which one place has to be unchanged."""
+    asks(behind=lambda B, n: False, before=False)(guided)
+    out, _ = framed(torch.randn(4, 45), torch.nan, 12)
+    g, whole = framed(torch.zeros(2, 45), 7.0, 12)
+    guided(out, torch.arange(2.0), g)
+    assert (whole[:12] == 7).any() or (whole[-12:] == 7).any()
+
+
 def letters(number: int, letter: str) -> str:
     right = "CBADEA"
     return right[: number - 1] + letter + right[number:]
@@ -156,6 +176,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.1", 127, "the listing of rung 4"),
     ("12.1", 340, "for four elements, one call"),
     ("12.1", 55, "are subtracted; add them"),
+    ("12.1", 88, "the 10 elements of the example"),
+    ("12.1", 65, "everything is divided by 2"),
+    ("12.1", 39, "the 3 / 10 of the example"),
+    ("12.1", 130 + 60 / 4, "added to a whole call"),
+    ("12.1", 46, "and only the call is shared"),
     ("12.2", lambda turn: turn / 2**32 - 0.5, "the place in the whole turn"),
     ("12.2", lambda turn: (turn % 2**30) / 2**30, "from the quarter's start"),
     ("12.2", lambda turn: (turn << 2) / 2**32 - 0.5, "the quarter is still in it"),
@@ -169,7 +194,15 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.2", lambda turn: turn // 2**30, "the number of the quarter"),
     ("12.2", lambda turn: (turn % 2**30) - 0.5, "are not divided by 2^30"),
     ("12.2", lambda turn: (turn % 2**30) // 2**30 - 0.5, "without a remainder"),
+    ("12.2", lambda turn: turn % 1 - 0.5, "% 1 of an integer is 0"),
     ("12.2", lambda turn: (turn % 2**30) / 2**29 - 1, "lie in -1..1"),
+    ("12.2", lambda turn: (4 * turn / 2**32) % 1 * 2 - 1, "half a quarter turn"),
+    ("12.2", lambda turn: 4 * turn / 2**32 - np.rint(4 * turn / 2**32), "the nearest boundary"),
+    ("12.2", lambda turn: turn % (2**30 - 1) / 2**30 - 1 / 2, "is not the same as &"),
+    ("12.2", lambda turn: (turn & (1 << 30)) / 2**30 - 0.5, "keeps a single bit"),
+    ("12.2", lambda turn: ((turn & 0x3FFFFFFF) + 0.5) / 2**30 - 0.5, "a half is added"),
+    ("12.2", lambda turn: ((turn & 0x3FFFFFFF) / 2**30 - 0.5) / 90, "once too often"),
+    ("12.2", lambda turn: (turn & 0x3FFFFFFF) / 2**30 - 45, "two units are mixed"),
     ("12.2", lambda turn: (turn % 2**30) / 2**30 - 1, "the whole quarter is subtracted"),
     ("12.2", lambda turn: (turn % 2**28) / 2**28 - 0.5, "four bits are dropped"),
     ("12.2", lambda turn: (turn << 2).astype(np.uint32).view(np.int32) * 2.0**-32,
@@ -185,6 +218,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.3", Kernel(("out + B * n + at", "out + n + at")), "from n on, behind one sample"),
     ("12.3", Kernel(("out + B * n + at", "out + B + at")), "from B on. It lies"),
     ("12.3", Kernel(("out + B * n + at", "out + at")), "from the same places"),
+    ("12.3", Kernel(("out + B * n + at", "out + tl.num_programs(1) * SAMPLES * n + at")),
+     "as if B were rounded up"),
     ("12.3", Kernel(("tl.load(w + sample, mask=sample < B)", "tl.load(w)")),
      "the weight of sample 0"),
     ("12.3", Kernel(("tl.load(w + sample, mask=sample < B)", "tl.load(w + tl.program_id(1))")),
@@ -201,6 +236,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.3", Kernel(("tl.program_id(0) * (BLOCK // 4) + tl", "tl")), "block starts at 0 in each"),
     ("12.3", Kernel(("tl.program_id(0) * (BLOCK // 4)", "tl.program_id(0) * BLOCK")),
      "which counts elements"),
+    ("12.3", Kernel(("tl.program_id(0) * (BLOCK // 4)", "tl.program_id(1) * (BLOCK // 4)")),
+     "counted with program_id(1)"),
+    ("12.3", Kernel(("block = tl", "block = sample * (n // 4) + tl")), "counted through the batch"),
     ("12.3", Kernel(("k + 1", "k")), "that of step k"),
     ("12.3", Kernel(("tl.program_id(1) * SAMPLES", "tl.program_id(1)")),
      "not at j * SAMPLES"),
@@ -211,6 +249,8 @@ WRONG: list[tuple[str, Any, str]] = [
      "axes of the grid are exchanged"),
     ("12.3", Kernel(("at = sample * n + element", "at = sample * BLOCK + element")),
      "starts at s * BLOCK"),
+    ("12.3", Kernel(("at = sample * n + element", "at = sample * B + element")),
+     "starts at s * B here"),
     ("12.3", Kernel(("at = sample * n + element", "at = element * B + sample")),
      "with the samples side by side"),
     ("12.3", Kernel(("at = sample * n + element", "at = element + 0 * sample")),
@@ -222,6 +262,9 @@ WRONG: list[tuple[str, Any, str]] = [
      "the new state is clipped"),
     ("12.3", Kernel(("tl.clamp(p * x + q * g, -clip, clip)", "p * x + q * g")),
      "nothing is clipped"),
+    ("12.3", Kernel(("tl.clamp(p * x + q * g, -clip, clip)",
+                     "p * x + q * tl.clamp(g, -clip, clip)")),
+     "the guided output g is clipped"),
     ("12.3", Kernel(("g = cond + weight", "g = null + weight")), "the other convention"),
     ("12.3", Kernel(("(cond - null)", "(null - cond)")), "the wrong sign"),
     ("12.3", Kernel((STORE, "xs = y")), "nothing is written into xs"),
@@ -257,6 +300,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.4", asks(out_frame=(3.0, torch.nan)), "one place before `out`"),
     ("12.4", asks(w_frame=(torch.nan, 9.0)), "one weight too many"),
     ("12.4", asks(w_frame=(9.0, torch.nan)), "one place before w"),
+    ("12.4", passes_copies(of_out=True), "`out` itself and not the copy"),
+    ("12.4", passes_copies(of_w=True), "w.clone() has no frame"),
+    ("12.4", some_of_the_frame, "every place around g still"),
     ("12.4", asks(formula=lambda cond, null, w: null + w * (cond - null)),
      "your test expects null + w"),
     ("12.4", asks(formula=lambda cond, null, w: null + w * (null - cond)),
@@ -270,9 +316,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.5", letters(1, "E"), "number 1: both reach"),
     ("12.5", letters(2, "A"), "number 2: both move"),
     ("12.5", letters(2, "C"), "number 2: in bfloat16"),
+    ("12.5", letters(2, "D"), "number 2: a launch"),
     ("12.5", letters(2, "E"), "number 2: the kernel moves"),
     ("12.5", letters(3, "B"), "number 3: the faster"),
     ("12.5", letters(3, "C"), "number 3: they do not"),
+    ("12.5", letters(3, "D"), "number 3: both are launched"),
     ("12.5", letters(3, "E"), "number 3: the ratio"),
     ("12.5", letters(4, "A"), "number 4: the second has"),
     ("12.5", letters(4, "B"), "number 4: the second executes"),
@@ -281,9 +329,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.5", letters(5, "A"), "number 5: both move"),
     ("12.5", letters(5, "B"), "number 5: two warps"),
     ("12.5", letters(5, "C"), "number 5: then they"),
-    ("12.5", letters(6, "B"), "number 6: the nine"),
+    ("12.5", letters(5, "D"), "number 5: both are launched"),
+    ("12.5", letters(6, "B"), "number 6: the nine operations execute"),
     ("12.5", letters(6, "C"), "number 6: they do not"),
     ("12.5", letters(6, "D"), "number 6: nine launches"),
+    ("12.5", letters(6, "E"), "number 6: the nine operations reach"),
 ]  # fmt: skip
 
 
