@@ -944,15 +944,10 @@ def _given(number: int, letter: str) -> Callable[[Any], bool]:
 
 
 def _about_letters(answer: Any) -> str:
-    letters = _letters(answer)
-    if len(letters) != len(_REASONS) or not set(letters) <= set("ABCDE"):
-        return f"six letters from A to E are asked for, one per measurement; these are {letters!r}."
-    wrong = [
-        i + 1 for i, pair in enumerate(zip(letters, _REASONS, strict=True)) if len({*pair}) > 1
-    ]
+    """Every wrong letter has its hint, so an answer without one has no six letters from A to E."""
     return (
-        f"{6 - len(wrong)} of 6 are right; look at number {wrong[0]} again. Count the bytes per "
-        "element of both, then the instructions per element, and compare with what is free."
+        "six letters from A to E are asked for, one per measurement; these are "
+        f"{_letters(answer)!r}."
     )
 
 

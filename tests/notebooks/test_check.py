@@ -194,11 +194,20 @@ def test_the_kernels_of_sittings_9_and_12_are_checked_where_the_switch_says(
             ex_12._tiler({})(*ex_12.TILE_CASES[0])
 
 
+def test_every_wrong_letter_of_12_5_has_a_hint():
+    right = "CBADEA"
+    for number, letter in enumerate(right):
+        for other in set("ABCDE") - {letter}:
+            answer = right[:number] + other + right[number + 1 :]
+            assert check.ex_12_5.hint(answer).startswith(f"number {number + 1}: ")
+
+
 def test_what_is_none_of_the_mistakes_of_sitting_12_gets_a_sentence():
     for answer, phrase in (
         ({}, "six letters"),
         ("CBADE", "six letters"),
-        ("CDADEE", "4 of 6 are right; look at number 2"),
+        ("CBADEF", "six letters"),
+        ("CDADEE", "number 2: a launch"),
         ([...] * 6, "not attempted yet"),
         ({1: "C", 2: ""}, "six letters"),
     ):
