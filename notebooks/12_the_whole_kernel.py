@@ -380,6 +380,8 @@ for name in ("my_tile", "rung 6"):
 #
 # </details>
 #
+# *This is about half of the sitting, and a place for a break. When you come back, run the cells above again.*
+#
 # ## Rung 7: what is None costs nothing
 #
 # DPM-Solver++(2M) reads the guess of the step before, `x0prev`, and writes its own. A network that is not guided has no null half. One kernel serves them all. Should DDIM then read a tensor that it multiplies by 0?
