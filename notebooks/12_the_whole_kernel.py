@@ -14,11 +14,11 @@
 # %% [markdown]
 # # 12. The whole kernel: rungs 4 to 8
 #
-# **The question.** Sitting 9 ended with a kernel that makes its own noise. It executes 130 instructions per element, its noise depends on the place in the batch, all samples have one weight, and its addresses have 32 bits, so they overflow from $2^{31}$ on. What is missing before a sampler can call it? And how do you find out whether it reads or writes where it must not?
+# **The question.** Sitting 9 ended with a kernel that makes its own noise. It executes 130 instructions per element. Its noise depends on the place in the batch, and one weight applies to all samples. Its addresses have 32 bits, so they overflow from $2^{31}$ on. What is missing before a sampler can call it? And how do you find out whether it reads or writes where it must not?
 #
 # **After this sitting you can** share one Philox call among four elements, replace a library's cosine by a polynomial, write a kernel with tiles of samples by elements and a mask in both directions, leave out at compile time what a solver does not use, compute at which size an address overflows, and write a test that notices accesses out of bounds, reads included.
 #
-# You need sitting 9, and 80 minutes with the exercises. The computing takes less than a minute. As in sitting 9, kernels run in Triton's interpreter if there is no GPU, and compiled if there is one; the switch is `ON_GPU` in the next cell. Triton exists for Linux only; elsewhere the cells that run or compile a kernel stop and print that. The rungs are `kernels/ladder/rung4_four_from_one.py` to `rung7_look_back.py`, and rung 8 is `kernels/triton_step.py`.
+# You need sitting 9, and 95 minutes with the exercises. The computing takes less than a minute. As in sitting 9, kernels run in Triton's interpreter if there is no GPU, and compiled if there is one; the switch is `ON_GPU` in the next cell. Triton exists for Linux only; elsewhere the cells that run or compile a kernel stop and print that. The rungs are `kernels/ladder/rung4_four_from_one.py` to `rung7_look_back.py`, and rung 8 is `kernels/triton_step.py`.
 
 # %%
 # %matplotlib inline
@@ -73,17 +73,17 @@ ax.legend(loc="upper right", fontsize=8)
 plt.show()
 
 # %% [markdown]
-# The two bars are counted in machine code for an H100, in float32: the kernel with which sitting 9 ended, and the one with which this sitting ends. A dotted line is the number of *free* instructions: those that a GPU executes while its memory moves the bytes of one element, 16 in float32 and 8 in bfloat16. **Ask yourself:** an H200 has 4.8 TB/s and executes $33.5 \cdot 10^{12}$ instructions per second. In bfloat16, how much longer than its bytes does rung 3 take there?
+# The two bars are counted in machine code for an H100, in float32. Rung 3 is the kernel with which sitting 9 ended, and rung 8 the one with which this sitting ends. A *slow path* is code that is in the listing and is never executed here. A *spill* is an access to memory for what cannot be held in registers. Rung 5 explains where both come from. A dotted line is the number of *free* instructions: those that a GPU executes while its memory moves the bytes of one element, 16 in float32 and 8 in bfloat16. **Ask yourself:** an H200 has 4.8 TB/s and executes $33.5 \cdot 10^{12}$ instructions per second (67 TFLOP/s in its data sheet, where a multiply-add counts as two). In bfloat16 rung 3 executes 132 per element, because numbers are converted. How many times as long as its bytes does it take there, at least?
 #
 # <details><summary>Answer</summary>
 #
-# The memory takes $8 / (4.8 \cdot 10^{12})$ s $= 1.67$ ps per element, and in that time the GPU executes $1.67 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 56$ instructions: this is its line. In bfloat16 rung 3 executes 132, so it is compute-bound and takes $132 / 56 = 2.4$ times as long as its bytes. Rung 8 executes 52 in float32, and 56 in bfloat16, where numbers are converted. So it is memory-bound at three of the lines, and at the edge on an H200 in bfloat16.
+# The memory takes $8 / (4.8 \cdot 10^{12})$ s $= 1.67$ ps per element, and in that time the GPU executes $1.67 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 56$ instructions: this is its line. Rung 3 executes 132, so it is compute-bound and takes at least $132 / 56 = 2.4$ times as long as its bytes. Rung 8 executes 52 in float32, and 56 in bfloat16, where numbers are converted. So it is memory-bound at three of the lines, and at the edge on an H200 in bfloat16.
 #
 # </details>
 #
 # ## Rung 4: four normals from one call
 #
-# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants and computes both halves of each 64-bit product, which are 4 instructions. It also forms two exclusive ors of three words each, which are 2. Ten rounds have $10 \cdot (4 + 2) = 60$. The call returns four words of 32 bits, numbered from 0. Box and Muller's method makes *two* normals of two of them, with $u = (\text{word}_0 + \tfrac12) / 2^{32}$ and $v = (\text{word}_1 + \tfrac12) / 2^{32}$:
+# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants and computes both halves of each 64-bit product, which are 4 instructions. It also forms two exclusive ors of three words each. These are 2 instructions, because one instruction takes three words. Ten rounds have $10 \cdot (4 + 2) = 60$. The call returns four words of 32 bits, numbered from 0. Box and Muller's method makes *two* normals of two of them, with $u = (\text{word}_0 + \tfrac12) / 2^{32}$ and $v = (\text{word}_1 + \tfrac12) / 2^{32}$:
 #
 # $$ z_0 = \sqrt{-2 \log u} \, \cos(2 \pi v) \qquad z_1 = \sqrt{-2 \log u} \, \sin(2 \pi v) $$
 #
@@ -118,7 +118,7 @@ plt.show()
 print(f"rung 4 executes {counts['rung 4']['executed']:.1f} per element")
 
 # %% [markdown]
-# (The sums are counted in the listing. Two parts are counted by hand: Philox, and 10 for the formula, which are 8 operations and an access on rung 2, and a multiply-add for $c z$. The compiler saves a few of these instructions, so the blue part is approximate.) **Ask yourself:** the prediction is 12 higher than the count of 73. What else do two elements share now?
+# (The sums are counted in the listing. Two parts are counted by hand: Philox, and 10 for the formula. The 10 are the 8 operations of rung 2, a multiply-add for $c z$, and one access per element: there are four passes, and an access moves four elements. The compiler saves a few of these instructions, and adds others for addresses and the mask. So the blue part, which is the rest, is approximate.) **Ask yourself:** the prediction is 12 higher than the count of 73. What else do two elements share now?
 #
 # <details><summary>Answer</summary>
 #
@@ -126,7 +126,7 @@ print(f"rung 4 executes {counts['rung 4']['executed']:.1f} per element")
 #
 # </details>
 #
-# There is one trap. The call returns four tensors `z0, z1, z2, z3` of `BLOCK / 4` numbers, and element $4 i + j$ has to get number $i$ of $z_j$. `tl.join(x, y)` joins two tensors along a new *last* axis, so `x` and `y` alternate in memory. **Predict:** in which order does `tl.join(tl.join(z0, z1), tl.join(z2, z3))` put the four?
+# There is one trap. A program calls Philox for its `BLOCK / 4` blocks together, so it has four tensors `z0, z1, z2, z3` of `BLOCK / 4` normals each, and element $4 i + j$ has to get number $i$ of $z_j$. `tl.join(x, y)` joins two tensors along a new *last* axis, so `x` and `y` alternate in memory. **Predict:** in which order does `tl.join(tl.join(z0, z1), tl.join(z2, z3))` put the four?
 
 
 # %% alt="Two rows of 16 boxes, coloured by the tensor that each number came from. In the upper row, joined as z0 with z2 and z1 with z3, the colours repeat as z0, z1, z2, z3. In the lower row, joined as z0 with z1 and z2 with z3, they repeat as z0, z2, z1, z3."
@@ -163,9 +163,9 @@ plt.show()
 #
 # ## Rung 5: our own normals
 #
-# About $73 - 15 - 10 = 48$ instructions per element are logarithm, root, sine and cosine. The listing contains 54 more per element in slow paths, which are never executed here. A library's cosine accepts *every* float32. Its first step is to divide the angle by $\pi / 2$, because only the remainder matters. For an angle of 105,615 or more, a constant of CUDA's headers, this takes a product with a long table of digits of $2 / \pi$, in a loop. The product is collected in an array. Registers cannot be indexed, so each thread has the array in memory, on its *stack*: these are the spills. The compiler does not know that our angles are below $2 \pi$.
+# About $73 - 15 - 10 = 48$ instructions per element are logarithm, root, sine and cosine. The listing contains 54 more per element in slow paths, which are never executed here. A library's cosine accepts *every* float32. Its first step is to divide the angle by $\pi / 2$, because the remainder and the number of the quarter turn determine the cosine. If the angle is 105,615 or more (the limit is a constant in CUDA's headers), the library multiplies it by a long table of digits of $2 / \pi$, in a loop. It collects the product in an array. Registers cannot be indexed, so each thread has the array in memory, on its *stack*. The accesses to it are the spills. The compiler does not know that our angles are below $2 \pi$.
 #
-# We know more: the angle is made of one 32-bit word, `turn`, and is $\text{turn} / 2^{32}$ of a whole turn. (Rung 5 adds no half to this word. The half keeps $u$ from being 0, where the logarithm is infinite; an angle may be 0.) The two top bits are the number of the quarter turn, 0 to 3. The other 30 bits are the place in the quarter. Let $M$ be the angle of the quarter's middle, 45, 135, 225 or 315 degrees, and $h$ the difference between the angle and $M$:
+# We know more: the angle is made of one 32-bit word, `turn`, and is $\text{turn} / 2^{32}$ of a whole turn. (Rung 5 adds no half to this word. The half keeps $u$ from being 0, where the logarithm is infinite; an angle may be 0.) The two top bits are the number of the quarter turn, 0 to 3. The other 30 bits are the place in the quarter. Let $M$ be the angle of the quarter's middle, 45, 135, 225 or 315 degrees, and $h$ the angle minus $M$:
 #
 # $$ \cos(M + h) = \cos M \cos h - \sin M \sin h \qquad \sin(M + h) = \sin M \cos h + \cos M \sin h $$
 #
@@ -237,20 +237,20 @@ print(f"rung 5: {five['executed']:.1f} instructions per element, {five['spills']
 #
 # </details>
 #
-# The logarithm is made in the same way: a float32 stores its exponent in separate bits, so $\log(2^E m) = E \log 2 + \log m$, and a polynomial is left for $\log m$. The format has $m$ in $[1, 2)$. If $m$ is at least $4/3$, the kernel halves it and adds 1 to $E$. Then $m$ lies in $[2/3, 4/3)$, and numbers just below 1 have $E = 0$, so that no two large terms cancel. Rung 5 executes 51 instructions, without a stack and without spills. The function is `normals(seed, step, sample_id, block, stream)` of `kernels/triton_normals.py`. It returns the normals of each block of four, in their order in memory. `stream` separates noise for different purposes; samplers use 0.
+# The logarithm is made in the same way: a float32 stores its exponent in separate bits, so $\log(2^E m) = E \log 2 + \log m$, and a polynomial is left for $\log m$. The format has $m$ in $[1, 2)$. If $m$ is at least $4/3$, the kernel halves it and adds 1 to $E$. Then $m$ lies in $[2/3, 4/3)$, and numbers just below 1 have $E = 0$. Without this step 0.999 would be $2^{-1} \cdot 1.998$. Its logarithm would be $-0.6931 + 0.6921$, two large terms that cancel, so digits would be lost. Rung 5 executes 51 instructions, without a stack and without spills. The function is `normals(seed, step, sample_id, block, stream)` of `kernels/triton_normals.py`. For each number in `block` it returns the four normals of that block, in the order in which its elements lie in memory. `stream` separates noise for different purposes; samplers use 0.
 #
 # ## Rung 6: tiles
 #
-# A sample's noise has to depend on its own number, and users pass one weight per sample. How does a program that moves 1024 elements find both? It could divide: element `at` of the batch belongs to sample `at // n`. A GPU has no instruction for an integer division and executes a sequence of others, and every element would load the weight and the number of its sample: 2048 loads per program.
+# A sample's noise must not depend on its place in the batch. So users pass a *number* for each sample, on which the noise depends, and a weight for each sample. How does a program that moves 1024 elements find both? It could divide: if a sample has `n` elements, element `at` of the batch belongs to sample `at // n`. A GPU has no instruction for an integer division and executes a sequence of others, and every element would load the weight and the number of its sample: 2048 loads per program.
 #
-# Instead, each program takes a *tile* of `SAMPLES` by `BLOCK` elements, 1024 together. `sample` has the shape [SAMPLES, 1], `element` the shape [1, BLOCK], and `sample * n + element` is broadcast to [SAMPLES, BLOCK], as in NumPy. What belongs to a sample is loaded once per *row*:
+# Instead, each program takes a *tile* of `SAMPLES` by `BLOCK` elements, 1024 together. `sample` contains the places of the tile's samples in the batch and has the shape [SAMPLES, 1]. `element` contains places within a sample and has the shape [1, BLOCK]. `sample * n + element` is broadcast to [SAMPLES, BLOCK], as in NumPy. What belongs to a sample is loaded once per *row* of the tile:
 #
 # | elements per sample | BLOCK | SAMPLES | programs | loads of weights and sample numbers |
 # |---|---|---|---|---|
 # | 192 (3 x 8 x 8) | 256 | 4 | 1 for 4 samples | 8 per program |
 # | 16,384 (4 x 64 x 64) | 1024 | 1 | 16 for 1 sample | 2 per program |
 #
-# `BLOCK` is `n` rounded up to a power of 2, at most 1024. So the mask has two directions: a tile can reach beyond the end of a *sample*, and the last group of samples beyond the last sample. **Predict:** 10 samples of 192 elements make 3 groups of 4. Which fraction of all places does not exist? And for which sizes of a sample is this fraction largest, if there are many samples?
+# `BLOCK` is `n` rounded up to a power of 2, at least 4 and at most 1024. So the mask has two directions: a tile can reach beyond the end of a *sample*, and the last group of samples beyond the last sample. **Predict:** 10 samples of 192 elements make 3 groups of 4. Which fraction of the places of all tiles has no element? And for which sizes of a sample, from 4 elements on, is this fraction largest if there are many samples?
 
 # %% alt="The masked fraction over the number of elements per sample. For 1,024 samples it is a sawtooth that falls to 0 at every power of 2 and jumps to about one half behind it, with lower teeth beyond 1,024. For 10 samples it is higher up to 256 elements. At 192 elements they are 0.25 and 0.375; at 16,384 both are 0."
 sizes = np.unique(np.geomspace(4, 20000, 3000).astype(int))
@@ -287,7 +287,7 @@ print(f"n = 513: {masked(513, 1024):.3f}, n = 1025: {masked(1025, 1024):.3f}")
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# $3 \cdot 4 \cdot 256 = 3072$ places, of which $10 \cdot 192 = 1920$ exist, so 37.5 % do not. With many samples only the columns count, and $1 - 192 / 256 = 25$ % are masked. The fraction is largest just above a power of 2, up to 1025, where it is nearly a half. A small batch of small samples is worse still, because most rows of its tile have no sample: 10 samples of 4 elements fill 40 of 1024 places. A masked place moves no bytes but executes the instructions. At 513 elements these are $2 \cdot 52 = 104$ per element that exists: still fewer than the 160 that are free in float32 on an H100.
+# $3 \cdot 4 \cdot 256 = 3072$ places, of which $10 \cdot 192 = 1920$ exist, so 37.5 % do not. With many samples only the columns count, and $1 - 192 / 256 = 25$ % are masked. The fraction is largest just above a power of 2, up to 1025, where it is nearly a half. A small batch of small samples is worse still, because most rows of its tile have no sample: 10 samples of 4 elements fill 40 of 1024 places. A masked place moves no bytes but executes the instructions. At 513 elements rung 8 executes about $2 \cdot 52 = 104$ per element that exists: still fewer than the 160 that are free in float32 on an H100.
 #
 # </details>
 #
@@ -295,9 +295,9 @@ print(f"n = 513: {masked(513, 1024):.3f}, n = 1025: {masked(1025, 1024):.3f}")
 #
 # $$ g = g_y + w_s (g_y - g_\phi) \qquad \hat x_0 = \text{clip}(p \, x_t + q \, g) \qquad x_s = a \hat x_0 + b x_t + c z $$
 #
-# - `xt` and `xs` have the shape (B, n), `out` has (2B, n), conditional half first, all float32. `w` and `ids` have one entry per sample: its weight and its number. All other arguments are plain numbers.
+# - `xt` and `xs` have the shape (B, n), `out` has (2B, n), conditional half first, all float32. `w` and `ids` have one entry per sample: its weight and its number. All other arguments are plain numbers. `clip` is the bound: the clipped guess lies between `-clip` and `clip`.
 # - `tl.program_id(0)` counts tiles along a sample, `tl.program_id(1)` groups of samples. Begin with the two lines below. Compute `at` from them, and a mask with both directions.
-# - `normals(seed, k + 1, sample_id, block, 0)` returns the noise of step `k`; the counter is `k + 1`, because a chain starts from the noise of step 0. `sample_id` has the shape [SAMPLES, 1]. `block` has [1, BLOCK // 4]: it is the number of each *block of four* within its sample. The result is [SAMPLES, BLOCK // 4, 2, 2]; `tl.reshape` it.
+# - `normals(seed, k + 1, sample_id, block, 0)` returns the noise of step `k`. Its argument `step` is `k + 1`, because `step` 0 is the noise from which a chain starts. `sample_id` has the shape [SAMPLES, 1]. `block` has [1, BLOCK // 4]: it is the number of each *block of four* within its sample. The result is [SAMPLES, BLOCK // 4, 2, 2]; `tl.reshape` it.
 #
 # ```python
 # sample = tl.program_id(1) * SAMPLES + tl.arange(0, SAMPLES)[:, None]  # [SAMPLES, 1]
@@ -376,7 +376,7 @@ for name in ("my_tile", "rung 6"):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# All three. The counter consists of the block within the sample, the step and the number of the sample. It contains no place in the batch and no tile. The addresses in two directions and the loads per row cost 3.6 instructions per element: rung 6 has 54.6, and rung 5 has 51.0.
+# All three. The counter consists of the block within the sample, the step, the number of the sample and the stream. It contains no place in the batch and no tile. The addresses in two directions and the loads per row cost 3.6 instructions per element: rung 6 has 54.6, and rung 5 has 51.0.
 #
 # </details>
 #
@@ -384,7 +384,7 @@ for name in ("my_tile", "rung 6"):
 #
 # ## Rung 7: what is None costs nothing
 #
-# DPM-Solver++(2M) reads the guess of the step before, `x0prev`, and writes its own. A network that is not guided has no null half. One kernel serves them all. Should DDIM then read a tensor that it multiplies by 0?
+# DPM-Solver++(2M) reads the guess of the step before, `x0prev`, and writes its own. A step without guidance has no null half. One kernel computes the steps of all of them. Should it read `x0prev` for DDIM, where the factor $e$ of `x0prev` is 0?
 #
 # ```python
 # if x0 is not None:  # an argument that is None is known when the kernel is compiled
@@ -396,7 +396,7 @@ for name in ("my_tile", "rung 6"):
 #     y += c * z
 # ```
 #
-# Triton compiles one kernel for each combination of arguments that are None, at the first launch with it: this is *specialisation*. The compiled kernel contains only the lines that were chosen. The row is different at every step, so its numbers are tested when the kernel runs. All threads take the same branch, because `e` is one number: the branch is *uniform*. **Predict:** how many bytes per element move in float32 for DDIM that does not write its guess (`want_x0=False` in the picture), for 2M, and for DDIM without guidance?
+# Triton compiles one kernel for each combination of arguments that are None, at the first launch with it: this is *specialisation*. The compiled kernel contains only the lines that were chosen. The row, here, is the solver's row of eight numbers for one step, among them $p, q, a, b, c$ and $e$. It is different at every step, so its numbers are tested when the kernel runs. All threads take the same branch, because `e` is one number: the branch is *uniform*. **Predict:** how many bytes per element move in float32 for DDIM that does not write its guess (`want_x0=False` in the picture), for 2M, and for DDIM without guidance?
 
 # %% alt="Bars of bytes per element in the accesses of 128 bits of compiled code, in three variants of rung 8: 12 without guidance, 16 for DDIM without its guess, and 24 for 2M, which reads x0prev and writes x0hat."
 variants = {"float32, no w": "no guidance", "float32": "DDIM, want_x0=False"}
@@ -415,7 +415,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# DDIM: `xt`, two halves of `out`, `xs` are 4 passes, 16 bytes. 2M: two more, `x0prev` and `x0hat`, 24 bytes. Without guidance the null half is not read: 12 bytes. The compiled code contains exactly these accesses.
+# DDIM moves `xt`, the two halves of `out` and `xs`: 4 passes, 16 bytes. 2M moves two more, `x0prev` and `x0hat`: 24 bytes. Without guidance the null half is not read: 12 bytes. The compiled code contains exactly these accesses. (In the picture, sm_90 is the name of the H100's instruction set.)
 #
 # </details>
 #
@@ -439,7 +439,7 @@ print("with the branch:", moved.tolist(), " multiplied by 0:", (moved + 0.0 * ov
 #
 # ## Rung 8: addresses of 64 bits
 #
-# Triton passes `B` and `n` as numbers of 32 bits, so `sample * n + element` has 32 bits, too. A signed number of 32 bits ends at $2^{31} - 1 = 2{,}147{,}483{,}647$. Take samples of 4 x 256 x 256 elements, so $n = 2^{18}$. Sample 8,192 starts at $2^{13} \cdot 2^{18} = 2^{31}$, which becomes $-2^{31}$: the kernel reads *before* the tensor. **Ask yourself:** a batch has $B = 5000$ such samples (5.2 GB in float32). No sample of `xt` reaches 8,192. Is the kernel right?
+# Triton passes `B` and `n` as numbers of 32 bits, so `sample * n + element` has 32 bits, too. A signed number of 32 bits ends at $2^{31} - 1 = 2{,}147{,}483{,}647$. Take samples of 4 x 256 x 256 elements, so $n = 2^{18}$. Sample 8,192 starts at $2^{13} \cdot 2^{18} = 2^{31}$, which becomes $-2^{31}$: the kernel reads *before* the tensor. **Ask yourself:** a batch has $B = 5000$ such samples (5.2 GB in float32), so no address within `xt` reaches $2^{31}$. A kernel reads the null half at `out + (B * n + at)`. Is it right?
 
 
 # %% alt="Addresses of the first element of each of 5,000 samples in the null half, computed in 64 and in 32 bits. Both lines rise together to 2 to the power 31 at sample 3,192. There the line of 32 bits falls to minus 2 to the power 31 and rises again, and the other one goes on."
@@ -469,17 +469,17 @@ print("first wrong address: sample", first_wrong)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# No. `out` has twice as many elements. Its null half starts at $B n = 5000 \cdot 2^{18} = 1.3 \cdot 10^9$, and $(B + s) \, 2^{18}$ reaches $2^{31}$ at $s = 8192 - 5000 = 3192$. From there on the null half is read from before the tensor. Rung 8 computes `sample` and the start of a tile in 64 bits.
+# No. `out` has twice as many elements. Its null half starts at $B n = 5000 \cdot 2^{18} = 1.3 \cdot 10^9$, and $(B + s) \, 2^{18}$ reaches $2^{31}$ at $s = 8192 - 5000 = 3192$. From there on the null half is read from before the tensor. The brackets matter: `out + B * n + at` is `(out + B * n) + at`, where each number of 32 bits is added to a pointer of 64 bits. Then the first error comes at $B n = 2^{31}$, with 8,192 samples. Rung 8 computes `sample` and the start of a tile in 64 bits.
 #
 # </details>
 #
-# The cell also shows how to test this without 20 GB of memory: let the kernel store its *addresses* in a small tensor. Rung 8 adds three more things: the row is read from the GPU's memory, so that the host does not have to wait; groups of samples continue along a third axis of the grid, because CUDA limits the second one to 65,535; and a program has 2 warps in the place of 4 if an access can have 16 bytes. Each thread then has 16 elements in the place of 8, and the instructions that compute addresses and read the row are executed once for all of them.
+# The cell also shows how to test this without the 21 GB of `xt`, `out` and `xs`: let the kernel store its *addresses* in a small tensor. Rung 8 adds four more things. The row is read from the GPU's memory, so that the host does not have to wait. Groups of samples continue along a third axis of the grid, because CUDA limits the second one to 65,535. An output whose channels come last in memory is read without a copy. And a program has 2 warps instead of 4 if an access can have 16 bytes. Each thread then has 16 elements instead of 8, and the instructions that compute addresses and read the row are executed once for all of them.
 #
 # ## How to test a kernel
 #
 # A kernel gets addresses, and nothing stops it at the end of a tensor. What it reads there is often 0, and what it overwrites is often unused, so a wrong kernel can pass a test. The test has to own the memory *around* the tensors, so each of them has to be a part of a longer one. The function `framed` in exercise 12.4 returns both.
 #
-# Surround the *output* by a number that no kernel would write. If it is still there afterwards, nothing was written there. Such a number is called a *canary*. But what shows a *read*? A kernel can multiply what it reads by 0, which is a common mistake for a mask: $0 \cdot 7 = 0$. The next cell launches such a kernel. It subtracts from each conditional output the mean of the null outputs of its program, and masks their sum by a multiplication. It is launched with three contents of the places around `out`. **Predict:** what is its result for each?
+# Surround the *output* by a number that no kernel would write. If it is still there afterwards, nothing was written there. Such a number is called a *canary*. But what shows a *read*? A common mistake is to read without a mask and then to multiply by 0, and $0 \cdot 7 = 0$. The next cell launches such a kernel. It subtracts from each conditional output the mean of the null outputs of its program, and masks their sum by a multiplication. It is launched with three contents of the places around `out`. **Predict:** what is its result for each?
 
 
 # %% alt="Three rows of memory around a result of 13 places, one per content of the frame around out: 0, 7 and NaN. With 0 and with 7 the 13 results are right, and only the three places behind them are overwritten. With NaN the last five results are NaN as well."
@@ -521,7 +521,7 @@ plt.show()
 #
 # </details>
 #
-# If a kernel reads out of bounds and does not use the value, its results do not change, and no test of them can notice the read. On a GPU it can still stop the program, if the address does not exist. NVIDIA's `compute-sanitizer` watches every access for that. The other half of a test are the *sizes*: 1, a number below the block, one that no power of 2 divides, and enough for several programs.
+# If a kernel reads out of bounds and does not use the value, its results do not change, and no test of them can notice the read. On a GPU such a read can still stop the program, if the address does not exist. NVIDIA's `compute-sanitizer` watches every access for that. The other half of a test is the choice of *sizes*: 1, a number below the block, an odd number, and a number that takes several programs.
 #
 # **Exercise 12.4** (prove by a test). `guided(out, w, g)` launches a kernel that computes $g = g_y + w_s (g_y - g_\phi)$. `out` has the shape (2B, n), `w` has (B,), `g` has (B, n) and is written. Write a test, with `assert`, that passes for a right kernel and fails for every kernel that computes something else, changes `out`, or accesses memory out of bounds in a way that can be noticed. The check tries it on 15 such functions, and names the first for which it passes.
 
@@ -555,7 +555,7 @@ def bounds_test(guided, device="cpu"):
 check.ex_12_4(bounds_test)
 
 # %% [markdown]
-# Your test also works for a kernel: with $p = 0$, $q = 1$, $a = 1$ and $b = c = 0$ the tile kernel of 12.3 computes $g$. The picture compares your test with two weaker ones. **Predict:** a test compares the results at one size, 64 x 16. Which does it notice: wrong results, a changed `out`, accesses out of bounds?
+# Your test also works for a kernel: with $p = 0$, $q = 1$, $a = 1$, $b = c = 0$ and an infinite bound `clip` the tile kernel of 12.3 computes $g$. The picture compares your test with two weaker ones. **Predict:** a test compares the results at one size, 64 x 16. Which does it notice: wrong results, a changed `out`, accesses out of bounds?
 
 
 # %% alt="A table of three tests by fifteen faulty functions; a filled cell means that the test fails, as it should. The comparison at one size notices the first 3, odd sizes with frames of zeros notice 8, and your test notices all 15. No test but yours notices a read before or behind a tensor."
@@ -617,7 +617,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Only wrong results, and not all of them. It notices three of the 15: the other convention, the weight of sample 0, and the kernel that stops after 64 places. A kernel that adds to `g` is right here, because `g` was 0. So is one that begins the null half at a multiple of 8, because 8 divides $64 \cdot 16$. The memory around the tensors is not compared.
+# Only wrong results, and not all of them. It notices three of the 15: one with the other convention of the weight, one that uses the weight of sample 0 for all samples, and one that stops after 64 places. A kernel that adds to `g` is right here, because `g` was 0. So is one that begins the null half at a multiple of 8, because 8 divides $64 \cdot 16$. Neither `out` after the launch nor the memory around the tensors is compared.
 #
 # </details>
 #
@@ -681,7 +681,7 @@ else:
 # %% [markdown]
 # ## Explain what was measured
 #
-# These times were measured on an H100 (`kernels/results/README.md`; 26 November 2026). The dashed lines are the prediction from the data sheet: bytes divided by 3.35 TB/s.
+# These times were measured on an H100 (`kernels/results/README.md`; 26 November 2026). The *nine operations* are the step in plain torch, with one kernel for each operation (`kernels/README.md` has the table of their passes). The dashed lines are the prediction from the data sheet: bytes divided by 3.35 TB/s.
 
 # %% alt="Bars of microseconds on a logarithmic axis, measured on an H100 for tensors of 256 MiB, and dashed lines at the time of the bytes by the data sheet. In float32 the nine operations take 2,029, torch.compile 365, and the kernel 354, against 320 by the data sheet; with noise read from memory the kernel takes 442. In bfloat16 they take 2,170, 713, 357 and 440."
 results = json.loads(Path("../kernels/results/nvidia-h100-80gb-hbm3.json").read_text())
@@ -741,11 +741,11 @@ check.ex_12_5(reasons)
 # %% [markdown]
 # <details><summary>A model answer</summary>
 #
-# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. Rung 3, which also calls Philox once per element, executes 130 instructions, and the kernel 52. 160 are free.
+# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. As an estimate for `torch.compile` we take rung 3, which also calls Philox once per element: it executes 130 instructions, and the kernel 52. 160 are free.
 # 2. B. In bfloat16 8 bytes leave time for 80. The 132 of rung 3 take $132 / 80 = 1.65$ times as long, and 2.15 times if its 40 integer products, 4 in each round, are counted twice, because they run at half the rate. Measured is 2.0. The kernel's 56 are free.
 # 3. A. Read noise is a fifth pass: $5 / 4 = 1.25$, and $442 / 354 = 1.25$. Making it costs $51.7 - 15.9 = 36$ instructions (rung 7 printed both numbers), which are free.
 # 4. D. At 3 TB/s the 4 MiB of the larger one take 1.4 us and the 16 KiB of the smaller one 0.005 us. Both are small compared with about 7 us for a launch.
-# 5. E. By Little's law the bytes in flight are the bandwidth times the latency. With accesses of single elements each load brings 4 bytes in the place of 16, so more threads have to wait for memory at the same time.
+# 5. E. By Little's law the bytes in flight are the bandwidth times the latency. Each load brings 4 bytes instead of 16, so more loads have to be in flight. If a thread has as many in flight with 2 warps per program as with 4, twice the threads have twice the bytes in flight. The bandwidth grows by less, $2999 / 2319 = 1.29$.
 # 6. A. 22 passes and 4: the ratio can be 5.5, and 6.1 is measured. The nine operations reach a smaller fraction of the bandwidth than the kernel, which explains the rest.
 #
 # </details>
@@ -753,11 +753,11 @@ check.ex_12_5(reasons)
 # %% [markdown]
 # ## You now know
 #
-# - a Philox call has four words, which make four normals: 15 instructions per element in the place of 60 (`kernels/ladder/rung4_four_from_one.py`);
+# - a Philox call has four words, which make four normals: 15 instructions per element instead of 60 (`kernels/ladder/rung4_four_from_one.py`);
 # - knowing the interval of an argument replaces a library's slow path by a short polynomial (`kernels/ladder/rung5_our_normals.py`);
 # - a tile is [SAMPLES, 1] and [1, BLOCK], broadcast; what belongs to a sample is read once per row, and the mask has two directions (`kernels/ladder/rung6_tiles.py`);
 # - what is None is decided at compile time and costs nothing, and a number of the row is a uniform branch (`kernels/ladder/rung7_look_back.py`);
-# - addresses of 32 bits end at $2^{31}$, which the null half reaches first (`kernels/triton_step.py`);
+# - addresses of 32 bits end at $2^{31}$, which the sum $B n + \text{at}$ of the null half reaches first (`kernels/triton_step.py`);
 # - a test of a kernel owns the memory around the tensors: NaN around inputs, a number around outputs, odd sizes.
 #
 # ## Five questions
@@ -772,7 +772,7 @@ check.ex_12_5(reasons)
 #
 # 1. The four are independent and have the same distribution, so every order of them has the same distribution.
 # 2. `BLOCK` = 512 and `SAMPLES` = 2. $1 - 300 / 512 = 41$ % are masked.
-# 3. The last tile of a sample goes on into the next sample, where `at` is still below $B n$, and overwrites its first elements with the weight and the noise of another sample.
+# 3. If $n$ is not a multiple of `BLOCK`, the last tile of a sample goes on into the next sample, where `at` is still below $B n$. It overwrites the first elements there with values made from another sample's weight and noise.
 # 4. Six passes of 2 bytes are 12 bytes. They take $12 / 3.35 = 3.6$ ps, in which the GPU executes $3.6 \cdot 33.5 = 120$ instructions.
 # 5. NaN shows a read, because it survives a multiplication by 0. Around the output it would hide a kernel that reads NaN beyond the input and writes it beyond the output.
 #

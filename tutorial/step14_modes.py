@@ -93,9 +93,10 @@ guesses, so the guided guess is
 
 $$ (1 + w) \mu_y - w m = \mu_y + w (\mu_y - m) $$ (14.4)
 
-It is the same for every chain. All chains are first moved towards one point, and only later does it
-matter where each of them started. In the example $\mu_y = 0.7 \cdot 2 - 0.3 \cdot 2 = 0.8$, and $m$
-is the mean of 0.8 and the position of class 1:
+This guess is the same for every chain. So in the first steps guidance changes the guesses of all
+chains by the same amount, which is the first push. Only at lower noise levels does the guess depend
+on the position of the chain. In the example $\mu_y = 0.7 \cdot 2 - 0.3 \cdot 2 = 0.8$, and $m$ is
+the mean of 0.8 and the position of class 1:
 
 | class 1 at | m | first guess at w = 3 | mode that gains |
 |---|---|---|---|
@@ -124,12 +125,13 @@ whose means do not lie on one line it is a plane for every $D \ge 2$, and step 1
 happens in a plane. What changes with $D$ is the distance of the means. If their coordinates are
 drawn independently from $N(0, 1)$, the squared distance of two means is $2 D$ on average, and for
 large $D$ all distances are close to $\sqrt{2 D}$. So three means are nearly equally far from each
-other. The standard deviation of a class along each axis remains $\sqrt S_y$. So in this model we
-may keep the three Gaussians of the plane. We move them apart by a factor $c$ and leave their
+other. The standard deviation of a class along each axis remains $\sqrt{S_y}$. So in this model we
+may keep the three Gaussians of the plane. We multiply their means by a factor $c$ and leave their
 variance at $1/4$. Their squared distances are then $6.75 c^2$. This is $2 D$ for $D = 3.375 c^2$,
 so $c = 16$ corresponds to 864 dimensions. (Classes of images may be closer to each other than
-this.) The overshoot is the mean height minus $1.5 c$, at $w = 3$. The table is for the cosine
-schedule with $T = 1000$ and 20,000 samples.
+this.) As in step 13 we sample the top class, whose mean is $(0, 1.5 c)$, with $w = 3$. The
+overshoot is here the mean of the second coordinate, the height, minus $1.5 c$. The table is for the
+cosine schedule with $T = 1000$ and 20,000 samples.
 
 | c | 1 | 2 | 4 | 8 | 16 |
 |---|---|---|---|---|---|
@@ -156,9 +158,12 @@ observation by their precisions, $1/S_y$ and $1/\tau$ (step 4):
 $$ E[x_0 | x_t, y] = \mu_y + (x_t / \sqrt{\bar\alpha_t} - \mu_y) S_y / (S_y + \tau) $$
 
 Each step of the ancestral chain has the mean $E[x_{t-1} | x_t, y]$ (step 9). For a Gaussian class
-all these means are affine functions, and the mean of an affine function is the function of the
-mean. So the samples of the chain that passes through $x_t$ have the mean $E[x_0 | x_t, y]$. A
-displacement of $x_t / \sqrt{\bar\alpha_t}$ by one unit moves this mean by
+each of these means is an affine function of the state, and the mean of an affine function is the
+function of the mean. So the mean of the chain's $x_{t-2}$, given $x_t$, is the function $E[x_{t-2}
+| x_{t-1}, y]$ at the point $x_{t-1} = E[x_{t-1} | x_t, y]$. The forward process gives the same
+value, $E[x_{t-2} | x_t, y]$, by the law of total expectation. Repeated down to 0, this shows that
+the samples of all chains that pass through $x_t$ have the mean $E[x_0 | x_t, y]$. A displacement of
+$x_t / \sqrt{\bar\alpha_t}$ by one unit moves this mean by
 
 $$ \text{ancestral chain: } S_y / (S_y + \tau) $$ (14.5)
 
@@ -184,27 +189,34 @@ chain 45 %. Now let the classes be $c$ times as far apart. Coming from the noise
 approaches 0 or 1 where the standard deviation $\sqrt\tau$ of the noise becomes comparable to the
 distance of the class means, so $\tau$ is of the order of $c^2$. From the noise down to this level
 $S_y$ is small compared with $\tau$. With $S_y = 0$, multiplying the means, $\bar x$ and $\sqrt\tau$
-by $c$ leaves $p(y | x_t)$ unchanged and multiplies every guess by $c$. So the chain is the chain
-for $c = 1$ at $c$ times the size, and its displacement at this level is of the order of $c$. If $c$
-is large, what remains is of this order, first with fresh noise and then without:
+by $c$ leaves $p(y | x_t)$ unchanged and multiplies every guess by $c$. In the limit of small steps
+it does not matter which noise levels the schedule visits. So at the level $c^2 \tau$ the chain with
+the factor $c$ is the chain for $c = 1$ at the level $\tau$, with all lengths multiplied by $c$,
+with fresh noise and without it. So the displacement that guidance has caused down to the level
+$\tau = c^2$ is of the order of $c$. If $c$ is large, what remains is of this order, first with
+fresh noise and then without:
 
-$$ c S_y / (S_y + c^2) \approx S_y / c, \quad c \sqrt{S_y / (S_y + c^2)} \approx \sqrt S_y $$ (14.7)
+$$ c S_y/(S_y + c^2) \approx S_y / c, \quad c \sqrt{S_y / (S_y + c^2)} \approx \sqrt{S_y} $$ (14.7)
 
-This explains the two rows of the overshoot: one falls like $1 / c$, the other is constant. A change
-of the variance is multiplied by the squares of the two factors. If it is of the order of $c^2$ at
-the level $\tau = c^2$, then $S_y^2 / c^2$ remains with fresh noise, and $S_y$ without. This agrees
-with the two rows of the variance: one approaches $1/4$, and the other is below $1/4$ by the same
-amount for every $c$. All of this is an estimate of orders of magnitude, and not a proof.
+This explains the two rows of the overshoot: one falls like $1 / c$, the other is constant. Guidance
+also changes the variance of $\bar x$. All lengths are multiplied by $c$, so at the level $\tau =
+c^2$ this change is of the order of $c^2$. Below this level both chains are affine, so the change is
+multiplied by the square of (14.5) or (14.6). What remains is of the order of $S_y^2 / c^2$ with
+fresh noise, and of the order of $S_y$ without. This agrees with the two rows of the variance: one
+approaches $1/4$, and the other is below $1/4$ by the same amount for every $c$. All of this is an
+estimate of orders of magnitude, and not a proof.
 
 The loss of modes does not fade in this way. If the modes are at $\pm 4$ in place of $\pm 2$ and
 class 1 is at 0, the rare mode has the fraction 0.197 at $w = 3$, where it had 0.198 before. The
 reason is that the modes are decided early as well. At the noise level $\tau$ of this decision the
 variance 0.1 of a component is negligible. So $p(j | x_t)$ is proportional to the frequency of
-component $j$ times $\exp(-(x_t / \sqrt{\bar\alpha_t} - \mu_j)^2 / (2 \tau))$, where $\mu_j$ is its
-position. Doubling $x_t / \sqrt{\bar\alpha_t}$, all positions and $\sqrt\tau$ leaves $p(j | x_t)$
-unchanged and doubles every guess. So the chain with doubled positions is the old chain at twice the
-size. At the noise end $x_t$ is nearly $x_t / \sqrt{\bar\alpha_t}$ divided by $\sqrt\tau$, and both
-are doubled. So the boundary $b$ stays where it is.
+component $j$ times $\exp(-(\bar x - \mu_j)^2 / (2 \tau))$, where $\mu_j$ is its position. Doubling
+$\bar x$, all positions and $\sqrt\tau$ leaves $p(j | x_t)$ unchanged and doubles every guess. So
+$\hat\epsilon = (\bar x - \hat x_0) / \sqrt\tau$ is unchanged, and $d\bar x = \hat\epsilon
+d\sqrt\tau$ is doubled. In the limit of small steps the chain with doubled positions is therefore at
+the level $4 \tau$ where the old chain is at $\tau$, with an $\bar x$ that is twice as large. At the
+noise end $x_t$ is nearly $\bar x / \sqrt\tau$. Numerator and denominator are both doubled, so the
+two chains have the same start $x_t$. So the boundary $b$ stays where it is.
 
 **At the boundary.** At $w = 0$ the chain retains the fractions of the class, up to the error of
 finite steps. With a single component per class (14.1) is the prediction of step 5. If $\mu_y = m$,
