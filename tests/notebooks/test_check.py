@@ -76,6 +76,7 @@ def test_the_untouched_student_edition_fails_every_check(path: Path):
             EXERCISES[number](answer)
 
 
+@pytest.mark.exhaustive(one_in=4)
 @pytest.mark.parametrize("case", range(len(WRONG)))
 def test_a_wrong_answer_gets_the_hint_meant_for_it_and_no_other(case: int):
     number, answer, phrase = WRONG[case]
@@ -86,6 +87,7 @@ def test_a_wrong_answer_gets_the_hint_meant_for_it_and_no_other(case: int):
     assert sum(phrase in hint for _, hint in exercise.mistakes) == 1
 
 
+@pytest.mark.exhaustive
 def test_every_hint_is_met():
     met = {(number, EXERCISES[number].hint(answer)) for number, answer, _ in WRONG}
     assert met == {(e.number, hint) for e in ALL for _, hint in e.mistakes}
