@@ -6,6 +6,7 @@ Most chains have 100 steps, where the text has 250; the fractions differ by 0.00
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import tutorial.step14_modes as lesson
 from tutorial.figures.step14_modes import OVERSHOOT, overshoot
 from tutorial.step01_toy_data import GaussianMixture, three_gaussians
 from tutorial.step02_forward import Schedule
+from tutorial.step04_posterior import posterior_coefficients
 from tutorial.step05_best_guess import oracle_eps, x0_from
 from tutorial.step06_reverse import p_xprev_given_xt
 from tutorial.step07_sampling import ancestral_sample
@@ -440,6 +442,33 @@ def test_14_6_by_quantiles() -> None:
     after = norm.ppf(p, 1.0, VAR**0.5)
     slopes = np.diff(after) / np.diff(before)
     np.testing.assert_allclose(slopes, remains_without_noise(VAR, tau), atol=1e-12)
+
+
+def test_14_7_by_the_scale_of_a_step() -> None:
+    """The ancestral step in units of the signal, and the same step with all lengths times c."""
+    for t in (2, 50, 90):
+        c_0, c_t, var = posterior_coefficients(t, SCHEDULE)
+        before, now = 1 / SCHEDULE.alpha_bar[[t - 1, t]] - 1
+        root = SCHEDULE.alpha_bar[t - 1] ** 0.5
+        assert c_0 / root == pytest.approx(1 - before / now, rel=1e-9)
+        assert c_t * SCHEDULE.alpha_bar[t] ** 0.5 / root == pytest.approx(before / now, rel=1e-9)
+        assert var / root**2 == pytest.approx(before * (1 - before / now), rel=1e-9)
+
+
+class GuidedEarly(ModesOracle):
+    """Without a label it predicts as for class 0, where alpha_bar is 0.3 or more."""
+
+    def __call__(self, xt: Any, t: int, y: Any) -> Any:
+        return super().__call__(xt, t, y if self.schedule.alpha_bar[t] < 0.3 else np.zeros_like(y))
+
+
+@pytest.mark.parametrize(("place", "wanted"), [(0.0, 0.199), (-4.0, 0.0), (4.0, 0.9)])
+def test_14_3_by_guidance_at_high_noise_alone(place: float, wanted: float) -> None:
+    """Without guidance from alpha_bar = 0.3 on: the fractions of the text."""
+    schedule = Schedule.cosine(250)
+    model = GuidedEarly(two_modes(place), CLASS_OF, schedule)
+    assert fraction_below(model, 0, schedule, 3.0) == pytest.approx(wanted, abs=5.1e-4)
+    assert "0.199, 0.000 and 0.900 in the three rows" in " ".join((lesson.__doc__ or "").split())
 
 
 def test_14_6_by_each_step() -> None:
