@@ -5,10 +5,10 @@ before a sampler can call it?
 
 **A row that the GPU looks up.** Rungs 2 to 7 receive the row's numbers as arguments, so the host
 has to know them. Here the whole table is in the GPU's memory, and `k` names the row. The kernel
-loads eight numbers, which costs one access per number and thread. The gain is that `k` may be in
-memory, too. So a step can be recorded once as a CUDA graph, which is a list of launches that the
-host starts with one call, and replayed for the whole chain (`kernels/graph.py`). The host never
-reads the numbers, so it does not have to wait for the GPU.
+loads eight numbers, or seven if it does not look back, with one access per number and thread. The
+gain is that `k` may be in memory, too. So a step can be recorded once as a CUDA graph, which is a
+list of launches that the host starts with one call, and replayed for the whole chain
+(`kernels/graph.py`). The host never reads the numbers, so it does not have to wait for the GPU.
 
 **64-bit addresses.** B n may exceed 2^31. The number of a sample and the first element of a tile
 are therefore computed in 64 bits.
@@ -16,12 +16,13 @@ are therefore computed in 64 bits.
 **A third axis of the grid.** The second axis ends at 65,535 programs. Groups of samples continue
 along the third one.
 
-**Warps.** With 2 warps per program in place of 4, a thread has 16 elements, which share their
-addresses and the row's eight numbers. So the count falls to 51.7 per element, although the row
-costs loads. The price is registers: 60 per thread (rounded up to 64), and an occupancy of 50 %.
-Half as many warps with twice the elements have as many bytes under way, which is what Little's law
-of rung 3 requires. On an H100, tensors of 16 bits then move at the speed of a copy. If n is not a
-multiple of 16, accesses are of single elements, and with 4 warps more of them are under way.
+**Warps.** With 2 warps per program in place of 4, a thread has 16 elements in place of 8. The
+instructions that compute addresses and load the row are shared by twice as many elements. So the
+count falls to 51.7 per element, although the row costs loads. The price is registers: 60 per thread
+(rounded up to 64), and an occupancy of 50 %. Half as many warps with twice the elements have as
+many bytes under way, which is what Little's law of rung 3 requires. On an H100, tensors of 16 bits
+then move at the speed of a copy. If n is not a multiple of 16, accesses are of single elements.
+Then the kernel has 4 warps, because with 2 it lost a quarter of its speed on an H100.
 
 **Channels-last output.** Some networks return `out` with the channels of a pixel side by side,
 while x_t has one channel after the other. The kernel reads `out` where it is, through the index of

@@ -30,7 +30,8 @@ passes contiguous tensors. The null half begins n elements after the conditional
 accesses are called coalesced, because the hardware serves a whole warp with a few long transfers.
 In addition Triton lets each thread load four neighbouring float32 with one instruction of 128 bits,
 if n is a multiple of 16. For any other n it compiles a second kernel, whose accesses are of single
-elements, because the null half may then begin at an address that 16 bytes do not divide. (Four
+elements, for two reasons. The null half may then begin at an address that 16 bytes do not divide.
+And `at < n` may differ among four neighbours, which one access with one mask cannot serve. (Four
 float32 are 16 bytes, so for this kernel a multiple of 4 would do. But 16 is the only divisor for
 which Triton tests an integer.)
 
@@ -55,7 +56,8 @@ megabytes it is memory-bound: its time is the time of its bytes, and fewer instr
 make it faster. For a small tensor the start of the kernel takes longer than either.
 
 **What goes wrong.** Without the mask on the store, the last program writes out of bounds. If the
-null half is looked for at a multiple of 1024 and not at n, the result is right for those n alone.
+kernel reads the null half at n rounded up to a multiple of 1024, and not at n, the result is right
+only where n is such a multiple.
 """
 
 from __future__ import annotations

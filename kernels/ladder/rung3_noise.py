@@ -41,7 +41,7 @@ round 1 c2 is 0, so both halves of B c2 are 0. Then c0 becomes k0, which is the 
 elements, so A c0 of round 2 is computed once per thread. At the other end only the words c0 and c1
 of the result are used. They need both halves of B c2 of round 10, and the words c1 and c2 that
 round 9 leaves. These need lo(B c2) and hi(A c0) of round 9, and the words c0, c2 and c3 that round
-8 leaves, which are hi(B c2), hi(A c0) and lo(A c0) of round 8. So there are
+8 leaves. Of the products of round 8 they contain hi(B c2), hi(A c0) and lo(A c0). So there are
 
     round           1    2    3 to 7    8    9    10    together
     hi              1    1    10        2    1    1     16
@@ -66,9 +66,9 @@ subtracts the longest slow path for each of them. Here all have 54 instructions.
 would execute both paths one after the other. This is called warp divergence.
 
 **Occupancy.** A multiprocessor of an H100 has 65,536 registers and keeps at most 64 warps. While
-one warp waits for memory, another one computes. With the 54 registers per thread of this rung
-(rounded up to 56) 36 warps fit, and with the 32 of rung 2 all 64. The ratio to 64, 56 % here, is
-called occupancy.
+one warp waits for memory, another one computes. A thread gets its registers in groups of 8, so the
+54 of this rung take 56. 65,536 / (32 x 56) = 36.6, so 36 warps fit. With the 32 of rung 2 all 64
+fit. The ratio to 64, 56 % here, is called occupancy.
 
 **Little's law.** Whether 56 % is too low depends on the bytes that are under way. The time from a
 load to the arrival of its data is called the latency. To keep the memory busy, the loads of one
@@ -77,11 +77,12 @@ latency must be under way at any time, which is Little's law:
     bytes under way = bandwidth x latency = 3.35e12 bytes per second x 700e-9 seconds = 2.3e6 bytes
 
 or 18 kB for each of the 132 multiprocessors. (The 700 ns are an assumption: the data sheet has no
-latency.) A thread of this rung issues its six loads of 16 bytes within 30 instructions, so 36
-warps can have 36 x 32 x 96 bytes = 111 kB under way. It suffices if a sixth of them does. In
-bfloat16 a warp loads half the bytes, and a third of the warps suffices. Under this assumption the
-occupancy does not limit this rung. Rung 8 has an occupancy of 50 % and reaches 95 to 103 % of the
-bandwidth of a copy. A low occupancy harms a kernel whose warps have few bytes under way.
+latency.) A thread of this rung issues its six loads of 16 bytes within 30 instructions, so 36 warps
+can have 36 x 32 x 96 bytes = 111 kB under way. The 18 kB are a sixth of that, so it suffices if a
+sixth of the warps have their loads under way. In bfloat16 a warp loads half the bytes, and a third
+of the warps suffices. Under this assumption the occupancy does not limit this rung. Rung 8 has an
+occupancy of 50 % and reaches 95 to 103 % of the bandwidth of a copy. A low occupancy harms a kernel
+whose warps have few bytes under way.
 
 **What limits it.** In float32 160 instructions are free at 16 bytes, and 130 fit. But integer
 products run at half the rate of float32 arithmetic: a multiprocessor of compute capability 9.0

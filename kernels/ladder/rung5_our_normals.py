@@ -39,8 +39,18 @@ program `kernels/ladder/coefficients.py` finds them again. The normals are right
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32.
 
-**Instructions.** By hand, for a pair of normals: 14 for the logarithm, 2 for u, 1 for the root, 4
-for the signs, 4 for h, 8 for sine and cosine, 4 to combine them, 37 in all, or 18.5 per element.
+**Instructions.** By hand, for a pair of normals:
+
+    u               2    a conversion, a multiply-add
+    logarithm      14    3 integer operations for E and m, a conversion of E, f = m - 1, f^2,
+                         6 multiply-adds for P, one for f + f^2 P, one for E log 2
+    root            1
+    signs           4    a shift, and 3 logical operations with up to three words
+    h               4    a shift, an exclusive or, a conversion, a product
+    cos h, sin h    8    h^2, 3 multiply-adds each, and one product for sin h
+    combine         4    a product and a multiply-add for each normal
+
+These are 37, or 18.5 per element.
 With 15 for Philox, the 9 of rung 2 and the multiply-add that is 43.5. The compiled code for an
 H100 has 51.0, without stack, spills or loops, in 32 registers. No instruction runs twice, so the
 listing is a bound.
@@ -55,10 +65,10 @@ sample_id, STREAM). It joins them in the order of rung 4. STREAM is a constant t
 for different purposes; SAMPLING, which is 0, is the one for samplers.
 
 **The counter.** The wrapper takes the number k of the step, and the counter is (block, k + 1, 0,
-0): each step has its own noise under one seed. It is k + 1 because a chain starts from the noise
-of step 0. The third word is for the sample's number, from rung 6 on. Here it is 0, and the whole
-batch is treated like one large sample, number 0. For the comparison, `check` passes the batch to
-the reference in this shape.
+0): each step has its own noise under one seed. The second word is k + 1 and not k, because the
+value 0 is used for the noise x_T with which a chain starts. The third word is for the sample's
+number, from rung 6 on. Here it is 0, and the whole batch is treated like one large sample. For the
+comparison, `check` passes the batch to the reference in this shape.
 
 **One kernel for all steps.** Triton compiles an integer argument that is 1 into the kernel, and
 compiles another kernel for multiples of 16, as it does for n. `do_not_specialize=["k"]` switches

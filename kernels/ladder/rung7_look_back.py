@@ -14,9 +14,9 @@ Should a DDIM step then read a tensor that it multiplies by 0?
 x0prev is not None` is evaluated then, and code that is not chosen does not exist. To compile one
 kernel for each combination of such properties of the arguments is called specialisation. Triton
 does it at the first launch with a combination, and keeps the kernel. (Types, constants such as
-BLOCK, and divisibility by 16 are such properties, too.) It is right for what seldom changes and
-costs memory traffic: whether x0prev is read, whether x0hat is written (`want_x0`),
-whether there is a null half at all, and whether w is one number or one per sample.
+BLOCK, and divisibility by 16 are such properties, too.) Specialisation is right for properties that
+seldom change and that decide how many bytes move: whether x0prev is read, whether x0hat is written
+(`want_x0`), whether there is a null half at all, and whether w is one number or one per sample.
 
 **Decided when the kernel runs.** The numbers of the row change at every step, so compiling for
 their values would mean compiling for every step. `if c != 0` is a branch at run time. All threads
@@ -24,9 +24,10 @@ of all programs take the same way, because c is one number. Such a branch is uni
 warp divergence and costs a comparison and a jump. Both kinds of branch look alike in the source.
 
 **Why not multiply by 0?** First, 0 times infinity is NaN. With branches for c, d and e, an infinite
-x0prev or null output in a term that the row leaves out does no harm. (The two factors m and a are
-multiplied in any case: with m = 0 an infinite null output still gives NaN, as in the reference.)
-Second, x0prev costs a read, and z costs 38 of the 55.2 instructions.
+x0prev or null output in a term that the row leaves out does no harm. (All other factors are
+multiplied in any case. The null output is also in g, so with m = 0 or w = 0 an infinite null output
+still gives NaN, as in the reference.) Second, x0prev costs a read, and z costs 38 of the 55.2
+instructions.
 
 **Bytes.** A row that does not look back and does not keep its guess needs 3 reads and 1 write, 16
 bytes in float32. A row that looks back reads x0prev and writes x0hat: 4 reads and 2 writes, 24
