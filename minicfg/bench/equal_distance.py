@@ -1,8 +1,9 @@
 """Time for 1,000 guided pictures at a given Frechet distance, each project at its best.
 
 A fast sampler is worth little if its samples are poor, and good samples may take long. So every
-project draws the same pictures with each of its solvers, with several numbers of steps and with
-several weights w. The given distance is the least that both this package and another project reach.
+project draws 1,000 pictures of the same labels with each of its solvers, with several numbers of
+steps and with several weights w. The given distance is the larger of two: the least of our network
+(students do not count) and the least of any other project.
 The setting of a project is the one with the fewest evaluations of the network that reaches this
 distance, and only it is timed.
 
@@ -41,14 +42,14 @@ from minicfg.sampling import sample
 from minicfg.schedule import Schedule
 from minicfg.threads import threads
 
-W = 1.0  # of the comparison at one weight
-W_RANGE = (0.0, 2.0)  # of the students
+W = 1.0  # the weight of the first comparison
+W_RANGE = (0.0, 2.0)  # the weights for which the students are trained
 CHUNK = 100  # pictures that are drawn at once
 DIFFERS = (
-    "All train for the same time with the settings that suited them best, but for one line: the "
-    "student's time is shared, half of it trains its teacher; the long student has our network of "
-    "the whole time for its teacher, and the steps of its distillation come on top. The time of "
-    "training is not in the figures.",
+    "All networks but the students train for the same time, with the settings that suited them "
+    "best. The student has half of this time, and its teacher the other half. The long student is "
+    "trained after that time, with our network of the whole time as its teacher, so it has had "
+    "more training than any other. The time of training is not in the figures.",
     "Ours may use DPM-Solver++(2M) or DDIM, diffusers' DPMSolverMultistepScheduler (2M), "
     "DDIMScheduler or DDPMScheduler, and lucidrains' its DDIM with eta = 1. Frechet distance is "
     "computed with our classifier for all.",
@@ -75,7 +76,7 @@ class Setting:
 
 
 def our_settings(s: Sizes, project: str, net: nn.Module, config: TrainConfig) -> Iterator[Setting]:
-    """Our samplers; a student is evaluated once per step, on half as large a batch."""
+    """Our samplers. A student is evaluated on n samples per step, others on 2 n if w is not 0."""
     schedule = Schedule.of(config)
     shape = digits().shape
     is_student = getattr(net, "w_range", None) is not None
@@ -158,7 +159,10 @@ def scores_of(setting: Setting, s: Sizes) -> Scores:
 
 
 def all_settings(s: Sizes) -> list[Setting]:
-    """Every project's network, trained for equal time, with each solver and number of steps."""
+    """Every project's network with each solver, number of steps and weight.
+
+    All are trained for equal time but the long student.
+    """
     whole = replace(s, seconds=s.equal_seconds)
     half = replace(s, seconds=s.equal_seconds / 2)
     config = TrainConfig(data="digits")
@@ -227,14 +231,14 @@ def least_distances(
 
 
 def equal_distance(s: Sizes) -> Iterator[Comparison]:
-    """Seconds for 1,000 pictures, each project with its fastest setting at the same distance."""
+    """Seconds for 1,000 pictures, with the fewest evaluations that reach the given distance."""
     scored = [(setting, scores_of(setting, s)) for setting in all_settings(s)]
     yield from compare_at(f"w = {W:g}", [each for each in scored if each[0].w == W], s)
     yield from compare_at(f"w out of {s.equal_ws}", scored, s)
 
 
 def compare_at(which: str, scored: list[tuple[Setting, Scores]], s: Sizes) -> Iterator[Comparison]:
-    """The least distance of each project, and its time at the distance that two of them reach."""
+    """The least distance of each project, and the time of each at the given distance."""
     least = least_distances(scored)
     of = {project: scores.frechet for project, (_, scores) in least.items()}
     theirs = min(value for project, value in of.items() if owner_of(project) == "theirs")
