@@ -251,18 +251,8 @@ TILE_CASES = [
 def _tiler(kernel: Any) -> Callable[..., np.ndarray]:
     """The launch of a kernel: the buffer that starts with the B n elements of x_s."""
 
-    def launched(
-        xt: Any,
-        out: Any,
-        w: Any,
-        ids: Any,
-        numbers: Any,
-        clip: Any,
-        seed: int,
-        k: int,
-        B: int,
-        n: int,
-    ) -> np.ndarray:
+    def launched(*case: Any) -> np.ndarray:
+        xt, out, w, ids, numbers, clip, seed, k, B, n = case
         device = _device()
         given = [torch.from_numpy(v).to(device) for v in (xt, out, w, ids)]
         xs = torch.full((B * n + PAD,), UNTOUCHED, device=device)
@@ -350,18 +340,8 @@ def _tile(**changed: Part) -> Callable[..., np.ndarray]:
     """What the kernel leaves in the buffer, with some of its parts replaced."""
     part = PARTS | changed
 
-    def simulated(
-        xt: Any,
-        out: Any,
-        w: Any,
-        ids: Any,
-        numbers: Any,
-        clip: Any,
-        seed: int,
-        k: int,
-        B: int,
-        n: int,
-    ) -> np.ndarray:
+    def simulated(*case: Any) -> np.ndarray:
+        xt, out, w, ids, numbers, clip, seed, k, B, n = case
         p, q, a, b, c = numbers
         buffer = np.full(B * n + PAD, UNTOUCHED)
         columns, groups = -(-n // BLOCK), -(-B // SAMPLES)

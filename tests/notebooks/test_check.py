@@ -220,9 +220,9 @@ def test_what_is_none_of_the_mistakes_of_sitting_12_gets_a_sentence():
         ([("weight * (cond", "w[sample] * (cond")], "a pointer cannot be indexed"),
         ([("sample_id, block", "sample_id, element // 4")], "keeps the number of elements"),
     ):
-        assert phrase in check.ex_12_3.hint(wrong_12.Kernel(*changes)), phrase
-    twice = wrong_12.Kernel(("b * x + c * z", "2 * b * x + c * z"))
+        assert phrase in check.ex_12_3.hint(wrong_12.tile(*changes)), phrase
+    twice = wrong_12.tile(("b * x + c * z", "2 * b * x + c * z"))
     assert "none of the mistakes" in check.ex_12_3.hint(twice)
-    beyond = wrong_12.Kernel((wrong_12.STORE, wrong_12.STORE + """
+    beyond = wrong_12.tile((wrong_12.STORE, wrong_12.STORE + """
     tl.store(xs + B * n + 40, 1.0)"""))  # fmt: skip
     assert "also writes behind" in check.ex_12_3.hint(beyond)

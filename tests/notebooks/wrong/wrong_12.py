@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
+
+from .kernel import Kernel
 
 TILE = """
 def my_tile(
@@ -37,35 +37,12 @@ def my_tile(
 INSIDE = "inside = (sample < B) & (element < n)"
 
 
-class Kernel:
-    """A kernel from its text, made when it is launched: this file is read without Triton, too."""
-
-    def __init__(self, *changes: tuple[str, str]) -> None:
-        source = TILE
-        for old, new in changes:
-            assert source.count(old) == 1, old
-            source = source.replace(old, new)
-        self.source = source
-
-    def __getitem__(self, grid: tuple[int, ...]) -> Any:
-        return made(self.source)[grid]
-
-
-@cache
-def made(source: str) -> Any:
-    import triton
-    import triton.language as tl
-
-    from kernels.triton_normals import normals
-
-    name, names = f"<kernel {hash(source)}>", {"tl": tl, "normals": normals}
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    exec(compile(source, name, "exec"), names)
-    return triton.jit(names["my_tile"])
+def tile(*changes: tuple[str, str]) -> Kernel:
+    return Kernel(TILE, *changes)
 
 
 def inside(new: str) -> Kernel:
-    return Kernel((INSIDE, f"inside = {new}"))
+    return tile((INSIDE, f"inside = {new}"))
 
 
 def unmasked(*lines: str) -> list[tuple[str, str]]:
@@ -210,80 +187,80 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.3", inside("at < B * n"), "the mask is at < B * n"),
     ("12.3", inside("(element < n) & (sample >= 0)"), "behind sample B - 1"),
     ("12.3", inside("(sample < B) & (element >= 0)"), "goes on into the next sample. Add"),
-    ("12.3", Kernel(*unmasked(STORE)), "the loads are masked, and the store is not"),
-    ("12.3", Kernel(*unmasked(*LOADS, STORE)), "nothing is masked"),
+    ("12.3", tile(*unmasked(STORE)), "the loads are masked, and the store is not"),
+    ("12.3", tile(*unmasked(*LOADS, STORE)), "nothing is masked"),
     ("12.3", inside("(sample < B) | (element < n)"), "are joined by |"),
     ("12.3", inside("(sample <= B) & (element < n)"), "one sample too many"),
     ("12.3", inside("(sample < B) & (element <= n)"), "one element too many"),
-    ("12.3", Kernel(("out + B * n + at", "out + n + at")), "from n on, behind one sample"),
-    ("12.3", Kernel(("out + B * n + at", "out + B + at")), "from B on. It lies"),
-    ("12.3", Kernel(("out + B * n + at", "out + at")), "from the same places"),
-    ("12.3", Kernel(("out + B * n + at", "out + tl.num_programs(1) * SAMPLES * n + at")),
+    ("12.3", tile(("out + B * n + at", "out + n + at")), "from n on, behind one sample"),
+    ("12.3", tile(("out + B * n + at", "out + B + at")), "from B on. It lies"),
+    ("12.3", tile(("out + B * n + at", "out + at")), "from the same places"),
+    ("12.3", tile(("out + B * n + at", "out + tl.num_programs(1) * SAMPLES * n + at")),
      "as if B were rounded up"),
-    ("12.3", Kernel(("tl.load(w + sample, mask=sample < B)", "tl.load(w)")),
+    ("12.3", tile(("tl.load(w + sample, mask=sample < B)", "tl.load(w)")),
      "the weight of sample 0"),
-    ("12.3", Kernel(("tl.load(w + sample, mask=sample < B)", "tl.load(w + tl.program_id(1))")),
+    ("12.3", tile(("tl.load(w + sample, mask=sample < B)", "tl.load(w + tl.program_id(1))")),
      "samples of a group get one weight"),
-    ("12.3", Kernel(("tl.load(w + sample, mask=sample < B)", "tl.load(w + element)")),
+    ("12.3", tile(("tl.load(w + sample, mask=sample < B)", "tl.load(w + element)")),
      "the weight is read at w + element"),
-    ("12.3", Kernel(("tl.load(ids + sample, mask=sample < B)", "sample")),
+    ("12.3", tile(("tl.load(ids + sample, mask=sample < B)", "sample")),
      "that of the place in the batch"),
-    ("12.3", Kernel(("tl.load(ids + sample, mask=sample < B)",
+    ("12.3", tile(("tl.load(ids + sample, mask=sample < B)",
                      "tl.load(ids + tl.program_id(1) + 0 * sample)")),
      "samples of a group have the same noise"),
-    ("12.3", Kernel(("tl.load(ids + sample, mask=sample < B)", "tl.load(ids + 0 * sample)")),
+    ("12.3", tile(("tl.load(ids + sample, mask=sample < B)", "tl.load(ids + 0 * sample)")),
      "that of ids[0]"),
-    ("12.3", Kernel(("tl.program_id(0) * (BLOCK // 4) + tl", "tl")), "block starts at 0 in each"),
-    ("12.3", Kernel(("tl.program_id(0) * (BLOCK // 4)", "tl.program_id(0) * BLOCK")),
+    ("12.3", tile(("tl.program_id(0) * (BLOCK // 4) + tl", "tl")), "block starts at 0 in each"),
+    ("12.3", tile(("tl.program_id(0) * (BLOCK // 4)", "tl.program_id(0) * BLOCK")),
      "which counts elements"),
-    ("12.3", Kernel(("tl.program_id(0) * (BLOCK // 4)", "tl.program_id(1) * (BLOCK // 4)")),
+    ("12.3", tile(("tl.program_id(0) * (BLOCK // 4)", "tl.program_id(1) * (BLOCK // 4)")),
      "counted with program_id(1)"),
-    ("12.3", Kernel(("block = tl", "block = sample * (n // 4) + tl")), "counted through the batch"),
-    ("12.3", Kernel(("k + 1", "k")), "that of step k"),
-    ("12.3", Kernel(("tl.program_id(1) * SAMPLES", "tl.program_id(1)")),
+    ("12.3", tile(("block = tl", "block = sample * (n // 4) + tl")), "counted through the batch"),
+    ("12.3", tile(("k + 1", "k")), "that of step k"),
+    ("12.3", tile(("tl.program_id(1) * SAMPLES", "tl.program_id(1)")),
      "not at j * SAMPLES"),
-    ("12.3", Kernel(("tl.program_id(0) * BLOCK", "tl.program_id(0)")), "not at i * BLOCK"),
-    ("12.3", Kernel(("tl.program_id(1) * SAMPLES", "tl.program_id(0) * SAMPLES"),
+    ("12.3", tile(("tl.program_id(0) * BLOCK", "tl.program_id(0)")), "not at i * BLOCK"),
+    ("12.3", tile(("tl.program_id(1) * SAMPLES", "tl.program_id(0) * SAMPLES"),
                     ("tl.program_id(0) * BLOCK", "tl.program_id(1) * BLOCK"),
                     ("tl.program_id(0) * (BLOCK // 4)", "tl.program_id(1) * (BLOCK // 4)")),
      "axes of the grid are exchanged"),
-    ("12.3", Kernel(("at = sample * n + element", "at = sample * BLOCK + element")),
+    ("12.3", tile(("at = sample * n + element", "at = sample * BLOCK + element")),
      "starts at s * BLOCK"),
-    ("12.3", Kernel(("at = sample * n + element", "at = sample * B + element")),
+    ("12.3", tile(("at = sample * n + element", "at = sample * B + element")),
      "starts at s * B here"),
-    ("12.3", Kernel(("at = sample * n + element", "at = element * B + sample")),
+    ("12.3", tile(("at = sample * n + element", "at = element * B + sample")),
      "with the samples side by side"),
-    ("12.3", Kernel(("at = sample * n + element", "at = element + 0 * sample")),
+    ("12.3", tile(("at = sample * n + element", "at = element + 0 * sample")),
      "does not contain the sample"),
-    ("12.3", Kernel((" + c * z", "")), "there is no noise"),
-    ("12.3", Kernel(("c * z", "z")), "without its factor c"),
-    ("12.3", Kernel(("y = a * x0hat + b * x + c * z",
+    ("12.3", tile((" + c * z", "")), "there is no noise"),
+    ("12.3", tile(("c * z", "z")), "without its factor c"),
+    ("12.3", tile(("y = a * x0hat + b * x + c * z",
                      "y = tl.clamp(a * x0hat + b * x + c * z, -clip, clip)")),
      "the new state is clipped"),
-    ("12.3", Kernel(("tl.clamp(p * x + q * g, -clip, clip)", "p * x + q * g")),
+    ("12.3", tile(("tl.clamp(p * x + q * g, -clip, clip)", "p * x + q * g")),
      "nothing is clipped"),
-    ("12.3", Kernel(("tl.clamp(p * x + q * g, -clip, clip)",
+    ("12.3", tile(("tl.clamp(p * x + q * g, -clip, clip)",
                      "p * x + q * tl.clamp(g, -clip, clip)")),
      "the guided output g is clipped"),
-    ("12.3", Kernel(("g = cond + weight", "g = null + weight")), "the other convention"),
-    ("12.3", Kernel(("(cond - null)", "(null - cond)")), "the wrong sign"),
-    ("12.3", Kernel((STORE, "xs = y")), "nothing is written into xs"),
-    ("12.3", Kernel(("a * x0hat + b * x", "a * x + b * x0hat")), "a and b are exchanged"),
-    ("12.3", Kernel(("a * x0hat + b * x", "x0hat")), "the guess with noise"),
-    ("12.3", Kernel(("b * x + c * z", "b * (x + c * z)")), "b multiplies it too"),
-    ("12.3", Kernel(("c * z", "c * c * z")), "by c squared"),
-    ("12.3", Kernel((Z, ""), ("    x0hat", Z + "    x0hat"), (" + c * z", ""),
+    ("12.3", tile(("g = cond + weight", "g = null + weight")), "the other convention"),
+    ("12.3", tile(("(cond - null)", "(null - cond)")), "the wrong sign"),
+    ("12.3", tile((STORE, "xs = y")), "nothing is written into xs"),
+    ("12.3", tile(("a * x0hat + b * x", "a * x + b * x0hat")), "a and b are exchanged"),
+    ("12.3", tile(("a * x0hat + b * x", "x0hat")), "the guess with noise"),
+    ("12.3", tile(("b * x + c * z", "b * (x + c * z)")), "b multiplies it too"),
+    ("12.3", tile(("c * z", "c * c * z")), "by c squared"),
+    ("12.3", tile((Z, ""), ("    x0hat", Z + "    x0hat"), (" + c * z", ""),
                     ("q * g, -clip", "q * g + c * z, -clip")), "added to the guess"),
-    ("12.3", Kernel(("p * x + q * g", "p * x - q * g")), "the sign of q"),
-    ("12.3", Kernel(("p * x + q * g", "q * x + p * g")), "p and q are exchanged"),
-    ("12.3", Kernel(("-clip, clip", "0.0, clip")), "clipped to 0..clip"),
-    ("12.3", Kernel(("seed, k + 1, sample_id", "seed + k, 0, sample_id")),
+    ("12.3", tile(("p * x + q * g", "p * x - q * g")), "the sign of q"),
+    ("12.3", tile(("p * x + q * g", "q * x + p * g")), "p and q are exchanged"),
+    ("12.3", tile(("-clip, clip", "0.0, clip")), "clipped to 0..clip"),
+    ("12.3", tile(("seed, k + 1, sample_id", "seed + k, 0, sample_id")),
      "the step is added to the seed"),
-    ("12.3", Kernel(("k + 1, sample_id", "sample_id, k + 1")),
+    ("12.3", tile(("k + 1, sample_id", "sample_id, k + 1")),
      "the step and the number of the sample"),
-    ("12.3", Kernel(("sample_id, block, 0", "block, sample_id, 0")),
+    ("12.3", tile(("sample_id, block, 0", "block, sample_id, 0")),
      "the block and the number of the sample"),
-    ("12.3", Kernel(("block, 0)", "block, 1)")), "the stream of training noise"),
+    ("12.3", tile(("block, 0)", "block, 1)")), "the stream of training noise"),
     ("12.4", asks(compares=lambda B, n: False), "mixes by the other convention"),
     ("12.4", asks(weights=lambda B: torch.full((B,), 2.0)), "w[0] for all samples"),
     ("12.4", asks(sizes=((1, 5), (3, 7))), "64 places"),
@@ -364,17 +341,17 @@ RIGHT: list[tuple[str, Any]] = [
     ("12.2", lambda turn: np.mod(turn / 2**30, 1) - 1 / 2),
     ("12.2", lambda turn: np.int32(((turn << 2) & 0xFFFFFFFF) - 2**31) * 2.0**-32),
     ("12.2", lambda turn: (turn - 2**30 * (turn >> 30) - 2**29) * 2.0**-30),
-    ("12.3", Kernel()),
-    ("12.3", Kernel(("tl.arange(0, SAMPLES)[:, None]", "tl.arange(0, SAMPLES)"),
+    ("12.3", tile()),
+    ("12.3", tile(("tl.arange(0, SAMPLES)[:, None]", "tl.arange(0, SAMPLES)"),
                     ("tl.arange(0, BLOCK)[None, :]", "tl.arange(0, BLOCK)"),
                     ("at = sample * n + element", "at = sample[:, None] * n + element[None, :]"),
                     (INSIDE, "inside = (sample < B)[:, None] & (element < n)[None, :]"),
                     ("weight * (cond", "weight[:, None] * (cond"),
                     ("sample_id, block", "sample_id[:, None], block"))),
-    ("12.3", Kernel(("cond + weight * (cond - null)", "(1 + weight) * cond - weight * null"),
+    ("12.3", tile(("cond + weight * (cond - null)", "(1 + weight) * cond - weight * null"),
                     ("tl.clamp(p * x + q * g, -clip, clip)",
                      "tl.minimum(tl.maximum(p * x + q * g, -clip), clip)"))),
-    ("12.3", Kernel((INSIDE, "inside = (sample < B) & (element < n) & (at < B * n)"),
+    ("12.3", tile((INSIDE, "inside = (sample < B) & (element < n) & (at < B * n)"),
                     ("tl.program_id(0) * (BLOCK // 4) + tl", "tl.program_id(0) * BLOCK // 4 + tl"),
                     ("tl.load(w + sample, mask=sample < B)",
                      "tl.load(w + sample, mask=sample < B, other=0.0)"))),
