@@ -127,6 +127,19 @@ def test_solutions_are_folded_and_widgets_left_out():
     assert folded >= 50
 
 
+def test_the_builder_gets_the_alternative_text_of_every_picture():
+    """Under the key that MyST-NB reads; without it a picture's text would be its file name."""
+    targets = pages.targets_of(course.lessons())
+    pictures = 0
+    for path in pages.notebook_paths():
+        for cell in pages.notebook(path, targets)["cells"]:
+            kinds = {kind for out in cell.get("outputs", []) for kind in out.get("data", {})}
+            if any(kind.startswith("image/") for kind in kinds):
+                assert cell["metadata"]["mystnb"]["image"]["alt"] == cell["metadata"]["alt"]
+                pictures += 1
+    assert pictures >= 100
+
+
 def test_a_figure_is_drawn_again_when_what_it_is_made_from_changes():
     files = {path.name for path in figures.made_from("tutorial.figures.step04_posterior")}
     assert {"step04_posterior.py", "step02_forward.py", "program.py"} <= files
