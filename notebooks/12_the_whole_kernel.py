@@ -18,7 +18,7 @@
 #
 # **After this sitting you can** share one Philox call among four elements, replace a library's cosine by a polynomial, write a kernel with tiles of samples by elements and a mask in both directions, leave out at compile time what a solver does not use, compute at which size an address overflows, and write a test that notices accesses out of bounds, reads included.
 #
-# You need sitting 9, and 95 minutes with the exercises. The computing takes less than a minute. As in sitting 9, kernels run in Triton's interpreter if there is no GPU, and compiled if there is one; the switch is `ON_GPU` in the next cell. Triton exists for Linux only; elsewhere the cells that run or compile a kernel stop and print that. The rungs are `kernels/ladder/rung4_four_from_one.py` to `rung7_look_back.py`, and rung 8 is `kernels/triton_step.py`.
+# You need sitting 9, and 105 minutes with the exercises. The computing takes less than a minute. As in sitting 9, kernels run in Triton's interpreter if there is no GPU, and compiled if there is one; the switch is `ON_GPU` in the next cell. Triton exists for Linux only; elsewhere the cells that run or compile a kernel stop and print that. The rungs are `kernels/ladder/rung4_four_from_one.py` to `rung7_look_back.py`, and rung 8 is `kernels/triton_step.py`.
 
 # %%
 # %matplotlib inline
@@ -73,17 +73,17 @@ ax.legend(loc="upper right", fontsize=8)
 plt.show()
 
 # %% [markdown]
-# The two bars are counted in machine code for an H100, in float32. Rung 3 is the kernel with which sitting 9 ended, and rung 8 the one with which this sitting ends. A *slow path* is code that is in the listing and is never executed here. A *spill* is an access to memory for what cannot be held in registers. Rung 5 explains where both come from. A dotted line is the number of *free* instructions: those that a GPU executes while its memory moves the bytes of one element, 16 in float32 and 8 in bfloat16. **Ask yourself:** an H200 has 4.8 TB/s and executes $33.5 \cdot 10^{12}$ instructions per second (67 TFLOP/s in its data sheet, where a multiply-add counts as two). In bfloat16 rung 3 executes 132 per element, because numbers are converted. How many times as long as its bytes does it take there, at least?
+# The two bars are counted in machine code for an H100, in float32. Rung 3 is the kernel with which sitting 9 ended, and rung 8 the one with which this sitting ends. A *slow path* is code that is in the listing and is never executed here. A *spill* is an access to memory for what cannot be held in registers. Rung 5 explains where both come from. A dotted line is the number of *free* instructions: those that a GPU executes while its memory moves the bytes of one element, 16 in float32 and 8 in bfloat16. **Ask yourself:** an H200 has 4.8 TB/s and executes $33.5 \cdot 10^{12}$ instructions per second (67 TFLOP/s in its data sheet, where a multiply-add counts as two). In bfloat16 rung 3 executes 132 per element, because numbers are converted. What is the smallest possible ratio of its time to the time of its bytes there?
 #
 # <details><summary>Answer</summary>
 #
-# The memory takes $8 / (4.8 \cdot 10^{12})$ s $= 1.67$ ps per element, and in that time the GPU executes $1.67 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 56$ instructions: this is its line. Rung 3 executes 132, so it is compute-bound and takes at least $132 / 56 = 2.4$ times as long as its bytes. Rung 8 executes 52 in float32, and 56 in bfloat16, where numbers are converted. So it is memory-bound at three of the lines, and at the edge on an H200 in bfloat16.
+# The memory takes $8 / (4.8 \cdot 10^{12})$ s $= 1.67$ ps per element, and in that time the GPU executes $1.67 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 56$ instructions: this is the leftmost dotted line. Rung 3 executes 132, so it is compute-bound and takes at least $132 / 56 = 2.4$ times as long as its bytes. Rung 8 executes 52 in float32, and 56 in bfloat16, where numbers are converted. So it is memory-bound at three of the lines, and at the edge on an H200 in bfloat16.
 #
 # </details>
 #
 # ## Rung 4: four normals from one call
 #
-# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants and computes both halves of each 64-bit product, which are 4 instructions. It also forms two exclusive ors of three words each. These are 2 instructions, because one instruction takes three words. Ten rounds have $10 \cdot (4 + 2) = 60$. The call returns four words of 32 bits, numbered from 0. Box and Muller's method makes *two* normals of two of them, with $u = (\text{word}_0 + \tfrac12) / 2^{32}$ and $v = (\text{word}_1 + \tfrac12) / 2^{32}$:
+# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants and computes both halves of each 64-bit product, which are 4 instructions. It also forms two exclusive ors of three words each. These are 2 instructions, because one instruction takes three words. Ten rounds have $10 \cdot (4 + 2) = 60$. The call returns four words of 32 bits, numbered from 0. Box and Muller's method makes *two* normals from two words. The words 0 and 1 give $z_0$ and $z_1$, and the words 2 and 3 give $z_2$ and $z_3$ in the same way. Let $u = (\text{word}_0 + \tfrac12) / 2^{32}$ and $v = (\text{word}_1 + \tfrac12) / 2^{32}$. Then
 #
 # $$ z_0 = \sqrt{-2 \log u} \, \cos(2 \pi v) \qquad z_1 = \sqrt{-2 \log u} \, \sin(2 \pi v) $$
 #
@@ -118,7 +118,7 @@ plt.show()
 print(f"rung 4 executes {counts['rung 4']['executed']:.1f} per element")
 
 # %% [markdown]
-# (The sums are counted in the listing. Two parts are counted by hand: Philox, and 10 for the formula. The 10 are the 8 operations of rung 2, a multiply-add for $c z$, and one access per element: there are four passes, and an access moves four elements. The compiler saves a few of these instructions, and adds others for addresses and the mask. So the blue part, which is the rest, is approximate.) **Ask yourself:** the prediction is 12 higher than the count of 73. What else do two elements share now?
+# (The height of each bar, with and without its slow paths, is counted in the listing. Two parts of it are counted by hand: Philox, and 10 for the formula. The 10 are the 8 operations of rung 2, a multiply-add for $c z$, and one access per element: there are four passes, and an access moves four elements. The compiler saves a few of these instructions, and adds others for addresses and the mask. So the blue part, which is the rest, is approximate.) **Ask yourself:** the prediction is 12 higher than the count of 73. What else do two elements share now?
 #
 # <details><summary>Answer</summary>
 #
@@ -233,7 +233,7 @@ print(f"rung 5: {five['executed']:.1f} instructions per element, {five['spills']
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At 45 degrees $h = 0.785$ and $h^8 / 8! = 0.145 / 40320 = 3.6 \cdot 10^{-6}$. At 180 degrees it is $\pi^8 / 8! = 0.24$. The kernel's coefficients are not Taylor's: they make the *largest* error over the interval as small as possible, $4 \cdot 10^{-8}$, below the spacing of float32 numbers near 1. With four terms this is possible only on a short interval.
+# At 45 degrees $h = 0.785$ and $h^8 / 8! = 0.145 / 40320 = 3.6 \cdot 10^{-6}$. At 180 degrees it is $\pi^8 / 8! = 0.24$. The kernel's coefficients are not Taylor's: they were chosen to make the *largest* error over the interval small. It is $4 \cdot 10^{-8}$, below the spacing of float32 numbers near 1. With four terms this is possible only on a short interval.
 #
 # </details>
 #
@@ -243,14 +243,14 @@ print(f"rung 5: {five['executed']:.1f} instructions per element, {five['spills']
 #
 # A sample's noise must not depend on its place in the batch. So users pass a *number* for each sample, on which the noise depends, and a weight for each sample. How does a program that moves 1024 elements find both? It could divide: if a sample has `n` elements, element `at` of the batch belongs to sample `at // n`. A GPU has no instruction for an integer division and executes a sequence of others, and every element would load the weight and the number of its sample: 2048 loads per program.
 #
-# Instead, each program takes a *tile* of `SAMPLES` by `BLOCK` elements, 1024 together. `sample` contains the places of the tile's samples in the batch and has the shape [SAMPLES, 1]. `element` contains places within a sample and has the shape [1, BLOCK]. `sample * n + element` is broadcast to [SAMPLES, BLOCK], as in NumPy. What belongs to a sample is loaded once per *row* of the tile:
+# Instead, each program takes a *tile* of `SAMPLES` by `BLOCK` elements, 1024 together. `sample` contains the places of the tile's samples in the batch and has the shape [SAMPLES, 1]. `element` contains places within a sample and has the shape [1, BLOCK]. `sample * n + element` is broadcast to [SAMPLES, BLOCK], as in NumPy. A thread loads what belongs to a sample once for all its elements in a *row* of the tile. So a tile needs few of these values:
 #
-# | elements per sample | BLOCK | SAMPLES | programs | loads of weights and sample numbers |
+# | elements per sample | BLOCK | SAMPLES | programs | weights and sample numbers needed |
 # |---|---|---|---|---|
 # | 192 (3 x 8 x 8) | 256 | 4 | 1 for 4 samples | 8 per program |
 # | 16,384 (4 x 64 x 64) | 1024 | 1 | 16 for 1 sample | 2 per program |
 #
-# `BLOCK` is `n` rounded up to a power of 2, at least 4 and at most 1024. So the mask has two directions: a tile can reach beyond the end of a *sample*, and the last group of samples beyond the last sample. **Predict:** 10 samples of 192 elements make 3 groups of 4. Which fraction of the places of all tiles has no element? And for which sizes of a sample, from 4 elements on, is this fraction largest if there are many samples?
+# `BLOCK` is `n` rounded up to a power of 2, at least 4 and at most 1024. So the mask has two directions: a tile can reach beyond the end of a *sample*, and the last group of samples beyond the last sample. **Predict:** 10 samples of 192 elements make 3 groups of 4. Which fraction of all places in these tiles is masked? And with many samples, at which sizes $n \ge 4$ is this fraction largest?
 
 # %% alt="The masked fraction over the number of elements per sample. For 1,024 samples it is a sawtooth that falls to 0 at every power of 2 and jumps to about one half behind it, with lower teeth beyond 1,024. For 10 samples it is higher up to 256 elements. At 192 elements they are 0.25 and 0.375; at 16,384 both are 0."
 sizes = np.unique(np.geomspace(4, 20000, 3000).astype(int))
@@ -287,7 +287,7 @@ print(f"n = 513: {masked(513, 1024):.3f}, n = 1025: {masked(1025, 1024):.3f}")
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# $3 \cdot 4 \cdot 256 = 3072$ places, of which $10 \cdot 192 = 1920$ exist, so 37.5 % do not. With many samples only the columns count, and $1 - 192 / 256 = 25$ % are masked. The fraction is largest just above a power of 2, up to 1025, where it is nearly a half. A small batch of small samples is worse still, because most rows of its tile have no sample: 10 samples of 4 elements fill 40 of 1024 places. A masked place moves no bytes but executes the instructions. At 513 elements rung 8 executes about $2 \cdot 52 = 104$ per element that exists: still fewer than the 160 that are free in float32 on an H100.
+# $3 \cdot 4 \cdot 256 = 3072$ places, of which $10 \cdot 192 = 1920$ exist, so 37.5 % do not. With many samples only the columns count, and $1 - 192 / 256 = 25$ % are masked. The fraction jumps just above each power of 2: to 37.5 % at 5 elements, and to nearly a half at 513 and at 1025. Beyond 1025 the jumps are lower. A small batch of small samples is worse still, because most rows of its tile have no sample: 10 samples of 4 elements fill 40 of 1024 places. A masked place moves no bytes but executes the instructions. 513 is odd, so each access is of one element, and rung 8 executes 75 instructions per place (`kernels/README.md`). That is about $2 \cdot 75 = 150$ per element that exists, still fewer than the 160 that are free in float32 on an H100.
 #
 # </details>
 #
@@ -295,7 +295,7 @@ print(f"n = 513: {masked(513, 1024):.3f}, n = 1025: {masked(1025, 1024):.3f}")
 #
 # $$ g = g_y + w_s (g_y - g_\phi) \qquad \hat x_0 = \text{clip}(p \, x_t + q \, g) \qquad x_s = a \hat x_0 + b x_t + c z $$
 #
-# - `xt` and `xs` have the shape (B, n), `out` has (2B, n), conditional half first, all float32. `w` and `ids` have one entry per sample: its weight and its number. All other arguments are plain numbers. `clip` is the bound: the clipped guess lies between `-clip` and `clip`.
+# - `xt` and `xs` have the shape (B, n), `out` has (2B, n), conditional half first, all float32. `w` and `ids` have one entry per sample: its weight and its number. In $w_s$ the index $s$ is the sample; in $x_s$ it is the time after the step. As in sitting 9, $g_y$ is the conditional and $g_\phi$ the null half of `out`. All other arguments are plain numbers. `clip` is the bound: the clipped guess lies between `-clip` and `clip`.
 # - `tl.program_id(0)` counts tiles along a sample, `tl.program_id(1)` groups of samples. Begin with the two lines below. Compute `at` from them, and a mask with both directions.
 # - `normals(seed, k + 1, sample_id, block, 0)` returns the noise of step `k`. Its argument `step` is `k + 1`, because `step` 0 is the noise from which a chain starts. `sample_id` has the shape [SAMPLES, 1]. `block` has [1, BLOCK // 4]: it is the number of each *block of four* within its sample. The result is [SAMPLES, BLOCK // 4, 2, 2]; `tl.reshape` it.
 #
@@ -469,7 +469,7 @@ print("first wrong address: sample", first_wrong)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# No. `out` has twice as many elements. Its null half starts at $B n = 5000 \cdot 2^{18} = 1.3 \cdot 10^9$, and $(B + s) \, 2^{18}$ reaches $2^{31}$ at $s = 8192 - 5000 = 3192$. From there on the null half is read from before the tensor. The brackets matter: `out + B * n + at` is `(out + B * n) + at`, where each number of 32 bits is added to a pointer of 64 bits. Then the first error comes at $B n = 2^{31}$, with 8,192 samples. Rung 8 computes `sample` and the start of a tile in 64 bits.
+# No. `out` has twice as many elements. Its null half starts at $B n = 5000 \cdot 2^{18} = 1.3 \cdot 10^9$, and $(B + s) \, 2^{18}$ reaches $2^{31}$ at sample $s = 8192 - 5000 = 3192$. From there on the null half is read from before the tensor. The brackets matter: `out + B * n + at` is `(out + B * n) + at`, where each number of 32 bits is added to a pointer of 64 bits. Then the first error comes at $B n = 2^{31}$, with 8,192 samples. Rung 8 computes `sample` and the start of a tile in 64 bits.
 #
 # </details>
 #
@@ -479,7 +479,7 @@ print("first wrong address: sample", first_wrong)
 #
 # A kernel gets addresses, and nothing stops it at the end of a tensor. What it reads there is often 0, and what it overwrites is often unused, so a wrong kernel can pass a test. The test has to own the memory *around* the tensors, so each of them has to be a part of a longer one. The function `framed` in exercise 12.4 returns both.
 #
-# Surround the *output* by a number that no kernel would write. If it is still there afterwards, nothing was written there. Such a number is called a *canary*. But what shows a *read*? A common mistake is to read without a mask and then to multiply by 0, and $0 \cdot 7 = 0$. The next cell launches such a kernel. It subtracts from each conditional output the mean of the null outputs of its program, and masks their sum by a multiplication. It is launched with three contents of the places around `out`. **Predict:** what is its result for each?
+# Surround the *output* by a number that no kernel would write. If it is still there afterwards, nothing was written there. Such a number is called a *canary*. But what shows a *read*? A common mistake is to read without a mask and then to multiply by 0, and $0 \cdot 7 = 0$. The next cell launches such a kernel. Each program computes the mean of its null outputs and subtracts it from its conditional outputs. In the sum of the mean it masks by a multiplication. It is launched with three contents of the places around `out`. **Predict:** what is its result for each?
 
 
 # %% alt="Three rows of memory around a result of 13 places, one per content of the frame around out: 0, 7 and NaN. With 0 and with 7 the 13 results are right, and only the three places behind them are overwritten. With NaN the last five results are NaN as well."
@@ -718,7 +718,7 @@ for shape in ((1, 1, 32, 32), (16, 4, 64, 64)):
 # | 2 | bfloat16, 256 MiB: the same `torch.compile` takes 713 us, and the kernel 357 us |
 # | 3 | float32, 256 MiB: the kernel takes 442 us if it reads its noise, and 354 us if it makes it |
 # | 4 | float32: the kernel takes 7.1 us for 1 x 1 x 32 x 32, and 7.9 us for 256 times as many elements |
-# | 5 | float32, samples of 3 x 73 x 75: the number of elements is odd, so most samples do not start at a multiple of 16 bytes, and an access has 4 bytes and not 16. The kernel reaches 2,319 GB/s with 2 warps per program, and 2,999 GB/s with 4 |
+# | 5 | float32, samples of 3 x 73 x 75: this size is odd. Most samples do not start at a multiple of 16 bytes, so each access has 4 bytes instead of 16. The kernel reaches 2,319 GB/s with 2 warps per program, and 2,999 GB/s with 4 |
 # | 6 | bfloat16, 256 MiB: the nine operations take 2,170 us, the kernel 357 us |
 #
 # | letter | reason |
@@ -741,11 +741,11 @@ check.ex_12_5(reasons)
 # %% [markdown]
 # <details><summary>A model answer</summary>
 #
-# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. As an estimate for `torch.compile` we take rung 3, which also calls Philox once per element: it executes 130 instructions, and the kernel 52. 160 are free.
+# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. As an estimate for `torch.compile` we take rung 3, which also calls Philox once per element: it executes 130 instructions, and the kernel 52. 160 are free. (Counted as in answer 2, with 40 products at half the rate, they are 170, which would take at most $170 / 160 = 1.06$ times as long. Measured is $365 / 354 = 1.03$.)
 # 2. B. In bfloat16 8 bytes leave time for 80. The 132 of rung 3 take $132 / 80 = 1.65$ times as long, and 2.15 times if its 40 integer products, 4 in each round, are counted twice, because they run at half the rate. Measured is 2.0. The kernel's 56 are free.
 # 3. A. Read noise is a fifth pass: $5 / 4 = 1.25$, and $442 / 354 = 1.25$. Making it costs $51.7 - 15.9 = 36$ instructions (rung 7 printed both numbers), which are free.
 # 4. D. At 3 TB/s the 4 MiB of the larger one take 1.4 us and the 16 KiB of the smaller one 0.005 us. Both are small compared with about 7 us for a launch.
-# 5. E. By Little's law the bytes in flight are the bandwidth times the latency. Each load brings 4 bytes instead of 16, so more loads have to be in flight. If a thread has as many in flight with 2 warps per program as with 4, twice the threads have twice the bytes in flight. The bandwidth grows by less, $2999 / 2319 = 1.29$.
+# 5. E. By Little's law the bytes in flight are the bandwidth times the latency. Each load brings 4 bytes instead of 16, so more loads have to be in flight. Suppose that a multiprocessor keeps as many programs with 4 warps as with 2, and that a thread has as many loads in flight. Then twice the threads have twice the bytes in flight. Neither assumption was measured. The bandwidth grows by less, $2999 / 2319 = 1.29$.
 # 6. A. 22 passes and 4: the ratio can be 5.5, and 6.1 is measured. The nine operations reach a smaller fraction of the bandwidth than the kernel, which explains the rest.
 #
 # </details>
@@ -756,7 +756,7 @@ check.ex_12_5(reasons)
 # - a Philox call has four words, which make four normals: 15 instructions per element instead of 60 (`kernels/ladder/rung4_four_from_one.py`);
 # - knowing the interval of an argument replaces a library's slow path by a short polynomial (`kernels/ladder/rung5_our_normals.py`);
 # - a tile is [SAMPLES, 1] and [1, BLOCK], broadcast; what belongs to a sample is read once per row, and the mask has two directions (`kernels/ladder/rung6_tiles.py`);
-# - what is None is decided at compile time and costs nothing, and a number of the row is a uniform branch (`kernels/ladder/rung7_look_back.py`);
+# - an argument that is None is decided at compile time and costs nothing, and a test of a number of the row is a uniform branch, decided when the kernel runs (`kernels/ladder/rung7_look_back.py`);
 # - addresses of 32 bits end at $2^{31}$, which the sum $B n + \text{at}$ of the null half reaches first (`kernels/triton_step.py`);
 # - a test of a kernel owns the memory around the tensors: NaN around inputs, a number around outputs, odd sizes.
 #

@@ -1,4 +1,7 @@
-"""The edits of a right solution: one place changed, with a clause that names the change.
+"""The edits of a right solution.
+
+An edit changes one place, or all places where the same change is possible. Its clause names the
+change.
 
 The changes are those that students make: a sign, a root, a square, a factor, a term, brackets, an
 index, a name in the place of another, an axis, a bound, a line of a loop.
@@ -16,7 +19,7 @@ from typing import Any
 
 from .interpreter import Solution, is_stored, name_of
 
-LONG = 44  # letters of a formula that a sentence quotes in full
+LONG = 44  # the most characters of a formula that a sentence quotes in full
 # Functions, and attributes, that are taken for each other.
 ALIKE = (
     ("exp", "log"),
@@ -37,7 +40,10 @@ New = Iterator[tuple[Any, str, int]]  # what stands there, the clause about it, 
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """Some nodes of a solution and what stands in their place, with a clause about it."""
+    """Some nodes of a solution, the nodes that replace them, and a clause that names the change.
+
+    `size` is 0, 1 or 2. The smaller ones are tried first.
+    """
 
     changes: Mapping[ast.AST, ast.AST]
     clause: str
@@ -117,7 +123,7 @@ class Finder:
         self.count = {text: everything.count(text) for text in everything}
 
     def is_table(self, node: ast.AST) -> bool:
-        """Whether a name is one of a function, or of what has attributes."""
+        """Whether a name is called, or has an attribute other than `T` and methods with an axis."""
         parent = self.parents[node]
         if isinstance(parent, ast.Attribute):
             return parent.attr not in (*WITH_AXIS, "T")
@@ -166,7 +172,10 @@ class Finder:
 
     # All edits.
     def edits(self) -> list[Edit]:
-        """All edits of one place, and of all places with the same clause; smaller ones first."""
+        """All edits, ordered by size.
+
+        If several places have the same clause, there is an edit of each place and one of all.
+        """
         alike: dict[str, list[tuple[ast.AST, Any, int]]] = {}
         for node in self.solution.nodes:
             if isinstance(node, ast.stmt):
@@ -190,7 +199,7 @@ class Finder:
         return sorted(found, key=lambda edit: edit.size)
 
     def is_defined_once(self, node: ast.AST) -> bool:
-        """Whether a node defines a name that the notebook does not have, and that is used twice."""
+        """Whether a node is in the definition of a name of `shown` that is read at least twice."""
         for above in self.solution.ancestors(node):
             if isinstance(above, ast.Assign):
                 name = ast.unparse(above.targets[0])

@@ -1,7 +1,7 @@
 """The right solution of an exercise as source, which can be evaluated with parts of it changed.
 
-A compiler would take most of the time of a search among thousands of changed solutions. So a
-solution is interpreted here, and of the parts that a change does not affect the values are kept.
+Compiling thousands of changed solutions would take most of the time of a search. So this module
+interprets a solution, and reuses the values of the parts that a change does not affect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 Case = tuple[Any, ...]
-# What stands in the place of a node. Of several, each contains the ones before it.
+# The replacements of each node. Of several, each contains the one before it.
 Changes = Mapping[ast.AST, tuple[ast.AST, ...]]
 
 OPERATIONS: Mapping[type, Callable[..., Any]] = {
@@ -46,7 +46,7 @@ LEVELS = (
     "1 - schedule.alpha_bar[t]",
     "1 - schedule.alpha_bar[t - 1]",
 )
-NOTHING = object()  # what a line returns that is no `return`
+NOTHING = object()  # the value of a line that is not a `return`
 
 
 @dataclass
@@ -56,7 +56,8 @@ class Solution:
     The source is a function, in the names of the notebook, or an expression for a number. In a
     sentence a name of `shown` is written as what it stands for. `quantities` are expressions that
     are taken for each other. `most_pairs` is the number of pairs of edits that a search tries. If
-    an evaluation `is_slow`, edits are tried singly, and at the first input before the others.
+    an evaluation `is_slow`, edits are first evaluated at one input in place of four, and no values
+    are kept.
     """
 
     source: str
@@ -92,7 +93,7 @@ class Solution:
             node = parent
 
     def affected(self, node: ast.AST) -> set[ast.AST]:
-        """All nodes whose value may depend on that of `node`, also by the names of results."""
+        """All nodes whose value may depend on that of `node`, directly or through a variable."""
         if node not in self.found_affected:
             found, todo = {node}, [node]
             while todo:
@@ -114,7 +115,7 @@ def is_stored(node: Any) -> bool:
 
 
 def name_of(node: Any) -> str:
-    """`sqrt` of np.sqrt or sqrt."""
+    """The last part of a name, such as `sqrt` for `np.sqrt` and for `sqrt`."""
     return str(getattr(node, "attr", getattr(node, "id", "")))
 
 

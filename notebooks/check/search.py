@@ -1,8 +1,9 @@
 """Search for the small change of the right solution that gives the results of a student.
 
-Every edit of the right solution is evaluated at the inputs of the exercise. The smallest one that
-gives the student's results at all of them names the mistake. Pairs of edits are tried after
-everything else.
+Every edit of the right solution is evaluated at up to four inputs of the exercise. The first one,
+in order of size, that gives the student's results at all inputs names the mistake. Pairs of edits
+are tried only if no single edit, no listed mistake up to a factor, and no observation explains the
+results.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .interpreter import Case, Run, Solution
 
 Arrays = list[np.ndarray]
 MOST_INPUTS = 4  # at which every edit is evaluated
-# Observations that say what is wrong, so that two edits would say no more.
+# How observations begin that already name the mistake. After these no pair of edits is tried.
 TELLING = ("right but", "right if", "right for -", "right to", "two calls", "your function returns")
 
 
@@ -30,7 +31,7 @@ class Search:
     """The edits of one solution, and their results at the inputs of its exercise."""
 
     def __init__(self, solution: Solution, cases: Sequence[Case]) -> None:
-        """Evaluate every edit once. One that changes nothing, or repeats a smaller one, is left."""
+        """Evaluate every edit once. Drop one that changes no result, or repeats a smaller one."""
         self.solution = solution
         # A few inputs tell the edits apart. The others are tried where an edit fits these.
         few = 1 if solution.is_slow else MOST_INPUTS
@@ -79,7 +80,11 @@ class Search:
         return found
 
     def smallest_pairs(self) -> list[tuple[Edit, Edit]]:
-        """Pairs of edits, the smallest first; of the same node if one contains what it replaces."""
+        """Pairs of edits, ordered by the sum of their sizes.
+
+        Two edits may change the same node only if one of them contains the node that it replaces;
+        this one is applied last.
+        """
         sizes: dict[int, list[Edit]] = {}
         for edit, _ in self.single:
             sizes.setdefault(edit.size, []).append(edit)
@@ -135,7 +140,7 @@ def numbers(result: Any) -> np.ndarray:
 
 
 def key(results: Arrays) -> tuple[Any, ...]:
-    """The same for results that are equal up to rounding, and for nearly no others."""
+    """A key that results share if they are equal up to rounding, and almost never otherwise."""
     with np.errstate(all="ignore"):
         return tuple((r.shape, f"{np.nansum(r * weights(r.shape)):.8e}") for r in results)
 
@@ -147,7 +152,10 @@ def weights(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def same(value: np.ndarray | None, wanted: np.ndarray) -> bool:
-    """`general.equal`; most results differ in their shape or their last number already."""
+    """Whether two results are equal, as `general.equal` decides.
+
+    Shapes and last numbers are compared first, because they settle most cases quickly.
+    """
     if value is None or not wanted.size:
         return False
     if value.shape != wanted.shape:
@@ -166,8 +174,8 @@ def about_number(
 ) -> str:
     """What `general` says, or the only small edit of a formula that gives this number, or "".
 
-    A number has few digits, so that an edit may fit by chance. If several fit, none is named, and
-    roots and squares that do not belong there are left out of the search.
+    A number has few digits, so that an edit may fit by chance. If several fit, none is named. Only
+    edits of the sizes 0 and 1 are tried, without those that add a root or a square.
     """
     sentence = general.about_number(answer, value, within)
     if not source or not sentence.startswith((general.UNKNOWN, "your number is negative")):
@@ -193,7 +201,11 @@ def observation(
     searches: Sequence[Callable[[], Search]],
     listed: Sequence[tuple[Callable[..., Any], str]] = (),
 ) -> str:
-    """The sentence of the smallest edit, or else `general.observation`."""
+    """One sentence about wrong results.
+
+    It is about the smallest edit that explains them, or else a listed mistake up to a factor, an
+    observation that names the mistake, two edits, or any observation.
+    """
     try:
         found = [numbers(answer(*copy.deepcopy(case))) for case in cases]
     except (TypeError, ValueError):  # the result is None, or no array of numbers

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from notebooks import check
-from notebooks.check import ex_10
+from notebooks.check import ex_10, search
 from notebooks.check.edits import Finder
 from notebooks.check.exercise import PAIRS, A, B, Exercise, formula
 from notebooks.check.interpreter import Solution
@@ -94,6 +94,14 @@ def test_a_source_of_a_number_gives_it_and_few_other_numbers_fit_by_chance(
     guesses = np.random.default_rng(0).uniform(0, 3 * value, 40).round(digits)
     hints = [exercise.hint(float(guess)) for guess in guesses]
     assert sum("right formula gives" in hint for hint in hints) <= 6
+
+
+def test_a_number_that_two_edits_give_names_neither() -> None:
+    """Without a it is 4.95, and without a * b it is 5.0: 5 may be either, 4.95 only the first."""
+    given = {"a": 3.0, "b": 0.99, "c": 5.0}
+    named = search.about_number(4.95, 14.85, 0.3, given, "a * b * c")
+    assert named == "your number is what the right formula gives if the factor `a` is left out."
+    assert "formula gives" not in search.about_number(5.0, 14.85, 0.3, given, "a * b * c")
 
 
 def test_a_predicted_number_names_its_edit() -> None:
