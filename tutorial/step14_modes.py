@@ -12,11 +12,11 @@ the class. The second is rare, with 30 %. Class 1 has a single component of the 
 it is half of all data. We shall place it at 0, at -4 or at 4. In the code the points have a second
 coordinate. It has the same distribution in all components, so it does not influence the first.
 
-The exact prediction for the class follows as in step 9. There the prediction without a label was a
-mean over the classes (9.3). Here the prediction for a class is a mean over its components. Here
-$\epsilon(x_t, j)$ is the prediction for component $j$ alone (step 5), and the sum is over the
-components $j$ of class $y$ (without the label, over all components). The probability $p(j | x_t,
-y)$ is that of component $j$ among these, by Bayes' rule:
+In step 9 the prediction without a label was a mean over the classes (9.3). In the same way the
+exact prediction for a class is a mean over its components. Let $\epsilon(x_t, j)$ be the prediction
+for component $j$ alone (step 5). The sum is over the components $j$ of class $y$ (without the
+label, over all components). The probability $p(j | x_t, y)$ is that of component $j$ among these,
+by Bayes' rule:
 
 $$ \epsilon(x_t, y) = \sum_{j \in y} p(j | x_t, y) \epsilon(x_t, j) $$ (14.1)
 
@@ -39,37 +39,44 @@ $$ x_{t-1} = \sqrt{\bar\alpha_{t-1} / \bar\alpha_t} x_t + k_t \tilde\epsilon $$
 $$ k_t = \sqrt{1 - \bar\alpha_{t-1}} - \sqrt{\bar\alpha_{t-1} (1 - \bar\alpha_t) / \bar\alpha_t} $$
 
 If $\bar\alpha_{t-1} / \bar\alpha_t$ is close to 1, the factor of $x_t$ is close to 1 and $k_t$ is
-close to 0. The prediction $\tilde\epsilon$ is a smooth function of $x_t$ with a bounded slope. So
-on a line such a step is an increasing function of $x_t$. At the noise end of the cosine schedule
-the ratio is not close to 1; at $t = T$ it is 1000, because $\beta_T = 0.999$. There, however, both
-$\bar\alpha$ are close to 0, and $\tilde\epsilon$ is nearly $x_t$. We show that the slope of the
-step is close to 1 there too. As a function of $x_0$, the likelihood (3.1) is proportional to
-$\exp((\sqrt{\bar\alpha_t} x_t x_0 - \bar\alpha_t x_0^2 / 2) / (1 - \bar\alpha_t))$. It contains
-$x_t$ only in the product $\sqrt{\bar\alpha_t} x_t$. So the slope of the guess $\hat x_0$ is of the
-order of $\sqrt{\bar\alpha_t}$. Because $\tilde\epsilon = (x_t - \sqrt{\bar\alpha_t} \hat x_0) /
-\sqrt{1 - \bar\alpha_t}$, its slope differs from 1 by a term of the order of $\bar\alpha_t$. The
-step multiplies this term by $k_t$, whose absolute value is at most $\sqrt{\bar\alpha_{t-1} /
-\bar\alpha_t}$. What remains is of the order of $\sqrt{\bar\alpha_{t-1} \bar\alpha_t}$, which is
-close to 0. So the slope of the step is nearly the sum of $k_t$ and the factor of $x_t$. This sum is
-close to 1:
+close to 0. The slope of the prediction $\tilde\epsilon$ is bounded at all noise levels together,
+because by (14.1) it is made of components whose variance at every level is 0.1 or more. (For data
+that are single points it would not be bounded.) So on a line such a step is an increasing function
+of $x_t$. At the noise end of the cosine schedule the ratio is not close to 1; at $t = T$ it is
+1000, because $\beta_T = 0.999$. There, however, both $\bar\alpha$ are close to 0, and
+$\tilde\epsilon$ is nearly $x_t$. We show that the slope of the step is close to 1 there too. As a
+function of $x_0$, the likelihood (3.1) is proportional to $\exp((\sqrt{\bar\alpha_t} x_t x_0 -
+\bar\alpha_t x_0^2 / 2) / (1 - \bar\alpha_t))$. It contains $x_t$ only in the product
+$\sqrt{\bar\alpha_t} x_t$. The derivative of $E[x_0 | x_t]$ with respect to this product is
+$Var[x_0 | x_t] / (1 - \bar\alpha_t)$, which is bounded here, and so is the derivative of the guess
+for a class. The guided guess $\hat x_0$ is a sum of both, with the factors $-w$ and $1 + w$. So its
+slope as a function of $x_t$ is of the order of $\sqrt{\bar\alpha_t}$. Because $\tilde\epsilon =
+(x_t - \sqrt{\bar\alpha_t} \hat x_0) / \sqrt{1 - \bar\alpha_t}$, its slope differs from 1 by a
+term of the order of $\bar\alpha_t$. The step multiplies this term by $k_t$, the difference of two
+terms that lie between 0 and $\sqrt{\bar\alpha_{t-1} / \bar\alpha_t}$. So its absolute value is at
+most this root, and what remains is of the order of $\sqrt{\bar\alpha_{t-1} \bar\alpha_t}$, which
+is close to 0. The slope of the step is therefore nearly the sum of $k_t$ and the factor of $x_t$.
+This sum is close to 1:
 
 $$ \sqrt{1 - \bar\alpha_{t-1}} + \sqrt{\bar\alpha_{t-1}/\bar\alpha_t} (1 - \sqrt{1-\bar\alpha_t}) $$
 
-The bracket is about $\bar\alpha_t / 2$, so the second term is close to 0. Two chains that begin at
-different places therefore never cross, if the other steps are small enough. There is one boundary
-$b$: chains that start below $b$ end in the rare mode, and chains that start above it end in the
-frequent one. The start has the distribution $N(0, 1)$. With $\Phi$ for its distribution function,
-the fraction of samples in the rare mode is
+The bracket is about $\bar\alpha_t / 2$, so the second term is about $\sqrt{\bar\alpha_{t-1}
+\bar\alpha_t} / 2$, which is close to 0. Two chains that begin at different places therefore never
+cross, if the other steps are small enough. There is one boundary $b$: chains that start below $b$
+end in the rare mode, and chains that start above it end in the frequent one. The start has the
+distribution $N(0, 1)$. With $\Phi$ for its distribution function, the fraction of samples in the
+rare mode is
 
 $$ r(w) = \Phi(b) $$ (14.3)
 
-To find $b$, start 17 chains at equal distances between -6 and 6. The boundary lies between the last
-one that ends below 0 and the first one that ends above it. Start the next 17 chains in this
-interval, which is a sixteenth of the one before. After five rounds its length is $12 / 16^5$, which
-is 0.00001. No random numbers are needed. (If all of the first 17 chains end on the same side, there
-is no boundary between -6 and 6. The fraction is then 0 or 1, up to $\Phi(-6) = 10^{-9}$.) Here are
-the fractions of the rare mode for the cosine schedule with $T = 250$. With $T = 100$ no entry
-differs by more than 0.004.
+(Without an index, $r(w)$ belongs to the chain; $r_j(w)$ in (14.2) belongs to the tilted
+distribution.) To find $b$, start 17 chains at equal distances between -6 and 6. The boundary lies
+between the last one that ends below 0 and the first one that ends above it. Start the next 17
+chains in this interval, which is a sixteenth of the one before. After five rounds its length is $12
+/ 16^5$, which is 0.00001. No random numbers are needed. (If all of the first 17 chains end on the
+same side, there is no boundary between -6 and 6. The fraction is then 0 or 1, up to $\Phi(-6) =
+10^{-9}$.) Here are the fractions of the rare mode for the cosine schedule with $T = 250$. With $T =
+100$ no entry differs by more than 0.004.
 
 | class 1 at | w = 0 | 1 | 3 | 7 | tilted, w = 7 |
 |---|---|---|---|---|---|
@@ -110,12 +117,17 @@ each row the mode on this side gains. In the first row the displacement is posit
 class mean lies nearer to the frequent mode, and class 1 lies halfway between the modes. This is how
 frequency enters. In the other rows the position of class 1 decides. However, this is only the first
 push, and the later pushes can have another direction. With class 1 at 0.8 the first push is 0, and
-yet the fraction of the rare mode rises to 0.37 at $w = 3$. Nor does the mode nearer to the other
-class always lose. A class 1 at 0.4 is nearer to the frequent mode, and yet the rare mode falls to
-0.278 at $w = 3$. There the first push is positive. With class 1 at 0.5 the first push and the later
-ones nearly balance: the rare mode has 0.300 at $w = 3$. The difference between chain and tilted
-distribution has the same cause as in step 13: the tilted distribution uses $p(y | x_0)$, which is
-close to 1 in both modes. The chain uses $p(y | x_t)$, which is not close to 1 at high noise levels.
+yet the fraction of the rare mode rises to 0.37 at $w = 3$. Let $V_y$ and $V$ be the variances of
+the class and of all data, here 3.46 and 1.78. By the derivative above, at high noise levels the
+guesses with and without the label differ by about $\mu_y - m + (V_y - V) \sqrt{\bar\alpha_t} x_t /
+(1 - \bar\alpha_t)$. So the next push is away from 0. At $w = 0$ the boundary is at $b = -0.53$, and
+chains that start a little above it are now pushed into the rare mode. Nor does the mode nearer to
+the other class always lose. A class 1 at 0.4 is nearer to the frequent mode, and yet the rare mode
+falls to 0.278 at $w = 3$. There the first push is positive. With class 1 at 0.5 the first push and
+the later ones nearly balance: the rare mode has 0.300 at $w = 3$. The difference between chain and
+tilted distribution has the same cause as in step 13: the tilted distribution uses $p(y | x_0)$,
+which is close to 1 in both modes. The chain uses $p(y | x_t)$, which is not close to 1 at high
+noise levels.
 
 **Distances in many dimensions.** Let all classes have the covariance $S_y I$ in $D$ dimensions. At
 noise level $t$ they have a common covariance too, $(\bar\alpha_t S_y + 1 - \bar\alpha_t) I$. By
@@ -127,12 +139,14 @@ happens in a plane, for one arrangement of the means. What changes with $D$ is t
 means. If their coordinates are drawn independently from $N(0, 1)$, the squared distance of two
 means is $2 D$ on average, and for large $D$ all distances are close to $\sqrt{2 D}$. So three means
 are nearly equally far from each other. The standard deviation of a class along each axis remains
-$\sqrt{S_y}$. So in this model we may keep the three Gaussians of the plane. We multiply their means
-by a factor $c$ and leave their variance at $1/4$. Their squared distances are then $6.75 c^2$. This
-is $2 D$ for $D = 3.375 c^2$, so $c = 16$ corresponds to 864 dimensions. (Classes of images may be
-closer to each other than this.) As in step 13 we sample the top class, whose mean is $(0, 1.5 c)$,
-with $w = 3$. The overshoot is here the mean of the second coordinate, the height, minus $1.5 c$.
-The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
+$\sqrt{S_y}$. Adding one vector to all means moves the samples by this vector and changes nothing
+else, apart from the start of the chain, where $\sqrt{\bar\alpha_T}$ times the vector is close to 0.
+So in this model we may keep the three Gaussians of the plane. We multiply their means by a factor
+$c$ and leave their variance at $1/4$. Their squared distances are then $6.75 c^2$. This is $2 D$
+for $D = 3.375 c^2$, so $c = 16$ corresponds to 864 dimensions. (Classes of images may be closer to
+each other than this.) As in step 13 we sample the top class, whose mean is $(0, 1.5 c)$, with $w =
+3$. The overshoot is here the mean of the second coordinate, the height, minus $1.5 c$. The table is
+for the cosine schedule with $T = 1000$ and 20,000 samples.
 
 | c | 1 | 2 | 4 | 8 | 16 |
 |---|---|---|---|---|---|
@@ -141,10 +155,11 @@ The table is for the cosine schedule with $T = 1000$ and 20,000 samples.
 | overshoot without fresh noise | 0.864 | 0.865 | 0.867 | 0.872 | 0.882 |
 | its variance along the height | 0.084 | 0.084 | 0.084 | 0.084 | 0.085 |
 
-The standard errors of the overshoot are below 0.004. The ancestral chain's overshoot is about
-halved each time the distance doubles, and its variance returns to that of the class. Without fresh
-noise the overshoot and the variance remain almost the same. The overshoot then becomes small only
-in comparison with the distance.
+The standard errors are below 0.004 for the overshoot and below 0.003 for the variance. The
+ancestral chain's overshoot is about halved each time the distance doubles, and its variance returns
+to that of the class. Without fresh noise the overshoot and the variance remain almost the same.
+(The rise to 0.882 is an error of finite steps: with $T = 4000$ the overshoot at $c = 16$ is 0.868.)
+The overshoot then becomes small only in comparison with the distance.
 
 **Why the two chains differ.** Once $p(y | x_t)$ is close to 1, guidance has almost no effect, and
 the chain follows the conditional model. What becomes of a displacement that guidance has caused
@@ -170,8 +185,8 @@ unit moves this mean by
 $$ \text{ancestral chain: } S_y / (S_y + \tau) $$ (14.5)
 
 For the chain without fresh noise write $\bar x$ for $x_t / \sqrt{\bar\alpha_t}$. Let $\hat x_0$ be
-the guess above, and $\hat\epsilon$ the noise that belongs to it, so that
-$\bar x = \hat x_0 + \sqrt\tau \hat\epsilon$. The step (13.5) keeps both and changes $\sqrt\tau$:
+the guess above, and $\hat\epsilon$ the noise that belongs to it, so that $\bar x = \hat x_0 +
+\sqrt\tau \hat\epsilon$. The step (13.5) keeps both and changes $\sqrt\tau$:
 
 $$ \hat\epsilon = (\bar x - \hat x_0) / \sqrt\tau = \sqrt\tau (\bar x - \mu_y) / (S_y + \tau) $$
 $$ d\bar x = \hat\epsilon d\sqrt\tau = \hat\epsilon d\tau / (2 \sqrt\tau) $$
@@ -192,15 +207,17 @@ approaches 0 or 1 where the standard deviation $\sqrt\tau$ of the noise becomes 
 distance of the class means, so $\tau$ is of the order of $c^2$. From the noise down to this level
 $S_y$ is small compared with $\tau$. With $S_y = 0$, multiplying the means, $\bar x$ and $\sqrt\tau$
 by $c$ leaves $p(y | x_t)$ unchanged and multiplies every guess by $c$. How does a step scale? Let
-$\tau'$ be the level at $t - 1$. Divided by $\sqrt{\bar\alpha_{t-1}}$, the ancestral step of step 4
-leads from $\bar x$ to $\hat x_0 + (\tau' / \tau) (\bar x - \hat x_0)$ and adds noise of variance
-$\tau' (1 - \tau' / \tau)$. If $\bar x$ and $\hat x_0$ are multiplied by $c$ and both levels by
-$c^2$, the result is multiplied by $c$, and so is $d\bar x = \hat\epsilon d\sqrt\tau$ without fresh
-noise, because $\hat\epsilon$ is unchanged. In the limit of small steps it does not matter which
-noise levels the schedule visits. So both chains with the factor $c$ are, at the level $c^2 \tau$,
-the chains for $c = 1$ at the level $\tau$, with all lengths multiplied by $c$. So the displacement
-that guidance has caused down to the level $\tau = c^2$ is of the order of $c$. If $c$ is large, the
-following remains of it. The first expression is with fresh noise, the second without:
+$\tau'$ be the level at $t - 1$. Insert $\bar\alpha_t = 1 / (1 + \tau)$ and $\bar\alpha_{t-1} = 1 /
+(1 + \tau')$ into (4.4) to (4.6), so that $\beta_t / (1 - \bar\alpha_t) = 1 - \tau' / \tau$, and
+divide by $\sqrt{\bar\alpha_{t-1}}$. The ancestral step (7.2) then leads from $\bar x$ to $\hat x_0
++ (\tau' / \tau) (\bar x - \hat x_0)$ and adds noise of variance $\tau' (1 - \tau' / \tau)$. If
+$\bar x$ and $\hat x_0$ are multiplied by $c$ and both levels by $c^2$, the result is multiplied by
+$c$, and so is $d\bar x = \hat\epsilon d\sqrt\tau$ without fresh noise, because $\hat\epsilon$ is
+unchanged. In the limit of small steps it does not matter which noise levels the schedule visits. So
+both chains with the factor $c$ are, at the level $c^2 \tau$, nearly the chains for $c = 1$ and $S_y
+= 0$ at the level $\tau$, with all lengths multiplied by $c$. So the displacement that guidance has
+caused down to the level $\tau = c^2$ is of the order of $c$. If $c$ is large, the following remains
+of it. The first expression is with fresh noise, the second without:
 
 $$ c S_y/(S_y + c^2) \approx S_y / c, \quad c \sqrt{S_y / (S_y + c^2)} \approx \sqrt{S_y} $$ (14.7)
 
@@ -228,11 +245,12 @@ two chains have the same start $x_t$. So the boundary $b$ stays where it is.
 finite steps. With a single component per class (14.1) is the prediction of step 5. If $\mu_y = m$,
 the first guess does not depend on $w$. If too few steps are used, chains can cross, and (14.3) need
 not hold. The function `boundary_of_modes` raises an error if two of the chains that it computes
-cross. It does not check all other starts. With $T = 250$ no step has a slope below 0.52 on $-8 \le
-x_t \le 8$, for the three positions and the weights of the table. With $T = 100$ and $w = 7$ the
-smallest slope is -0.18 for each of the three positions, at $t = 11$ between class 1 and a mode. So
-this step is not an increasing function. Hardly any chain comes there, and the fractions are those
-of $T = 250$ up to 0.004.
+end in the wrong order. It does not check all other starts. No chain that starts between -6 and 6
+leaves $-8 \le x_t \le 8$. With $T = 250$ no step has a slope below 0.52 there, for the three
+positions and the weights of the table. With $T = 100$ and $w = 7$ the smallest slope is -0.18 for
+each of the three positions, at $t = 11$ between class 1 and a mode. So this step is not an
+increasing function. However, 4,001 chains whose starts lie at equal distances between -6 and 6 meet
+no slope below 0.8, and the fractions are those of $T = 250$ up to 0.004.
 
 **What goes wrong.** A drawing of the tilted density shows both modes, but it does not show that
 guided chains reach them. The accuracy of a classifier does not show a lost mode either: if all
@@ -245,7 +263,7 @@ its errors do. Step 20 guides only in a part of the chain, which avoids the earl
 
 **Source.** Jin, Shi and Gu 2025, arXiv:2509.22007 (stages of guided sampling and the loss of
 modes); Pavasovic, Verbeek, Biroli and Mezard 2025, arXiv:2502.07849 (the overshoot vanishes in high
-dimension). The example on the line and its numbers are our own.
+dimension, for a process with fresh noise). The example on the line and its numbers are our own.
 """
 
 from __future__ import annotations
