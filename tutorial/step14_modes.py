@@ -209,15 +209,15 @@ $S_y$ is small compared with $\tau$. With $S_y = 0$, multiplying the means, $\ba
 by $c$ leaves $p(y | x_t)$ unchanged and multiplies every guess by $c$. How does a step scale? Let
 $\tau'$ be the level at $t - 1$. Insert $\bar\alpha_t = 1 / (1 + \tau)$ and $\bar\alpha_{t-1} = 1 /
 (1 + \tau')$ into (4.4) to (4.6), so that $\beta_t / (1 - \bar\alpha_t) = 1 - \tau' / \tau$, and
-divide by $\sqrt{\bar\alpha_{t-1}}$. The ancestral step (7.2) then leads from $\bar x$ to $\hat x_0
-+ (\tau' / \tau) (\bar x - \hat x_0)$ and adds noise of variance $\tau' (1 - \tau' / \tau)$. If
-$\bar x$ and $\hat x_0$ are multiplied by $c$ and both levels by $c^2$, the result is multiplied by
-$c$, and so is $d\bar x = \hat\epsilon d\sqrt\tau$ without fresh noise, because $\hat\epsilon$ is
-unchanged. In the limit of small steps it does not matter which noise levels the schedule visits. So
-both chains with the factor $c$ are, at the level $c^2 \tau$, nearly the chains for $c = 1$ and $S_y
-= 0$ at the level $\tau$, with all lengths multiplied by $c$. So the displacement that guidance has
-caused down to the level $\tau = c^2$ is of the order of $c$. If $c$ is large, the following remains
-of it. The first expression is with fresh noise, the second without:
+divide by $\sqrt{\bar\alpha_{t-1}}$. The step (7.2) then leads from $\bar x$ to
+$\hat x_0 + (\tau' / \tau) (\bar x - \hat x_0)$ and adds noise of variance $\tau' (1 - \tau' /
+\tau)$. If $\bar x$ and $\hat x_0$ are multiplied by $c$ and both levels by $c^2$, the result is
+multiplied by $c$, and so is $d\bar x = \hat\epsilon d\sqrt\tau$ without fresh noise, because
+$\hat\epsilon$ is unchanged. In the limit of small steps it does not matter which noise levels the
+schedule visits. So both chains with the factor $c$ are, at the level $c^2 \tau$, nearly the chains
+for $c = 1$ and $S_y = 0$ at the level $\tau$, with all lengths multiplied by $c$. So the
+displacement that guidance has caused down to the level $\tau = c^2$ is of the order of $c$. If $c$
+is large, the following remains of it. The first expression is with fresh noise, the second without:
 
 $$ c S_y/(S_y + c^2) \approx S_y / c, \quad c \sqrt{S_y / (S_y + c^2)} \approx \sqrt{S_y} $$ (14.7)
 
