@@ -260,6 +260,34 @@ def test_14_3_by_slopes_of_the_steps(other: float) -> None:
 
 
 @pytest.mark.parametrize("other", POSITIONS)
+@pytest.mark.parametrize("y", [0, 2])
+def test_14_3_by_slope_of_the_prediction(y: int, other: float) -> None:
+    """The formula of the text, by central differences; and Var[x_0 | x_t] / (1 - abar)."""
+    model = ModesOracle(two_modes(other), CLASS_OF, SCHEDULE)
+    places = np.array([2.0, -2.0, other])
+    weights = np.array([0.35, 0.15, 0.5])
+    x = np.array([[-1.0, 0.0], [0.1, 0.0], [0.7, 0.0]])
+    h = np.array([1e-5, 0.0])
+    label = np.full(3, y)
+    for t in (5, 50, 90):
+        abar = SCHEDULE.alpha_bar[t]
+        C = 0.1 * abar + 1 - abar
+        p = weights * np.exp(-((x[:, :1] - abar**0.5 * places) ** 2) / (2 * C))
+        p[:, 2] *= y == 2
+        p = p / p.sum(1, keepdims=True)
+        W = p @ places**2 - (p @ places) ** 2
+        assert W.max() <= 9
+        slope = (model(x + h, t, label) - model(x - h, t, label))[:, 0] / 2e-5
+        expected = (1 - abar) ** 0.5 * (1 / C - abar * W / C**2)
+        np.testing.assert_allclose(slope, expected, rtol=1e-6, atol=1e-6)
+        # A component's own variance of x_0 is 0.1 (1 - abar) / C; its mean moves with its place.
+        variance = 0.1 * (1 - abar) / C + ((1 - abar) / C) ** 2 * W
+        assert variance.max() <= 0.1 + 9
+        x0_slope = (1 - (1 - abar) ** 0.5 * slope) / abar**0.5
+        np.testing.assert_allclose(x0_slope, abar**0.5 * variance / (1 - abar), rtol=1e-5)
+
+
+@pytest.mark.parametrize("other", POSITIONS)
 def test_14_3_by_slopes_along_chains(other: float) -> None:
     """With T = 100 and w = 7 the 4,001 chains meet no slope below 0.8, and none leaves -8..8."""
     model = ModesOracle(two_modes(other), CLASS_OF, SCHEDULE)
@@ -495,6 +523,10 @@ def test_14_7_by_the_scale_of_a_step() -> None:
         assert c_0 / root == pytest.approx(1 - before / now, rel=1e-9)
         assert c_t * SCHEDULE.alpha_bar[t] ** 0.5 / root == pytest.approx(before / now, rel=1e-9)
         assert var / root**2 == pytest.approx(before * (1 - before / now), rel=1e-9)
+    # Two steps with one guess: the factors multiply and the variances add up to those of one step.
+    first, second, third = 5.0, 2.0, 0.5
+    var = (third / second) ** 2 * second * (1 - second / first) + third * (1 - third / second)
+    assert var == pytest.approx(third * (1 - third / first), rel=1e-12)
 
 
 class GuidedEarly(ModesOracle):
@@ -604,7 +636,9 @@ def test_14_7_by_more_steps() -> None:
 
 
 def test_14_7_by_table_in_the_text() -> None:
-    rows = re.findall(r"^\| (?:overshoot|its).*? \| (.*) \|$", lesson.__doc__ or "", re.M)
+    rows = re.findall(
+        r"^\| (?:overshoot|variance of its).*? \| (.*) \|$", lesson.__doc__ or "", re.M
+    )
     table = np.array([[float(cell) for cell in row.split(" | ")] for row in rows]).T
     np.testing.assert_array_equal(table, list(OVERSHOOT.values()))
 
