@@ -156,8 +156,8 @@ def tiles(B: int, n: int) -> tuple[tuple, dict]:
     grid = (triton.cdiv(n, block), min(groups, MAX_GRID_Y), triton.cdiv(groups, MAX_GRID_Y))
     # With two warps each thread has 16 elements, which share their addresses and the row: an H100
     # then moves 16-bit tensors at the speed of a copy, and with four warps at 94 % of it. If n is
-    # not a multiple of 16, accesses are not wide, and more threads hide more of their latency:
-    # there two warps lose a quarter of the speed.
+    # not a multiple of 16, accesses are not wide, and there two warps lose a quarter of the speed.
+    # The cause was not measured.
     num_warps = 2 if n % 16 == 0 else 4
     # enable_fp_fusion: a product and a sum are fused and rounded once, Triton's default before
     # 3.10.

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # 12. The whole kernel: rungs 4 to 8
 #
-# **The question.** Sitting 9 ended with a kernel that makes its own noise. It executes 130 instructions per element. Its noise depends on the place in the batch, and one weight applies to all samples. Its addresses have 32 bits, so they overflow from $2^{31}$ on. What is missing before a sampler can call it? And how do you find out whether it reads or writes where it must not?
+# **The question.** Sitting 9 ended with a kernel that makes its own noise. It executes 130 instructions per element. Its noise depends on the place in the batch, and one weight applies to all samples. It counts elements in 32 bits, so its addresses overflow from $2^{31}$ on. What is missing before a sampler can call it? And how do you find out whether it reads or writes where it must not?
 #
 # **After this sitting you can** share one Philox call among four elements, replace a library's cosine by a polynomial, write a kernel with tiles of samples by elements and a mask in both directions, leave out at compile time what a solver does not use, compute at which size an address overflows, and write a test that notices accesses out of bounds, reads included.
 #
@@ -73,23 +73,25 @@ ax.legend(loc="upper right", fontsize=8)
 plt.show()
 
 # %% [markdown]
-# The two bars are counted in machine code for an H100, in float32. Rung 3 is the kernel with which sitting 9 ended, and rung 8 the one with which this sitting ends. A *slow path* is code that is in the listing and is never executed here. A *spill* is an access to memory for what cannot be held in registers. Rung 5 explains where both come from. A dotted line is the number of *free* instructions: those that a GPU executes while its memory moves the bytes of one element, 16 in float32 and 8 in bfloat16. **Ask yourself:** an H200 has 4.8 TB/s and executes $33.5 \cdot 10^{12}$ instructions per second (67 TFLOP/s in its data sheet, where a multiply-add counts as two). In bfloat16 rung 3 executes 132 per element, because numbers are converted. What is the smallest possible ratio of its time to the time of its bytes there?
+# The two bars are counted in machine code for an H100, in float32. Rung 3 is the kernel with which sitting 9 ended, and rung 8 the one with which this sitting ends. A *slow path* is code that is in the listing and is never executed here. A *spill* is an access to memory for what cannot be held in registers. Rung 5 explains where both come from. A dotted line is the number of *free* instructions: those that a GPU executes while its memory moves the bytes of one element, 16 in float32 and 8 in bfloat16. This counts all instructions alike. But products of 32-bit integers run at half the rate of the others (the page of rung 3 gives the source), so a careful count takes them twice. Rung 3 has 32 of them per element, and rung 8 has 10. **Ask yourself:** an H200 has 4.8 TB/s and executes $33.5 \cdot 10^{12}$ instructions per second (67 TFLOP/s in its data sheet, where a multiply-add counts as two). In bfloat16 rung 3 executes 132 per element, because numbers are converted. If all instructions are counted alike, what is the smallest possible ratio of its time to the time of its bytes there?
 #
 # <details><summary>Answer</summary>
 #
-# The memory takes $8 / (4.8 \cdot 10^{12})$ s $= 1.67$ ps per element, and in that time the GPU executes $1.67 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 56$ instructions: this is the leftmost dotted line. Rung 3 executes 132, so it is compute-bound and takes at least $132 / 56 = 2.4$ times as long as its bytes. Rung 8 executes 52 in float32, and 56 in bfloat16, where numbers are converted. So it is memory-bound at three of the lines, and at the edge on an H200 in bfloat16.
+# The memory takes $8 / (4.8 \cdot 10^{12})$ s $= 1.67$ ps per element, and in that time the GPU executes $1.67 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 56$ instructions: this is the leftmost dotted line. Rung 3 executes 132, so it is compute-bound and takes at least $132 / 56 = 2.36$ times as long as its bytes. With its products counted twice it is $164 / 56 = 2.9$ times. Rung 8 executes 52 in float32, and 56 in bfloat16, where numbers are converted. With its products counted twice these are 62 and 66. So it is memory-bound at three of the lines, and on an H200 in bfloat16 it is at the edge or just beyond it.
 #
 # </details>
 #
 # ## Rung 4: four normals from one call
 #
-# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants and computes both halves of each 64-bit product, which are 4 instructions. It also forms two exclusive ors of three words each. These are 2 instructions, because one instruction takes three words. Ten rounds have $10 \cdot (4 + 2) = 60$. The call returns four words of 32 bits, numbered from 0. Box and Muller's method makes *two* normals from two words. The words 0 and 1 give $z_0$ and $z_1$, and the words 2 and 3 give $z_2$ and $z_3$ in the same way. Let $u = (\text{word}_0 + \tfrac12) / 2^{32}$ and $v = (\text{word}_1 + \tfrac12) / 2^{32}$. Then
+# Most of the instructions are noise. One call of Philox has ten rounds. A round multiplies two words by constants and computes both halves of each 64-bit product, which are 4 instructions. It also forms two exclusive ors of three words each. These are 2 instructions, because one instruction takes three words. Ten rounds have $10 \cdot (4 + 2) = 60$. The call returns four words of 32 bits, numbered from 0. Box and Muller's method makes *two* normals from two words. The words 0 and 1 give $z_0$ and $z_1$, and the words 2 and 3 give $z_2$ and $z_3$ in the same way. Let $u = (\text{word}_0 + \tfrac12) / 2^{32}$ and $v = \text{word}_1 / 2^{32}$. The half keeps $u$ from being 0, where the logarithm is infinite. Then
 #
 # $$ z_0 = \sqrt{-2 \log u} \, \cos(2 \pi v) \qquad z_1 = \sqrt{-2 \log u} \, \sin(2 \pi v) $$
 #
+# (Rung 5 and `kernels/philox.py` make $u$ and $v$ in this way. Triton's own `tl.randn` and `tl.randn4x`, which rungs 3 and 4 call, do it in a slightly different way.)
+#
 # Rung 3 calls Philox for every element, uses the words 0 and 1, and never computes $z_1$. Rung 4 calls it for every *block* of four neighbours. For 10 elements rung 3 makes 10 calls, that is 40 words, of which it uses 20. Rung 4 makes $\lceil 10 / 4 \rceil = 3$ calls, that is 12 words, of which it uses 10.
 #
-# **Exercise 12.1** (predict, then measure). Rung 3 executes 130 instructions per element, 60 of them in its call. If nothing changes but the number of calls, how many per element does rung 4 execute?
+# **Exercise 12.1** (predict, then measure). Rung 3 executes 130 instructions per element. By the count above 60 of them are in its call. If nothing changes but the number of calls, how many per element does rung 4 execute?
 
 # %% nbgrader={"grade": false, "grade_id": "ex_12_1", "locked": false, "schema_version": 3, "solution": true, "task": false}
 per_element = ...
@@ -118,7 +120,7 @@ plt.show()
 print(f"rung 4 executes {counts['rung 4']['executed']:.1f} per element")
 
 # %% [markdown]
-# (The height of each bar, with and without its slow paths, is counted in the listing. Two parts of it are counted by hand: Philox, and 10 for the formula. The 10 are the 8 operations of rung 2, a multiply-add for $c z$, and one access per element: there are four passes, and an access moves four elements. The compiler saves a few of these instructions, and adds others for addresses and the mask. So the blue part, which is the rest, is approximate.) **Ask yourself:** the prediction is 12 higher than the count of 73. What else do two elements share now?
+# (The height of each bar, with and without its slow paths, is counted in the listing. Two parts of it are counted by hand: Philox, and 10 for the formula. The 10 are 9 of arithmetic and one access per element: there are four passes, and an access moves four elements. The 9 are a subtraction and a multiply-add for $g$; a product, a multiply-add, a minimum and a maximum for the clipped guess; and a product and two multiply-adds for the new state. The compiler saves a few of these instructions (it leaves out 8 of the 40 products of rung 3), and adds others for addresses and the mask. So the blue part, which is the rest, is approximate.) **Ask yourself:** the prediction is 12 higher than the count of 73. What else do two elements share now?
 #
 # <details><summary>Answer</summary>
 #
@@ -165,7 +167,7 @@ plt.show()
 #
 # About $73 - 15 - 10 = 48$ instructions per element are logarithm, root, sine and cosine. The listing contains 54 more per element in slow paths, which are never executed here. A library's cosine accepts *every* float32. Its first step is to divide the angle by $\pi / 2$, because the remainder and the number of the quarter turn determine the cosine. If the angle is 105,615 or more (the limit is a constant in CUDA's headers), the library multiplies it by a long table of digits of $2 / \pi$, in a loop. It collects the product in an array. Registers cannot be indexed, so each thread has the array in memory, on its *stack*. The accesses to it are the spills. The compiler does not know that our angles are below $2 \pi$.
 #
-# We know more: the angle is made of one 32-bit word, `turn`, and is $\text{turn} / 2^{32}$ of a whole turn. (Rung 5 adds no half to this word. The half keeps $u$ from being 0, where the logarithm is infinite; an angle may be 0.) The two top bits are the number of the quarter turn, 0 to 3. The other 30 bits are the place in the quarter. Let $M$ be the angle of the quarter's middle, 45, 135, 225 or 315 degrees, and $h$ the angle minus $M$:
+# We know more: the angle is made of one 32-bit word, `turn`, and is $\text{turn} / 2^{32}$ of a whole turn. (This is $v$ of the formula in rung 4. It has no half, because an angle may be 0.) The two top bits are the number of the quarter turn, 0 to 3. The other 30 bits are the place in the quarter. Let $M$ be the angle of the quarter's middle, 45, 135, 225 or 315 degrees, and $h$ the angle minus $M$:
 #
 # $$ \cos(M + h) = \cos M \cos h - \sin M \sin h \qquad \sin(M + h) = \sin M \cos h + \cos M \sin h $$
 #
@@ -194,7 +196,7 @@ check.ex_12_2(my_rest)
 # The kernel's polynomials for $\cos h$ and $\sin h$ have four terms in $x$. **Predict:** Taylor's polynomial of the cosine with four terms, $1 - h^2/2 + h^4/24 - h^6/720$ with $h$ in radians, is wrong by about $h^8 / 8!$. How much is that at 45 degrees, and how much at 180?
 
 
-# %% alt="Left: the error of four terms of the cosine over x from -2 to 2, on a logarithmic scale. Within the shaded interval from -1/2 to 1/2 the kernel's polynomial stays below 1e-7 and Taylor's reaches 4e-6; at x = 2 both are wrong by 0.2 or more. Right: 64 points computed from your function lie uniformly on the unit circle, one colour per quarter."
+# %% alt="Left: the error of four terms of the cosine over x from -2 to 2, on a logarithmic scale. Within the shaded interval from -1/2 to 1/2 the kernel's polynomial stays below 1e-7 and Taylor's reaches 4e-6; at x = 2 both are wrong by about 0.2. Right: 64 points computed from your function lie uniformly on the unit circle, one colour per quarter."
 def cos_of(x):
     """The kernel's polynomial for the cosine of x quarter turns, |x| <= 1/2."""
     return 1 + x**2 * (-1.2336979 + x**2 * (0.25360626 + x**2 * -0.020426249))
@@ -241,11 +243,11 @@ print(f"rung 5: {five['executed']:.1f} instructions per element, {five['spills']
 #
 # ## Rung 6: tiles
 #
-# A sample's noise must not depend on its place in the batch. So users pass a *number* for each sample, on which the noise depends, and a weight for each sample. How does a program that moves 1024 elements find both? It could divide: if a sample has `n` elements, element `at` of the batch belongs to sample `at // n`. A GPU has no instruction for an integer division and executes a sequence of others, and every element would load the weight and the number of its sample: 2048 loads per program.
+# A sample's noise must not depend on its place in the batch. So users pass a *number* for each sample, on which the noise depends, and a weight for each sample. How does a program that moves 1024 elements find both? It could divide: if a sample has `n` elements, element `at` of the batch belongs to sample `at // n`. A GPU has no instruction for an integer division and executes a sequence of others, and every element would load the weight and the number of its sample. These are 2048 loads per program.
 #
-# Instead, each program takes a *tile* of `SAMPLES` by `BLOCK` elements, 1024 together. `sample` contains the places of the tile's samples in the batch and has the shape [SAMPLES, 1]. `element` contains places within a sample and has the shape [1, BLOCK]. `sample * n + element` is broadcast to [SAMPLES, BLOCK], as in NumPy. A thread loads what belongs to a sample once for all its elements in a *row* of the tile. So a tile needs few of these values:
+# Instead, each program takes a *tile* of `SAMPLES` by `BLOCK` elements, 1024 together. `sample` contains the places of the tile's samples in the batch and has the shape [SAMPLES, 1]. `element` contains places within a sample and has the shape [1, BLOCK]. `sample * n + element` is broadcast to [SAMPLES, BLOCK], as in NumPy. A thread loads what belongs to a sample once for all its elements in a *row* of the tile. If the 8 elements of each of the 128 threads are in one row, these are 256 loads instead of 2048. And a tile needs few different values:
 #
-# | elements per sample | BLOCK | SAMPLES | programs | weights and sample numbers needed |
+# | elements per sample | BLOCK | SAMPLES | programs | different weights and sample numbers |
 # |---|---|---|---|---|
 # | 192 (3 x 8 x 8) | 256 | 4 | 1 for 4 samples | 8 per program |
 # | 16,384 (4 x 64 x 64) | 1024 | 1 | 16 for 1 sample | 2 per program |
@@ -287,15 +289,15 @@ print(f"n = 513: {masked(513, 1024):.3f}, n = 1025: {masked(1025, 1024):.3f}")
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# $3 \cdot 4 \cdot 256 = 3072$ places, of which $10 \cdot 192 = 1920$ exist, so 37.5 % do not. With many samples only the columns count, and $1 - 192 / 256 = 25$ % are masked. The fraction jumps just above each power of 2: to 37.5 % at 5 elements, and to nearly a half at 513 and at 1025. Beyond 1025 the jumps are lower. A small batch of small samples is worse still, because most rows of its tile have no sample: 10 samples of 4 elements fill 40 of 1024 places. A masked place moves no bytes but executes the instructions. 513 is odd, so each access is of one element, and rung 8 executes 75 instructions per place (`kernels/README.md`). That is about $2 \cdot 75 = 150$ per element that exists, still fewer than the 160 that are free in float32 on an H100.
+# $3 \cdot 4 \cdot 256 = 3072$ places, of which $10 \cdot 192 = 1920$ exist, so 37.5 % do not. With many samples only the columns count, and $1 - 192 / 256 = 25$ % are masked. Up to 1,024 elements the fraction jumps just above each power of 2: to 37.5 % at 5, and to nearly a half at 513. Beyond, it jumps just above each multiple of 1,024. It is largest at 1,025, where the second of two tiles has one element: 49.95 %. At 2,049 it is 33 %, and the further jumps are lower still. A small batch of small samples is worse still, because most rows of its tile have no sample: 10 samples of 4 elements fill 40 of 1024 places. A masked place moves no bytes but executes the instructions. 513 is odd, so each access is of one element, and rung 8 executes 75 instructions per place (`kernels/README.md`). That is about $2 \cdot 75 = 150$ per element that exists, and $2 \cdot 85 = 170$ with the products counted twice. So it is close to the 160 that are free in float32 on an H100.
 #
 # </details>
 #
 # **Exercise 12.3** (write a kernel). Write the kernel of rung 6:
 #
-# $$ g = g_y + w_s (g_y - g_\phi) \qquad \hat x_0 = \text{clip}(p \, x_t + q \, g) \qquad x_s = a \hat x_0 + b x_t + c z $$
+# $$ g = g_y + w \, (g_y - g_\phi) \qquad \hat x_0 = \text{clip}(p \, x_t + q \, g) \qquad x_s = a \hat x_0 + b x_t + c z $$
 #
-# - `xt` and `xs` have the shape (B, n), `out` has (2B, n), conditional half first, all float32. `w` and `ids` have one entry per sample: its weight and its number. In $w_s$ the index $s$ is the sample; in $x_s$ it is the time after the step. As in sitting 9, $g_y$ is the conditional and $g_\phi$ the null half of `out`. All other arguments are plain numbers. `clip` is the bound: the clipped guess lies between `-clip` and `clip`.
+# - `xt` and `xs` have the shape (B, n), `out` has (2B, n), conditional half first, all float32. `w` and `ids` have one entry per sample: its weight and its number. In the formula $w$ is the weight of the sample that the element belongs to. (Rung 6 multiplies it by the row's factor $m$, which is 1 here.) As in sitting 9, $g_y$ is the conditional and $g_\phi$ the null half of `out`. All other arguments are plain numbers. `clip` is the bound: the clipped guess lies between `-clip` and `clip`.
 # - `tl.program_id(0)` counts tiles along a sample, `tl.program_id(1)` groups of samples. Begin with the two lines below. Compute `at` from them, and a mask with both directions.
 # - `normals(seed, k + 1, sample_id, block, 0)` returns the noise of step `k`. Its argument `step` is `k + 1`, because `step` 0 is the noise from which a chain starts. `sample_id` has the shape [SAMPLES, 1]. `block` has [1, BLOCK // 4]: it is the number of each *block of four* within its sample. The result is [SAMPLES, BLOCK // 4, 2, 2]; `tl.reshape` it.
 #
@@ -376,7 +378,7 @@ for name in ("my_tile", "rung 6"):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# All three. The counter consists of the block within the sample, the step, the number of the sample and the stream. It contains no place in the batch and no tile. The addresses in two directions and the loads per row cost 3.6 instructions per element: rung 6 has 54.6, and rung 5 has 51.0.
+# All three. The counter consists of the block within the sample, the step, the number of the sample and the stream. It contains no place in the batch and no tile. The addresses in two directions and the loads per row cost 3.6 instructions per element: rung 6 has 54.6, and rung 5 has 51.0. (The model solution of the exercise has about 1 less than rung 6, mostly because its sample numbers have 32 bits and not 64.)
 #
 # </details>
 #
@@ -384,10 +386,11 @@ for name in ("my_tile", "rung 6"):
 #
 # ## Rung 7: what is None costs nothing
 #
-# DPM-Solver++(2M) reads the guess of the step before, `x0prev`, and writes its own. A step without guidance has no null half. One kernel computes the steps of all of them. Should it read `x0prev` for DDIM, where the factor $e$ of `x0prev` is 0?
+# DPM-Solver++(2M) reads the guess of the step before, `x0prev`, and writes its own. A step without guidance has no null half. One kernel computes the steps of all solvers, with guidance and without. Should it read `x0prev` for DDIM, where the factor $e$ of `x0prev` is 0?
 #
 # ```python
-# if x0 is not None:  # an argument that is None is known when the kernel is compiled
+# # x0 is where the guess is written, or None: this is known when the kernel is compiled
+# if x0 is not None:
 #     tl.store(x0 + at, x0hat, mask=inside)
 # y = a * x0hat + b * x
 # if x0prev is not None and e != 0:  # e is a number of the row: known when the kernel runs
@@ -407,7 +410,7 @@ for i, (name, label) in enumerate(variants.items()):
     plt.barh(label, found[name]["bytes"], color=BLUE)
     plt.text(found[name]["bytes"] + 0.3, i, f"{found[name]['bytes']:.0f}", va="center")
     executed, quiet = found[name]["executed"], found[name]["without noise"]
-    print(f"{label}: {executed:.1f} instructions per element, {quiet:.1f} if c = 0")
+    print(f"{label}: {quiet:.1f} instructions per element; with noise, c > 0: {executed:.1f}")
 plt.xlim(0, 27)
 plt.xlabel("bytes per element, counted in code for sm_90")
 plt.show()
@@ -439,7 +442,7 @@ print("with the branch:", moved.tolist(), " multiplied by 0:", (moved + 0.0 * ov
 #
 # ## Rung 8: addresses of 64 bits
 #
-# Triton passes `B` and `n` as numbers of 32 bits, so `sample * n + element` has 32 bits, too. A signed number of 32 bits ends at $2^{31} - 1 = 2{,}147{,}483{,}647$. Take samples of 4 x 256 x 256 elements, so $n = 2^{18}$. Sample 8,192 starts at $2^{13} \cdot 2^{18} = 2^{31}$, which becomes $-2^{31}$: the kernel reads *before* the tensor. **Ask yourself:** a batch has $B = 5000$ such samples (5.2 GB in float32), so no address within `xt` reaches $2^{31}$. A kernel reads the null half at `out + (B * n + at)`. Is it right?
+# Triton passes `B` and `n` as numbers of 32 bits, so `sample * n + element` has 32 bits, too. By an *address* we mean this number here, which is added to the pointer. A signed number of 32 bits ends at $2^{31} - 1 = 2{,}147{,}483{,}647$. Take samples of 4 x 256 x 256 elements, so $n = 2^{18}$. Sample 8,192 starts at $2^{13} \cdot 2^{18} = 2^{31}$, which becomes $-2^{31}$: the kernel reads *before* the tensor. **Ask yourself:** a batch has $B = 5000$ such samples (5.2 GB in float32), so no address within `xt` reaches $2^{31}$. A kernel reads the null half at `out + (B * n + at)`. Is it right?
 
 
 # %% alt="Addresses of the first element of each of 5,000 samples in the null half, computed in 64 and in 32 bits. Both lines rise together to 2 to the power 31 at sample 3,192. There the line of 32 bits falls to minus 2 to the power 31 and rises again, and the other one goes on."
@@ -469,17 +472,17 @@ print("first wrong address: sample", first_wrong)
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# No. `out` has twice as many elements. Its null half starts at $B n = 5000 \cdot 2^{18} = 1.3 \cdot 10^9$, and $(B + s) \, 2^{18}$ reaches $2^{31}$ at sample $s = 8192 - 5000 = 3192$. From there on the null half is read from before the tensor. The brackets matter: `out + B * n + at` is `(out + B * n) + at`, where each number of 32 bits is added to a pointer of 64 bits. Then the first error comes at $B n = 2^{31}$, with 8,192 samples. Rung 8 computes `sample` and the start of a tile in 64 bits.
+# No. `out` has twice as many elements. Its null half starts at $B n = 5000 \cdot 2^{18} = 1.3 \cdot 10^9$. The address $(5000 + \text{sample}) \cdot 2^{18}$ reaches $2^{31} = 8192 \cdot 2^{18}$ at sample $8192 - 5000 = 3192$. From there on the null half is read from before the tensor. The brackets matter: `out + B * n + at` is `(out + B * n) + at`, where each number of 32 bits is added to a pointer of 64 bits. Then the first error comes at $B n = 2^{31}$, with 8,192 samples. Rung 8 computes `sample` and the start of a tile in 64 bits.
 #
 # </details>
 #
-# The cell also shows how to test this without the 21 GB of `xt`, `out` and `xs`: let the kernel store its *addresses* in a small tensor. Rung 8 adds four more things. The row is read from the GPU's memory, so that the host does not have to wait. Groups of samples continue along a third axis of the grid, because CUDA limits the second one to 65,535. An output whose channels come last in memory is read without a copy. And a program has 2 warps instead of 4 if an access can have 16 bytes. Each thread then has 16 elements instead of 8, and the instructions that compute addresses and read the row are executed once for all of them.
+# The cell also shows how to test this without the 21 GB of `xt`, `out` and `xs`: let the kernel store its *addresses* in a small tensor. Rung 8 adds four more things. The table of rows is in the GPU's memory, and the kernel reads its row there. The host does not need the numbers, so it can launch this step before the GPU has finished the steps before it. Groups of samples continue along a third axis of the grid, because CUDA limits the second one to 65,535. An output whose channels come last in memory is read without a copy. And a program has 2 warps instead of 4 if an access can have 16 bytes. Each thread then has 16 elements instead of 8, and the instructions that compute addresses and read the row are executed once for all of them.
 #
 # ## How to test a kernel
 #
 # A kernel gets addresses, and nothing stops it at the end of a tensor. What it reads there is often 0, and what it overwrites is often unused, so a wrong kernel can pass a test. The test has to own the memory *around* the tensors, so each of them has to be a part of a longer one. The function `framed` in exercise 12.4 returns both.
 #
-# Surround the *output* by a number that no kernel would write. If it is still there afterwards, nothing was written there. Such a number is called a *canary*. But what shows a *read*? A common mistake is to read without a mask and then to multiply by 0, and $0 \cdot 7 = 0$. The next cell launches such a kernel. Each program computes the mean of its null outputs and subtracts it from its conditional outputs. In the sum of the mean it masks by a multiplication. It is launched with three contents of the places around `out`. **Predict:** what is its result for each?
+# Surround the *output* by a number that no kernel would write. If it is still there afterwards, nothing was written there. Such a number is called a *canary*. But what shows a *read*? A common mistake is to read without a mask and then to multiply by 0, and $0 \cdot 7 = 0$. The next cell launches such a kernel. Each program computes the mean of its null outputs and subtracts it from its conditional outputs. In the sum of the mean it masks by a multiplication. It is launched for 13 elements in programs of 8 places, with 0, 7 and NaN in the places around `out`. **Predict:** what is its result for each?
 
 
 # %% alt="Three rows of memory around a result of 13 places, one per content of the frame around out: 0, 7 and NaN. With 0 and with 7 the 13 results are right, and only the three places behind them are overwritten. With NaN the last five results are NaN as well."
@@ -523,7 +526,7 @@ plt.show()
 #
 # If a kernel reads out of bounds and does not use the value, its results do not change, and no test of them can notice the read. On a GPU such a read can still stop the program, if the address does not exist. NVIDIA's `compute-sanitizer` watches every access for that. The other half of a test is the choice of *sizes*: 1, a number below the block, an odd number, and a number that takes several programs.
 #
-# **Exercise 12.4** (prove by a test). `guided(out, w, g)` launches a kernel that computes $g = g_y + w_s (g_y - g_\phi)$. `out` has the shape (2B, n), `w` has (B,), `g` has (B, n) and is written. Write a test, with `assert`, that passes for a right kernel and fails for every kernel that computes something else, changes `out`, or accesses memory out of bounds in a way that can be noticed. The check tries it on 15 such functions, and names the first for which it passes.
+# **Exercise 12.4** (prove by a test). `guided(out, w, g)` launches a kernel that computes $g = g_y + w \, (g_y - g_\phi)$ with each sample's own weight. `out` has the shape (2B, n), `w` has (B,), `g` has (B, n) and is written. Write a test, with `assert`, that passes for a right kernel and fails for every kernel that computes something else, changes `out`, or accesses memory out of bounds in a way that can be noticed. Create all tensors on `device`, because a later cell calls your test with a kernel. The check tries it on 15 such functions, and names the first for which it passes.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_12_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -558,7 +561,7 @@ check.ex_12_4(bounds_test)
 # Your test also works for a kernel: with $p = 0$, $q = 1$, $a = 1$, $b = c = 0$ and an infinite bound `clip` the tile kernel of 12.3 computes $g$. The picture compares your test with two weaker ones. **Predict:** a test compares the results at one size, 64 x 16. Which does it notice: wrong results, a changed `out`, accesses out of bounds?
 
 
-# %% alt="A table of three tests by fifteen faulty functions; a filled cell means that the test fails, as it should. The comparison at one size notices the first 3, odd sizes with frames of zeros notice 8, and your test notices all 15. No test but yours notices a read before or behind a tensor."
+# %% alt="A table of three tests by fifteen faulty functions; a filled cell means that the test fails, as it should. The comparison at one size notices the first 3, odd sizes with frames of zeros notice 8, and your test notices all 15. No test but yours notices one of the last four, which only read out of bounds."
 from check import ex_12
 
 FAULTY = ex_12.FAULTY
@@ -710,7 +713,7 @@ for shape in ((1, 1, 32, 32), (16, 4, 64, 64)):
     print(f"the kernel, float32, {' x '.join(map(str, shape))}: {us:.1f} us")
 
 # %% [markdown]
-# **Exercise 12.5** (explain). Here are six pairs of measurements, all on this H100, and five reasons. First write one sentence with a number for each pair, on paper. Then give the letters; a reason can occur twice. The model answer is in the fold below the check.
+# **Exercise 12.5** (explain). Here are six pairs of measurements, all on this H100, and four reasons. E means that none of the four explains the pair. First write one sentence with a number for each pair, on paper. Then give the letters; a reason can occur twice. The model answer is in the fold below the check.
 #
 # | | measured |
 # |---|---|
@@ -718,16 +721,16 @@ for shape in ((1, 1, 32, 32), (16, 4, 64, 64)):
 # | 2 | bfloat16, 256 MiB: the same `torch.compile` takes 713 us, and the kernel 357 us |
 # | 3 | float32, 256 MiB: the kernel takes 442 us if it reads its noise, and 354 us if it makes it |
 # | 4 | float32: the kernel takes 7.1 us for 1 x 1 x 32 x 32, and 7.9 us for 256 times as many elements |
-# | 5 | float32, samples of 3 x 73 x 75: this size is odd. Most samples do not start at a multiple of 16 bytes, so each access has 4 bytes instead of 16. The kernel reaches 2,319 GB/s with 2 warps per program, and 2,999 GB/s with 4 |
+# | 5 | float32, 256 MiB, samples of 3 x 73 x 75: this size is odd. Most samples do not start at a multiple of 16 bytes, so each access has 4 bytes instead of 16. The kernel reaches 2,319 GB/s with 2 warps per program, where its code has 80 instructions per place of a tile, and 2,999 GB/s with 4 warps and 75 instructions |
 # | 6 | bfloat16, 256 MiB: the nine operations take 2,170 us, the kernel 357 us |
 #
 # | letter | reason |
 # |---|---|
 # | A | the slower one moves more bytes |
-# | B | the slower one has more instructions than are free |
-# | C | both move the same bytes, and the further instructions of one are free |
-# | D | both take the time of a launch, which does not depend on the size |
-# | E | the slower one has too few bytes *in flight*: requested from memory and not yet delivered |
+# | B | the slower one has many more instructions than are free |
+# | C | both move the same bytes, and the further instructions of one are free or nearly free |
+# | D | both take a time that does not depend on the size: that of the launch, and of what each program does before its first access |
+# | E | none of A to D; the cause was not measured |
 
 # %% nbgrader={"grade": false, "grade_id": "ex_12_5", "locked": false, "schema_version": 3, "solution": true, "task": false}
 reasons = {1: "", 2: "", 3: "", 4: "", 5: "", 6: ""}  # a letter for each
@@ -741,11 +744,11 @@ check.ex_12_5(reasons)
 # %% [markdown]
 # <details><summary>A model answer</summary>
 #
-# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. As an estimate for `torch.compile` we take rung 3, which also calls Philox once per element: it executes 130 instructions, and the kernel 52. 160 are free. (Counted as in answer 2, with 40 products at half the rate, they are 170, which would take at most $170 / 160 = 1.06$ times as long. Measured is $365 / 354 = 1.03$.)
-# 2. B. In bfloat16 8 bytes leave time for 80. The 132 of rung 3 take $132 / 80 = 1.65$ times as long, and 2.15 times if its 40 integer products, 4 in each round, are counted twice, because they run at half the rate. Measured is 2.0. The kernel's 56 are free.
+# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. As an estimate for `torch.compile` we take rung 3, which also calls Philox once per element: it executes 130 instructions, and the kernel 52. 160 are free. (With the 32 products of rung 3 counted twice they are 162, so it takes at least $162 / 160 = 1.01$ times as long as its bytes. Measured is $365 / 354 = 1.03$.)
+# 2. B. In bfloat16 8 bytes leave time for 80. The 132 of rung 3 take $132 / 80 = 1.65$ times as long, and $164 / 80 = 2.05$ times with the products counted twice. Measured is 2.0. The kernel's 56 are free, and so are 66.
 # 3. A. Read noise is a fifth pass: $5 / 4 = 1.25$, and $442 / 354 = 1.25$. Making it costs $51.7 - 15.9 = 36$ instructions (rung 7 printed both numbers), which are free.
-# 4. D. At 3 TB/s the 4 MiB of the larger one take 1.4 us and the 16 KiB of the smaller one 0.005 us. Both are small compared with about 7 us for a launch.
-# 5. E. By Little's law the bytes in flight are the bandwidth times the latency. Each load brings 4 bytes instead of 16, so more loads have to be in flight. Suppose that a multiprocessor keeps as many programs with 4 warps as with 2, and that a thread has as many loads in flight. Then twice the threads have twice the bytes in flight. Neither assumption was measured. The bandwidth grows by less, $2999 / 2319 = 1.29$.
+# 4. D. At 3 TB/s the 4 MiB of the larger one take 1.4 us and the 16 KiB of the smaller one 0.005 us. Both are small compared with the 7 us. How much of these is the launch was not measured (`kernels/results/README.md`, What is still open).
+# 5. E. Not A: both move the same bytes. Not B: 75 and 80 are far below 160, and so are 85 and 90 with the products counted twice. Not C: one takes $2999 / 2319 = 1.29$ times as long. Not D: four passes of 256 MiB take 463 us at 2,319 GB/s. So the cause is open. One candidate can be read in the compiled code, where a thread has 44 registers with 4 warps per program and 96 with 2. They are allocated in groups of 8, so the 44 take 48. A multiprocessor has 65,536, so 10 programs fit in both cases: 40 warps and 20. While one warp waits for its data, another can work, so 20 warps hide less of the waiting. But with 1 warp per program a thread has 255 registers, so only 8 warps fit, and the kernel reaches 2,387 GB/s (`kernels/results/README.md`), more than with 2. So this cannot be the whole cause.
 # 6. A. 22 passes and 4: the ratio can be 5.5, and 6.1 is measured. The nine operations reach a smaller fraction of the bandwidth than the kernel, which explains the rest.
 #
 # </details>
@@ -772,7 +775,7 @@ check.ex_12_5(reasons)
 #
 # 1. The four are independent and have the same distribution, so every order of them has the same distribution.
 # 2. `BLOCK` = 512 and `SAMPLES` = 2. $1 - 300 / 512 = 41$ % are masked.
-# 3. If $n$ is not a multiple of `BLOCK`, the last tile of a sample goes on into the next sample, where `at` is still below $B n$. It overwrites the first elements there with values made from another sample's weight and noise.
+# 3. If $n$ is not a multiple of `BLOCK`, the last tile of a sample goes on into the next sample, where `at` is still below $B n$. It can overwrite the first elements there with values made from another sample's weight and noise.
 # 4. Six passes of 2 bytes are 12 bytes. They take $12 / 3.35 = 3.6$ ps, in which the GPU executes $3.6 \cdot 33.5 = 120$ instructions.
 # 5. NaN shows a read, because it survives a multiplication by 0. Around the output it would hide a kernel that reads NaN beyond the input and writes it beyond the output.
 #

@@ -37,8 +37,8 @@ ex_12_1 = prediction(
     ),
     (
         130 / 4,
-        "everything is divided by 4. Only the call is shared; the formula, logarithm, root and "
-        "cosine are executed for each element.",
+        "everything is divided by 4. In this exercise only the number of calls changes: count "
+        "everything else once per element, as on rung 3.",
     ),
     (
         130 - 60 + 60 / 2,
@@ -74,7 +74,8 @@ ex_12_1 = prediction(
     ),
     (
         130 / 2,
-        "everything is divided by 2. Only the call is shared, and four elements share it.",
+        "everything is divided by 2. Only the number of calls changes, and four elements share "
+        "one.",
     ),
     (
         130 * 3 / 10,
@@ -86,7 +87,8 @@ ex_12_1 = prediction(
     ),
     (
         184 / 4,
-        "184 is the length of the listing, slow paths included, and only the call is shared.",
+        "184 is the length of the listing, slow paths included, and only the number of calls "
+        "changes.",
     ),
     look="Of 130 instructions 60 are one call. Now four elements share it.",
 )
@@ -197,7 +199,7 @@ ex_12_2 = formula(
     ),
     (
         lambda turn: (turn % 2**30 + 0.5) / 2**30 - 0.5,
-        "a half is added to the word, as in u and v of rung 4. Rung 5 takes turn as it is.",
+        "a half is added to the word, as in u. The angle takes turn as it is, as in v.",
     ),
     (
         lambda turn: _rest(turn) / 90,
@@ -877,7 +879,7 @@ FAULTY = {name: function for name, function, _ in _FAULTS}
 
 ex_12_4 = proof(
     "12.4",
-    "kernels/README.md, How to prove a kernel without owning the chip",
+    "notebooks/12_the_whole_kernel.ipynb, How to test a kernel",
     _right_guided,
     *((function, hint) for _, function, hint in _FAULTS),
     misread=(
@@ -947,18 +949,19 @@ ex_12_5 = Exercise(
             (
                 1,
                 "B",
-                "130 instructions per element are more than 52, but 160 are free in float32, so "
-                "neither is limited by them.",
+                "130 instructions per element are more than 52, but about 160 are free in float32, "
+                "and the two times differ by 3 % only.",
             ),
             (
                 1,
                 "D",
-                "a launch takes a few microseconds, of the 354 and 365 that are measured.",
+                "a launch takes at most the 7.1 microseconds of the smallest tensor, of the 354 "
+                "and 365 that are measured.",
             ),
             (
                 1,
                 "E",
-                "both reach the bandwidth of a copy, so enough bytes are in flight.",
+                "one of A to D explains it. What do both move, and how many instructions are free?",
             ),
             (
                 2,
@@ -975,13 +978,14 @@ ex_12_5 = Exercise(
             (
                 2,
                 "D",
-                "a launch takes a few microseconds, of the 357 and 713 that are measured here.",
+                "a launch takes at most the 7.1 microseconds of the smallest tensor, of the 357 "
+                "and 713 that are measured here.",
             ),
             (
                 2,
                 "E",
-                "the kernel moves the same bytes at twice the speed, so the memory is able to "
-                "deliver them.",
+                "one of A to D explains it. Both move the same bytes; how many instructions are "
+                "free in bfloat16?",
             ),
             (
                 3,
@@ -996,7 +1000,7 @@ ex_12_5 = Exercise(
             (
                 3,
                 "D",
-                "both are launched once, in a few microseconds. The difference is 88.",
+                "both are launched once, in at most 7.1 microseconds. The difference is 88.",
             ),
             (
                 3,
@@ -1023,8 +1027,7 @@ ex_12_5 = Exercise(
             (
                 4,
                 "E",
-                "that would make the small one slow in GB/s, but 7 microseconds are ten latencies. "
-                "What is done once, whatever the size?",
+                "one of A to D explains it. What is done once, whatever the size?",
             ),
             (
                 5,
@@ -1034,19 +1037,19 @@ ex_12_5 = Exercise(
             (
                 5,
                 "B",
-                "two warps execute fewer instructions per element than four, and yet are slower.",
+                "two warps execute 80 instructions per place and four execute 75. Both are far "
+                "fewer than the 160 that are free.",
             ),
             (
                 5,
                 "C",
-                "then they would be equally fast. With accesses of 4 bytes in the place of 16, "
-                "what is missing with fewer threads?",
+                "then they would be about equally fast: 2,319 is 23 % less than 2,999.",
             ),
             (
                 5,
                 "D",
-                "both are launched once; if a launch took all of the time they would be equally "
-                "fast. Which of them requests more bytes at the same time?",
+                "both are launched once, and if a launch took all of the time they would be "
+                "equally fast.",
             ),
             (
                 6,

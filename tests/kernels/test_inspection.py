@@ -7,6 +7,7 @@ the few kernels that are looked at here and says what it found in JSON.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -45,7 +46,7 @@ ON = {
 # The process's arguments: pairs of a target and the repr of a variant, which Python reads back.
 PROGRAM = """
 import json, sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 import torch
 from torch import bfloat16, float16, float32
 from triton.runtime.jit import create_function_from_signature
@@ -68,6 +69,12 @@ for target, variant in json.loads(sys.argv[1]):
     assert ours.signature == packed[1], (ours.signature, packed[1])
     assert {names[i[0]]: v for i, v in ours.constants.items()} == constants
     assert {i: v for i, v in ours.attrs.items() if v} == {i: v for i, v in packed[3].items() if v}
+
+# Where accesses are of single elements: with fewer warps per program than the launcher chooses.
+odd = Variant(odd=True).launch()
+for warps in (2, 1):
+    launch = replace(odd, options=odd.options | {"num_warps": warps})
+    found[f"odd, {warps} warps"] = asdict(compile_launch(launch, TARGETS["sm_90"]))
 
 # What the benchmark counts on a GPU: its own launch, of tensors with data, recorded.
 from kernels.bench import run as bench
@@ -102,7 +109,10 @@ def reports() -> dict[str, Any]:
 
 def report(reports: dict[str, Any], target: str, variant: Variant | Noising) -> machine_code.Report:
     """As it was, its keys integers again."""
-    said = reports[target + repr(variant)]
+    return read(reports[target + repr(variant)])
+
+
+def read(said: dict[str, Any]) -> machine_code.Report:
     for way in ("loads", "stores"):
         said[way] = {int(bits): n for bits, n in said[way].items()}
     return machine_code.Report(**said)
@@ -177,6 +187,36 @@ def test_sizes_that_vectors_do_not_divide_fall_back_to_single_elements(
     r = report(reports, "sm_90", Variant(odd=True))
     assert set(r.loads) | set(r.stores) == {32}
     assert r.elements == 3 * 31 * 33 / (3 * 128)  # three programs a sample, the last one ragged
+
+
+@pytest.mark.slow
+@compiles
+def test_sitting_12_shows_the_odd_size_with_fewer_warps(reports: dict[str, Any]) -> None:
+    """Exercise 12.5: instructions per place of a tile, registers, and the warps that fit."""
+    pinned = re.search(r"triton==([\d.]+)", (ROOT / "constraints.txt").read_text())
+    if not pinned or triton.__version__ != pinned[1]:
+        pytest.skip("the text is for the Triton that is pinned")
+    r = {warps: read(reports[f"odd, {warps} warps"]) for warps in (2, 1)}
+    r[4] = report(reports, "sm_90", Variant(odd=True))
+    places = {warps: each.instructions * 32 * warps / triton_step.TILE for warps, each in r.items()}
+    rounded = {warps: 8 * math.ceil(each.registers / 8) for warps, each in r.items()}
+    fit = {warps: 65536 // (32 * warps * regs) * warps for warps, regs in rounded.items()}
+    assert (fit[4] // 4, fit[2] // 2) == (10, 10)
+    text = (ROOT / "notebooks/12_the_whole_kernel.py").read_text(encoding="utf-8")
+    for phrase in (
+        f"its code has {places[2]:.0f} instructions per place of a tile, and 2,999 GB/s with 4 "
+        f"warps and {places[4]:.0f} instructions",
+        f"{places[4]:.0f} and {places[2]:.0f} are far below 160, and so are {places[4] + 10:.0f} "
+        f"and {places[2] + 10:.0f} with",
+        f"a thread has {r[4].registers} registers with 4 warps per program and {r[2].registers} "
+        f"with 2. They are allocated in groups of 8, so the {r[4].registers} take {rounded[4]}.",
+        f"10 programs fit in both cases: {fit[4]} warps and {fit[2]}.",
+        f"a thread has {r[1].registers} registers, so only {fit[1]} warps fit",
+    ):
+        assert phrase in text, phrase
+    hints = (ROOT / "notebooks/check/ex_12.py").read_text(encoding="utf-8")
+    assert f"two warps execute {places[2]:.0f} instructions per place and four" in hints
+    assert f"execute {places[4]:.0f}. Both" in hints
 
 
 def test_the_recorder_launches_nothing_and_is_put_away() -> None:

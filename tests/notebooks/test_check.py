@@ -130,6 +130,10 @@ def test_a_lesson_named_in_a_hint_exists():
         text = (Path(__file__).parents[2] / path).read_text(encoding="utf-8")
         for equation in re.findall(r"\((?:\d+|[A-Q])\.\d+\)", equations):
             assert f"$$ {equation}\n" in text
+    path, heading = EXERCISES["12.4"].lesson.split(", ", 1)
+    text = (Path(__file__).parents[2] / path).read_text(encoding="utf-8")
+    section = text.split(f"## {heading}\\n")[1].split("## ")[0]
+    assert "*canary*" in section and "*inputs* by NaN" in section  # what the hints of 12.4 explain
 
 
 def test_sittings_1_to_7_and_11_run_without_torch():
