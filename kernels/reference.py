@@ -20,8 +20,10 @@ Traffic of an eager step with noise, in passes over a tensor of x_t's size, read
     x_s      a x0hat 1, 1       plus b x_t 2, 1
     noise    z 0, 1             plus c z 2, 1
 
-That is 11 reads and 8 writes. One pass that makes its noise in registers needs 3 reads (x_t and the
-two halves of `out`) and 1 write (x_s); a second write where x0hat is wanted too.
+That is 11 reads and 8 writes, if the drawing of z counts as one write. (In fact the generator of
+`kernels.philox` is more than a hundred operations on a GPU.) One pass that makes its noise in
+registers needs 3 reads (x_t and the two halves of `out`) and 1 write (x_s); a second write where
+x0hat is wanted too.
 """
 
 from __future__ import annotations

@@ -5,10 +5,13 @@ before a sampler can call it?
 
 **A row that the GPU looks up.** Rungs 2 to 7 receive the row's numbers as arguments, so the host
 has to know them. Here the whole table is in the GPU's memory, and `k` names the row. The kernel
-loads eight numbers, or seven if it does not look back, with one access per number and thread. The
-gain is that `k` may be in memory, too. So a step can be recorded once as a CUDA graph, which is a
-list of launches that the host starts with one call, and replayed for the whole chain
-(`kernels/graph.py`). The host never reads the numbers, so it does not have to wait for the GPU.
+loads eight numbers, or seven if it does not look back, with one access per number and thread.
+
+The gain is a CUDA graph, which is a list of launches that the host starts with one call. A recorded
+launch keeps the values of its arguments, so with rung 7 every replay would take the same row. What
+changes from step to step must therefore be in memory. Here these are x_t, x0prev and `k`. The graph
+of `kernels/graph.py` also contains the addition k = k + 1, so one recording serves the whole chain.
+To read a table in the GPU's memory the host would have to wait for the GPU; here it never reads it.
 
 **64-bit addresses.** B n may exceed 2^31. The number of a sample and the first element of a tile
 are therefore computed in 64 bits.
@@ -22,7 +25,8 @@ count falls to 51.7 per element, although the row costs loads. The price is regi
 (rounded up to 64), and an occupancy of 50 %. Half as many warps with twice the elements have as
 many bytes under way, which is what Little's law of rung 3 requires. On an H100, tensors of 16 bits
 then move at the speed of a copy. If n is not a multiple of 16, accesses are of single elements.
-Then the kernel has 4 warps, because with 2 it lost a quarter of its speed on an H100.
+Then the kernel has 4 warps, because on an H100 it lost 23 % of its speed with 2 in float32, and 7 %
+in bfloat16.
 
 **Channels-last output.** Some networks return `out` with the channels of a pixel side by side,
 while x_t has one channel after the other. The kernel reads `out` where it is, through the index of
@@ -30,8 +34,10 @@ the pixel and the channel. This saves a copy, and costs accesses of single eleme
 instructions per element in the place of 51.7.
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32: x_t, the two halves of `out`, x_s. A solver
-that looks back has 4 reads and 2 writes. Eager torch runs `kernels.reference.guided_step` as eight
-operations, with 11 reads and 8 writes.
+that looks back has 4 reads and 2 writes. All threads load the same row, so it comes from a cache,
+and adds instructions but hardly any bytes. Eager torch runs `kernels.reference.guided_step` as
+eight operations, with 11 reads and 8 writes, if the drawing of z is counted as one write. In fact
+the drawing alone is more than a hundred operations.
 
 **What limits it.** In float32 an H100 has time for 160 instructions per element, and 51.7 are
 needed, so it is memory-bound. In bfloat16 56.4 are needed. An H100 has time for 80 at 8 bytes, and
@@ -155,9 +161,9 @@ def tiles(B: int, n: int) -> tuple[tuple, dict]:
     groups = triton.cdiv(B, TILE // block)
     grid = (triton.cdiv(n, block), min(groups, MAX_GRID_Y), triton.cdiv(groups, MAX_GRID_Y))
     # With two warps each thread has 16 elements, which share their addresses and the row: an H100
-    # then moves 16-bit tensors at the speed of a copy, and with four warps at 94 % of it. If n is
-    # not a multiple of 16, accesses are not wide, and there two warps lose a quarter of the speed.
-    # The cause was not measured.
+    # then moves 16-bit tensors at the speed of a copy, and with four warps at 95 % of it. If n is
+    # not a multiple of 16, accesses are not wide, and there two warps lose 23 % of the speed in
+    # float32. The cause was not measured.
     num_warps = 2 if n % 16 == 0 else 4
     # enable_fp_fusion: a product and a sum are fused and rounded once, Triton's default before
     # 3.10.

@@ -18,7 +18,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from types import ModuleType
 from typing import Any
@@ -222,8 +222,11 @@ def compile_launch(launch: Launch, target: GPUTarget) -> Report:
     threads = compiled.metadata.num_warps * target.warp_size * math.prod(launch.grid)
     elements = launch.elements / threads
     if target.backend == "cuda":
-        return read_nvidia(compiled.asm["cubin"], elements)
-    return read_amdgcn(compiled.asm["amdgcn"], elements)
+        found = read_nvidia(compiled.asm["cubin"], elements)
+    else:
+        found = read_amdgcn(compiled.asm["amdgcn"], elements)
+    # Triton asks for shared memory when it launches, so the machine code does not contain its size.
+    return replace(found, shared=compiled.metadata.shared)
 
 
 HEAD = ("", "registers", "spills", "stack", "shared", "loads", "stores", "per element", "c = 0")

@@ -7,10 +7,11 @@ column `per element`. The column `c = 0` leaves out the longest stretch that a b
 which is the noise: a row with c = 0 adds none. A `+` marks a count that is not a bound, because the
 code calls a function or branches backward.
 
-For NVIDIA, cuobjdump reports registers, stack and shared memory; spills are the accesses to local
-memory. For AMD, the assembly itself lists all of these. Widths are those of a thread's accesses to
-global memory, in bits: `6 x 128` means six accesses of 128 bits. Narrow ones are scalars, such as
-the row's coefficients (which AMD's scalar unit loads, so they are not counted there).
+For NVIDIA, cuobjdump reports registers and stack; spills are the accesses to local memory. For AMD,
+the assembly itself lists these. Shared memory that a launch asks for is in neither; Triton reports
+it (`compile_launch`). Widths are those of a thread's accesses to global memory, in bits: `6 x 128`
+means six accesses of 128 bits. Narrow ones are scalars, such as the row's coefficients (which AMD's
+scalar unit loads, so they are not counted there).
 """
 
 from __future__ import annotations

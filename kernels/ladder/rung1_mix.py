@@ -30,10 +30,10 @@ passes contiguous tensors. The null half begins n elements after the conditional
 accesses are called coalesced, because the hardware serves a whole warp with a few long transfers.
 In addition Triton lets each thread load four neighbouring float32 with one instruction of 128 bits,
 if n is a multiple of 16. For any other n it compiles a second kernel, whose accesses are of single
-elements, for two reasons. The null half may then begin at an address that 16 bytes do not divide.
-And `at < n` may differ among four neighbours, which one access with one mask cannot serve. (Four
-float32 are 16 bytes, so for this kernel a multiple of 4 would do. But 16 is the only divisor for
-which Triton tests an integer.)
+elements, for two reasons. The null half may then begin at an address that is not a multiple of 16
+bytes. And `at < n` may differ among four neighbours, which one access with one mask cannot serve.
+(Four float32 are 16 bytes, so for this kernel a multiple of 4 would do. But 16 is the only divisor
+for which Triton tests an integer.)
 
 **The mask.** If 1024 does not divide n, the last program has places at n and beyond, which belong
 to other data. The mask `inside` marks the places that exist, and an access is made only there. An
@@ -50,10 +50,19 @@ or prepare constants.
 
 **What limits it.** According to its data sheet, the memory of an H100 delivers 3.35e12 bytes per
 second. Its arithmetic units execute 67e12 float32 operations per second, where a multiply-add
-counts as two, so they execute 33.5e12 instructions. Moving 12 bytes takes 12 / 3.35e12 s = 3.6 ps,
-in which 120 instructions could be executed. The kernel needs about 6. For a tensor of many
-megabytes it is memory-bound: its time is the time of its bytes, and fewer instructions would not
-make it faster. For a small tensor the start of the kernel takes longer than either.
+counts as two, so they execute 33.5e12 instructions. This is also the limit for all kinds of
+instructions together. A multiprocessor has four schedulers, and each of them starts at most one
+instruction of a warp per clock, of whatever kind. These are 128 instructions of a thread, and
+
+    132 multiprocessors x 128 x 1.98e9 clocks per second = 33.5e12 instructions per second
+
+for the clock of 1.98 GHz that the 67e12 suppose. Some kinds of instructions are slower (rung 3), so
+a count of instructions gives a lower bound of the time.
+
+Moving 12 bytes takes 12 / 3.35e12 s = 3.6 ps, in which at most 120 instructions can be executed.
+The kernel needs about 6. For a tensor of many megabytes it is memory-bound: its time is the time of
+its bytes, and fewer instructions would not make it faster. For a small tensor the start of the
+kernel takes longer than either.
 
 **What goes wrong.** Without the mask on the store, the last program writes out of bounds. If the
 kernel reads the null half at n rounded up to a multiple of 1024, and not at n, the result is right

@@ -24,8 +24,8 @@ memory. This is what fusing means, and all that it does: the operations are the 
 
 **Bytes.** Executed one after the other, the operations are
 
-    d = cond - null        2 reads, 1 write
-    g = cond + m w d       2 reads, 1 write
+    diff = cond - null     2 reads, 1 write
+    g = cond + m w diff    2 reads, 1 write
     u = p x_t              1 read,  1 write
     v = u + q g            2 reads, 1 write
     x0hat = clip(v)        1 read,  1 write
@@ -43,7 +43,7 @@ for all elements, so each thread computes it once.) The compiled code for an H10
 
 **The roofline.** Let N be the instructions and M the bytes per element. An H100 needs at least
 
-    time = max(M / 3.35e12, N / 33.5e12) seconds
+    time = max(M / 3.35e12, N / 33.5e12) seconds per element
 
 The first term is larger as long as N is below 10 M. The attainable number of instructions per
 second is N / time. Plotted over N / M, it rises along a line up to N / M = 10 and is level beyond

@@ -1,7 +1,8 @@
 """Rung 3. Noise: correct, and expensive
 
 **The task.** Before you read on, write this kernel from rungs 1 and 2, with `tl.randn(seed, at)`
-for the noise. Predict its bytes and its instructions per element.
+for the noise. Predict its bytes. The instructions of Philox can be predicted after the paragraph on
+Philox: stop there and count them.
 
 **The question.** An ancestral step such as DDPM's adds c z with z a standard normal. Reading z
 from memory is a fifth pass over a tensor, and writing it before is a sixth. Can the kernel make z
@@ -25,7 +26,8 @@ constants, and hi and lo are the upper and the lower 32 bits of a product of 64.
     c0, c1, c2, c3  =  hi(B c2) ^ c1 ^ k0,  lo(B c2),  hi(A c0) ^ c3 ^ k1,  lo(A c0)
 
 with the old words on the right-hand side and ^ for the exclusive or. Then a constant is added to
-each word of the key. After ten rounds c0 to c3 are the four random words.
+each word of the key. After ten rounds c0 to c3 are the four random words. (The c of the row is
+another number.)
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32, as on rung 2: the noise is never in memory.
 
@@ -47,20 +49,22 @@ round 9 leaves. These need lo(B c2) and hi(A c0) of round 9, and the words c0, c
     hi              1    1    10        2    1    1     16
     lo              1    1    10        1    1    1     15
 
-in all 31 products per element. The compiled code has 32.
+in all 31 products per element. The compiled code has 32: each thread also computes the two of round
+2 that are the same for all elements, and some others twice.
 
-**The stack.** The table shows 32 bytes of stack and 40 spills. The compiler puts what it cannot
-keep in registers into local memory, which is memory reserved for each thread, and the stack is the
-part of it that a kernel uses. Usually the reason is that there are too few registers, and an access
-to a value that was moved there is called a spill. The table counts every access to local memory.
-Here the reason is the cosine. It accepts any angle, and first has to reduce it to a quarter turn.
-For an angle of 105,615 or more (`CUDART_TRIG_PLOSS_F` of CUDA's math_constants.h) the library
-multiplies with a long table of digits of 2 / pi, in a loop, and collects the product in an array.
-Registers cannot be indexed, so the array is on the stack. That slow path has 54 instructions, and
-the code contains it once per element. Our angles lie below 2 pi, so it is never taken, but the
-compiler does not know that. Without it 130 instructions are executed. All 40 accesses to the stack
-lie in the slow paths, so none of them is executed. (The column `no slow path` of the table
-subtracts the longest slow path for each of them. Here all have 54 instructions.)
+**The stack.** The table in `kernels/README.md` shows 32 bytes of stack and 40 spills. The compiler
+puts what it cannot keep in registers into local memory, which is memory reserved for each thread,
+and the stack is the part of it that a kernel uses. Usually the reason is that there are too few
+registers, and an access to a value that was moved there is called a spill. That table counts every
+access to local memory. Here the reason is the cosine. It accepts any angle, and first has to reduce
+it to a quarter turn. For an angle of 105,615 or more (`CUDART_TRIG_PLOSS_F` of CUDA's
+math_constants.h) the library multiplies with a long table of digits of 2 / pi, in a loop, and
+collects the product in an array. Registers cannot be indexed, so the array is on the stack. That
+slow path has 54 instructions, and the code contains it once per element. Our angles lie below 2 pi,
+so it is never taken, but the compiler does not know that. Without it 130 instructions are executed.
+All 40 accesses to the stack lie in the slow paths, so none of them is executed. (The column `no
+slow path` of that table subtracts the longest slow path for each of them. Here all have 54
+instructions.)
 
 **Warp divergence.** If some threads of a warp needed the slow path and others did not, the warp
 would execute both paths one after the other. This is called warp divergence.
@@ -77,24 +81,30 @@ latency must be under way at any time, which is Little's law:
     bytes under way = bandwidth x latency = 3.35e12 bytes per second x 700e-9 seconds = 2.3e6 bytes
 
 or 18 kB for each of the 132 multiprocessors. (The 700 ns are an assumption: the data sheet has no
-latency.) A thread of this rung issues its six loads of 16 bytes within 30 instructions, so 36 warps
-can have 36 x 32 x 96 bytes = 111 kB under way. The 18 kB are a sixth of that, so it suffices if a
-sixth of the warps have their loads under way. In bfloat16 a warp loads half the bytes, and a third
-of the warps suffices. Under this assumption the occupancy does not limit this rung. Rung 8 has an
+latency.) In the listing the six loads of 16 bytes lie within 30 instructions, so 36 warps can have
+36 x 32 x 96 bytes = 111 kB under way. The 18 kB are a sixth of that, so it suffices if a sixth of
+the warps have their loads under way. In bfloat16 a warp loads half the bytes, and a third of the
+warps suffices. Under this assumption the occupancy does not limit this rung. Rung 8 has an
 occupancy of 50 % and reaches 95 to 103 % of the bandwidth of a copy. A low occupancy harms a kernel
 whose warps have few bytes under way.
 
-**What limits it.** In float32 160 instructions are free at 16 bytes, and 130 fit. But integer
-products run at half the rate of float32 arithmetic: a multiprocessor of compute capability 9.0
-computes 64 of them per clock and 128 float32 products (CUDA C++ Programming Guide, throughput of
-native arithmetic instructions). If the 32 products of Philox are counted twice, there are 162, or
-1.01 times the time of the bytes. In bfloat16 8 bytes leave time for 80. The code that is compiled
-for bfloat16 executes at least 132 (its slow paths have 53 to 55, and the count takes 55), so there
-the kernel is compute-bound. The estimate is 132 / 80 = 1.65 times the time of the bytes, and 164 /
-80 = 2.05 times with the products counted twice. With all 40 products of the count by hand it would
-be 172 / 80 = 2.15. There is no measurement of this rung. But `torch.compile` also calls Philox once
-per element, and on an H100 its kernel took 1.03 to 1.08 times as long as rung 8 in float32 from 64
-MiB on, and 1.9 to 2.0 times in bfloat16.
+**What limits it.** The count of all instructions gives a lower bound of the time (rung 1). Some
+kinds are slower. Per clock a multiprocessor of compute capability 9.0 computes 128 float32
+products, but only 64 integer products, additions, exclusive ors, comparisons, minima or maxima, and
+16 roots (CUDA C++ Programming Guide, arithmetic instructions). Units for different kinds work at
+the same time, so these times are not added. The 32 products of Philox take 32 / 64 = 0.5 clocks per
+element, and all 130 instructions take 130 / 128 = 1.02, so the products alone do not raise the
+bound. But whenever a slower unit has too much to do, the kernel takes longer than the bound.
+
+In float32 160 instructions are free at 16 bytes, and 130 are executed, so by this count memory is
+the limit. In bfloat16 8 bytes leave time for 80. The code that is compiled for bfloat16 executes at
+least 132 (its slow paths have 53 to 55, and the count takes 55), so there the kernel is
+compute-bound. It takes at least 132 / 80 = 1.65 times the time of the bytes.
+
+There is no measurement of this rung. But `torch.compile` also calls Philox once per element. On an
+H100, from 64 MiB on, its kernel took 1.14 to 1.30 times the time that the data sheet gives for the
+bytes in float32, and 2.19 to 2.36 times in bfloat16. Rung 8 took 1.08 to 1.20 and 1.08 to 1.24
+times.
 
 **What is wrong with the noise.** It depends on the place in the batch and not on the sample, so a
 sample's picture changes with the batch that it is drawn in. It does not depend on the

@@ -36,10 +36,10 @@ instructions, so 74 are executed.)
 
 **What limits it.** In float32 73 instructions are fewer than the 160 that are free at 16 bytes. In
 bfloat16, with the conversions, 79 are executed by this count and 80 by the lengths of all slow
-paths. At 8 bytes 80 are free. With the 10 products of Philox counted twice they are about 89, so
-there the kernel is at the edge. On an H200, with memory that is 1.4 times as fast, 56 are free at 8
-bytes, and in bfloat16 the kernel is compute-bound. The stack and its 40 spills stay as they are on
-rung 3. A thread has 52 registers, rounded up to 56, so the occupancy is 56 % again.
+paths. At 8 bytes 80 are free, and the count gives a lower bound of the time, so there the kernel is
+at the edge. On an H200, with memory that is 1.4 times as fast, 56 are free at 8 bytes, and in
+bfloat16 the kernel is compute-bound. The stack and its 40 spills stay as they are on rung 3. A
+thread has 52 registers, rounded up to 56, so the occupancy is 56 % again.
 
 **What goes wrong.** `tl.join(tl.join(z0, z1), tl.join(z2, z3))` is the order z0, z2, z1, z3. The
 noise is still standard normal, and no statistical test of the samples notices. The comparison with

@@ -1,8 +1,9 @@
 """Rung 5. Our own normals: no slow path
 
 **The question.** Of the about 73 instructions that rung 4 executes per element, 25 are the formula
-and Philox. The others are the logarithm, the root, the sine and the cosine of a library. Which of
-them are necessary if we know where the arguments come from?
+and Philox. The others are mostly the logarithm, the root, the sine and the cosine of a library, and
+about 5 are addresses, masks and constants. Which of them are necessary if we know where the
+arguments come from?
 
 **What is known.** Each pair of normals is made of two 32-bit words, `word` and `turn`. The first
 makes the uniform number
@@ -21,7 +22,7 @@ is E 2^23. This number, subtracted from the bits of u, gives the bits of m. With
     log m = f + f^2 P(f)
 
 with a polynomial P of degree 6. For u near 1, where -log u is close to 0, E is 0 and f is exact, so
-that the relative error stays small.
+that the relative error stays small. (The m of the row is another number.)
 
 **The circle of quarter turns.** The two top bits of `turn` are the quarter. The other 30 bits are
 the position in it, and h is the angle from the quarter's middle M, so |h| <= pi/4. Then
@@ -34,8 +35,10 @@ the 2 of sqrt(-2 log u). The signs are bits of `turn`, which become the sign bit
 is negative where the top bit is 1, and cos M where the two top bits differ. On so short an
 interval, cos h and sin h are polynomials with four terms.
 
-**Where the coefficients come from.** They minimise the largest error over the interval. The
-program `kernels/ladder/coefficients.py` finds them again. The normals are right to 2e-6.
+**Where the coefficients come from.** They minimise the largest error over the interval; the error
+of the logarithm is divided by the root that it goes into. The first coefficient of the sine is
+pi/2, and the others are fitted after it. The program `kernels/ladder/coefficients.py` finds all of
+them again, to five digits. The normals are right to 2e-6.
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32.
 
@@ -56,8 +59,8 @@ H100 has 51.0, without stack, spills or loops, in 32 registers. No instruction r
 listing is a bound.
 
 **What limits it.** Memory, in float32 (160 are free) and in bfloat16 (57.1 are executed, 80 are
-free). The 10 products of Philox, counted twice, still leave room. On an H200 56 are free at 8
-bytes, one less than are executed, so there bfloat16 is just compute-bound.
+free), by the count. On an H200 56 are free at 8 bytes, one less than are executed, so there
+bfloat16 is just compute-bound.
 
 **The function.** `normals(seed, step, sample_id, block, STREAM)` of `kernels/triton_normals.py`
 makes four normals for each number in `block`, from one Philox call with the counter (block, step,

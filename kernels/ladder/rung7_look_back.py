@@ -33,9 +33,9 @@ instructions.
 bytes in float32. A row that looks back reads x0prev and writes x0hat: 4 reads and 2 writes, 24
 bytes. Without guidance (w = None) there are 2 reads and 1 write.
 
-**Instructions.** By hand 43.5, as before; the branches do not count if they are not taken. The
-compiled code for an H100 has 55.2 per element, and 17.2 of them remain for a row with c = 0, which
-jumps over the noise.
+**Instructions.** By hand 43.5, as before, for a row with c alone: the terms with d and e are not
+executed. The comparisons and jumps, which are, are not counted by hand. The compiled code for an
+H100 has 55.2 per element, and 17.2 of them remain for a row with c = 0, which jumps over the noise.
 
 **What goes wrong.** A test `if w != 0` around the load of the null half would be a branch at run
 time on a number that is almost never 0, so it would almost never save the read. For a network

@@ -23,11 +23,11 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kernels import philox, triton_normals, triton_step
+from kernels import philox, reference, triton_normals, triton_step
 from kernels.bench import report
 from kernels.bench.report import Measurement, Timing
 from kernels.inspection.compile import TARGETS, Variant, compile_launch
-from kernels.ladder import rung1_mix, rung6_tiles
+from kernels.ladder import rung1_mix, rung3_noise, rung6_tiles
 from tests.kernels.device import DEVICE
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +80,10 @@ def test_the_free_instructions_follow_from_the_data_sheets() -> None:
         assert [int(n) for n in free] == [round(rate * 16), round(rate * 8)], name
     assert 67e12 / 2 == 33.5e12
     assert "33.5e12 instructions per second" in README
+    # Four schedulers start an instruction of a warp of 32 threads each, in every clock.
+    assert f"{132 * 4 * 32 * 1.98e9 / 1e12:.1f}" == "33.5"
+    rung1 = " ".join((rung1_mix.__doc__ or "").split())
+    assert "132 multiprocessors x 128 x 1.98e9 clocks per second = 33.5e12" in rung1
 
 
 def test_times_are_those_of_the_results() -> None:
@@ -98,6 +102,54 @@ def test_times_are_those_of_the_results() -> None:
             assert line in folder, path
         assert (about.get("gpu") or about["processor"]) in folder, path
         assert f"({path.name})" in folder
+
+
+def test_times_are_compared_with_the_bytes_of_the_data_sheet() -> None:
+    """From 64 MiB on: the kernel and `torch.compile`, over 4 passes at 3.35 TB/s."""
+    result = json.loads((ROOT / "kernels/results/nvidia-h100-80gb-hbm3.json").read_text())
+    ratios: dict[tuple[str, str], list[float]] = {}
+    for m in result["measurements"]:
+        size = math.prod(m["shape"]) * {"float32": 4, "bfloat16": 2}[m["dtype"]]
+        if size >= 2**26:
+            ratio = m["time"]["median"] / 1e3 / (4 * size / 3.35e12)
+            ratios.setdefault((m["dtype"], m["way"]), []).append(ratio)
+    span = {key: f"{min(found):.2f} to {max(found):.2f}" for key, found in ratios.items()}
+    rung3 = " ".join((rung3_noise.__doc__ or "").split())
+    wide, narrow = span["float32", "compiled"], span["bfloat16", "compiled"]
+    assert f"`torch.compile` takes {narrow} times as long. In float32" in TEXT
+    assert f"`torch.compile` takes {wide} times as long. The kernel" in TEXT
+    assert f"took {wide} times the time" in rung3 and f"and {narrow} times in bfloat16" in rung3
+    wide, narrow = span["float32", "fused"], span["bfloat16", "fused"]
+    assert f"takes {narrow} times as long in bfloat16 and {wide} times in float32" in TEXT
+    assert f"Rung 8 took {wide} and {narrow} times" in rung3
+    assert min(ratios["bfloat16", "compiled"]) > 132 / 80  # the count is a lower bound
+
+
+def test_the_profiler_counts_what_the_listing_has() -> None:
+    """An instruction there is one of a warp of 32 threads."""
+    counters = (ROOT / "kernels/results/nvidia-h100-80gb-hbm3-ncu.txt").read_text()
+    executed = re.findall(r"smsp__inst_executed.sum +inst +([\d,]+)", counters)
+    each = [int(n.replace(",", "")) * 32 / (1024 * 4 * 64 * 64) for n in executed]
+    assert len(each) == 2
+    assert f"counted {executed[0]} executed instructions of warps in float32" in TEXT
+    assert f"and {executed[1]} in bfloat16" in TEXT
+    assert f"these are {each[0]:.1f} and {each[1]:.1f} per element" in TEXT
+
+
+def test_two_warps_or_four() -> None:
+    """Rung 8 gives what the other number of warps loses."""
+    results = (ROOT / "kernels/results/README.md").read_text()
+    table = rows(results, "kernel ")
+    cells = {row[0]: [cell.replace("*", "").split(", ") for cell in row[1:]] for row in table}
+    wide, narrow = cells["step, 3 x 73 x 75, an odd size"]
+    lost = [100 * (1 - int(speeds[1]) / int(speeds[0])) for speeds in (wide, narrow)]
+    rung8 = " ".join(Path(triton_step.__file__).read_text().replace("#", "").split())
+    assert f"lost {lost[0]:.0f} % of its speed with 2 in float32, and {lost[1]:.0f} %" in rung8
+    assert f"two warps lose {lost[0]:.0f} % of the speed in float32" in rung8
+    four = int(cells["step, 4 x 64 x 64"][1][0])
+    recorded = rows(results.split("## Launched")[0], "x_t ")
+    (copy,) = [row[1] for row in recorded if row[0] == "bfloat16 8192x4x64x64"]
+    assert f"with four warps at {100 * four / int(copy):.0f} % of it" in rung8
 
 
 # The tasks of rungs 1, 2, 4, 5 and 6, whose answers stand in the lecture.
@@ -173,15 +225,17 @@ def test_task_of_rung_6_tiles() -> None:
 
 
 class Traffic(TorchDispatchMode):
-    """Counts the tensors of `numel` elements that operations read and write."""
+    """Counts operations, and the tensors of `numel` elements that they read and write."""
 
     def __init__(self, numel: int) -> None:
         super().__init__()
-        self.numel, self.passes = numel, 0
+        self.numel, self.passes, self.operations = numel, 0, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        if not any(r.alias_info for r in func._schema.returns):  # no views
+        aliases = [r.alias_info for r in func._schema.returns if r.alias_info]
+        if all(alias.is_write for alias in aliases):  # no views
+            self.operations += 1
             tensors = [a for a in args if isinstance(a, Tensor) and a.numel() == self.numel]
             self.passes += len(tensors) + 1
         return result
@@ -204,6 +258,28 @@ def test_exercise_1_count() -> None:
     (row,) = [row for row in rows(README, "sm_90") if row[0] == "float32, x0hat kept and used"]
     wide = sum(int(n) for n in re.findall(r"(\d+) x 128", " ".join(row[5:7])))
     assert wide * 128 / (16 * 32) == kernel
+
+
+@pytest.mark.slow
+def test_the_operations_of_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight if the drawing of z is one. The generator of a GPU is more than a hundred by itself."""
+    (*_, operations) = re.findall(r"it has (\d+) operations and (\d+) passes", TEXT)
+    assert operations == ("8", "19")
+    assert "generator alone is more than a hundred operations" in TEXT
+    monkeypatch.setattr(philox, "words", philox._words_torch)  # which runs on a GPU
+    xt, out, ids = torch.randn(4, 100), torch.randn(8, 100), torch.arange(4)
+    counted = {}
+    for c in (0.0, 0.5):
+        rows = torch.tensor([(1.4, -1.0, 0.3, 0.7, c, 0.0, 0.0, 1.0)])
+        with Traffic(xt.numel()) as traffic:
+            reference.guided_step(xt, out, rows, 0, 2.0, seed=1, sample_ids=ids, clip=1.0)
+        counted[c] = traffic
+    assert counted[0.0].operations + 2 == 8  # z is drawn, and c z is added
+    assert counted[0.0].passes + 1 + 3 == 19
+    with Traffic(xt.numel()) as traffic:
+        philox.normal(1, ids, 1, (100,))
+    assert traffic.operations > 100
+    assert counted[0.5].operations == counted[0.0].operations + traffic.operations + 1
 
 
 # Exercise 2. Find the row.
