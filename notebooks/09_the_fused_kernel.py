@@ -484,7 +484,7 @@ check.ex_9_5(noise_test)
 # $$ \text{time of the memory} = 16 / (3.35 \cdot 10^{12}) = 4.8 \text{ ps per element} $$
 # $$ \text{instructions in that time} = 4.8 \cdot 10^{-12} \cdot 33.5 \cdot 10^{12} = 160 $$
 #
-# With fewer instructions the kernel is *memory-bound*: arithmetic is free. With more it is *compute-bound*. The larger of the two times, drawn over the number of instructions, is called the *roofline*.
+# With fewer instructions the kernel is *memory-bound*: arithmetic is free. With more it is *compute-bound*. The larger of the two times is a lower bound, because some kinds of instructions are slower than others (`kernels/ladder/rung3_noise.py`). Drawn over the number of instructions, it is a form of the *roofline*.
 #
 # Triton contains the vendors' assemblers, so a kernel can be compiled for a GPU that is not here, and its machine code can be read. **Predict:** how many instructions per element do your step and your step with noise need? In bfloat16 a step moves half of the bytes: how many instructions are free then?
 

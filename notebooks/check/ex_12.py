@@ -949,7 +949,7 @@ ex_12_5 = Exercise(
             (
                 1,
                 "B",
-                "130 instructions per element are more than 52, but about 160 are free in float32, "
+                "130 instructions per element are more than 52, but 160 are free in float32, "
                 "and the two times differ by 3 % only.",
             ),
             (

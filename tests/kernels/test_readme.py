@@ -123,6 +123,14 @@ def test_times_are_compared_with_the_bytes_of_the_data_sheet() -> None:
     assert f"takes {narrow} times as long in bfloat16 and {wide} times in float32" in TEXT
     assert f"Rung 8 took {wide} and {narrow} times" in rung3
     assert min(ratios["bfloat16", "compiled"]) > 132 / 80  # the count is a lower bound
+    # Sitting 12 compares the times of 256 MiB in the same way.
+    sitting = (ROOT / "notebooks/12_the_whole_kernel.py").read_text(encoding="utf-8")
+    bytes_us = 1e6 * 4 * 2**28 / 3.35e12
+    for way in ("compiled", "fused"):
+        us = bytes_us * ratios["bfloat16", way][1]
+        assert f"${us:.0f} / {bytes_us:.0f} = {us / bytes_us:.1f}$ times that time" in sitting
+    assert f"at least $132 / 80 = {132 / 80:.2f}$ times the time of the bytes" in sitting
+    assert not re.search("products counted twice|half the rate", sitting)
 
 
 def test_the_profiler_counts_what_the_listing_has() -> None:
