@@ -45,7 +45,19 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parents[1]
 KNOWN = Path(__file__).with_suffix(".txt")
-MINICFG = ("schedule", "solvers", "guidance", "sampling", "io.checkpoint", "io.format")
+MINICFG = (
+    "schedule",
+    "solvers",
+    "guidance",
+    "sampling",
+    "conditions",
+    "unet",
+    "training",
+    "editing",
+    "distillation",
+    "io.checkpoint",
+    "io.format",
+)
 MODULES = [
     *(f"minicfg.{name}" for name in MINICFG),
     *("kernels.reference", "kernels.philox"),
@@ -56,7 +68,13 @@ MODULES = [
 ]
 # The tests of a module are `tests/LAYER/test_NAME.py`, except for these modules.
 TESTS = {
-    "minicfg.sampling": ["tests/minicfg/test_sampling.py", "tests/minicfg/test_capture.py"],
+    "minicfg.sampling": [
+        "tests/minicfg/test_sampling.py",
+        "tests/minicfg/test_capture.py",
+        "tests/minicfg/test_distillation.py",
+        "tests/minicfg/test_own_network.py",
+    ],
+    "minicfg.training": ["tests/minicfg/test_training.py", "tests/minicfg/test_own_network.py"],
     "minicfg.io.format": ["tests/minicfg/test_checkpoint.py", "tests/minicfg/test_survivors.py"],
     "minicfg.io.checkpoint": [
         "tests/minicfg/test_checkpoint.py",

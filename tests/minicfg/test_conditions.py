@@ -152,6 +152,11 @@ def test_parts_and_sizes() -> None:
     assert [tuple(part.shape) for part in doubled] == [(6,), (6, 4)]
 
 
+def test_conditions_of_different_structure_are_not_paired() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        each_part(torch.add, (LABELS, LABELS), (LABELS,))
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("y", "complaint"),

@@ -165,6 +165,13 @@ def test_a_sample_somewhat_outside_the_data_is_edited() -> None:
     assert torch.equal(image_to_image(MODEL, x0, Y, TABLE, SCHEDULE, strength=0.0), x0)
 
 
+def test_the_largest_absolute_value_is_10() -> None:
+    x0 = X0 / X0.abs().max() * 10
+    assert torch.equal(image_to_image(MODEL, x0, Y, TABLE, SCHEDULE, strength=0.0), x0)
+    with pytest.raises(UsageError, match=r"x0 reaches 10\.01 in absolute value"):
+        image_to_image(MODEL, 1.001 * x0, Y, TABLE, SCHEDULE, strength=0.0)
+
+
 @pytest.mark.parametrize("w", [2.0, -1.5, torch.tensor([-0.5, 0.0, 0.1])])
 def test_a_weight_that_cfgpp_does_not_have_is_refused(w: float | Tensor) -> None:
     table = solvers.cfgpp(SCHEDULE)
@@ -180,6 +187,17 @@ def test_times_outside_the_schedule_are_refused(t: int) -> None:
     """An index of -1 would be the noisiest time of all."""
     with pytest.raises(UsageError, match=f"t = {t} is outside 0..40"):
         noised(X0, t, SCHEDULE, X0)
+
+
+def test_by_default_the_seed_is_0_and_w_is_0() -> None:
+    known = X0 > 0
+    edits = (
+        partial(image_to_image, MODEL, X0, Y, TABLE, SCHEDULE, strength=0.5),
+        partial(inpaint, MODEL, X0, known, Y, TABLE, SCHEDULE),
+    )
+    for edit in edits:
+        assert torch.equal(edit(), edit(w=0.0, seed=0))
+        assert not torch.equal(edit(), edit(seed=1))
 
 
 def test_a_rule_is_heeded() -> None:

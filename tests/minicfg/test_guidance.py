@@ -156,6 +156,14 @@ def test_conventions_refuse_what_is_no_weight(bad: float) -> None:
         w_from_scale(bad)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 0.2, 30.0])
+def test_rescale_has_no_unit(scale: float) -> None:
+    """Both outputs in another unit: the result in this unit, also where deviations are below 1."""
+    found = rescale(scale * COND, scale * NULL, 2.0, XT, P, Q, phi=0.7)
+    expected = scale * rescale(COND, NULL, 2.0, XT, P, Q, phi=0.7)
+    torch.testing.assert_close(found, expected, rtol=0, atol=20 * scale * ROUNDING)
+
+
 def test_rules_without_deviation_guess_or_difference_have_no_nan() -> None:
     one, zero = torch.ones(2, 3), torch.zeros(2, 3)
     assert torch.equal(rescale(one, zero, 2.0, one, P, Q, phi=1.0), 3 * one)

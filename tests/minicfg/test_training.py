@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -274,6 +275,16 @@ def test_run_neither_reads_nor_moves_the_global_stream(digits: Dataset) -> None:
     assert_same(last(digits, config), first)
 
 
+def test_training_on_a_cpu_leaves_the_stream_of_a_gpu_alone(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwanted(seed: int) -> None:
+        raise AssertionError("the GPU's generator was seeded")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed", unwanted)
+    assert last(digits, replace(TINY, dropout=0.2, steps=2)).step == 2
+
+
 def test_another_seed_is_another_run(digits: Dataset) -> None:
     a, b = (last(digits, replace(TINY, steps=2, seed=seed)) for seed in (0, 2**64 - 1))
     assert a.loss != b.loss
@@ -322,12 +333,13 @@ def test_resuming_on_other_images_is_refused(digits: Dataset) -> None:
 def test_loss_that_is_not_finite_stops_before_the_weights(digits: Dataset) -> None:
     run = train_steps(digits, replace(TINY, lr=1e30, grad_clip=1e30))
     kept = None
-    with pytest.raises(
-        MachineError, match=r"step \d+: the loss is \S+ and the norm of its gradient"
-    ):
+    said = r"step (\d+): the loss is \S+ and the norm of its gradient .* those of step (\d+);"
+    with pytest.raises(MachineError, match=said) as caught:
         for state in run:
             kept = weights(state)
     assert kept is not None and state.step < 20
+    steps = re.search(said, str(caught.value))
+    assert steps and [int(step) for step in steps.groups()] == [state.step + 1, state.step]
     assert all(torch.isfinite(value).all() for value in kept.values())
     assert all(torch.equal(value, kept[name]) for name, value in weights(state).items())
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from minicfg import Schedule, sample, solvers
 from minicfg.errors import UsageError
-from minicfg.unet import Attention, UNet, sinusoids
+from minicfg.unet import Attention, UNet, check_image_shape, sinusoids
 
 K = 3
 # Sums over some hundred channels in float32, in whatever order the batch size suggests, through
@@ -154,6 +154,20 @@ def test_levels_halve_and_every_block_up_is_given_its_partner_down(blocks: int) 
         assert torch.equal(partner, skip) and not torch.equal(rest, skip)
 
 
+@pytest.mark.parametrize("attention", [(), (0,), (2,), (0, 1)])
+def test_attention_is_on_the_levels_that_are_named(attention: tuple[int, ...]) -> None:
+    """The block in the middle is on the coarsest level, here 2."""
+    model = UNet(width=8, multipliers=(1, 2, 3), blocks=2, attention=attention)
+
+    def attends(blocks: Any) -> list[bool]:
+        return [isinstance(block.attention, Attention) for block in blocks]
+
+    down = [level in attention for level in (0, 0, 1, 1, 2, 2)]
+    assert attends(model.down) == down
+    assert attends([model.middle]) == [2 in attention]
+    assert attends(model.up) == down[::-1]
+
+
 def test_attention_by_a_loop_over_pixels() -> None:
     layer = Attention(8)
     torch.nn.init.normal_(layer.out.weight, std=0.3)
@@ -216,6 +230,12 @@ def test_images_that_do_not_fit_are_refused(shape: tuple[int, ...], complaint: s
         unet()(*inputs(*shape))
 
 
+@pytest.mark.parametrize("shape", [(), (8,), (8, 8), (1, 1, 8, 8)])
+def test_shapes_that_are_no_images_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"pass images of shape \(C, H, W\)"):
+        check_image_shape(shape, 1, 3)
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "complaint"),
@@ -262,3 +282,7 @@ def test_inputs_that_would_be_truncated_or_broadcast_are_refused() -> None:
         model(xt, t, y[:1])
     with pytest.raises(UsageError, match=r"y is torch.float32 \(3,\): pass int64 labels"):
         model(xt, t, y.float())
+    for wrong in (-1, K + 1):
+        complaint = f"y contains the label {wrong}: labels are 0..{K - 1}, and {K}"
+        with pytest.raises(UsageError, match=complaint):
+            model(xt, t, torch.tensor([0, wrong, 1]))
