@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -187,6 +188,16 @@ def test_times_outside_the_schedule_are_refused(t: int) -> None:
     """An index of -1 would be the noisiest time of all."""
     with pytest.raises(UsageError, match=f"t = {t} is outside 0..40"):
         noised(X0, t, SCHEDULE, X0)
+
+
+@pytest.mark.parametrize("e", [-0.1, 0.1])
+def test_a_first_row_that_looks_back_is_refused(e: float) -> None:
+    rows = TABLE.rows.clone()
+    rows[-20, 6] = e
+    table = replace(TABLE, rows=rows)
+    with pytest.raises(UsageError, match="begins at row 20 of the table, which looks back"):
+        image_to_image(MODEL, X0, Y, table, SCHEDULE, strength=0.5)
+    image_to_image(MODEL, X0, Y, table, SCHEDULE, strength=0.75)
 
 
 def test_by_default_the_seed_is_0_and_w_is_0() -> None:
