@@ -79,6 +79,7 @@ TESTS = {
     "minicfg.io.checkpoint": [
         "tests/minicfg/test_checkpoint.py",
         "tests/minicfg/test_survivors.py",
+        "tests/minicfg/test_own_network.py",
     ],
 }
 MEMORY = 8 * 2**30

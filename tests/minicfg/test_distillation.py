@@ -586,6 +586,16 @@ def test_settings_that_are_not_the_teachers_are_refused(
         distill(teacher, IMAGES, replace(UNET_CONFIG, **changes), w_range=W_RANGE)
 
 
+def test_an_equal_prediction_need_not_be_the_same_string() -> None:
+    """As in a file that was read, whose strings are objects of their own."""
+    prediction: Any = "".join(["e", "ps"])
+    config = replace(CONFIG, prediction="eps", steps=1)
+    student = small()
+    student.prediction = "eps"
+    run = distill_steps(Exact(prediction), POINTS, config, w_range=W_RANGE, model=student)
+    assert next(run).step == 1
+
+
 def test_data_of_other_classes_are_refused(teacher: Checkpoint) -> None:
     two = Dataset(PIXELS, torch.arange(12) % 2, ("a", "b"))
     with pytest.raises(UsageError, match="describe another network than the teacher"):
