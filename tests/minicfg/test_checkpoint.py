@@ -297,6 +297,11 @@ def test_a_name_that_stands_there_twice_is_refused(saved: Path) -> None:
         assert_one_line(error, file_of(saved))
 
 
+def test_the_state_of_2_billion_weights_fits_and_that_of_3_does_not() -> None:
+    """Weights, their average and two moments, in float32."""
+    assert 2e9 * 4 * 4 < file_format.MAX_FILE_BYTES < 3e9 * 4 * 4
+
+
 @pytest.mark.parametrize("bound", ["MAX_HEADER_BYTES", "MAX_FILE_BYTES"])
 def test_sizes_beyond_bounds_are_refused_on_either_side(
     state: TrainState, saved: Path, bound: str, monkeypatch: pytest.MonkeyPatch

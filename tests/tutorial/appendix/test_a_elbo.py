@@ -394,9 +394,20 @@ def test_a_4_by_equal_variances() -> None:
     np.testing.assert_array_equal(gaussian_kl(g1, g1), 0)
 
 
-@pytest.mark.parametrize("v1, v2, name", [(0.0, 1.0, "g1"), (1.0, 0.0, "g2")])
+def test_a_2_by_a_path_from_0() -> None:
+    """The last point of the path costs its density under N(0, 1), wherever the path begins."""
+    path = np.linspace(0.0, 0.9, T + 1)[:, None, None]
+    near = path.copy()
+    near[0] = 1e-9
+    costs = [path_cost(affine(), p, np.zeros(1, int), SCHEDULE)[0] for p in (path, near)]
+    assert costs[0] == pytest.approx(costs[1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("v1", "v2", "name"), [(0.0, 1.0, "g1"), (1.0, 0.0, "g2"), (-1.0, 1.0, "g1"), (1.0, -1.0, "g2")]
+)
 def test_a_4_by_refusal_of_points(v1: float, v2: float, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}.var = 0.0 is not above 0"):
+    with pytest.raises(ValueError, match=rf"{name}.var = {min(v1, v2)} is not above 0"):
         gaussian_kl(Gaussian(np.zeros(1), v1), Gaussian(np.zeros(1), v2))
 
 
