@@ -6,6 +6,7 @@ torchrun's do; `test_run_folder.py` has torchrun's own.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo  # the optimiser needs it, and forks of this process then have it
 from safetensors.torch import load_file, save_file
 from torch.distributed import TCPStore
 
@@ -33,6 +35,7 @@ from minicfg.training import TrainState, train_steps
 from tests.minicfg.headers import metadata_of
 from tests.minicfg.logs import log_without_times
 
+MESSAGE = 512  # bytes of a rank's environment; a pipe neither splits nor joins so few
 TINY = TrainConfig(width=8, multipliers=(1, 2), steps=12, batch=6, T=20, seed=5)
 
 
@@ -55,13 +58,20 @@ def meeting_place() -> Iterator[dict[str, str]]:
 def exit_codes(world: int, run: Callable[[], int], seconds: float = 120) -> list[int]:
     """Run `run` in `world` processes that know of one another; their exit codes, or minus a signal.
 
+    All are forked before the store exists. Its thread looks up the name of each caller, and a
+    process that is forked meanwhile gets the C library's lock of names, locked for ever.
+
     Fails if one of them still runs after so many seconds, and then kills them all.
     """
-    with meeting_place() as environment:
-        children = [start_rank(rank, world, run, environment) for rank in range(world)]
-        codes: dict[int, int] = {}
-        deadline = time.monotonic() + seconds
-        try:
+    waits, tells = os.pipe()
+    children = [start_rank(rank, world, run, (waits, tells)) for rank in range(world)]
+    os.close(waits)
+    codes: dict[int, int] = {}
+    deadline = time.monotonic() + seconds
+    try:
+        with meeting_place() as environment:
+            for _ in children:
+                os.write(tells, json.dumps(environment).encode().ljust(MESSAGE))
             while len(codes) < world:
                 assert time.monotonic() < deadline, f"a rank still runs after {seconds} s"
                 for child in set(children) - codes.keys():
@@ -69,15 +79,16 @@ def exit_codes(world: int, run: Callable[[], int], seconds: float = 120) -> list
                     if ended:
                         codes[child] = os.waitstatus_to_exitcode(status)
                 time.sleep(0.02)
-        finally:
-            for child in set(children) - codes.keys():
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-        return [codes[child] for child in children]
+    finally:
+        os.close(tells)
+        for child in set(children) - codes.keys():
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return [codes[child] for child in children]
 
 
-def start_rank(rank: int, world: int, run: Callable[[], int], environment: dict[str, str]) -> int:
-    """Fork a process that is one of the ranks; its number."""
+def start_rank(rank: int, world: int, run: Callable[[], int], pipe: tuple[int, int]) -> int:
+    """Fork a process that is one of the ranks; its number. It reads its environment from a pipe."""
     child = os.fork()
     if child:
         return child
@@ -87,6 +98,9 @@ def start_rank(rank: int, world: int, run: Callable[[], int], environment: dict[
     torch.set_num_threads(1)
     try:
         own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world}
+        waits, tells = pipe
+        os.close(tells)
+        environment = json.loads(os.read(waits, MESSAGE))
         os.environ.update(environment | {name: str(value) for name, value in own.items()})
         code = run()
     except MachineError as error:
