@@ -135,6 +135,15 @@ def test_scaler_of_float16_comes_back(tmp_path: Path) -> None:
     assert load_state(tmp_path / "run").scaler.state_dict() == state.scaler.state_dict()
 
 
+def test_a_state_in_bfloat16_has_no_scaler(tmp_path: Path) -> None:
+    state = start(replace(CONFIG, precision="bfloat16"), SHAPE, CLASSES)
+    for p in state.model.parameters():
+        p.grad = torch.ones_like(p)
+    state.optimizer.step()
+    save_state(tmp_path / "run", replace(state, step=1, loss=0.5))
+    assert not load_state(tmp_path / "run").scaler.is_enabled()
+
+
 def test_what_is_loaded_can_be_saved_again(saved: Path, tmp_path: Path) -> None:
     save(tmp_path / "again", load(saved))
     assert file_of(saved).read_bytes() == file_of(tmp_path / "again").read_bytes()
@@ -374,6 +383,8 @@ def _config(**changed: Any) -> Callable[[dict[str, Any]], None]:
         (lambda about: about.update(classes=["a", "b"]), r"embed_y\.weight"),
         (lambda about: about.update(shape=[1, 4, 4.0]), "shape = .*: it must be three integers"),
         (lambda about: about.update(shape=[1, 4]), "shape = "),
+        (lambda about: about.update(shape=[1, 4, 4, 1]), "shape = "),
+        (lambda about: about.update(shape=[1, 4, 2**16 + 4]), "shape = "),
         (lambda about: about.update(shape=[1, 5, 4]), "images are 5x4"),
         (lambda about: about.update(shape=[1, 0, 4]), "shape = "),
         (lambda about: about.update(shape=[2, 4, 4]), "stem.weight|head"),

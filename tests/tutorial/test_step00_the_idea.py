@@ -257,6 +257,13 @@ def test_0_7_by_samples(w: float, n: int) -> None:
     assert abs(found - ambiguous) < 0.0005 + 5 * np.sqrt(ambiguous / n)
 
 
+def test_0_7_by_100_steps() -> None:
+    """The number of steps of the text is the default."""
+    found = sample(4, 1, 2.0, np.random.default_rng(3))
+    expected = sample(4, 1, 2.0, np.random.default_rng(3), T=100)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_0_7_by_all_classes() -> None:
     """w = -1 ignores the label: a third of the samples is nearest to each mean (seed 8)."""
     n = 2_000

@@ -696,6 +696,15 @@ def test_d_10_by_largest_fraction() -> None:
             pair_relevance(4 / 3, 0.01, *EXAMPLE, fraction)
 
 
+@pytest.mark.parametrize("pair", PAIRS)
+def test_d_10_by_the_largest_fraction_in_the_error(pair: tuple[float, float, float]) -> None:
+    m, S_y, S = pair
+    x = np.linspace(-10, 10, 200_001)
+    largest = np.exp((norm.logpdf(x, 0, S**0.5) - norm.logpdf(x, m, S_y**0.5)).min())
+    with pytest.raises(ValueError, match=rf"is not in 0\.\.{largest:.4g};"):
+        pair_relevance(0.0, 0.01, *pair, 1.5)
+
+
 def test_d_10_by_samples() -> None:
     m, S_y, S = EXAMPLE
     x = ancestral_sample(
