@@ -264,6 +264,12 @@ def test_8_3_by_refusal_at_the_data() -> None:
         x0_weight(1, SCHEDULE)
 
 
+def test_8_4_by_refusal_at_the_data() -> None:
+    """The log SNR falls from infinity there."""
+    with pytest.raises(ValueError, match=r"t = 1 is outside 2..5"):
+        eps_weight_by_log_snr(1, SCHEDULE)
+
+
 @pytest.mark.parametrize("t", range(2, T + 1))
 def test_8_4_by_each_step(t: int) -> None:
     """The data that two values of eps imply for the same x_t: the ratio of the squares is SNR."""
