@@ -617,6 +617,8 @@ def test_f_4_by_three_gaussians() -> None:
     """
     few, more = (spread(T, 1.0, 4000) - spread(T, 0.0, 4000) for T in (16, 64))
     assert few == pytest.approx(0.2570 - 0.1542, abs=0.012)
+    for v, var in ((0.0, 0.1542), (1.0, 0.2570)):  # along the height they are .137 and .232
+        assert spread(16, v, 4000) == pytest.approx(var, abs=4 * var * (2 / 4000) ** 0.5)
     assert more == pytest.approx(0.0317, abs=0.004)
 
 
