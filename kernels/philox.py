@@ -196,7 +196,7 @@ def normal(
         sample_ids: the samples' numbers, 0..2^32-1, in any order.
         step: 0..2^32-1; or a tensor that holds it.
         shape: of one sample, up to 2^34 elements.
-        stream: the purpose of the noise; one of this module's five constants.
+        stream: the purpose of the noise; one of this module's six constants.
 
     Raises:
         ValueError: naming the argument that is not an integer or is outside its range.

@@ -5,13 +5,16 @@ before a sampler can call it?
 
 **A row that the GPU looks up.** Rungs 2 to 7 receive the row's numbers as arguments, so the host
 has to know them. Here the whole table is in the GPU's memory, and `k` names the row. The kernel
-loads eight numbers, or seven if it does not look back, with one access per number and thread.
+loads eight numbers, or seven if it does not look back, with one access per number and thread. If
+`k` is in memory, it is one load more, for which the others wait. To read a table in the GPU's
+memory the host would have to wait for the GPU; here it never reads it.
 
 The gain is a CUDA graph, which is a list of launches that the host starts with one call. A recorded
-launch keeps the values of its arguments, so with rung 7 every replay would take the same row. What
-changes from step to step must therefore be in memory. Here these are x_t, x0prev and `k`. The graph
-of `kernels/graph.py` also contains the addition k = k + 1, so one recording serves the whole chain.
-To read a table in the GPU's memory the host would have to wait for the GPU; here it never reads it.
+launch keeps the values of its arguments; for a tensor this is its address. With rung 7 every replay
+would take the same row. Here `k` is in memory, and the graph of `kernels/graph.py` contains the
+addition k = k + 1. But the kernel writes x_s to another address than that of x_t. So the graph also
+copies x_s to the place of x_t, and x0hat to that of x0prev if the guess is kept. Then the next
+replay reads the new state, and one recording serves the whole chain.
 
 **64-bit addresses.** B n may exceed 2^31. The number of a sample and the first element of a tile
 are therefore computed in 64 bits.
@@ -23,10 +26,12 @@ along the third one.
 instructions that compute addresses and load the row are shared by twice as many elements. So the
 count falls to 51.7 per element, although the row costs loads. The price is registers: 60 per thread
 (rounded up to 64), and an occupancy of 50 %. Half as many warps with twice the elements have as
-many bytes under way, which is what Little's law of rung 3 requires. On an H100, tensors of 16 bits
-then move at the speed of a copy. If n is not a multiple of 16, accesses are of single elements.
-Then the kernel has 4 warps, because on an H100 it lost 23 % of its speed with 2 in float32, and 7 %
-in bfloat16.
+many bytes under way, which is what Little's law of rung 3 requires. On an H100, 16-bit tensors of
+256 MiB then move at the speed of a copy.
+
+If n is not a multiple of 16, accesses are of single elements, and the kernel has 4 warps. Measured
+on an H100, it lost 23 % of its speed with 2 in float32, and 7 % in bfloat16. In float32 neither the
+count nor the bytes under way predict this loss, and its cause was not measured.
 
 **Channels-last output.** Some networks return `out` with the channels of a pixel side by side,
 while x_t has one channel after the other. The kernel reads `out` where it is, through the index of
@@ -34,10 +39,11 @@ the pixel and the channel. This saves a copy, and costs accesses of single eleme
 instructions per element in the place of 51.7.
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32: x_t, the two halves of `out`, x_s. A solver
-that looks back has 4 reads and 2 writes. All threads load the same row, so it comes from a cache,
-and adds instructions but hardly any bytes. Eager torch runs `kernels.reference.guided_step` as
-eight operations, with 11 reads and 8 writes, if the drawing of z is counted as one write. In fact
-the drawing alone is more than a hundred operations.
+that looks back has 4 reads and 2 writes. In a graph each copy is one read and one write more, so
+there a step moves 6 passes and not 4, or 10 and not 6. All threads load the same row, so it comes
+from a cache, and adds instructions but hardly any bytes. Eager torch runs
+`kernels.reference.guided_step` as eight operations, with 11 reads and 8 writes, if the drawing of z
+is counted as one write. In fact the drawing alone is more than a hundred operations.
 
 **What limits it.** In float32 an H100 has time for 160 instructions per element, and 51.7 are
 needed, so it is memory-bound. In bfloat16 56.4 are needed. An H100 has time for 80 at 8 bytes, and

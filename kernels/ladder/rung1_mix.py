@@ -28,12 +28,13 @@ passes contiguous tensors. The null half begins n elements after the conditional
 
 **Coalesced accesses.** Threads that are neighbours in a warp access neighbouring addresses. Such
 accesses are called coalesced, because the hardware serves a whole warp with a few long transfers.
-In addition Triton lets each thread load four neighbouring float32 with one instruction of 128 bits,
-if n is a multiple of 16. For any other n it compiles a second kernel, whose accesses are of single
-elements, for two reasons. The null half may then begin at an address that is not a multiple of 16
-bytes. And `at < n` may differ among four neighbours, which one access with one mask cannot serve.
-(Four float32 are 16 bytes, so for this kernel a multiple of 4 would do. But 16 is the only divisor
-for which Triton tests an integer.)
+In addition Triton lets each thread load four neighbouring float32 with one instruction of 128 bits.
+This requires that n is a multiple of 16 and that both tensors begin at multiples of 16 bytes, as
+new tensors of torch do. (A slice such as `t[1:]` may not.) For any other n Triton compiles a second
+kernel, whose accesses are of single elements, for two reasons. The null half may then begin at an
+address that is not a multiple of 16 bytes. And `at < n` may differ among four neighbours, which one
+access with one mask cannot serve. (Four float32 are 16 bytes, so for this kernel a multiple of 4
+would do. But 16 is the only divisor for which Triton tests an integer.)
 
 **The mask.** If 1024 does not divide n, the last program has places at n and beyond, which belong
 to other data. The mask `inside` marks the places that exist, and an access is made only there. An

@@ -1,8 +1,8 @@
 """Rung 3. Noise: correct, and expensive
 
-**The task.** Before you read on, write this kernel from rungs 1 and 2, with `tl.randn(seed, at)`
-for the noise. Predict its bytes. The instructions of Philox can be predicted after the paragraph on
-Philox: stop there and count them.
+**The task.** Read to the end of the paragraph on Philox, and no further. Then write this kernel
+from rungs 1 and 2, with `tl.randn(seed, at)` for the noise, and predict its bytes and its
+instructions.
 
 **The question.** An ancestral step such as DDPM's adds c z with z a standard normal. Reading z
 from memory is a fifth pass over a tensor, and writing it before is a sixth. Can the kernel make z
@@ -33,10 +33,10 @@ another number.)
 
 **Instructions.** A GPU has one instruction for the upper half of a product and one for the lower
 half, so a round has 4 of them. It has one instruction for the exclusive or of three words, and a
-round has 2 of those. Ten rounds are 60 per element. (The keys of the rounds are the same for all
-elements.) With the 9 of rung 2 and the multiply-add for c z the count by hand is 70, without the
-logarithm, the root and the cosine. The compiled code for an H100 has 184 per element, 13 times as
-many as rung 2.
+round has 2 of those. Ten rounds are 60 per element, if all are counted in full. (The keys of the
+rounds are the same for all elements.) With the 9 of rung 2 and the multiply-add for c z the count
+by hand is 70, without the logarithm, the root and the cosine. The compiled code for an H100 has 184
+per element, 13 times as many as rung 2.
 
 **Products that are not needed.** Not all of the 40 products must be computed for each element. In
 round 1 c2 is 0, so both halves of B c2 are 0. Then c0 becomes k0, which is the same for all
@@ -50,7 +50,8 @@ round 9 leaves. These need lo(B c2) and hi(A c0) of round 9, and the words c0, c
     lo              1    1    10        1    1    1     15
 
 in all 31 products per element. The compiled code has 32: each thread also computes the two of round
-2 that are the same for all elements, and some others twice.
+2 that are the same for all elements, and some others twice. For the same reasons 17 of the 20
+exclusive ors are needed, so 48 of the 60 instructions.
 
 **The stack.** The table in `kernels/README.md` shows 32 bytes of stack and 40 spills. The compiler
 puts what it cannot keep in registers into local memory, which is memory reserved for each thread,

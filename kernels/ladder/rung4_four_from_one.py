@@ -19,20 +19,25 @@ y)` adds a last axis of length 2, with x at 0 and y at 1. Joining twice gives [B
     tl.join(z1, z3)          [i, 0] = z1[i], [i, 1] = z3[i]
     join of both             [i, 0, 0] = z0, [i, 0, 1] = z1, [i, 1, 0] = z2, [i, 1, 1] = z3
 
-which `tl.reshape` reads as z0, z1, z2, z3, z0, ... In float32 a thread holds four neighbouring
-elements, those that it loads with one instruction of 128 bits. So it also holds the block's four
-normals, and nothing moves between threads. In 16 bits an instruction loads eight neighbours, which
-are two blocks. There the compiled code exchanges values between threads through shared memory,
-which is memory on the multiprocessor that the threads of a program have in common.
+which `tl.reshape` reads as z0, z1, z2, z3, z0, ...
+
+**Which thread has them.** Triton gives neighbouring blocks to neighbouring threads: of the 256
+blocks of a program, thread t computes the blocks t and t + 128. In float32 it loads the elements
+4 t to 4 t + 3 with one instruction of 128 bits, and 512 + 4 t to 512 + 4 t + 3 with another. These
+are the same two blocks, so nothing moves between threads. In 16 bits it loads the elements 8 t to
+8 t + 7 with one instruction, and these are the blocks 2 t and 2 t + 1. Other threads have computed
+almost all of them. So the normals move between threads through shared memory, which is memory on
+the multiprocessor that the threads of a program have in common.
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32, as before.
 
-**Instructions.** Philox now costs 60 / 4 = 15 per element. With the 9 of rung 2 and the
-multiply-add the count by hand is 25, without the functions of the library. There are half as many
-logarithms and roots as on rung 3, and as many sines and cosines together as cosines there. The
-compiled code for an H100 has 127 per element, of which 54 are again slow paths: 73 are executed.
-(The count takes the longest slow path for all of them. Seven of the eight in a thread have 53
-instructions, so 74 are executed.)
+**Instructions.** Philox now costs 60 / 4 = 15 per element, if all rounds are counted in full. (Of a
+call whose four words are used, 36 products and 19 exclusive ors are needed. These are 13.75 per
+element, in place of the 48 of rung 3.) With the 9 of rung 2 and the multiply-add the count by hand
+is 25, without the functions of the library. There are half as many logarithms and roots as on
+rung 3, and as many sines and cosines together as cosines there. The compiled code for an H100 has
+127 per element, of which 54 are again slow paths: 73 are executed. (The count takes the longest
+slow path for all of them. Seven of the eight in a thread have 53 instructions, so 74 are executed.)
 
 **What limits it.** In float32 73 instructions are fewer than the 160 that are free at 16 bytes. In
 bfloat16, with the conversions, 79 are executed by this count and 80 by the lengths of all slow

@@ -1,4 +1,4 @@
-"""Rung 7. Look back, or do not: a row costs only what it uses
+"""Rung 7. Look back, or do not: what a row leaves out
 
 **The question.** DPM-Solver++(2M) needs the guess of the previous step, CFG++ needs the null
 output by itself, and a distilled network needs no guidance. One kernel should serve all of them.
@@ -34,13 +34,16 @@ bytes in float32. A row that looks back reads x0prev and writes x0hat: 4 reads a
 bytes. Without guidance (w = None) there are 2 reads and 1 write.
 
 **Instructions.** By hand 43.5, as before, for a row with c alone: the terms with d and e are not
-executed. The comparisons and jumps, which are, are not counted by hand. The compiled code for an
+executed. The comparisons and jumps are executed, but not counted by hand. The compiled code for an
 H100 has 55.2 per element, and 17.2 of them remain for a row with c = 0, which jumps over the noise.
 
-**What goes wrong.** A test `if w != 0` around the load of the null half would be a branch at run
-time on a number that is almost never 0, so it would almost never save the read. For a network
-without guidance pass None, which is decided when the kernel is compiled. And `if c != 0` must not
-be replaced by `tl.where`, which computes both sides.
+**What is read for nothing.** If there is a null half, every row reads it. A row with m = 0 and
+d = 0 does not need it. (`minicfg.solvers.with_interval` makes such rows, for the times outside its
+interval.) A test of m would be uniform, too, and would save one of the 3 reads of such a row. The
+kernel has none, because by then the network has computed the null half, which takes far longer than
+reading it. For a network without guidance pass None, which is decided when the kernel is compiled.
+
+**What goes wrong.** `if c != 0` must not be replaced by `tl.where`, which computes both sides.
 """
 
 from __future__ import annotations

@@ -18,8 +18,10 @@ import pytest
 import torch
 import triton
 from matplotlib.image import imread
+from triton.compiler import make_backend
 
 from kernels import triton_normals
+from kernels.inspection.compile import TARGETS as TARGETS_TO_COMPILE
 from kernels.inspection.machine_code import Report
 from kernels.ladder import (
     __main__ as program,
@@ -112,6 +114,29 @@ def test_a_mask_keeps_a_rung_inside_its_tensor() -> None:
     rung1_mix.mix_kernel[(1,)](out, g, 0.0, 5, BLOCK=1024)
     assert g[:5].tolist() == [0, 1, 2, 3, 4]
     assert (g[5:] == 7).all()
+
+
+@pytest.mark.parametrize(("m", "w"), [(0.0, 2.0), (1.0, 2.0), (0.0, None)])
+def test_the_null_half_is_read_in_every_row_if_there_is_one(m: float, w: float | None) -> None:
+    """Also with m = 0 and d = 0, as rung 7 says: NaN there is in the result."""
+    xt = torch.ones(1, 4, device=DEVICE)
+    out = torch.full((1 if w is None else 2, 4), 1.0, device=DEVICE)
+    out[1:] = torch.nan
+    row = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, m)
+    xs, _ = rung7_look_back.step(xt, out, row, w, 9.0, 0, 0, torch.arange(1, device=DEVICE))
+    assert bool(xs.isnan().all()) == (w is not None)
+    assert "If there is a null half, every row reads it." in (rung7_look_back.__doc__ or "")
+
+
+def test_wide_accesses_need_tensors_at_multiples_of_16_bytes() -> None:
+    """`contiguous()` leaves a slice where it is, and Triton tests the address."""
+    backend = make_backend(TARGETS_TO_COMPILE["sm_90"])
+    whole = torch.zeros(1024)
+    cut = whole[1:].contiguous()
+    assert whole.data_ptr() % 16 == 0 and cut.data_ptr() == whole.data_ptr() + 4
+    assert "D" in backend.get_tensor_specialization(whole, align=True)
+    assert "D" not in backend.get_tensor_specialization(cut, align=True)
+    assert "both tensors begin at multiples of 16 bytes" in (rung1_mix.__doc__ or "")
 
 
 XT, OUT, IDS = torch.zeros(2, 3), torch.zeros(4, 3), torch.arange(2)
@@ -209,6 +234,7 @@ def test_the_coefficients_are_found_again() -> None:
         "logarithm": (*log[4:], *log[:4]),  # the source has the higher four first
     }
     assert log2 == -math.log(2)
+    rung5 = " ".join((rung5_our_normals.__doc__ or "").split())
     for fit in coefficients.fits():
         found = coefficients.minimax(fit)
         used = np.array(in_kernel[fit.name])
@@ -218,6 +244,12 @@ def test_the_coefficients_are_found_again() -> None:
         error = f"{fit.error(used.astype(np.float32).astype(float)):.1e}".replace("e-0", "e-")
         name = {"cosine": "cos to", "sine": "sin to", "logarithm": "its largest error is"}[fit.name]
         assert f"{name} {error}" in source
+        if name != "its largest error is":
+            assert error in rung5, fit.name
+    # The polynomials are in x, with h = (pi/2) x: the sine's begins with pi/2 and not with 1.
+    assert np.float32(s1) == np.float32(math.pi / 2)
+    assert "sin h is replaced by s1 x" in rung5 and "so s1 is pi/2, rounded to float32" in rung5
+    assert "It computes x, the position in the quarter, from 0 to 1, less 1/2" in rung5
 
 
 @pytest.mark.slow
@@ -437,19 +469,35 @@ def test_the_products_of_philox_that_rung_3_needs() -> None:
     for _ in range(10):
         c0, c1, c2, c3 = differs[-1]
         differs.append([c2 or c1, c2, c0 or c3, c0])
-    hi, lo = [0] * 11, [0] * 11  # per round; the first is not used
-    needed = {0, 1}  # words after round 10: two of four make one normal
-    for round_ in range(10, 0, -1):
-        c0, _, c2, _ = differs[round_ - 1]
-        hi[round_] = (0 in needed and c2) + (2 in needed and c0)
-        lo[round_] = (1 in needed and c2) + (3 in needed and c0)
-        before = {0: {1, 2}, 1: {2}, 2: {0, 3}, 3: {0}}
-        needed = set().union(*(before[word] for word in needed))
+    before = {0: {1, 2}, 1: {2}, 2: {0, 3}, 3: {0}}
+
+    def counted(needed: set[int]) -> tuple[list[int], list[int], int]:
+        """Products and exclusive ors per element, for these words after round 10."""
+        hi, lo = [0] * 11, [0] * 11  # per round; the first is not used
+        exclusive_ors = 0
+        for round_ in range(10, 0, -1):
+            c0, _, c2, _ = differs[round_ - 1]
+            hi[round_] = (0 in needed and c2) + (2 in needed and c0)
+            lo[round_] = (1 in needed and c2) + (3 in needed and c0)
+            exclusive_ors += sum(word in needed and differs[round_][word] for word in (0, 2))
+            needed = set().union(*(before[word] for word in needed))
+        return hi, lo, exclusive_ors
+
+    hi, lo, exclusive_ors = counted({0, 1})  # two of four words make one normal
     text = rung3_noise.__doc__ or ""
     for name, rounds in (("hi", hi), ("lo", lo)):
         shown = (*rounds[1:3], sum(rounds[3:8]), *rounds[8:], sum(rounds))
         assert re.search(rf"\n    {name} +" + " +".join(map(str, shown)) + "\n", text)
     assert f"in all {sum(hi) + sum(lo)} products per element" in text
+    alone = sum(hi) + sum(lo) + exclusive_ors
+    words = " ".join(text.split())
+    assert f"{exclusive_ors} of the 20 exclusive ors are needed, so {alone} of the 60" in words
+    hi, lo, exclusive_ors = counted({0, 1, 2, 3})
+    products = sum(hi) + sum(lo)
+    words = " ".join((rung4_four_from_one.__doc__ or "").split())
+    assert f"used, {products} products and {exclusive_ors} exclusive ors are needed" in words
+    shared = (products + exclusive_ors) / 4
+    assert f"These are {shared} per element, in place of the {alone} of rung 3" in words
 
 
 # Rungs 3 and 4 in code for an H100: per element the products by the two constants of Philox, with
@@ -462,7 +510,14 @@ import torch
 from kernels.inspection import compile, machine_code
 from kernels.ladder.rungs import RUNGS
 
-read_sass = machine_code.read_sass
+read_sass, to_code = machine_code.read_sass, compile.triton.compile
+
+def compiled(*args, **options):
+    global made
+    made = to_code(*args, **options)
+    return made
+
+compile.triton.compile = compiled
 
 def counted(text, elements):
     code = re.findall(r"/\*([0-9a-f]{4,})\*/\s+([^;]+?)\s*;", text)
@@ -487,6 +542,11 @@ machine_code.read_sass = counted
 for rung in RUNGS[2:4]:
     for dtype in (torch.float32, torch.bfloat16):
         compile.compile_launch(rung.launch(dtype), compile.TARGETS["sm_90"])
+        # Neighbours per thread in the layout of a range: of elements, and of blocks of four.
+        text = made.asm["ttgir"]
+        layouts = dict(re.findall(r"(#\w+) = #ttg.blocked<.sizePerThread = \[(\d+)\],", text))
+        ranges = re.findall(r"make_range \{end = (\d+) .*?tensor<\d+xi32, (#\w+)>", text)
+        print(json.dumps([{end: int(layouts[name]) for end, name in ranges}, made.metadata.shared]))
 """
 
 
@@ -501,7 +561,9 @@ def test_the_listings_of_rungs_3_and_4_have_their_products_and_slow_paths() -> N
         [sys.executable, "-c", LISTING], capture_output=True, text=True, cwd=ROOT, env=environment
     )
     assert ran.returncode == 0, ran.stderr[-2000:]
-    three, three_narrow, four, four_narrow = map(json.loads, ran.stdout.splitlines())
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    three, three_narrow, four, four_narrow = lines[::2]
+    layouts = lines[1::2]
     rung3, rung4 = (" ".join((m.__doc__ or "").split()) for m in (rung3_noise, rung4_four_from_one))
     for products, _, lengths, inside, outside, _ in (three, three_narrow):
         assert f"The compiled code has {products:.0f}: each thread also" in rung3
@@ -521,6 +583,20 @@ def test_the_listings_of_rungs_3_and_4_have_their_products_and_slow_paths() -> N
     assert "Seven of the eight in a thread have 53" in rung4
     assert f"so {four[1]:.0f} are executed" in rung4
     assert f"79 are executed by this count and {four_narrow[1]:.0f} by the lengths" in rung4
+    # Which thread has which block: neighbours are divided among 128 threads, round and round.
+    wide, narrow = layouts[2:]
+    assert wide[0] == {"1024": 4, "256": 1} and narrow[0] == {"1024": 8, "256": 1}
+    made = [{block for block in range(256) if block % 128 == t} for t in range(128)]
+    assert all(blocks == {t, t + 128} for t, blocks in enumerate(made))
+    assert "thread t computes the blocks t and t + 128" in rung4
+    kept = {}
+    for size in (4, 8):
+        owner = [element // size % 128 for element in range(1024)]
+        held = [{e // 4 for e in range(1024) if owner[e] == t} for t in range(128)]
+        kept[size] = sum(len(blocks & held[t]) for t, blocks in enumerate(made))
+        assert size == 4 or all(blocks == {2 * t, 2 * t + 1} for t, blocks in enumerate(held))
+    assert kept == {4: 256, 8: 2} and "have computed almost all of them" in rung4
+    assert wide[1] == 0 and narrow[1] > 0  # bytes of shared memory
 
 
 def test_the_inputs_are_as_large_as_the_tolerance_supposes() -> None:

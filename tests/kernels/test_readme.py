@@ -23,7 +23,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kernels import philox, reference, triton_normals, triton_step
+from kernels import graph, philox, reference, triton_normals, triton_step
 from kernels.bench import report
 from kernels.bench.report import Measurement, Timing
 from kernels.inspection.compile import TARGETS, Variant, compile_launch
@@ -131,6 +131,72 @@ def test_times_are_compared_with_the_bytes_of_the_data_sheet() -> None:
         assert f"${us:.0f} / {bytes_us:.0f} = {us / bytes_us:.1f}$ times that time" in sitting
     assert f"at least $132 / 80 = {132 / 80:.2f}$ times the time of the bytes" in sitting
     assert not re.search("products counted twice|half the rate", sitting)
+
+
+def test_times_below_64_mib_are_those_of_the_results() -> None:
+    """The kernel's times up to 1 MiB, and its fraction of a copy at 4 and 16 MiB."""
+    result = json.loads((ROOT / "kernels/results/nvidia-h100-80gb-hbm3.json").read_text())
+    us: dict[str, dict[int, list[float]]] = {}
+    copies: dict[tuple[str, int], float] = {}
+    of_copy: list[float] = []
+    for m in result["measurements"]:
+        size = math.prod(m["shape"]) * {"float32": 4, "bfloat16": 2}[m["dtype"]]
+        time = 1e3 * m["time"]["median"]
+        us.setdefault(m["way"], {}).setdefault(size, []).append(time)
+        if m["way"] == "copy":
+            copies[m["dtype"], size] = time
+        if m["way"] == "fused" and size in (2**22, 2**24):
+            of_copy.append(copies[m["dtype"], size] / time)
+    small = [time for size, times in us["fused"].items() if size <= 2**20 for time in times]
+    assert f"Up to 1 MiB a step takes {min(small):.1f} to {max(small):.1f} us" in TEXT
+    low, high = 100 * min(of_copy), 100 * max(of_copy)
+    assert f"at 4 and 16 MiB the kernel reaches {low:.0f} to {high:.0f} % of a copy" in TEXT
+    spans = []
+    for way in ("fused", "compiled, given"):
+        times = [time for size, found in us[way].items() if size <= 2**16 for time in found]
+        spans.append(f"{min(times):.1f} to {max(times):.1f}")
+    results = " ".join((ROOT / "kernels/results/README.md").read_text().split())
+    fused, given = spans
+    text = f"Up to 64 KiB a recorded step takes {fused} us, and `torch.compile` with given noise"
+    assert f"{text} {given}." in results
+
+
+def test_a_replay_needs_the_copies_of_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each copy is one read and one write more. A replay needs them to read the new state."""
+    monkeypatch.setattr(graph, "_replay_of", lambda run, device: run)
+
+    def looks_back(k: Tensor, x: Tensor, x0prev: Tensor) -> tuple[Tensor, Tensor]:
+        return 2 * x + x0prev + k, x + 1
+
+    def keeps_no_guess(k: Tensor, x: Tensor, x0prev: Tensor) -> tuple[Tensor, Tensor]:
+        return 2 * x + k, x0prev
+
+    for step, copied in ((looks_back, 2), (keeps_no_guess, 1)):
+        k, x, x0hat = torch.tensor(3), torch.zeros(100), torch.ones(100)
+        replayed = graph.record(step, k, x, x0hat)
+        found = replayed(k, x, x0hat)
+        with Copies() as copies:
+            found = replayed(k, *found)
+        assert copies.tensors == copied
+        for i in (3, 4):
+            x, x0hat = step(torch.tensor(i), x, x0hat)
+        assert torch.equal(found[0], x) and torch.equal(found[1], x0hat)
+    rung8 = " ".join((triton_step.__doc__ or "").split())
+    passes = (4, 4 + 2 * 1, 6, 6 + 2 * 2)  # a solver that looks back keeps its guess
+    assert "a step moves {1} passes and not {0}, or {3} and not {2}".format(*passes) in rung8
+    for text in (rung8, TEXT.replace("`", "")):
+        assert "copies x_s to the place of x_t, and x0hat to that of x0prev if the guess" in text
+
+
+class Copies(TorchDispatchMode):
+    """Counts tensors that are copied; to copy a tensor to itself moves nothing."""
+
+    tensors = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.copy_.default:
+            self.tensors += args[0] is not args[1]
+        return func(*args, **(kwargs or {}))
 
 
 def test_the_profiler_counts_what_the_listing_has() -> None:

@@ -42,6 +42,21 @@ def test_sizes(n: int, dtype: torch.dtype, case: Callable, numpy_step, assert_ex
     assert_exact(guided_step(**args), numpy_step(**args))
 
 
+@pytest.mark.parametrize("n", SIZES)
+def test_an_output_that_is_multiplied_by_1_plus_1e_5_is_noticed(
+    n: int, case: Callable, numpy_step, assert_exact
+) -> None:
+    """In float32, as kernels/README.md says. Single outputs may hide it where terms cancel."""
+    args = case((2, n), seed=n)
+    xs, x0hat = guided_step(**args)
+    exact = numpy_step(**args)
+    assert_exact((xs, x0hat), exact)
+    with pytest.raises(AssertionError, match="xs off by"):
+        assert_exact((xs * (1 + 1e-5), x0hat), exact)
+    readme = " ".join((ROOT / "kernels/README.md").read_text().split())
+    assert "an output that is multiplied by 1 + 10^-5 is noticed" in readme
+
+
 @pytest.mark.parametrize("w", WEIGHTS)
 @pytest.mark.parametrize("prev", [True, False])
 @pytest.mark.parametrize("clip", [math.inf, 0.7])
