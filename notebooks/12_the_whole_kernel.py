@@ -87,9 +87,9 @@ plt.show()
 #
 # $$ z_0 = \sqrt{-2 \log u} \, \cos(2 \pi v) \qquad z_1 = \sqrt{-2 \log u} \, \sin(2 \pi v) $$
 #
-# (Rung 5 and `kernels/philox.py` make $u$ and $v$ in this way. Triton's own `tl.randn` and `tl.randn4x`, which rungs 3 and 4 call, do it in a slightly different way.)
+# (Rung 5 and `kernels/philox.py` make $u$ and $v$ in this way. The formula of sitting 9 adds the half to $v$ as well, which is not necessary, because an angle may be 0. Triton's own `tl.randn` and `tl.randn4x`, which rungs 3 and 4 call, do it in a slightly different way.)
 #
-# Rung 3 calls Philox for every element, uses the words 0 and 1, and never computes $z_1$. Rung 4 calls it for every *block* of four neighbours. For 10 elements rung 3 makes 10 calls, that is 40 words, of which it uses 20. Rung 4 makes $\lceil 10 / 4 \rceil = 3$ calls, that is 12 words, of which it uses 10.
+# Rung 3 calls Philox for every element, uses the words 0 and 1, and never computes $z_1$. Rung 4 calls it for every *block* of four neighbours. If no place is masked, rung 3 makes 10 calls for 10 elements, that is 40 words, of which it uses 20. Rung 4 makes $\lceil 10 / 4 \rceil = 3$ calls, that is 12 words, of which it uses 10.
 #
 # **Exercise 12.1** (predict, then measure). Rung 3 executes 130 instructions per element. By the count above 60 of them are in its call. If nothing changes but the number of calls, how many per element does rung 4 execute?
 
@@ -124,7 +124,7 @@ print(f"rung 4 executes {counts['rung 4']['executed']:.1f} per element")
 #
 # <details><summary>Answer</summary>
 #
-# The logarithm and the root. A pair of normals needs them once, so each element has half of both. Sine and cosine are not shared: a pair needs one of each, and rung 3 needed one cosine per element.
+# The logarithm, the root and the angle. A pair of normals has one $u$ and one $v$, so it needs one logarithm and one root. Its sine and its cosine have the same angle, so the compiled code also divides it by $\pi / 2$ (rung 5 explains this step) once per pair. The polynomials after the division are not shared: a pair needs one sine and one cosine, and on rung 3 two elements needed two cosines.
 #
 # </details>
 #
@@ -167,7 +167,7 @@ plt.show()
 #
 # About $73 - 15 - 10 = 48$ instructions per element are logarithm, root, sine and cosine. The listing contains 54 more per element in slow paths, which are never executed here. A library's cosine accepts *every* float32. Its first step is to divide the angle by $\pi / 2$, because the remainder and the number of the quarter turn determine the cosine. If the angle is 105,615 or more (the limit is a constant in CUDA's headers), the library multiplies it by a long table of digits of $2 / \pi$, in a loop. It collects the product in an array. Registers cannot be indexed, so each thread has the array in memory, on its *stack*. The accesses to it are the spills. The compiler does not know that our angles are below $2 \pi$.
 #
-# We know more: the angle is made of one 32-bit word, `turn`, and is $\text{turn} / 2^{32}$ of a whole turn. (This is $v$ of the formula in rung 4. It has no half, because an angle may be 0.) The two top bits are the number of the quarter turn, 0 to 3. The other 30 bits are the place in the quarter. Let $M$ be the angle of the quarter's middle, 45, 135, 225 or 315 degrees, and $h$ the angle minus $M$:
+# We know more: the angle is made of one 32-bit word, `turn`, and is $\text{turn} / 2^{32}$ of a whole turn. (This is $v$ of the formula in rung 4.) The two top bits are the number of the quarter turn, 0 to 3. The other 30 bits are the place in the quarter. Let $M$ be the angle of the quarter's middle, 45, 135, 225 or 315 degrees, and $h$ the angle minus $M$:
 #
 # $$ \cos(M + h) = \cos M \cos h - \sin M \sin h \qquad \sin(M + h) = \sin M \cos h + \cos M \sin h $$
 #
@@ -378,7 +378,7 @@ for name in ("my_tile", "rung 6"):
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# All three. The counter consists of the block within the sample, the step, the number of the sample and the stream. It contains no place in the batch and no tile. The addresses in two directions and the loads per row cost 3.6 instructions per element: rung 6 has 54.6, and rung 5 has 51.0. (The model solution of the exercise has about 1 less than rung 6, mostly because its sample numbers have 32 bits and not 64.)
+# All three. The counter consists of the block within the sample, the step, the number of the sample and the stream. It contains no place in the batch and no tile. The addresses in two directions and the loads per row cost 3.6 instructions per element: rung 6 has 54.6, and rung 5 has 51.0. (The model solution of the exercise has about 1 less than rung 6. With sample numbers of 64 bits, as on rung 6, it would have 54.0, so they explain about half of this.)
 #
 # </details>
 #
@@ -442,7 +442,7 @@ print("with the branch:", moved.tolist(), " multiplied by 0:", (moved + 0.0 * ov
 #
 # ## Rung 8: addresses of 64 bits
 #
-# Triton passes `B` and `n` as numbers of 32 bits, so `sample * n + element` has 32 bits, too. By an *address* we mean this number here, which is added to the pointer. A signed number of 32 bits ends at $2^{31} - 1 = 2{,}147{,}483{,}647$. Take samples of 4 x 256 x 256 elements, so $n = 2^{18}$. Sample 8,192 starts at $2^{13} \cdot 2^{18} = 2^{31}$, which becomes $-2^{31}$: the kernel reads *before* the tensor. **Ask yourself:** a batch has $B = 5000$ such samples (5.2 GB in float32), so no address within `xt` reaches $2^{31}$. A kernel reads the null half at `out + (B * n + at)`. Is it right?
+# Triton passes a `B` or `n` below $2^{31}$ as a number of 32 bits, so `sample * n + element` has 32 bits, too. By an *address* we mean this number here, which is added to the pointer. A signed number of 32 bits ends at $2^{31} - 1 = 2{,}147{,}483{,}647$. Take samples of 4 x 256 x 256 elements, so $n = 2^{18}$. Sample 8,192 starts at $2^{13} \cdot 2^{18} = 2^{31}$, which becomes $-2^{31}$: the kernel reads *before* the tensor. **Ask yourself:** a batch has $B = 5000$ such samples (5.2 GB in float32), so no address within `xt` reaches $2^{31}$. A kernel reads the null half at `out + (B * n + at)`. Is it right?
 
 
 # %% alt="Addresses of the first element of each of 5,000 samples in the null half, computed in 64 and in 32 bits. Both lines rise together to 2 to the power 31 at sample 3,192. There the line of 32 bits falls to minus 2 to the power 31 and rises again, and the other one goes on."
@@ -476,7 +476,7 @@ print("first wrong address: sample", first_wrong)
 #
 # </details>
 #
-# The cell also shows how to test this without the 21 GB of `xt`, `out` and `xs`: let the kernel store its *addresses* in a small tensor. Rung 8 adds four more things. The table of rows is in the GPU's memory, and the kernel reads its row there. The host does not need the numbers, so it can launch this step before the GPU has finished the steps before it. Groups of samples continue along a third axis of the grid, because CUDA limits the second one to 65,535. An output whose channels come last in memory is read without a copy. And a program has 2 warps instead of 4 if an access can have 16 bytes. Each thread then has 16 elements instead of 8, and the instructions that compute addresses and read the row are executed once for all of them.
+# The cell also shows how to test this without the 21 GB of `xt`, `out` and `xs`: let the kernel store its *addresses* in a small tensor. Rung 8 adds four more things. The table of rows is in the GPU's memory, and the kernel reads its row there. On rung 7 the row's numbers are arguments of the launch. A *CUDA graph* is a list of launches that is recorded once and then started by one call (`kernels/graph.py`). It repeats the arguments as they were recorded, and for a tensor this is its address. So with rung 7 every step would compute the same row. Here `k`, the number of the row, is in memory, too. After each step the graph adds 1 to it and copies the new state to the place of $x_t$, so one recording serves all steps. Groups of samples continue along a third axis of the grid, because CUDA limits the second one to 65,535. An output whose channels come last in memory is read without a copy. And a program has 2 warps instead of 4 if an access can have 16 bytes. Each thread then has 16 elements instead of 8, and the instructions that compute addresses and read the row are executed once for all of them.
 #
 # ## How to test a kernel
 #
@@ -524,9 +524,9 @@ plt.show()
 #
 # </details>
 #
-# If a kernel reads out of bounds and does not use the value, its results do not change, and no test of them can notice the read. On a GPU such a read can still stop the program, if the address does not exist. NVIDIA's `compute-sanitizer` watches every access for that. The other half of a test is the choice of *sizes*: 1, a number below the block, an odd number, and a number that takes several programs.
+# If a kernel reads out of bounds and does not use the value, its results do not change, and no test of them can notice the read. On a GPU such a read can still stop the program, if the address does not exist. NVIDIA's `compute-sanitizer` watches every access for that. Torch takes memory from the GPU in large blocks, so the address behind a tensor usually exists, and the tool reports nothing. The environment variable `PYTORCH_NO_CUDA_MEMORY_CACHING=1` gives each tensor a block of its own. The other half of a test is the choice of *sizes*: 1, a number below the block, an odd number, and a number that takes several programs.
 #
-# **Exercise 12.4** (prove by a test). `guided(out, w, g)` launches a kernel that computes $g = g_y + w \, (g_y - g_\phi)$ with each sample's own weight. `out` has the shape (2B, n), `w` has (B,), `g` has (B, n) and is written. Write a test, with `assert`, that passes for a right kernel and fails for every kernel that computes something else, changes `out`, or accesses memory out of bounds in a way that can be noticed. Create all tensors on `device`, because a later cell calls your test with a kernel. The check tries it on 15 such functions, and names the first for which it passes.
+# **Exercise 12.4** (prove by a test). `guided(out, w, g)` launches a kernel that computes $g = g_y + w \, (g_y - g_\phi)$ with each sample's own weight. `out` has the shape (2B, n), `w` has (B,), `g` has (B, n) and is written. Write a test, with `assert`, that passes for a right kernel and fails for every kernel that computes something else, changes `out` or `w`, or accesses memory out of bounds in a way that can be noticed, around any of the three. Create all tensors on `device`, because a later cell calls your test with a kernel. The check tries it on 21 such functions, and names the first for which it passes.
 
 
 # %% nbgrader={"grade": false, "grade_id": "ex_12_4", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -541,16 +541,18 @@ def framed(values, around, pad=16):
 def bounds_test(guided, device="cpu"):
     ### BEGIN SOLUTION
     for B, n in ((1, 1), (3, 5), (2, 77)):
-        out, _ = framed(torch.randn(2 * B, n, device=device), torch.nan)
-        w, _ = framed(torch.arange(1.0, B + 1, device=device), torch.nan)
-        g, whole = framed(torch.full((B, n), torch.nan, device=device), 99.0)
-        before = out.clone()
+        out, whole_out = framed(torch.randn(2 * B, n, device=device), torch.nan)
+        w, whole_w = framed(torch.arange(1.0, B + 1, device=device), torch.nan)
+        g, whole_g = framed(torch.full((B, n), torch.nan, device=device), 99.0)
+        cond, null = out.chunk(2)
+        expected = cond + w[:, None] * (cond - null)
+        out_before, w_before = whole_out.clone(), whole_w.clone()  # the frames as well
         guided(out, w, g)
-        cond, null = before.chunk(2)
-        assert torch.allclose(g, cond + w[:, None] * (cond - null), atol=1e-5)  # NaN is not close
-        assert torch.equal(out, before)
-        assert (whole[:16] == 99).all()
-        assert (whole[-16:] == 99).all()
+        assert torch.allclose(g, expected, atol=1e-5)  # NaN is not close
+        assert torch.allclose(whole_out, out_before, rtol=0, atol=0, equal_nan=True)
+        assert torch.allclose(whole_w, w_before, rtol=0, atol=0, equal_nan=True)
+        assert (whole_g[:16] == 99).all()
+        assert (whole_g[-16:] == 99).all()
     ### END SOLUTION
 
 
@@ -558,10 +560,10 @@ def bounds_test(guided, device="cpu"):
 check.ex_12_4(bounds_test)
 
 # %% [markdown]
-# Your test also works for a kernel: with $p = 0$, $q = 1$, $a = 1$, $b = c = 0$ and an infinite bound `clip` the tile kernel of 12.3 computes $g$. The picture compares your test with two weaker ones. **Predict:** a test compares the results at one size, 64 x 16. Which does it notice: wrong results, a changed `out`, accesses out of bounds?
+# Your test also works for a kernel: with $p = 0$, $q = 1$, $a = 1$, $b = c = 0$ and an infinite bound `clip` the tile kernel of 12.3 computes $g$. The picture compares your test with two weaker ones. **Predict:** a test compares the results at one size, 64 x 16. Which does it notice: wrong results, a changed `out` or `w`, accesses out of bounds?
 
 
-# %% alt="A table of three tests by fifteen faulty functions; a filled cell means that the test fails, as it should. The comparison at one size notices the first 3, odd sizes with frames of zeros notice 8, and your test notices all 15. No test but yours notices one of the last four, which only read out of bounds."
+# %% alt="A table of three tests by 21 faulty functions; a filled cell means that the test fails, as it should. The comparison at one size notices the first 4, odd sizes with frames of zeros notice 9, and your test notices all 21. No test but yours notices one of the last eight: four write around out or w, and four read out of bounds."
 from check import ex_12
 
 FAULTY = ex_12.FAULTY
@@ -579,9 +581,10 @@ def by_tiles(out, w, g):
 def one_size_test(guided):
     """The results, at 64 samples of 16 elements."""
     out, w, g = torch.randn(128, 16), torch.arange(64.0), torch.zeros(64, 16)
-    cond, null = out.clone().chunk(2)
+    cond, null = out.chunk(2)
+    expected = cond + w[:, None] * (cond - null)
     guided(out, w, g)
-    assert torch.allclose(g, cond + w[:, None] * (cond - null), atol=1e-4)
+    assert torch.allclose(g, expected, atol=1e-4)
 
 
 def zero_frames_test(guided):
@@ -589,9 +592,10 @@ def zero_frames_test(guided):
     for B, n in ((1, 1), (3, 5), (2, 77)):
         out, w = framed(torch.randn(2 * B, n), 0.0)[0], framed(torch.arange(1.0, B + 1), 0.0)[0]
         g, whole = framed(torch.zeros(B, n), 0.0)
-        cond, null = out.clone().chunk(2)
+        cond, null = out.chunk(2)
+        expected = cond + w[:, None] * (cond - null)
         guided(out, w, g)
-        assert torch.allclose(g, cond + w[:, None] * (cond - null), atol=1e-5)
+        assert torch.allclose(g, expected, atol=1e-5)
         assert (whole[:16] == 0).all() and (whole[-16:] == 0).all()
 
 
@@ -620,7 +624,7 @@ plt.show()
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Only wrong results, and not all of them. It notices three of the 15: one with the other convention of the weight, one that uses the weight of sample 0 for all samples, and one that stops after 64 places. A kernel that adds to `g` is right here, because `g` was 0. So is one that begins the null half at a multiple of 8, because 8 divides $64 \cdot 16$. Neither `out` after the launch nor the memory around the tensors is compared.
+# Only wrong results, and not all of them. It notices four of the 21: one with the other convention of the weight, one that uses the weight of sample 0 for all samples, one that stops after 64 places, and one that sets all weights to 0. A kernel that adds to `g` is right here, because `g` was 0. So is one that begins the null half at a multiple of 8, because 8 divides $64 \cdot 16$. Neither `out` and `w` after the launch nor the memory around the tensors are compared.
 #
 # </details>
 #
@@ -684,7 +688,7 @@ else:
 # %% [markdown]
 # ## Explain what was measured
 #
-# These times were measured on an H100 (`kernels/results/README.md`; 26 November 2026). The *nine operations* are the step in plain torch, with one kernel for each operation (`kernels/README.md` has the table of their passes). The dashed lines are the prediction from the data sheet: bytes divided by 3.35 TB/s.
+# These times were measured on an H100 (`kernels/results/README.md`; 26 November 2026). The *nine operations* are the step in plain torch, with one kernel for each operation (`kernels/README.md` has the table of their passes). All launches are recorded in a CUDA graph, except those of pair 5 in the next exercise, so the time that the host takes for a launch is not in them. The dashed lines are the prediction from the data sheet: bytes divided by 3.35 TB/s.
 
 # %% alt="Bars of microseconds on a logarithmic axis, measured on an H100 for tensors of 256 MiB, and dashed lines at the time of the bytes by the data sheet. In float32 the nine operations take 2,029, torch.compile 365, and the kernel 354, against 321 by the data sheet; with noise read from memory the kernel takes 442. In bfloat16 they take 2,170, 713, 357 and 440."
 results = json.loads(Path("../kernels/results/nvidia-h100-80gb-hbm3.json").read_text())
@@ -729,7 +733,7 @@ for shape in ((1, 1, 32, 32), (16, 4, 64, 64)):
 # | A | the slower one moves more bytes |
 # | B | the slower one has many more instructions than are free |
 # | C | both move the same bytes, and the further instructions of one are free or nearly free |
-# | D | both take a time that does not depend on the size: that of the launch, and of what each program does before its first access |
+# | D | both take a time that hardly depends on the size: their bytes need only a small part of it, and the launch and the waits need the rest |
 # | E | none of A to D; the cause was not measured |
 
 # %% nbgrader={"grade": false, "grade_id": "ex_12_5", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -744,12 +748,12 @@ check.ex_12_5(reasons)
 # %% [markdown]
 # <details><summary>A model answer</summary>
 #
-# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. As an estimate for `torch.compile` we take rung 3, which also calls Philox once per element: it executes 130 instructions, and the kernel 52. 160 are free, so the count is no limit for either. It gives only a lower bound of the time; that the further instructions are nearly free is measured: $365 / 354 = 1.03$.
+# 1. C. Both read `xt` and two halves and write `xs`, 16 bytes per element. As an estimate for `torch.compile` we take rung 3, which also calls Philox once per element: it executes 130 instructions, and the kernel 52. 160 are free, so the count is no limit for either. It gives only a lower bound of the time; that the further instructions are nearly free is measured: $365 / 354 = 1.03$. Even a part of the 11 us has another reason. On the smallest tensor `torch.compile` takes $12.8 - 7.1 = 5.7$ us longer, because a second small kernel makes its seeds.
 # 2. B. In bfloat16 8 bytes leave time for 80. The 132 of rung 3 take at least $132 / 80 = 1.65$ times the time of the bytes, which is 321 us by the data sheet. `torch.compile` takes $713 / 321 = 2.2$ times that time. The kernel's 56 are free, and it takes $357 / 321 = 1.1$ times that time.
-# 3. A. Read noise is a fifth pass: $5 / 4 = 1.25$, and $442 / 354 = 1.25$. Making it costs $51.7 - 15.9 = 36$ instructions (rung 7 printed both numbers), which are free.
-# 4. D. At 3 TB/s the 4 MiB of the larger one take 1.4 us and the 16 KiB of the smaller one 0.005 us. Both are small compared with the 7 us. How much of these is the launch was not measured (`kernels/results/README.md`, What is still open).
-# 5. E. Not A: both move the same bytes. Not B: 75 and 80 are far below 160. Not C: one takes $2999 / 2319 = 1.29$ times as long. Not D: four passes of 256 MiB take 463 us at 2,319 GB/s. So the cause is open. One candidate can be read in the compiled code, where a thread has 44 registers with 4 warps per program and 96 with 2. They are allocated in groups of 8, so the 44 take 48. A multiprocessor has 65,536, so 10 programs fit in both cases: 40 warps and 20. While one warp waits for its data, another can work, so 20 warps hide less of the waiting. But with 1 warp per program a thread has 255 registers, so only 8 warps fit, and the kernel reaches 2,387 GB/s (`kernels/results/README.md`), more than with 2. So this cannot be the whole cause.
-# 6. A. 22 passes and 4: the ratio can be 5.5, and 6.1 is measured. The nine operations reach a smaller fraction of the bandwidth than the kernel, which explains the rest.
+# 3. A. Read noise is a fifth pass: $5 / 4 = 1.25$, and $442 / 354 = 1.25$. With the noise term the kernel executes $51.7 - 15.9 = 36$ instructions more (rung 7 printed both numbers), which are free.
+# 4. D. At 3 TB/s the 4 MiB of the larger one take 1.4 us and the 16 KiB of the smaller one 0.005 us. Both are small compared with the 7 us. How these divide into the launch and the waits was not measured (`kernels/results/README.md`, What is still open).
+# 5. E. Not A: both move the same bytes. Not B: 75 and 80 are far below 160. Not C: one takes $2999 / 2319 = 1.29$ times as long. Not D: four passes of 256 MiB take 463 us at 2,319 GB/s. So the cause is open, and the number of warps on a multiprocessor does not explain it. In the compiled code a thread has 44 registers with 4 warps per program and 96 with 2. They are allocated in groups of 8, so the 44 take 48. A multiprocessor has 65,536, so 10 programs fit in both cases: 40 warps and 20. But each of the 20 warps has twice the elements, so as many bytes can be under way. With 1 warp per program a thread has 255 registers, so only 8 programs fit, and yet the kernel reaches 2,387 GB/s, more than with 2. (`kernels/results/README.md`, What is still open, has all these numbers.)
+# 6. A. 22 passes and 4: the ratio can be 5.5, and 6.1 is measured. The rest is the drawing of $z$. With given noise the other eight operations take 1,858 us for 21 passes. This is 3,033 GB/s, and the kernel has 3,012. So they take $1858 / 357 = 5.2$ times as long as the kernel, and $21 / 4 = 5.25$ is predicted. The drawing takes $2170 - 1858 = 312$ us, and its bytes take 80 by the data sheet. In float32 as many bytes are half as many elements, and the drawing takes 160 us. So its time depends on the elements and not on the bytes.
 #
 # </details>
 
@@ -761,7 +765,7 @@ check.ex_12_5(reasons)
 # - a tile is [SAMPLES, 1] and [1, BLOCK], broadcast; what belongs to a sample is read once per row, and the mask has two directions (`kernels/ladder/rung6_tiles.py`);
 # - an argument that is None is decided at compile time and costs nothing, and a test of a number of the row is a uniform branch, decided when the kernel runs (`kernels/ladder/rung7_look_back.py`);
 # - addresses of 32 bits end at $2^{31}$, which the sum $B n + \text{at}$ of the null half reaches first (`kernels/triton_step.py`);
-# - a test of a kernel owns the memory around the tensors: NaN around inputs, a number around outputs, odd sizes.
+# - a test of a kernel owns the memory around the tensors: NaN around inputs, a number around outputs, odd sizes; after the call it compares all of this memory.
 #
 # ## Five questions
 #

@@ -748,6 +748,17 @@ def _changes_out(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
     out[: len(w)] = g
 
 
+def _without_guidance(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    w.zero_()
+    _right_guided(out, w, g)
+
+
+def _converts_w(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
+    """Right results, by the other convention: 1 is added to w, in its memory."""
+    w += 1
+    _other_convention(out, w, g)
+
+
 def _adds_to_g(out: torch.Tensor, w: torch.Tensor, g: torch.Tensor) -> None:
     before = g.clone()
     _right_guided(out, w, g)
@@ -805,10 +816,23 @@ _FAULTS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "compare more than 64 elements.",
     ),
     (
+        "sets w to 0",
+        _without_guidance,
+        "a kernel that sets all weights to 0 before it computes passes your test, because the test "
+        "reads w after the call. Compute the expected g before the call.",
+    ),
+    (
         "writes into out",
         _changes_out,
         "a kernel that writes into its input `out` passes your test: keep a copy from before the "
         "call, pass `out` itself and not the copy, and compare.",
+    ),
+    (
+        "adds 1 to w",
+        _converts_w,
+        "a kernel that adds 1 to w in its memory, and then computes null + w (cond - null), passes "
+        "your test. Its g is right, and w is changed: keep a copy of w as well, pass w itself, and "
+        "compare.",
     ),
     (
         "adds to g",
@@ -853,6 +877,31 @@ _FAULTS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "the results at sizes that 8 does not divide.",
     ),
     (
+        "writes behind out",
+        _then(lambda out, w, g: _write(out, out.numel(), 0.5)),
+        "a kernel that writes one place behind `out` passes your test: `out` needs a frame, too. "
+        "Copy the whole longer tensor before the call, and compare it after the call, with "
+        "equal_nan=True where the frame is NaN.",
+    ),
+    (
+        "writes before out",
+        _then(lambda out, w, g: _write(out, -1, 0.5)),
+        "a kernel that writes one place before `out` passes your test: compare both sides of the "
+        "frame around `out`.",
+    ),
+    (
+        "writes behind w",
+        _then(lambda out, w, g: _write(w, len(w), 0.5)),
+        "a kernel that writes one place behind w passes your test: compare the longer tensor that "
+        "contains w, as you do for `out`. Pass w itself; a copy such as w.clone() has no frame.",
+    ),
+    (
+        "writes before w",
+        _then(lambda out, w, g: _write(w, -1, 0.5)),
+        "a kernel that writes one place before w passes your test: compare both sides of the frame "
+        "around w.",
+    ),
+    (
         "reads behind out",
         _adds_nothing_of(lambda out, w, g: _read(out, 2 * g.numel())),
         "a kernel that reads one place behind `out`, and multiplies what is there by 0, passes "
@@ -866,8 +915,7 @@ _FAULTS: tuple[tuple[str, Callable[..., None], str], ...] = (
     (
         "reads behind w",
         _adds_nothing_of(lambda out, w, g: _read(w, len(w))),
-        "a kernel that reads one weight too many passes your test: surround w by NaN as well, and "
-        "pass w itself. A copy such as w.clone() has no frame.",
+        "a kernel that reads one weight too many passes your test: surround w by NaN as well.",
     ),
     (
         "reads before w",
@@ -955,8 +1003,8 @@ ex_12_5 = Exercise(
             (
                 1,
                 "D",
-                "a launch takes at most the 7.1 microseconds of the smallest tensor, of the 354 "
-                "and 365 that are measured.",
+                "on the smallest tensor `torch.compile` takes 12.8 microseconds and the kernel "
+                "7.1. Both are small compared with 365 and 354.",
             ),
             (
                 1,
@@ -972,14 +1020,14 @@ ex_12_5 = Exercise(
             (
                 2,
                 "C",
-                "in bfloat16 80 instructions are free, and one Philox call per element makes "
-                "about 130 of them.",
+                "in bfloat16 80 instructions are free, and rung 3, with one Philox call per "
+                "element, executes 132.",
             ),
             (
                 2,
                 "D",
-                "a launch takes at most the 7.1 microseconds of the smallest tensor, of the 357 "
-                "and 713 that are measured here.",
+                "on the smallest tensor `torch.compile` takes 13.3 microseconds and the kernel "
+                "6.6. Both are small compared with 713 and 357.",
             ),
             (
                 2,
@@ -1027,7 +1075,7 @@ ex_12_5 = Exercise(
             (
                 4,
                 "E",
-                "one of A to D explains it. What is done once, whatever the size?",
+                "one of A to D explains it. Which part of the 7.9 microseconds do the bytes need?",
             ),
             (
                 5,
@@ -1071,8 +1119,8 @@ ex_12_5 = Exercise(
             (
                 6,
                 "E",
-                "the nine operations reach four fifths of the data sheet's bandwidth: 22 passes in "
-                "2,170 us, of which the dashed line explains 1,763. Why is that line so high?",
+                "22 passes take 2,170 us, of which the dashed line explains 1,763. More than half "
+                "of the rest is the drawing of z. Why is that line so high?",
             ),
         )
     ),

@@ -208,7 +208,8 @@ def test_sitting_12_shows_the_odd_size_with_fewer_warps(reports: dict[str, Any])
     places = {warps: each.instructions * 32 * warps / triton_step.TILE for warps, each in r.items()}
     rounded = {warps: 8 * math.ceil(each.registers / 8) for warps, each in r.items()}
     fit = {warps: 65536 // (32 * warps * regs) * warps for warps, regs in rounded.items()}
-    assert (fit[4] // 4, fit[2] // 2) == (10, 10)
+    programs = {warps: fit[warps] // warps for warps in fit}
+    assert (programs[4], programs[2]) == (10, 10)
     text = (ROOT / "notebooks/12_the_whole_kernel.py").read_text(encoding="utf-8")
     for phrase in (
         f"its code has {places[2]:.0f} instructions per place of a tile, and 2,999 GB/s with 4 "
@@ -217,9 +218,18 @@ def test_sitting_12_shows_the_odd_size_with_fewer_warps(reports: dict[str, Any])
         f"a thread has {r[4].registers} registers with 4 warps per program and {r[2].registers} "
         f"with 2. They are allocated in groups of 8, so the {r[4].registers} take {rounded[4]}.",
         f"10 programs fit in both cases: {fit[4]} warps and {fit[2]}.",
-        f"a thread has {r[1].registers} registers, so only {fit[1]} warps fit",
+        f"a thread has {r[1].registers} registers, so only {programs[1]} programs fit",
     ):
         assert phrase in text, phrase
+    results = (ROOT / "kernels/results/README.md").read_text(encoding="utf-8")
+    by_warps = [(places[n], r[n].registers, programs[n]) for n in (4, 2, 1)]
+    lists = (
+        "{:.0f}, {:.0f} and {:.0f}".format(*numbers) for numbers in zip(*by_warps, strict=True)
+    )
+    has, registers, fitting = lists
+    results = " ".join(results.split())
+    assert f"for an H100 has {has} instructions per place of a tile" in results
+    assert f"A thread has {registers} registers, so {fitting} programs fit" in results
     hints = (ROOT / "notebooks/check/ex_12.py").read_text(encoding="utf-8")
     assert f"two warps execute {places[2]:.0f} instructions per place and four" in hints
     assert f"execute {places[4]:.0f}. Both" in hints

@@ -199,6 +199,57 @@ class Copies(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def test_the_drawing_of_z_takes_longer_than_its_bytes() -> None:
+    """From 64 MiB on: eight of the nine operations move their passes as fast as the kernel."""
+    result = json.loads((ROOT / "kernels/results/nvidia-h100-80gb-hbm3.json").read_text())
+    size_of = {"float32": 4, "bfloat16": 2}
+    us: dict[tuple[str, int], dict[str, float]] = {}
+    for m in result["measurements"]:
+        size = math.prod(m["shape"]) * size_of[m["dtype"]]
+        us.setdefault((m["dtype"], size), {})[m["way"]] = 1e3 * m["time"]["median"]
+    us = {key: ways for key, ways in us.items() if key[1] >= 2**26}
+    assert len(us) == 6
+    drawn = {key: ways["eager"] - ways["eager, given"] for key, ways in us.items()}
+    over_bytes = {key: t / (key[1] / 3.35e6) for key, t in drawn.items()}
+    slower = [ways["eager, given"] / ways["fused"] for ways in us.values()]
+    eight = [21 * key[1] / 1e3 / ways["eager, given"] for key, ways in us.items()]
+    kernel = [4 * key[1] / 1e3 / ways["fused"] for key, ways in us.items()]
+    wide, narrow = ("float32", 2**28), ("bfloat16", 2**28)
+
+    span = f"{min(slower):.1f} to {max(slower):.1f} times as long as the kernel"
+    sheet = f"{2**28 / 3.35e6:.0f} by the data sheet"
+    assert f"other eight operations take {span}, and 21 / 4 = {21 / 4} is predicted" in TEXT
+    assert f"21 passes at {min(eight):,.0f} to {max(eight):,.0f} GB/s" in TEXT
+    assert f"the kernel its 4 at {min(kernel):,.0f} to {max(kernel):,.0f}. The drawing" in TEXT
+    assert f"takes {drawn[narrow]:.0f} microseconds, and its bytes take {sheet}" in TEXT
+    assert f"half as many elements, it takes {drawn[wide]:.0f}. So" in TEXT
+    folder = " ".join((ROOT / "kernels/results/README.md").read_text().split())
+    for dtype, phrase in (
+        ("float32", "it takes {} times the time of its bytes by the data sheet in float32"),
+        ("bfloat16", "and {} times in bfloat16"),
+    ):
+        found = [ratio for key, ratio in over_bytes.items() if key[0] == dtype]
+        assert phrase.format(f"{min(found):.1f} to {max(found):.1f}") in folder
+    nine = (ROOT / "notebooks/09_the_fused_kernel.py").read_text(encoding="utf-8")
+    assert f"and take {span} with its 4" in nine
+    assert f"in bfloat16 it takes {drawn[narrow]:.0f} us, and the bytes take {sheet}" in nine
+    twelve = (ROOT / "notebooks/12_the_whole_kernel.py").read_text(encoding="utf-8")
+    ways = us[narrow]
+    given, fused = ways["eager, given"], ways["fused"]
+    for phrase in (
+        f"take {given:,.0f} us for 21 passes. This is {21 * 2**28 / 1e3 / given:,.0f} GB/s, and "
+        f"the kernel has {4 * 2**28 / 1e3 / fused:,.0f}.",
+        f"${given:.0f} / {fused:.0f} = {given / fused:.1f}$ times as long",
+        f"${ways['eager']:.0f} - {given:.0f} = {drawn[narrow]:.0f}$ us, and its bytes take {sheet}",
+        f"half as many elements, and the drawing takes {drawn[wide]:.0f} us",
+    ):
+        assert phrase in twelve, phrase
+    hints = (ROOT / "notebooks/check/ex_12.py").read_text(encoding="utf-8")
+    rest, excess = ways["eager"] - 22 * 2**28 / 3.35e6, drawn[narrow] - 2**28 / 3.35e6
+    assert excess > rest / 2
+    assert "More than half " in hints
+
+
 def test_the_profiler_counts_what_the_listing_has() -> None:
     """An instruction there is one of a warp of 32 threads."""
     counters = (ROOT / "kernels/results/nvidia-h100-80gb-hbm3-ncu.txt").read_text()

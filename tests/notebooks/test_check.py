@@ -101,6 +101,32 @@ def test_a_right_answer_in_another_style_is_right(case: int):
     assert EXERCISES[number].hint(answer) == ""
 
 
+def test_the_model_solution_of_12_4_notices_what_its_text_promises():
+    """Changes of w before the results are computed, and writes around the inputs."""
+    from notebooks.check import ex_12
+
+    (path,) = [path for path in NOTEBOOKS if path.name.startswith("12_")]
+    solution = answers(path, unsolved=False)["12.4"]
+
+    def adds_1_first(out: Any, w: Any, g: Any) -> None:
+        w += 1
+        ex_12._right_guided(out, w, g)
+
+    def adds_1_last(out: Any, w: Any, g: Any) -> None:
+        ex_12._right_guided(out, w, g)
+        w += 1
+
+    solution(ex_12._right_guided)
+    for faulty in (adds_1_first, adds_1_last, *ex_12.FAULTY.values()):
+        with pytest.raises(AssertionError):
+            solution(faulty)
+    wrong_12.reads_w_after(adds_1_first)  # what the solution did before
+    script = path.with_suffix(".py").read_text(encoding="utf-8")
+    assert f"tries it on {len(ex_12.FAULTY)} such functions" in script
+    assert f"three tests by {len(ex_12.FAULTY)} faulty functions" in script
+    assert f"It notices four of the {len(ex_12.FAULTY)}: " in script
+
+
 def test_an_answer_of_another_kind_gets_a_sentence():
     assert "none of the mistakes" in check.ex_1_2.hint(17)
     assert "TypeError" in check.ex_1_1.hint(0.8)
@@ -213,7 +239,7 @@ def test_what_is_none_of_the_mistakes_of_sitting_12_gets_a_sentence():
         ({}, "six letters"),
         ("CBADE", "six letters"),
         ("CBADEF", "six letters"),
-        ("CDADEE", "number 2: a launch"),
+        ("CDADEE", "number 2: on the smallest"),
         ([...] * 6, "not attempted yet"),
         ({1: "C", 2: ""}, "six letters"),
     ):

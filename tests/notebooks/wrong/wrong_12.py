@@ -66,6 +66,13 @@ def framed(values: torch.Tensor, around: float, pad: int) -> tuple[torch.Tensor,
     return inner, whole
 
 
+# The places before and behind a tensor, as whole numbers that equal themselves, NaN included.
+ENDS = (
+    lambda whole, pad: whole[:pad].clone().view(torch.int32),
+    lambda whole, pad: whole[-pad:].clone().view(torch.int32),
+)
+
+
 def asks(
     sizes: tuple[tuple[int, int], ...] = ((3, 7), (2, 45)),
     out_frame: tuple[float, float] = (torch.nan, torch.nan),
@@ -75,6 +82,10 @@ def asks(
     compares: Callable[[int, int], bool] = lambda B, n: True,
     weights: Callable[[int], torch.Tensor] = lambda B: torch.arange(1.0, B + 1),
     compares_out: bool = True,
+    compares_w: bool = True,
+    w_read_after: bool = False,
+    out_sides: tuple[bool, bool] = (True, True),
+    w_sides: tuple[bool, bool] = (True, True),
     behind: Callable[[int, int], bool] = lambda B, n: True,
     before: bool = True,
     formula: Callable[..., torch.Tensor] = lambda cond, null, w: cond + w * (cond - null),
@@ -90,13 +101,21 @@ def asks(
             w, all_w = framed(weights(B), 0.0, pad)
             all_w[:pad], all_w[-pad:] = w_frame
             g, whole = framed(torch.full((B, n), g_filled), g_frame, pad)
-            given = out.clone()
+            given, weight = out.clone(), w.clone()
+            frames = [(all_out, out_sides), (all_w, w_sides)]
+            ends = [end(whole, pad) for whole, _ in frames for end in ENDS]
             guided(out, w, g)
             cond, null = given.chunk(2)
             if compares(B, n):
-                torch.testing.assert_close(g, formula(cond, null, w[:, None]))
+                weight = w if w_read_after else weight
+                torch.testing.assert_close(g, formula(cond, null, weight[:, None]))
             if compares_out:
                 assert torch.equal(out, given)
+            if compares_w:
+                assert torch.equal(w, weight)
+            now = [end(whole, pad) for whole, _ in frames for end in ENDS]
+            for is_compared, then, after in zip((*out_sides, *w_sides), ends, now, strict=True):
+                assert not is_compared or torch.equal(after, then)
             frame = torch.full((pad,), g_frame)
             if behind(B, n):
                 assert torch.equal(whole[pad + N :].nan_to_num(-5), frame.nan_to_num(-5))
@@ -109,10 +128,11 @@ def asks(
 def without_frames(guided: Callable[..., None]) -> None:
     """The results alone, in memory of their own."""
     out, w, g = torch.randn(6, 31), torch.tensor([0.0, 1.0, 2.0]), torch.full((3, 31), torch.nan)
-    given = out.clone()
+    given, weight = out.clone(), w.clone()
     guided(out, w, g)
-    assert torch.allclose(g, given[:3] + w[:, None] * (given[:3] - given[3:]), atol=1e-5)
+    assert torch.allclose(g, given[:3] + weight[:, None] * (given[:3] - given[3:]), atol=1e-5)
     assert torch.equal(out, given)
+    assert torch.equal(w, weight)
 
 
 def passes_copies(of_out: bool = False, of_w: bool = False) -> Callable[[Any], None]:
@@ -124,6 +144,34 @@ def passes_copies(of_out: bool = False, of_w: bool = False) -> Callable[[Any], N
         )
 
     return test
+
+
+def w_in_a_copy_that_is_compared(guided: Callable[..., None]) -> None:
+    """A whole test, except that w has no frame: the copy that is passed is also compared."""
+    asks()(lambda out, w, g: w.copy_(mixed_with(guided, out, w.clone(), g)))
+
+
+def mixed_with(
+    guided: Callable[..., None], out: torch.Tensor, w: torch.Tensor, g: torch.Tensor
+) -> torch.Tensor:
+    """w after the call."""
+    guided(out, w, g)
+    return w
+
+
+def reads_w_after(guided: Callable[..., None]) -> None:
+    """The model solution of before: w is read after the call, and two frames are dropped."""
+    for B, n in ((1, 1), (3, 5), (2, 77)):
+        out, _ = framed(torch.randn(2 * B, n), torch.nan, 16)
+        w, _ = framed(torch.arange(1.0, B + 1), torch.nan, 16)
+        g, whole = framed(torch.full((B, n), torch.nan), 99.0, 16)
+        before = out.clone()
+        guided(out, w, g)
+        cond, null = before.chunk(2)
+        assert torch.allclose(g, cond + w[:, None] * (cond - null), atol=1e-5)
+        assert torch.equal(out, before)
+        assert (whole[:16] == 99).all()
+        assert (whole[-16:] == 99).all()
 
 
 def some_of_the_frame(guided: Callable[..., None]) -> None:
@@ -264,7 +312,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.4", asks(compares=lambda B, n: False), "mixes by the other convention"),
     ("12.4", asks(weights=lambda B: torch.full((B,), 2.0)), "w[0] for all samples"),
     ("12.4", asks(sizes=((1, 5), (3, 7))), "64 places"),
+    ("12.4", asks(w_read_after=True, compares_w=False), "reads w after the call"),
     ("12.4", asks(compares_out=False), "writes into its input"),
+    ("12.4", asks(compares_w=False), "Its g is right, and w is changed"),
     ("12.4", asks(g_filled=0.0), "because g was 0"),
     ("12.4", without_frames, "writes one place behind g passes"),
     ("12.4", asks(before=False), "one place before g"),
@@ -273,12 +323,18 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.4", asks(sizes=((2, 8), (4, 40))), "until the end of a block of 8"),
     ("12.4", asks(sizes=((3, 7), (2, 48)), compares=lambda B, n: n == 48),
      "from the next multiple of 8"),
+    ("12.4", asks(out_sides=(True, False)), "needs a frame, too"),
+    ("12.4", asks(out_sides=(False, True)), "both sides of the frame around `out`"),
+    ("12.4", asks(w_sides=(True, False)), "as you do for `out`"),
+    ("12.4", asks(w_sides=(False, True)), "both sides of the frame around w"),
     ("12.4", asks(out_frame=(torch.nan, 3.0)), "reads one place behind `out`"),
-    ("12.4", asks(out_frame=(3.0, torch.nan)), "one place before `out`"),
+    ("12.4", asks(out_frame=(3.0, torch.nan)), "reads one place before `out`"),
     ("12.4", asks(w_frame=(torch.nan, 9.0)), "one weight too many"),
-    ("12.4", asks(w_frame=(9.0, torch.nan)), "one place before w"),
+    ("12.4", asks(w_frame=(9.0, torch.nan)), "reads one place before w"),
     ("12.4", passes_copies(of_out=True), "`out` itself and not the copy"),
-    ("12.4", passes_copies(of_w=True), "w.clone() has no frame"),
+    ("12.4", passes_copies(of_w=True), "pass w itself, and compare"),
+    ("12.4", w_in_a_copy_that_is_compared, "w.clone() has no frame"),
+    ("12.4", reads_w_after, "reads w after the call"),
     ("12.4", some_of_the_frame, "every place around g still"),
     ("12.4", asks(formula=lambda cond, null, w: null + w * (cond - null)),
      "your test expects null + w"),
@@ -289,11 +345,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.4", asks(formula=lambda cond, null, w: cond + w), "the lesson's own function"),
     ("12.5", letters(1, "A"), "number 1: both move"),
     ("12.5", letters(1, "B"), "number 1: 130"),
-    ("12.5", letters(1, "D"), "number 1: a launch"),
+    ("12.5", letters(1, "D"), "number 1: on the smallest"),
     ("12.5", letters(1, "E"), "number 1: one of A to D"),
     ("12.5", letters(2, "A"), "number 2: both move"),
     ("12.5", letters(2, "C"), "number 2: in bfloat16"),
-    ("12.5", letters(2, "D"), "number 2: a launch"),
+    ("12.5", letters(2, "D"), "number 2: on the smallest"),
     ("12.5", letters(2, "E"), "number 2: one of A to D"),
     ("12.5", letters(3, "B"), "number 3: the faster"),
     ("12.5", letters(3, "C"), "number 3: they do not"),
@@ -310,7 +366,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.5", letters(6, "B"), "number 6: the nine operations execute"),
     ("12.5", letters(6, "C"), "number 6: they do not"),
     ("12.5", letters(6, "D"), "number 6: nine launches"),
-    ("12.5", letters(6, "E"), "number 6: the nine operations reach"),
+    ("12.5", letters(6, "E"), "number 6: 22 passes take"),
 ]  # fmt: skip
 
 
@@ -322,7 +378,7 @@ def by_hand(guided: Callable[..., None]) -> None:
         flat_g = torch.full((N + 2,), 99.0)
         flat_out[1:-1], flat_w[1:-1] = torch.arange(2.0 * N) ** 2 % 31, torch.arange(1.0 * B)
         out, g = flat_out[1:-1].view(2 * B, n), flat_g[1:-1].view(B, n)
-        given = flat_out.tolist()
+        given, weights = flat_out.tolist(), flat_w.tolist()
         guided(out, flat_w[1:-1], g)
         assert flat_g[0] == 99
         assert flat_g[-1] == 99
@@ -331,6 +387,7 @@ def by_hand(guided: Callable[..., None]) -> None:
                 cond, null = given[1 + s * n + e], given[1 + N + s * n + e]
                 assert abs(g[s, e].item() - (cond + s * (cond - null))) < 1e-4
         assert np.array_equal(flat_out, np.array(given), equal_nan=True)
+        assert np.array_equal(flat_w, np.array(weights), equal_nan=True)
 
 
 RIGHT: list[tuple[str, Any]] = [
