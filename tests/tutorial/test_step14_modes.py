@@ -80,6 +80,16 @@ def test_14_1_by_scipy(t: int, y: int) -> None:
     np.testing.assert_allclose(found, -((1 - abar) ** 0.5) * score, atol=2e-6)
 
 
+def test_14_1_far_away() -> None:
+    """Where every density underflows, the prediction is that of the nearest component."""
+    x = np.array([[60.0, 0.0], [-60.0, 0.0]])
+    found = ModesOracle(two_modes(), CLASS_OF, SCHEDULE)(x, 5, np.array([0, 2]))
+    abar = SCHEDULE.alpha_bar[5]
+    means = abar**0.5 * np.array([[2.0, 0.0], [-2.0, 0.0]])
+    expected = (1 - abar) ** 0.5 * (x - means) / (0.1 * abar + 1 - abar)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("t", [1, 60])
 def test_14_1_by_oracle_of_step_5(t: int) -> None:
     """Without a label it is the mixture's oracle, and with one component per class everywhere."""
