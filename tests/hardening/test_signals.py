@@ -259,6 +259,7 @@ def test_a_closed_terminal_ends_training_with_its_work_saved(tmp_path: Path) -> 
     pid, terminal = pty.fork()
     if not pid:  # the child, whose standard streams are the terminal
         code = 99
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under `nohup`
         try:
             flags = ["--steps", "100000", *TINY]
             sys.argv = ["minicfg", "train", "--out", str(tmp_path), *flags]
@@ -269,12 +270,22 @@ def test_a_closed_terminal_ends_training_with_its_work_saved(tmp_path: Path) -> 
             code = int(end.code or 0)
         finally:
             os._exit(code)
-    deadline = time.monotonic() + SECONDS
-    while not (tmp_path / "state.safetensors").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.close(terminal)
-    _, status = os.waitpid(pid, 0)
+    ended = status = 0
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not (tmp_path / "state.safetensors").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.close(terminal)
+        deadline = time.monotonic() + SECONDS
+        while not ended:
+            assert time.monotonic() < deadline, "it still runs"
+            time.sleep(0.05)
+            ended, status = os.waitpid(pid, os.WNOHANG)
+    finally:
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 129
     assert load_state(tmp_path / "state").step == load(tmp_path / "model").step >= 2
 
