@@ -7,6 +7,11 @@ column `per element`. The column `c = 0` leaves out the longest stretch that a b
 which is the noise: a row with c = 0 adds none. A `+` marks a count that is not a bound, because the
 code calls a function or branches backward.
 
+`waits` is how often a thread of NVIDIA's waits for memory, one time after another, if every load
+takes the same time and noise is made. Instructions are executed in order, and one that needs data
+which have not arrived stops all that follow. So loads that are under way together are one wait, and
+a load that begins after a wait is part of the next one. `kernels.ladder.small_tensors` is about it.
+
 For NVIDIA, cuobjdump reports registers and stack; spills are the accesses to local memory. For AMD,
 the assembly itself lists these. Shared memory that a launch asks for is in neither; Triton reports
 it (`compile_launch`). Widths are those of a thread's accesses to global memory, in bits: `6 x 128`
@@ -20,7 +25,7 @@ import re
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +46,7 @@ class Report:
     skippable: int
     repeats: int  # backward branches and calls; unless it is 0, `instructions` is not a bound
     elements: float
+    waits: int | None = None  # counted for NVIDIA
 
     @property
     def per_element(self) -> float:
@@ -87,7 +93,40 @@ def read_sass(text: str, elements: float) -> Report:
         repeats=sum(to <= at for at, to in targets)
         + sum(w.startswith(("CALL", "BRX", "JMP")) for w in words),
         elements=elements,
+        waits=count_waits([instruction for _, instruction in code]),
     )
+
+
+def count_waits(code: Sequence[str]) -> int:
+    """How often a thread waits for loads from global memory, one time after another.
+
+    No branch is taken until the first instruction that begins with EXIT.
+    """
+    waits = 0
+    arriving: dict[int, int] = {}  # from a register to the wait with which its data arrive
+    for instruction in code:
+        word, _, operands = re.sub(r"^@\S+ ", "", instruction).partition(" ")
+        if word == "EXIT":
+            break
+        waits = max(
+            [waits, *(arriving.get(register, 0) for register in _registers(word, operands))]
+        )
+        if word.startswith("LDG"):
+            data = operands.split(",")[0]
+            arriving |= dict.fromkeys(_registers(word, data), waits + 1)
+    return waits
+
+
+def _registers(word: str, operands: str) -> Iterator[int]:
+    """The registers that an instruction reads or writes."""
+    for place, operand in enumerate(operands.split(", ")):
+        size = 1
+        if word.startswith(("LD", "ST")) and place == (0 if word.startswith("LD") else 1):
+            size = max(1, _bits(word) // 32)  # the data of an access
+        elif ".64" in operand or ".WIDE" in word:
+            size = 2
+        for register in re.findall(r"\bR(\d+)", operand):
+            yield from range(int(register), int(register) + size)
 
 
 def _bits(word: str) -> int:

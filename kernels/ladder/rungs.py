@@ -36,7 +36,9 @@ class Rung:
     by_hand: str  # instructions of the formula; a + where functions of a library are not counted
     module: ModuleType
     kernel: str  # the name of the kernel in its module
-    call: Callable[[Problem], Any]  # the wrapper, on the tensors of a problem
+    # From a problem to the call of the wrapper. It makes what the call needs beforehand, because a
+    # CUDA graph cannot record a copy from the host, and what it did record would be timed.
+    prepare: Callable[[Problem], Callable[[], Any]]
 
     def bytes_per_element(self, dtype: torch.dtype = torch.float32) -> int:
         """What must be read and written."""
@@ -45,53 +47,42 @@ class Rung:
     def launch(self, dtype: torch.dtype = torch.float32) -> Launch:
         """The launch for a batch of 64 x 4 x 64 x 64, recorded on tensors without data."""
         problem = Problem.of((64, 4, 64, 64), dtype, "meta")
-        return record_launch(
-            self.module, self.kernel, lambda: self.call(problem), problem.xt.numel()
-        )
+        return record_launch(self.module, self.kernel, self.prepare(problem), problem.xt.numel())
 
 
-def _mix(problem: Problem) -> Any:
-    return rung1_mix.mix(problem.out, W)
+def _mix(p: Problem) -> Callable[[], Any]:
+    return lambda: rung1_mix.mix(p.out, W)
 
 
-def _step(problem: Problem) -> Any:
-    return rung2_step.step(problem.xt, problem.out, QUIET_ROW, W, CLIP)
+def _step(p: Problem) -> Callable[[], Any]:
+    return lambda: rung2_step.step(p.xt, p.out, QUIET_ROW, W, CLIP)
 
 
-def _noise(problem: Problem) -> Any:
-    return rung3_noise.step(problem.xt, problem.out, ROW, W, CLIP, SEED)
+def _noise(p: Problem) -> Callable[[], Any]:
+    return lambda: rung3_noise.step(p.xt, p.out, ROW, W, CLIP, SEED)
 
 
-def _four_from_one(problem: Problem) -> Any:
-    return rung4_four_from_one.step(problem.xt, problem.out, ROW, W, CLIP, SEED)
+def _four_from_one(p: Problem) -> Callable[[], Any]:
+    return lambda: rung4_four_from_one.step(p.xt, p.out, ROW, W, CLIP, SEED)
 
 
-def _our_normals(problem: Problem) -> Any:
-    return rung5_our_normals.step(problem.xt, problem.out, ROW, W, CLIP, SEED, STEP)
+def _our_normals(p: Problem) -> Callable[[], Any]:
+    return lambda: rung5_our_normals.step(p.xt, p.out, ROW, W, CLIP, SEED, STEP)
 
 
-def _tiles(problem: Problem) -> Any:
-    w = torch.full((len(problem.xt),), W, device=problem.xt.device)
-    return rung6_tiles.step(problem.xt, problem.out, ROW, w, CLIP, SEED, STEP, problem.ids)
+def _tiles(p: Problem) -> Callable[[], Any]:
+    w = torch.full((len(p.xt),), W, device=p.xt.device)
+    return lambda: rung6_tiles.step(p.xt, p.out, ROW, w, CLIP, SEED, STEP, p.ids)
 
 
-def _look_back(problem: Problem) -> Any:
-    return rung7_look_back.step(
-        problem.xt, problem.out, ROW, W, CLIP, SEED, STEP, problem.ids, want_x0=False
-    )
+def _look_back(p: Problem) -> Callable[[], Any]:
+    return lambda: rung7_look_back.step(p.xt, p.out, ROW, W, CLIP, SEED, STEP, p.ids, want_x0=False)
 
 
-def _the_kernel(problem: Problem) -> Any:
-    return triton_step.guided_step(
-        problem.xt,
-        problem.out,
-        torch.tensor([ROW], device=problem.xt.device),
-        0,
-        W,
-        seed=SEED,
-        sample_ids=problem.ids,
-        clip=CLIP,
-        want_x0=False,
+def _the_kernel(p: Problem) -> Callable[[], Any]:
+    rows = torch.tensor([ROW], device=p.xt.device)
+    return lambda: triton_step.guided_step(
+        p.xt, p.out, rows, 0, W, seed=SEED, sample_ids=p.ids, clip=CLIP, want_x0=False
     )
 
 

@@ -22,7 +22,7 @@ from triton.compiler import make_backend
 
 from kernels import triton_normals
 from kernels.inspection.compile import TARGETS as TARGETS_TO_COMPILE
-from kernels.inspection.machine_code import Report
+from kernels.inspection.machine_code import Report, count_waits
 from kernels.ladder import (
     __main__ as program,
 )
@@ -38,6 +38,7 @@ from kernels.ladder import (
     rung5_our_normals,
     rung6_tiles,
     rung7_look_back,
+    small_tensors,
     table,
     trial,
 )
@@ -53,8 +54,9 @@ def test_a_rung_is_the_reference_at_odd_sizes(rung) -> None:
     rung.module.check(DEVICE)
 
 
-def test_channels_last_by_tiles_is_the_reference() -> None:
-    channels_last.check(DEVICE)
+@pytest.mark.parametrize("study", [channels_last, small_tensors], ids=lambda m: m.__name__[15:])
+def test_the_kernel_of_a_study_is_the_reference(study) -> None:
+    study.check(DEVICE)
 
 
 # Mistakes in a rung that its own check must notice: (module, text, text in its place).
@@ -81,6 +83,10 @@ MISTAKES = [
         "pixel[:, None] * C + channel[None",
         "channel[None, :] * pixels + pixel[:, None",
     ),
+    (small_tensors, "row = rows + k * 8", "row = rows + 8"),
+    (small_tensors, "y += d * null", "y += d * cond"),
+    (small_tensors, "(k + 1).to", "k.to"),
+    (small_tensors, "sample_ids + sample", "sample_ids + 0 * sample"),
 ]
 
 
@@ -90,7 +96,7 @@ MISTAKES = [
     ids=lambda value: getattr(value, "__name__", value)[-24:],
 )
 def test_the_check_of_a_rung_notices_mistakes(
-    module: Any, right: str, wrong: str, tmp_path: Path
+    module: Any, right: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a changed copy of the rung. A wrong start of the null half is seen at odd sizes alone."""
     lecture, kernel, wrapper = re.split(
@@ -102,6 +108,7 @@ def test_the_check_of_a_rung_notices_mistakes(
     spec = importlib.util.spec_from_file_location("changed", path)
     assert spec is not None and spec.loader is not None
     changed = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "changed", changed)  # a dataclass looks there
     spec.loader.exec_module(changed)
     with pytest.raises(AssertionError):
         changed.check(DEVICE)
@@ -144,6 +151,7 @@ QUIET = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 NOISY = (1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0)
 BACK = (1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0)
 EACH = torch.ones(2)
+ROWS = torch.tensor([QUIET, NOISY])
 REFUSED = [
     (lambda: rung1_mix.mix(torch.zeros(3, 2), 1.0), r"out has shape \(3, 2\); pass \(2B, ...\)"),
     (lambda: rung1_mix.mix(OUT.double(), 1.0), "out is torch.float64; .* a tensor of float32"),
@@ -186,6 +194,16 @@ REFUSED = [
         ),
         r"xt has shape \(2, 3, 2, 2\); this kernel takes .* a power of 2 of channels",
     ),
+    (
+        lambda: small_tensors.step(XT.T, OUT[:3].T, ROWS, 0, 1.0, 1.0, 0, torch.arange(3)),
+        r"out has shape \(3, 3\); pass \(6, 2\)",
+    ),
+    (
+        lambda: small_tensors.step(XT.T, torch.zeros(6, 2), ROWS, 0, 1.0, 1.0, 0, torch.arange(3)),
+        r"strides \(1, 3\); this kernel takes contiguous tensors",
+    ),
+    (lambda: small_tensors.step(XT, OUT, ROWS, 2, 1.0, 1.0, 0, IDS), "k = 2"),
+    (lambda: small_tensors.step(XT, OUT, ROWS, 0, EACH, 1.0, 0, IDS), "w is a Tensor"),
     (
         lambda: rung7_look_back.step(XT, OUT, BACK, 1.0, 1.0, 0, 0, IDS, XT[:1]),
         r"x0prev has shape \(1, 3\); pass \(2, 3\)",
@@ -289,6 +307,64 @@ def test_slow_paths_are_subtracted_and_marked() -> None:
     assert row == ("3 noise", "3, 1", "16", "70+", "184.0+", "130.0", "54", "40", "32")
 
 
+def test_what_a_rung_launches_can_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA graph records no copy from the host, and a tensor made in the call would be timed."""
+    called = [rung.prepare for rung in RUNGS]
+    called += [each.prepare for each in small_tensors.contenders()]
+    for prepare in called:
+        call = prepare(table.Problem.of((1, 1, 8, 8), torch.float32, DEVICE))
+        with monkeypatch.context() as patch:
+            for maker in ("tensor", "full", "zeros", "arange"):
+                patch.setattr(torch, maker, None)
+            call()
+
+
+def test_waits_are_counted_in_order() -> None:
+    """Two loads under way together, then one whose address is a loaded number, and a branch."""
+    loads = ["LDG.E.64 R4, desc[UR4][R2.64]", "@P0 LDG.E.128 R8, desc[UR4][R6.64]"]
+    assert count_waits([*loads, "EXIT"]) == 0  # nothing needs the data
+    assert count_waits([*loads, "FADD R0, R11, R1", "EXIT"]) == 1
+    follows = "LDG.E R12, desc[UR4][R4.64]"
+    assert count_waits([*loads, follows, "FADD R0, R11, R1", "EXIT"]) == 1
+    assert count_waits([*loads, follows, "STG.E desc[UR4][R14.64], R12", "EXIT"]) == 2
+    assert count_waits([*loads, "IMAD.WIDE R16, R3, R2, R4", follows, "FADD R0, R12, R1"]) == 2
+    late = "LDG.E R12, desc[UR4][R20.64]"  # needs nothing, but stands behind the branch
+    branch = ["FSETP.NEU.AND P1, PT, R5, RZ, PT", "@!P1 BRA 0x100"]
+    assert count_waits([*loads, *branch, late, "FADD R0, R12, R1", "EXIT"]) == 2
+    assert count_waits([*loads, late, *branch, "FADD R0, R12, R1", "EXIT"]) == 1
+    assert count_waits([*loads, "EXIT", "FADD R0, R8, R1"]) == 0
+    # An operand of 64 bits is two registers.
+    high = "LDG.E R3, desc[UR4][R20.64]"
+    assert count_waits([high, "LDG.E R12, desc[UR4][R2.64]", "EXIT"]) == 1
+    assert count_waits([high, "IMAD.WIDE R16, R10, R11, R2", "EXIT"]) == 1
+    assert count_waits([high, "IMAD R16, R10, R11, R2", "EXIT"]) == 0
+    # Of a stored vector the last register is still to arrive.
+    assert count_waits([*loads, "STG.E.128 desc[UR4][R14.64], R8", "EXIT"]) == 1
+    assert count_waits([loads[0], "STG.E.128 desc[UR4][R14.64], R0", "EXIT"]) == 0
+    assert count_waits([loads[0], "STG.E.128 desc[UR4][R14.64], R2", "EXIT"]) == 1
+
+
+def test_small_tensors_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kernel of the table runs; here a timing takes 1 ms, and the code is that of a rung."""
+    from kernels.bench.report import Timing
+
+    def timed(run, device: str) -> Timing:
+        run()
+        return Timing(1.0, 1.0, 1.0)
+
+    monkeypatch.setattr(small_tensors, "timed", timed)
+    monkeypatch.setattr(small_tensors, "compile_launch", lambda launch, target: REPORT)
+    monkeypatch.setattr(small_tensors, "SIZES", {"64 KiB": (1, 4, 16, 16)})
+    for each in small_tensors.contenders():
+        assert small_tensors.microseconds(each, (1, 4, 16, 16), DEVICE) == 1000
+    monkeypatch.setattr(small_tensors, "microseconds", lambda contender, shape: 1000)
+    head, _, *rows = small_tensors.lines("sm_90", timing=True)
+    assert head.count("us, ") == 1 and len(rows) == 8
+    assert [cell.strip() for cell in rows[-1].split("|")][2:-1] == ["4", "1472", "", "1000.00"]
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert small_tensors.main() == 4
+
+
 def test_a_rung_is_timed_beside_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is timed runs; here each timing takes 2 ms for a rung and 1 ms for a copy."""
     from kernels.bench.report import Timing
@@ -351,6 +427,26 @@ def tiled(dtype):
 found["channels_last"] = [
     asdict(compile_launch(tiled(dtype), TARGETS["sm_90"])) for dtype in (torch.float32, bfloat16)
 ]
+
+from kernels import triton_step
+from kernels.bench import contenders
+from kernels.ladder import small_tensors
+contenders.guided_step = triton_step.guided_step
+
+def given(shape, dtype):  # a row that reads given noise
+    p, row = contenders.Problem.of(shape, dtype, "meta"), torch.tensor([contenders.GIVEN_ROW])
+    call = lambda: p.step(row.to("meta"), given=True)
+    return record_launch(triton_step, "step_kernel", call, p.xt.numel())
+
+sm_90 = TARGETS["sm_90"]
+image = (1, 4, 64, 64)
+found["small"] = [
+    asdict(compile_launch(each.launch(image), sm_90)) for each in small_tensors.contenders()
+]
+shapes = {torch.float32: image, bfloat16: (2, 4, 64, 64)}
+found["given"] = [
+    asdict(compile_launch(given(shape, dtype), sm_90)) for dtype, shape in shapes.items()
+]
 print(json.dumps(found))
 """
 
@@ -369,6 +465,13 @@ def compiled() -> dict[str, list[Report]]:
         ]
         for target, found in json.loads(ran.stdout).items()
     }
+
+
+def need_the_pinned_triton() -> None:
+    pinned = re.search(r"triton==([\d.]+)", (ROOT / "constraints.txt").read_text())
+    assert pinned
+    if triton.__version__ != pinned[1]:
+        pytest.skip(f"the texts are for triton {pinned[1]}, and this is {triton.__version__}")
 
 
 def numbered(widths: dict[str, int]) -> dict[int, int]:
@@ -398,10 +501,7 @@ def test_every_rung_compiles(target: str, compiled: dict[str, list[Report]]) -> 
 @pytest.mark.exhaustive
 def test_the_texts_show_what_the_compiler_makes(compiled: dict[str, list[Report]]) -> None:
     """To the digit under the Triton that is pinned; another version makes other code."""
-    pinned = re.search(r"triton==([\d.]+)", (ROOT / "constraints.txt").read_text())
-    assert pinned
-    if triton.__version__ != pinned[1]:
-        pytest.skip(f"the texts are for triton {pinned[1]}, and this is {triton.__version__}")
+    need_the_pinned_triton()
     found = dict(zip(RUNGS, compiled["sm_90"], strict=True))
     readme = (ROOT / "kernels/README.md").read_text()
     assert "\n".join(table.lines("sm_90", found.items())) in readme, (
@@ -461,6 +561,106 @@ def test_the_texts_show_what_the_compiler_makes(compiled: dict[str, list[Report]
     assert (wide.loads[128], wide.spills, wide.stack) == (12, 0, 0)
     assert found[RUNGS[4]].registers == found[RUNGS[1]].registers == 32
     assert found[RUNGS[7]].registers == 60
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_the_waits_of_small_tensors(compiled: dict[str, list[Report]]) -> None:
+    """The counts under the pinned Triton, and the differences of the measured times."""
+    need_the_pinned_triton()
+    text = " ".join((small_tensors.__doc__ or "").split())
+    empty, rung7, *others = compiled["small"]
+    assert (empty.waits, empty.loads) == (0, {})
+    assert rung7.waits is not None
+    rows = [
+        f"{name} {number.waits} {number.instructions} {memory.waits} {memory.instructions}"
+        for name, number, memory in zip(
+            ("rung 8", "here, tiles of 1024", "here, tiles of 256"),
+            others[:3],
+            others[3:],
+            strict=True,
+        )
+    ]
+    assert " ".join(rows) in text
+    assert f"is {others[2].per_element:.1f} instructions per element in place of 51.7" in text
+    # The listing with given noise also has the wait for the sample's number, which c = 0 jumps
+    # over.
+    wide, half = compiled["given"]
+    own = others[0]
+    assert (own.waits, wide.waits) == (3, 3 + 1)
+    assert (compiled["bfloat16"][-1].waits, half.waits) == (2, 2 + 1)
+    fewer = own.instructions - (wide.instructions - wide.skippable)
+    assert f"executes {fewer} instructions per thread more" in text
+
+    times = measured_times("nvidia-h100-80gb-hbm3.json")
+    wider = [
+        times[dtype, "fused, given"][i] - times[dtype, "compiled, given"][i]
+        for dtype in ("float32", "bfloat16")
+        for i in range(2)
+    ]
+    assert (
+        "takes {:.2f} us longer for one image of 32 x 32 and {:.2f} us for".format(*wider) in text
+    )
+    assert "takes {:.2f} and {:.2f} us longer".format(*wider[2:]) in text
+    per_wait = [wider[0] / 2, wider[1] / 2, wider[2], wider[3]]
+    assert f"{min(per_wait):.1f} to {max(per_wait):.1f} us per wait" in text
+    noise = [
+        times[dtype, "fused"][i] - times[dtype, "fused, given"][i]
+        for dtype in ("float32", "bfloat16")
+        for i in range(2)
+    ]
+    assert f"takes {min(noise):.0f} to {max(noise):.1f} us longer" in text
+    fused, given = times["float32", "fused"], times["float32", "fused, given"]
+    assert f"takes {fused[0]:.1f} us for 4 KiB and {fused[1]:.1f} us for 64 KiB" in text
+    assert f"takes {given[0]:.1f} and {given[1]:.1f} us" in text
+    assert [f"{t:.1f}" for t in times["float32", "compiled, given"][:2]] == ["5.8", "5.8"]
+
+
+def measured_times(name: str) -> dict[tuple[str, str], list[float]]:
+    """Medians in microseconds, by dtype and way, in the order of the sizes."""
+    found: dict[tuple[str, str], list[float]] = {}
+    file = json.loads((ROOT / "kernels/results" / name).read_text())
+    for each in file["measurements"]:
+        found.setdefault((each["dtype"], each["way"]), []).append(1e3 * each["time"]["median"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "passes"),
+    [
+        ("nvidia-h100-80gb-hbm3.json", "fused", 4),
+        ("nvidia-h100-80gb-hbm3.json", "compiled, given", 5),
+        ("nvidia-h100-80gb-hbm3-launched.json", "copy", 4),
+    ],
+)
+def test_a_time_is_a_latency_and_its_bytes(name: str, way: str, passes: int) -> None:
+    """t0 + bytes / bandwidth, fitted to the relative errors of the eight sizes."""
+    times = measured_times(name)
+    text = (ROOT / "kernels/results/README.md").read_text(encoding="utf-8")
+    cells = [way]
+    for dtype in ("float32", "bfloat16"):
+        took = np.array(times[dtype, way])
+        moved = np.array([passes * max(2.0**e, 4096) for e in (12, 16, 20, 22, 24, 26, 28, 30)])
+        if dtype == "bfloat16":
+            moved[0] /= 2  # the smallest tensor has 1,024 elements in both
+        design = np.stack([np.ones(8), moved], axis=1) / took[:, None]
+        (t0, per_byte), *_ = np.linalg.lstsq(design, np.ones(8), rcond=None)
+        worst = np.abs((t0 + per_byte * moved) / took - 1).max()
+        cells += [f"{t0:.1f}", f"{1e-3 / per_byte:.0f}", f"{worst:.0%}"]
+    assert "| " + " | ".join(cells) + " |" in text
+
+
+def test_what_16_mib_lack_to_a_copy() -> None:
+    kernel = measured_times("nvidia-h100-80gb-hbm3.json")
+    copy = measured_times("nvidia-h100-80gb-hbm3-launched.json")
+    text = " ".join((ROOT / "kernels/results/README.md").read_text(encoding="utf-8").split())
+    longer = [kernel[d, "fused"][4] - copy[d, "copy"][4] for d in ("float32", "bfloat16")]
+    assert "takes {:.1f} us longer than the copy in float32 and {:.1f} us longer in".format(
+        *longer
+    ) in text  # fmt: skip
+    own, given = (kernel["bfloat16", way] for way in ("fused", "fused, given"))
+    four, five = (passes * 2**24 / 3e3 for passes in (4, 5))  # us at 3,000 GB/s
+    assert own[4] - own[0] - four > given[4] - given[0] - five + 1
 
 
 def test_the_products_of_philox_that_rung_3_needs() -> None:
@@ -553,9 +753,7 @@ for rung in RUNGS[2:4]:
 @pytest.mark.slow
 @pytest.mark.exhaustive
 def test_the_listings_of_rungs_3_and_4_have_their_products_and_slow_paths() -> None:
-    pinned = re.search(r"triton==([\d.]+)", (ROOT / "constraints.txt").read_text())
-    if not pinned or triton.__version__ != pinned[1]:
-        pytest.skip("the text is for the Triton that is pinned")
+    need_the_pinned_triton()
     environment = {name: v for name, v in os.environ.items() if name != "TRITON_INTERPRET"}
     ran = subprocess.run(
         [sys.executable, "-c", LISTING], capture_output=True, text=True, cwd=ROOT, env=environment
