@@ -2,7 +2,7 @@
 
 Eager torch writes the noise, scales image and noise, adds them, and does it again for v: 8 reads
 and 7 writes of a tensor of x_0's size, counted like those of `kernels.reference`. The kernel reads
-x_0 and writes x_t and the target: 1 read and 2 writes. Time and label are one number a sample.
+x_0 and writes x_t and the target: 1 read and 2 writes. Time and label are one number per sample.
 
 Noise and choices come from streams of their own, so that no draw serves two purposes.
 """

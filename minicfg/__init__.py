@@ -84,7 +84,7 @@ def __getattr__(name: str) -> object:
 
 
 def missing_package(user: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
-    """The same error with a sentence that says how to install what `user` lacks."""
+    """The same error with a sentence on how to install what `user` lacks."""
     package = (error.name or "").partition(".")[0]
     if package in ("", "minicfg", "kernels", "tutorial"):
         return error

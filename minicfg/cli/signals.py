@@ -74,7 +74,7 @@ def stop_between_steps() -> Iterator[Stop]:
 
 
 def _not_ignored(numbers: list[signal.Signals]) -> list[signal.Signals]:
-    """The signals that whoever started the process does not ignore, as `nohup` ignores SIGHUP."""
+    """The signals that are not ignored. A process under `nohup`, for example, ignores SIGHUP."""
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 

@@ -63,7 +63,7 @@ def read_folder(
     """
     if not folder.is_dir():
         raise DataError(
-            f"{name}: {folder} is no folder: name one that has a subfolder of images per class"
+            f"{name}: {folder} is not a folder: name one that has a subfolder of images per class"
         )
     class_folders, faults = _class_folders(folder)
     files = list[Path]()
@@ -120,8 +120,8 @@ def _class_folders(folder: Path) -> tuple[list[Path], list[str]]:
             class_folders.append(path)
         else:
             faults.append(
-                f"{path} is no folder, but {folder} must have one subfolder per class and nothing "
-                "else: move the file away"
+                f"{path} is not a folder, but {folder} must have one subfolder per class and "
+                "nothing else: move the file away"
             )
     return class_folders, faults
 
@@ -157,7 +157,8 @@ def _read_image(file: Path, size: int, root: str | None) -> Image.Image:
         )
     if not file.is_file() or file.suffix.lower() not in SUFFIXES:
         raise DataError(
-            f"{file} is no image file: move it away, or store it as one of {', '.join(SUFFIXES)}"
+            f"{file} is not an image file: move it away, or store it as one of "
+            f"{', '.join(SUFFIXES)}"
         )
     try:
         with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:

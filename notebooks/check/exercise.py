@@ -95,7 +95,7 @@ def like(reference: Callable[..., Any], cases: Sequence[tuple[Any, ...]]) -> Cal
 
 
 def near(value: float, within: float) -> Callable[[Any], bool]:
-    """Whether a number equals `value` within a tolerance. A text is no number."""
+    """Whether a number equals `value` within a tolerance. A text is not a number."""
 
     def holds(answer: Any) -> bool:
         if isinstance(answer, (str, bytes)) or np.ndim(answer):
@@ -125,7 +125,7 @@ def formula(
     """An exercise in which a function is written, such as the lesson's `reference`.
 
     If no mistake fits, the small changes of `solutions` are searched for one that does. If the
-    results show little even so, `look` says where to begin.
+    results show little even so, `look` is a hint where to begin.
     """
     wrong = tuple((like(function, cases), hint) for function, hint in mistakes)
 

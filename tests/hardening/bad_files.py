@@ -250,15 +250,15 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
         "folder:hidden": (beside(".x.png", picture(), "b"), "no images of b"),
     },
     "folders with something else in them": {
-        "folder:notes": (beside("notes.txt", b"hello"), "notes.txt is no image file"),
-        "folder:loose": (beside("x.png", picture(), "."), "x.png is no folder"),
-        "folder:nested": (beside("x.png", lambda path: path.mkdir()), "x.png is no image file"),
-        "folder:piped": (beside("x.png", os.mkfifo), "x.png is no image file"),
+        "folder:notes": (beside("notes.txt", b"hello"), "notes.txt is not an image file"),
+        "folder:loose": (beside("x.png", picture(), "."), "x.png is not a folder"),
+        "folder:nested": (beside("x.png", lambda path: path.mkdir()), "x.png is not an image file"),
+        "folder:piped": (beside("x.png", os.mkfifo), "x.png is not an image file"),
     },
     "several bad files in one folder": {
         "folder:notes_and_more": (
             several,
-            "3 files in .*x.png is no folder.*; .*a.txt .*; .*b.txt ",
+            "3 files in .*x.png is not a folder.*; .*a.txt .*; .*b.txt ",
         ),
         "folder:forty": (forty, r"40 files in .*/a/00.txt is .*/a/04.txt is [^;]* and 35 more \("),
     },
@@ -266,8 +266,8 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
         "folder:link": (beside("x.png", link("../../good/a/good.png")), "leads out of"),
         "folder:device": (beside("x.png", link("/dev/zero")), "leads out of"),
         "folder:class": (beside("b", link("../good/a"), "."), "leads out of"),
-        "folder:round": (beside("x.png", link("x.png")), "x.png is no image file"),
-        "folder:dangling": (beside("x.png", link("gone.png")), "x.png is no image file"),
+        "folder:round": (beside("x.png", link("x.png")), "x.png is not an image file"),
+        "folder:dangling": (beside("x.png", link("gone.png")), "x.png is not an image file"),
     },
     "pictures that are damaged": {
         "folder:jpeg": (beside("x.jpg", JPEG[: len(JPEG) // 2]), "x.jpg cannot be read"),
@@ -303,7 +303,7 @@ FILES: dict[str, dict[str, tuple[Make, str]]] = {
             beside("x.jpg", picture(form="PDF")),
             "x.jpg is not a PNG, JPEG, WebP or BMP image",
         ),
-        "folder:tiff": (beside("x.tif", picture(form="TIFF")), "x.tif is no image file"),
+        "folder:tiff": (beside("x.tif", picture(form="TIFF")), "x.tif is not an image file"),
     },
 }
 

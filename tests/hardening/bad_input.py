@@ -258,11 +258,11 @@ TYPED = {
     """,
     "data that are not there, or no file": """
         3 | train --out new --data npz:none.npz                 | none.npz is not there
-        3 | train --out new --data folder:none                  | none is no folder
+        3 | train --out new --data folder:none                  | none is not a folder
         3 | train --out new --data idx:none                     | none/train-images.* is not there
         3 | train --out new --data npz:fifo                     | fifo is not there
         3 | train --out new --data npz:zero.png                 | zero.png is not there
-        3 | train --out new --data folder:fifo                  | fifo is no folder
+        3 | train --out new --data folder:fifo                  | fifo is not a folder
         3 | train --out new --data npz:LONG                     | File name too long
         3 | train --out new --data folder:LONG                  | File name too long
         3 | train --out new --data idx:LONG                     | File name too long

@@ -344,13 +344,13 @@ def test_bad_pictures_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     bad.symlink_to(tmp_path / "outside.png")
     refused(r"bad.png leads out of")
     os.mkfifo(bad)
-    refused(r"bad.png is no image file")
+    refused(r"bad.png is not an image file")
     bad = tmp_path / "in/a/notes.txt"
     bad.write_text("x")
-    refused(r"notes.txt is no image file: .* one of .png, .jpg, .jpeg, .jfif, .webp, .bmp")
+    refused(r"notes.txt is not an image file: .* one of .png, .jpg, .jpeg, .jfif, .webp, .bmp")
     bad = tmp_path / "in/stray.png"
     picture(bad)
-    refused(r"stray.png is no folder")
+    refused(r"stray.png is not a folder")
     monkeypatch.setattr(folder, "MAX_PIXELS", 40 * 30 - 1)
     with pytest.raises(DataError, match=r"x.png has 40x30 pixels, and at most 1199"):
         load_data(spec)
@@ -380,9 +380,9 @@ def test_all_bad_files_are_named_at_once(tmp_path: Path) -> None:
         load_data(spec, 8)
     message = str(found.value)
     assert message.startswith(
-        f"7 files in {tmp_path} cannot be used: {tmp_path}/labels.csv is no f"
+        f"7 files in {tmp_path} cannot be used: {tmp_path}/labels.csv is not a f"
     )
-    assert message.count(".txt is no image file: ") == 4 and " and 2 more (skip_bad=" in message
+    assert message.count(".txt is not an image file: ") == 4 and " and 2 more (skip_bad=" in message
     assert "\n" not in message
 
 
@@ -406,7 +406,7 @@ def test_bad_files_can_be_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert data.y.tolist() == [0, 1] and data.classes == ("a", "b")
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("minicfg: 8 left out: ") and err.endswith(" and 3 more\n")
-    assert "labels.csv is no folder" in err and r"\x1b]0;title.txt is no image file" in err
+    assert "labels.csv is not a folder" in err and r"\x1b]0;title.txt is not an image file" in err
     (tmp_path / "data/b/good.png").unlink()
     with pytest.raises(DataError, match="there are no images of b: put"):
         load_data(spec, 8, skip_bad=True)
@@ -429,7 +429,7 @@ def test_links_out_of_the_folder_are_followed_if_asked(tmp_path: Path) -> None:
 def test_a_link_to_a_device_is_not_followed(tmp_path: Path) -> None:
     picture(tmp_path / "a/good.png")
     (tmp_path / "a/x.png").symlink_to("/dev/zero")
-    with pytest.raises(DataError, match=r"x.png is no image file"):
+    with pytest.raises(DataError, match=r"x.png is not an image file"):
         load_data(f"folder:{tmp_path}", 8, follow_links=True)
 
 
@@ -456,7 +456,7 @@ def test_describe_shows_numbers_classes_and_values(tmp_path: Path) -> None:
 
 
 def test_bad_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="gone is no folder"):
+    with pytest.raises(DataError, match="gone is not a folder"):
         load_data(f"folder:{tmp_path / 'gone'}")
     with pytest.raises(DataError, match="no images"):
         load_data(f"folder:{tmp_path}")

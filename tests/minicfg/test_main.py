@@ -267,9 +267,9 @@ def test_a_folder_with_bad_files_and_links_is_trained_on_if_asked(
     Path("pictures/a/notes.txt").write_text("no image")
     train = ["train", "--data", "folder:pictures", "--size", "8", "--out", "run", *TINY]
     code, output, err = run([*train, "--follow-links"], monkeypatch, capsys)
-    assert (code, output) == (3, "") and "notes.txt is no image" in err and "--skip-bad" in err
+    assert (code, output) == (3, "") and "notes.txt is not an image" in err and "--skip-bad" in err
     code, output, err = run([*train, "--skip-bad", "--follow-links"], monkeypatch, capsys)
-    assert code == 0 and "minicfg: 1 left out: pictures/a/notes.txt is no image file" in err
+    assert code == 0 and "minicfg: 1 left out: pictures/a/notes.txt is not an image file" in err
     assert output.startswith("1 images of 1 x 8 x 8, 1 per class (1 classes), values -1 to -1\n")
 
 
