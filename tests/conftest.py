@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,14 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 # kernels and runs the tests of `tests/kernels` and `tests/minicfg/test_gpu.py` on the GPU.
 if os.environ["TRITON_INTERPRET"] != "0":
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+# A process that a shell starts in the background ignores Ctrl-C, and one under `nohup` SIGHUP, and
+# so do the processes that it starts. Tests that send such a signal would then wait for ever. A
+# handler is not inherited, so with one the programs that tests start do not ignore the signal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # as before, it does not end the tests
 
 # The packages import their shape types for type checkers only, so that they run without jaxtyping.
 # Here the names are put in scope and every annotated call is checked against its shapes.

@@ -96,3 +96,23 @@ def test_files_that_import_torch_are_not_collected_without_it(
 def test_a_lesson_is_tested_without_torch() -> None:
     tests = collected(ROOT, "tests/tutorial/test_step04_posterior.py")
     assert len(tests) > 20
+
+
+def test_a_program_that_tests_start_ignores_no_signal() -> None:
+    shown = "import signal; print(*(signal.getsignal(n) is signal.SIG_IGN for n in (1, 2)))"
+    ran = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "False"]
+
+
+def test_the_tests_run_in_the_background_and_under_nohup() -> None:
+    """The test above, run by a process that ignores Ctrl-C and SIGHUP."""
+    this = f"{__file__}::{test_a_program_that_tests_start_ignores_no_signal.__name__}"
+    program = (
+        "import os, signal, sys\n"
+        "for number in (signal.SIGINT, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', "
+        "sys.argv[1]])"
+    )
+    command = [sys.executable, "-c", program, this]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 0 and "1 passed" in ran.stdout, ran.stdout
