@@ -30,7 +30,13 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 
 from kernels import triton_noising, triton_step
-from kernels.inspection.machine_code import Report, read_amdgcn, read_nvidia
+from kernels.inspection.machine_code import (
+    Report,
+    disassemble,
+    instructions,
+    read_amdgcn,
+    read_nvidia,
+)
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),  # NVIDIA A100
@@ -216,9 +222,7 @@ def source(launch: Launch, target: GPUTarget) -> ASTSource:
 
 def compile_launch(launch: Launch, target: GPUTarget) -> Report:
     """Compile a launch for `target`, which need not be here, and read the machine code."""
-    names = {parameter.name for parameter in launch.kernel.params}
-    options = {name: value for name, value in launch.options.items() if name not in names}
-    compiled = triton.compile(source(launch, target), target=target, options=options)
+    compiled = _compiled(launch, target)
     threads = compiled.metadata.num_warps * target.warp_size * math.prod(launch.grid)
     elements = launch.elements / threads
     if target.backend == "cuda":
@@ -227,6 +231,21 @@ def compile_launch(launch: Launch, target: GPUTarget) -> Report:
         found = read_amdgcn(compiled.asm["amdgcn"], elements)
     # Triton asks for shared memory when it launches, so the machine code does not contain its size.
     return replace(found, shared=compiled.metadata.shared)
+
+
+def listing(launch: Launch, target: GPUTarget) -> str:
+    """The machine code of a launch for `target` as text, one instruction per line."""
+    compiled = _compiled(launch, target)
+    if target.backend != "cuda":
+        return compiled.asm["amdgcn"]
+    code = instructions(disassemble(compiled.asm["cubin"]))
+    return "\n".join(f"{address:04x}  {instruction}" for address, instruction in code)
+
+
+def _compiled(launch: Launch, target: GPUTarget) -> Any:
+    names = {parameter.name for parameter in launch.kernel.params}
+    options = {name: value for name, value in launch.options.items() if name not in names}
+    return triton.compile(source(launch, target), target=target, options=options)
 
 
 HEAD = ("", "registers", "spills", "stack", "shared", "loads", "stores", "per element", "c = 0")

@@ -60,20 +60,29 @@ class Report:
 
 
 def read_nvidia(cubin: bytes, elements: float) -> Report:
-    """A report from a cubin, through cuobjdump, which comes with Triton."""
+    """A report from a cubin."""
+    return read_sass(disassemble(cubin), elements)
+
+
+def disassemble(cubin: bytes) -> str:
+    """Resource usage and listing of a cubin, by cuobjdump, which comes with Triton."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "kernel.cubin")
         path.write_bytes(cubin)
         command = [knobs.nvidia.cuobjdump.path, "-res-usage", "-sass", str(path)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=True)
-    return read_sass(ran.stdout, elements)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def instructions(text: str) -> list[tuple[int, str]]:
+    """Address and text of each instruction in cuobjdump's listing, padding included."""
+    found = re.findall(r"/\*([0-9a-f]{4,})\*/\s+([^;]+?)\s*;", text)
+    return [(int(address, 16), instruction) for address, instruction in found]
 
 
 def read_sass(text: str, elements: float) -> Report:
     """A report from cuobjdump's resource usage and listing."""
     usage = {key: int(value) for key, value in re.findall(r"(REG|STACK|SHARED):(\d+)", text)}
-    found = re.findall(r"/\*([0-9a-f]{4,})\*/\s+([^;]+?)\s*;", text)
-    code = [(int(address, 16), instruction) for address, instruction in found]
+    code = instructions(text)
     branch = re.compile(r"\bBRA\S* .*?(0x[0-9a-f]+)")
     targets = [(at, int(to[1], 16)) for at, i in code if (to := branch.search(i))]
     # After the kernel and its subroutines there is a branch to itself, then padding.

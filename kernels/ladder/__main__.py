@@ -13,7 +13,7 @@ def main() -> int:
         prog="python -m kernels.ladder",
         description="Compile the eight rungs for a GPU that need not be here, and print what each "
         "must move, its instructions, registers and spills. On a GPU, time them too.",
-        epilog="example: python -m kernels.ladder sm_80",
+        epilog="examples: python -m kernels.ladder sm_80; python -m kernels.ladder --listing 3",
     )
     parser.add_argument(
         "target", nargs="?", default="sm_90", help="sm_80, sm_90 or gfx942 (default: %(default)s)"
@@ -22,6 +22,13 @@ def main() -> int:
         "--check",
         action="store_true",
         help="compare every rung with the reference: on the GPU, or interpreted if there is none",
+    )
+    parser.add_argument(
+        "--listing",
+        type=int,
+        metavar="RUNG",
+        choices=range(1, 9),
+        help="print the machine code of one rung, 1 to 8, in place of the table",
     )
     given = parser.parse_args()
     try:
@@ -46,6 +53,12 @@ def main() -> int:
 
     if given.target not in TARGETS:
         parser.error(f"target {given.target} is unknown: choose from {', '.join(TARGETS)}")
+    if given.listing:
+        from kernels.inspection.compile import listing
+        from kernels.ladder.rungs import RUNGS
+
+        print(listing(RUNGS[given.listing - 1].launch(), TARGETS[given.target]))
+        return 0
     print(f"triton {triton.__version__}, float32, instructions per element\n")
     for line in lines(given.target, reports(given.target), timing=on_gpu):
         print(line, flush=True)

@@ -46,8 +46,8 @@ to other data. The mask `inside` marks the places that exist, and an access is m
 **Instructions.** The formula needs one subtraction and one fused multiply-add. Two loads and a
 store serve four elements each, which makes 3/4. The count by hand is 2.75 per element, for an n
 that is a multiple of 16. The compiled code for an H100 has 50 instructions for the 8 elements of a
-thread, or 6.25 per element: 16 are arithmetic, 6 are accesses, and 28 compute addresses and masks
-or prepare constants.
+thread, or 6.25 per element (6.2 in the table): 16 are arithmetic, 6 are accesses, and 28 compute
+addresses and masks or prepare constants.
 
 **What limits it.** According to its data sheet, the memory of an H100 delivers 3.35e12 bytes per
 second. Its arithmetic units execute 67e12 float32 operations per second, where a multiply-add

@@ -9,7 +9,7 @@ the guess, and combines it with x_t. What is gained if one kernel does all of it
     x0hat = clip(p x_t + q g)
     x_s   = a x0hat + b x_t                     for a row with c = d = e = 0, such as DDIM's
 
-where x_s is the next state, w the guidance weight, and
+where x_s is the next state (in a step with noise, its mean given x_t), w the guidance weight, and
 
     m       factor of w; 0 switches guidance off for the step
     p, q    weights of x_t and of the guided output g in the guess x0hat
@@ -32,8 +32,8 @@ memory. This is what fusing means, and all that it does: the operations are the 
     u = a x0hat            1 read,  1 write
     x_s = u + b x_t        2 reads, 1 write
 
-which together are 11 reads and 7 writes, 18 passes over a tensor. In one pass there are 3 reads
-(x_t and both halves) and 1 write, which are 16 bytes in float32. If every kernel is memory-bound
+which together are 11 reads and 7 writes, 18 passes over a tensor. One kernel has 3 reads (x_t and
+both halves) and 1 write, which are 16 bytes in float32. If every kernel is memory-bound
 and moves its bytes at the same speed, the step becomes 18 / 4 = 4.5 times as fast.
 
 **Instructions.** By hand: one access instruction per element (4 tensors, four elements each), and

@@ -12,12 +12,13 @@ itself?
 programs run in any order. `tl.randn(seed, at)` is a function instead: Philox maps the key `seed`
 and the counter `at` to four random 32-bit words, and nothing is carried from one call to the next.
 The annotation `seed: tl.uint64` makes Triton pass the seed in 64 bits, whatever its value. Without
-it Triton would choose 32 or 64 bits by the value, and compile a kernel for each. Two of the words
-become one normal by the method of Box and Muller,
+it Triton would choose 32 or 64 bits by the value, and compile a kernel for each. The first
+two words become one normal by the method of Box and Muller,
 
     z = sqrt(-2 log u) cos(2 pi v)              u, v uniform in [0, 1)
 
-where u = 0 needs care (last paragraph).
+where the first word makes u and the second v. Triton reads a word as a signed integer i and takes
+(i or -1 - i, whichever is not negative) / 2^31. u = 0 needs care (last paragraph).
 
 **Philox.** The counter has four words, c0 to c3, and the key two, k0 and k1. Here c0 is `at` and
 the other three are 0; k0 and k1 are the lower and the upper half of the seed. A and B are two
@@ -32,11 +33,11 @@ another number.)
 **Bytes.** 3 reads and 1 write, 16 bytes in float32, as on rung 2: the noise is never in memory.
 
 **Instructions.** A GPU has one instruction for the upper half of a product and one for the lower
-half, so a round has 4 of them. It has one instruction for the exclusive or of three words, and a
-round has 2 of those. Ten rounds are 60 per element, if all are counted in full. (The keys of the
-rounds are the same for all elements.) With the 9 of rung 2 and the multiply-add for c z the count
-by hand is 70, without the logarithm, the root and the cosine. The compiled code for an H100 has 184
-per element, 13 times as many as rung 2.
+half, so a round has 4 of them. (There is also one for both, which writes two registers.) It has one
+instruction for the exclusive or of three words, and a round has 2 of those. Ten rounds are 60 per
+element, if all are counted in full. (The keys of the rounds are the same for all elements.) With
+the 9 of rung 2 and the multiply-add for c z the count by hand is 70, without the logarithm, the
+root and the cosine. The compiled code for an H100 has 184 per element, 13 times as many as rung 2.
 
 **Products that are not needed.** Not all of the 40 products must be computed for each element. In
 round 1 c2 is 0, so both halves of B c2 are 0. Then c0 becomes k0, which is the same for all
@@ -95,7 +96,9 @@ products, but only 64 integer products, additions, exclusive ors, comparisons, m
 16 roots (CUDA C++ Programming Guide, arithmetic instructions). Units for different kinds work at
 the same time, so these times are not added. The 32 products of Philox take 32 / 64 = 0.5 clocks per
 element, and all 130 instructions take 130 / 128 = 1.02, so the products alone do not raise the
-bound. But whenever a slower unit has too much to do, the kernel takes longer than the bound.
+bound. The guide does not say which kinds share a unit. If all that are done 64 per clock shared
+one, its 71 instructions per element would take 1.11 clocks, a tenth more than the bound. Whenever a
+slower unit has too much to do, the kernel takes longer than the bound.
 
 In float32 160 instructions are free at 16 bytes, and 130 are executed, so by this count memory is
 the limit. In bfloat16 8 bytes leave time for 80. The code that is compiled for bfloat16 executes at
@@ -105,7 +108,8 @@ compute-bound. It takes at least 132 / 80 = 1.65 times the time of the bytes.
 There is no measurement of this rung. But `torch.compile` also calls Philox once per element. On an
 H100, from 64 MiB on, its kernel took 1.14 to 1.30 times the time that the data sheet gives for the
 bytes in float32, and 2.19 to 2.36 times in bfloat16. Rung 8 took 1.08 to 1.20 and 1.08 to 1.24
-times.
+times. In bfloat16 that is a third more than the bound of 1.65. So the count is the larger part of
+it; slower units may be the rest, which nobody has examined.
 
 **What is wrong with the noise.** It depends on the place in the batch and not on the sample, so a
 sample's picture changes with the batch that it is drawn in. It does not depend on the

@@ -20,10 +20,10 @@ BLOCK is always 1024; both are powers of 2, as Triton requires:
 **The grid** has two axes: `tl.program_id(0)` counts tiles along a sample, `tl.program_id(1)`
 groups of samples. The mask has two parts, for the last tile of a sample and for the last group.
 
-**The noise** of element 4 i + j of sample s at step k is now normal j of the counter (i, k + 1, s,
-stream) under the key `seed`. It does not depend on the batch or on the tile. That is the
-definition in `kernels/philox.py`, so the reference draws the same noise, and the comparison no
-longer treats the batch as one sample.
+**The noise** of element 4 i + j of the sample with number s (`sample_id`, not its place in the
+batch) at step k is now normal j of the counter (i, k + 1, s, stream) under the key `seed`. It does
+not depend on the batch or on the tile. That is the definition in `kernels/philox.py`, so the
+reference draws the same noise, and the comparison no longer treats the batch as one sample.
 
 **Bytes.** 3 reads and 1 write, 16 bytes in float32. A weight (float32, 4 bytes) and the number of a
 sample (int64, 8 bytes) are 12 bytes per sample, for 16 n bytes of its elements: 0.4 % for n = 192,

@@ -1,7 +1,8 @@
 """Rung 7. Look back, or do not: what a row leaves out
 
-**The question.** DPM-Solver++(2M) needs the guess of the previous step, CFG++ needs the null
-output by itself, and a distilled network needs no guidance. One kernel should serve all of them.
+**The question.** The solver DPM-Solver++(2M) (step 18 of the tutorial) needs the guess of the
+previous step. CFG++ (step 20), another rule of guidance, needs the null output by itself. A
+distilled network (appendix P) needs no guidance. One kernel should serve all of them.
 Should a DDIM step then read a tensor that it multiplies by 0?
 
 **The whole formula.**

@@ -1,9 +1,9 @@
 """A study: the time of a small tensor is not that of its bytes
 
-**The question.** On an H100 a step of rung 8 takes 7.1 us for 4 KiB and 6.9 us for 64 KiB. So this
-is not the time of the bytes. With noise that is given in memory rung 8 takes 6.7 and 6.9 us.
-`torch.compile`, which compiles the coefficients in, then takes 5.8 us for both. What does rung 8 do
-in the further microsecond?
+**The question.** On an H100 a step of rung 8 in float32 takes 7.1 us for 4 KiB and 6.9 us for 64
+KiB. So this is not the time of the bytes. With noise that is given in memory (as x0prev, by a row
+with e = c and c = 0) it takes 6.7 and 6.9 us. `torch.compile`, which compiles the coefficients in,
+then takes 5.8 us for both. What does rung 8 do in the further microsecond?
 
 **A time without bytes.** The measured times are nearly t0 + bytes / bandwidth
 (`kernels/results/README.md`). Here t0 is the question. It contains the launch, which no kernel can
@@ -13,25 +13,31 @@ one have two warps, where they could have 32.
 
 **Waits.** A warp executes its instructions in order. A load does not stop it. It stops at the first
 instruction that needs data which have not arrived, and waits. Loads that are under way together
-cost one wait. A load is part of a later wait if its address depends on another load, if it stands
-behind a branch that depends on one, or if the compiler has put it behind an instruction that waits.
-(The compiler does that to use fewer registers.) For a large tensor a wait costs no time, because
-other warps of the multiprocessor go on. Here there are none. `kernels.inspection` counts the waits
-in the listing.
+cost one wait. A load is part of a later wait for one of three reasons: its address depends on
+another load, it stands behind a branch that depends on one, or the compiler has put it behind an
+instruction that waits. (The compiler does that to use fewer registers.) For a large tensor a wait
+costs no time, because other warps of the multiprocessor go on. Here there are none.
+`kernels.inspection` counts the waits in the listing.
 
 **Rung 8**, compiled for an H100 in float32, has three waits. The first is for the row and a part of
-the data, the second for the other data. The third is for the number of the sample, which is loaded
-behind the branch `if c != 0`. With given noise c is 0, and the third wait is for x0prev, behind the
-branch `if e != 0`. In bfloat16 all data are under way together, so there are two. `torch.compile`
-has no row and no branch, so every address is known at once: one wait.
+the data. The second is for the other data, which the compiler loads later. The third is for the
+number of the sample, which is loaded behind the branch `if c != 0`. With given noise c is 0, and
+the third wait is for x0prev, behind the branch `if e != 0`. In bfloat16 the compiler loads all data
+together, so there are two waits. Looking up the row is not a wait of its own, if
+`k` is a number. (Rung 7 has no row to look up, and also three waits.)
 
-**Are the waits the microsecond?** The times fit. With given noise rung 8 has two waits more than
-`torch.compile` in float32, and takes 0.90 us longer for one image of 32 x 32 and 1.15 us for 64
-KiB. In bfloat16 it has one more, and takes 0.70 and 0.67 us longer. That is 0.4 to 0.7 us per wait,
-a latency, for which rung 3 assumes 0.7 us. Instructions matter less: rung 8 with its own noise has
-as many waits as with given noise and executes 539 instructions per thread more, and takes 0 to 0.4
-us longer. So the waits can explain the difference. This is no proof, because the two launches
-differ in their arguments and tiles, too.
+**Coefficients that are compiled in** leave no branch, and with small tiles the compiler loads all
+data together. The kernel `compiled_in_kernel` below is of this kind. With tiles of 256 and 4 warps,
+which are 2 elements per thread, it has one wait. (With tiles of 1024 it has two.) The listing of
+`torch.compile` on the H100 was not kept, so that its kernel has one wait is an assumption.
+
+**Are the waits the microsecond?** The times fit. With given noise rung 8 then has two waits more
+than `torch.compile` in float32, and takes 0.90 us longer for one image of 32 x 32 and 1.15 us for
+64 KiB. In bfloat16 it has one more, and takes 0.70 and 0.67 us longer. That is 0.4 to 0.7 us per
+wait, a latency, for which rung 3 assumes 0.7 us. Instructions matter less: rung 8 with its own
+noise has as many waits as with given noise. It executes 827 instructions per thread and not 288,
+and takes 0 to 0.4 us longer. So the waits can explain the difference. This is no proof, because the
+two launches differ in their arguments and tiles, too.
 
 **Two changes** remove waits. First, all that does not depend on the row is loaded before it.
 Second, a tile has 256 elements in place of 1024. Then four times as many multiprocessors work. A
@@ -44,8 +50,9 @@ third of the instructions. Counted for an H100 in float32:
     here, tiles of 1024      2        825             2        822
     here, tiles of 256       1        274             2        273
 
-A `k` in memory is what a recorded step of the sampler has. The addresses of the row depend on it,
-and rung 8 loads most of its data behind that wait.
+A `k` in memory is what a recorded step of the sampler has. It is one load more, on which the
+addresses of the row depend. In rung 8 most data stand behind that wait, and the compiler divides
+them among further ones.
 
 The price of small tiles is 68.5 instructions per element in place of 51.7, because fewer elements
 share the addresses and the row. For large tensors that is a loss. So the size of a tile would have
@@ -55,11 +62,11 @@ to depend on the size of the tensor.
 
     python -m kernels.ladder.small_tensors
 
-prints the counts, and on a GPU the times of an empty kernel with rung 8's arguments, which is the
-launch alone, of rung 7, which has the row in its arguments, of rung 8 with both kinds of `k`, and
-of this kernel with both tiles. If the changes save a microsecond, they belong into rung 8, and what
-was measured of rung 8 has to be measured again. A network takes far longer: of the 820 us of the
-sampler's step, this is one.
+prints the counts, and on a GPU the times. The table also has an empty kernel with rung 8's
+arguments, which is the launch alone, the kernel with compiled coefficients, and rung 7. At 0.4 to
+0.7 us per wait a `k` that is a number should gain about a microsecond, and a `k` in memory two or
+three. If it does, the changes belong into rung 8, and what was measured of rung 8 has to be
+measured again. A network takes far longer: the sampler's step takes 820 us.
 
 **The limits.** The kernel takes one weight, contiguous tensors, and rows with e = 0. The sampler
 does not use it.
@@ -141,6 +148,35 @@ def step_kernel(
     tl.store(xs + at, y.to(xs.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def compiled_in_kernel(
+    xt,  # pointer to n elements
+    out,  # pointer to 2n, the conditional half first
+    z,  # pointer to n, the given noise
+    xs,  # pointer to n, written
+    n: tl.constexpr,
+    p: tl.constexpr,
+    q: tl.constexpr,
+    a: tl.constexpr,
+    b: tl.constexpr,
+    c: tl.constexpr,
+    w: tl.constexpr,
+    clip: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Move BLOCK elements. All numbers are constants, as in the kernel that torch.compile makes."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < n
+    x = tl.load(xt + at, mask=inside).to(tl.float32)
+    cond = tl.load(out + at, mask=inside).to(tl.float32)
+    null = tl.load(out + n + at, mask=inside).to(tl.float32)
+    noise = tl.load(z + at, mask=inside).to(tl.float32)
+    g = cond + w * (cond - null)
+    x0hat = tl.clamp(p * x + q * g, -clip, clip, propagate_nan=tl.PropagateNan.ALL)
+    y = a * x0hat + b * x + c * noise
+    tl.store(xs + at, y.to(xs.dtype.element_ty), mask=inside)
+
+
 @triton.jit(do_not_specialize=["k", "seed", "B"])
 def empty_kernel(
     xt,
@@ -157,6 +193,16 @@ def empty_kernel(
 ):
     """Do nothing. What remains is the launch."""
     return
+
+
+def compiled_in(p: Problem, tile: int = 256) -> Tensor:
+    """x_s with given noise, by the row and the weight of the benchmark, which are compiled in."""
+    xs = torch.empty_like(p.xt)
+    n = p.xt.numel()
+    numbers: dict = dict(zip("pqabc", ROW[:5], strict=True), w=W, clip=CLIP, n=n)
+    numbers |= dict(BLOCK=tile, num_warps=4)
+    compiled_in_kernel[(triton.cdiv(n, tile),)](p.xt, p.out, p.z, xs, **numbers)
+    return xs
 
 
 def step(
@@ -213,10 +259,29 @@ def step(
 
 
 def check(device: str) -> None:
-    """Assert that a step is the reference's, with both tiles and both kinds of `k`."""
-    p, q, a, b, c, _, e, m = trial.ROW
+    """Assert that a step is the reference's, with both tiles and both kinds of `k`.
+
+    The same for the kernel whose coefficients are compiled in.
+    """
+    p = Problem.of((3, 7, 11), torch.float32, device)
+    z = p.z.double().cpu()
+    given = torch.tensor([(*ROW[:4], 0.0, 0.0, ROW[4], 1.0)], dtype=torch.float64)
+    wanted, _ = reference.guided_step(
+        p.xt.double().cpu(),
+        p.out.double().cpu(),
+        given,
+        0,
+        W,
+        seed=0,
+        sample_ids=p.ids.cpu(),
+        x0prev=z,
+        clip=CLIP,
+    )
+    trial.assert_near(compiled_in(p), wanted)
+    weights = [*trial.ROW]
+    weights[5] = 0.25  # d
     rows = torch.full((trial.STEP + 1, 8), math.nan, dtype=torch.float64)
-    rows[trial.STEP] = torch.tensor((p, q, a, b, c, 0.25, e, m), dtype=torch.float64)
+    rows[trial.STEP] = torch.tensor(weights, dtype=torch.float64)
     for shape, dtype in trial.cases():
         xt = trial.uniform(1, *shape, dtype=dtype)
         out = trial.uniform(2, 2 * shape[0], *shape[1:], dtype=dtype)
@@ -262,10 +327,13 @@ class Contender:
 
 
 def contenders() -> Iterator[Contender]:
-    """An empty kernel, rungs 7 and 8, and the kernel of this file."""
+    """The kernels of the table, in its order."""
     this = sys.modules[__name__]
     rung7 = RUNGS[6]
     yield Contender("an empty kernel", this, "empty_kernel", _empty)
+    yield Contender(
+        "coefficients compiled in, given noise", this, "compiled_in_kernel", _compiled_in
+    )
     yield Contender("rung 7, the row in arguments", rung7.module, rung7.kernel, rung7.prepare)
     for in_memory in (False, True):
         where = "k in memory" if in_memory else "k a number"
@@ -285,6 +353,10 @@ def _empty(p: Problem) -> Callable[[], Any]:
     arguments = (p.xt, p.out, p.z, rows, k, W, SEED, p.ids, CLIP, *p.xt.flatten(1).shape)
     options: dict = dict(num_warps=2)
     return lambda: empty_kernel[(triton.cdiv(p.xt.numel(), 1024),)](*arguments, **options)
+
+
+def _compiled_in(p: Problem) -> Callable[[], Any]:
+    return lambda: compiled_in(p)
 
 
 def _rung8(in_memory: bool) -> Callable[[Problem], Callable[[], Any]]:

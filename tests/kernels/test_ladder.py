@@ -300,6 +300,18 @@ def same_picture(drawn: io.BytesIO, name: str) -> bool:
 REPORT = Report(54, 40, 32, 0, {128: 6}, {128: 2}, 1472, 54, 8, 8.0)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "load"), [("sm_90", "LDG.E.128 "), ("gfx942", "buffer_load_dwordx4")]
+)
+def test_the_listing_of_a_rung_is_printed(target: str, load: str) -> None:
+    environment = {name: v for name, v in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "kernels.ladder", target, "--listing", "1"]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    loads = 2 * 1024 // 4 // (128 if target == "sm_90" else 256)  # two halves, 128-bit accesses
+    assert ran.returncode == 0 and ran.stdout.count(load) == loads, ran.stderr
+
+
 def test_slow_paths_are_subtracted_and_marked() -> None:
     """1472 instructions for 8 elements, 8 slow paths of 54 each."""
     assert table.without_slow_paths(REPORT) == 130
@@ -359,7 +371,7 @@ def test_small_tensors_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
         assert small_tensors.microseconds(each, (1, 4, 16, 16), DEVICE) == 1000
     monkeypatch.setattr(small_tensors, "microseconds", lambda contender, shape: 1000)
     head, _, *rows = small_tensors.lines("sm_90", timing=True)
-    assert head.count("us, ") == 1 and len(rows) == 8
+    assert head.count("us, ") == 1 and len(rows) == 9
     assert [cell.strip() for cell in rows[-1].split("|")][2:-1] == ["4", "1472", "", "1000.00"]
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert small_tensors.main() == 4
@@ -402,6 +414,10 @@ def test_the_program_checks_and_refuses(
     with pytest.raises(SystemExit, match="2"):
         program.main()
     assert "sm_99 is unknown: choose from sm_80, sm_90, gfx942" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["ladder", "--listing", "9"])
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
+    assert "argument --listing: invalid choice: 9" in capsys.readouterr().err
 
 
 # What is interpreted cannot be compiled, so another process compiles all rungs.
@@ -430,6 +446,7 @@ found["channels_last"] = [
 
 from kernels import triton_step
 from kernels.bench import contenders
+from kernels.inspection.compile import Variant
 from kernels.ladder import small_tensors
 contenders.guided_step = triton_step.guided_step
 
@@ -439,10 +456,18 @@ def given(shape, dtype):  # a row that reads given noise
     return record_launch(triton_step, "step_kernel", call, p.xt.numel())
 
 sm_90 = TARGETS["sm_90"]
+found["by_element"] = [asdict(compile_launch(Variant(channels_last=True).launch(), sm_90))]
 image = (1, 4, 64, 64)
 found["small"] = [
     asdict(compile_launch(each.launch(image), sm_90)) for each in small_tensors.contenders()
 ]
+p = contenders.Problem.of(image, torch.float32, "meta")
+
+def constant(tile):
+    call = lambda: small_tensors.compiled_in(p, tile)
+    return record_launch(small_tensors, "compiled_in_kernel", call, p.xt.numel())
+
+found["constant"] = [asdict(compile_launch(constant(tile), sm_90)) for tile in (256, 1024)]
 shapes = {torch.float32: image, bfloat16: (2, 4, 64, 64)}
 found["given"] = [
     asdict(compile_launch(given(shape, dtype), sm_90)) for dtype, shape in shapes.items()
@@ -559,6 +584,17 @@ def test_the_texts_show_what_the_compiler_makes(compiled: dict[str, list[Report]
         channels_last.__doc__ or ""
     )
     assert (wide.loads[128], wide.spills, wide.stack) == (12, 0, 0)
+    by_element = compiled["by_element"][0]
+    contiguous = found[RUNGS[7]]
+    more = by_element.per_element - contiguous.per_element
+    accesses = (sum(by_element.loads.values()) - sum(contiguous.loads.values())) / 16
+    assert f"Of the {more:.0f} more, {accesses:.1f} are accesses" in text[8]
+    saved = by_element.per_element - wide.per_element
+    row = 7  # numbers that rung 8 looks up
+    fewer = (sum(by_element.loads.values()) - row - sum(wide.loads.values())) / 16
+    assert f"The accesses are {fewer:.1f} of the {saved:.1f} that are saved in float32" in " ".join(
+        (channels_last.__doc__ or "").split()
+    )
     assert found[RUNGS[4]].registers == found[RUNGS[1]].registers == 32
     assert found[RUNGS[7]].registers == 60
 
@@ -569,9 +605,13 @@ def test_the_waits_of_small_tensors(compiled: dict[str, list[Report]]) -> None:
     """The counts under the pinned Triton, and the differences of the measured times."""
     need_the_pinned_triton()
     text = " ".join((small_tensors.__doc__ or "").split())
-    empty, rung7, *others = compiled["small"]
+    empty, constant, rung7, *others = compiled["small"]
     assert (empty.waits, empty.loads) == (0, {})
-    assert rung7.waits is not None
+    assert (constant.waits, constant.elements, rung7.waits) == (1, 2, 3)
+    assert (
+        "which are 2 elements per thread, it has one wait. (With tiles of 1024 it has two.)" in text
+    )
+    assert [report.waits for report in compiled["constant"]] == [1, 2]
     rows = [
         f"{name} {number.waits} {number.instructions} {memory.waits} {memory.instructions}"
         for name, number, memory in zip(
@@ -589,8 +629,8 @@ def test_the_waits_of_small_tensors(compiled: dict[str, list[Report]]) -> None:
     own = others[0]
     assert (own.waits, wide.waits) == (3, 3 + 1)
     assert (compiled["bfloat16"][-1].waits, half.waits) == (2, 2 + 1)
-    fewer = own.instructions - (wide.instructions - wide.skippable)
-    assert f"executes {fewer} instructions per thread more" in text
+    executed = wide.instructions - wide.skippable
+    assert f"executes {own.instructions} instructions per thread and not {executed}" in text
 
     times = measured_times("nvidia-h100-80gb-hbm3.json")
     wider = [
@@ -612,7 +652,7 @@ def test_the_waits_of_small_tensors(compiled: dict[str, list[Report]]) -> None:
     assert f"takes {min(noise):.0f} to {max(noise):.1f} us longer" in text
     fused, given = times["float32", "fused"], times["float32", "fused, given"]
     assert f"takes {fused[0]:.1f} us for 4 KiB and {fused[1]:.1f} us for 64 KiB" in text
-    assert f"takes {given[0]:.1f} and {given[1]:.1f} us" in text
+    assert f"it takes {given[0]:.1f} and {given[1]:.1f} us" in text
     assert [f"{t:.1f}" for t in times["float32", "compiled, given"][:2]] == ["5.8", "5.8"]
 
 
@@ -629,6 +669,7 @@ def measured_times(name: str) -> dict[tuple[str, str], list[float]]:
     ("name", "way", "passes"),
     [
         ("nvidia-h100-80gb-hbm3.json", "fused", 4),
+        ("nvidia-h100-80gb-hbm3.json", "fused, given", 5),
         ("nvidia-h100-80gb-hbm3.json", "compiled, given", 5),
         ("nvidia-h100-80gb-hbm3-launched.json", "copy", 4),
     ],
@@ -695,9 +736,11 @@ def test_the_products_of_philox_that_rung_3_needs() -> None:
     hi, lo, exclusive_ors = counted({0, 1, 2, 3})
     products = sum(hi) + sum(lo)
     words = " ".join((rung4_four_from_one.__doc__ or "").split())
-    assert f"used, {products} products and {exclusive_ors} exclusive ors are needed" in words
+    assert f"used, {products} of the 40 products are needed" in words
+    assert f"The exclusive ors are {exclusive_ors} of 20" in words
+    assert f"These {products + exclusive_ors} are" in words
     shared = (products + exclusive_ors) / 4
-    assert f"These are {shared} per element, in place of the {alone} of rung 3" in words
+    assert f"are {shared} per element, in place of the {alone} of rung 3" in words
 
 
 # Rungs 3 and 4 in code for an H100: per element the products by the two constants of Philox, with
@@ -727,6 +770,10 @@ def counted(text, elements):
     loops = [i for i, to in jumps if to < i]
     over = [range(i + 1, to) for i, to in jumps if any(i < loop < to for loop in loops)]
     slow = [part for part in over if not any(part[0] in other for other in over if other != part)]
+    kinds = "IMAD IADD3 VIADD LOP3 SHF LEA ISETP FSETP FMNMX".split()  # those of 64 per clock
+    quick = [i for i in range(len(code)) if not any(i in part for part in slow)]
+    words = [re.sub(r"^@\\S+ ", "", code[i][1]).split()[0].split(".")[0] for i in quick]
+    slower = sum(word in kinds for word in words)
     local = [i for i, (_, line) in enumerate(code) if re.search(r"\b(LDL|STL)\b", line)]
     inside = sum(any(i in part for part in slow) for i in local)
     products = re.findall(r"IMAD(?:\.HI\.U32)? [^;]*-0x(?:2daee0ad|326172a9)", text)
@@ -735,7 +782,9 @@ def counted(text, elements):
     lengths = [len(part) for part in slow]
     executed = (report.instructions - sum(lengths)) / elements
     outside = len(local) - inside
-    print(json.dumps([len(products) / elements, executed, lengths, inside, outside, loads]))
+    print(json.dumps(
+        [len(products) / elements, executed, lengths, inside, outside, loads, slower / elements]
+    ))
     return report
 
 machine_code.read_sass = counted
@@ -763,7 +812,7 @@ def test_the_listings_of_rungs_3_and_4_have_their_products_and_slow_paths() -> N
     three, three_narrow, four, four_narrow = lines[::2]
     layouts = lines[1::2]
     rung3, rung4 = (" ".join((m.__doc__ or "").split()) for m in (rung3_noise, rung4_four_from_one))
-    for products, _, lengths, inside, outside, _ in (three, three_narrow):
+    for products, _, lengths, inside, outside, _, _ in (three, three_narrow):
         assert f"The compiled code has {products:.0f}: each thread also" in rung3
         assert f"{products:.0f} products of Philox take {products:.0f} / 64 = 0.5 clocks" in rung3
         assert f"All {inside} accesses to the stack lie in the slow paths" in rung3
@@ -772,6 +821,9 @@ def test_the_listings_of_rungs_3_and_4_have_their_products_and_slow_paths() -> N
     assert "Here all have 54 instructions" in rung3
     assert len(three[5]) == 6 and three[5][-1] - three[5][0] < 30
     assert "the six loads of 16 bytes lie within 30 instructions" in rung3
+    clocks = three[6] / 64
+    assert f"its {three[6]:.0f} instructions per element would take {clocks:.2f} clocks" in rung3
+    assert 1.09 < clocks / (130 / 128) < 1.11  # a tenth more
     assert three_narrow[1] >= 132
     low, high = min(three_narrow[2]), max(three_narrow[2])
     assert (
