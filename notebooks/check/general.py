@@ -45,6 +45,8 @@ MEANINGS = {
     "of a block makes four normals.",
     "invalid operands of type pointer": "A tensor is an address in a kernel: load its numbers, "
     "such as tl.load(w + sample).",
+    "cannot cast [": "A tensor is an address in a kernel: load its numbers, such as "
+    "tl.load(ids + sample).",
     "'function' object is not subscriptable": "A kernel needs the line @triton.jit above it.",
 }
 UNKNOWN = "wrong, and by none of the mistakes that are known here."
@@ -76,6 +78,12 @@ def is_random(answer: Function, case: Case) -> bool:
 def returns_nothing(answer: Function, case: Case) -> bool:
     """Whether the function returns None, as one does in which a `return` was forgotten."""
     return answer(*copy.deepcopy(case)) is None
+
+
+def narrow_type(answer: Function, reference: Function, case: Case) -> str:
+    """The dtype of a result that has fewer bits than the float64 of the reference, or ""."""
+    found, wanted = (np.asarray(f(*copy.deepcopy(case))).dtype for f in (answer, reference))
+    return found.name if wanted == np.float64 and found in (np.float16, np.float32) else ""
 
 
 def changed_argument(answer: Function, cases: Sequence[Case]) -> str | None:
@@ -445,6 +453,8 @@ def about_number(answer: float, value: float, within: float) -> str:
         return abs(answer - other) <= max(min(within, 0.1 * abs(other)), 1e-3 * abs(other))
 
     if abs(answer - value) <= 5 * within:
+        if within < 1 and float(answer).is_integer() and float(value).is_integer():
+            return "close, but another whole number is right."
         return f"close, but the number is asked for to within {within:g}: compute one digit more."
     for decimals in range(1, 8):
         unit = 10.0**-decimals

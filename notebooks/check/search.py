@@ -212,6 +212,11 @@ def observation(
         return general.observation(answer, reference, cases)
     if not all(np.isfinite(result).all() for result in found):
         return general.observation(answer, reference, cases)
+    if name := general.narrow_type(answer, reference, cases[0]):
+        return (
+            f"your result has the dtype {name}, and the check compares 8 digits: compute in "
+            "float64, NumPy's default, without a conversion."
+        )
     for search in searches:
         if clause := search().one(found):
             return f"your results are those of the right solution, except that {clause}."

@@ -65,8 +65,10 @@ SEEN = [
     (returns(lambda x: x.T), "right but for a transposition"),
     (returns(lambda x: -x), "right but for the sign"),
     (returns(lambda x: 3 * x), "your result is 3 times the right one"),
-    (returns(lambda x: x.astype(np.float32)), "rounded to float32 precision"),
-    (returns(lambda x: x.astype(np.float16)), "rounded to half precision"),
+    (returns(lambda x: x.astype(np.float32)), "has the dtype float32"),
+    (returns(lambda x: np.float64(x.astype(np.float32))), "rounded to float32 precision"),
+    (returns(lambda x: x.astype(np.float16)), "has the dtype float16"),
+    (returns(lambda x: np.float64(x.astype(np.float16))), "rounded to half precision"),
     (infinite_at_1, "your result is NaN at t = 1"),
     (misspelt, "of misspelt (`abar = schedule.alphas_bar[t]`) with AttributeError"),
     (lambda x0, eps, t, s: jump(x0, -eps, t, s), "right for -eps in the place of eps"),
@@ -252,6 +254,9 @@ def test_a_rounded_number_and_a_list_get_a_sentence() -> None:
     assert "consists of 2 numbers" in exercise.hint([0.1, 0.2])
     assert exercise.hint(np.float32(0.125)) == ""
     assert "your answer is a text" in exercise.hint("0.125")
+    whole = prediction("0.3", "", 85, 0.4)
+    assert "another whole number is right" in whole.hint(84)
+    assert "compute one digit more" in whole.hint(84.5)
 
 
 def test_a_test_that_fails_for_the_right_function_is_told_its_line() -> None:
