@@ -230,7 +230,7 @@ def quarter_turns() -> Figure:
     curves.set_xticks([-180, -90, -45, 0, 45, 90, 180])
     curves.set(xlabel="h in degrees", ylabel="value")
     curves.set_title("four terms suffice, because h stays in the shaded interval", fontsize=10)
-    curves.legend(loc="lower right")
+    curves.legend(loc="upper left")
     return figure
 
 
