@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -197,6 +198,7 @@ def proof(
     reference: Callable[..., Any],
     *mistakes: tuple[Callable[..., Any], str],
     misread: Sequence[tuple[Callable[..., Any], str]] = (),
+    lenient: tuple[Callable[[], AbstractContextManager[Any]], str] | None = None,
 ) -> Exercise:
     """An exercise in which a test is written, `test(function)`, which asserts.
 
@@ -204,7 +206,9 @@ def proof(
     of the first mistake for which it passes. A test also fails with any other exception, such as a
     comparison of tensors of different sizes; for `reference` the exception itself is reported.
     A test that fails for `reference` may pass for a function of `misread`, which returns what a
-    wrong formula in the test expects; the hint is then about this formula.
+    wrong formula in the test expects; the hint is then about this formula. Or it may pass for
+    `reference` within `lenient`, a context in which comparisons are less strict; the hint is then
+    about these comparisons.
     """
 
     def passes(test: Callable[..., None], function: Callable[..., Any]) -> bool:
@@ -255,21 +259,25 @@ def proof(
 
         return holds
 
-    def first_misread(test: Callable[..., None]) -> int | None:
-        if passes(test, reference):
-            return None
-        through = [passes(test, function) for function, _ in misread]
-        return through.index(True) if any(through) else len(misread)
+    fails = "your test fails for the lesson's own function, which is right."
 
+    def why_it_fails(test: Callable[..., None]) -> str:
+        """Of a test that fails for the reference: the hint."""
+        if passes(test, reference):
+            return ""
+        for function, hint in misread:
+            if passes(test, function):
+                return hint
+        if lenient is not None:
+            context, hint = lenient
+            with context():
+                if passes(test, reference):
+                    return hint
+        return fails
+
+    reasons = [fails, *(hint for _, hint in misread), *([] if lenient is None else [lenient[1]])]
     wrong = [
-        (
-            lambda test: first_misread(test) == len(misread),
-            "your test fails for the lesson's own function, which is right.",
-        ),
-        *(
-            (lambda test, i=i: first_misread(test) == i, hint)
-            for i, (_, hint) in enumerate(misread)
-        ),
+        *((lambda test, hint=hint: why_it_fails(test) == hint, hint) for hint in reasons),
         *((first_through(place), hint) for place, (_, hint) in enumerate(mistakes)),
     ]
     return Exercise(

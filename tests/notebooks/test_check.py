@@ -226,6 +226,14 @@ def test_the_kernels_of_sittings_9_and_12_are_checked_where_the_switch_says(
             ex_12._tiler({})(*ex_12.TILE_CASES[0])
 
 
+def test_a_right_answer_in_float32_is_not_taken_for_a_mistake():
+    for right in (
+        lambda turn: (turn % 2**30 / 2**30 - 0.5).astype(np.float32),
+        lambda turn: np.float32(turn % 2**30) / np.float32(2**30) - np.float32(0.5),
+    ):
+        assert "has the dtype float32" in check.ex_12_2.hint(right)
+
+
 def test_every_wrong_letter_of_12_5_has_a_hint():
     right = "CBADEA"
     for number, letter in enumerate(right):
@@ -249,10 +257,12 @@ def test_what_is_none_of_the_mistakes_of_sitting_12_gets_a_sentence():
         ([("weight * (cond", "w * (cond")], "an address in a kernel"),
         ([("weight * (cond", "w[sample] * (cond")], "a pointer cannot be indexed"),
         ([("sample_id, block", "sample_id, element // 4")], "keeps the number of elements"),
+        ([("tl.load(ids + sample, mask=sample < B)", "ids")], "such as tl.load(ids + sample)"),
     ):
         assert phrase in check.ex_12_3.hint(wrong_12.tile(*changes)), phrase
     twice = wrong_12.tile(("b * x + c * z", "2 * b * x + c * z"))
     assert "none of the mistakes" in check.ex_12_3.hint(twice)
+    assert "At clip = inf, seed = 7, k = 3, B = 9, n = 13 one" in check.ex_12_3.hint(twice)
     beyond = wrong_12.tile((wrong_12.STORE, wrong_12.STORE + """
     tl.store(xs + B * n + 40, 1.0)"""))  # fmt: skip
     assert "also writes behind" in check.ex_12_3.hint(beyond)

@@ -183,6 +183,21 @@ def some_of_the_frame(guided: Callable[..., None]) -> None:
     assert (whole[:12] == 7).any() or (whole[-12:] == 7).any()
 
 
+def frames_compared_by(
+    same: Callable[[torch.Tensor, torch.Tensor], Any],
+) -> Callable[[Any], None]:
+    """A whole test, and a comparison of a frame of NaN with its copy."""
+
+    def test(guided: Callable[..., None]) -> None:
+        asks()(guided)
+        out, whole = framed(torch.randn(4, 45), torch.nan, 12)
+        before = whole.clone()
+        guided(out, torch.arange(2.0), torch.zeros(2, 45))
+        assert same(whole, before)
+
+    return test
+
+
 def letters(number: int, letter: str) -> str:
     right = "CBADEA"
     return right[: number - 1] + letter + right[number:]
@@ -247,6 +262,8 @@ WRONG: list[tuple[str, Any, str]] = [
      "as if B were rounded up"),
     ("12.3", tile(("tl.load(w + sample, mask=sample < B)", "tl.load(w)")),
      "the weight of sample 0"),
+    ("12.3", tile(("tl.load(w + sample, mask=sample < B)", "tl.load(w + at, mask=inside)")),
+     "the weight is read at w + at"),
     ("12.3", tile(("tl.load(w + sample, mask=sample < B)", "tl.load(w + tl.program_id(1))")),
      "samples of a group get one weight"),
     ("12.3", tile(("tl.load(w + sample, mask=sample < B)", "tl.load(w + element)")),
@@ -342,7 +359,9 @@ WRONG: list[tuple[str, Any, str]] = [
      "expects the null half first"),
     ("12.4", asks(formula=lambda cond, null, w: cond - w * (cond - null)),
      "expects cond - w"),
-    ("12.4", asks(formula=lambda cond, null, w: cond + w), "the lesson's own function"),
+    ("12.4", frames_compared_by(torch.equal), "because NaN is not equal to NaN"),
+    ("12.4", frames_compared_by(lambda x, y: (x == y).all()), "torch.equal and == are False"),
+    ("12.4", asks(formula=lambda cond, null, w: cond + w), "own function, which is right"),
     ("12.5", letters(1, "A"), "number 1: both move"),
     ("12.5", letters(1, "B"), "number 1: 130"),
     ("12.5", letters(1, "D"), "number 1: on the smallest"),
@@ -359,7 +378,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.5", letters(4, "B"), "number 4: the second executes"),
     ("12.5", letters(4, "C"), "number 4: if the bytes"),
     ("12.5", letters(4, "E"), "number 4: one of A to D"),
-    ("12.5", letters(5, "A"), "number 5: both move"),
+    ("12.5", letters(5, "A"), "number 5: both read"),
     ("12.5", letters(5, "B"), "number 5: two warps"),
     ("12.5", letters(5, "C"), "number 5: then they"),
     ("12.5", letters(5, "D"), "number 5: both are launched"),
