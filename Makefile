@@ -53,7 +53,7 @@ solutions: $(READY) .venv/notebooks
 	$(BIN)/jupyter lab notebooks
 
 notebooks: $(READY) .venv/notebooks
-	$(BIN)/python -m pytest -p nbmake.pytest_plugin --nbmake --durations 0 notebooks/*.ipynb
+	$(BIN)/python -m pytest -p nbmake.pytest_plugin -n 2 --dist worksteal --nbmake --durations 0 notebooks/*.ipynb
 
 book: $(READY) .venv/book
 	$(BIN)/python notebooks/book/build.py

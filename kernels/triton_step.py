@@ -9,12 +9,12 @@ loads eight numbers, or seven if it does not look back, with one access per numb
 `k` is in memory, it is one load more, for which the others wait. To read a table in the GPU's
 memory the host would have to wait for the GPU; here it never reads it.
 
-The gain is a CUDA graph, which is a list of launches that the host starts with one call. A recorded
-launch keeps the values of its arguments; for a tensor this is its address. With rung 7 every replay
-would take the same row. Here `k` is in memory, and the graph of `kernels/graph.py` contains the
-addition k = k + 1. But the kernel writes x_s to another address than that of x_t. So the graph also
-copies x_s to the place of x_t, and x0hat to that of x0prev if the guess is kept. Then the next
-replay reads the new state, and one recording serves the whole chain.
+This makes a CUDA graph possible, which is a list of launches that the host starts with one call. A
+recorded launch keeps the values of its arguments; for a tensor this is its address. With rung 7
+every replay would take the same row. Here `k` is in memory, and the graph of `kernels/graph.py`
+contains the addition k = k + 1. But the kernel writes x_s to another address than that of x_t. So
+the graph also copies x_s to the place of x_t, and x0hat to that of x0prev if the guess is kept.
+Then the next replay reads the new state, and one recording serves the whole chain.
 
 **64-bit addresses.** B n may exceed 2^31. The number of a sample and the first element of a tile
 are therefore computed in 64 bits.
@@ -30,8 +30,9 @@ many bytes under way, which is what Little's law of rung 3 requires. On an H100,
 256 MiB then move at the speed of a copy.
 
 If n is not a multiple of 16, accesses are of single elements, and the kernel has 4 warps. Measured
-on an H100, it lost 23 % of its speed with 2 in float32, and 7 % in bfloat16. In float32 neither the
-count nor the bytes under way predict this loss, and its cause was not measured.
+on an H100, it lost 23 % of its speed with 2 in float32, and 7 % in bfloat16. In float32 the count
+of instructions does not predict this loss. In the listing a warp waits for memory 3 times with 4
+warps and 8 times with 2 (`kernels/ladder/small_tensors.py`), which may be the cause.
 
 **Channels-last output.** Some networks return `out` with the channels of a pixel side by side,
 while x_t has one channel after the other. The kernel reads `out` where it is, through the index of

@@ -18,7 +18,7 @@ that do not look back, with the block of noise of each channel's pixels.
     element by element (rung 8)     69.8 in float32     73.1 in bfloat16
     by tiles                        53.3 in float32     57.8 in bfloat16
 
-The accesses are 1.5 of the 16.4 that are saved in float32. Most others are the division of each
+The accesses are 1.5 of the 16.5 that are saved in float32. Most others are the division of each
 element's number by the number of pixels, and the addresses. A part is the row, which rung 8 looks
 up and this kernel has as arguments.
 

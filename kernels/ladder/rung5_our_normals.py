@@ -36,7 +36,8 @@ is negative where the top bit is 1, and cos M where the two top bits differ.
 
 **Cosine and sine.** The kernel does not compute h. It computes x, the position in the quarter, from
 0 to 1, less 1/2, so that |x| <= 1/2 and h = (pi/2) x. On so short an interval two polynomials in x
-with four terms replace cos h and sin h, with errors of at most 4.1e-8 and 4.1e-9:
+with four terms replace cos h and sin h, with errors of at most 4.1e-8 and 4.1e-9 (c2 to c6 are
+constants here, not the words of Philox, and x is not x_t):
 
     cos h    is replaced by    1 + c2 x^2 + c4 x^4 + c6 x^6
     sin h    is replaced by    s1 x + s3 x^3 + s5 x^5 + s7 x^7

@@ -10,8 +10,8 @@ would load its sample's number.
 **The tile.** Instead a program takes a tile of SAMPLES samples by BLOCK elements. `sample` has the
 shape [SAMPLES, 1], `element` [1, BLOCK], and their combination `sample * n + element` is broadcast
 to [SAMPLES, BLOCK], like arrays in NumPy. What belongs to a sample has the shape [SAMPLES, 1], so a
-thread loads it once for all its elements of a row, and not once per element. The product SAMPLES x
-BLOCK is always 1024; both are powers of 2, as Triton requires:
+thread loads it once for all its elements of a row of the tile, and not once per element. The
+product SAMPLES x BLOCK is always 1024; both are powers of 2, as Triton requires:
 
     n = 16,384      BLOCK = 1024, SAMPLES = 1       16 programs per sample
     n = 192         BLOCK = 256,  SAMPLES = 4       one program for 4 samples; it masks 64 columns
@@ -30,8 +30,8 @@ sample (int64, 8 bytes) are 12 bytes per sample, for 16 n bytes of its elements:
 and 19 % for n = 4.
 
 **Instructions.** By hand 43.5, as before. The compiled code for an H100 has 54.6 per element:
-addresses in two dimensions and the loads per sample cost 29 instructions per thread, for 8
-elements.
+addresses in two dimensions and the loads per sample, one of them the weight, cost 29 instructions
+per thread, for 8 elements.
 
 **What limits it.** Memory, on an H100: in float32 160 are free, and in bfloat16 59.8 are executed
 and 80 are free.

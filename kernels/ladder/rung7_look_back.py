@@ -37,6 +37,7 @@ bytes. Without guidance (w = None) there are 2 reads and 1 write.
 **Instructions.** By hand 43.5, as before, for a row with c alone: the terms with d and e are not
 executed. The comparisons and jumps are executed, but not counted by hand. The compiled code for an
 H100 has 55.2 per element, and 17.2 of them remain for a row with c = 0, which jumps over the noise.
+(They are for one weight. Rung 6 loads one per sample.)
 
 **What is read for nothing.** If there is a null half, every row reads it. A row with m = 0 and
 d = 0 does not need it. (`minicfg.solvers.with_interval` makes such rows, for the times outside its
