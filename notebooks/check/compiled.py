@@ -17,6 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+NO_TRITON = (
+    "Triton is not installed here, so no kernel is compiled. It comes for Linux: a hosted "
+    "notebook, WSL, or a container will do, and needs no GPU."
+)
 TARGET, N, BLOCK = "sm_90", 2**20, 1024  # NVIDIA H100 and H200; 8 elements per thread
 SAMPLE = 16384  # elements of a sample in 12.3
 HEAD = (
@@ -41,6 +45,8 @@ def compiled(
         without the slow paths of library functions, and without the noise; registers, spills, the
         widest load in bits, and the bytes per element that accesses of 128 bits move.
     """
+    if importlib.util.find_spec("triton") is None:
+        raise ModuleNotFoundError(NO_TRITON)
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "my_kernels.py")

@@ -876,10 +876,10 @@ _FAULTS: tuple[tuple[str, Callable[..., None], str], ...] = (
         "by a number that no kernel would write.",
     ),
     (
-        "copies from behind out to behind g",
+        "computes one place too many",
         _behind(_what_it_reads_there, lambda N: N + 1),
-        "a kernel that reads the NaN behind `out` and writes it behind g passes your test, because "
-        "NaN was there before. Surround g by an ordinary number.",
+        "a kernel that computes one place too many passes your test: with the NaN behind `out` it "
+        "writes NaN behind g, and NaN was there before. Surround g by an ordinary number.",
     ),
     (
         "writes to the end of a block",

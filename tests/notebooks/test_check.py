@@ -266,3 +266,13 @@ def test_what_is_none_of_the_mistakes_of_sitting_12_gets_a_sentence():
     beyond = wrong_12.tile((wrong_12.STORE, wrong_12.STORE + """
     tl.store(xs + B * n + 40, 1.0)"""))  # fmt: skip
     assert "also writes behind" in check.ex_12_3.hint(beyond)
+
+
+def test_without_triton_nothing_is_compiled_and_a_sentence_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from check import compiled
+
+    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="Triton is not installed here"):
+        compiled.compiled()

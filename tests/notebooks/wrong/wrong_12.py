@@ -336,7 +336,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("12.4", without_frames, "writes one place behind g passes"),
     ("12.4", asks(before=False), "one place before g"),
     ("12.4", asks(g_frame=0.0), "writes 0 behind g"),
-    ("12.4", asks(g_frame=torch.nan), "reads the NaN behind"),
+    ("12.4", asks(g_frame=torch.nan), "computes one place too many"),
     ("12.4", asks(sizes=((2, 8), (4, 40))), "until the end of a block of 8"),
     ("12.4", asks(sizes=((3, 7), (2, 48)), compares=lambda B, n: n == 48),
      "from the next multiple of 8"),
