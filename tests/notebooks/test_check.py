@@ -271,7 +271,7 @@ def test_what_is_none_of_the_mistakes_of_sitting_12_gets_a_sentence():
 def test_without_triton_nothing_is_compiled_and_a_sentence_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from check import compiled
+    from notebooks.check import compiled
 
     monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="Triton is not installed here"):
