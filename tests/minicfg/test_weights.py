@@ -117,7 +117,7 @@ def test_the_figure_of_modes_can_be_drawn_from_the_measurement() -> None:
 def test_its_samples_are_close_to_held_out_pictures() -> None:
     """At w = 1, by a classifier that is trained for a short time.
 
-    Measured: accuracy 0.998 and a distance of 1.31 with a standard error of 0.10; images of noise
+    Measured with two seeds: accuracies 0.998 and 0.996, distances 0.91 and 1.00; images of noise
     have a distance of 64. The bounds leave room for other processors, whose classifier differs.
     """
     trained = minicfg.load("glyphs")
@@ -125,7 +125,7 @@ def test_its_samples_are_close_to_held_out_pictures() -> None:
     assert held_out is not None
     classifier = train_classifier(load_data("glyphs"), steps=300)
     y = torch.arange(26).repeat(20)
-    table = solvers.ddim(trained.schedule, 20, prediction=trained.config.prediction)
+    table = solvers.dpmpp_2m(trained.schedule, 8, prediction=trained.config.prediction)
     x = minicfg.sample(trained.model, y, table, shape=trained.shape, w=1.0, seed=0, clip=1.0)
     scores = evaluate(x, y, classifier, held_out)
     assert scores.accuracy > 0.97
