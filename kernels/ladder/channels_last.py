@@ -7,8 +7,8 @@ by element. What does reading it by tiles save?
 **The idea.** A program takes all C channels of a piece of PIXELS pixels. In `out` the piece is one
 contiguous range, [PIXELS, C], so it is loaded with 128-bit accesses and mixed as it is. Only the
 result g is transposed to [C, PIXELS], the order of x_t, which moves it between the threads of the
-program through shared memory. The rest is rung 7, for rows
-that do not look back, with the block of noise of each channel's pixels.
+program through shared memory. The rest is rung 7, for rows with d = e = 0, with the block of noise
+of each channel's pixels.
 
 **Bytes.** 3 reads and 1 write, as before. Element by element, the two halves of 16 elements need
 32 accesses of 32 bits in float32; by tiles they need 8 of 128 bits.

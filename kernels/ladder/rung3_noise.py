@@ -15,11 +15,11 @@ The annotation `seed: tl.uint64` makes Triton pass the seed in 64 bits, whatever
 it Triton would choose 32 or 64 bits by the value, and compile a kernel for each. The first
 two words become one normal by the method of Box and Muller,
 
-    z = sqrt(-2 log u) cos(2 pi v)              u, v uniform in [0, 1]
+    z = sqrt(-2 log u) cos(2 pi v)              u, v uniform in [0, 1)
 
 where the first word makes u and the second v. Triton reads a word as a signed integer i and takes
-(i or -1 - i, whichever is not negative) / 2^31, rounded to float32, so u may be 1. u = 0 needs care
-(last paragraph).
+(i or -1 - i, whichever is not negative) times 4.6566127342e-10, a little less than 2^-31, so that u
+stays below 1. u = 0 needs care (last paragraph).
 
 **Philox.** The counter has four words, c0 to c3, and the key two, k0 and k1. Here c0 is `at` and
 the other three are 0; k0 and k1 are the lower and the upper half of the seed. A and B are two
@@ -98,9 +98,9 @@ products, but only 64 integer products, additions, exclusive ors, comparisons, m
 the same time, so these times are not added. The 32 products of Philox take 32 / 64 = 0.5 clocks per
 element, and all 130 instructions take 130 / 128 = 1.02, so the products alone do not raise the
 bound. The guide does not say which kinds share a unit. If all that are done 64 per clock, shifts
-and sums of addresses included, shared one, its 71 instructions per element would take 1.11 clocks,
-a tenth more than the bound. Whenever a
-slower unit has too much to do, the kernel takes longer than the bound.
+and sums of addresses included, shared one (IMAD, IADD3, VIADD, LOP3, SHF, LEA, ISETP, FSETP and
+FMNMX in the listing), its 71 instructions per element would take 1.11 clocks, a tenth more than the
+bound. Whenever a slower unit has too much to do, the kernel takes longer than the bound.
 
 In float32 160 instructions are free at 16 bytes, and 130 are executed, so by this count memory is
 the limit. In bfloat16 8 bytes leave time for 80. The code that is compiled for bfloat16 executes at
@@ -110,8 +110,8 @@ compute-bound. It takes at least 132 / 80 = 1.65 times the time of the bytes.
 There is no measurement of this rung. But `torch.compile` also calls Philox once per element. On an
 H100, from 64 MiB on, its kernel took 1.14 to 1.30 times the time that the data sheet gives for the
 bytes in float32, and 2.19 to 2.36 times in bfloat16. Rung 8 took 1.08 to 1.20 and 1.08 to 1.24
-times. In bfloat16 the 2.19 to 2.36 of `torch.compile` are 33 to 43 % more than the bound of 1.65.
-Slower units may be the cause, which nobody has examined.
+times. In bfloat16 the 2.19 to 2.36 of `torch.compile` are 33 to 43 % more than 1.65, the bound of
+this rung's code. How many instructions the code of `torch.compile` has was not kept.
 
 **What is wrong with the noise.** It depends on the place in the batch and not on the sample, so a
 sample's picture changes with the batch that it is drawn in. It does not depend on the

@@ -36,9 +36,9 @@ than `torch.compile` in float32, and takes 0.90 us longer for one image of 32 x 
 64 KiB. In bfloat16 it has one more, and takes 0.70 and 0.67 us longer. That is 0.4 to 0.7 us per
 wait, a latency, for which rung 3 assumes 0.7 us. Instructions matter less: rung 8 with its own
 noise has as many waits as with given noise. It executes 827 instructions per thread and not 288
-(861 in the listing, less the 573 that c = 0 jumps over), and takes 0 to 0.4 us longer. So the waits
-can explain the difference. This is no proof, because the two launches differ in their arguments and
-tiles, too.
+(861 in the listing with x0prev, less the 573 that c = 0 jumps over), and takes 0 to 0.4 us longer.
+So the waits can explain the difference. This is no proof, because the two launches differ in their
+arguments and tiles, too.
 
 **Two changes** remove waits. First, all that does not depend on the row is loaded before it.
 Second, a tile has 256 elements in place of 1024. Then four times as many multiprocessors work. A

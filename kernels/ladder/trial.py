@@ -51,8 +51,9 @@ def cases() -> Iterator[tuple[tuple[int, ...], torch.dtype]]:
 def randn(n: int, calls: int) -> Tensor:
     """The first `n` normals of `tl.randn` or `tl.randn4x`, in float64, from `calls` Philox calls.
 
-    Triton makes a uniform of 31 bits from a word w, a signed integer: max(w, -w - 1) / 2^31.
-    It raises u to 1e-7 before the logarithm, so that no normal exceeds sqrt(-2 log 1e-7) = 5.68.
+    Triton makes a uniform of 31 bits from a word w, a signed integer: max(w, -w - 1) times a number
+    a little below 2^-31. It raises u to 1e-7 before the logarithm, so that no normal exceeds
+    sqrt(-2 log 1e-7) = 5.68.
     """
     words = philox.words_numpy(SEED, np.array([0]), 0, calls)[0].view(np.int32)
     uniform = np.maximum(words, -1 - words).astype(np.float32) * np.float32(4.6566127342e-10)
