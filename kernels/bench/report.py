@@ -195,7 +195,7 @@ def _draw_sizes(axes: Any, found: Sequence[Measurement]) -> None:
     axes.set(xlabel="size of x_t, MiB", ylabel="GB/s, of four passes over x_t")
     axes.set_ylim(bottom=0)
     axes.set_title("Four passes over x_t, divided by the time", fontsize=10)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, handlelength=4)  # long enough to show dashes
 
 
 def _draw_roof(axes: Any, found: Sequence[Measurement], result: dict[str, Any]) -> None:
@@ -207,7 +207,7 @@ def _draw_roof(axes: Any, found: Sequence[Measurement], result: dict[str, Any]) 
     clock = re.match(r"(\d+) MHz", result["machine"].get("clocks.max.sm", ""))
     if clock:
         issued = result["machine"]["multiprocessors"] * 128 * int(clock[1]) * 1e6
-        axes.axhline(issued, color="black", lw=1, label="128 lanes x multiprocessors x top clock")
+        axes.axhline(issued, color="black", lw=1, label="128 per clock and multiprocessor")
     for m, marker in ((m, "os"[m.dtype == "bfloat16"]) for m in found):
         largest = max(_bytes(other) for other in found if other.dtype == m.dtype)
         count = result.get("instructions", {}).get(f"{m.dtype}, {m.way}")
@@ -220,6 +220,7 @@ def _draw_roof(axes: Any, found: Sequence[Measurement], result: dict[str, Any]) 
             axes.plot(intensity, rate, marker, color=COLOURS["fused"], mfc=fill, label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set(xlabel="instructions per byte (static count)", ylabel="lane-instructions per second")
+    axes.set(xlabel="instructions per byte, counted in the listing")
+    axes.set_ylabel("instructions of a thread, per second")
     axes.set_title("The fused step under its two roofs", fontsize=10)
     axes.legend(fontsize=7)
