@@ -333,7 +333,10 @@ def contenders() -> Iterator[Contender]:
     rung7 = RUNGS[6]
     yield Contender("an empty kernel", this, "empty_kernel", _empty)
     yield Contender(
-        "coefficients compiled in, given noise", this, "compiled_in_kernel", _compiled_in
+        "coefficients compiled in, given noise",
+        this,
+        "compiled_in_kernel",
+        lambda p: lambda: compiled_in(p),
     )
     yield Contender("rung 7, the row in arguments", rung7.module, rung7.kernel, rung7.prepare)
     for in_memory in (False, True):
@@ -354,10 +357,6 @@ def _empty(p: Problem) -> Callable[[], Any]:
     arguments = (p.xt, p.out, p.z, rows, k, W, SEED, p.ids, CLIP, *p.xt.flatten(1).shape)
     options: dict = dict(num_warps=2)
     return lambda: empty_kernel[(triton.cdiv(p.xt.numel(), 1024),)](*arguments, **options)
-
-
-def _compiled_in(p: Problem) -> Callable[[], Any]:
-    return lambda: compiled_in(p)
 
 
 def _rung8(in_memory: bool) -> Callable[[Problem], Callable[[], Any]]:

@@ -12,13 +12,13 @@ from minicfg.data import Dataset
 if TYPE_CHECKING:
     from jaxtyping import Int
 
-# Real images whose features are computed. With 10,000 of them the standard error of an accuracy of
-# 99 % is 0.1 %, and there are 5,000 images for either side of a Frechet distance.
+# The number of real images for which features are computed. With 10,000 the standard error of an
+# accuracy of 99 % is 0.1 %, and there are 5,000 images for either side of a Frechet distance.
 MAX_REAL_IMAGES = 10_000
 
 
 def stratified_order(y: Int[np.ndarray, " n"], rng: np.random.Generator) -> Int[np.ndarray, " n"]:
-    """A random order whose contiguous parts have about the class proportions of the whole."""
+    """A random order. Its contiguous parts have about the class proportions of the whole."""
     place = np.empty(len(y))
     for label in np.unique(y):
         members = np.flatnonzero(y == label)

@@ -27,7 +27,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_mock_imports = [] if importlib.util.find_spec("triton") else ["triton"]
 python_maximum_signature_line_length = 80
-# Types of NumPy and torch are documented elsewhere; there are no links to it, and none for shapes.
+# Types of NumPy and torch are documented elsewhere. Neither they nor shapes become links.
 nitpick_ignore_regex = [("py:.*", ".*")]
 # Two layers have a Schedule and a Table each; a bare name in a signature leads to neither.
 suppress_warnings = ["ref.python"]

@@ -1,7 +1,7 @@
 """A Sphinx extension: docstrings that are written to be read in an editor, as reStructuredText.
 
 What it takes for markup, asterisks, bars and trailing underscores outside of backticks, is escaped.
-A module's docstring is left out: those of lessons are the lessons, and have pages of their own.
+A module's docstring is left out. Those of lessons are the lessons, which have their own pages.
 """
 
 from __future__ import annotations
@@ -42,6 +42,6 @@ def plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Come before napoleon, whose priority is 500."""
+    """Run before napoleon, which has the priority 500."""
     app.connect("autodoc-process-docstring", plain, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

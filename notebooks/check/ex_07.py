@@ -333,7 +333,7 @@ ex_7_4 = formula(
 _pictures = np.random.default_rng(3).standard_normal((3, 4, 2, 3, 3))
 _scale = np.array([1.0, 2.0, 0.5, 3.0])[:, None, None, None]
 _with_flat, _other = _scale * _pictures[0], _pictures[1].copy()
-_with_flat[2] = _other[2] = 1.0  # a sample whose mix has no deviation
+_with_flat[2] = _other[2] = 1.0  # the mix of this sample has the standard deviation 0
 
 
 def _brought(c: Any, n: Any, w: float, phi: float, numbers: Any, of: str = "cond") -> Any:

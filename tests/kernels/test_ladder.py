@@ -709,9 +709,8 @@ def test_where_the_prediction_fails(compiled: dict[str, list[Report]]) -> None:
     for dtype, rate in (("float32", 2965), ("bfloat16", 2963)):
         assert round(4 * 2**28 / copies[dtype, "copy"][6] / 1e3) == rate
     waits = [report.waits for report in (*shown[-2:], one_warp)]
-    assert "waits for memory {} times with 4 warps, {} times with 2, and {} times with 1".format(
-        *waits
-    ) in " ".join(text.split())  # fmt: skip
+    counts = "{} times with 4 warps, {} times with 2, and {} times with 1".format(*waits)
+    assert f"waits for memory {counts}" in " ".join(text.split())
     rung8 = " ".join((RUNGS[7].module.__doc__ or "").split())
     assert f"{waits[0]} times with 4 warps and {waits[1]} times with 2" in rung8
 
